@@ -1,0 +1,362 @@
+//! What a requester asks for: the task definition (`schemas/task.v1.json` is generated from these types).
+
+use std::collections::BTreeMap;
+
+use aevir_events::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    amount::{Amount, Count},
+    digest::Digest,
+    ids::{ContentId, TaskId},
+};
+
+/// The four kinds of work of the platform's mission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TaskType {
+    Training,
+    Inference,
+    Evaluation,
+    DataProcessing,
+}
+
+/// A task as its requester defines it. Unknown fields are refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TaskDefinition {
+    #[serde(rename = "type")]
+    pub kind: TaskType,
+    /// SHA-256 of a registered module that fits the world `task`.
+    pub module: Digest,
+    /// Handed to the module as JSON text; at most 16 KiB.
+    #[serde(default)]
+    pub params: Value,
+    /// Seed of the run's only randomness; drawn by the platform when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<Count>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<Model>,
+    /// Inputs from contents, uploaded blobs or small inline text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub data: Vec<DataInput>,
+    /// Outputs of other tasks of the same requester as inputs; the task is queued once all of them settled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<Dependency>,
+    #[serde(default)]
+    pub qos: Qos,
+    #[serde(default)]
+    pub limits: Limits,
+    pub economics: Economics,
+    /// All of them must pass. Empty: one node's word is taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verification: Vec<Method>,
+    #[serde(default)]
+    pub privacy: Privacy,
+    #[serde(default)]
+    pub retry: Retry,
+    /// The requester's own notes: at most 16, keys and values of at most 64 characters.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The model that a task starts from and the one it makes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// A registered model; its files become inputs under their own names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<ContentId>,
+    /// Registered with its lineage when the task settles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<TargetModel>,
+}
+
+/// The model version that a settled task registers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TargetModel {
+    /// At most 64 characters.
+    pub name: String,
+    /// At most 64 characters.
+    pub version: String,
+    /// Which of the task's outputs are the model's files.
+    pub outputs: Vec<String>,
+    pub licence: String,
+}
+
+/// One named input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DataInput {
+    /// The name under which the module opens it: `[A-Za-z0-9._-]{1,64}`.
+    pub name: String,
+    pub from: DataSource,
+}
+
+/// Where an input's bytes come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum DataSource {
+    /// A file of a registered dataset or model.
+    Content {
+        id: ContentId,
+        /// May be left out where the content has one file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file: Option<String>,
+    },
+    /// A blob that the requester uploaded.
+    Blob(Digest),
+    /// Small text, at most 16 KiB. The log records its digest only.
+    Inline(String),
+}
+
+/// An output of another task as an input of this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Dependency {
+    pub task: TaskId,
+    /// The other task's output. Left out: only the order matters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
+    /// The input's name here; the output's name when absent.
+    #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
+    pub input: Option<String>,
+}
+
+impl Dependency {
+    /// The name of the input it becomes, where it becomes one.
+    pub fn input_name(&self) -> Option<&str> {
+        self.input.as_deref().or(self.output.as_deref())
+    }
+}
+
+/// What the task needs of a node, and by when.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Qos {
+    /// From queued to verified, in ms. Missing it is recorded and counted against the nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_latency_ms: Option<u32>,
+    /// The task expires when it is not verified by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub deadline: Option<Timestamp>,
+    /// Present: the module may use the GPU interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuNeed>,
+    /// Labels that the node's operator must have set, each equal.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What the task needs of a GPU.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GpuNeed {
+    /// GPU memory budget of the run, in MiB.
+    #[serde(default = "default_gpu_memory_mib")]
+    pub memory_mib: u32,
+    /// WebGPU feature names, such as `shader-f16`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<String>,
+}
+
+fn default_gpu_memory_mib() -> u32 {
+    256
+}
+
+/// Bounds of one run. A run that passes one ends with the class `limit`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Instructions, in wasmtime fuel units.
+    pub fuel: Count,
+    /// Linear memory, in MiB.
+    pub memory_mib: u32,
+    /// Wall time of the run alone, fetching and compiling apart, in s.
+    pub runtime_s: u32,
+    /// Sum of the outputs, in MiB.
+    pub output_mib: u32,
+}
+
+impl Default for Limits {
+    /// Ten minutes, 256 MiB of memory and of output, and fuel for about as long.
+    fn default() -> Self {
+        Self { fuel: Count(1_000_000_000_000), memory_mib: 256, runtime_s: 600, output_mib: 256 }
+    }
+}
+
+/// What the requester pays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Economics {
+    /// The most that this task may ever cost, all shares and replicas included.
+    pub budget: Amount,
+    pub pricing: Pricing,
+}
+
+/// How the compute share is priced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "mode", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Pricing {
+    /// Each accepted replica earns `price`.
+    Fixed { price: Amount },
+}
+
+impl Pricing {
+    /// The most that one replica can earn.
+    pub fn max_price(&self) -> Amount {
+        match self {
+            Self::Fixed { price } => *price,
+        }
+    }
+}
+
+/// One way of verifying the result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "method", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Method {
+    /// Contract checks on the agreed result.
+    Check {
+        /// A JSON Schema (2020-12) that the inline result must satisfy.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        schema: Option<Value>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        bounds: Vec<Bound>,
+    },
+    /// Several nodes run the task; `quorum` of them must agree.
+    Sampling(Sampling),
+}
+
+/// Bounds of one reported metric, as decimals with at most six decimals.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Bound {
+    pub metric: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_least: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_most: Option<String>,
+}
+
+/// How many replicas run, and how their results are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sampling {
+    /// The most replicas that may ever be paid for; 1 to 9.
+    pub replicas: u32,
+    /// How many must agree; more than half of `replicas`.
+    pub quorum: u32,
+    /// How many start at once; `quorum` when absent. The rest run only on disagreement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial: Option<u32>,
+    #[serde(default)]
+    pub comparator: Comparator,
+}
+
+impl Sampling {
+    /// A task without a sampling method: one node's word.
+    pub const NONE: Self = Self { replicas: 1, quorum: 1, initial: None, comparator: Comparator::Bitwise };
+
+    /// How many replicas start at once.
+    pub fn initial(&self) -> u32 {
+        self.initial.unwrap_or(self.quorum)
+    }
+}
+
+/// When two replicas' results agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Comparator {
+    /// Same digests of the outputs and of the result, same metrics. Replicas of a task that uses the GPU are
+    /// placed on one hardware class, within which results are reproducible.
+    #[default]
+    Bitwise,
+}
+
+/// How much of the result the log shows. The requester reads all of it in any case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Privacy {
+    #[serde(default)]
+    pub publish: Publish,
+}
+
+impl Default for Privacy {
+    fn default() -> Self {
+        Self { publish: Publish::Digest }
+    }
+}
+
+/// The part of the inline result that goes into the log.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Publish {
+    #[default]
+    Digest,
+    /// The values at these JSON pointers.
+    Pointers(Vec<String>),
+    Full,
+}
+
+/// What happens after a failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// Failed or lost assignments after which the task fails; 1 to 16.
+    pub max_attempts: u32,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { max_attempts: 3 }
+    }
+}
+
+impl TaskDefinition {
+    /// The sampling terms; those of a single replica where the task names none.
+    pub fn sampling(&self) -> Sampling {
+        self.verification
+            .iter()
+            .find_map(|m| match m {
+                Method::Sampling(s) => Some(*s),
+                Method::Check { .. } => None,
+            })
+            .unwrap_or(Sampling::NONE)
+    }
+
+    /// The contents that it uses, each once, in the order of their ids.
+    pub fn contents(&self) -> Vec<ContentId> {
+        let data = self.data.iter().filter_map(|d| match &d.from {
+            DataSource::Content { id, .. } => Some(*id),
+            DataSource::Blob(_) | DataSource::Inline(_) => None,
+        });
+        let base = self.model.iter().filter_map(|m| m.base);
+        let mut all: Vec<_> = data.chain(base).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// Its inline inputs, which become blobs of the requester.
+    pub fn inline_inputs(&self) -> impl Iterator<Item = &str> {
+        self.data.iter().filter_map(|d| match &d.from {
+            DataSource::Inline(text) => Some(text.as_str()),
+            DataSource::Content { .. } | DataSource::Blob(_) => None,
+        })
+    }
+
+    /// The definition as the log records it: digests in place of inline inputs.
+    pub fn without_inline(&self) -> Self {
+        let mut sealed = self.clone();
+        for input in &mut sealed.data {
+            if let DataSource::Inline(text) = &input.from {
+                input.from = DataSource::Blob(Digest::of(text.as_bytes()));
+            }
+        }
+        sealed
+    }
+}

@@ -1,0 +1,340 @@
+//! Everything that can have happened. Labels and versions stand in one table at the end.
+
+use aevir_events::{Event as LogEvent, Timestamp, UnknownEvent};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    amount::{Amount, Count, Points, Ppm},
+    command::{Availability, ContentKind, FailureClass, Lineage, LossReason, NodeProfile, Scope, World},
+    definition::TaskDefinition,
+    digest::Digest,
+    hexbytes::Hex,
+    ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId},
+    ledger::LedgerAccount,
+    policy::Policy,
+    report::{Artifact, BlobRef, NodeKey, Report},
+};
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $label:literal v $schema:literal $name:ident on $stream:expr => { $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? })+) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+            #[serde(deny_unknown_fields)]
+            pub struct $name { $($(#[$field_doc])* pub $field: $type),* }
+        )+
+
+        /// One domain event.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Event { $($(#[$doc])* $name($name)),+ }
+
+        $(impl From<$name> for Event {
+            fn from(event: $name) -> Self {
+                Self::$name(event)
+            }
+        })+
+
+        impl LogEvent for Event {
+            fn label(&self) -> &'static str {
+                match self { $(Self::$name(_) => $label),+ }
+            }
+            fn schema(&self) -> u16 {
+                match self { $(Self::$name(_) => $schema),+ }
+            }
+            fn stream(&self) -> String {
+                match self { $(Self::$name(e) => { let stream: fn(&$name) -> String = $stream; stream(e) }),+ }
+            }
+            fn to_data(&self) -> Value {
+                // Structs with string keys always have a JSON form.
+                match self { $(Self::$name(e) => serde_json::to_value(e).unwrap_or(Value::Null)),+ }
+            }
+            fn from_data(label: &str, schema: u16, data: Value) -> Result<Self, UnknownEvent> {
+                match (label, schema) {
+                    $(($label, $schema) => aevir_events::parse_data::<$name>(label, data).map(Self::$name),)+
+                    (label, schema) => Err(UnknownEvent(format!("unknown event type `{label}` version {schema}"))),
+                }
+            }
+        }
+
+        /// The JSON Schema of each event type's `data`, as (label, version, schema).
+        pub fn schemas() -> Vec<(&'static str, u16, schemars::Schema)> {
+            vec![$(($label, $schema, schemars::schema_for!($name))),+]
+        }
+    };
+}
+
+events! {
+    /// The market's constants from here on.
+    "policy.adopted" v 1 PolicyAdopted on |_| "policy".into() => { version: u32, policy: Policy }
+
+    "account.opened" v 1 AccountOpened on |e| format!("account/{}", e.account) => { account: AccountId, name: String }
+    /// An API key; `hash` is the SHA-256 of its secret.
+    "account.key_added" v 1 KeyAdded on |e| format!("account/{}", e.account) => {
+        account: AccountId,
+        key: KeyId,
+        label: String,
+        hash: Digest,
+        scopes: Vec<Scope>,
+        /// The node that the key acts for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<NodeId>,
+    }
+    "account.key_revoked" v 1 KeyRevoked on |e| format!("account/{}", e.account) => { account: AccountId, key: KeyId }
+    "account.join_token_issued" v 1 JoinTokenIssued on |e| format!("account/{}", e.account) => {
+        account: AccountId,
+        token_hash: Digest,
+        #[schemars(with = "String")]
+        expires: Timestamp,
+    }
+    "account.blob_uploaded" v 1 BlobUploaded on |e| format!("account/{}", e.account) => { account: AccountId, blob: BlobRef }
+
+    /// The only event that moves money. The postings sum to zero.
+    "ledger.posted" v 1 LedgerPosted on |_| "ledger".into() => {
+        reason: PostingReason,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task: Option<TaskId>,
+        /// The reference of an external payment.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+        postings: Vec<Posting>,
+    }
+    /// The only event that changes IntelliPoints.
+    "points.changed" v 1 PointsChanged on |e| format!("account/{}", e.account) => {
+        account: AccountId,
+        track: Track,
+        delta: Points,
+        reason: PointsReason,
+        task: TaskId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        assignment: Option<AssignmentId>,
+    }
+
+    "module.registered" v 1 ModuleRegistered on |e| format!("module/{}", e.blob.digest) => {
+        owner: AccountId,
+        name: String,
+        blob: BlobRef,
+        world: World,
+        imports: Vec<String>,
+    }
+    "content.registered" v 1 ContentRegistered on |e| format!("content/{}", e.content) => {
+        content: ContentId,
+        owner: AccountId,
+        kind: ContentKind,
+        name: String,
+        version: String,
+        files: Vec<Artifact>,
+        licence: String,
+        weight: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lineage: Option<Lineage>,
+    }
+
+    "node.registered" v 1 NodeRegistered on |e| format!("node/{}", e.node) => {
+        node: NodeId,
+        owner: AccountId,
+        /// The join token that this used up.
+        token_hash: Digest,
+        public_key: NodeKey,
+        profile: NodeProfile,
+    }
+    "node.availability_changed" v 1 AvailabilityChanged on |e| format!("node/{}", e.node) => { node: NodeId, availability: Availability }
+
+    /// The requester's definition with the terms that hold for it; the escrow is posted in the same batch.
+    "task.created" v 1 TaskCreated on |e| format!("task/{}", e.task) => {
+        task: TaskId,
+        requester: AccountId,
+        definition: TaskDefinition,
+        definition_digest: Digest,
+        seed: Count,
+        policy_version: u32,
+        escrow: Amount,
+    }
+    /// All inputs are known; from here it waits for nodes.
+    "task.queued" v 1 TaskQueued on |e| format!("task/{}", e.task) => { task: TaskId, inputs: Vec<Artifact> }
+    /// Every replica of the round has committed; nodes now reveal.
+    "task.round_closed" v 1 RoundClosed on |e| format!("task/{}", e.task) => {
+        task: TaskId,
+        round: u32,
+        #[schemars(with = "String")]
+        reveal_by: Timestamp,
+    }
+    /// The round brought no quorum: one more replica decides.
+    "task.extended" v 1 TaskExtended on |e| format!("task/{}", e.task) => { task: TaskId, round: u32, replicas: u32 }
+    /// The verdict over all revealed replicas.
+    "task.verified" v 1 TaskVerified on |e| format!("task/{}", e.task) => {
+        task: TaskId,
+        verdict: Verdict,
+        accepted: Vec<AssignmentId>,
+        refused: Vec<Refusal>,
+        checks: Vec<CheckResult>,
+        /// The agreed result: outputs and inline result of the first accepted replica.
+        outputs: Vec<Artifact>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        result: Option<BlobRef>,
+        /// What the task's privacy terms make public of the inline result.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        published: Option<Value>,
+        /// Verified later than `max_latency` after it was queued.
+        late: bool,
+    }
+    /// The money that the verdict moved; the postings stand in the same batch.
+    "task.settled" v 1 TaskSettled on |e| format!("task/{}", e.task) => {
+        task: TaskId,
+        /// All that the requester paid.
+        fee: Amount,
+        refund: Amount,
+        shares: Vec<Share>,
+        /// Settled in a private market, where owner filters are off.
+        private_market: bool,
+    }
+    /// The end of the dispute window: shares can be withdrawn.
+    "task.matured" v 1 TaskMatured on |e| format!("task/{}", e.task) => { task: TaskId }
+    /// The end without a verdict.
+    "task.closed" v 1 TaskClosed on |e| format!("task/{}", e.task) => { task: TaskId, reason: CloseReason, detail: String, fee: Amount, refund: Amount }
+
+    "assignment.leased" v 1 AssignmentLeased on |e| format!("task/{}", e.task) => {
+        task: TaskId,
+        assignment: AssignmentId,
+        node: NodeId,
+        round: u32,
+        /// The checkpoint to resume from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resume: Option<BlobRef>,
+    }
+    "assignment.started" v 1 AssignmentStarted on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId }
+    "assignment.progressed" v 1 AssignmentProgressed on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, ppm: Ppm, note: String }
+    "assignment.checkpointed" v 1 AssignmentCheckpointed on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, checkpoint: BlobRef }
+    "assignment.committed" v 1 AssignmentCommitted on |e| format!("task/{}", e.task) => {
+        task: TaskId,
+        assignment: AssignmentId,
+        node: NodeId,
+        commitment: Digest,
+        signature: Hex<64>,
+    }
+    "assignment.revealed" v 1 AssignmentRevealed on |e| format!("task/{}", e.report.task) => { report: Report, checks: Vec<CheckResult>, #[serde(default, skip_serializing_if = "Option::is_none")] published: Option<Value> }
+    "assignment.failed" v 1 AssignmentFailed on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, class: FailureClass, message: String }
+    "assignment.lost" v 1 AssignmentLost on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, reason: LossReason }
+    /// Called off: the task ended without it.
+    "assignment.withdrawn" v 1 AssignmentWithdrawn on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId }
+}
+
+/// One line of a double entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Posting {
+    pub account: LedgerAccount,
+    pub amount: Amount,
+}
+
+/// Why money moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PostingReason {
+    Deposit,
+    Escrow,
+    /// Fees to pending shares, and the rest back to the requester.
+    Settlement,
+    /// Pending shares become available.
+    Maturity,
+    /// A task closed without a verdict: fees for work done, the rest back.
+    Closure,
+}
+
+/// What IntelliPoints are earned for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Track {
+    Compute,
+    Content,
+    Verification,
+}
+
+/// Why IntelliPoints changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PointsReason {
+    ResultAccepted,
+    ContentUsed,
+    ResultRefused,
+    LeaseLost,
+}
+
+/// What became of a verified task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// A quorum agrees and every check passes.
+    Passed,
+    /// A quorum agrees, but the requester's check fails: the compute is paid.
+    Unmet,
+    /// No quorum among all replicas.
+    Inconclusive,
+}
+
+/// A replica that was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Refusal {
+    pub assignment: AssignmentId,
+    pub reason: RefusalReason,
+}
+
+/// Why a replica was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusalReason {
+    /// The quorum agrees on another result.
+    Mismatch,
+    /// Committed, but did not reveal in time.
+    NotRevealed,
+}
+
+/// The outcome of one contract check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckResult {
+    /// `schema`, or `metric <name>`.
+    pub check: String,
+    pub passed: bool,
+    pub detail: String,
+}
+
+/// One party's part of a fee.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Share {
+    pub role: ShareRole,
+    /// Absent for the platform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<ContentId>,
+    pub amount: Amount,
+}
+
+/// What a share is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShareRole {
+    Compute,
+    Content,
+    Platform,
+    /// For work that ended without a verdict for or against it.
+    Attempt,
+}
+
+/// Why a task closed without a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CloseReason {
+    Cancelled,
+    Expired,
+    /// All attempts are spent.
+    AttemptsSpent,
+    /// A task that it depends on did not settle.
+    DependencyFailed,
+}

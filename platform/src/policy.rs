@@ -1,0 +1,82 @@
+//! The constants of the market. They live in `policy.adopted` events, so that a replay uses those of its time.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::amount::{Amount, Points, Ppm};
+
+/// Who may take part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Market {
+    /// Strangers: a task never runs on its requester's node, nor twice with one owner.
+    Open,
+    /// One owner runs everything: those owner filters are off, and settlements say so.
+    Private,
+}
+
+/// One version of the market's constants. A task keeps the version under which it was created.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    pub market: Market,
+    /// Content share on top of the compute fee, when a task uses contents.
+    pub content_share_ppm: Ppm,
+    /// Platform share on top of the compute fee.
+    pub platform_share_ppm: Ppm,
+    /// Paid for work that ends without a verdict for or against it.
+    pub attempt_fee: Amount,
+    /// A lease without a heartbeat for this long is lost.
+    pub lease_ms: u32,
+    /// A node must start what it was leased within this time.
+    pub accept_ms: u32,
+    /// A node must reveal within this time after the round closed.
+    pub reveal_ms: u32,
+    /// A node that was silent for this long is offline.
+    pub offline_ms: u32,
+    /// First back-off of a node for a task type after a fault; doubles with each further one.
+    pub backoff_ms: u32,
+    /// The most that a back-off grows to.
+    pub backoff_max_ms: u32,
+    pub points: PointsPolicy,
+}
+
+/// How IntelliPoints are earned and lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PointsPolicy {
+    /// Points minted per million micro-AEV of platform share, over all tracks.
+    pub per_aev_of_platform_share: u32,
+    /// Part of them that goes to the content track when contents were used.
+    pub content_ppm: Ppm,
+    /// A refused result costs at least this many points ...
+    pub refused_min: Points,
+    /// ... and at least this part of the owner's compute points; never more than there are.
+    pub refused_ppm: Ppm,
+    /// A lost lease costs this many points; never more than there are.
+    pub lost: Points,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            market: Market::Open,
+            content_share_ppm: 100_000,
+            platform_share_ppm: 50_000,
+            attempt_fee: Amount(1_000),
+            lease_ms: 15_000,
+            accept_ms: 30_000,
+            reveal_ms: 30_000,
+            offline_ms: 45_000,
+            backoff_ms: 5_000,
+            backoff_max_ms: 600_000,
+            points: PointsPolicy {
+                per_aev_of_platform_share: 1_000,
+                content_ppm: 200_000,
+                refused_min: Points(50),
+                refused_ppm: 500_000,
+                lost: Points(2),
+            },
+        }
+    }
+}
