@@ -1,4 +1,4 @@
-//! The envelope that every event is stored in, and its canonical bytes.
+//! The envelope that every event is stored in. Its canonical bytes are [`crate::Entry`]'s business.
 
 use std::fmt;
 
@@ -14,6 +14,11 @@ impl Timestamp {
     pub fn plus_ms(self, ms: i64) -> Self {
         Self(self.0.saturating_add(ms))
     }
+
+    /// Whether the calendar (years -9999 to 9999) has this time, so that it can be written and read back.
+    pub fn is_valid(self) -> bool {
+        jiff::Timestamp::from_millisecond(self.0).is_ok()
+    }
 }
 
 impl fmt::Display for Timestamp {
@@ -28,7 +33,8 @@ impl fmt::Display for Timestamp {
 impl std::str::FromStr for Timestamp {
     type Err = jiff::Error;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse::<jiff::Timestamp>().map(|t| Self(t.as_millisecond()))
+        text.parse::<jiff::Timestamp>()
+            .map(|t| Self(t.as_millisecond()))
     }
 }
 

@@ -45,7 +45,10 @@ pub trait Event: Clone + std::fmt::Debug + Send + Sync + 'static {
 }
 
 /// Reads `data` with serde; for [`Event::from_data`].
-pub fn parse_data<T: DeserializeOwned>(label: &str, data: serde_json::Value) -> Result<T, UnknownEvent> {
+pub fn parse_data<T: DeserializeOwned>(
+    label: &str,
+    data: serde_json::Value,
+) -> Result<T, UnknownEvent> {
     serde_json::from_value(data).map_err(|e| UnknownEvent(format!("`{label}` can't be read: {e}")))
 }
 
@@ -63,7 +66,10 @@ pub struct Context {
 impl Context {
     /// A generator of ids for this decision: the same context yields the same ids.
     pub fn ids(&self) -> Ids<'_> {
-        Ids { context: self, next: 0 }
+        Ids {
+            context: self,
+            next: 0,
+        }
     }
 }
 
@@ -85,7 +91,10 @@ impl Ids<'_> {
         let digest = hash.finalize();
         let mut random = [0u8; 16];
         random.copy_from_slice(&digest[..16]);
-        Ulid::from_parts(self.context.time.0.max(0) as u64, u128::from_be_bytes(random))
+        Ulid::from_parts(
+            self.context.time.0.max(0) as u64,
+            u128::from_be_bytes(random),
+        )
     }
 }
 

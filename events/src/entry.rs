@@ -1,0 +1,192 @@
+//! An entry: the canonical bytes of one event's envelope, which are what is stored, hashed and exported.
+//!
+//! `{"actor","cause","data","id","position","revision","schema","stream","time","type"}` in RFC 8785 form.
+//! `position` and `revision` are decimal strings, because canonical JSON's numbers are doubles.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use ulid::Ulid;
+
+use crate::{
+    canonical::unsafe_integer,
+    envelope::{Recorded, Timestamp},
+    machine::{Event, UnknownEvent},
+    merkle::{Hash, leaf_hash},
+    tail::MAX_COMMAND_EVENTS,
+};
+
+/// Largest entry in bytes: tlog-tiles entry bundles carry a 16-bit length before each entry.
+pub const MAX_ENTRY_BYTES: usize = 65_535;
+
+/// Why an event can't become an entry, or bytes aren't one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    #[error(
+        "the entry has {bytes} bytes, and {MAX_ENTRY_BYTES} is the most: store the payload as a blob"
+    )]
+    TooLarge { bytes: usize },
+    #[error("the command causes {events} events, and {MAX_COMMAND_EVENTS} is the most")]
+    TooMany { events: usize },
+    #[error(
+        "the integer {0} is beyond the range that canonical JSON holds exactly: write it as a string"
+    )]
+    UnsafeInteger(String),
+    #[error("the time {0} ms is outside the calendar")]
+    Time(i64),
+    #[error("the event can't be written as JSON: {0}")]
+    Unwritable(String),
+    #[error("not an entry: {0}")]
+    Malformed(String),
+    #[error("the bytes are not in canonical form (RFC 8785)")]
+    NotCanonical,
+    #[error("unreadable event: {0}")]
+    Unknown(#[from] UnknownEvent),
+    #[error("the envelope says stream `{envelope}`, the event belongs to `{event}`")]
+    Stream { envelope: String, event: String },
+}
+
+/// The envelope of an entry with its data still untyped: for exports and for audits that come before typing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Envelope {
+    #[serde(with = "decimal")]
+    pub position: u64,
+    pub id: Ulid,
+    pub stream: String,
+    #[serde(with = "decimal")]
+    pub revision: u64,
+    #[serde(rename = "type")]
+    pub label: String,
+    pub schema: u16,
+    pub time: Timestamp,
+    pub actor: String,
+    pub cause: String,
+    pub data: Value,
+}
+
+impl Envelope {
+    /// The canonical bytes.
+    pub fn to_entry(&self) -> Result<Entry, EntryError> {
+        if let Some(integer) = unsafe_integer(&self.data) {
+            return Err(EntryError::UnsafeInteger(integer));
+        }
+        if !self.time.is_valid() {
+            return Err(EntryError::Time(self.time.0));
+        }
+        let bytes = serde_json_canonicalizer::to_vec(self)
+            .map_err(|e| EntryError::Unwritable(e.to_string()))?;
+        if bytes.len() > MAX_ENTRY_BYTES {
+            return Err(EntryError::TooLarge { bytes: bytes.len() });
+        }
+        Ok(Entry(bytes))
+    }
+
+    /// Types the data.
+    pub fn into_recorded<E: Event>(self) -> Result<Recorded<E>, EntryError> {
+        let event = E::from_data(&self.label, self.schema, self.data)?;
+        let stream = event.stream();
+        if stream != self.stream {
+            return Err(EntryError::Stream {
+                envelope: self.stream,
+                event: stream,
+            });
+        }
+        Ok(Recorded {
+            position: self.position,
+            id: self.id,
+            stream,
+            revision: self.revision,
+            time: self.time,
+            actor: self.actor,
+            cause: self.cause,
+            event,
+        })
+    }
+}
+
+impl<E: Event> From<&Recorded<E>> for Envelope {
+    fn from(recorded: &Recorded<E>) -> Self {
+        Self {
+            position: recorded.position,
+            id: recorded.id,
+            stream: recorded.stream.clone(),
+            revision: recorded.revision,
+            label: recorded.event.label().to_owned(),
+            schema: recorded.event.schema(),
+            time: recorded.time,
+            actor: recorded.actor.clone(),
+            cause: recorded.cause.clone(),
+            data: recorded.event.to_data(),
+        }
+    }
+}
+
+/// The bytes of one entry. Not checked on construction: what storage or an export holds may be damaged.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Entry(pub Vec<u8>);
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Entry({})", String::from_utf8_lossy(&self.0))
+    }
+}
+
+impl Entry {
+    /// The canonical bytes of a recorded event.
+    pub fn encode<E: Event>(recorded: &Recorded<E>) -> Result<Self, EntryError> {
+        Envelope::from(recorded).to_entry()
+    }
+
+    /// Reads the bytes; says nothing about whether they are canonical.
+    pub fn decode<E: Event>(&self) -> Result<Recorded<E>, EntryError> {
+        self.envelope()?.into_recorded()
+    }
+
+    /// Reads the bytes and requires them to be exactly what [`Entry::encode`] writes. About twice the work of
+    /// [`Entry::decode`]; for audits and for entries from outside.
+    pub fn decode_canonical<E: Event>(&self) -> Result<Recorded<E>, EntryError> {
+        self.canonical_envelope()?.into_recorded()
+    }
+
+    /// The untyped envelope.
+    pub fn envelope(&self) -> Result<Envelope, EntryError> {
+        serde_json::from_slice(&self.0).map_err(|e| EntryError::Malformed(e.to_string()))
+    }
+
+    /// The untyped envelope of bytes that must be canonical.
+    pub fn canonical_envelope(&self) -> Result<Envelope, EntryError> {
+        let envelope = self.envelope()?;
+        match envelope.to_entry() {
+            Ok(entry) if entry == *self => Ok(envelope),
+            Ok(_) => Err(EntryError::NotCanonical),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The Merkle leaf hash of the bytes.
+    pub fn leaf(&self) -> Hash {
+        leaf_hash(&self.0)
+    }
+}
+
+impl AsRef<[u8]> for Entry {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// A `u64` as a decimal string.
+mod decimal {
+    use std::borrow::Cow;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}

@@ -1,0 +1,172 @@
+//! The single writer of a log: takes commands from a bounded queue, decides them one at a time against the state
+//! in memory, commits their events in groups, and only then answers.
+//!
+//! [`Executor::start`] takes leadership, rebuilds the state from the log and answers a [`Handle`], through which
+//! everything else goes. Knows nothing of any particular machine or database.
+
+mod batch;
+mod handle;
+mod recover;
+mod writer;
+
+use std::{
+    sync::{Arc, RwLock},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::sync::{broadcast, mpsc, watch};
+use ulid::Ulid;
+
+pub use self::handle::{Handle, Receipt, Request, Status, SubmitError};
+use self::{
+    handle::{Committed, Shared},
+    writer::{Speculation, Writer},
+};
+use crate::{
+    envelope::Timestamp,
+    log::{Log, LogError},
+    machine::Machine,
+    replay::{ReplayError, load},
+    tail::{Damage, Flaw, Tail},
+};
+
+/// Commands that may wait before [`SubmitError::Busy`]: a few full batches, some tens of milliseconds of work.
+pub const QUEUE_COMMANDS: usize = 4_096;
+/// Most commands decided into one commit. Above some hundreds the processor is the limit and not the disk's sync,
+/// and a larger batch only makes callers wait longer.
+pub const BATCH_COMMANDS: usize = 1_024;
+/// Events kept for live subscribers; one that falls further behind reads from the table.
+pub const LIVE_EVENTS: usize = 4_096;
+/// How long callers wait for the outcome of a commit whose answer was lost, before they're told that it is
+/// unknown. The executor itself goes on until it knows.
+const RESOLVE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where an executor's time and randomness come from, and its limits.
+#[derive(Clone)]
+pub struct Options {
+    /// The time now. Events carry it, but never a time before the previous event's.
+    pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// 32 fresh random bytes for every command.
+    pub entropy: Arc<dyn Fn() -> [u8; 32] + Send + Sync>,
+    /// Commands that may wait; at least 1.
+    pub queue_commands: usize,
+    /// Most commands in one commit; at least 1.
+    pub batch_commands: usize,
+    /// See the constant of the same purpose: how long callers wait for a lost commit's outcome.
+    pub resolve_patience: Duration,
+}
+
+impl Default for Options {
+    /// The system's clock and randomness.
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(system_clock),
+            entropy: Arc::new(rand::random),
+            queue_commands: QUEUE_COMMANDS,
+            batch_commands: BATCH_COMMANDS,
+            resolve_patience: RESOLVE_PATIENCE,
+        }
+    }
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("queue_commands", &self.queue_commands)
+            .field("batch_commands", &self.batch_commands)
+            .field("resolve_patience", &self.resolve_patience)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why an executor did not start. The log is as it was, but for a new epoch where leadership was taken.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StartError {
+    /// Names the first bad position.
+    #[error(transparent)]
+    Damage(#[from] Damage),
+    #[error("the log can't be read")]
+    Log(#[source] LogError),
+}
+
+impl From<ReplayError> for StartError {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Damage(damage) => Self::Damage(damage),
+            ReplayError::Log(error) => Self::Log(error),
+        }
+    }
+}
+
+/// Starts single writers.
+#[derive(Debug)]
+pub struct Executor;
+
+impl Executor {
+    /// Replays the log from position 0, takes leadership of it (which deposes any other executor on it) and starts
+    /// the writer as a task of the current tokio runtime.
+    ///
+    /// The writer ends after [`Handle::shutdown`], when the last handle is dropped, or when it is deposed.
+    pub async fn start<M: Machine>(
+        log: Arc<dyn Log>,
+        options: Options,
+    ) -> Result<Handle<M>, StartError> {
+        let leader = Ulid::from_parts((options.clock)().0.max(0) as u64, rand::random());
+        let mut tail = Tail::default();
+        let (mut speculative, mut committed) = (M::State::default(), M::State::default());
+        let mut states = [&mut speculative, &mut committed];
+        // The bulk is read before leadership is taken: a damaged log deposes nobody, and a hand-over is short.
+        let head = log.head().await.map_err(StartError::Log)?;
+        load::<M>(log.as_ref(), &mut tail, &mut states, head.head()).await?;
+        let head = log.claim(leader).await.map_err(StartError::Log)?;
+        load::<M>(log.as_ref(), &mut tail, &mut states, head.head()).await?;
+        if !log
+            .read(head.size(), 1)
+            .await
+            .map_err(StartError::Log)?
+            .is_empty()
+        {
+            return Err(tail.damage(Flaw::BeyondHead).into());
+        }
+        tracing::info!(epoch = head.epoch, size = head.size(), root = %head.root, "leading the log");
+
+        let (queue, commands) = mpsc::channel(options.queue_commands.max(1));
+        let (live, _) = broadcast::channel(LIVE_EVENTS);
+        let (status, status_seen) = watch::channel(Status::Leading);
+        let (closing, closing_seen) = watch::channel(false);
+        let shared = Arc::new(Shared {
+            log,
+            committed: RwLock::new(Committed {
+                state: committed,
+                size: head.size(),
+                root: head.root,
+            }),
+            live: live.downgrade(),
+            status: status_seen,
+            closing,
+        });
+        let speculation = Speculation {
+            state: speculative,
+            tail,
+        };
+        let writer = Writer::new(
+            Arc::clone(&shared),
+            options,
+            leader,
+            head.epoch,
+            speculation,
+            live,
+            status,
+        );
+        tokio::spawn(writer.run(commands, closing_seen));
+        Ok(Handle { queue, shared })
+    }
+}
+
+/// Milliseconds since 1970 by the system's clock; 0 where that is set before 1970.
+fn system_clock() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

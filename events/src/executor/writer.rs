@@ -1,0 +1,499 @@
+//! The writer's loop: decide while the previous batch commits, commit, fold, answer.
+//!
+//! Two states are kept. The speculative one has every decision in it and is what the next decision is made on; the
+//! committed one has what is durable and is what readers see. They differ by the batch that is being decided and
+//! the one in flight.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    ops::ControlFlow,
+    panic::AssertUnwindSafe,
+    sync::{Arc, PoisonError},
+    time::Instant,
+};
+
+use tokio::{
+    sync::{broadcast, mpsc, watch},
+    task::JoinError,
+};
+use ulid::Ulid;
+
+use super::{
+    Options,
+    batch::{Flight, Held, Open, Outcome, Pending, PendingKeys, Submission},
+    handle::{Receipt, Shared, Status, SubmitError},
+};
+use crate::{
+    envelope::Recorded,
+    log::{Batch, CommandRow, Log, LogError},
+    machine::{Context, Machine},
+    merkle::Hash,
+    replay::{evolve, panic_text},
+    tail::{Tail, command_ulid},
+};
+
+/// Commands decided before the writer looks whether a commit has finished: deciding must not hold answers back.
+const DECIDE_AT_ONCE: usize = 128;
+
+/// The state and the end of the log with everything in it that was decided.
+pub(super) struct Speculation<M: Machine> {
+    pub(super) state: M::State,
+    pub(super) tail: Tail,
+}
+
+/// Why the writer ends.
+pub(super) type Ending = Status;
+
+/// The single writer.
+pub(super) struct Writer<M: Machine> {
+    pub(super) shared: Arc<Shared<M>>,
+    pub(super) options: Options,
+    pub(super) leader: Ulid,
+    pub(super) epoch: u64,
+    pub(super) speculation: Speculation<M>,
+    /// The speculative state refused an event that was decided on it: rebuild it before the next decision.
+    pub(super) broken: bool,
+    pub(super) open: Open<M>,
+    pub(super) flight: Option<Flight<M>>,
+    pub(super) pending: PendingKeys<M>,
+    /// Taken from the queue and not yet decided.
+    pub(super) waiting: VecDeque<Submission<M>>,
+    live: broadcast::Sender<Arc<Recorded<M::Event>>>,
+    pub(super) status: watch::Sender<Status>,
+}
+
+/// What the loop woke up for.
+enum Wake {
+    Landed(Result<Result<(), LogError>, JoinError>),
+    Commands,
+    Closed,
+    ShutDown,
+}
+
+impl<M: Machine> Writer<M> {
+    pub(super) fn new(
+        shared: Arc<Shared<M>>,
+        options: Options,
+        leader: Ulid,
+        epoch: u64,
+        speculation: Speculation<M>,
+        live: broadcast::Sender<Arc<Recorded<M::Event>>>,
+        status: watch::Sender<Status>,
+    ) -> Self {
+        let open = Open::new(speculation.tail.size());
+        Self {
+            shared,
+            options,
+            leader,
+            epoch,
+            speculation,
+            broken: false,
+            open,
+            flight: None,
+            pending: HashMap::new(),
+            waiting: VecDeque::new(),
+            live,
+            status,
+        }
+    }
+
+    /// Runs until shut down, abandoned by all handles, deposed or failed; then answers whoever still waits.
+    pub(super) async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Submission<M>>,
+        closing: watch::Receiver<bool>,
+    ) {
+        let ending = match self.lead(&mut commands, closing).await {
+            ControlFlow::Break(ending) => ending,
+            ControlFlow::Continue(()) => Status::Stopped,
+        };
+        match &ending {
+            Status::Failed(reason) => tracing::error!(reason, "the log's writer has failed"),
+            Status::Deposed => tracing::warn!("another executor leads the log now"),
+            Status::Leading | Status::Recovering | Status::Stopped => {
+                tracing::info!("the log's writer has stopped")
+            }
+        }
+        let deposed = ending == Status::Deposed;
+        let answer = || {
+            if deposed {
+                SubmitError::NotLeader
+            } else {
+                SubmitError::Stopped
+            }
+        };
+        // First the status, so that whoever finds the queue closed can say why.
+        self.status.send_replace(ending);
+        commands.close();
+        self.drop_open(answer);
+        for submission in std::mem::take(&mut self.waiting) {
+            let _ = submission.reply.send(Err(answer()));
+        }
+        while let Some(submission) = commands.recv().await {
+            let _ = submission.reply.send(Err(answer()));
+        }
+    }
+
+    async fn lead(
+        &mut self,
+        commands: &mut mpsc::Receiver<Submission<M>>,
+        mut closing: watch::Receiver<bool>,
+    ) -> ControlFlow<Ending> {
+        let mut arrived = Vec::with_capacity(DECIDE_AT_ONCE);
+        let (mut closed, mut shut_down) = (false, false);
+        loop {
+            if self.flight.is_none() && !self.open.is_empty() {
+                self.launch();
+            }
+            if self.broken && self.flight.is_none() {
+                self.rebuild(commands).await?;
+            }
+            if !self.broken && !self.waiting.is_empty() && self.room() > 0 {
+                self.decide_waiting().await;
+                continue;
+            }
+            if closed && self.flight.is_none() && self.open.is_empty() && self.waiting.is_empty() {
+                return ControlFlow::Continue(());
+            }
+            let room = if closed || self.broken || !self.waiting.is_empty() {
+                0
+            } else {
+                self.room()
+            };
+            let wake = tokio::select! {
+                biased;
+                landed = landed(&mut self.flight), if self.flight.is_some() => Wake::Landed(landed),
+                // Changed, or all handles are gone, and then nobody can queue anything either.
+                _ = closing.wait_for(|closing| *closing), if !shut_down => Wake::ShutDown,
+                count = commands.recv_many(&mut arrived, room), if room > 0 => {
+                    if count == 0 { Wake::Closed } else { Wake::Commands }
+                }
+            };
+            match wake {
+                Wake::Landed(result) => self.landed(result, commands).await?,
+                Wake::Commands => self.waiting.extend(arrived.drain(..)),
+                Wake::Closed => closed = true,
+                Wake::ShutDown => {
+                    shut_down = true;
+                    commands.close();
+                }
+            }
+        }
+    }
+
+    /// How many commands may be decided now.
+    fn room(&self) -> usize {
+        self.open
+            .room(self.options.batch_commands.max(1))
+            .min(DECIDE_AT_ONCE)
+    }
+
+    /// Decides what waits, as far as there is room; looks up idempotency keys first.
+    async fn decide_waiting(&mut self) {
+        let count = self.waiting.len().min(self.room());
+        let chunk: Vec<Submission<M>> = self.waiting.drain(..count).collect();
+        let unknown = |key: &Hash| !self.pending.contains_key(key);
+        let ids: Vec<Hash> = chunk
+            .iter()
+            .filter_map(|s| Some(s.key.as_ref()?.id))
+            .filter(unknown)
+            .collect();
+        // Keys that commit while this look-up runs are still in `pending`: a flight is only taken down by this task.
+        let known = match ids.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.shared.log.find_commands(&ids).await,
+        };
+        let known = known
+            .map(|rows| {
+                rows.into_iter()
+                    .map(|row| (row.id, row))
+                    .collect::<HashMap<_, _>>()
+            })
+            .inspect_err(|e| {
+                tracing::warn!(
+                    error = e as &dyn std::error::Error,
+                    "keys can't be looked up"
+                )
+            });
+        let mut chunk = chunk.into_iter();
+        for submission in chunk.by_ref() {
+            let span = submission.span.clone();
+            span.in_scope(|| self.decide(submission, known.as_ref().ok()));
+            if self.broken {
+                break;
+            }
+        }
+        // What is left is decided on the rebuilt state.
+        for submission in chunk.rev() {
+            self.waiting.push_front(submission);
+        }
+    }
+
+    /// Decides one command. `known` are the keys found in the log; `None` if they could not be looked up.
+    fn decide(&mut self, submission: Submission<M>, known: Option<&HashMap<Hash, CommandRow>>) {
+        let Submission {
+            actor,
+            key,
+            command,
+            span,
+            reply,
+        } = submission;
+        if let Some(key) = &key {
+            if let Some(pending) = self.pending.get(&key.id) {
+                let answer = if pending.payload == key.payload {
+                    Ok(Outcome::Done(Receipt {
+                        replayed: true,
+                        ..pending.receipt.clone()
+                    }))
+                } else {
+                    Err(SubmitError::Conflict)
+                };
+                return self.open.held.push(Held {
+                    reply,
+                    answer,
+                    span,
+                });
+            }
+            let Some(known) = known else {
+                let _ = reply.send(Err(SubmitError::Unavailable));
+                return;
+            };
+            if let Some(row) = known.get(&key.id) {
+                let _ = reply.send(if row.payload == key.payload {
+                    Ok(Outcome::Before {
+                        position: row.position,
+                        events: row.events,
+                    })
+                } else {
+                    Err(SubmitError::Conflict)
+                });
+                return;
+            }
+        }
+        let context = Context {
+            time: self.speculation.tail.clock((self.options.clock)()),
+            actor,
+            entropy: (self.options.entropy)(),
+        };
+        let answer = match self.events(
+            &command,
+            &context,
+            key.as_ref().map(|key| key.text.as_str()),
+        ) {
+            Ok(receipt) => {
+                if let Some(key) = key {
+                    self.remember(key.id, key.payload, &receipt);
+                }
+                Ok(Outcome::Done(receipt))
+            }
+            Err(error) => Err(error),
+        };
+        self.open.held.push(Held {
+            reply,
+            answer,
+            span,
+        });
+    }
+
+    /// Decides and folds into the speculative state.
+    fn events(
+        &mut self,
+        command: &M::Command,
+        context: &Context,
+        key: Option<&str>,
+    ) -> Result<Receipt<M::Event>, SubmitError<M::Rejection>> {
+        let Speculation { state, tail } = &mut self.speculation;
+        // The state is only lent to `decide`, so a panic in it leaves the state whole.
+        let decision =
+            std::panic::catch_unwind(AssertUnwindSafe(|| M::decide(state, command, context)));
+        let events = decision
+            .map_err(|panic| {
+                let text = panic_text(panic.as_ref());
+                tracing::error!(panic = text, "decide panicked");
+                SubmitError::Internal(format!("decide panicked: {text}"))
+            })?
+            .map_err(SubmitError::Rejected)?;
+        let cause = key.map_or_else(|| command_ulid(context).to_string(), str::to_owned);
+        let staged = tail
+            .stage(events, context, &cause)
+            .map_err(SubmitError::Unwritable)?;
+        for event in &staged {
+            if let Err(corrupt) = evolve::<M>(state, &event.recorded) {
+                self.broken = true;
+                tracing::error!(event = event.row.label, %corrupt, "the state refused an event decided on it");
+                return Err(SubmitError::Internal(format!(
+                    "the state refused an event decided on it: {corrupt}"
+                )));
+            }
+        }
+        tail.accept(&staged);
+        Ok(self.open.add(staged))
+    }
+
+    fn remember(&mut self, id: Hash, payload: Hash, receipt: &Receipt<M::Event>) {
+        let events = receipt.events.len() as u32;
+        let position = receipt.head - receipt.events.len() as u64;
+        self.open.commands.push(CommandRow {
+            id,
+            payload,
+            position,
+            events,
+        });
+        self.pending.insert(
+            id,
+            Pending {
+                payload,
+                receipt: receipt.clone(),
+            },
+        );
+    }
+
+    /// Starts committing the open batch. Without anything to store it is the base that is confirmed: a rejection
+    /// is answered only if the head is still the one that it was decided on.
+    fn launch(&mut self) {
+        let next = self.speculation.tail.size();
+        let Open {
+            base,
+            events,
+            recorded,
+            commands,
+            held,
+            ..
+        } = std::mem::replace(&mut self.open, Open::new(next));
+        let frontier = self.speculation.tail.frontier().clone();
+        let root = frontier.root();
+        let batch = Arc::new(Batch {
+            epoch: self.epoch,
+            base,
+            events,
+            commands,
+            frontier,
+            root,
+        });
+        let (log, stored) = (Arc::clone(&self.shared.log), Arc::clone(&batch));
+        let task = tokio::spawn(async move {
+            if stored.events.is_empty() && stored.commands.is_empty() {
+                confirm(log.as_ref(), &stored).await
+            } else {
+                log.append(stored).await
+            }
+        });
+        self.flight = Some(Flight {
+            task,
+            batch,
+            recorded,
+            held,
+            since: Instant::now(),
+        });
+    }
+
+    /// Takes the flight down.
+    async fn landed(
+        &mut self,
+        result: Result<Result<(), LogError>, JoinError>,
+        commands: &mut mpsc::Receiver<Submission<M>>,
+    ) -> ControlFlow<Ending> {
+        let Some(flight) = self.flight.take() else {
+            return ControlFlow::Continue(());
+        };
+        match result {
+            Ok(Ok(())) => self.committed(flight),
+            Ok(Err(error)) => self.recover(flight, Some(error), commands).await,
+            Err(_) => self.recover(flight, None, commands).await,
+        }
+    }
+
+    /// Folds a durable batch into the committed state, tells subscribers, then answers.
+    pub(super) fn committed(&mut self, flight: Flight<M>) -> ControlFlow<Ending> {
+        let Flight {
+            batch,
+            recorded,
+            held,
+            since,
+            ..
+        } = flight;
+        let folded = {
+            let mut committed = self
+                .shared
+                .committed
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            let folded = recorded.iter().try_for_each(|event| {
+                evolve::<M>(&mut committed.state, event)
+                    .map_err(|e| format!("position {}: {e}", event.position))
+            });
+            committed.size = batch.frontier.size();
+            committed.root = batch.root;
+            folded
+        };
+        if !batch.events.is_empty() {
+            tracing::debug!(
+                position = batch.base,
+                size = batch.frontier.size(),
+                epoch = batch.epoch,
+                commands = held.len(),
+                events = batch.events.len(),
+                elapsed_us = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX),
+                "committed"
+            );
+        }
+        for event in recorded {
+            // Nobody listening is no error.
+            let _ = self.live.send(event);
+        }
+        for command in &batch.commands {
+            self.pending.remove(&command.id);
+        }
+        for Held {
+            reply,
+            answer,
+            span,
+        } in held
+        {
+            if let Ok(Outcome::Done(receipt)) = &answer {
+                let position = receipt.events.first().map(|event| event.position);
+                span.in_scope(|| {
+                    tracing::debug!(position, head = receipt.head, "command committed")
+                });
+            }
+            let _ = reply.send(answer);
+        }
+        match folded {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(reason) => ControlFlow::Break(Status::Failed(format!(
+                "the committed state refuses {reason}"
+            ))),
+        }
+    }
+
+    /// Gives up the batch that is being decided. Nothing of it was sent to the log.
+    pub(super) fn drop_open(&mut self, answer: impl Fn() -> SubmitError<M::Rejection>) {
+        let open = std::mem::replace(&mut self.open, Open::new(self.speculation.tail.size()));
+        for Held { reply, .. } in open.held {
+            let _ = reply.send(Err(answer()));
+        }
+        for command in open.commands {
+            self.pending.remove(&command.id);
+        }
+    }
+}
+
+/// Waits for the flight's end; must not be polled without a flight.
+async fn landed<M: Machine>(
+    flight: &mut Option<Flight<M>>,
+) -> Result<Result<(), LogError>, JoinError> {
+    match flight {
+        Some(flight) => (&mut flight.task).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether the head is still the one that the batch was decided on.
+async fn confirm(log: &dyn Log, batch: &Batch) -> Result<(), LogError> {
+    let head = log.head().await?;
+    if head.epoch == batch.epoch && head.size() == batch.base {
+        Ok(())
+    } else {
+        Err(LogError::Fenced)
+    }
+}

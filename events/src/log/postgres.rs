@@ -1,0 +1,344 @@
+//! The log in PostgreSQL: one database, one writer at a time, any number of readers.
+
+use std::{
+    str::FromStr as _,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use sqlx::{
+    Connection as _, PgConnection, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tokio::{sync::Mutex, time::timeout};
+use ulid::Ulid;
+
+use super::{
+    Batch, CommandRow, HeadRow, Log, LogError, LogHead, MIGRATIONS_TABLE, NewEvent, StoredEntry,
+    command_from_row, entry_from_row, head_from_row, signed,
+};
+use crate::merkle::Hash;
+
+/// Connections for reading; the appender has its own.
+const READERS: u32 = 8;
+/// How long a reader waits for one of them.
+const ACQUIRE: Duration = Duration::from_secs(10);
+/// How long an append or a claim may take before its connection is given up. Longer than [`LOCK_TIMEOUT`], so
+/// that the server normally gives up first and leaves nothing running.
+const WRITE: Duration = Duration::from_secs(30);
+/// How long the server lets a claim wait for the head row.
+const LOCK_TIMEOUT: &str = "10s";
+/// A writer's connection that rested for longer is tried out before it is trusted with an append.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+
+/// The compare-and-set and all inserts as one statement, which is its own transaction: one round trip, and the
+/// server never waits for the client while it holds the head's row lock.
+const APPEND: &str = "
+WITH head AS (
+    UPDATE log_head SET size = $3, root = $4, frontier = $5 WHERE epoch = $1 AND size = $2 RETURNING 1
+), new_streams AS (
+    INSERT INTO streams (id, name)
+    SELECT u.* FROM head, unnest($6::bigint[], $7::text[]) AS u
+), new_types AS (
+    INSERT INTO event_types (id, name)
+    SELECT u.* FROM head, unnest($8::bigint[], $9::text[]) AS u
+), new_commands AS (
+    INSERT INTO commands (id, payload, position, events)
+    SELECT u.* FROM head, unnest($10::bytea[], $11::bytea[], $12::bigint[], $13::integer[]) AS u
+), new_events AS (
+    INSERT INTO events (position, stream, revision, id, type, schema, time, entry, leaf)
+    SELECT u.* FROM head, unnest($14::bigint[], $15::bigint[], $16::bigint[], $17::bytea[], $18::bigint[],
+                                 $19::integer[], $20::bigint[], $21::bytea[], $22::bytea[]) AS u
+)
+SELECT count(*) FROM head";
+
+/// The log in PostgreSQL (15 or newer).
+#[derive(Debug)]
+pub struct PostgresLog {
+    options: PgConnectOptions,
+    readers: PgPool,
+    /// Dropped after any failure, so that the next use starts on a new connection.
+    writer: Mutex<Option<Writer>>,
+}
+
+#[derive(Debug)]
+struct Writer {
+    connection: PgConnection,
+    used: Instant,
+}
+
+impl PostgresLog {
+    /// Connects to a URL such as `postgres://user@host/database` and brings the tables up to date.
+    pub async fn open(url: &str) -> Result<Self, LogError> {
+        Self::open_with(PgConnectOptions::from_str(url)?).await
+    }
+
+    /// Connects with ready-made options and brings the tables up to date.
+    pub async fn open_with(options: PgConnectOptions) -> Result<Self, LogError> {
+        let options = options.application_name("aevir-log");
+        let readers = PgPoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(ACQUIRE)
+            .connect_lazy_with(options.clone());
+        let log = Self {
+            options,
+            readers,
+            writer: Mutex::new(None),
+        };
+        let mut writer = log.connect().await?;
+        let mut migrator = sqlx::migrate!("migrations/postgres");
+        migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
+        migrator
+            .run(&mut writer.connection)
+            .await
+            .map_err(|e| LogError::Migration(Arc::new(e)))?;
+        *log.writer.lock().await = Some(writer);
+        Ok(log)
+    }
+
+    /// Connections to the same database, for tables beside the log's.
+    pub fn pool(&self) -> &PgPool {
+        &self.readers
+    }
+
+    async fn connect(&self) -> Result<Writer, LogError> {
+        let options = self
+            .options
+            .clone()
+            .options([("lock_timeout", LOCK_TIMEOUT)]);
+        let connecting = async {
+            let mut connection = PgConnection::connect_with(&options).await?;
+            // An acknowledged event must survive a crash of the server. Stricter settings are left alone.
+            sqlx::query(
+                "SELECT set_config('synchronous_commit', 'on', false)
+                 WHERE current_setting('synchronous_commit') = 'off'",
+            )
+            .execute(&mut connection)
+            .await?;
+            Ok(Writer {
+                connection,
+                used: Instant::now(),
+            })
+        };
+        timeout(WRITE, connecting)
+            .await
+            .unwrap_or_else(|_| Err(timed_out().into()))
+    }
+
+    /// The writer's connection, known to work a moment ago, so that a restarted server does not make the first
+    /// append after it fail.
+    async fn writer(&self, slot: &mut Option<Writer>) -> Result<Writer, LogError> {
+        if let Some(mut writer) = slot.take() {
+            let trusted = writer.used.elapsed() < TRUSTED_IDLE
+                || matches!(timeout(WRITE, writer.connection.ping()).await, Ok(Ok(())));
+            if trusted {
+                return Ok(writer);
+            }
+        }
+        self.connect().await
+    }
+
+    /// Bumps the epoch for `leader`; where `held`, only if that leader holds it now.
+    async fn bump(&self, leader: Ulid, held: bool) -> Result<LogHead, LogError> {
+        let mut slot = self.writer.lock().await;
+        let mut writer = self.writer(&mut slot).await?;
+        let update = sqlx::query_as::<_, HeadRow>(
+            "UPDATE log_head SET epoch = epoch + 1, leader = $1 WHERE NOT $2 OR leader = $1
+             RETURNING epoch, leader, size, root, frontier",
+        )
+        .bind(leader.to_bytes())
+        .bind(held)
+        .fetch_optional(&mut writer.connection);
+        let row = timeout(WRITE, update)
+            .await
+            .unwrap_or_else(|_| Err(timed_out()))?;
+        *slot = Some(Writer {
+            used: Instant::now(),
+            ..writer
+        });
+        row.map_or(Err(LogError::Fenced), head_from_row)
+    }
+}
+
+#[async_trait]
+impl Log for PostgresLog {
+    async fn head(&self) -> Result<LogHead, LogError> {
+        let row = sqlx::query_as::<_, HeadRow>(
+            "SELECT epoch, leader, size, root, frontier FROM log_head",
+        )
+        .fetch_one(&self.readers)
+        .await?;
+        head_from_row(row)
+    }
+
+    async fn claim(&self, leader: Ulid) -> Result<LogHead, LogError> {
+        self.bump(leader, false).await
+    }
+
+    async fn reclaim(&self, leader: Ulid) -> Result<LogHead, LogError> {
+        self.bump(leader, true).await
+    }
+
+    async fn append(&self, batch: Arc<Batch>) -> Result<(), LogError> {
+        let mut slot = self.writer.lock().await;
+        let mut writer = self.writer(&mut slot).await?;
+        let statement = append(&mut writer.connection, &batch)?;
+        let heads = timeout(WRITE, statement)
+            .await
+            .unwrap_or_else(|_| Err(timed_out()))
+            .map_err(append_error)?;
+        *slot = Some(Writer {
+            used: Instant::now(),
+            ..writer
+        });
+        if heads == 1 {
+            Ok(())
+        } else {
+            Err(LogError::Fenced)
+        }
+    }
+
+    async fn read(&self, from: u64, limit: usize) -> Result<Vec<StoredEntry>, LogError> {
+        sqlx::query_as("SELECT position, entry, leaf FROM events WHERE position >= $1 ORDER BY position LIMIT $2")
+            .bind(signed(from)?)
+            .bind(signed(limit as u64)?)
+            .fetch_all(&self.readers)
+            .await?
+            .into_iter()
+            .map(entry_from_row)
+            .collect()
+    }
+
+    async fn find_commands(&self, ids: &[Hash]) -> Result<Vec<CommandRow>, LogError> {
+        sqlx::query_as(
+            "SELECT id, payload, position, events::bigint FROM commands WHERE id = ANY($1)",
+        )
+        .bind(ids.iter().map(AsRef::as_ref).collect::<Vec<&[u8]>>())
+        .fetch_all(&self.readers)
+        .await?
+        .into_iter()
+        .map(command_from_row)
+        .collect()
+    }
+}
+
+/// Binds the batch's columns; the future answers how many head rows matched.
+fn append<'c>(
+    connection: &'c mut PgConnection,
+    batch: &'c Batch,
+) -> Result<impl Future<Output = Result<i64, sqlx::Error>> + Send + 'c, LogError> {
+    let events = &batch.events;
+    let column = |of: fn(&NewEvent) -> u64| {
+        events
+            .iter()
+            .map(|e| signed(of(e)))
+            .collect::<Result<Vec<i64>, _>>()
+    };
+    let streams: Vec<(u64, &str)> = events
+        .iter()
+        .filter_map(|e| Some((e.position, e.new_stream()?)))
+        .collect();
+    let types: Vec<(u64, &str)> = events
+        .iter()
+        .filter_map(|e| Some((e.position, e.new_type()?)))
+        .collect();
+    let commands = &batch.commands;
+    let count =
+        |n: u32| i32::try_from(n).map_err(|e| LogError::from(sqlx::Error::Encode(e.into())));
+    Ok(sqlx::query_scalar(APPEND)
+        .bind(signed(batch.epoch)?)
+        .bind(signed(batch.base)?)
+        .bind(signed(batch.frontier.size())?)
+        .bind(batch.root.as_ref())
+        .bind(batch.frontier.to_bytes())
+        .bind(
+            streams
+                .iter()
+                .map(|(id, _)| signed(*id))
+                .collect::<Result<Vec<i64>, _>>()?,
+        )
+        .bind(streams.iter().map(|(_, name)| *name).collect::<Vec<&str>>())
+        .bind(
+            types
+                .iter()
+                .map(|(id, _)| signed(*id))
+                .collect::<Result<Vec<i64>, _>>()?,
+        )
+        .bind(types.iter().map(|(_, name)| *name).collect::<Vec<&str>>())
+        .bind(
+            commands
+                .iter()
+                .map(|c| c.id.as_ref())
+                .collect::<Vec<&[u8]>>(),
+        )
+        .bind(
+            commands
+                .iter()
+                .map(|c| c.payload.as_ref())
+                .collect::<Vec<&[u8]>>(),
+        )
+        .bind(
+            commands
+                .iter()
+                .map(|c| signed(c.position))
+                .collect::<Result<Vec<i64>, _>>()?,
+        )
+        .bind(
+            commands
+                .iter()
+                .map(|c| count(c.events))
+                .collect::<Result<Vec<i32>, _>>()?,
+        )
+        .bind(column(|e| e.position)?)
+        .bind(column(|e| e.stream_id)?)
+        .bind(column(|e| e.revision)?)
+        .bind(
+            events
+                .iter()
+                .map(|e| e.id.to_bytes().to_vec())
+                .collect::<Vec<Vec<u8>>>(),
+        )
+        .bind(column(|e| e.type_id)?)
+        .bind(
+            events
+                .iter()
+                .map(|e| i32::from(e.schema))
+                .collect::<Vec<i32>>(),
+        )
+        .bind(events.iter().map(|e| e.time.0).collect::<Vec<i64>>())
+        .bind(
+            events
+                .iter()
+                .map(|e| e.entry.as_ref())
+                .collect::<Vec<&[u8]>>(),
+        )
+        .bind(
+            events
+                .iter()
+                .map(|e| e.leaf.as_ref())
+                .collect::<Vec<&[u8]>>(),
+        )
+        .fetch_one(connection))
+}
+
+/// What a failed append statement means. A statement that the server refused took no effect; when the server is
+/// going away (SQLSTATE class 57P or 08) or the connection breaks, it may have committed before.
+fn append_error(error: sqlx::Error) -> LogError {
+    let refused = error
+        .as_database_error()
+        .and_then(|e| e.code())
+        .is_some_and(|code| !code.starts_with("57P") && !code.starts_with("08"));
+    if refused {
+        LogError::from(error)
+    } else {
+        LogError::Unknown(Arc::new(error))
+    }
+}
+
+fn timed_out() -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::new(
+        std::io::ErrorKind::TimedOut,
+        "the database did not answer in time",
+    ))
+}
