@@ -140,7 +140,9 @@ pub fn split(total: Amount, weights: &[u32]) -> Vec<Amount> {
 /// When the text is no plain decimal (`-?digits[.1-6 digits]`) or does not fit 64 bits.
 pub fn parse_micro(text: &str) -> Result<MicroUnits, NotANumber> {
     const WHAT: NotANumber = NotANumber("a decimal with at most six decimals, such as 0.95");
-    let (negative, digits) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+    let (negative, digits) = text
+        .strip_prefix('-')
+        .map_or((false, text), |rest| (true, rest));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
     let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     if !plain(whole) || !plain(fraction) || fraction.len() > 6 {
@@ -148,7 +150,10 @@ pub fn parse_micro(text: &str) -> Result<MicroUnits, NotANumber> {
     }
     let whole: i64 = whole.parse().map_err(|_| WHAT)?;
     let padded: i64 = format!("{fraction:0<6}").parse().map_err(|_| WHAT)?;
-    let micro = whole.checked_mul(PPM).and_then(|w| w.checked_add(padded)).ok_or(WHAT)?;
+    let micro = whole
+        .checked_mul(PPM)
+        .and_then(|w| w.checked_add(padded))
+        .ok_or(WHAT)?;
     Ok(MicroUnits(if negative { -micro } else { micro }))
 }
 
@@ -160,10 +165,25 @@ mod tests {
 
     #[test]
     fn decimals_become_micro_units() {
-        for (text, micro) in [("0.95", 950_000), ("1", 1_000_000), ("-0.000001", -1), ("12.5", 12_500_000)] {
+        for (text, micro) in [
+            ("0.95", 950_000),
+            ("1", 1_000_000),
+            ("-0.000001", -1),
+            ("12.5", 12_500_000),
+        ] {
             assert_eq!(parse_micro(text), Ok(MicroUnits(micro)), "{text}");
         }
-        for bad in ["", ".5", "1.", "1e3", "0.1234567", "+1", "99999999999999", "NaN", "1.-5"] {
+        for bad in [
+            "",
+            ".5",
+            "1.",
+            "1e3",
+            "0.1234567",
+            "+1",
+            "99999999999999",
+            "NaN",
+            "1.-5",
+        ] {
             assert!(parse_micro(bad).is_err(), "{bad}");
         }
     }

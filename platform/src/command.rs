@@ -23,28 +23,79 @@ pub enum Command {
     AdoptPolicy(Policy),
     OpenAccount(OpenAccount),
     AddKey(AddKey),
-    RevokeKey { account: AccountId, key: KeyId },
-    IssueJoinToken { account: AccountId, token_hash: Digest, expires: Timestamp },
-    Deposit { account: AccountId, amount: Amount, reference: String },
-    RecordUpload { account: AccountId, blob: BlobRef },
+    RevokeKey {
+        account: AccountId,
+        key: KeyId,
+    },
+    IssueJoinToken {
+        account: AccountId,
+        token_hash: Digest,
+        expires: Timestamp,
+    },
+    Deposit {
+        account: AccountId,
+        amount: Amount,
+        reference: String,
+    },
+    RecordUpload {
+        account: AccountId,
+        blob: BlobRef,
+    },
     RegisterModule(RegisterModule),
     RegisterContent(RegisterContent),
     RegisterNode(RegisterNode),
-    SetAvailability { node: NodeId, availability: Availability },
-    SubmitTask { requester: AccountId, definition: Box<TaskDefinition> },
-    CancelTask { requester: AccountId, task: TaskId },
+    SetAvailability {
+        node: NodeId,
+        availability: Availability,
+    },
+    SubmitTask {
+        requester: AccountId,
+        definition: Box<TaskDefinition>,
+    },
+    CancelTask {
+        requester: AccountId,
+        task: TaskId,
+    },
     /// Places queued work on free nodes.
     Plan,
     /// Decides what is due by time alone.
     Tick,
-    Start { node: NodeId, assignment: AssignmentId },
-    ReportProgress { node: NodeId, assignment: AssignmentId, ppm: Ppm, note: String },
-    SaveCheckpoint { node: NodeId, assignment: AssignmentId, checkpoint: BlobRef },
-    Commit { node: NodeId, assignment: AssignmentId, commitment: SignedCommitment },
-    Reveal { node: NodeId, report: Box<Report>, result: Value },
-    Fail { node: NodeId, assignment: AssignmentId, class: FailureClass, message: String },
+    Start {
+        node: NodeId,
+        assignment: AssignmentId,
+    },
+    ReportProgress {
+        node: NodeId,
+        assignment: AssignmentId,
+        ppm: Ppm,
+        note: String,
+    },
+    SaveCheckpoint {
+        node: NodeId,
+        assignment: AssignmentId,
+        checkpoint: BlobRef,
+    },
+    Commit {
+        node: NodeId,
+        assignment: AssignmentId,
+        commitment: SignedCommitment,
+    },
+    Reveal {
+        node: NodeId,
+        report: Box<Report>,
+        result: Value,
+    },
+    Fail {
+        node: NodeId,
+        assignment: AssignmentId,
+        class: FailureClass,
+        message: String,
+    },
     /// The leader saw no life from the node in time.
-    LoseLease { assignment: AssignmentId, reason: LossReason },
+    LoseLease {
+        assignment: AssignmentId,
+        reason: LossReason,
+    },
 }
 
 /// Opens an account together with its first key.
@@ -66,7 +117,9 @@ pub struct AddKey {
 }
 
 /// What an API key may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Scope {
     /// Read the account's own objects.
     #[serde(rename = "read")]
@@ -94,8 +147,13 @@ pub enum Scope {
 
 impl Scope {
     /// What an account's own first key gets.
-    pub const OWNER: [Self; 5] =
-        [Self::Read, Self::TasksWrite, Self::ContentsWrite, Self::NodesWrite, Self::KeysWrite];
+    pub const OWNER: [Self; 5] = [
+        Self::Read,
+        Self::TasksWrite,
+        Self::ContentsWrite,
+        Self::NodesWrite,
+        Self::KeysWrite,
+    ];
 }
 
 /// Registers an uploaded and inspected module.
@@ -109,7 +167,9 @@ pub struct RegisterModule {
 }
 
 /// The world of the guest interface that a module fits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum World {
     Task,
@@ -132,7 +192,9 @@ pub struct RegisterContent {
 }
 
 /// What a content is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum ContentKind {
     Dataset,
@@ -209,7 +271,9 @@ pub enum Availability {
 }
 
 /// Why a run did not end well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureClass {
     /// The module returned an error.

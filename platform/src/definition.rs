@@ -14,7 +14,9 @@ use crate::{
 };
 
 /// The four kinds of work of the platform's mission.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum TaskType {
     Training,
@@ -185,7 +187,12 @@ pub struct Limits {
 impl Default for Limits {
     /// Ten minutes, 256 MiB of memory and of output, and fuel for about as long.
     fn default() -> Self {
-        Self { fuel: Count(1_000_000_000_000), memory_mib: 256, runtime_s: 600, output_mib: 256 }
+        Self {
+            fuel: Count(1_000_000_000_000),
+            memory_mib: 256,
+            runtime_s: 600,
+            output_mib: 256,
+        }
     }
 }
 
@@ -259,7 +266,12 @@ pub struct Sampling {
 
 impl Sampling {
     /// A task without a sampling method: one node's word.
-    pub const NONE: Self = Self { replicas: 1, quorum: 1, initial: None, comparator: Comparator::Bitwise };
+    pub const NONE: Self = Self {
+        replicas: 1,
+        quorum: 1,
+        initial: None,
+        comparator: Comparator::Bitwise,
+    };
 
     /// How many replicas start at once.
     pub fn initial(&self) -> u32 {
@@ -287,7 +299,9 @@ pub struct Privacy {
 
 impl Default for Privacy {
     fn default() -> Self {
-        Self { publish: Publish::Digest }
+        Self {
+            publish: Publish::Digest,
+        }
     }
 }
 

@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use crate::{
     amount::{Amount, Count, Points, Ppm},
-    command::{Availability, ContentKind, FailureClass, Lineage, LossReason, NodeProfile, Scope, World},
+    command::{
+        Availability, ContentKind, FailureClass, Lineage, LossReason, NodeProfile, Scope, World,
+    },
     definition::TaskDefinition,
     digest::Digest,
     hexbytes::Hex,
@@ -243,7 +245,9 @@ pub enum PostingReason {
 }
 
 /// What IntelliPoints are earned for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Track {
     Compute,

@@ -39,7 +39,8 @@ impl<const N: usize> Serialize for Hex<N> {
 impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|_| de::Error::custom(format!("expected {} hex digits", 2 * N)))
+        text.parse()
+            .map_err(|_| de::Error::custom(format!("expected {} hex digits", 2 * N)))
     }
 }
 

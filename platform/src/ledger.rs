@@ -102,7 +102,9 @@ impl Ledger {
 
     /// Every account that is not empty.
     pub fn balances(&self) -> impl Iterator<Item = (LedgerAccount, Amount)> + '_ {
-        self.balances.iter().map(|(account, amount)| (*account, *amount))
+        self.balances
+            .iter()
+            .map(|(account, amount)| (*account, *amount))
     }
 
     /// The sum over all accounts: zero, or the ledger is damaged.
@@ -121,14 +123,22 @@ impl Ledger {
         }
         let mut changed: BTreeMap<LedgerAccount, Amount> = BTreeMap::new();
         for posting in postings {
-            let before = changed.get(&posting.account).copied().unwrap_or_else(|| self.balance(posting.account));
-            let after = before
-                .plus(posting.amount)
-                .ok_or_else(|| Corrupt(format!("the balance of {} passes 64 bits", posting.account)))?;
+            let before = changed
+                .get(&posting.account)
+                .copied()
+                .unwrap_or_else(|| self.balance(posting.account));
+            let after = before.plus(posting.amount).ok_or_else(|| {
+                Corrupt(format!("the balance of {} passes 64 bits", posting.account))
+            })?;
             changed.insert(posting.account, after);
         }
-        if let Some((account, _)) = changed.iter().find(|(a, b)| b.0 < 0 && **a != LedgerAccount::External) {
-            return Err(Corrupt(format!("the balance of {account} would be below zero")));
+        if let Some((account, _)) = changed
+            .iter()
+            .find(|(a, b)| b.0 < 0 && **a != LedgerAccount::External)
+        {
+            return Err(Corrupt(format!(
+                "the balance of {account} would be below zero"
+            )));
         }
         for (account, amount) in changed {
             if amount == Amount::ZERO {

@@ -1,11 +1,57 @@
-//! The pure domain of Aevir: tasks, nodes, contents, money and points as one deterministic state machine.
+//! The pure domain of Aevir: tasks, nodes, contents, money and IntelliPoints as one deterministic state machine.
+//!
+//! A command comes in ([`command`]), [`decide`] answers it with events or a [`rejection`], and [`evolve`] folds
+//! events into the [`state`]. Nothing here reads a clock, draws a random number, does I/O or computes in
+//! floating point: time, entropy and ids arrive in the [`aevir_events::Context`] of a decision. So the same log
+//! gives the same state on every machine, and an auditor needs nothing else.
+//!
+//! Must not know: HTTP, SQL, WebAssembly, GPUs, clocks.
+
 pub mod amount;
+mod check;
 pub mod command;
+mod decide;
 pub mod definition;
 pub mod digest;
 pub mod event;
+mod evolve;
+mod fixed;
 pub mod hexbytes;
 pub mod ids;
 pub mod ledger;
 pub mod policy;
+pub mod rejection;
 pub mod report;
+pub mod schedule;
+pub mod state;
+
+use aevir_events::{Context, Corrupt, Machine, Recorded};
+
+pub use decide::{
+    DEFINITION_BYTES_MAX, INLINE_BYTES_MAX, PARAMS_BYTES_MAX, REPLICAS_MAX, RESULT_BYTES_MAX,
+    SCHEMA_BYTES_MAX, decide, validate, worst_case,
+};
+pub use evolve::evolve;
+
+/// The platform's state machine.
+#[derive(Debug)]
+pub struct Platform;
+
+impl Machine for Platform {
+    type State = state::State;
+    type Command = command::Command;
+    type Event = event::Event;
+    type Rejection = rejection::Rejection;
+
+    fn decide(
+        state: &Self::State,
+        command: &Self::Command,
+        context: &Context,
+    ) -> Result<Vec<Self::Event>, Self::Rejection> {
+        decide::decide(state, command, context)
+    }
+
+    fn evolve(state: &mut Self::State, recorded: &Recorded<Self::Event>) -> Result<(), Corrupt> {
+        evolve::evolve(state, recorded)
+    }
+}

@@ -128,12 +128,23 @@ impl SignedCommitment {
     ///
     /// # Errors
     /// When the key is no point of the curve or the signature does not verify.
-    pub fn check(key: NodeKey, commitment: Digest, signature: Hex<64>) -> Result<Self, BadSignature> {
+    pub fn check(
+        key: NodeKey,
+        commitment: Digest,
+        signature: Hex<64>,
+    ) -> Result<Self, BadSignature> {
         let public = VerifyingKey::from_bytes(&key.0).map_err(|_| BadSignature)?;
         public
-            .verify_strict(&commit_message(commitment), &Signature::from_bytes(&signature.0))
+            .verify_strict(
+                &commit_message(commitment),
+                &Signature::from_bytes(&signature.0),
+            )
             .map_err(|_| BadSignature)?;
-        Ok(Self { commitment, signature, key })
+        Ok(Self {
+            commitment,
+            signature,
+            key,
+        })
     }
 
     pub fn commitment(&self) -> Digest {

@@ -1,0 +1,199 @@
+//! Policy, accounts, keys, join tokens and deposits.
+
+use aevir_events::{Context, Timestamp};
+
+use super::Decision;
+use crate::{
+    amount::{Amount, PPM},
+    command::{AddKey, OpenAccount},
+    digest::Digest,
+    event::{
+        AccountOpened, JoinTokenIssued, KeyAdded, KeyRevoked, LedgerPosted, PolicyAdopted, Posting,
+        PostingReason,
+    },
+    ids::{AccountId, KeyId},
+    ledger::LedgerAccount,
+    policy::Policy,
+    rejection::Rejection,
+    state::State,
+};
+
+/// Names of accounts, nodes, contents and the like.
+pub(super) const NAME_CHARS_MAX: usize = 64;
+
+pub(super) fn check_name(what: &'static str, name: &str) -> Result<(), Rejection> {
+    let length = name.chars().count();
+    let printable = !name.chars().any(char::is_control) && name.trim() == name;
+    if (1..=NAME_CHARS_MAX).contains(&length) && printable {
+        Ok(())
+    } else {
+        Err(Rejection::NameInvalid { what })
+    }
+}
+
+pub(super) fn adopt_policy(state: &State, policy: &Policy) -> Decision {
+    let shares = i64::from(policy.content_share_ppm) + i64::from(policy.platform_share_ppm);
+    let invalid = |detail: &str| {
+        Err(Rejection::PolicyInvalid {
+            detail: detail.into(),
+        })
+    };
+    if shares > PPM
+        || i64::from(policy.points.content_ppm) > PPM
+        || i64::from(policy.points.refused_ppm) > PPM
+    {
+        return invalid(
+            "shares are parts per million, and content and platform share together at most all of it",
+        );
+    }
+    if policy.attempt_fee.0 < 0 || policy.points.refused_min.0 < 0 || policy.points.lost.0 < 0 {
+        return invalid("fees and losses can't be negative");
+    }
+    if policy.lease_ms < 1_000
+        || policy.accept_ms < 1_000
+        || policy.reveal_ms < 1_000
+        || policy.offline_ms < 1_000
+    {
+        return invalid("lease, accept, reveal and offline times are at least 1,000 ms");
+    }
+    let version = state.policy().map_or(1, |(version, _)| version + 1);
+    Ok(vec![
+        PolicyAdopted {
+            version,
+            policy: policy.clone(),
+        }
+        .into(),
+    ])
+}
+
+pub(super) fn open(state: &State, command: &OpenAccount, context: &Context) -> Decision {
+    check_name("an account's name", &command.name)?;
+    check_key(state, command.key_hash, &command.scopes)?;
+    let mut ids = context.ids();
+    let account = AccountId(ids.ulid());
+    let key = KeyAdded {
+        account,
+        key: KeyId(ids.ulid()),
+        label: "first".into(),
+        hash: command.key_hash,
+        scopes: command.scopes.clone(),
+        node: None,
+    };
+    Ok(vec![
+        AccountOpened {
+            account,
+            name: command.name.clone(),
+        }
+        .into(),
+        key.into(),
+    ])
+}
+
+pub(super) fn add_key(state: &State, command: &AddKey, context: &Context) -> Decision {
+    known_account(state, command.account)?;
+    check_name("a key's label", &command.label)?;
+    check_key(state, command.hash, &command.scopes)?;
+    let key = KeyAdded {
+        account: command.account,
+        key: KeyId(context.ids().ulid()),
+        label: command.label.clone(),
+        hash: command.hash,
+        scopes: command.scopes.clone(),
+        node: None,
+    };
+    Ok(vec![key.into()])
+}
+
+fn check_key(
+    state: &State,
+    hash: Digest,
+    scopes: &[crate::command::Scope],
+) -> Result<(), Rejection> {
+    if scopes.is_empty() {
+        return Err(Rejection::ScopesMissing);
+    }
+    if state.index.key_by_hash.contains_key(&hash) {
+        return Err(Rejection::KeyInUse);
+    }
+    Ok(())
+}
+
+pub(super) fn revoke_key(state: &State, account: AccountId, key: KeyId) -> Decision {
+    match state.keys.get(&key) {
+        Some(known) if known.account == account && !known.revoked => {
+            Ok(vec![KeyRevoked { account, key }.into()])
+        }
+        Some(_) | None => Err(Rejection::UnknownKey),
+    }
+}
+
+pub(super) fn issue_join_token(
+    state: &State,
+    account: AccountId,
+    token_hash: Digest,
+    expires: Timestamp,
+) -> Decision {
+    known_account(state, account)?;
+    if state.join_tokens.contains_key(&token_hash) {
+        return Err(Rejection::TokenInUse);
+    }
+    Ok(vec![
+        JoinTokenIssued {
+            account,
+            token_hash,
+            expires,
+        }
+        .into(),
+    ])
+}
+
+pub(super) fn deposit(
+    state: &State,
+    account: AccountId,
+    amount: Amount,
+    reference: &str,
+) -> Decision {
+    known_account(state, account)?;
+    check_name("a deposit's reference", reference)?;
+    if amount.0 <= 0 {
+        return Err(Rejection::AmountNotPositive);
+    }
+    if state.references.contains(reference) {
+        return Err(Rejection::ReferenceUsed {
+            reference: reference.into(),
+        });
+    }
+    // `external` holds minus the sum of all others, so that no balance can pass what it can't.
+    let outside = state.ledger.balance(LedgerAccount::External);
+    if outside
+        .minus(amount)
+        .is_none_or(|after| after.0 == i64::MIN)
+    {
+        return Err(Rejection::AmountTooLarge);
+    }
+    let postings = vec![
+        Posting {
+            account: LedgerAccount::External,
+            amount: -amount,
+        },
+        Posting {
+            account: LedgerAccount::Available(account),
+            amount,
+        },
+    ];
+    let posted = LedgerPosted {
+        reason: PostingReason::Deposit,
+        task: None,
+        reference: Some(reference.into()),
+        postings,
+    };
+    Ok(vec![posted.into()])
+}
+
+pub(super) fn known_account(state: &State, account: AccountId) -> Result<(), Rejection> {
+    if state.accounts.contains_key(&account) {
+        Ok(())
+    } else {
+        Err(Rejection::UnknownAccount { account })
+    }
+}

@@ -1,0 +1,219 @@
+//! A node works on a lease: it starts, reports, saves checkpoints, fails, or falls silent.
+
+use super::{Decision, close};
+use crate::{
+    amount::{PPM, Points, Ppm},
+    command::{FailureClass, LossReason},
+    event::{
+        AssignmentCheckpointed, AssignmentFailed, AssignmentLost, AssignmentProgressed,
+        AssignmentStarted, CloseReason, Event, PointsChanged, PointsReason, Track,
+    },
+    ids::{AssignmentId, NodeId},
+    rejection::Rejection,
+    report::BlobRef,
+    state::{Assignment, Stage, State, Task},
+};
+
+/// Characters of a progress note or a failure's message that are kept.
+const NOTE_CHARS_MAX: usize = 400;
+/// A checkpoint's size, in bytes.
+const CHECKPOINT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// The node's own assignment, while its lease lasts.
+pub(super) fn leased_to(
+    state: &State,
+    node: NodeId,
+    id: AssignmentId,
+) -> Result<(&Task, &Assignment), Rejection> {
+    let (task, assignment) = state.assignment(id).ok_or(Rejection::UnknownAssignment)?;
+    if assignment.node != node {
+        return Err(Rejection::UnknownAssignment);
+    }
+    if task.phase.is_final() {
+        return Err(Rejection::LeaseEnded);
+    }
+    Ok((task, assignment))
+}
+
+fn active(
+    state: &State,
+    node: NodeId,
+    id: AssignmentId,
+) -> Result<(&Task, &Assignment), Rejection> {
+    let (task, assignment) = leased_to(state, node, id)?;
+    if assignment.is_active() {
+        Ok((task, assignment))
+    } else {
+        Err(Rejection::LeaseEnded)
+    }
+}
+
+pub(super) fn start(state: &State, node: NodeId, id: AssignmentId) -> Decision {
+    let (task, assignment) = active(state, node, id)?;
+    match assignment.stage {
+        Stage::Leased => Ok(vec![
+            AssignmentStarted {
+                task: task.id,
+                assignment: id,
+            }
+            .into(),
+        ]),
+        // Started before: the node asks again after a lost answer.
+        Stage::Running { .. } => Ok(Vec::new()),
+        Stage::Committed(_)
+        | Stage::Revealed(_)
+        | Stage::Accepted(_)
+        | Stage::Refused { .. }
+        | Stage::Lost { .. }
+        | Stage::Failed { .. }
+        | Stage::Withdrawn => Err(Rejection::LeaseEnded),
+    }
+}
+
+pub(super) fn progress(
+    state: &State,
+    node: NodeId,
+    id: AssignmentId,
+    ppm: Ppm,
+    note: &str,
+) -> Decision {
+    let (task, assignment) = active(state, node, id)?;
+    if !matches!(assignment.stage, Stage::Running { .. }) {
+        return Err(Rejection::NotStarted);
+    }
+    let ppm = ppm.min(PPM as Ppm);
+    Ok(vec![
+        AssignmentProgressed {
+            task: task.id,
+            assignment: id,
+            ppm,
+            note: clip(note),
+        }
+        .into(),
+    ])
+}
+
+pub(super) fn checkpoint(
+    state: &State,
+    node: NodeId,
+    id: AssignmentId,
+    checkpoint: BlobRef,
+) -> Decision {
+    let (task, assignment) = active(state, node, id)?;
+    if !matches!(assignment.stage, Stage::Running { .. }) {
+        return Err(Rejection::NotStarted);
+    }
+    if checkpoint.size.0 == 0 || checkpoint.size.0 > CHECKPOINT_BYTES_MAX {
+        let detail = format!("its size must be 1 to {CHECKPOINT_BYTES_MAX} bytes");
+        return Err(Rejection::CheckpointInvalid { detail });
+    }
+    Ok(vec![
+        AssignmentCheckpointed {
+            task: task.id,
+            assignment: id,
+            checkpoint,
+        }
+        .into(),
+    ])
+}
+
+pub(super) fn fail(
+    state: &State,
+    node: NodeId,
+    id: AssignmentId,
+    class: FailureClass,
+    message: &str,
+) -> Decision {
+    let (task, _) = active(state, node, id)?;
+    let message = clip(message);
+    let failed = AssignmentFailed {
+        task: task.id,
+        assignment: id,
+        class,
+        message: message.clone(),
+    };
+    let blame = class.blames_module().then_some((node, class));
+    Ok(after_attempt(
+        state,
+        task,
+        id,
+        vec![failed.into()],
+        blame,
+        &message,
+    ))
+}
+
+pub(super) fn lose(state: &State, id: AssignmentId, reason: LossReason) -> Decision {
+    let (task, assignment) = state.assignment(id).ok_or(Rejection::UnknownAssignment)?;
+    if !assignment.is_active() {
+        return Err(Rejection::LeaseEnded);
+    }
+    let mut events: Vec<Event> = vec![
+        AssignmentLost {
+            task: task.id,
+            assignment: id,
+            reason,
+        }
+        .into(),
+    ];
+    if let Some(node) = state.nodes.get(&assignment.node) {
+        let loss = state
+            .policy_of(task)
+            .points
+            .lost
+            .0
+            .min(state.points(node.owner, Track::Compute));
+        if loss > 0 {
+            let changed = PointsChanged {
+                account: node.owner,
+                track: Track::Compute,
+                delta: Points(-loss),
+                reason: PointsReason::LeaseLost,
+                task: task.id,
+                assignment: Some(id),
+            };
+            events.push(changed.into());
+        }
+    }
+    Ok(after_attempt(
+        state,
+        task,
+        id,
+        events,
+        None,
+        "the node fell silent",
+    ))
+}
+
+/// After a failed or lost attempt: the slot is open again, or the attempts are spent and the task fails.
+fn after_attempt(
+    state: &State,
+    task: &Task,
+    ended: AssignmentId,
+    mut events: Vec<Event>,
+    blame: Option<(NodeId, FailureClass)>,
+    last: &str,
+) -> Vec<Event> {
+    if task.attempts_spent + 1 >= task.definition.retry.max_attempts {
+        let detail = format!(
+            "{} attempts are spent; the last: {last}",
+            task.attempts_spent + 1
+        );
+        events.extend(close::close(
+            state,
+            task,
+            CloseReason::AttemptsSpent,
+            &clip(&detail),
+            Some(ended),
+            blame,
+        ));
+    }
+    events
+}
+
+fn clip(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_control() || *c == '\n')
+        .take(NOTE_CHARS_MAX)
+        .collect()
+}

@@ -1,0 +1,92 @@
+//! Decides commands: a function of state, command and context, which changes nothing.
+
+mod account;
+mod close;
+mod content;
+mod lease;
+mod node;
+mod result;
+mod settle;
+mod submit;
+mod tick;
+mod validate;
+mod verdict;
+
+use aevir_events::Context;
+
+use crate::{command::Command, event::Event, rejection::Rejection, schedule, state::State};
+
+pub use submit::worst_case;
+pub use validate::{
+    DEFINITION_BYTES_MAX, INLINE_BYTES_MAX, PARAMS_BYTES_MAX, REPLICAS_MAX, RESULT_BYTES_MAX,
+    SCHEMA_BYTES_MAX, validate,
+};
+
+/// Events of one decision, in order.
+pub(crate) type Decision = Result<Vec<Event>, Rejection>;
+
+/// Decides one command.
+///
+/// # Errors
+/// A [`Rejection`], whose code is stable; nothing has happened then.
+pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
+    match command {
+        Command::AdoptPolicy(policy) => account::adopt_policy(state, policy),
+        Command::OpenAccount(c) => account::open(state, c, context),
+        Command::AddKey(c) => account::add_key(state, c, context),
+        Command::RevokeKey { account, key } => account::revoke_key(state, *account, *key),
+        Command::IssueJoinToken {
+            account,
+            token_hash,
+            expires,
+        } => account::issue_join_token(state, *account, *token_hash, *expires),
+        Command::Deposit {
+            account,
+            amount,
+            reference,
+        } => account::deposit(state, *account, *amount, reference),
+        Command::RecordUpload { account, blob } => content::record_upload(state, *account, *blob),
+        Command::RegisterModule(c) => content::register_module(state, c),
+        Command::RegisterContent(c) => content::register_content(state, c, context),
+        Command::RegisterNode(c) => node::register(state, c, context),
+        Command::SetAvailability { node, availability } => {
+            node::set_availability(state, *node, *availability)
+        }
+        Command::SubmitTask {
+            requester,
+            definition,
+        } => submit::submit(state, *requester, definition, context),
+        Command::CancelTask { requester, task } => close::cancel(state, *requester, *task),
+        Command::Plan => Ok(schedule::plan(state, context)),
+        Command::Tick => Ok(tick::tick(state, context)),
+        Command::Start { node, assignment } => lease::start(state, *node, *assignment),
+        Command::ReportProgress {
+            node,
+            assignment,
+            ppm,
+            note,
+        } => lease::progress(state, *node, *assignment, *ppm, note),
+        Command::SaveCheckpoint {
+            node,
+            assignment,
+            checkpoint,
+        } => lease::checkpoint(state, *node, *assignment, *checkpoint),
+        Command::Commit {
+            node,
+            assignment,
+            commitment,
+        } => result::commit(state, *node, *assignment, commitment, context),
+        Command::Reveal {
+            node,
+            report,
+            result,
+        } => result::reveal(state, *node, report, result, context),
+        Command::Fail {
+            node,
+            assignment,
+            class,
+            message,
+        } => lease::fail(state, *node, *assignment, *class, message),
+        Command::LoseLease { assignment, reason } => lease::lose(state, *assignment, *reason),
+    }
+}

@@ -1,0 +1,192 @@
+//! Commit and reveal: nodes seal their results before anybody sees another's.
+
+use aevir_events::Context;
+use serde_json::Value;
+
+use super::{
+    Decision,
+    lease::leased_to,
+    validate::{FILES_MAX, RESULT_BYTES_MAX, is_file_name},
+    verdict,
+};
+use crate::{
+    check,
+    definition::{Publish, TaskDefinition},
+    digest::Digest,
+    event::{AssignmentCommitted, AssignmentRevealed, Event, RoundClosed},
+    ids::{AssignmentId, NodeId},
+    rejection::Rejection,
+    report::{Report, SignedCommitment},
+    state::{Phase, Stage, State, Task},
+};
+
+/// Metrics of one run.
+const METRICS_MAX: usize = 64;
+
+pub(super) fn commit(
+    state: &State,
+    node: NodeId,
+    id: AssignmentId,
+    signed: &SignedCommitment,
+    context: &Context,
+) -> Decision {
+    let (task, assignment) = leased_to(state, node, id)?;
+    match &assignment.stage {
+        Stage::Running { .. } => {}
+        Stage::Leased => return Err(Rejection::NotStarted),
+        // The same again after a lost answer; another one comes too late.
+        Stage::Committed(c) if c.digest == signed.commitment() => return Ok(Vec::new()),
+        Stage::Committed(_) | Stage::Revealed(_) => return Err(Rejection::RoundClosed),
+        Stage::Accepted(_)
+        | Stage::Refused { .. }
+        | Stage::Lost { .. }
+        | Stage::Failed { .. }
+        | Stage::Withdrawn => {
+            return Err(Rejection::LeaseEnded);
+        }
+    }
+    if state
+        .nodes
+        .get(&node)
+        .is_none_or(|n| n.public_key != signed.key())
+    {
+        return Err(Rejection::WrongNodeKey);
+    }
+    let committed = AssignmentCommitted {
+        task: task.id,
+        assignment: id,
+        node,
+        commitment: signed.commitment(),
+        signature: signed.signature(),
+    };
+    let mut events: Vec<Event> = vec![committed.into()];
+    let others_active = task.active().any(|a| a.id != id);
+    if task.open_slots() == 0 && !others_active {
+        let reveal_by = context.time.plus_ms(state.policy_of(task).reveal_ms.into());
+        events.push(
+            RoundClosed {
+                task: task.id,
+                round: task.round,
+                reveal_by,
+            }
+            .into(),
+        );
+    }
+    Ok(events)
+}
+
+pub(super) fn reveal(
+    state: &State,
+    node: NodeId,
+    report: &Report,
+    result: &Value,
+    context: &Context,
+) -> Decision {
+    let (task, assignment) = leased_to(state, node, report.assignment)?;
+    let commitment = match &assignment.stage {
+        Stage::Committed(commitment) => commitment,
+        Stage::Revealed(revealed) if *revealed.report == *report => return Ok(Vec::new()),
+        Stage::Leased | Stage::Running { .. } => return Err(Rejection::RevealTooEarly),
+        Stage::Revealed(_)
+        | Stage::Accepted(_)
+        | Stage::Refused { .. }
+        | Stage::Lost { .. }
+        | Stage::Failed { .. }
+        | Stage::Withdrawn => return Err(Rejection::LeaseEnded),
+    };
+    if !matches!(task.phase, Phase::Verifying { .. }) {
+        return Err(Rejection::RevealTooEarly);
+    }
+    let names_this_run =
+        report.task == task.id && report.node == node && report.assignment == assignment.id;
+    if !names_this_run || report.commitment() != commitment.digest {
+        return Err(Rejection::RevealMismatch);
+    }
+    check_report(task, assignment.resume.map(|b| b.digest), report)?;
+    check_result(report, result)?;
+    let checks = check::run(&task.definition, result, &report.metrics);
+    let published = publish(&task.definition, result);
+    let revealed = AssignmentRevealed {
+        report: report.clone(),
+        checks,
+        published,
+    };
+    let mut events: Vec<Event> = vec![revealed.clone().into()];
+    let all_revealed = !task
+        .assignments
+        .values()
+        .any(|a| a.id != assignment.id && matches!(a.stage, Stage::Committed(_)));
+    if all_revealed {
+        events.extend(verdict::judge(state, task, Some(&revealed), context));
+    }
+    Ok(events)
+}
+
+fn check_report(
+    task: &Task,
+    resumed_from: Option<Digest>,
+    report: &Report,
+) -> Result<(), Rejection> {
+    let invalid = |detail: &str| {
+        Err(Rejection::ReportInvalid {
+            detail: detail.into(),
+        })
+    };
+    if report.outputs.len() > FILES_MAX || !report.outputs.iter().all(|o| is_file_name(&o.name)) {
+        return invalid("at most 64 outputs, named [A-Za-z0-9._-]{1,64}");
+    }
+    if !report.outputs.is_sorted_by(|a, b| a.name < b.name)
+        || !report.metrics.is_sorted_by(|a, b| a.name < b.name)
+    {
+        return invalid("outputs and metrics are in the order of their names, each name once");
+    }
+    if report.metrics.len() > METRICS_MAX
+        || report
+            .metrics
+            .iter()
+            .any(|m| !(1..=64).contains(&m.name.len()))
+    {
+        return invalid("at most 64 metrics, with names of 1 to 64 bytes");
+    }
+    if report.class.is_empty() || report.class.len() > 256 {
+        return invalid("the hardware class has 1 to 256 bytes");
+    }
+    if report.trace_root.is_some() != task.definition.qos.gpu.is_some() {
+        return invalid("a trace root is there exactly when the task uses the GPU");
+    }
+    if report.resumed_from != resumed_from {
+        return invalid("it names another checkpoint than the lease did");
+    }
+    Ok(())
+}
+
+fn check_result(report: &Report, result: &Value) -> Result<(), Rejection> {
+    let bytes = serde_json_canonicalizer::to_vec(result).map_err(|e| Rejection::ReportInvalid {
+        detail: format!("the result has no canonical form: {e}"),
+    })?;
+    if bytes.len() > RESULT_BYTES_MAX {
+        let detail = format!(
+            "the inline result has {} bytes; at most {RESULT_BYTES_MAX}",
+            bytes.len()
+        );
+        return Err(Rejection::ReportInvalid { detail });
+    }
+    if Digest::of(&bytes) != report.result.digest || bytes.len() as u64 != report.result.size.0 {
+        return Err(Rejection::RevealMismatch);
+    }
+    Ok(())
+}
+
+/// The part of a result that the task's privacy terms put into the log.
+fn publish(definition: &TaskDefinition, result: &Value) -> Option<Value> {
+    match &definition.privacy.publish {
+        Publish::Digest => None,
+        Publish::Full => Some(result.clone()),
+        Publish::Pointers(pointers) => {
+            let chosen = pointers
+                .iter()
+                .filter_map(|p| Some((p.clone(), result.pointer(p)?.clone())));
+            Some(Value::Object(chosen.collect()))
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Money and IntelliPoints of a verdict, in the same batch as the verdict (formulas: `docs/economics.md`).
+
+use std::collections::BTreeMap;
+
+use crate::{
+    amount::{Amount, PPM, Points, split},
+    event::{
+        Event, LedgerPosted, PointsChanged, PointsReason, Posting, PostingReason, Share, ShareRole,
+        TaskMatured, TaskSettled, TaskVerified, Track, Verdict,
+    },
+    ids::{AccountId, AssignmentId, NodeId},
+    ledger::LedgerAccount,
+    policy::{Market, Policy},
+    state::{State, Task},
+};
+
+/// Settles a verdict. `revealed` are the nodes whose replicas were opened.
+pub(super) fn settle(
+    state: &State,
+    task: &Task,
+    verified: &TaskVerified,
+    revealed: &[NodeId],
+) -> Vec<Event> {
+    let policy = state.policy_of(task);
+    let shares = match verified.verdict {
+        Verdict::Passed | Verdict::Unmet => result_shares(state, task, verified, &policy),
+        Verdict::Inconclusive => attempt_shares(state, revealed, &policy),
+    };
+    let fee = Amount(shares.iter().map(|s| s.amount.0).sum());
+    let refund = Amount(task.escrow.0 - fee.0);
+    let mut events = Vec::new();
+    if task.escrow > Amount::ZERO {
+        let postings = settlement_postings(task, &shares, refund);
+        let reason = PostingReason::Settlement;
+        events.push(
+            LedgerPosted {
+                reason,
+                task: Some(task.id),
+                reference: None,
+                postings,
+            }
+            .into(),
+        );
+    }
+    let private_market = policy.market == Market::Private;
+    events.push(
+        TaskSettled {
+            task: task.id,
+            fee,
+            refund,
+            shares: shares.clone(),
+            private_market,
+        }
+        .into(),
+    );
+    events.extend(refused_points(state, task, verified, &policy));
+    match verified.verdict {
+        // The dispute window is zero: the shares mature at once.
+        Verdict::Passed | Verdict::Unmet => {
+            events.extend(matured(task, &shares));
+            events.extend(earned_points(task, &shares, &policy));
+        }
+        Verdict::Inconclusive => {}
+    }
+    events
+}
+
+/// Compute to each accepted replica; content and platform shares on top of the compute fee.
+fn result_shares(
+    state: &State,
+    task: &Task,
+    verified: &TaskVerified,
+    policy: &Policy,
+) -> Vec<Share> {
+    let price = task.definition.economics.pricing.max_price();
+    let nodes: Vec<NodeId> = verified
+        .accepted
+        .iter()
+        .filter_map(|id| Some(task.assignments.get(id)?.node))
+        .collect();
+    let mut shares: Vec<Share> = nodes
+        .iter()
+        .filter_map(|node| Some((state.nodes.get(node)?.owner, *node)))
+        .map(|(owner, node)| Share {
+            role: ShareRole::Compute,
+            account: Some(owner),
+            node: Some(node),
+            content: None,
+            amount: price,
+        })
+        .collect();
+    let compute = Amount(shares.iter().map(|s| s.amount.0).sum());
+    let contents: Vec<_> = task
+        .definition
+        .contents()
+        .into_iter()
+        .filter_map(|id| Some((id, state.contents.get(&id)?)))
+        .collect();
+    let weights: Vec<u32> = contents.iter().map(|(_, c)| c.weight).collect();
+    let parts = split(compute.share(policy.content_share_ppm), &weights);
+    shares.extend(
+        contents
+            .into_iter()
+            .zip(parts)
+            .map(|((id, content), amount)| Share {
+                role: ShareRole::Content,
+                account: Some(content.owner),
+                node: None,
+                content: Some(id),
+                amount,
+            }),
+    );
+    let amount = compute.share(policy.platform_share_ppm);
+    shares.push(Share {
+        role: ShareRole::Platform,
+        account: None,
+        node: None,
+        content: None,
+        amount,
+    });
+    shares
+}
+
+/// Nodes that never agreed get the attempt fee, and nobody is blamed.
+fn attempt_shares(state: &State, revealed: &[NodeId], policy: &Policy) -> Vec<Share> {
+    let owners = revealed
+        .iter()
+        .filter_map(|node| Some((state.nodes.get(node)?.owner, *node)));
+    owners
+        .map(|(owner, node)| Share {
+            role: ShareRole::Attempt,
+            account: Some(owner),
+            node: Some(node),
+            content: None,
+            amount: policy.attempt_fee,
+        })
+        .collect()
+}
+
+fn settlement_postings(task: &Task, shares: &[Share], refund: Amount) -> Vec<Posting> {
+    let mut credits: BTreeMap<LedgerAccount, i64> = BTreeMap::new();
+    for share in shares {
+        let account = match (share.role, share.account) {
+            (ShareRole::Compute | ShareRole::Content, Some(owner)) => LedgerAccount::Pending(owner),
+            // No verdict, so nothing that a dispute could reverse.
+            (ShareRole::Attempt, Some(owner)) => LedgerAccount::Available(owner),
+            (ShareRole::Platform, _)
+            | (ShareRole::Compute | ShareRole::Content | ShareRole::Attempt, None) => {
+                LedgerAccount::Treasury
+            }
+        };
+        *credits.entry(account).or_default() += share.amount.0;
+    }
+    *credits
+        .entry(LedgerAccount::Available(task.requester))
+        .or_default() += refund.0;
+    let escrow = Posting {
+        account: LedgerAccount::Escrow(task.id),
+        amount: -task.escrow,
+    };
+    let credits = credits.into_iter().filter(|(_, amount)| *amount != 0);
+    std::iter::once(escrow)
+        .chain(credits.map(|(account, amount)| Posting {
+            account,
+            amount: Amount(amount),
+        }))
+        .collect()
+}
+
+fn matured(task: &Task, shares: &[Share]) -> Vec<Event> {
+    let mut pending: BTreeMap<AccountId, i64> = BTreeMap::new();
+    for share in shares {
+        match (share.role, share.account) {
+            (ShareRole::Compute | ShareRole::Content, Some(owner)) => {
+                *pending.entry(owner).or_default() += share.amount.0;
+            }
+            (ShareRole::Compute | ShareRole::Content, None)
+            | (ShareRole::Platform | ShareRole::Attempt, _) => {}
+        }
+    }
+    let postings: Vec<Posting> = pending
+        .into_iter()
+        .filter(|(_, amount)| *amount != 0)
+        .flat_map(|(owner, amount)| {
+            let amount = Amount(amount);
+            [
+                Posting {
+                    account: LedgerAccount::Pending(owner),
+                    amount: -amount,
+                },
+                Posting {
+                    account: LedgerAccount::Available(owner),
+                    amount,
+                },
+            ]
+        })
+        .collect();
+    let mut events = Vec::new();
+    if !postings.is_empty() {
+        let reason = PostingReason::Maturity;
+        events.push(
+            LedgerPosted {
+                reason,
+                task: Some(task.id),
+                reference: None,
+                postings,
+            }
+            .into(),
+        );
+    }
+    events.push(TaskMatured { task: task.id }.into());
+    events
+}
+
+/// Points minted in proportion to the platform share, so that paying oneself costs more than it brings.
+fn earned_points(task: &Task, shares: &[Share], policy: &Policy) -> Vec<Event> {
+    let platform: i64 = shares
+        .iter()
+        .filter(|s| s.role == ShareRole::Platform)
+        .map(|s| s.amount.0)
+        .sum();
+    let minted = i128::from(platform) * i128::from(policy.points.per_aev_of_platform_share)
+        / i128::from(PPM);
+    let minted = Amount(i64::try_from(minted).unwrap_or(i64::MAX));
+    let of = |role: ShareRole| shares.iter().filter(move |s| s.role == role);
+    let for_content = if of(ShareRole::Content).next().is_some() {
+        minted.share(policy.points.content_ppm)
+    } else {
+        Amount::ZERO
+    };
+    // Content points follow the money; where the money is zero nothing is minted.
+    let weights: Vec<u32> = of(ShareRole::Content)
+        .map(|s| u32::try_from(s.amount.0).unwrap_or(u32::MAX))
+        .collect();
+    let content = of(ShareRole::Content).zip(split(for_content, &weights));
+    let equal = vec![1; of(ShareRole::Compute).count()];
+    let compute = of(ShareRole::Compute).zip(split(Amount(minted.0 - for_content.0), &equal));
+    let earned =
+        |track, reason, assignment: Option<AssignmentId>, share: &Share, points: Amount| {
+            let account = share.account.filter(|_| points.0 > 0)?;
+            let delta = Points(points.0);
+            Some(Event::from(PointsChanged {
+                account,
+                track,
+                delta,
+                reason,
+                task: task.id,
+                assignment,
+            }))
+        };
+    let assignment_of = |share: &Share| {
+        let of_node = task
+            .assignments
+            .values()
+            .find(|a| Some(a.node) == share.node && a.commitment().is_some());
+        of_node.map(|a| a.id)
+    };
+    let compute = compute.filter_map(|(s, p)| {
+        earned(
+            Track::Compute,
+            PointsReason::ResultAccepted,
+            assignment_of(s),
+            s,
+            p,
+        )
+    });
+    let content =
+        content.filter_map(|(s, p)| earned(Track::Content, PointsReason::ContentUsed, None, s, p));
+    compute.chain(content).collect()
+}
+
+/// A refused result costs its owner part of the compute points, and never more than there are.
+fn refused_points(
+    state: &State,
+    task: &Task,
+    verified: &TaskVerified,
+    policy: &Policy,
+) -> Vec<Event> {
+    let mut left: BTreeMap<AccountId, i64> = BTreeMap::new();
+    let mut events = Vec::new();
+    for refusal in &verified.refused {
+        let node = task
+            .assignments
+            .get(&refusal.assignment)
+            .and_then(|a| state.nodes.get(&a.node));
+        let Some(account) = node.map(|n| n.owner) else {
+            continue;
+        };
+        let balance = left
+            .entry(account)
+            .or_insert_with(|| state.points(account, Track::Compute));
+        let part = Amount(*balance).share(policy.points.refused_ppm).0;
+        let loss = part.max(policy.points.refused_min.0).min(*balance);
+        *balance -= loss;
+        if loss > 0 {
+            let changed = PointsChanged {
+                account,
+                track: Track::Compute,
+                delta: Points(-loss),
+                reason: PointsReason::ResultRefused,
+                task: task.id,
+                assignment: Some(refusal.assignment),
+            };
+            events.push(changed.into());
+        }
+    }
+    events
+}

@@ -1,0 +1,319 @@
+//! A task is created: everything it names must exist, and its worst case must fit budget and balance.
+
+use std::collections::BTreeSet;
+
+use aevir_events::Context;
+
+use super::{Decision, account::known_account, validate::validate};
+use crate::{
+    amount::{Amount, Count},
+    command::World,
+    definition::{DataSource, TaskDefinition},
+    digest::Digest,
+    event::{BlobUploaded, Event, LedgerPosted, Posting, PostingReason, TaskCreated, TaskQueued},
+    ids::{AccountId, TaskId},
+    ledger::LedgerAccount,
+    policy::Policy,
+    rejection::Rejection,
+    report::{Artifact, BlobRef},
+    state::{Phase, State, Task},
+};
+
+/// Tasks that wait for one other task.
+const DEPENDENTS_MAX: usize = 1_000;
+
+pub(super) fn submit(
+    state: &State,
+    requester: AccountId,
+    definition: &TaskDefinition,
+    context: &Context,
+) -> Decision {
+    known_account(state, requester)?;
+    validate(definition)?;
+    let module = state.modules.get(&definition.module);
+    let module = module.ok_or(Rejection::UnknownModule {
+        digest: definition.module,
+    })?;
+    if module.world != World::Task {
+        return Err(Rejection::WrongWorld {
+            digest: definition.module,
+        });
+    }
+    check_deadline(definition, context)?;
+    check_sources(state, requester, definition)?;
+    check_dependencies(state, requester, definition)?;
+    let (policy_version, policy) = state.policy().ok_or_else(|| Rejection::PolicyInvalid {
+        detail: "no policy was adopted yet: set the platform up first".into(),
+    })?;
+    let escrow = check_money(state, requester, definition, policy)?;
+
+    let mut ids = context.ids();
+    let task = TaskId(ids.ulid());
+    let sealed = definition.without_inline();
+    let definition_digest = Digest::of_json("aevir.task/1", &sealed)
+        .map_err(|e| Rejection::definition("", format!("it has no JSON form: {e}")))?;
+    let mut events = inline_uploads(state, requester, definition);
+    let escrowed = vec![
+        Posting {
+            account: LedgerAccount::Available(requester),
+            amount: -escrow,
+        },
+        Posting {
+            account: LedgerAccount::Escrow(task),
+            amount: escrow,
+        },
+    ];
+    let inputs = resolve_inputs(state, definition);
+    events.push(
+        TaskCreated {
+            task,
+            requester,
+            seed: definition
+                .seed
+                .unwrap_or_else(|| drawn_seed(context, definition_digest)),
+            definition: sealed,
+            definition_digest,
+            policy_version,
+            escrow,
+        }
+        .into(),
+    );
+    if escrow > Amount::ZERO {
+        let reason = PostingReason::Escrow;
+        events.push(
+            LedgerPosted {
+                reason,
+                task: Some(task),
+                reference: None,
+                postings: escrowed,
+            }
+            .into(),
+        );
+    }
+    if definition
+        .depends_on
+        .iter()
+        .all(|d| state.tasks.get(&d.task).is_some_and(is_settled))
+    {
+        let inputs = inputs.map_err(|detail| Rejection::definition("/depends_on", detail))?;
+        events.push(TaskQueued { task, inputs }.into());
+    }
+    Ok(events)
+}
+
+/// The most that the task can cost under a policy: every replica accepted, with all shares, or an attempt fee
+/// for each where that is more; and an attempt fee for each attempt. `None` past 64 bits.
+pub fn worst_case(definition: &TaskDefinition, policy: &Policy) -> Option<Amount> {
+    let replicas = definition.sampling().replicas;
+    let compute = definition.economics.pricing.max_price().times(replicas)?;
+    let content = if definition.contents().is_empty() {
+        0
+    } else {
+        policy.content_share_ppm
+    };
+    let paid = compute
+        .plus(compute.share(content))?
+        .plus(compute.share(policy.platform_share_ppm))?;
+    let undecided = policy.attempt_fee.times(replicas)?;
+    paid.max(undecided)
+        .plus(policy.attempt_fee.times(definition.retry.max_attempts)?)
+}
+
+fn check_money(
+    state: &State,
+    requester: AccountId,
+    definition: &TaskDefinition,
+    policy: &Policy,
+) -> Result<Amount, Rejection> {
+    let needed = worst_case(definition, policy).ok_or_else(|| {
+        Rejection::definition("/economics/pricing/price", "the worst case passes 64 bits")
+    })?;
+    let budget = definition.economics.budget;
+    if needed > budget {
+        return Err(Rejection::BudgetTooSmall { budget, needed });
+    }
+    let available = state.ledger.balance(LedgerAccount::Available(requester));
+    if needed > available {
+        return Err(Rejection::InsufficientBalance { available, needed });
+    }
+    Ok(needed)
+}
+
+fn check_deadline(definition: &TaskDefinition, context: &Context) -> Result<(), Rejection> {
+    match definition.qos.deadline {
+        Some(deadline) if deadline <= context.time => Err(Rejection::definition(
+            "/qos/deadline",
+            "the deadline has passed",
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn check_sources(
+    state: &State,
+    requester: AccountId,
+    definition: &TaskDefinition,
+) -> Result<(), Rejection> {
+    for (i, input) in definition.data.iter().enumerate() {
+        match &input.from {
+            DataSource::Content { id, file } => {
+                let content = state
+                    .contents
+                    .get(id)
+                    .ok_or(Rejection::UnknownContent { content: *id })?;
+                if content.file(file.as_deref()).is_none() {
+                    let pointer = format!("/data/{i}/from/content/file");
+                    let names: Vec<_> = content.files.iter().map(|f| f.name.as_str()).collect();
+                    return Err(Rejection::definition(
+                        pointer,
+                        format!("name one of its files: {}", names.join(", ")),
+                    ));
+                }
+            }
+            DataSource::Blob(digest) if !state.may_read_blob(requester, *digest) => {
+                return Err(Rejection::BlobUnknown { digest: *digest });
+            }
+            DataSource::Blob(_) | DataSource::Inline(_) => {}
+        }
+    }
+    let Some(model) = &definition.model else {
+        return Ok(());
+    };
+    if let Some(base) = model.base {
+        let content = state
+            .contents
+            .get(&base)
+            .ok_or(Rejection::UnknownContent { content: base })?;
+        let declared: BTreeSet<&str> = definition
+            .data
+            .iter()
+            .map(|d| d.name.as_str())
+            .chain(definition.depends_on.iter().filter_map(|d| d.input_name()))
+            .collect();
+        if let Some(file) = content
+            .files
+            .iter()
+            .find(|f| declared.contains(f.name.as_str()))
+        {
+            let detail = format!("its file `{}` has the name of another input", file.name);
+            return Err(Rejection::definition("/model/base", detail));
+        }
+    }
+    if let Some(target) = &model.target
+        && state
+            .content_named(requester, &target.name, &target.version)
+            .is_some()
+    {
+        return Err(Rejection::ContentExists {
+            name: target.name.clone(),
+            version: target.version.clone(),
+        });
+    }
+    Ok(())
+}
+
+fn check_dependencies(
+    state: &State,
+    requester: AccountId,
+    definition: &TaskDefinition,
+) -> Result<(), Rejection> {
+    for (i, dependency) in definition.depends_on.iter().enumerate() {
+        let id = dependency.task;
+        let task = state.tasks.get(&id).filter(|t| t.requester == requester);
+        let task = task.ok_or(Rejection::UnknownTask { task: id })?;
+        if task.phase.is_final() && !is_settled(task) {
+            return Err(Rejection::DependencyFailed { task: id });
+        }
+        if state
+            .index
+            .dependents
+            .get(&id)
+            .is_some_and(|d| d.len() >= DEPENDENTS_MAX)
+        {
+            let detail = format!("{DEPENDENTS_MAX} tasks depend on it already; at most that many");
+            return Err(Rejection::definition(
+                format!("/depends_on/{i}/task"),
+                detail,
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Inline inputs become blobs of the requester.
+fn inline_uploads(state: &State, account: AccountId, definition: &TaskDefinition) -> Vec<Event> {
+    let mut seen = BTreeSet::new();
+    let blobs = definition.inline_inputs().map(|text| BlobRef {
+        digest: Digest::of(text.as_bytes()),
+        size: Count(text.len() as u64),
+    });
+    blobs
+        .filter(|blob| !state.may_read_blob(account, blob.digest) && seen.insert(blob.digest))
+        .map(|blob| BlobUploaded { account, blob }.into())
+        .collect()
+}
+
+fn drawn_seed(context: &Context, definition: Digest) -> Count {
+    let mut bytes = context.entropy.to_vec();
+    bytes.extend(definition.0);
+    let [a, b, c, d, e, f, g, h, ..] = Digest::of(&bytes).0;
+    Count(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+}
+
+fn is_settled(task: &Task) -> bool {
+    matches!(task.phase, Phase::Settled { .. })
+}
+
+/// All inputs of a task whose dependencies have settled: data, the base model's files, outputs of other tasks.
+///
+/// # Errors
+/// What is missing. A definition that was accepted can only lack outputs of its dependencies.
+pub(super) fn resolve_inputs(
+    state: &State,
+    definition: &TaskDefinition,
+) -> Result<Vec<Artifact>, String> {
+    let mut inputs = Vec::new();
+    for input in &definition.data {
+        let (digest, size) = match &input.from {
+            DataSource::Content { id, file } => {
+                let file = state.contents.get(id).and_then(|c| c.file(file.as_deref()));
+                let file = file.ok_or_else(|| format!("content {id} is gone"))?;
+                (file.digest, file.size)
+            }
+            DataSource::Blob(digest) => {
+                let blob = state
+                    .blobs
+                    .get(digest)
+                    .ok_or_else(|| format!("blob {digest} is gone"))?;
+                (*digest, blob.size)
+            }
+            DataSource::Inline(text) => (Digest::of(text.as_bytes()), Count(text.len() as u64)),
+        };
+        inputs.push(Artifact {
+            name: input.name.clone(),
+            digest,
+            size,
+        });
+    }
+    if let Some(base) = definition.model.as_ref().and_then(|m| m.base) {
+        let content = state
+            .contents
+            .get(&base)
+            .ok_or_else(|| format!("model {base} is gone"))?;
+        inputs.extend(content.files.iter().cloned());
+    }
+    for dependency in &definition.depends_on {
+        let (Some(output), Some(name)) = (&dependency.output, dependency.input_name()) else {
+            continue;
+        };
+        let task = state.tasks.get(&dependency.task);
+        let artifact = task.and_then(|t| t.output(output));
+        let artifact =
+            artifact.ok_or_else(|| format!("task {} has no output `{output}`", dependency.task))?;
+        inputs.push(Artifact {
+            name: name.to_owned(),
+            ..artifact.clone()
+        });
+    }
+    Ok(inputs)
+}

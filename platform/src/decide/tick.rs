@@ -1,0 +1,87 @@
+//! What is due by time alone, or because another task ended: bounded in how much one tick decides.
+
+use std::collections::BTreeSet;
+
+use aevir_events::Context;
+
+use super::{close::close, submit::resolve_inputs, verdict};
+use crate::{
+    event::{CloseReason, Event, TaskQueued},
+    ids::TaskId,
+    state::{Phase, State},
+};
+
+/// Tasks that one tick decides; the rest is due again at once.
+const DUE_MAX: usize = 64;
+
+pub(super) fn tick(state: &State, context: &Context) -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut done: BTreeSet<TaskId> = BTreeSet::new();
+    let now = context.time;
+    let due = |index: &BTreeSet<(aevir_events::Timestamp, TaskId)>| -> Vec<TaskId> {
+        index
+            .iter()
+            .take_while(|(time, _)| *time <= now)
+            .take(DUE_MAX)
+            .map(|(_, id)| *id)
+            .collect()
+    };
+    for id in due(&state.index.reveals) {
+        if let Some(task) = state.tasks.get(&id).filter(|_| done.insert(id)) {
+            events.extend(verdict::judge(state, task, None, context));
+        }
+    }
+    for id in due(&state.index.deadlines) {
+        if let Some(task) = state.tasks.get(&id).filter(|_| done.insert(id)) {
+            events.extend(close(
+                state,
+                task,
+                CloseReason::Expired,
+                "its deadline has passed",
+                None,
+                None,
+            ));
+        }
+    }
+    for id in state.index.unblocked.iter().take(DUE_MAX) {
+        if done.insert(*id) {
+            events.extend(unblock(state, *id));
+        }
+    }
+    events
+}
+
+/// A task one of whose dependencies ended: it is queued once all have settled, and closed if one can't.
+fn unblock(state: &State, id: TaskId) -> Vec<Event> {
+    let Some(task) = state.tasks.get(&id) else {
+        return Vec::new();
+    };
+    let ended = |d: &&crate::definition::Dependency| {
+        state
+            .tasks
+            .get(&d.task)
+            .is_some_and(|t| t.phase.is_final() && !matches!(t.phase, Phase::Settled { .. }))
+    };
+    if let Some(dependency) = task.definition.depends_on.iter().find(ended) {
+        let detail = format!("task {} did not settle", dependency.task);
+        return close(
+            state,
+            task,
+            CloseReason::DependencyFailed,
+            &detail,
+            None,
+            None,
+        );
+    }
+    match resolve_inputs(state, &task.definition) {
+        Ok(inputs) => vec![TaskQueued { task: id, inputs }.into()],
+        Err(detail) => close(
+            state,
+            task,
+            CloseReason::DependencyFailed,
+            &detail,
+            None,
+            None,
+        ),
+    }
+}

@@ -1,0 +1,324 @@
+//! The shape of a task definition: what can be told without looking at the state.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::account::check_name;
+use crate::{
+    amount::{Amount, parse_micro},
+    definition::{DataSource, Method, Publish, Sampling, TaskDefinition},
+    rejection::Rejection,
+};
+
+/// A definition's canonical JSON: it must fit an entry of the log together with its envelope.
+pub const DEFINITION_BYTES_MAX: usize = 40 * 1024;
+/// `params` as JSON text.
+pub const PARAMS_BYTES_MAX: usize = 16 * 1024;
+/// One inline input.
+pub const INLINE_BYTES_MAX: usize = 16 * 1024;
+/// A check's JSON Schema.
+pub const SCHEMA_BYTES_MAX: usize = 8 * 1024;
+/// An inline result: part of it may be published in an entry of the log.
+pub const RESULT_BYTES_MAX: usize = 32 * 1024;
+/// Replicas of one task.
+pub const REPLICAS_MAX: u32 = 9;
+/// Files of a content, inputs and outputs of a task.
+pub(crate) const FILES_MAX: usize = 64;
+
+const ATTEMPTS_MAX: u32 = 16;
+const LABELS_MAX: usize = 16;
+const METHODS_MAX: usize = 8;
+const BOUNDS_MAX: usize = 16;
+const POINTERS_MAX: usize = 16;
+const DEPENDENCIES_MAX: usize = 16;
+const FEATURES_MAX: usize = 16;
+const GPU_MEMORY_MIB_MAX: u32 = 1 << 20;
+const MEMORY_MIB_MAX: u32 = 4_096;
+const OUTPUT_MIB_MAX: u32 = 1 << 16;
+const RUNTIME_S_MAX: u32 = 7 * 24 * 3_600;
+
+/// `[A-Za-z0-9._-]{1,64}`.
+pub(crate) fn is_file_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+/// Checks a definition by itself.
+///
+/// # Errors
+/// `definition-invalid` with the JSON pointer of the first mistake.
+pub fn validate(definition: &TaskDefinition) -> Result<(), Rejection> {
+    let bytes = serde_json_canonicalizer::to_vec(&definition.without_inline())
+        .map_err(|e| Rejection::definition("", format!("it has no JSON form: {e}")))?;
+    at_most("", "bytes", bytes.len(), DEFINITION_BYTES_MAX)?;
+    at_most(
+        "/params",
+        "bytes",
+        definition.params.to_string().len(),
+        PARAMS_BYTES_MAX,
+    )?;
+    inputs(definition)?;
+    model(definition)?;
+    qos_and_limits(definition)?;
+    if definition.economics.pricing.max_price().0 < 0 {
+        return Err(Rejection::definition(
+            "/economics/pricing/price",
+            "a price can't be negative",
+        ));
+    }
+    if definition.economics.budget < Amount::ZERO {
+        return Err(Rejection::definition(
+            "/economics/budget",
+            "a budget can't be negative",
+        ));
+    }
+    verification(definition)?;
+    if let Publish::Pointers(pointers) = &definition.privacy.publish {
+        at_most(
+            "/privacy/publish/pointers",
+            "pointers",
+            pointers.len(),
+            POINTERS_MAX,
+        )?;
+        if let Some(bad) = pointers
+            .iter()
+            .position(|p| !p.starts_with('/') || p.len() > 256)
+        {
+            let at = format!("/privacy/publish/pointers/{bad}");
+            return Err(Rejection::definition(
+                at,
+                "a JSON pointer starts with `/` and has at most 256 bytes",
+            ));
+        }
+    }
+    in_range(
+        "/retry/max_attempts",
+        definition.retry.max_attempts,
+        ATTEMPTS_MAX,
+    )?;
+    at_most("/labels", "labels", definition.labels.len(), LABELS_MAX)?;
+    labels("/labels", &definition.labels)
+}
+
+fn inputs(definition: &TaskDefinition) -> Result<(), Rejection> {
+    at_most("/data", "inputs", definition.data.len(), FILES_MAX)?;
+    at_most(
+        "/depends_on",
+        "dependencies",
+        definition.depends_on.len(),
+        DEPENDENCIES_MAX,
+    )?;
+    let data = definition
+        .data
+        .iter()
+        .enumerate()
+        .map(|(i, d)| (format!("/data/{i}/name"), d.name.as_str()));
+    let outputs = definition.depends_on.iter().enumerate();
+    let outputs =
+        outputs.filter_map(|(i, d)| Some((format!("/depends_on/{i}/as"), d.input_name()?)));
+    let mut names = BTreeSet::new();
+    for (pointer, name) in data.chain(outputs) {
+        if !is_file_name(name) {
+            return Err(Rejection::definition(
+                pointer,
+                format!("`{name}` is no input name: [A-Za-z0-9._-]{{1,64}}"),
+            ));
+        }
+        if !names.insert(name) {
+            return Err(Rejection::definition(
+                pointer,
+                format!("two inputs are named `{name}`"),
+            ));
+        }
+    }
+    for (i, input) in definition.data.iter().enumerate() {
+        if let DataSource::Inline(text) = &input.from {
+            at_most(
+                &format!("/data/{i}/from/inline"),
+                "bytes",
+                text.len(),
+                INLINE_BYTES_MAX,
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn model(definition: &TaskDefinition) -> Result<(), Rejection> {
+    let Some(target) = definition.model.as_ref().and_then(|m| m.target.as_ref()) else {
+        return Ok(());
+    };
+    for (field, text) in [
+        ("name", &target.name),
+        ("version", &target.version),
+        ("licence", &target.licence),
+    ] {
+        check_name("a model's name, version or licence", text)
+            .map_err(|e| Rejection::definition(format!("/model/target/{field}"), e.to_string()))?;
+    }
+    let outputs = &target.outputs;
+    if outputs.is_empty() || outputs.len() > FILES_MAX || !outputs.iter().all(|o| is_file_name(o)) {
+        return Err(Rejection::definition(
+            "/model/target/outputs",
+            "name 1 to 64 of the task's outputs",
+        ));
+    }
+    let distinct: BTreeSet<_> = outputs.iter().collect();
+    if distinct.len() != outputs.len() {
+        return Err(Rejection::definition(
+            "/model/target/outputs",
+            "an output is named twice",
+        ));
+    }
+    Ok(())
+}
+
+fn qos_and_limits(definition: &TaskDefinition) -> Result<(), Rejection> {
+    let limits = &definition.limits;
+    in_range("/limits/memory_mib", limits.memory_mib, MEMORY_MIB_MAX)?;
+    in_range("/limits/output_mib", limits.output_mib, OUTPUT_MIB_MAX)?;
+    in_range("/limits/runtime_s", limits.runtime_s, RUNTIME_S_MAX)?;
+    if limits.fuel.0 == 0 {
+        return Err(Rejection::definition(
+            "/limits/fuel",
+            "without fuel nothing runs",
+        ));
+    }
+    if let Some(gpu) = &definition.qos.gpu {
+        in_range("/qos/gpu/memory_mib", gpu.memory_mib, GPU_MEMORY_MIB_MAX)?;
+        at_most(
+            "/qos/gpu/features",
+            "features",
+            gpu.features.len(),
+            FEATURES_MAX,
+        )?;
+    }
+    at_most(
+        "/qos/labels",
+        "labels",
+        definition.qos.labels.len(),
+        LABELS_MAX,
+    )?;
+    labels("/qos/labels", &definition.qos.labels)
+}
+
+fn verification(definition: &TaskDefinition) -> Result<(), Rejection> {
+    at_most(
+        "/verification",
+        "methods",
+        definition.verification.len(),
+        METHODS_MAX,
+    )?;
+    let mut sampled = false;
+    for (i, method) in definition.verification.iter().enumerate() {
+        let pointer = format!("/verification/{i}");
+        match method {
+            Method::Check { schema, bounds } => check(&pointer, schema.as_ref(), bounds)?,
+            Method::Sampling(_) if sampled => {
+                return Err(Rejection::definition(
+                    pointer,
+                    "sampling stands twice: name it once",
+                ));
+            }
+            Method::Sampling(terms) => {
+                sampled = true;
+                sampling(&pointer, terms)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn sampling(pointer: &str, terms: &Sampling) -> Result<(), Rejection> {
+    in_range(&format!("{pointer}/replicas"), terms.replicas, REPLICAS_MAX)?;
+    if terms.quorum > terms.replicas || u64::from(terms.quorum) * 2 <= u64::from(terms.replicas) {
+        let detail = "the quorum is more than half of the replicas, and at most all of them";
+        return Err(Rejection::definition(format!("{pointer}/quorum"), detail));
+    }
+    if !(terms.quorum..=terms.replicas).contains(&terms.initial()) {
+        let detail = "between quorum and replicas must start at once";
+        return Err(Rejection::definition(format!("{pointer}/initial"), detail));
+    }
+    Ok(())
+}
+
+fn check(
+    pointer: &str,
+    schema: Option<&Value>,
+    bounds: &[crate::definition::Bound],
+) -> Result<(), Rejection> {
+    if schema.is_none() && bounds.is_empty() {
+        return Err(Rejection::definition(
+            pointer,
+            "a check needs a schema or bounds",
+        ));
+    }
+    if let Some(schema) = schema {
+        let pointer = format!("{pointer}/schema");
+        at_most(
+            &pointer,
+            "bytes",
+            schema.to_string().len(),
+            SCHEMA_BYTES_MAX,
+        )?;
+        crate::check::compile(schema).map_err(|detail| Rejection::definition(pointer, detail))?;
+    }
+    at_most(
+        &format!("{pointer}/bounds"),
+        "bounds",
+        bounds.len(),
+        BOUNDS_MAX,
+    )?;
+    for (i, bound) in bounds.iter().enumerate() {
+        let at = |field: &str| format!("{pointer}/bounds/{i}/{field}");
+        check_name("a metric's name", &bound.metric)
+            .map_err(|e| Rejection::definition(at("metric"), e.to_string()))?;
+        if bound.at_least.is_none() && bound.at_most.is_none() {
+            return Err(Rejection::definition(
+                at("at_least"),
+                "a bound needs at_least or at_most",
+            ));
+        }
+        for (field, text) in [("at_least", &bound.at_least), ("at_most", &bound.at_most)] {
+            if let Some(text) = text {
+                parse_micro(text).map_err(|e| Rejection::definition(at(field), e.to_string()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn labels(pointer: &str, labels: &BTreeMap<String, String>) -> Result<(), Rejection> {
+    for (name, value) in labels {
+        for text in [name, value] {
+            check_name("a label", text)
+                .map_err(|e| Rejection::definition(pointer, e.to_string()))?;
+        }
+    }
+    Ok(())
+}
+
+fn at_most(pointer: &str, what: &str, have: usize, most: usize) -> Result<(), Rejection> {
+    if have <= most {
+        Ok(())
+    } else {
+        Err(Rejection::definition(
+            pointer,
+            format!("{have} {what}; at most {most}"),
+        ))
+    }
+}
+
+fn in_range(pointer: &str, value: u32, most: u32) -> Result<(), Rejection> {
+    if (1..=most).contains(&value) {
+        Ok(())
+    } else {
+        Err(Rejection::definition(
+            pointer,
+            format!("{value} is not in 1 to {most}"),
+        ))
+    }
+}

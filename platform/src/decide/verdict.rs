@@ -1,0 +1,265 @@
+//! The verdict over the revealed replicas of a task.
+
+use std::collections::BTreeMap;
+
+use aevir_events::Context;
+
+use super::settle;
+use crate::{
+    command::{ContentKind, Lineage},
+    digest::Digest,
+    event::{
+        AssignmentRevealed, CheckResult, ContentRegistered, Event, Refusal, RefusalReason,
+        TaskExtended, TaskVerified, Verdict,
+    },
+    ids::{AssignmentId, ContentId, NodeId, TaskId},
+    report::Report,
+    state::{Stage, State, Task},
+};
+
+/// A revealed replica.
+struct Replica<'a> {
+    report: &'a Report,
+    checks: &'a [CheckResult],
+    published: Option<&'a serde_json::Value>,
+}
+
+/// Judges a closed round. `last` is the reveal that completes it, if one does; replicas that have not revealed
+/// count as wrong.
+pub(super) fn judge(
+    state: &State,
+    task: &Task,
+    last: Option<&AssignmentRevealed>,
+    context: &Context,
+) -> Vec<Event> {
+    let replicas = replicas(task, last);
+    let mut groups: BTreeMap<Digest, Vec<AssignmentId>> = BTreeMap::new();
+    for (id, replica) in &replicas {
+        groups
+            .entry(replica.report.agreement_key())
+            .or_default()
+            .push(*id);
+    }
+    let sampling = task.definition.sampling();
+    // The quorum is more than half of all replicas, so at most one group reaches it.
+    let quorum = sampling.quorum as usize;
+    let agreed = groups.into_values().find(|group| group.len() >= quorum);
+    if agreed.is_none() && task.replicas_wanted < sampling.replicas {
+        let (round, replicas) = (task.round + 1, task.replicas_wanted + 1);
+        return vec![
+            TaskExtended {
+                task: task.id,
+                round,
+                replicas,
+            }
+            .into(),
+        ];
+    }
+    let verified = verified(
+        task,
+        agreed.as_deref().unwrap_or_default(),
+        &replicas,
+        context,
+    );
+    let mut events = vec![verified.clone().into()];
+    let nodes: BTreeMap<AssignmentId, NodeId> =
+        task.assignments.values().map(|a| (a.id, a.node)).collect();
+    let revealed: Vec<NodeId> = replicas
+        .keys()
+        .filter_map(|id| nodes.get(id).copied())
+        .collect();
+    events.extend(settle::settle(state, task, &verified, &revealed));
+    if verified.verdict == Verdict::Passed {
+        events.extend(register_model(state, task, &verified, &nodes, context));
+    }
+    events
+}
+
+fn replicas<'a>(
+    task: &'a Task,
+    last: Option<&'a AssignmentRevealed>,
+) -> BTreeMap<AssignmentId, Replica<'a>> {
+    let earlier = task.assignments.values().filter_map(|a| match &a.stage {
+        Stage::Revealed(r) => Some((
+            a.id,
+            Replica {
+                report: &r.report,
+                checks: &r.checks,
+                published: r.published.as_ref(),
+            },
+        )),
+        Stage::Leased
+        | Stage::Running { .. }
+        | Stage::Committed(_)
+        | Stage::Accepted(_)
+        | Stage::Refused { .. }
+        | Stage::Lost { .. }
+        | Stage::Failed { .. }
+        | Stage::Withdrawn => None,
+    });
+    let last = last.map(|r| {
+        let replica = Replica {
+            report: &r.report,
+            checks: &r.checks,
+            published: r.published.as_ref(),
+        };
+        (r.report.assignment, replica)
+    });
+    earlier.chain(last).collect()
+}
+
+fn verified(
+    task: &Task,
+    accepted: &[AssignmentId],
+    replicas: &BTreeMap<AssignmentId, Replica<'_>>,
+    context: &Context,
+) -> TaskVerified {
+    let first = accepted.first().and_then(|id| replicas.get(id));
+    let verdict = match first {
+        None => Verdict::Inconclusive,
+        Some(replica)
+            if replica.checks.iter().all(|c| c.passed)
+                && has_model_outputs(task, replica.report) =>
+        {
+            Verdict::Passed
+        }
+        Some(_) => Verdict::Unmet,
+    };
+    let refused = task
+        .assignments
+        .values()
+        .filter_map(|a| match (&a.stage, first) {
+            (Stage::Committed(_), _) if !replicas.contains_key(&a.id) => Some(Refusal {
+                assignment: a.id,
+                reason: RefusalReason::NotRevealed,
+            }),
+            // Without an agreement nobody is known to be wrong.
+            (Stage::Committed(_) | Stage::Revealed(_), Some(_)) if !accepted.contains(&a.id) => {
+                Some(Refusal {
+                    assignment: a.id,
+                    reason: RefusalReason::Mismatch,
+                })
+            }
+            (
+                Stage::Leased
+                | Stage::Running { .. }
+                | Stage::Committed(_)
+                | Stage::Revealed(_)
+                | Stage::Accepted(_)
+                | Stage::Refused { .. }
+                | Stage::Lost { .. }
+                | Stage::Failed { .. }
+                | Stage::Withdrawn,
+                _,
+            ) => None,
+        });
+    let mut checks = first.map(|r| r.checks.to_vec()).unwrap_or_default();
+    if let Some(replica) = first
+        && !has_model_outputs(task, replica.report)
+    {
+        let detail = "the result lacks an output that the model needs".into();
+        checks.push(CheckResult {
+            check: "model outputs".into(),
+            passed: false,
+            detail,
+        });
+    }
+    let latency_ms = task.queued_at.map_or(0, |queued| context.time.0 - queued.0);
+    TaskVerified {
+        task: task.id,
+        verdict,
+        accepted: accepted.to_vec(),
+        refused: refused.collect(),
+        checks,
+        outputs: first.map(|r| r.report.outputs.clone()).unwrap_or_default(),
+        result: first.map(|r| r.report.result),
+        published: first.and_then(|r| r.published.cloned()),
+        late: task
+            .definition
+            .qos
+            .max_latency_ms
+            .is_some_and(|most| latency_ms > i64::from(most)),
+    }
+}
+
+fn has_model_outputs(task: &Task, report: &Report) -> bool {
+    let target = task
+        .definition
+        .model
+        .as_ref()
+        .and_then(|m| m.target.as_ref());
+    let wanted = target.map(|t| t.outputs.as_slice()).unwrap_or_default();
+    wanted
+        .iter()
+        .all(|name| report.outputs.iter().any(|o| o.name == *name))
+}
+
+/// Registers the model that a training task made, with its lineage. A name that was taken meanwhile leaves the
+/// outputs with the requester and registers nothing.
+fn register_model(
+    state: &State,
+    task: &Task,
+    verified: &TaskVerified,
+    nodes: &BTreeMap<AssignmentId, NodeId>,
+    context: &Context,
+) -> Option<Event> {
+    let model = task.definition.model.as_ref()?;
+    let target = model.target.as_ref()?;
+    if state
+        .content_named(task.requester, &target.name, &target.version)
+        .is_some()
+    {
+        return None;
+    }
+    let files = verified
+        .outputs
+        .iter()
+        .filter(|o| target.outputs.contains(&o.name))
+        .cloned()
+        .collect();
+    let lineage = Lineage {
+        task: task.id,
+        base: model.base,
+        contents: contents_behind(state, task),
+        tasks: task.definition.depends_on.iter().map(|d| d.task).collect(),
+        nodes: verified
+            .accepted
+            .iter()
+            .filter_map(|id| nodes.get(id).copied())
+            .collect(),
+    };
+    let registered = ContentRegistered {
+        content: ContentId(context.ids().ulid()),
+        owner: task.requester,
+        kind: ContentKind::Model,
+        name: target.name.clone(),
+        version: target.version.clone(),
+        files,
+        licence: target.licence.clone(),
+        weight: 1,
+        lineage: Some(lineage),
+    };
+    Some(registered.into())
+}
+
+/// The contents used by a task and by all the tasks that it rests on, each once.
+fn contents_behind(state: &State, task: &Task) -> Vec<ContentId> {
+    /// Tasks that are looked through: ancestry can be long.
+    const ANCESTORS_MAX: usize = 256;
+    let mut contents = task.definition.contents();
+    let mut seen: Vec<TaskId> = Vec::new();
+    let mut left: Vec<TaskId> = task.definition.depends_on.iter().map(|d| d.task).collect();
+    while let Some(id) = left.pop() {
+        if seen.contains(&id) || seen.len() >= ANCESTORS_MAX {
+            continue;
+        }
+        seen.push(id);
+        if let Some(ancestor) = state.tasks.get(&id) {
+            contents.extend(ancestor.definition.contents());
+            left.extend(ancestor.definition.depends_on.iter().map(|d| d.task));
+        }
+    }
+    contents.sort_unstable();
+    contents.dedup();
+    contents
+}

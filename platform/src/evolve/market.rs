@@ -1,0 +1,252 @@
+//! Accounts, keys, money, points, modules, contents and nodes.
+
+use aevir_events::{Corrupt, Timestamp};
+use std::sync::Arc;
+
+use super::ensure;
+use crate::{
+    command::Availability,
+    event::{
+        AccountOpened, AvailabilityChanged, BlobUploaded, ContentRegistered, JoinTokenIssued,
+        KeyAdded, KeyRevoked, LedgerPosted, ModuleRegistered, NodeRegistered, PointsChanged,
+        PolicyAdopted,
+    },
+    ids::{AccountId, NodeId},
+    report::BlobRef,
+    state::{Account, Blob, Content, JoinToken, Key, Module, Node, State},
+};
+
+pub(super) fn policy_adopted(state: &mut State, e: &PolicyAdopted) -> Result<(), Corrupt> {
+    let next = state.policy().map_or(1, |(version, _)| version + 1);
+    ensure(e.version == next, || {
+        format!("policy version {} where {next} is due", e.version)
+    })?;
+    state.policies.insert(e.version, Arc::new(e.policy.clone()));
+    Ok(())
+}
+
+pub(super) fn account_opened(
+    state: &mut State,
+    e: &AccountOpened,
+    at: Timestamp,
+) -> Result<(), Corrupt> {
+    ensure(!state.accounts.contains_key(&e.account), || {
+        format!("account {} opened twice", e.account)
+    })?;
+    state.accounts.insert(
+        e.account,
+        Account {
+            name: e.name.clone(),
+            opened_at: at,
+        },
+    );
+    Ok(())
+}
+
+pub(super) fn key_added(state: &mut State, e: &KeyAdded) -> Result<(), Corrupt> {
+    ensure(state.accounts.contains_key(&e.account), || {
+        format!("key for the unknown account {}", e.account)
+    })?;
+    ensure(!state.keys.contains_key(&e.key), || {
+        format!("key {} added twice", e.key)
+    })?;
+    ensure(!state.index.key_by_hash.contains_key(&e.hash), || {
+        format!("a hash twice, at key {}", e.key)
+    })?;
+    state.index.key_by_hash.insert(e.hash, e.key);
+    let key = Key {
+        account: e.account,
+        label: e.label.clone(),
+        hash: e.hash,
+        scopes: e.scopes.iter().copied().collect(),
+        node: e.node,
+        revoked: false,
+    };
+    state.keys.insert(e.key, key);
+    Ok(())
+}
+
+pub(super) fn key_revoked(state: &mut State, e: &KeyRevoked) -> Result<(), Corrupt> {
+    let key = state
+        .keys
+        .get_mut(&e.key)
+        .filter(|k| k.account == e.account && !k.revoked);
+    let key = key.ok_or_else(|| Corrupt(format!("no live key {} to revoke", e.key)))?;
+    key.revoked = true;
+    Ok(())
+}
+
+pub(super) fn join_token_issued(state: &mut State, e: &JoinTokenIssued) -> Result<(), Corrupt> {
+    ensure(state.accounts.contains_key(&e.account), || {
+        format!("token for the unknown account {}", e.account)
+    })?;
+    let token = JoinToken {
+        account: e.account,
+        expires: e.expires,
+    };
+    ensure(
+        state.join_tokens.insert(e.token_hash, token).is_none(),
+        || "a join token issued twice".into(),
+    )
+}
+
+pub(super) fn blob_uploaded(state: &mut State, e: &BlobUploaded) -> Result<(), Corrupt> {
+    ensure(state.accounts.contains_key(&e.account), || {
+        format!("upload by the unknown account {}", e.account)
+    })?;
+    own_blob(state, e.account, e.blob)
+}
+
+/// Lets an account read a blob.
+pub(super) fn own_blob(
+    state: &mut State,
+    account: AccountId,
+    blob: BlobRef,
+) -> Result<(), Corrupt> {
+    let known = state.blobs.entry(blob.digest).or_insert_with(|| Blob {
+        size: blob.size,
+        owners: [].into(),
+    });
+    known.owners.insert(account);
+    ensure(known.size == blob.size, || {
+        format!("blob {} with two sizes", blob.digest)
+    })
+}
+
+pub(super) fn ledger_posted(state: &mut State, e: &LedgerPosted) -> Result<(), Corrupt> {
+    if let Some(reference) = &e.reference {
+        ensure(state.references.insert(reference.clone()), || {
+            format!("reference `{reference}` booked twice")
+        })?;
+    }
+    state.ledger.post(&e.postings)
+}
+
+pub(super) fn points_changed(state: &mut State, e: &PointsChanged) -> Result<(), Corrupt> {
+    ensure(state.accounts.contains_key(&e.account), || {
+        format!("points for the unknown account {}", e.account)
+    })?;
+    let points = state.points.entry(e.account).or_default().on_mut(e.track);
+    points.0 = points
+        .0
+        .checked_add(e.delta.0)
+        .ok_or_else(|| Corrupt("points pass 64 bits".into()))?;
+    ensure(points.0 >= 0, || {
+        format!("points of {} would be below zero", e.account)
+    })
+}
+
+pub(super) fn module_registered(
+    state: &mut State,
+    e: &ModuleRegistered,
+    at: Timestamp,
+) -> Result<(), Corrupt> {
+    let module = Module {
+        owner: e.owner,
+        name: e.name.clone(),
+        size: e.blob.size,
+        world: e.world,
+        imports: e.imports.clone(),
+        registered_at: at,
+    };
+    let earlier = state.modules.insert(e.blob.digest, module);
+    ensure(earlier.is_none(), || {
+        format!("module {} registered twice", e.blob.digest)
+    })
+}
+
+pub(super) fn content_registered(
+    state: &mut State,
+    e: &ContentRegistered,
+    at: Timestamp,
+) -> Result<(), Corrupt> {
+    let name = (e.owner, e.name.clone(), e.version.clone());
+    ensure(
+        state.index.content_names.insert(name, e.content).is_none(),
+        || {
+            format!(
+                "content `{}` version `{}` registered twice",
+                e.name, e.version
+            )
+        },
+    )?;
+    if let Some(lineage) = &e.lineage {
+        let task = state.tasks.get_mut(&lineage.task);
+        task.ok_or_else(|| Corrupt(format!("content {} of an unknown task", e.content)))?
+            .model = Some(e.content);
+    }
+    let content = Content {
+        owner: e.owner,
+        kind: e.kind,
+        name: e.name.clone(),
+        version: e.version.clone(),
+        files: e.files.clone(),
+        licence: e.licence.clone(),
+        weight: e.weight,
+        lineage: e.lineage.clone(),
+        registered_at: at,
+    };
+    let earlier = state.contents.insert(e.content, content);
+    ensure(earlier.is_none(), || {
+        format!("content {} registered twice", e.content)
+    })
+}
+
+pub(super) fn node_registered(
+    state: &mut State,
+    e: &NodeRegistered,
+    at: Timestamp,
+) -> Result<(), Corrupt> {
+    let token = state.join_tokens.remove(&e.token_hash);
+    ensure(token.is_some_and(|t| t.account == e.owner), || {
+        format!("node {} without its token", e.node)
+    })?;
+    ensure(
+        state.index.node_keys.insert(e.public_key, e.node).is_none(),
+        || "a node key twice".into(),
+    )?;
+    let node = Node {
+        id: e.node,
+        owner: e.owner,
+        public_key: e.public_key,
+        profile: e.profile.clone(),
+        availability: Availability::Offline,
+        active: [].into(),
+        records: [].into(),
+        registered_at: at,
+    };
+    state
+        .index
+        .nodes_by_owner
+        .entry(e.owner)
+        .or_default()
+        .insert(e.node);
+    ensure(state.nodes.insert(e.node, node).is_none(), || {
+        format!("node {} registered twice", e.node)
+    })
+}
+
+pub(super) fn availability_changed(
+    state: &mut State,
+    e: &AvailabilityChanged,
+) -> Result<(), Corrupt> {
+    node_mut(state, e.node)?.availability = e.availability;
+    refresh_free(state, e.node);
+    Ok(())
+}
+
+pub(super) fn node_mut(state: &mut State, node: NodeId) -> Result<&mut Node, Corrupt> {
+    state
+        .nodes
+        .get_mut(&node)
+        .ok_or_else(|| Corrupt(format!("no node {node}")))
+}
+
+/// Keeps the index of free nodes right after a node changed.
+pub(super) fn refresh_free(state: &mut State, node: NodeId) {
+    if state.nodes.get(&node).is_some_and(Node::is_free) {
+        state.index.free_nodes.insert(node);
+    } else {
+        state.index.free_nodes.remove(&node);
+    }
+}

@@ -1,0 +1,53 @@
+//! Folds events into the state. The same code serves live operation, restart, followers and audits; an event
+//! that does not fit the state is a corrupt log.
+
+mod market;
+mod task;
+
+use aevir_events::{Corrupt, Recorded};
+
+use crate::{event::Event, state::State};
+
+/// Folds one event.
+///
+/// # Errors
+/// [`Corrupt`] when the event can't follow from the state: the log was tampered with or written by other rules.
+pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corrupt> {
+    let at = recorded.time;
+    match &recorded.event {
+        Event::PolicyAdopted(e) => market::policy_adopted(state, e),
+        Event::AccountOpened(e) => market::account_opened(state, e, at),
+        Event::KeyAdded(e) => market::key_added(state, e),
+        Event::KeyRevoked(e) => market::key_revoked(state, e),
+        Event::JoinTokenIssued(e) => market::join_token_issued(state, e),
+        Event::BlobUploaded(e) => market::blob_uploaded(state, e),
+        Event::LedgerPosted(e) => market::ledger_posted(state, e),
+        Event::PointsChanged(e) => market::points_changed(state, e),
+        Event::ModuleRegistered(e) => market::module_registered(state, e, at),
+        Event::ContentRegistered(e) => market::content_registered(state, e, at),
+        Event::NodeRegistered(e) => market::node_registered(state, e, at),
+        Event::AvailabilityChanged(e) => market::availability_changed(state, e),
+        Event::TaskCreated(e) => task::created(state, e, at),
+        Event::TaskQueued(e) => task::queued(state, e, at),
+        Event::RoundClosed(e) => task::round_closed(state, e),
+        Event::TaskExtended(e) => task::extended(state, e),
+        Event::TaskVerified(e) => task::verified(state, e, at),
+        Event::TaskSettled(e) => task::settled(state, e),
+        Event::TaskMatured(e) => task::matured(state, e, at),
+        Event::TaskClosed(e) => task::closed(state, e, at),
+        Event::AssignmentLeased(e) => task::leased(state, e, at),
+        Event::AssignmentStarted(e) => task::started(state, e, at),
+        Event::AssignmentProgressed(e) => task::progressed(state, e),
+        Event::AssignmentCheckpointed(e) => task::checkpointed(state, e),
+        Event::AssignmentCommitted(e) => task::committed(state, e, at),
+        Event::AssignmentRevealed(e) => task::revealed(state, e),
+        Event::AssignmentFailed(e) => task::failed(state, e, at),
+        Event::AssignmentLost(e) => task::lost(state, e, at),
+        Event::AssignmentWithdrawn(e) => task::withdrawn(state, e),
+    }
+}
+
+/// `Ok` where the condition holds.
+fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), Corrupt> {
+    if holds { Ok(()) } else { Err(Corrupt(what())) }
+}

@@ -1,0 +1,602 @@
+//! Tasks and their assignments.
+
+use std::sync::Arc;
+
+use aevir_events::{Corrupt, Timestamp};
+
+use super::{
+    ensure,
+    market::{node_mut, own_blob, refresh_free},
+};
+use crate::{
+    command::FailureClass,
+    definition::TaskType,
+    event::{
+        AssignmentCheckpointed, AssignmentCommitted, AssignmentFailed, AssignmentLeased,
+        AssignmentLost, AssignmentProgressed, AssignmentRevealed, AssignmentStarted,
+        AssignmentWithdrawn, RoundClosed, TaskClosed, TaskCreated, TaskExtended, TaskMatured,
+        TaskQueued, TaskSettled, TaskVerified, Verdict,
+    },
+    ids::{AssignmentId, NodeId, TaskId},
+    report::BlobRef,
+    state::{
+        Assignment, Commitment, Phase, Revealed, Settlement, Stage, State, Task, VerdictRecord,
+    },
+};
+
+pub(super) fn created(state: &mut State, e: &TaskCreated, at: Timestamp) -> Result<(), Corrupt> {
+    let definition = Arc::new(e.definition.clone());
+    let task = Task {
+        id: e.task,
+        requester: e.requester,
+        definition_digest: e.definition_digest,
+        seed: e.seed,
+        policy_version: e.policy_version,
+        escrow: e.escrow,
+        created_at: at,
+        queued_at: None,
+        started_at: None,
+        ended_at: None,
+        phase: Phase::Created,
+        round: 1,
+        replicas_wanted: definition.sampling().initial(),
+        attempts_spent: 0,
+        inputs: Vec::new(),
+        assignments: [].into(),
+        checkpoint: None,
+        verdict: None,
+        settlement: None,
+        model: None,
+        definition,
+    };
+    for dependency in &task.definition.depends_on {
+        state
+            .index
+            .dependents
+            .entry(dependency.task)
+            .or_default()
+            .insert(e.task);
+    }
+    if let Some(deadline) = task.definition.qos.deadline {
+        state.index.deadlines.insert((deadline, e.task));
+    }
+    state
+        .index
+        .tasks_by_requester
+        .entry(e.requester)
+        .or_default()
+        .insert(e.task);
+    let earlier = state.tasks.insert(e.task, task);
+    ensure(earlier.is_none(), || {
+        format!("task {} created twice", e.task)
+    })
+}
+
+pub(super) fn queued(state: &mut State, e: &TaskQueued, at: Timestamp) -> Result<(), Corrupt> {
+    let task = task_mut(state, e.task)?;
+    expect(task.phase == Phase::Created, task)?;
+    task.phase = Phase::Queued;
+    task.queued_at = Some(at);
+    task.inputs = e.inputs.clone();
+    state.index.unblocked.remove(&e.task);
+    refresh_open(state, e.task);
+    Ok(())
+}
+
+pub(super) fn round_closed(state: &mut State, e: &RoundClosed) -> Result<(), Corrupt> {
+    let task = task_mut(state, e.task)?;
+    expect(task.phase == Phase::Running && task.round == e.round, task)?;
+    task.phase = Phase::Verifying {
+        reveal_by: e.reveal_by,
+    };
+    // The verdict is due in moments; a deadline counts again only if the task goes back to running.
+    let deadline = task.definition.qos.deadline;
+    forget_deadline(state, e.task, deadline);
+    state.index.reveals.insert((e.reveal_by, e.task));
+    refresh_open(state, e.task);
+    Ok(())
+}
+
+pub(super) fn extended(state: &mut State, e: &TaskExtended) -> Result<(), Corrupt> {
+    let task = task_mut(state, e.task)?;
+    let Phase::Verifying { reveal_by } = task.phase else {
+        return Err(misfit(task));
+    };
+    ensure(
+        e.round == task.round + 1 && e.replicas > task.replicas_wanted,
+        || format!("task {} extended amiss", e.task),
+    )?;
+    task.phase = Phase::Running;
+    task.round = e.round;
+    task.replicas_wanted = e.replicas;
+    if let Some(deadline) = task.definition.qos.deadline {
+        state.index.deadlines.insert((deadline, e.task));
+    }
+    state.index.reveals.remove(&(reveal_by, e.task));
+    refresh_open(state, e.task);
+    Ok(())
+}
+
+pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Result<(), Corrupt> {
+    let policy = state.policy_of(task_ref(state, e.task)?);
+    let task = task_mut(state, e.task)?;
+    let Phase::Verifying { reveal_by } = task.phase else {
+        return Err(misfit(task));
+    };
+    let kind = task.definition.kind;
+    let latency_ms = task.definition.qos.max_latency_ms.map(i64::from);
+    let mut accepted = Vec::new();
+    let mut faulty = Vec::new();
+    for id in &e.accepted {
+        let assignment = assignment_mut(task, *id)?;
+        let Stage::Revealed(revealed) = &assignment.stage else {
+            return Err(Corrupt(format!(
+                "assignment {id} accepted without a reveal"
+            )));
+        };
+        let took_ms = revealed.commitment.at.0 - assignment.leased_at.0;
+        accepted.push((
+            assignment.node,
+            latency_ms.is_some_and(|most| took_ms > most),
+        ));
+        assignment.stage = Stage::Accepted(revealed.clone());
+    }
+    for refusal in &e.refused {
+        let assignment = assignment_mut(task, refusal.assignment)?;
+        let (commitment, report) = match &assignment.stage {
+            Stage::Revealed(revealed) => (revealed.commitment, Some(revealed.report.clone())),
+            Stage::Committed(commitment) => (*commitment, None),
+            Stage::Leased
+            | Stage::Running { .. }
+            | Stage::Accepted(_)
+            | Stage::Refused { .. }
+            | Stage::Lost { .. }
+            | Stage::Failed { .. }
+            | Stage::Withdrawn => {
+                return Err(Corrupt(format!(
+                    "assignment {} refused amiss",
+                    refusal.assignment
+                )));
+            }
+        };
+        assignment.stage = Stage::Refused {
+            reason: refusal.reason,
+            commitment,
+            report,
+        };
+        faulty.push(assignment.node);
+    }
+    if !e.accepted.is_empty() {
+        faulty.extend(contradicted(task));
+    }
+    task.phase = match e.verdict {
+        Verdict::Passed => Phase::Settled { matured_at: None },
+        Verdict::Unmet => Phase::Unmet { matured_at: None },
+        Verdict::Inconclusive => Phase::Inconclusive,
+    };
+    task.ended_at = Some(at);
+    task.verdict = Some(VerdictRecord {
+        verdict: e.verdict,
+        accepted: e.accepted.clone(),
+        refused: e.refused.clone(),
+        checks: e.checks.clone(),
+        outputs: e.outputs.clone(),
+        result: e.result,
+        published: e.published.clone(),
+        late: e.late,
+    });
+    let requester = task.requester;
+    state.index.reveals.remove(&(reveal_by, e.task));
+    unblock_dependents(state, e.task);
+    for (node, late) in accepted {
+        let record = node_mut(state, node)?.records.entry(kind).or_default();
+        if late {
+            record.late();
+        } else {
+            record.succeed();
+        }
+    }
+    for node in faulty {
+        node_mut(state, node)?
+            .records
+            .entry(kind)
+            .or_default()
+            .fault(at, &policy);
+    }
+    let results = e
+        .outputs
+        .iter()
+        .map(|o| BlobRef {
+            digest: o.digest,
+            size: o.size,
+        })
+        .chain(e.result);
+    results
+        .into_iter()
+        .try_for_each(|blob| own_blob(state, requester, blob))
+}
+
+/// Nodes that blamed the module for a failure which accepted replicas did not have.
+fn contradicted(task: &Task) -> Vec<NodeId> {
+    let failed = task.assignments.values().filter_map(|a| match &a.stage {
+        Stage::Failed { class, .. } if class.blames_module() => Some(a.node),
+        Stage::Failed { .. }
+        | Stage::Leased
+        | Stage::Running { .. }
+        | Stage::Committed(_)
+        | Stage::Revealed(_)
+        | Stage::Accepted(_)
+        | Stage::Refused { .. }
+        | Stage::Lost { .. }
+        | Stage::Withdrawn => None,
+    });
+    failed.collect()
+}
+
+pub(super) fn settled(state: &mut State, e: &TaskSettled) -> Result<(), Corrupt> {
+    let task = task_mut(state, e.task)?;
+    expect(task.verdict.is_some() && task.settlement.is_none(), task)?;
+    ensure(e.fee.plus(e.refund) == Some(task.escrow), || {
+        format!("task {}: fee and refund are not the escrow", e.task)
+    })?;
+    task.settlement = Some(Settlement {
+        fee: e.fee,
+        refund: e.refund,
+        shares: e.shares.clone(),
+    });
+    Ok(())
+}
+
+pub(super) fn matured(state: &mut State, e: &TaskMatured, at: Timestamp) -> Result<(), Corrupt> {
+    let task = task_mut(state, e.task)?;
+    match &mut task.phase {
+        Phase::Settled {
+            matured_at: matured @ None,
+        }
+        | Phase::Unmet {
+            matured_at: matured @ None,
+        } => {
+            *matured = Some(at);
+            Ok(())
+        }
+        Phase::Settled { .. }
+        | Phase::Unmet { .. }
+        | Phase::Created
+        | Phase::Queued
+        | Phase::Running
+        | Phase::Verifying { .. }
+        | Phase::Inconclusive
+        | Phase::Failed { .. }
+        | Phase::Expired
+        | Phase::Cancelled { .. } => Err(misfit(task)),
+    }
+}
+
+pub(super) fn closed(state: &mut State, e: &TaskClosed, at: Timestamp) -> Result<(), Corrupt> {
+    let task = task_mut(state, e.task)?;
+    expect(
+        !task.phase.is_final() && task.active().next().is_none(),
+        task,
+    )?;
+    ensure(e.fee.plus(e.refund) == Some(task.escrow), || {
+        format!("task {}: fee and refund are not the escrow", e.task)
+    })?;
+    let reveal_by = match task.phase {
+        Phase::Verifying { reveal_by } => Some(reveal_by),
+        Phase::Created | Phase::Queued | Phase::Running => None,
+        Phase::Settled { .. }
+        | Phase::Unmet { .. }
+        | Phase::Inconclusive
+        | Phase::Failed { .. }
+        | Phase::Expired
+        | Phase::Cancelled { .. } => return Err(misfit(task)),
+    };
+    task.phase = Phase::closed(e.reason, &e.detail);
+    task.ended_at = Some(at);
+    task.settlement = Some(Settlement {
+        fee: e.fee,
+        refund: e.refund,
+        shares: Vec::new(),
+    });
+    let deadline = task.definition.qos.deadline;
+    if let Some(reveal_by) = reveal_by {
+        state.index.reveals.remove(&(reveal_by, e.task));
+    }
+    forget_deadline(state, e.task, deadline);
+    state.index.unblocked.remove(&e.task);
+    unblock_dependents(state, e.task);
+    refresh_open(state, e.task);
+    Ok(())
+}
+
+pub(super) fn leased(
+    state: &mut State,
+    e: &AssignmentLeased,
+    at: Timestamp,
+) -> Result<(), Corrupt> {
+    let task = task_mut(state, e.task)?;
+    expect(task.open_slots() > 0 && task.round == e.round, task)?;
+    let assignment = Assignment {
+        id: e.assignment,
+        node: e.node,
+        round: e.round,
+        leased_at: at,
+        resume: e.resume,
+        stage: Stage::Leased,
+    };
+    task.phase = Phase::Running;
+    let earlier = task.assignments.insert(e.assignment, assignment);
+    ensure(earlier.is_none(), || {
+        format!("assignment {} leased twice", e.assignment)
+    })?;
+    state.index.task_of.insert(e.assignment, e.task);
+    let node = node_mut(state, e.node)?;
+    ensure(node.is_free(), || {
+        format!("node {} has no free slot", e.node)
+    })?;
+    node.active.insert(e.assignment);
+    refresh_free(state, e.node);
+    refresh_open(state, e.task);
+    Ok(())
+}
+
+pub(super) fn started(
+    state: &mut State,
+    e: &AssignmentStarted,
+    at: Timestamp,
+) -> Result<(), Corrupt> {
+    let task = task_mut(state, e.task)?;
+    task.started_at.get_or_insert(at);
+    let assignment = assignment_mut(task, e.assignment)?;
+    ensure(assignment.stage == Stage::Leased, || {
+        format!("assignment {} started amiss", e.assignment)
+    })?;
+    assignment.stage = Stage::Running {
+        started_at: at,
+        ppm: 0,
+        note: String::new(),
+    };
+    Ok(())
+}
+
+pub(super) fn progressed(state: &mut State, e: &AssignmentProgressed) -> Result<(), Corrupt> {
+    let assignment = assignment_mut(task_mut(state, e.task)?, e.assignment)?;
+    let Stage::Running { ppm, note, .. } = &mut assignment.stage else {
+        return Err(Corrupt(format!(
+            "progress of the idle assignment {}",
+            e.assignment
+        )));
+    };
+    *ppm = e.ppm;
+    note.clone_from(&e.note);
+    Ok(())
+}
+
+pub(super) fn checkpointed(state: &mut State, e: &AssignmentCheckpointed) -> Result<(), Corrupt> {
+    let task = task_mut(state, e.task)?;
+    let assignment = assignment_mut(task, e.assignment)?;
+    ensure(assignment.is_active(), || {
+        format!("checkpoint of the ended assignment {}", e.assignment)
+    })?;
+    task.checkpoint = Some((assignment.node, e.checkpoint));
+    Ok(())
+}
+
+pub(super) fn committed(
+    state: &mut State,
+    e: &AssignmentCommitted,
+    at: Timestamp,
+) -> Result<(), Corrupt> {
+    let commitment = Commitment {
+        digest: e.commitment,
+        at,
+    };
+    end_active(state, e.task, e.assignment, |stage| {
+        matches!(stage, Stage::Running { .. }).then_some(Stage::Committed(commitment))
+    })?;
+    Ok(())
+}
+
+pub(super) fn revealed(state: &mut State, e: &AssignmentRevealed) -> Result<(), Corrupt> {
+    let id = e.report.assignment;
+    let task = task_mut(state, e.report.task)?;
+    expect(matches!(task.phase, Phase::Verifying { .. }), task)?;
+    let assignment = assignment_mut(task, id)?;
+    let Stage::Committed(commitment) = assignment.stage else {
+        return Err(Corrupt(format!(
+            "assignment {id} revealed without a commitment"
+        )));
+    };
+    ensure(e.report.commitment() == commitment.digest, || {
+        format!("assignment {id} reveals something else")
+    })?;
+    assignment.stage = Stage::Revealed(Revealed {
+        commitment,
+        report: Box::new(e.report.clone()),
+        checks: e.checks.clone(),
+        published: e.published.clone(),
+    });
+    Ok(())
+}
+
+pub(super) fn failed(
+    state: &mut State,
+    e: &AssignmentFailed,
+    at: Timestamp,
+) -> Result<(), Corrupt> {
+    let stage = Stage::Failed {
+        class: e.class,
+        message: e.message.clone(),
+        at,
+    };
+    let (node, kind) = end_active(state, e.task, e.assignment, |_| Some(stage))?;
+    spend_attempt(state, e.task)?;
+    // A failure that blames the module harms nobody until others contradict it.
+    if e.class == FailureClass::HostError {
+        harm(state, e.task, node, kind, at)?;
+    }
+    Ok(())
+}
+
+pub(super) fn lost(state: &mut State, e: &AssignmentLost, at: Timestamp) -> Result<(), Corrupt> {
+    let stage = Stage::Lost {
+        reason: e.reason,
+        at,
+    };
+    let (node, kind) = end_active(state, e.task, e.assignment, |_| Some(stage))?;
+    spend_attempt(state, e.task)?;
+    harm(state, e.task, node, kind, at)
+}
+
+pub(super) fn withdrawn(state: &mut State, e: &AssignmentWithdrawn) -> Result<(), Corrupt> {
+    let task = task_mut(state, e.task)?;
+    let assignment = assignment_mut(task, e.assignment)?;
+    match &assignment.stage {
+        Stage::Leased | Stage::Running { .. } => {
+            end_active(state, e.task, e.assignment, |_| Some(Stage::Withdrawn))?;
+        }
+        Stage::Committed(_) | Stage::Revealed(_) => {
+            assignment.stage = Stage::Withdrawn;
+            refresh_open(state, e.task);
+        }
+        Stage::Accepted(_)
+        | Stage::Refused { .. }
+        | Stage::Lost { .. }
+        | Stage::Failed { .. }
+        | Stage::Withdrawn => {
+            return Err(Corrupt(format!(
+                "assignment {} withdrawn after its end",
+                e.assignment
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Moves an active assignment on and frees its node's slot.
+fn end_active(
+    state: &mut State,
+    task_id: TaskId,
+    id: AssignmentId,
+    next: impl FnOnce(&Stage) -> Option<Stage>,
+) -> Result<(NodeId, TaskType), Corrupt> {
+    let task = task_mut(state, task_id)?;
+    let kind = task.definition.kind;
+    let assignment = assignment_mut(task, id)?;
+    let stage = if assignment.is_active() {
+        next(&assignment.stage)
+    } else {
+        None
+    };
+    assignment.stage =
+        stage.ok_or_else(|| Corrupt(format!("assignment {id} can't end from here")))?;
+    let node = assignment.node;
+    node_mut(state, node)?.active.remove(&id);
+    refresh_free(state, node);
+    refresh_open(state, task_id);
+    Ok((node, kind))
+}
+
+fn spend_attempt(state: &mut State, task: TaskId) -> Result<(), Corrupt> {
+    let task = task_mut(state, task)?;
+    task.attempts_spent = task.attempts_spent.saturating_add(1);
+    if task.phase == Phase::Running && task.replicas() == 0 {
+        task.phase = Phase::Queued;
+    }
+    Ok(())
+}
+
+fn harm(
+    state: &mut State,
+    task: TaskId,
+    node: NodeId,
+    kind: TaskType,
+    at: Timestamp,
+) -> Result<(), Corrupt> {
+    let policy = state.policy_of(task_ref(state, task)?);
+    node_mut(state, node)?
+        .records
+        .entry(kind)
+        .or_default()
+        .fault(at, &policy);
+    Ok(())
+}
+
+/// After a task ended: those that wait for it can be queued when all their dependencies have settled, or must
+/// be closed when one can't.
+fn unblock_dependents(state: &mut State, ended: TaskId) {
+    let Some(dependents) = state.index.dependents.remove(&ended) else {
+        return;
+    };
+    for id in dependents {
+        let Some(task) = state.tasks.get(&id).filter(|t| t.phase == Phase::Created) else {
+            continue;
+        };
+        let phases = || {
+            task.definition
+                .depends_on
+                .iter()
+                .filter_map(|d| state.tasks.get(&d.task))
+                .map(|t| &t.phase)
+        };
+        let all_settled = phases().all(|p| matches!(p, Phase::Settled { .. }));
+        let one_broken = phases().any(|p| p.is_final() && !matches!(p, Phase::Settled { .. }));
+        if all_settled || one_broken {
+            state.index.unblocked.insert(id);
+        }
+    }
+}
+
+fn forget_deadline(state: &mut State, task: TaskId, deadline: Option<Timestamp>) {
+    if let Some(deadline) = deadline {
+        state.index.deadlines.remove(&(deadline, task));
+    }
+}
+
+/// Keeps the index of tasks with open slots right after a task changed.
+fn refresh_open(state: &mut State, id: TaskId) {
+    let Some(task) = state.tasks.get(&id) else {
+        return;
+    };
+    let Some(queued_at) = task.queued_at else {
+        return;
+    };
+    if task.open_slots() > 0 {
+        state.index.open.insert((queued_at, id));
+    } else {
+        state.index.open.remove(&(queued_at, id));
+    }
+}
+
+fn task_ref(state: &State, id: TaskId) -> Result<&Task, Corrupt> {
+    state
+        .tasks
+        .get(&id)
+        .ok_or_else(|| Corrupt(format!("no task {id}")))
+}
+
+fn task_mut(state: &mut State, id: TaskId) -> Result<&mut Task, Corrupt> {
+    state
+        .tasks
+        .get_mut(&id)
+        .ok_or_else(|| Corrupt(format!("no task {id}")))
+}
+
+fn assignment_mut(task: &mut Task, id: AssignmentId) -> Result<&mut Assignment, Corrupt> {
+    let of = task.id;
+    task.assignments
+        .get_mut(&id)
+        .ok_or_else(|| Corrupt(format!("task {of} has no assignment {id}")))
+}
+
+fn misfit(task: &Task) -> Corrupt {
+    Corrupt(format!(
+        "the event does not fit task {} in state `{}`",
+        task.id,
+        task.phase.name()
+    ))
+}
+
+fn expect(holds: bool, task: &Task) -> Result<(), Corrupt> {
+    if holds { Ok(()) } else { Err(misfit(task)) }
+}

@@ -1,0 +1,101 @@
+//! Why a command was refused. A rejection leaves no event; its code is stable and never used again for
+//! something else.
+
+use crate::{
+    amount::Amount,
+    digest::Digest,
+    ids::{AccountId, ContentId, TaskId},
+};
+
+macro_rules! rejections {
+    ($($(#[$doc:meta])* $name:ident $({ $($field:ident: $type:ty),* $(,)? })? = $code:literal, $kind:ident, $message:literal;)+) => {
+        /// A refused command: a stable code and a sentence that says what to do.
+        #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+        pub enum Rejection {
+            $($(#[$doc])* #[error($message)] $name $({ $($field: $type),* })?),+
+        }
+
+        impl Rejection {
+            /// The stable code.
+            pub fn code(&self) -> &'static str {
+                match self { $(Self::$name { .. } => $code),+ }
+            }
+
+            /// What sort of refusal it is.
+            pub fn kind(&self) -> Kind {
+                match self { $(Self::$name { .. } => Kind::$kind),+ }
+            }
+        }
+
+        /// Every code with its kind, for documents and tests.
+        pub const CODES: &[(&str, Kind)] = &[$(($code, Kind::$kind)),+];
+    };
+}
+
+/// The sort of a refusal; decides the HTTP status and whether trying again can help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The command itself is wrong: correct it.
+    Invalid,
+    /// It does not exist, or not for this account.
+    NotFound,
+    /// It does not fit the present state; another time it may.
+    Conflict,
+    /// Money is missing.
+    Payment,
+    /// The caller is not who it must be.
+    Forbidden,
+}
+
+rejections! {
+    AlreadyBootstrapped = "already-bootstrapped", Conflict, "the platform has accounts already: use an admin key";
+    NameInvalid { what: &'static str } = "name-invalid", Invalid, "{what} must have 1 to 64 printable characters";
+    UnknownAccount { account: AccountId } = "unknown-account", NotFound, "there is no account {account}";
+    UnknownKey = "unknown-key", NotFound, "this account has no such key";
+    KeyInUse = "key-in-use", Conflict, "a key with this hash exists: make a new secret";
+    ScopesMissing = "scopes-missing", Invalid, "name at least one scope";
+    AmountNotPositive = "amount-not-positive", Invalid, "the amount must be above zero";
+    AmountTooLarge = "amount-too-large", Invalid, "the amount does not fit 64 bits together with what is there: use a smaller one";
+    ReferenceUsed { reference: String } = "reference-used", Conflict, "a deposit with the reference `{reference}` is recorded already: each external payment is booked once";
+    PolicyInvalid { detail: String } = "policy-invalid", Invalid, "the policy can't hold: {detail}";
+    TokenExpired = "join-token-expired", Forbidden, "the join token has expired: issue a new one";
+    TokenUnknown = "join-token-unknown", Forbidden, "this join token does not exist or was used: issue a new one";
+    TokenInUse = "join-token-in-use", Conflict, "a join token with this hash exists: make a new one";
+    NodeKeyInUse = "node-key-in-use", Conflict, "a node with this public key is registered: make a new key pair";
+    ProfileInvalid { detail: String } = "node-profile-invalid", Invalid, "the node's profile can't hold: {detail}";
+    UnknownNode = "unknown-node", NotFound, "there is no such node";
+    BlobUnknown { digest: Digest } = "unknown-blob", NotFound, "this account has uploaded no blob {digest}: upload it first";
+    BlobSizeMismatch { digest: Digest } = "blob-size-mismatch", Invalid, "blob {digest} has another size than stated";
+    ModuleExists { digest: Digest } = "module-exists", Conflict, "module {digest} is registered already";
+    UnknownModule { digest: Digest } = "unknown-module", NotFound, "there is no module {digest}: push it first";
+    WrongWorld { digest: Digest } = "wrong-world", Invalid, "module {digest} does not fit the world `task`";
+    ContentExists { name: String, version: String } = "content-exists", Conflict, "this account has a content `{name}` version `{version}`: choose another version";
+    ContentInvalid { detail: String } = "content-invalid", Invalid, "the content can't be registered: {detail}";
+    UnknownContent { content: ContentId } = "unknown-content", NotFound, "there is no content {content}";
+    DefinitionInvalid { pointer: String, detail: String } = "definition-invalid", Invalid, "`{pointer}` of the task definition: {detail}";
+    BudgetTooSmall { budget: Amount, needed: Amount } = "budget-too-small", Invalid, "the budget of {budget} micro-AEV does not cover the worst case of {needed}: raise the budget, or lower price, replicas or attempts";
+    InsufficientBalance { available: Amount, needed: Amount } = "insufficient-balance", Payment, "the task needs an escrow of {needed} micro-AEV, and {available} are available: deposit the difference";
+    UnknownTask { task: TaskId } = "unknown-task", NotFound, "there is no task {task}";
+    DependencyFailed { task: TaskId } = "dependency-failed", Conflict, "task {task} ended without a result that this one could use";
+    TaskEnded { task: TaskId } = "task-ended", Conflict, "task {task} has ended";
+    TaskVerifying { task: TaskId } = "task-verifying", Conflict, "task {task} is being verified and can't be cancelled any more: its verdict is due in moments";
+    UnknownAssignment = "unknown-assignment", NotFound, "this node has no such assignment";
+    LeaseEnded = "lease-ended", Conflict, "the lease of this assignment has ended; drop the work and lease again";
+    NotStarted = "assignment-not-started", Conflict, "the assignment was not started";
+    RoundClosed = "round-closed", Conflict, "a commitment was made already; it can't be replaced";
+    RevealTooEarly = "reveal-too-early", Conflict, "the round is open: reveal once it has closed";
+    RevealMismatch = "reveal-mismatch", Invalid, "the report does not fit the commitment made for it";
+    ReportInvalid { detail: String } = "report-invalid", Invalid, "the report can't hold: {detail}";
+    WrongNodeKey = "wrong-node-key", Forbidden, "the commitment was signed with another key than this node's";
+    CheckpointInvalid { detail: String } = "checkpoint-invalid", Invalid, "the checkpoint can't hold: {detail}";
+}
+
+impl Rejection {
+    /// A definition's mistake at a JSON pointer.
+    pub(crate) fn definition(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::DefinitionInvalid {
+            pointer: pointer.into(),
+            detail: detail.into(),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Placement: which node gets which replica. A pure function of the state and the decision's context.
+//!
+//! Filter on capability, rank by reliability, points and load, draw among near-equals. Replicas of a sampled
+//! task are drawn among all nodes that fit, so that rank can't be gamed into a pair.
+
+mod filter;
+mod rank;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aevir_events::Context;
+
+use crate::{
+    event::{AssignmentLeased, Event},
+    ids::{AccountId, AssignmentId, NodeId, TaskId},
+    report::BlobRef,
+    state::{Node, State, Task},
+};
+
+pub use filter::{Refused, refusal};
+
+/// Placements of one plan: the next one follows at once.
+const PLACEMENTS_MAX: usize = 256;
+
+/// What a plan has given out so far.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    slots: BTreeMap<NodeId, u32>,
+    on_task: BTreeMap<TaskId, BTreeSet<NodeId>>,
+}
+
+impl Given {
+    fn give(&mut self, task: TaskId, node: NodeId) {
+        *self.slots.entry(node).or_default() += 1;
+        self.on_task.entry(task).or_default().insert(node);
+    }
+
+    fn slots_left(&self, node: &Node) -> u32 {
+        node.free_slots()
+            .saturating_sub(self.slots.get(&node.id).copied().unwrap_or_default())
+    }
+
+    fn nodes_on(&self, task: TaskId) -> impl Iterator<Item = NodeId> + '_ {
+        self.on_task.get(&task).into_iter().flatten().copied()
+    }
+}
+
+/// Places waiting replicas on free nodes, oldest task first.
+pub(crate) fn plan(state: &State, context: &Context) -> Vec<Event> {
+    let mut ids = context.ids();
+    let mut given = Given::default();
+    let mut events = Vec::new();
+    for (_, id) in &state.index.open {
+        let Some(task) = state.tasks.get(id) else {
+            continue;
+        };
+        for _ in 0..task.open_slots() {
+            if events.len() >= PLACEMENTS_MAX {
+                return events;
+            }
+            let Some(node) = choose(state, task, &given, context) else {
+                break;
+            };
+            given.give(task.id, node.id);
+            let assignment = AssignmentId(ids.ulid());
+            let resume = resume_point(task);
+            events.push(
+                AssignmentLeased {
+                    task: task.id,
+                    assignment,
+                    node: node.id,
+                    round: task.round,
+                    resume,
+                }
+                .into(),
+            );
+        }
+    }
+    events
+}
+
+/// The node for a task's next replica.
+fn choose<'a>(state: &'a State, task: &Task, given: &Given, context: &Context) -> Option<&'a Node> {
+    let free = state
+        .index
+        .free_nodes
+        .iter()
+        .filter_map(|id| state.nodes.get(id));
+    let fit: Vec<&Node> = free
+        .filter(|n| filter::refusal_given(state, task, n, given, context.time).is_none())
+        .collect();
+    let sampled = task.definition.sampling().replicas > 1;
+    let candidates = if sampled {
+        fit
+    } else {
+        rank::near_best(state, task, fit)
+    };
+    rank::draw(task, candidates, context)
+}
+
+/// A run of a task that is not replicated goes on from its newest checkpoint. A sampled replica starts from
+/// zero: it has to confirm what the others made, not to inherit it.
+fn resume_point(task: &Task) -> Option<BlobRef> {
+    let alone = task.definition.sampling().replicas == 1;
+    task.checkpoint.filter(|_| alone).map(|(_, blob)| blob)
+}
+
+/// The owners of a task's replicas.
+fn owners_on(state: &State, task: &Task, given: &Given) -> BTreeSet<AccountId> {
+    let placed = task
+        .assignments
+        .values()
+        .filter(|a| a.is_replica())
+        .map(|a| a.node);
+    placed
+        .chain(given.nodes_on(task.id))
+        .filter_map(|n| state.nodes.get(&n))
+        .map(|n| n.owner)
+        .collect()
+}

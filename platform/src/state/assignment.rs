@@ -1,0 +1,134 @@
+//! One node's try at one task.
+
+use aevir_events::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    amount::Ppm,
+    command::{FailureClass, LossReason},
+    digest::Digest,
+    event::{CheckResult, RefusalReason},
+    ids::{AssignmentId, NodeId},
+    report::{BlobRef, Report},
+};
+
+/// An assignment: `leased -> running -> committed -> revealed -> accepted | refused`, or it is lost, fails or
+/// is withdrawn.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Assignment {
+    pub id: AssignmentId,
+    pub node: NodeId,
+    pub round: u32,
+    pub leased_at: Timestamp,
+    /// The checkpoint that it resumes from.
+    pub resume: Option<BlobRef>,
+    pub stage: Stage,
+}
+
+/// Where an assignment stands.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Stage {
+    /// The node has it, but has not begun.
+    Leased,
+    Running {
+        started_at: Timestamp,
+        ppm: Ppm,
+        note: String,
+    },
+    Committed(Commitment),
+    Revealed(Revealed),
+    Accepted(Revealed),
+    Refused {
+        reason: RefusalReason,
+        commitment: Commitment,
+        /// What it revealed, where it did.
+        report: Option<Box<Report>>,
+    },
+    Lost {
+        reason: LossReason,
+        at: Timestamp,
+    },
+    Failed {
+        class: FailureClass,
+        message: String,
+        at: Timestamp,
+    },
+    Withdrawn,
+}
+
+/// A sealed result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Commitment {
+    pub digest: Digest,
+    pub at: Timestamp,
+}
+
+/// An opened result.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Revealed {
+    pub commitment: Commitment,
+    pub report: Box<Report>,
+    /// The contract checks on this result.
+    pub checks: Vec<CheckResult>,
+    /// What the task's terms make public of it.
+    pub published: Option<Value>,
+}
+
+impl Assignment {
+    /// Holds one of the node's slots: leased or running.
+    pub fn is_active(&self) -> bool {
+        match &self.stage {
+            Stage::Leased | Stage::Running { .. } => true,
+            Stage::Committed(_)
+            | Stage::Revealed(_)
+            | Stage::Accepted(_)
+            | Stage::Refused { .. }
+            | Stage::Lost { .. }
+            | Stage::Failed { .. }
+            | Stage::Withdrawn => false,
+        }
+    }
+
+    /// Counts as one of the task's replicas: it may still bring a result, or brought one.
+    pub fn is_replica(&self) -> bool {
+        match &self.stage {
+            Stage::Leased
+            | Stage::Running { .. }
+            | Stage::Committed(_)
+            | Stage::Revealed(_)
+            | Stage::Accepted(_)
+            | Stage::Refused { .. } => true,
+            Stage::Lost { .. } | Stage::Failed { .. } | Stage::Withdrawn => false,
+        }
+    }
+
+    /// The commitment, where one was made.
+    pub fn commitment(&self) -> Option<Commitment> {
+        match &self.stage {
+            Stage::Committed(commitment) | Stage::Refused { commitment, .. } => Some(*commitment),
+            Stage::Revealed(revealed) | Stage::Accepted(revealed) => Some(revealed.commitment),
+            Stage::Leased
+            | Stage::Running { .. }
+            | Stage::Lost { .. }
+            | Stage::Failed { .. }
+            | Stage::Withdrawn => None,
+        }
+    }
+
+    /// The state's public name.
+    pub fn state_name(&self) -> &'static str {
+        match &self.stage {
+            Stage::Leased => "leased",
+            Stage::Running { .. } => "running",
+            Stage::Committed(_) => "committed",
+            Stage::Revealed(_) => "revealed",
+            Stage::Accepted(_) => "accepted",
+            Stage::Refused { .. } => "refused",
+            Stage::Lost { .. } => "lost",
+            Stage::Failed { .. } => "failed",
+            Stage::Withdrawn => "withdrawn",
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Accounts, keys, blobs, modules, contents and points.
+
+use std::collections::BTreeSet;
+
+use aevir_events::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    amount::{Count, Points},
+    command::{ContentKind, Lineage, Scope, World},
+    digest::Digest,
+    event::Track,
+    ids::{AccountId, NodeId},
+    report::Artifact,
+};
+
+/// Somebody who takes part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Account {
+    pub name: String,
+    pub opened_at: Timestamp,
+}
+
+/// An API key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Key {
+    pub account: AccountId,
+    pub label: String,
+    pub hash: Digest,
+    pub scopes: BTreeSet<Scope>,
+    /// The node that it acts for.
+    pub node: Option<NodeId>,
+    pub revoked: bool,
+}
+
+/// A token with which one node may join.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct JoinToken {
+    pub account: AccountId,
+    pub expires: Timestamp,
+}
+
+/// A blob that somebody may read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Blob {
+    /// In bytes.
+    pub size: Count,
+    /// Who uploaded it, or got it as a result.
+    pub owners: BTreeSet<AccountId>,
+}
+
+/// A registered module.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Module {
+    pub owner: AccountId,
+    pub name: String,
+    /// In bytes.
+    pub size: Count,
+    pub world: World,
+    pub imports: Vec<String>,
+    pub registered_at: Timestamp,
+}
+
+/// A registered dataset or model version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Content {
+    pub owner: AccountId,
+    pub kind: ContentKind,
+    pub name: String,
+    pub version: String,
+    pub files: Vec<Artifact>,
+    pub licence: String,
+    pub weight: u32,
+    pub lineage: Option<Lineage>,
+    pub registered_at: Timestamp,
+}
+
+impl Content {
+    /// A file by its name, or the only file when none is named.
+    pub fn file(&self, name: Option<&str>) -> Option<&Artifact> {
+        match (name, &self.files[..]) {
+            (Some(name), files) => files.iter().find(|f| f.name == name),
+            (None, [only]) => Some(only),
+            (None, _) => None,
+        }
+    }
+}
+
+/// An account's IntelliPoints by track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct PointsBalance {
+    pub compute: Points,
+    pub content: Points,
+    pub verification: Points,
+}
+
+impl PointsBalance {
+    /// The points of one track.
+    pub fn on(&self, track: Track) -> Points {
+        match track {
+            Track::Compute => self.compute,
+            Track::Content => self.content,
+            Track::Verification => self.verification,
+        }
+    }
+
+    pub(crate) fn on_mut(&mut self, track: Track) -> &mut Points {
+        match track {
+            Track::Compute => &mut self.compute,
+            Track::Content => &mut self.content,
+            Track::Verification => &mut self.verification,
+        }
+    }
+}

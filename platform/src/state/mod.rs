@@ -1,0 +1,169 @@
+//! The state that the log folds into. Everything here is derived; nothing here is the truth.
+//!
+//! Maps are ordered, so that every iteration and the state's hash are the same on every machine. Fields marked
+//! `serde(skip)` are indexes over the others and stay out of the hash.
+
+mod assignment;
+mod market;
+mod node;
+mod task;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use aevir_events::Timestamp;
+use serde::Serialize;
+
+pub use assignment::{Assignment, Commitment, Revealed, Stage};
+pub use market::{Account, Blob, Content, JoinToken, Key, Module, PointsBalance};
+pub use node::{Node, Record};
+pub use task::{Phase, Settlement, Task, VerdictRecord};
+
+use crate::{
+    digest::Digest,
+    event::Track,
+    ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId},
+    ledger::Ledger,
+    policy::{Market, Policy},
+    report::NodeKey,
+};
+
+/// The whole platform at a position of the log.
+#[derive(Debug, Default, Serialize)]
+pub struct State {
+    /// Every version ever adopted, from 1; a task refers to the one it was created under.
+    pub policies: BTreeMap<u32, Arc<Policy>>,
+    pub accounts: BTreeMap<AccountId, Account>,
+    pub keys: BTreeMap<KeyId, Key>,
+    /// Unused join tokens by the hash of their secret.
+    pub join_tokens: BTreeMap<Digest, JoinToken>,
+    /// References of deposits, each booked once.
+    pub references: BTreeSet<String>,
+    pub blobs: BTreeMap<Digest, Blob>,
+    pub modules: BTreeMap<Digest, Module>,
+    pub contents: BTreeMap<ContentId, Content>,
+    pub nodes: BTreeMap<NodeId, Node>,
+    pub tasks: BTreeMap<TaskId, Task>,
+    pub ledger: Ledger,
+    pub points: BTreeMap<AccountId, PointsBalance>,
+
+    #[serde(skip)]
+    pub(crate) index: Index,
+}
+
+/// Indexes over the state, kept by `evolve`.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    pub(crate) key_by_hash: BTreeMap<Digest, KeyId>,
+    pub(crate) content_names: BTreeMap<(AccountId, String, String), ContentId>,
+    pub(crate) node_keys: BTreeMap<NodeKey, NodeId>,
+    pub(crate) task_of: BTreeMap<AssignmentId, TaskId>,
+    /// Tasks with a replica to place, in the order in which they were queued.
+    pub(crate) open: BTreeSet<(Timestamp, TaskId)>,
+    /// When tasks expire.
+    pub(crate) deadlines: BTreeSet<(Timestamp, TaskId)>,
+    /// When the reveals of closed rounds are due.
+    pub(crate) reveals: BTreeSet<(Timestamp, TaskId)>,
+    /// Created tasks whose dependencies have all settled, or one of which can't any more.
+    pub(crate) unblocked: BTreeSet<TaskId>,
+    /// Tasks that wait for another one.
+    pub(crate) dependents: BTreeMap<TaskId, BTreeSet<TaskId>>,
+    /// Nodes that are online and have a free slot.
+    pub(crate) free_nodes: BTreeSet<NodeId>,
+    pub(crate) tasks_by_requester: BTreeMap<AccountId, BTreeSet<TaskId>>,
+    pub(crate) nodes_by_owner: BTreeMap<AccountId, BTreeSet<NodeId>>,
+}
+
+impl State {
+    /// The policy in force, with its version; none before the platform was set up.
+    pub fn policy(&self) -> Option<(u32, &Arc<Policy>)> {
+        self.policies
+            .last_key_value()
+            .map(|(version, policy)| (*version, policy))
+    }
+
+    /// The policy that a task was created under.
+    pub fn policy_of(&self, task: &Task) -> Arc<Policy> {
+        self.policies
+            .get(&task.policy_version)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Whether owner filters are off.
+    pub fn is_private_market(&self) -> bool {
+        self.policy()
+            .is_some_and(|(_, p)| p.market == Market::Private)
+    }
+
+    /// The key with this hash, unless it was revoked.
+    pub fn live_key(&self, hash: Digest) -> Option<(KeyId, &Key)> {
+        let id = self.index.key_by_hash.get(&hash)?;
+        let key = self.keys.get(id)?;
+        (!key.revoked).then_some((*id, key))
+    }
+
+    /// The task that an assignment belongs to.
+    pub fn task_of(&self, assignment: AssignmentId) -> Option<&Task> {
+        self.tasks.get(self.index.task_of.get(&assignment)?)
+    }
+
+    /// A task and one of its assignments.
+    pub fn assignment(&self, id: AssignmentId) -> Option<(&Task, &Assignment)> {
+        let task = self.task_of(id)?;
+        Some((task, task.assignments.get(&id)?))
+    }
+
+    /// A requester's tasks, oldest first.
+    pub fn tasks_of(&self, requester: AccountId) -> impl DoubleEndedIterator<Item = &Task> {
+        let ids = self.index.tasks_by_requester.get(&requester);
+        ids.into_iter()
+            .flatten()
+            .filter_map(|id| self.tasks.get(id))
+    }
+
+    /// An account's nodes, oldest first.
+    pub fn nodes_of(&self, owner: AccountId) -> impl DoubleEndedIterator<Item = &Node> {
+        let ids = self.index.nodes_by_owner.get(&owner);
+        ids.into_iter()
+            .flatten()
+            .filter_map(|id| self.nodes.get(id))
+    }
+
+    /// An account's content by name and version.
+    pub fn content_named(&self, owner: AccountId, name: &str, version: &str) -> Option<ContentId> {
+        self.index
+            .content_names
+            .get(&(owner, name.to_owned(), version.to_owned()))
+            .copied()
+    }
+
+    /// An account's points on a track.
+    pub fn points(&self, account: AccountId, track: Track) -> i64 {
+        self.points.get(&account).map_or(0, |p| p.on(track).0)
+    }
+
+    /// Whether anything waits to be placed while a node is free.
+    pub fn has_placeable(&self) -> bool {
+        !self.index.open.is_empty() && !self.index.free_nodes.is_empty()
+    }
+
+    /// When the next tick is due: at once (`Timestamp::default`) when something is due already.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        if !self.index.unblocked.is_empty() {
+            return Some(Timestamp::default());
+        }
+        let deadline = self.index.deadlines.first().map(|(time, _)| *time);
+        let reveal = self.index.reveals.first().map(|(time, _)| *time);
+        deadline.into_iter().chain(reveal).min()
+    }
+
+    /// Whether the account may read the blob: it uploaded it, or it is the result of a task that it paid for.
+    pub fn may_read_blob(&self, account: AccountId, digest: Digest) -> bool {
+        self.blobs
+            .get(&digest)
+            .is_some_and(|blob| blob.owners.contains(&account))
+    }
+}

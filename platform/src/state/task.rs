@@ -1,0 +1,225 @@
+//! A task and where it stands.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use aevir_events::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::assignment::{Assignment, Stage};
+use crate::{
+    amount::{Amount, Count},
+    definition::TaskDefinition,
+    digest::Digest,
+    event::{CheckResult, CloseReason, Refusal, Share, Verdict},
+    ids::{AccountId, AssignmentId, ContentId, NodeId, TaskId},
+    report::{Artifact, BlobRef},
+};
+
+/// One task with everything that became of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Task {
+    pub id: TaskId,
+    pub requester: AccountId,
+    pub definition: Arc<TaskDefinition>,
+    pub definition_digest: Digest,
+    pub seed: Count,
+    pub policy_version: u32,
+    /// What was locked at creation: the worst case.
+    pub escrow: Amount,
+    pub created_at: Timestamp,
+    /// When its inputs were complete.
+    pub queued_at: Option<Timestamp>,
+    /// When its first assignment started.
+    pub started_at: Option<Timestamp>,
+    /// When it reached a final state.
+    pub ended_at: Option<Timestamp>,
+    pub phase: Phase,
+    /// Counts the rounds of sampling, from 1.
+    pub round: u32,
+    /// How many replicas the current round needs in all.
+    pub replicas_wanted: u32,
+    /// Failed and lost assignments.
+    pub attempts_spent: u32,
+    pub inputs: Vec<Artifact>,
+    pub assignments: BTreeMap<AssignmentId, Assignment>,
+    /// The newest checkpoint, with the node that made it.
+    pub checkpoint: Option<(NodeId, BlobRef)>,
+    pub verdict: Option<VerdictRecord>,
+    pub settlement: Option<Settlement>,
+    /// The model that it registered.
+    pub model: Option<ContentId>,
+}
+
+/// A task's state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Phase {
+    /// Waits for the tasks that it depends on.
+    Created,
+    /// Waits for nodes.
+    Queued,
+    Running,
+    /// All replicas have committed; they reveal.
+    Verifying {
+        reveal_by: Timestamp,
+    },
+    Settled {
+        matured_at: Option<Timestamp>,
+    },
+    Unmet {
+        matured_at: Option<Timestamp>,
+    },
+    Inconclusive,
+    Failed {
+        detail: String,
+    },
+    Expired,
+    Cancelled {
+        detail: String,
+    },
+}
+
+/// The verdict on a task.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct VerdictRecord {
+    pub verdict: Verdict,
+    pub accepted: Vec<AssignmentId>,
+    pub refused: Vec<Refusal>,
+    pub checks: Vec<CheckResult>,
+    pub outputs: Vec<Artifact>,
+    pub result: Option<BlobRef>,
+    pub published: Option<Value>,
+    pub late: bool,
+}
+
+/// What the task cost and who got it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Settlement {
+    pub fee: Amount,
+    pub refund: Amount,
+    pub shares: Vec<Share>,
+}
+
+impl Phase {
+    /// The state's public name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Verifying { .. } => "verifying",
+            Self::Settled { .. } => "settled",
+            Self::Unmet { .. } => "unmet",
+            Self::Inconclusive => "inconclusive",
+            Self::Failed { .. } => "failed",
+            Self::Expired => "expired",
+            Self::Cancelled { .. } => "cancelled",
+        }
+    }
+
+    /// Nothing more will happen to its assignments.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Created | Self::Queued | Self::Running | Self::Verifying { .. } => false,
+            Self::Settled { .. }
+            | Self::Unmet { .. }
+            | Self::Inconclusive
+            | Self::Failed { .. }
+            | Self::Expired
+            | Self::Cancelled { .. } => true,
+        }
+    }
+
+    /// The phase that a close brings.
+    pub(crate) fn closed(reason: CloseReason, detail: &str) -> Self {
+        match reason {
+            CloseReason::Cancelled => Self::Cancelled {
+                detail: detail.into(),
+            },
+            CloseReason::DependencyFailed => Self::Cancelled {
+                detail: detail.into(),
+            },
+            CloseReason::Expired => Self::Expired,
+            CloseReason::AttemptsSpent => Self::Failed {
+                detail: detail.into(),
+            },
+        }
+    }
+}
+
+impl Task {
+    /// How many replicas are placed or have brought a result.
+    pub fn replicas(&self) -> u32 {
+        let count = self.assignments.values().filter(|a| a.is_replica()).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// How many more replicas wait for a node.
+    pub fn open_slots(&self) -> u32 {
+        match self.phase {
+            Phase::Queued | Phase::Running => self.replicas_wanted.saturating_sub(self.replicas()),
+            Phase::Created
+            | Phase::Verifying { .. }
+            | Phase::Settled { .. }
+            | Phase::Unmet { .. }
+            | Phase::Inconclusive
+            | Phase::Failed { .. }
+            | Phase::Expired
+            | Phase::Cancelled { .. } => 0,
+        }
+    }
+
+    /// Assignments that hold a node's slot.
+    pub fn active(&self) -> impl Iterator<Item = &Assignment> {
+        self.assignments.values().filter(|a| a.is_active())
+    }
+
+    /// The requester may read outputs and result: the task settled, or its own bound was not met.
+    pub fn result_is_open(&self) -> bool {
+        match self.phase {
+            Phase::Settled { .. } | Phase::Unmet { .. } => true,
+            Phase::Created
+            | Phase::Queued
+            | Phase::Running
+            | Phase::Verifying { .. }
+            | Phase::Inconclusive
+            | Phase::Failed { .. }
+            | Phase::Expired
+            | Phase::Cancelled { .. } => false,
+        }
+    }
+
+    /// The nodes whose result was accepted.
+    pub fn accepted_nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.assignments
+            .values()
+            .filter(|a| matches!(a.stage, Stage::Accepted(_)))
+            .map(|a| a.node)
+    }
+
+    /// An output of the agreed result.
+    pub fn output(&self, name: &str) -> Option<&Artifact> {
+        self.verdict
+            .as_ref()?
+            .outputs
+            .iter()
+            .find(|o| o.name == name)
+    }
+
+    /// How far the run is: the replica that is furthest, in parts per million, with its note.
+    pub fn progress(&self) -> Option<(u32, &str)> {
+        let running = self.assignments.values().filter_map(|a| match &a.stage {
+            Stage::Running { ppm, note, .. } => Some((*ppm, note.as_str())),
+            Stage::Leased
+            | Stage::Committed(_)
+            | Stage::Revealed(_)
+            | Stage::Accepted(_)
+            | Stage::Refused { .. }
+            | Stage::Lost { .. }
+            | Stage::Failed { .. }
+            | Stage::Withdrawn => None,
+        });
+        running.max_by_key(|(ppm, _)| *ppm)
+    }
+}
