@@ -1,0 +1,114 @@
+//! Dispatches and copies that are submitted together.
+
+use crate::buffer::Buffer;
+use crate::error::GpuError;
+use crate::kernel::Kernel;
+
+/// One command of a batch.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Dispatch {
+        kernel: Kernel,
+        bindings: Vec<Buffer>,
+        groups: [u32; 3],
+    },
+    Copy {
+        src: Buffer,
+        src_offset: u64,
+        dst: Buffer,
+        dst_offset: u64,
+        len: u64,
+    },
+}
+
+/// Commands in order, not yet handed to the GPU. Made by [`crate::Session::create_batch`].
+#[derive(Debug)]
+pub struct Batch {
+    pub(crate) commands: Vec<Command>,
+    /// Most commands.
+    pub(crate) commands_max: u32,
+    /// Most workgroups of one dispatch.
+    pub(crate) workgroups_max: u64,
+    /// Most workgroups in one dimension.
+    pub(crate) dimension_max: u32,
+}
+
+impl Batch {
+    /// Adds a dispatch of `groups` workgroups, with `bindings[i]` at binding `i` of group 0.
+    ///
+    /// # Errors
+    /// `Validation` for a wrong number or size of buffers, `Limit` for too many workgroups or commands.
+    pub fn dispatch(
+        &mut self,
+        kernel: &Kernel,
+        bindings: &[&Buffer],
+        groups: [u32; 3],
+    ) -> Result<(), GpuError> {
+        self.check_room()?;
+        let slots = &kernel.0.slots;
+        if bindings.len() != slots.len() {
+            return Err(GpuError::invalid(format!(
+                "the kernel binds {} buffers, and {} were given",
+                slots.len(),
+                bindings.len()
+            )));
+        }
+        for (number, (slot, buffer)) in slots.iter().zip(bindings).enumerate() {
+            if buffer.size() < slot.min_bytes {
+                return Err(GpuError::invalid(format!(
+                    "binding {number} needs at least {} bytes, and its buffer has {}",
+                    slot.min_bytes,
+                    buffer.size()
+                )));
+            }
+        }
+        let total = groups
+            .iter()
+            .try_fold(1u64, |product, &n| product.checked_mul(n.into()));
+        let fits = total.is_some_and(|total| total <= self.workgroups_max);
+        if !fits || groups.iter().any(|&n| n > self.dimension_max) {
+            return Err(GpuError::Limit("workgroups"));
+        }
+        self.commands.push(Command::Dispatch {
+            kernel: kernel.clone(),
+            bindings: bindings.iter().map(|&buffer| buffer.clone()).collect(),
+            groups,
+        });
+        Ok(())
+    }
+
+    /// Adds a copy of `len` bytes between two different buffers.
+    ///
+    /// # Errors
+    /// `Validation` for a range outside of a buffer or not of whole words, `Limit` for too many commands.
+    pub fn copy(
+        &mut self,
+        src: &Buffer,
+        src_offset: u64,
+        dst: &Buffer,
+        dst_offset: u64,
+        len: u64,
+    ) -> Result<(), GpuError> {
+        self.check_room()?;
+        src.check_range("copy from", src_offset, len)?;
+        dst.check_range("copy to", dst_offset, len)?;
+        if src.is(dst) {
+            return Err(GpuError::invalid("a copy needs two different buffers"));
+        }
+        self.commands.push(Command::Copy {
+            src: src.clone(),
+            src_offset,
+            dst: dst.clone(),
+            dst_offset,
+            len,
+        });
+        Ok(())
+    }
+
+    fn check_room(&self) -> Result<(), GpuError> {
+        if self.commands.len() >= self.commands_max as usize {
+            return Err(GpuError::Limit("dispatches"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,197 @@
+//! From checked values to wgpu's objects. Called inside of error scopes; nothing here judges.
+
+use crate::adapter::Gpu;
+use crate::batch::{Batch, Command};
+use crate::buffer::Buffer;
+use crate::kernel::{Constant, Kernel, Slot, SlotKind};
+use crate::loop_budget::STATUS_GROUP;
+
+/// The word that a kernel sets when its loop budget is used up.
+#[derive(Debug)]
+pub(crate) struct StatusWord {
+    pub raw: wgpu::Buffer,
+    pub layout: wgpu::BindGroupLayout,
+    pub group: wgpu::BindGroup,
+}
+
+impl StatusWord {
+    pub(crate) fn new(device: &wgpu::Device) -> Self {
+        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some("status"),
+            entries: &[layout_entry(
+                0,
+                wgpu::BufferBindingType::Storage { read_only: false },
+                4,
+            )],
+        });
+        let raw = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("status"),
+            size: 4,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: false,
+        });
+        let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some("status"),
+            layout: &layout,
+            entries: &[wgpu::BindGroupEntry {
+                binding: 0,
+                resource: raw.as_entire_binding(),
+            }],
+        });
+        Self { raw, layout, group }
+    }
+}
+
+fn layout_entry(
+    binding: u32,
+    ty: wgpu::BufferBindingType,
+    min_bytes: u64,
+) -> wgpu::BindGroupLayoutEntry {
+    wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer {
+            ty,
+            has_dynamic_offset: false,
+            min_binding_size: std::num::NonZeroU64::new(min_bytes),
+        },
+        count: None,
+    }
+}
+
+/// A pipeline and the layout of its group 0.
+pub(crate) fn pipeline(
+    gpu: &Gpu,
+    module: naga::Module,
+    entry: &str,
+    constants: &[Constant],
+    slots: &[Slot],
+    status: Option<&wgpu::BindGroupLayout>,
+) -> (wgpu::BindGroupLayout, wgpu::ComputePipeline) {
+    let device = &gpu.device;
+    let entries: Vec<_> = (0u32..)
+        .zip(slots)
+        .filter_map(|(binding, slot)| {
+            let ty = match slot.kind {
+                SlotKind::Unused => return None,
+                SlotKind::Uniform => wgpu::BufferBindingType::Uniform,
+                SlotKind::StorageRead => wgpu::BufferBindingType::Storage { read_only: true },
+                SlotKind::StorageReadWrite => wgpu::BufferBindingType::Storage { read_only: false },
+            };
+            Some(layout_entry(binding, ty, slot.min_bytes))
+        })
+        .collect();
+    let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+        label: None,
+        entries: &entries,
+    });
+    let shader = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: None,
+        source: wgpu::ShaderSource::Naga(std::borrow::Cow::Owned(module)),
+    });
+    let groups = [Some(&layout), status];
+    let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: None,
+        bind_group_layouts: if status.is_some() {
+            &groups
+        } else {
+            &groups[..1]
+        },
+        immediate_size: 0,
+    });
+    let constants: Vec<_> = constants
+        .iter()
+        .map(|c| (c.name.as_str(), c.value))
+        .collect();
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: None,
+        layout: Some(&pipeline_layout),
+        module: &shader,
+        entry_point: Some(entry),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            constants: &constants,
+            zero_initialize_workgroup_memory: true,
+        },
+        cache: None,
+    });
+    (layout, pipeline)
+}
+
+/// Records a batch: a compute pass for each run of dispatches between copies.
+pub(crate) fn batch(gpu: &Gpu, batch: &Batch, status: &wgpu::BindGroup) -> wgpu::CommandEncoder {
+    let mut encoder = gpu.device.create_command_encoder(&Default::default());
+    let is_copy = |command: &Command| matches!(command, Command::Copy { .. });
+    for run in batch.commands.chunk_by(|a, b| is_copy(a) == is_copy(b)) {
+        let mut pass = match run.first() {
+            Some(Command::Dispatch { .. }) => Some(
+                encoder
+                    .begin_compute_pass(&Default::default())
+                    .forget_lifetime(),
+            ),
+            _ => None,
+        };
+        for command in run {
+            match (command, &mut pass) {
+                (
+                    Command::Dispatch {
+                        kernel,
+                        bindings,
+                        groups,
+                    },
+                    Some(pass),
+                ) => {
+                    pass.set_pipeline(&kernel.0.pipeline);
+                    pass.set_bind_group(0, &bind(gpu, kernel, bindings), &[]);
+                    if kernel.0.has_loops {
+                        pass.set_bind_group(STATUS_GROUP, status, &[]);
+                    }
+                    pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
+                }
+                (
+                    Command::Copy {
+                        src,
+                        src_offset,
+                        dst,
+                        dst_offset,
+                        len,
+                    },
+                    _,
+                ) if *len > 0 => {
+                    encoder.copy_buffer_to_buffer(
+                        &src.0.raw,
+                        *src_offset,
+                        &dst.0.raw,
+                        *dst_offset,
+                        *len,
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+    encoder
+}
+
+fn bind(gpu: &Gpu, kernel: &Kernel, bindings: &[Buffer]) -> wgpu::BindGroup {
+    let entries: Vec<_> = (0u32..)
+        .zip(kernel.0.slots.iter().zip(bindings))
+        .filter(|(_, (slot, _))| slot.kind != SlotKind::Unused)
+        .map(|(binding, (slot, buffer))| wgpu::BindGroupEntry {
+            binding,
+            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer: &buffer.0.raw,
+                offset: 0,
+                // A uniform's type has one size; a storage buffer is bound whole, for `arrayLength`.
+                size: match slot.kind {
+                    SlotKind::Uniform => std::num::NonZeroU64::new(slot.min_bytes),
+                    _ => None,
+                },
+            }),
+        })
+        .collect();
+    gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: None,
+        layout: &kernel.0.layout,
+        entries: &entries,
+    })
+}
