@@ -22,8 +22,12 @@ impl core::fmt::Display for Error {
         use context::IoError as Io;
         match self {
             Self::Io(Io::NotFound(name)) => write!(f, "there is no input or output `{name}`"),
-            Self::Io(Io::OutOfRange) => f.write_str("the range is outside the input, or over the chunk limit"),
-            Self::Io(Io::InvalidName(name)) => write!(f, "`{name}` is taken, or not a valid output name"),
+            Self::Io(Io::OutOfRange) => {
+                f.write_str("the range is outside the input, or over the chunk limit")
+            }
+            Self::Io(Io::InvalidName(name)) => {
+                write!(f, "`{name}` is taken, or not a valid output name")
+            }
             Self::Gpu(Gpu::Validation(text)) => write!(f, "GPU validation: {text}"),
             Self::Gpu(Gpu::OutOfMemory) => f.write_str("the run's GPU memory is used up"),
             Self::Gpu(Gpu::Limit(which)) => write!(f, "over the GPU limit `{which}`"),

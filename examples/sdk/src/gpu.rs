@@ -18,13 +18,13 @@ use core::marker::PhantomData;
 use crate::Result;
 use crate::bindings::aevir::task::compute;
 
-pub use compute::Limits;
+pub use compute::DeviceLimits;
 
 /// Bytes moved a call: copying is fastest at about this size, and the interface allows 8 MiB.
 const STEP_BYTES: usize = 1 << 20;
 
 /// What the run may count on: the portable defaults unless the task asked for more.
-pub fn limits() -> Result<Limits> {
+pub fn limits() -> Result<DeviceLimits> {
     Ok(compute::limits()?)
 }
 
@@ -59,7 +59,11 @@ impl<T: Element> Buffer<T> {
     /// Allocates `len` zeroes.
     pub fn new(len: usize) -> Result<Self> {
         let raw = compute::Buffer::new((len * Self::ELEMENT_BYTES) as u64)?;
-        Ok(Self { raw, len, element: PhantomData })
+        Ok(Self {
+            raw,
+            len,
+            element: PhantomData,
+        })
     }
 
     /// Allocates and fills.
@@ -101,7 +105,9 @@ impl<T: Element> Buffer<T> {
         let step = STEP_BYTES / Self::ELEMENT_BYTES;
         for begin in (start..start + len).step_by(step) {
             let count = step.min(start + len - begin) * Self::ELEMENT_BYTES;
-            let bytes = self.raw.read((begin * Self::ELEMENT_BYTES) as u64, count as u32)?;
+            let bytes = self
+                .raw
+                .read((begin * Self::ELEMENT_BYTES) as u64, count as u32)?;
             values.extend(bytemuck::pod_collect_to_vec::<u8, T>(&bytes));
         }
         Ok(values)
@@ -136,9 +142,14 @@ impl Kernel {
     pub fn with_constants(wgsl: &str, entry: &str, constants: &[(&str, f64)]) -> Result<Self> {
         let constants: Vec<_> = constants
             .iter()
-            .map(|&(name, value)| compute::Constant { name: name.into(), value })
+            .map(|&(name, value)| compute::Constant {
+                name: name.into(),
+                value,
+            })
             .collect();
-        Ok(Self { raw: compute::Kernel::new(wgsl, entry, &constants)? })
+        Ok(Self {
+            raw: compute::Kernel::new(wgsl, entry, &constants)?,
+        })
     }
 }
 
@@ -151,11 +162,18 @@ pub struct Batch {
 impl Batch {
     /// An empty batch.
     pub fn new() -> Result<Self> {
-        Ok(Self { raw: compute::Batch::new()? })
+        Ok(Self {
+            raw: compute::Batch::new()?,
+        })
     }
 
     /// Appends a dispatch of `groups` workgroups; binding `i` gets `bindings[i]`.
-    pub fn dispatch(&mut self, kernel: &Kernel, bindings: &[&dyn Binding], groups: [u32; 3]) -> Result<()> {
+    pub fn dispatch(
+        &mut self,
+        kernel: &Kernel,
+        bindings: &[&dyn Binding],
+        groups: [u32; 3],
+    ) -> Result<()> {
         let buffers: Vec<_> = bindings.iter().map(|binding| binding.raw()).collect();
         let [x, y, z] = groups;
         Ok(self.raw.dispatch(&kernel.raw, &buffers, x, y, z)?)
@@ -169,7 +187,13 @@ impl Batch {
         len: usize,
     ) -> Result<()> {
         let bytes = |elements: usize| (elements * size_of::<T>()) as u64;
-        Ok(self.raw.copy(&from.raw, bytes(from_start), &to.raw, bytes(to_start), bytes(len))?)
+        Ok(self.raw.copy(
+            &from.raw,
+            bytes(from_start),
+            &to.raw,
+            bytes(to_start),
+            bytes(len),
+        )?)
     }
 
     /// Hands the batch to the GPU. It does not wait; reading a buffer does.

@@ -36,7 +36,8 @@ impl Input {
 
     /// The whole input. It has to fit the run's memory; walk [`chunks`](Self::chunks) where it may not.
     pub fn read_all(&self) -> Result<Vec<u8>> {
-        let size = usize::try_from(self.size).map_err(|_| "the input is too large to read at once")?;
+        let size =
+            usize::try_from(self.size).map_err(|_| "the input is too large to read at once")?;
         let mut bytes = Vec::with_capacity(size);
         for chunk in self.chunks() {
             bytes.extend_from_slice(&chunk?);
@@ -61,7 +62,9 @@ pub struct Output {
 impl Output {
     /// Creates the output `name` (`[A-Za-z0-9._-]{1,64}`), which must be new in this run.
     pub fn create(name: &str) -> Result<Self> {
-        Ok(Self { raw: context::Output::create(name)? })
+        Ok(Self {
+            raw: context::Output::create(name)?,
+        })
     }
 
     /// Appends any number of bytes.

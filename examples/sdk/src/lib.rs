@@ -45,14 +45,19 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The generated bindings of `schemas/wit/aevir-task.wit`, for what this crate does not wrap.
-#[allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::all)]
+#[allow(
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    clippy::all
+)]
 pub mod bindings {
     wit_bindgen::generate!({
         path: "../../schemas/wit",
         world: "task",
         pub_export_macro: true,
         default_bindings_module: "aevir_guest::bindings",
-        runtime_path: "::aevir_guest::wit_bindgen",
+        runtime_path: "::aevir_guest::wit_bindgen::rt",
     });
 }
 
@@ -98,7 +103,12 @@ where
     serde_json::to_string(&result).map_err(|error| format!("result: {error}"))
 }
 
-/// The run's random numbers, from its seed: the same for every replica of a task.
+/// The run's seed: the same for every replica of a task.
+pub fn seed() -> u64 {
+    bindings::aevir::task::context::seed()
+}
+
+/// The run's random numbers: the stream of its [`seed`].
 pub fn rng() -> Rng {
-    Rng::new(bindings::aevir::task::context::seed())
+    Rng::new(seed())
 }

@@ -19,7 +19,9 @@ impl Rng {
 
     /// An independent stream for one purpose or step, unaffected by what was drawn from the others after it.
     pub fn stream(&self, label: u64) -> Self {
-        Self { state: mix(self.state ^ mix(label.wrapping_add(GOLDEN_GAMMA))) }
+        Self {
+            state: mix(self.state ^ mix(label.wrapping_add(GOLDEN_GAMMA))),
+        }
     }
 
     /// 64 random bits.
@@ -87,7 +89,10 @@ mod tests {
         for _ in 0..60_000 {
             counts[rng.below(6) as usize] += 1;
         }
-        assert!(counts.iter().all(|&n| (9_500..10_500).contains(&n)), "{counts:?}");
+        assert!(
+            counts.iter().all(|&n| (9_500..10_500).contains(&n)),
+            "{counts:?}"
+        );
     }
 
     #[test]
