@@ -1,6 +1,7 @@
 //! Folds events into the state. The same code serves live operation, restart, followers and audits; an event
 //! that does not fit the state is a corrupt log.
 
+mod assignment;
 mod market;
 mod task;
 
@@ -35,15 +36,15 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::TaskSettled(e) => task::settled(state, e),
         Event::TaskMatured(e) => task::matured(state, e, at),
         Event::TaskClosed(e) => task::closed(state, e, at),
-        Event::AssignmentLeased(e) => task::leased(state, e, at),
-        Event::AssignmentStarted(e) => task::started(state, e, at),
-        Event::AssignmentProgressed(e) => task::progressed(state, e),
-        Event::AssignmentCheckpointed(e) => task::checkpointed(state, e),
-        Event::AssignmentCommitted(e) => task::committed(state, e, at),
-        Event::AssignmentRevealed(e) => task::revealed(state, e),
-        Event::AssignmentFailed(e) => task::failed(state, e, at),
-        Event::AssignmentLost(e) => task::lost(state, e, at),
-        Event::AssignmentWithdrawn(e) => task::withdrawn(state, e),
+        Event::AssignmentLeased(e) => assignment::leased(state, e, at),
+        Event::AssignmentStarted(e) => assignment::started(state, e, at),
+        Event::AssignmentProgressed(e) => assignment::progressed(state, e),
+        Event::AssignmentCheckpointed(e) => assignment::checkpointed(state, e),
+        Event::AssignmentCommitted(e) => assignment::committed(state, e, at),
+        Event::AssignmentRevealed(e) => assignment::revealed(state, e),
+        Event::AssignmentFailed(e) => assignment::failed(state, e, at),
+        Event::AssignmentLost(e) => assignment::lost(state, e, at),
+        Event::AssignmentWithdrawn(e) => assignment::withdrawn(state, e),
     }
 }
 

@@ -1,0 +1,233 @@
+//! One node's try at a task, from its lease to its end.
+
+use aevir_events::{Corrupt, Timestamp};
+
+use super::{
+    ensure,
+    market::{node_mut, refresh_free},
+    task::{assignment_mut, expect, refresh_open, task_mut, task_ref},
+};
+use crate::{
+    command::FailureClass,
+    definition::TaskType,
+    event::{
+        AssignmentCheckpointed, AssignmentCommitted, AssignmentFailed, AssignmentLeased,
+        AssignmentLost, AssignmentProgressed, AssignmentRevealed, AssignmentStarted,
+        AssignmentWithdrawn,
+    },
+    ids::{AssignmentId, NodeId, TaskId},
+    state::{Assignment, Commitment, Phase, Revealed, Stage, State},
+};
+
+pub(super) fn leased(
+    state: &mut State,
+    e: &AssignmentLeased,
+    at: Timestamp,
+) -> Result<(), Corrupt> {
+    let task = task_mut(state, e.task)?;
+    expect(task.open_slots() > 0 && task.round == e.round, task)?;
+    let assignment = Assignment {
+        id: e.assignment,
+        node: e.node,
+        round: e.round,
+        leased_at: at,
+        resume: e.resume,
+        stage: Stage::Leased,
+    };
+    task.phase = Phase::Running;
+    let earlier = task.assignments.insert(e.assignment, assignment);
+    ensure(earlier.is_none(), || {
+        format!("assignment {} leased twice", e.assignment)
+    })?;
+    state.index.task_of.insert(e.assignment, e.task);
+    let node = node_mut(state, e.node)?;
+    ensure(node.is_free(), || {
+        format!("node {} has no free slot", e.node)
+    })?;
+    node.active.insert(e.assignment);
+    refresh_free(state, e.node);
+    refresh_open(state, e.task);
+    Ok(())
+}
+
+pub(super) fn started(
+    state: &mut State,
+    e: &AssignmentStarted,
+    at: Timestamp,
+) -> Result<(), Corrupt> {
+    let task = task_mut(state, e.task)?;
+    task.started_at.get_or_insert(at);
+    let assignment = assignment_mut(task, e.assignment)?;
+    ensure(assignment.stage == Stage::Leased, || {
+        format!("assignment {} started amiss", e.assignment)
+    })?;
+    assignment.stage = Stage::Running {
+        started_at: at,
+        ppm: 0,
+        note: String::new(),
+    };
+    Ok(())
+}
+
+pub(super) fn progressed(state: &mut State, e: &AssignmentProgressed) -> Result<(), Corrupt> {
+    let assignment = assignment_mut(task_mut(state, e.task)?, e.assignment)?;
+    let Stage::Running { ppm, note, .. } = &mut assignment.stage else {
+        return Err(Corrupt(format!(
+            "progress of the idle assignment {}",
+            e.assignment
+        )));
+    };
+    *ppm = e.ppm;
+    note.clone_from(&e.note);
+    Ok(())
+}
+
+pub(super) fn checkpointed(state: &mut State, e: &AssignmentCheckpointed) -> Result<(), Corrupt> {
+    let task = task_mut(state, e.task)?;
+    let assignment = assignment_mut(task, e.assignment)?;
+    ensure(assignment.is_active(), || {
+        format!("checkpoint of the ended assignment {}", e.assignment)
+    })?;
+    task.checkpoint = Some((assignment.node, e.checkpoint));
+    Ok(())
+}
+
+pub(super) fn committed(
+    state: &mut State,
+    e: &AssignmentCommitted,
+    at: Timestamp,
+) -> Result<(), Corrupt> {
+    let commitment = Commitment {
+        digest: e.commitment,
+        at,
+    };
+    end_active(state, e.task, e.assignment, |stage| {
+        matches!(stage, Stage::Running { .. }).then_some(Stage::Committed(commitment))
+    })?;
+    Ok(())
+}
+
+pub(super) fn revealed(state: &mut State, e: &AssignmentRevealed) -> Result<(), Corrupt> {
+    let id = e.report.assignment;
+    let task = task_mut(state, e.report.task)?;
+    expect(matches!(task.phase, Phase::Verifying { .. }), task)?;
+    let assignment = assignment_mut(task, id)?;
+    let Stage::Committed(commitment) = assignment.stage else {
+        return Err(Corrupt(format!(
+            "assignment {id} revealed without a commitment"
+        )));
+    };
+    ensure(e.report.commitment() == commitment.digest, || {
+        format!("assignment {id} reveals something else")
+    })?;
+    assignment.stage = Stage::Revealed(Revealed {
+        commitment,
+        report: Box::new(e.report.clone()),
+        checks: e.checks.clone(),
+        published: e.published.clone(),
+    });
+    Ok(())
+}
+
+pub(super) fn failed(
+    state: &mut State,
+    e: &AssignmentFailed,
+    at: Timestamp,
+) -> Result<(), Corrupt> {
+    let stage = Stage::Failed {
+        class: e.class,
+        message: e.message.clone(),
+        at,
+    };
+    let (node, kind) = end_active(state, e.task, e.assignment, |_| Some(stage))?;
+    spend_attempt(state, e.task)?;
+    // A failure that blames the module harms nobody until others contradict it.
+    if e.class == FailureClass::HostError {
+        harm(state, e.task, node, kind, at)?;
+    }
+    Ok(())
+}
+
+pub(super) fn lost(state: &mut State, e: &AssignmentLost, at: Timestamp) -> Result<(), Corrupt> {
+    let stage = Stage::Lost {
+        reason: e.reason,
+        at,
+    };
+    let (node, kind) = end_active(state, e.task, e.assignment, |_| Some(stage))?;
+    spend_attempt(state, e.task)?;
+    harm(state, e.task, node, kind, at)
+}
+
+pub(super) fn withdrawn(state: &mut State, e: &AssignmentWithdrawn) -> Result<(), Corrupt> {
+    let task = task_mut(state, e.task)?;
+    let assignment = assignment_mut(task, e.assignment)?;
+    match &assignment.stage {
+        Stage::Leased | Stage::Running { .. } => {
+            end_active(state, e.task, e.assignment, |_| Some(Stage::Withdrawn))?;
+        }
+        Stage::Committed(_) | Stage::Revealed(_) => {
+            assignment.stage = Stage::Withdrawn;
+            refresh_open(state, e.task);
+        }
+        Stage::Accepted(_)
+        | Stage::Refused { .. }
+        | Stage::Lost { .. }
+        | Stage::Failed { .. }
+        | Stage::Withdrawn => {
+            return Err(Corrupt(format!(
+                "assignment {} withdrawn after its end",
+                e.assignment
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Moves an active assignment on and frees its node's slot.
+fn end_active(
+    state: &mut State,
+    task_id: TaskId,
+    id: AssignmentId,
+    next: impl FnOnce(&Stage) -> Option<Stage>,
+) -> Result<(NodeId, TaskType), Corrupt> {
+    let task = task_mut(state, task_id)?;
+    let kind = task.definition.kind;
+    let assignment = assignment_mut(task, id)?;
+    let stage = if assignment.is_active() {
+        next(&assignment.stage)
+    } else {
+        None
+    };
+    assignment.stage =
+        stage.ok_or_else(|| Corrupt(format!("assignment {id} can't end from here")))?;
+    let node = assignment.node;
+    node_mut(state, node)?.active.remove(&id);
+    refresh_free(state, node);
+    refresh_open(state, task_id);
+    Ok((node, kind))
+}
+
+fn spend_attempt(state: &mut State, task: TaskId) -> Result<(), Corrupt> {
+    let task = task_mut(state, task)?;
+    task.attempts_spent = task.attempts_spent.saturating_add(1);
+    if task.phase == Phase::Running && task.replicas() == 0 {
+        task.phase = Phase::Queued;
+    }
+    Ok(())
+}
+
+fn harm(
+    state: &mut State,
+    task: TaskId,
+    node: NodeId,
+    kind: TaskType,
+    at: Timestamp,
+) -> Result<(), Corrupt> {
+    let policy = state.policy_of(task_ref(state, task)?);
+    node_mut(state, node)?
+        .records
+        .entry(kind)
+        .or_default()
+        .fault(at, &policy);
+    Ok(())
+}
