@@ -12,6 +12,7 @@ pub mod merkle;
 mod replay;
 mod subscribe;
 mod tail;
+pub mod testing;
 
 pub use canonical::{MAX_SAFE_INTEGER, canonical_hash};
 pub use entry::{Entry, EntryError, Envelope, MAX_ENTRY_BYTES};

@@ -5,6 +5,7 @@
 //! everything else goes. Knows nothing of any particular machine or database.
 
 mod batch;
+mod decide;
 mod handle;
 mod recover;
 mod writer;

@@ -1,0 +1,213 @@
+//! A private PostgreSQL for a test process: own data, own socket, unprivileged, gone with the process.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    os::unix::{fs::chown, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use nix::unistd::{User, geteuid};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::PgConnectOptions};
+
+/// What the panic says where the server's programs are missing.
+const REMEDY: &str = "PostgreSQL is needed for this test: `apt-get install postgresql-15` (or newer), \
+                      or put `initdb` and `postgres` into PATH";
+/// How long `initdb` and the first start may take on a busy machine.
+const START: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(50);
+/// Only names the socket file: nothing listens on TCP.
+const PORT: u16 = 5432;
+
+/// Runs beside the test process and holds the server. Its input is a pipe whose other end only the test process has:
+/// at its end, however it came, the server is stopped and the folder removed.
+///
+/// No syncing: the data need not survive a loss of power, and killed server processes leave the page cache alone.
+const GUARD: &str = r#"
+trap '' INT TERM HUP
+"$BIN/initdb" -D "$DIR/data" -U postgres -A trust -E UTF8 --locale=C --no-sync --no-instructions || exit 1
+"$BIN/postgres" -D "$DIR/data" -k "$DIR" -h '' -c fsync=off -c full_page_writes=off -c max_connections=300 &
+server=$!
+cat >/dev/null
+kill -INT $server
+wait $server
+rm -rf "$DIR"
+"#;
+
+/// A fresh, empty database on a PostgreSQL server that belongs to this test process alone.
+///
+/// The server is started at first use (`initdb` into a temporary folder, Unix socket only, as user `postgres` or
+/// `nobody` when run as root) and ends with the process, leaving nothing behind.
+///
+/// # Panics
+/// Where PostgreSQL is not installed or does not start: a test that needs it must not pass without it.
+#[derive(Debug, Clone)]
+pub struct PrivatePostgres {
+    socket_dir: PathBuf,
+    database: String,
+}
+
+/// The server of this process.
+struct Cluster {
+    dir: PathBuf,
+    /// Never read or written; closed by the operating system at the end of the process.
+    _lifeline: ChildStdin,
+}
+
+impl PrivatePostgres {
+    /// Creates a database. The first call in a process takes a second or two.
+    #[allow(clippy::expect_used, reason = "a test without its database must fail")]
+    pub async fn start() -> Self {
+        static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+        static DATABASES: AtomicU32 = AtomicU32::new(0);
+        let cluster = tokio::task::spawn_blocking(|| CLUSTER.get_or_init(start_cluster));
+        let socket_dir = cluster.await.expect("PostgreSQL starts").dir.clone();
+        let database = format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+        let maintenance = Self {
+            socket_dir,
+            database: "postgres".to_owned(),
+        };
+        let mut connection = PgConnection::connect_with(&maintenance.options())
+            .await
+            .expect("the private PostgreSQL answers");
+        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {database}")))
+            .execute(&mut connection)
+            .await
+            .expect("a database can be created");
+        Self {
+            database,
+            ..maintenance
+        }
+    }
+
+    /// How to connect.
+    pub fn options(&self) -> PgConnectOptions {
+        PgConnectOptions::new_without_pgpass()
+            .socket(&self.socket_dir)
+            .port(PORT)
+            .username("postgres")
+            .database(&self.database)
+    }
+
+    /// How to connect, as a URL that sqlx and libpq understand.
+    pub fn url(&self) -> String {
+        let dir = self
+            .socket_dir
+            .to_string_lossy()
+            .replace('%', "%25")
+            .replace('/', "%2F");
+        format!(
+            "postgres://postgres@localhost:{PORT}/{}?host={dir}",
+            self.database
+        )
+    }
+}
+
+#[allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test without its database must fail"
+)]
+fn start_cluster() -> Cluster {
+    let bin = find_programs().expect(REMEDY);
+    // The path of a Unix socket has at most 107 bytes, so not below a long TMPDIR.
+    let parent = Some(std::env::temp_dir()).filter(|dir| dir.as_os_str().len() < 60);
+    let dir = tempfile::Builder::new()
+        .prefix("aevir-pg-")
+        .tempdir_in(parent.unwrap_or_else(|| PathBuf::from("/tmp")))
+        .expect("a temporary folder can be created");
+    let output =
+        File::create(dir.path().join("output")).expect("the temporary folder can be written to");
+    let mut guard = Command::new("/bin/sh");
+    guard
+        .args(["-c", GUARD])
+        .env("BIN", &bin)
+        .env("DIR", dir.path())
+        .env("LC_ALL", "C")
+        .current_dir(dir.path());
+    guard
+        .stdin(Stdio::piped())
+        .stdout(output.try_clone().expect("a file has two handles"))
+        .stderr(output);
+    // Of its own group, so that an interrupt from the keyboard does not reach it before it has cleaned up.
+    guard.process_group(0);
+    if geteuid().is_root() {
+        let user = unprivileged_user().expect("the machine has a user `postgres` or `nobody`");
+        let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
+        chown(dir.path(), Some(uid), Some(gid)).expect("root may change owners");
+        guard.uid(uid).gid(gid);
+    }
+    let mut guard = guard.spawn().expect("/bin/sh can be started");
+    let lifeline = guard.stdin.take().expect("the pipe was asked for");
+    wait_until_ready(&mut guard, dir.path());
+    // From here on the guard removes it.
+    Cluster {
+        dir: dir.keep(),
+        _lifeline: lifeline,
+    }
+}
+
+#[allow(clippy::panic, reason = "a test without its database must fail")]
+fn wait_until_ready(guard: &mut Child, dir: &Path) {
+    let started = Instant::now();
+    loop {
+        // The server writes `ready` as the last line of its pid file once it takes connections.
+        let pid_file = fs::read_to_string(dir.join("data/postmaster.pid")).unwrap_or_default();
+        if pid_file
+            .lines()
+            .nth(7)
+            .is_some_and(|line| line.trim() == "ready")
+        {
+            return;
+        }
+        let ended = guard.try_wait().is_ok_and(|status| status.is_some());
+        if ended || started.elapsed() > START {
+            let output = fs::read_to_string(dir.join("output")).unwrap_or_default();
+            panic!("PostgreSQL did not start; it said:\n{output}");
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// The folder with the newest server's programs: of Debian's versions, else from PATH.
+fn find_programs() -> Option<PathBuf> {
+    let complete = |dir: &PathBuf| {
+        ["initdb", "postgres"]
+            .iter()
+            .all(|program| dir.join(program).is_file())
+    };
+    let versions = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let newest = versions
+        .filter_map(|version| {
+            Some((
+                version.file_name().to_str()?.parse::<u32>().ok()?,
+                version.path().join("bin"),
+            ))
+        })
+        .filter(|(_, dir)| complete(dir))
+        .max();
+    if let Some((_, dir)) = newest {
+        return Some(dir);
+    }
+    std::env::split_paths(
+        std::env::var_os("PATH")
+            .as_deref()
+            .unwrap_or(OsStr::new("")),
+    )
+    .find(complete)
+}
+
+fn unprivileged_user() -> Option<User> {
+    ["postgres", "nobody"]
+        .iter()
+        .find_map(|name| User::from_name(name).ok().flatten())
+}
