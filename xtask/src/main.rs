@@ -1,1 +1,57 @@
-fn main() {}
+//! The project's chores: `cargo xtask <chore>`. One way to do each.
+
+mod check;
+mod demo;
+mod guests;
+mod process;
+mod setup;
+mod wasm_toolchain;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "The project's chores", version)]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Install what is missing on this machine; quick when nothing is.
+    Setup {
+        /// What is going to be run.
+        #[arg(value_enum, default_value = "test")]
+        purpose: setup::Purpose,
+    },
+    /// Set up, build, and run the platform's main job from end to end.
+    Demo {
+        /// Handed to `aevir demo`: `--json`, `--keep DIR`, ...
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Set up and run every test.
+    Test {
+        /// Handed to the test programs: a part of the tests' names.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        filter: Vec<String>,
+    },
+    /// Check the format, lint, and test: what has to pass before a change lands.
+    Ci,
+    /// Build the example guests into `examples/modules`, or check the committed ones.
+    Guests(guests::GuestsArgs),
+    /// Write the JSON Schemas under `schemas/` anew.
+    Schemas,
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().chore {
+        Chore::Setup { purpose } => setup::setup(purpose),
+        Chore::Demo { args } => demo::demo(&args),
+        Chore::Test { filter } => check::test(&filter),
+        Chore::Ci => check::ci(),
+        Chore::Guests(args) => guests::run(args),
+        Chore::Schemas => check::schemas(),
+    }
+}

@@ -1,0 +1,162 @@
+//! `cargo xtask test`, `ci` and `schemas`: everything that says whether a change may land.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    process::{announce, cache, cargo, command_line, run},
+    setup::{Purpose, setup, tools_bin},
+};
+
+/// The guests' workspace, which has its own lock file and compiler.
+const GUESTS: &str = "examples/Cargo.toml";
+/// Packages whose tests write or compare files under `schemas/`.
+const SCHEMA_PACKAGES: [&str; 2] = ["aevir-platform", "aevir-api"];
+
+/// How many tests ended how.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+impl Tally {
+    /// Adds a line such as `test result: ok. 3 passed; 0 failed; 1 ignored; ...`; other lines count nothing.
+    fn add_line(&mut self, line: &str) {
+        let Some((_, counts)) = line
+            .strip_prefix("test result: ")
+            .and_then(|rest| rest.split_once(". "))
+        else {
+            return;
+        };
+        for part in counts.split(';') {
+            let Some((count, what)) = part.trim().split_once(' ') else {
+                continue;
+            };
+            let Ok(count) = count.parse::<u64>() else {
+                continue;
+            };
+            match what {
+                "passed" => self.passed += count,
+                "failed" => self.failed += count,
+                "ignored" => self.ignored += count,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Runs every test, of the workspace and of the guests.
+///
+/// # Errors
+/// When a component can't be had, something does not compile, or a test fails.
+pub(crate) fn test(filter: &[String]) -> Result<()> {
+    setup(Purpose::Test)?;
+    let mut tally = Tally::default();
+    announce("testing the workspace (the first build takes about ten minutes on two cores)");
+    let mut workspace = cargo();
+    workspace
+        .args(["test", "--workspace", "--no-fail-fast", "--"])
+        .args(filter);
+    let workspace_passed = tests(&mut workspace, &mut tally)?;
+    announce("testing the guests' logic on this machine's own processor");
+    let mut guests = cargo();
+    guests
+        .args(["test", "--manifest-path", GUESTS, "--no-fail-fast", "--"])
+        .args(filter)
+        // Shared with `cargo xtask guests`, which builds them for wasm.
+        .env("CARGO_TARGET_DIR", cache()?.join("guests-target"));
+    let guests_passed = tests(&mut guests, &mut tally)?;
+
+    let Tally {
+        passed,
+        failed,
+        ignored,
+    } = tally;
+    println!("{passed} passed, {failed} failed, {ignored} skipped");
+    if !workspace_passed || !guests_passed || failed > 0 {
+        bail!("the tests failed");
+    }
+    if passed == 0 && filter.is_empty() {
+        bail!("no test ran");
+    }
+    Ok(())
+}
+
+/// Runs a test command, shows its output and counts its results; answers whether it exited with zero.
+fn tests(command: &mut Command, tally: &mut Tally) -> Result<bool> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(tools_bin()?).chain(std::env::split_paths(&path));
+    command
+        .env("PATH", std::env::join_paths(folders)?)
+        .stdout(Stdio::piped());
+    let line = command_line(command);
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("`{line}` can't be started"))?;
+    let stdout = child.stdout.take().context("no pipe to the tests")?;
+    for line in BufReader::new(stdout).lines() {
+        let line = line?;
+        tally.add_line(&line);
+        println!("{line}");
+    }
+    Ok(child.wait()?.success())
+}
+
+/// Formatting, lints and tests: what has to pass before a change lands.
+///
+/// # Errors
+/// At the first of them that fails.
+pub(crate) fn ci() -> Result<()> {
+    announce("checking the format");
+    run(cargo().args(["fmt", "--all", "--check"]))?;
+    run(cargo().args(["fmt", "--all", "--check", "--manifest-path", GUESTS]))?;
+    announce("linting");
+    let mut clippy = cargo();
+    clippy.args(["clippy", "--workspace", "--all-targets", "--"]);
+    run(clippy.args(["-D", "warnings"]))?;
+    test(&[])
+}
+
+/// Writes the JSON Schemas under `schemas/` anew from the Rust types.
+///
+/// # Errors
+/// When a package does not compile, or a released schema would change.
+pub(crate) fn schemas() -> Result<()> {
+    announce("writing the schemas anew");
+    let mut command = cargo();
+    command.arg("test");
+    for package in SCHEMA_PACKAGES {
+        command.args(["--package", package]);
+    }
+    run(command.args(["--", "schema"]).env("AEVIR_BLESS", "1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn result_lines_are_added_up() {
+        let mut tally = Tally::default();
+        for line in [
+            "running 3 tests",
+            "test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 4 filtered out; finished in 0.00s",
+            "test result: FAILED. 5 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.20s",
+            "test result: nonsense",
+        ] {
+            tally.add_line(line);
+        }
+        let expected = Tally {
+            passed: 7,
+            failed: 2,
+            ignored: 1,
+        };
+        assert_eq!(tally, expected);
+    }
+}
