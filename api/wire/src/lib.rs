@@ -1,1 +1,59 @@
-//! placeholder
+//! What travels between Aevir's server and its clients: request and response types, and a thin HTTP client.
+//!
+//! Conventions, the same on every route:
+//! - Identifiers are ULIDs, digests are 64 lower-case hex digits, times are RFC 3339 in UTC with milliseconds.
+//! - Every 64-bit number (money, sizes, fuel, positions, metric values) is a decimal string, because JSON's
+//!   numbers are doubles. Numbers that fit 32 bits are JSON numbers.
+//! - Money is in micro-AEV (1 AEV = 1,000,000 micro-AEV), metric values in millionths of their unit.
+//! - Requests with unknown fields are refused; replies may gain fields.
+//! - Every error is a [`Problem`] with a stable `code`.
+//!
+//! Must not know: the engine, SQL, how a task is run.
+
+mod accounts;
+mod client;
+mod contents;
+mod ledger;
+mod log;
+mod node;
+mod policy;
+mod problem;
+mod report;
+mod secret;
+mod server;
+mod tasks;
+
+pub use accounts::{
+    Account, AccountPage, AddKey, AddedKey, Deposit, Deposited, IssueJoinToken, JoinToken, Key,
+    KeyList, OpenAccount, OpenedAccount,
+};
+pub use client::{Client, ClientError, NdjsonStream, TaskFilter, TaskUpdates};
+pub use contents::{
+    Artifact, BlobRef, Content, ContentPage, Lineage, Module, ModuleList, RegisterContent,
+};
+pub use ledger::{AccountPoints, Ledger, Points, PointsTable};
+pub use log::LogHead;
+pub use node::{
+    Action, Ask, Checkpointed, Commit, Directive, Directives, Fail, GpuNeed, GpuProfile, Heartbeat,
+    Heartbeats, Lease, Leases, Limits, LogLine, Node, NodeList, NodeProfile, NodeRecord,
+    RegisterNode, RegisteredNode, Reveal, StopReason,
+};
+pub use policy::{AdoptedPolicy, PointsPolicy, Policy};
+pub use problem::{PROBLEM_JSON, Problem};
+pub use report::{MetricValue, Report, Usage, canonical, commit_message, digest};
+pub use secret::{KEY_PREFIX, Secret, TOKEN_PREFIX};
+pub use server::{Health, Readiness, Version};
+pub use tasks::{
+    Assignment, CheckResult, CloseOutcome, Progress, Refusal, Settlement, Share, SubmittedTask,
+    Task, TaskLog, TaskLogLine, TaskMetric, TaskPage, TaskResult, TaskSummary, TaskUpdate, Verdict,
+    Waiting,
+};
+
+/// The version in the path of every route.
+pub const API_VERSION: &str = "v1";
+/// One JSON document per line.
+pub const NDJSON: &str = "application/x-ndjson";
+/// Repeating a request with the same key answers the original outcome.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Set to `true` on the answer to a repeated request.
+pub const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";

@@ -1,0 +1,96 @@
+//! The thin HTTP client: one typed method for every route, streaming transfers, and retries where they are safe.
+//!
+//! A call is repeated after a transport error or a 429, 502, 503 or 504 only where repeating can't do harm: reads,
+//! content-addressed uploads, the node protocol's calls, and calls that carry an idempotency key.
+
+mod accounts;
+mod call;
+mod error;
+mod ledger;
+mod node;
+mod objects;
+mod stream;
+mod tasks;
+
+use std::{sync::Once, time::Duration};
+
+pub use error::ClientError;
+pub use stream::{NdjsonStream, TaskUpdates};
+pub use tasks::TaskFilter;
+
+use crate::secret::Secret;
+
+/// A server that does not accept a connection by then is down.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest silence within an answer: above the longest long poll (30 s) and the streams' keep-alive (15 s).
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A client of one server with one API key. Cheap to clone; connections are shared.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base_url: String,
+    key: Option<Secret>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("base_url", &self.base_url)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client for the server at `base_url` (such as `http://127.0.0.1:8080`). Without a key only the open
+    /// routes and joining work.
+    ///
+    /// # Errors
+    /// When the URL is no http(s) URL, or TLS can't be set up.
+    pub fn new(base_url: &str, key: Option<Secret>) -> Result<Self, ClientError> {
+        install_crypto();
+        let url = reqwest::Url::parse(base_url)
+            .map_err(|e| ClientError::Url(base_url.to_owned(), e.to_string()))?;
+        let builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("aevir/", env!("CARGO_PKG_VERSION")));
+        let builder = match url.scheme() {
+            "https" => builder,
+            // A machine that only talks to loopback need not have certificate authorities installed.
+            "http" => builder.tls_certs_only([]),
+            other => {
+                let reason = format!("`{other}` is neither http nor https");
+                return Err(ClientError::Url(base_url.to_owned(), reason));
+            }
+        };
+        Ok(Self {
+            http: builder.build().map_err(ClientError::Transport)?,
+            base_url: base_url.trim_end_matches('/').to_owned(),
+            key,
+        })
+    }
+
+    /// The same connections with another key.
+    pub fn with_key(&self, key: Secret) -> Self {
+        Self {
+            key: Some(key),
+            ..self.clone()
+        }
+    }
+
+    /// The server's address, without a slash at the end.
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+}
+
+/// rustls comes without a default provider; ring is the project's.
+fn install_crypto() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // An error means that the program has installed one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}

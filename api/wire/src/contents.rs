@@ -1,0 +1,103 @@
+//! Blobs, modules and contents.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A blob's name (SHA-256 of its bytes, in hex) and size in bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BlobRef {
+    pub digest: String,
+    pub size: String,
+}
+
+/// A named blob.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Artifact {
+    /// `[A-Za-z0-9._-]{1,64}`.
+    pub name: String,
+    pub digest: String,
+    /// In bytes.
+    pub size: String,
+}
+
+/// A registered module.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Module {
+    /// SHA-256 of the component, which is the module's name in task definitions.
+    pub digest: String,
+    pub name: String,
+    /// In bytes.
+    pub size: String,
+    /// The world of the guest interface that it fits: `task`, `check` or `comparator`.
+    pub world: String,
+    /// The interfaces that it imports.
+    pub imports: Vec<String>,
+    pub registered_at: String,
+}
+
+/// The caller's modules.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ModuleList {
+    pub modules: Vec<Module>,
+}
+
+/// Registers a dataset or a model version. `POST /v1/contents`, scope `contents:write`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterContent {
+    /// `dataset` or `model`.
+    pub kind: String,
+    /// 1 to 64 printable characters; name and version together are unique within an account.
+    pub name: String,
+    pub version: String,
+    /// Blobs that the caller uploaded; 1 to 64.
+    pub files: Vec<Artifact>,
+    /// Such as an SPDX expression; 1 to 64 characters.
+    pub licence: String,
+    /// Part of a task's content share relative to the task's other contents; 1 to 1,000.
+    #[serde(default = "default_weight")]
+    pub weight: u32,
+}
+
+fn default_weight() -> u32 {
+    1
+}
+
+/// A registered dataset or model version. The catalogue is open to every account; the bytes are not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Content {
+    pub id: String,
+    pub owner: String,
+    pub kind: String,
+    pub name: String,
+    pub version: String,
+    pub files: Vec<Artifact>,
+    pub licence: String,
+    pub weight: u32,
+    /// Where a model that a task made comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<Lineage>,
+    pub registered_at: String,
+}
+
+/// Where a model comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Lineage {
+    pub task: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    pub contents: Vec<String>,
+    pub tasks: Vec<String>,
+    pub nodes: Vec<String>,
+}
+
+/// Contents in the order of their registration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ContentPage {
+    pub contents: Vec<Content>,
+    /// Give this as `after` for the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}

@@ -1,0 +1,299 @@
+//! The node protocol: join, ask for leases, show life, seal the result, reveal it.
+//!
+//! A node asks (`POST /v1/node/leases`, long poll), starts each lease, sends heartbeats at a third of `lease_ms`,
+//! uploads outputs, commits, and reveals once it is told to. It tells in `holding` which assignments it has, so
+//! that a lease whose answer got lost is handed out again and nothing is handed out twice.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::{
+    contents::{Artifact, BlobRef},
+    report::{MetricValue, Report},
+};
+
+/// Joins a node. `POST /v1/nodes`; the join token in the body is the authentication.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterNode {
+    pub token: String,
+    /// The node's Ed25519 public key, in hex.
+    pub public_key: String,
+    /// SHA-256 of the API key that the node made for itself (`Secret::new_key().hash()`).
+    pub key_hash: String,
+    pub profile: NodeProfile,
+}
+
+impl std::fmt::Debug for RegisterNode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RegisterNode")
+            .field("public_key", &self.public_key)
+            .field("profile", &self.profile)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A node that has joined.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RegisteredNode {
+    pub node: String,
+    /// The account it belongs to.
+    pub owner: String,
+}
+
+/// What a node has to offer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NodeProfile {
+    /// 1 to 64 printable characters.
+    pub name: String,
+    pub cpu_cores: u32,
+    /// Memory for runs, in MiB.
+    pub memory_mib: u32,
+    /// Room for inputs and outputs, in MiB.
+    pub storage_mib: u32,
+    /// Runs at once; 1 to 256.
+    pub slots: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuProfile>,
+    /// The deterministic runtime profile, such as `det/1`.
+    pub runtime: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A node's GPU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GpuProfile {
+    /// The adapter's name, as the driver gives it.
+    pub adapter: String,
+    /// Adapter, driver, library versions and probe outputs in one word.
+    pub class: String,
+    /// In MiB.
+    pub memory_mib: u32,
+    pub features: Vec<String>,
+    /// Runs on the CPU.
+    pub software: bool,
+}
+
+/// A node as others see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Node {
+    pub id: String,
+    pub owner: String,
+    pub public_key: String,
+    pub profile: NodeProfile,
+    /// `online` or `offline`.
+    pub availability: String,
+    /// Assignments that hold a slot.
+    pub active: Vec<String>,
+    /// By task type.
+    pub records: BTreeMap<String, NodeRecord>,
+    pub registered_at: String,
+}
+
+/// How a node did on one type of task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeRecord {
+    pub good: u32,
+    pub bad: u32,
+    /// Lower confidence bound of the share of good results, in parts per million.
+    pub reliability_ppm: u32,
+    /// Gets no such task before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backoff_until: Option<String>,
+}
+
+/// The caller's nodes; all nodes with the scope `audit` or `admin`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeList {
+    pub nodes: Vec<Node>,
+}
+
+/// Asks for work. `POST /v1/node/leases`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ask {
+    /// The most leases to hand out now; 0 to 256. With 0 the answer brings directives alone.
+    pub max: u32,
+    /// How long to wait for something to say, in ms; at most 30,000.
+    #[serde(default)]
+    pub wait_ms: u32,
+    /// The assignments that the node has and still listens for. Leave out what it was told to reveal or to stop:
+    /// one that stands here and is due to be revealed or stopped ends the wait at once.
+    #[serde(default)]
+    pub holding: Vec<String>,
+}
+
+/// New leases, and what to do with assignments named in `holding`. Both may be empty: ask again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Leases {
+    pub leases: Vec<Lease>,
+    /// Only reveals and stops.
+    pub directives: Vec<Directive>,
+}
+
+/// One assignment with everything needed to run it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Lease {
+    pub assignment: String,
+    pub task: String,
+    /// `training`, `inference`, `evaluation` or `data-processing`.
+    pub task_type: String,
+    /// From `GET /v1/node/assignments/{id}/module`.
+    pub module: BlobRef,
+    /// JSON text, the same bytes for every replica.
+    pub params: String,
+    pub seed: String,
+    /// From `GET /v1/node/assignments/{id}/inputs/{name}`.
+    pub inputs: Vec<Artifact>,
+    pub limits: Limits,
+    /// Present: the module may use the GPU interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuNeed>,
+    /// Resume from this one, from `GET /v1/node/assignments/{id}/checkpoint`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<BlobRef>,
+    /// Without a heartbeat for this long the lease is lost; send one each third of it.
+    pub lease_ms: u32,
+    /// Start within this time.
+    pub accept_ms: u32,
+    /// Reveal within this time once told to.
+    pub reveal_ms: u32,
+}
+
+/// Bounds of one run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Limits {
+    /// In wasmtime fuel units.
+    pub fuel: String,
+    /// Linear memory, in MiB.
+    pub memory_mib: u32,
+    /// Wall time of the run alone, in s.
+    pub runtime_s: u32,
+    /// Sum of the outputs, in MiB.
+    pub output_mib: u32,
+}
+
+/// What the run may use of the GPU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GpuNeed {
+    /// Memory budget of the run, in MiB.
+    pub memory_mib: u32,
+    pub features: Vec<String>,
+}
+
+/// Signs of life. `POST /v1/node/heartbeats`; extends the leases of the named assignments, and also shows that the
+/// node is online when it names none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Heartbeats {
+    pub assignments: Vec<Heartbeat>,
+}
+
+/// One assignment's sign of life, with what happened since the last one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Heartbeat {
+    pub assignment: String,
+    /// Progress in parts per million.
+    pub ppm: u32,
+    /// A word on what the run is doing; at most 400 characters are kept.
+    #[serde(default)]
+    pub note: String,
+    /// New log lines; at most 200 are kept of one heartbeat.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logs: Vec<LogLine>,
+    /// New values of metrics; at most 200 are kept of one heartbeat.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<MetricValue>,
+}
+
+/// A line that a module logged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogLine {
+    /// `trace`, `debug`, `info`, `warn` or `error`.
+    pub level: String,
+    /// At most 1,000 characters are kept.
+    pub text: String,
+}
+
+/// What the node shall do with each assignment it named.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Directives {
+    pub directives: Vec<Directive>,
+}
+
+/// What to do with one assignment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Directive {
+    pub assignment: String,
+    #[serde(flatten)]
+    pub action: Action,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "action", rename_all = "kebab-case")]
+pub enum Action {
+    /// Run on, or wait for the round to close.
+    Continue,
+    /// All replicas have committed: send the reveal.
+    Reveal,
+    /// Drop the assignment and what it holds.
+    Stop { reason: StopReason },
+}
+
+/// Why an assignment is over for the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopReason {
+    /// Revealed, or the task has its verdict.
+    Done,
+    /// The task ended without it: cancelled, expired or failed.
+    Withdrawn,
+    /// The lease ran out, or the node reported a failure.
+    LeaseEnded,
+    /// This node has no such assignment.
+    Unknown,
+}
+
+/// Seals a result. `POST /v1/node/assignments/{id}/commit`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Commit {
+    /// [`Report::commitment`] in hex.
+    pub commitment: String,
+    /// Ed25519 signature over [`crate::commit_message`], in hex.
+    pub signature: String,
+}
+
+/// Opens a sealed result. `POST /v1/node/assignments/{id}/reveal`; outputs must have been uploaded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reveal {
+    pub report: Report,
+    /// The inline result, any JSON value.
+    pub result: Value,
+}
+
+/// Gives up an assignment. `POST /v1/node/assignments/{id}/fail`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fail {
+    /// `guest-error`, `trap`, `limit` or `host-error`.
+    pub class: String,
+    /// At most 400 characters are kept.
+    pub message: String,
+}
+
+/// A checkpoint that was stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Checkpointed {
+    pub checkpoint: BlobRef,
+}
