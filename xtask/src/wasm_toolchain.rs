@@ -1,0 +1,413 @@
+//! A Rust compiler for `wasm32-unknown-unknown`: the installed one where it has the target, otherwise one put together
+//! from Debian packages in a cache folder, with nothing installed system-wide.
+//!
+//! Debian's `rustc-web` brings no standard library for wasm, so that is built once (three minutes, 500 MB) from
+//! `rust-web-src` and copied into the compiler's folder. The linkers come with the installed toolchain in both cases.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::process::{self, announce, run};
+
+/// What the guests are compiled for; the linker makes components of its modules.
+pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
+
+/// The Debian package that the standard library is built from. It names the version of them all.
+const SOURCE_PACKAGE: &str = "rust-web-src";
+
+const REMEDY: &str = "the guests need a Rust compiler for wasm32. Any one of these helps:\n  \
+    - `rustup target add wasm32-unknown-unknown`\n  \
+    - on Debian, as root: `apt-get update` (its packages are then fetched, not installed)\n\
+    Only building guests needs it: the committed components in examples/modules run without.";
+
+/// Everything that decides the bytes of a component besides the sources. Digests are compared only where all of it is
+/// equal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Compiler {
+    /// `rustc --version`.
+    pub rustc: String,
+    /// Where the standard library is from: `rustup`, or the Debian package and its version.
+    pub std: String,
+    /// `cargo --version`: it mixes its version into symbol names, which order functions.
+    pub cargo: String,
+    /// The versions of the component linker and of the wasm linker that it calls.
+    pub linker: String,
+}
+
+impl std::fmt::Display for Compiler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{}, std of {}, {}, {}",
+            self.rustc, self.std, self.cargo, self.linker
+        )
+    }
+}
+
+/// A compiler that is ready to use.
+#[derive(Debug)]
+pub(crate) struct Toolchain {
+    /// What it is.
+    pub compiler: Compiler,
+    /// Its `rustc`.
+    rustc: PathBuf,
+    /// Shared libraries that `rustc` needs.
+    libraries: Option<PathBuf>,
+    linkers: Linkers,
+}
+
+#[derive(Debug)]
+struct Linkers {
+    component: PathBuf,
+    wasm: PathBuf,
+}
+
+impl Toolchain {
+    /// Finds or makes a toolchain below `cache`. Where both kinds are to be had, `like` decides: the kind that made the
+    /// committed components can check them.
+    pub(crate) fn find(cache: &Path, like: Option<&Compiler>) -> Result<Self> {
+        let linkers = Linkers::find()?;
+        let debian_wanted = like.is_some_and(|compiler| compiler.std != INSTALLED_STD);
+        let installed = installed_has_target()?;
+        if installed && !(debian_wanted && debian_version().is_ok()) {
+            return Self::installed(linkers);
+        }
+        let version = debian_version()?;
+        let root = debian_root(cache, &version)?;
+        Self::debian(&root, &version, linkers)
+    }
+
+    fn installed(linkers: Linkers) -> Result<Self> {
+        let rustc = sysroot()?.join("bin/rustc");
+        let compiler = Compiler {
+            rustc: output(Command::new(&rustc).arg("--version"))?,
+            std: INSTALLED_STD.into(),
+            cargo: output(Command::new("cargo").arg("--version"))?,
+            linker: linkers.versions()?,
+        };
+        Ok(Self {
+            compiler,
+            rustc,
+            libraries: None,
+            linkers,
+        })
+    }
+
+    fn debian(root: &Path, version: &str, linkers: Linkers) -> Result<Self> {
+        let (rustc, libraries) = debian_paths(root)?;
+        let compiler = Compiler {
+            rustc: output(
+                Command::new(&rustc)
+                    .arg("--version")
+                    .env("LD_LIBRARY_PATH", &libraries),
+            )?,
+            std: format!("Debian {SOURCE_PACKAGE} {version}"),
+            cargo: output(Command::new("cargo").arg("--version"))?,
+            linker: linkers.versions()?,
+        };
+        Ok(Self {
+            compiler,
+            rustc,
+            libraries: Some(libraries),
+            linkers,
+        })
+    }
+
+    /// A `cargo` command that compiles for [`TARGET`] with this toolchain, into `target_dir`, the same wherever the
+    /// sources, the cargo home and the target directory are.
+    pub(crate) fn cargo(&self, target_dir: &Path) -> Result<Command> {
+        let mut flags = remaps(&[
+            (target_dir.to_path_buf(), "/target"),
+            (self.source_root()?, "/rustc"),
+        ])?;
+        flags.push(flag("-Clink-arg=--wasm-ld-path=", &self.linkers.wasm));
+        let mut command = clean_cargo(&self.rustc, self.libraries.as_deref(), target_dir, &flags);
+        command.env(linker_variable(), &self.linkers.component);
+        Ok(command)
+    }
+
+    /// Where the installed toolchain keeps the standard library's sources, if it does: the compiler may name them by
+    /// this path. Debian's are remapped when its library is built.
+    fn source_root(&self) -> Result<PathBuf> {
+        Ok(sysroot()?.join("lib/rustlib/src/rust"))
+    }
+}
+
+/// [`Compiler::std`] of the installed toolchain.
+const INSTALLED_STD: &str = "rustup";
+
+impl Linkers {
+    /// The linkers that every Rust toolchain for Linux brings along.
+    fn find() -> Result<Self> {
+        let host = output(Command::new("rustc").args(["--print", "host-tuple"]))?;
+        let tools = sysroot()?.join("lib/rustlib").join(host).join("bin");
+        let linkers = Self {
+            component: tools.join("wasm-component-ld"),
+            wasm: tools.join("gcc-ld/wasm-ld"),
+        };
+        for linker in [&linkers.component, &linkers.wasm] {
+            ensure!(
+                linker.exists(),
+                "{} is missing: use a Rust toolchain from rustup (https://rustup.rs), which has it",
+                linker.display()
+            );
+        }
+        Ok(linkers)
+    }
+
+    fn versions(&self) -> Result<String> {
+        let component = output(Command::new(&self.component).arg("--version"))?;
+        let wasm = output(Command::new(&self.wasm).arg("--version"))?;
+        // "LLD 22.1.2 (/checkout/src/llvm-project/llvm 1cb4...)": the version says enough.
+        let wasm = wasm.split(" (").next().unwrap_or_default();
+        Ok(format!("{component}, {wasm}"))
+    }
+}
+
+fn installed_has_target() -> Result<bool> {
+    let libdir =
+        output(Command::new("rustc").args(["--target", TARGET, "--print", "target-libdir"]))?;
+    Ok(Path::new(&libdir).exists())
+}
+
+fn sysroot() -> Result<PathBuf> {
+    Ok(output(Command::new("rustc").args(["--print", "sysroot"]))?.into())
+}
+
+/// The version that apt would fetch, after fetching the package lists where there are none and we may.
+fn debian_version() -> Result<String> {
+    let candidate = || -> Option<String> {
+        let policy = output(Command::new("apt-cache").args(["policy", SOURCE_PACKAGE])).ok()?;
+        let version = policy
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("Candidate: "))?;
+        (version != "(none)").then(|| version.to_owned())
+    };
+    if let Some(version) = candidate() {
+        return Ok(version);
+    }
+    if nix::unistd::geteuid().is_root() {
+        run(Command::new("apt-get").args(["update", "-qq"])).context(REMEDY)?;
+    }
+    candidate().context(REMEDY)
+}
+
+/// The unpacked compiler of this version, made on first use. Folders appear under their final name only when complete;
+/// a lock keeps a second process from making the same.
+fn debian_root(cache: &Path, version: &str) -> Result<PathBuf> {
+    fs::create_dir_all(cache)?;
+    let lock = File::create(cache.join("lock"))?;
+    lock.lock()?;
+    let ready = cache.join(version);
+    if ready.exists() {
+        return Ok(ready);
+    }
+    let work = cache.join("unfinished");
+    if work.exists() {
+        fs::remove_dir_all(&work)?;
+    }
+    announce(&format!(
+        "fetching Debian's Rust {version} (about 150 MB) and building its wasm library, some 3 minutes"
+    ));
+    unpack_packages(&work, version)?;
+    build_std(&work)?;
+    for unneeded in ["usr/share", "usr/src", "usr/lib/rustlib/src"] {
+        let path = work.join(unneeded);
+        if path.exists() {
+            fs::remove_dir_all(path)?;
+        }
+    }
+    fs::rename(&work, &ready)?;
+    Ok(ready)
+}
+
+fn unpack_packages(root: &Path, version: &str) -> Result<()> {
+    let upstream = version.split('+').next().unwrap_or(version);
+    let (minor, _) = upstream
+        .rsplit_once('.')
+        .context("an odd version of Debian's Rust")?;
+    let library = format!("libstd-rust-web-{minor}");
+    let depends =
+        output(Command::new("apt-cache").args(["depends", &format!("{library}={version}")]))?;
+    let llvm = depends
+        .lines()
+        .find_map(|line| {
+            line.trim()
+                .strip_prefix("Depends: ")
+                .filter(|name| name.starts_with("libllvm"))
+        })
+        .with_context(|| format!("{library} names no LLVM library to depend on"))?;
+
+    let packages = root.join("packages");
+    fs::create_dir_all(&packages)?;
+    run(Command::new("apt-get")
+        .args(["download", "-qq", llvm])
+        .current_dir(&packages)
+        .args(
+            ["rustc-web", "libstd-rust-web-dev", &library, SOURCE_PACKAGE]
+                .map(|name| format!("{name}={version}")),
+        ))
+    .context("apt could not fetch Debian's Rust packages; `apt-get update` may help")?;
+    for entry in fs::read_dir(&packages)? {
+        run(Command::new("dpkg").arg("-x").arg(entry?.path()).arg(root))?;
+    }
+    fs::remove_dir_all(packages)?;
+    Ok(())
+}
+
+/// Builds the standard library for wasm and puts it where the compiler looks for it.
+fn build_std(root: &Path) -> Result<()> {
+    let stub = root.join("stub");
+    fs::create_dir_all(stub.join("src"))?;
+    fs::write(stub.join("src/lib.rs"), "")?;
+    // The stub's manifest stands at the root, so that cargo takes the library's sources as below the workspace and
+    // leaves their absolute path out of the symbol names.
+    let manifest = root.join("Cargo.toml");
+    fs::write(
+        &manifest,
+        "[package]\nname = \"stub\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\
+         [lib]\npath = \"stub/src/lib.rs\"\n[workspace]\n[profile.release]\ndebug = 0\n",
+    )?;
+
+    let (rustc, libraries) = debian_paths(root)?;
+    let target_dir = stub.join("target");
+    let mut flags = remaps(&[(root.join("usr/lib/rustlib/src/rust"), "/rustc")])?;
+    // Without bitcode, link-time optimisation of the guests would stop at the library.
+    flags.push("-Cembed-bitcode=yes".into());
+    let mut build = clean_cargo(&rustc, Some(&libraries), &target_dir, &flags);
+    build
+        .env("RUSTC_BOOTSTRAP", "1")
+        .args([
+            "build",
+            "--release",
+            "--target",
+            TARGET,
+            "-Zbuild-std=std,panic_abort",
+            "--manifest-path",
+        ])
+        .arg(&manifest);
+    run(&mut build).context("the wasm standard library did not build")?;
+
+    let built = target_dir.join(TARGET).join("release/deps");
+    let installed = root.join("usr/lib/rustlib").join(TARGET).join("lib");
+    fs::create_dir_all(&installed)?;
+    for entry in fs::read_dir(built)? {
+        let path = entry?.path();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        if name.ends_with(".rlib") && !name.starts_with("libstub") {
+            fs::copy(&path, installed.join(name))?;
+        }
+    }
+    fs::remove_dir_all(stub)?;
+    fs::remove_file(&manifest)?;
+    let _ = fs::remove_file(root.join("Cargo.lock"));
+    Ok(())
+}
+
+/// The compiler below the unpacked packages, and its shared libraries.
+fn debian_paths(root: &Path) -> Result<(PathBuf, PathBuf)> {
+    for entry in fs::read_dir(root.join("usr/lib"))? {
+        let path = entry?.path();
+        if path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().ends_with("-linux-gnu"))
+        {
+            return Ok((root.join("usr/bin/rustc"), path));
+        }
+    }
+    bail!(
+        "{} holds no unpacked compiler; remove it and try again",
+        root.display()
+    )
+}
+
+/// A `cargo` that takes nothing from the caller's environment or configuration that could change what is compiled.
+fn clean_cargo(
+    rustc: &Path,
+    libraries: Option<&Path>,
+    target_dir: &Path,
+    flags: &[OsString],
+) -> Command {
+    let mut command = Command::new("cargo");
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        let kept = [
+            "CARGO_HOME",
+            "CARGO_HTTP_",
+            "CARGO_NET_",
+            "CARGO_REGISTR",
+            "CARGO_SOURCE_",
+        ];
+        if (text.starts_with("CARGO") || text.starts_with("RUSTC") || text.starts_with("RUSTFLAGS"))
+            && !kept.iter().any(|prefix| text.starts_with(prefix))
+        {
+            command.env_remove(&name);
+        }
+    }
+    command
+        .env("RUSTC", rustc)
+        .env("RUSTC_WRAPPER", "")
+        .env("CARGO_TARGET_DIR", target_dir)
+        .env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            flags.join(std::ffi::OsStr::new("\x1f")),
+        );
+    if let Some(libraries) = libraries {
+        command.env("LD_LIBRARY_PATH", libraries);
+    }
+    command
+}
+
+/// Flags that replace local folders in what the compiler writes: these, and every registry's sources.
+fn remaps(folders: &[(PathBuf, &str)]) -> Result<Vec<OsString>> {
+    let mut all: Vec<(PathBuf, &str)> = folders.to_vec();
+    let registries = home()?.join("registry/src");
+    if registries.exists() {
+        for entry in fs::read_dir(registries)? {
+            all.push((entry?.path(), "/cargo"));
+        }
+    }
+    Ok(all
+        .into_iter()
+        .map(|(from, to)| {
+            let mut mapping = flag("--remap-path-prefix=", &from);
+            mapping.push("=");
+            mapping.push(to);
+            mapping
+        })
+        .collect())
+}
+
+fn home() -> Result<PathBuf> {
+    if let Some(home) = std::env::var_os("CARGO_HOME") {
+        return Ok(home.into());
+    }
+    let home = std::env::home_dir().context("there is no home directory")?;
+    Ok(home.join(".cargo"))
+}
+
+fn flag(name: &str, path: &Path) -> OsString {
+    let mut flag = OsString::from(name);
+    flag.push(path);
+    flag
+}
+
+fn linker_variable() -> String {
+    format!(
+        "CARGO_TARGET_{}_LINKER",
+        TARGET.to_uppercase().replace('-', "_")
+    )
+}
+
+/// Runs a command and returns what it prints, trimmed.
+fn output(command: &mut Command) -> Result<String> {
+    Ok(process::output_of(command)?.trim().to_owned())
+}
