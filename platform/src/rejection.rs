@@ -27,8 +27,8 @@ macro_rules! rejections {
             }
         }
 
-        /// Every code with its kind, for documents and tests.
-        pub const CODES: &[(&str, Kind)] = &[$(($code, Kind::$kind)),+];
+        /// Every code with its kind and its sentence (fields in braces), for documents and tests.
+        pub const CODES: &[(&str, Kind, &str)] = &[$(($code, Kind::$kind, $message)),+];
     };
 }
 

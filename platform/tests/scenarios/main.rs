@@ -1,0 +1,12 @@
+//! The platform's rules, walked through from outside: commands in, events or a rejection out.
+
+#![allow(clippy::unwrap_used, missing_debug_implementations, unreachable_pub)]
+
+mod life;
+mod market;
+mod money;
+mod properties;
+mod schemas;
+mod state_table;
+mod verification;
+mod world;
