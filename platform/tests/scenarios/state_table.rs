@@ -1,12 +1,13 @@
 //! The task's state table: what each command brings in each state. All of it is walked here, and the table in
 //! `ARCHITECTURE.md` is what came out (`AEVIR_BLESS=1` writes it anew).
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 use aevir_platform::{
     amount::Count,
     command::{Command, FailureClass, LossReason},
     digest::Digest,
+    event::Event,
     ids::{AssignmentId, TaskId},
     report::BlobRef,
 };
@@ -237,36 +238,49 @@ fn node(case: &Case) -> Option<aevir_platform::ids::NodeId> {
     Some(case.world.node_on(case.assignment?))
 }
 
-/// The table, one section a state.
+/// The table, one row a state: what changes something, what changes nothing, what is refused.
 fn table() -> String {
-    let mut text = String::new();
-    let states = cases()
-        .into_iter()
-        .map(|(name, _)| name)
-        .collect::<Vec<_>>();
+    let mut text = String::from("| task / assignment | brings | changes nothing | refused |\n");
+    text += "| --- | --- | --- | --- |\n";
+    let states: Vec<_> = cases().into_iter().map(|(name, _)| name).collect();
     for (index, state) in states.into_iter().enumerate() {
-        text +=
-            &format!("\n**{state}**\n\n| command | events, or the rejection |\n| --- | --- |\n");
+        let (mut brings, mut nothing) = (Vec::new(), Vec::new());
+        let mut refused: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (name, build) in COMMANDS {
             // Each cell starts from a fresh world, so that no command sees another's effect.
             let (_, mut case) = cases().remove(index);
             let Some(command) = build(&case) else {
                 continue;
             };
-            let outcome = match case.world.submit(command) {
-                Ok(events) if events.is_empty() => "nothing to do".into(),
+            match case.world.submit(command) {
+                Ok(events) if events.is_empty() => nothing.push(name),
                 Ok(events) => {
-                    let shown: Vec<String> =
-                        labels(&events).iter().map(|l| format!("`{l}`")).collect();
                     let after = case.world.phase(case.task);
-                    format!("{} → {after}", shown.join(", "))
+                    brings.push(format!("{name}: {} → {after}", shown(&events)));
                 }
-                Err(rejection) => format!("refused: `{}`", rejection.code()),
-            };
-            text += &format!("| {name} | {outcome} |\n");
+                Err(rejection) => refused.entry(rejection.code()).or_default().push(name),
+            }
         }
+        let refused: Vec<String> = refused
+            .into_iter()
+            .map(|(code, names)| format!("`{code}`: {}", names.join(", ")))
+            .collect();
+        let (brings, nothing, refused) = (
+            brings.join("<br>"),
+            nothing.join(", "),
+            refused.join("<br>"),
+        );
+        text += &format!("| **{state}** | {brings} | {nothing} | {refused} |\n");
     }
     text
+}
+
+/// The events' labels, each once.
+fn shown(events: &[Event]) -> String {
+    let mut labels = labels(events);
+    labels.dedup();
+    let quoted: Vec<String> = labels.iter().map(|l| format!("`{l}`")).collect();
+    quoted.join(" ")
 }
 
 #[test]
