@@ -307,6 +307,12 @@ impl Session {
         self.read_back(None).map(|_| ())
     }
 
+    /// The error that ended the session, or that makes its results worthless, if there was one.
+    #[must_use]
+    pub fn ended(&self) -> Option<&GpuError> {
+        self.ended.as_ref()
+    }
+
     fn check_alive(&self) -> Result<(), GpuError> {
         match &self.ended {
             Some(error) => Err(error.clone()),

@@ -1,11 +1,30 @@
-//! One run of one WebAssembly component in a process of its own.
+//! Runs strangers' WebAssembly components, each in a process of its own, and says exactly how each run ended.
+//!
+//! - [`inspect`] reads a module where it is uploaded.
+//! - [`Executor`] runs a [`RunSpec`] in a child process (started as [`executor_main`]) and answers an [`Outcome`]; while it runs,
+//!   it passes on [`RunEvent`]s. Time is bounded by killing the child.
+//! - Inside of the child, [`engine`] is the deterministic profile, [`cache`] keeps compiled modules, and [`host`] is all that a
+//!   guest can reach: the interfaces of `schemas/wit`.
+//!
+//! A run without a GPU gives the same bytes and the same fuel on every machine. This crate knows nothing of what tasks cost, who
+//! wants them, or HTTP.
 
+pub mod cache;
+mod child;
+pub mod engine;
+pub mod executor;
+pub mod host;
 pub mod inspect;
+mod ipc;
+mod limiter;
 pub mod limits;
 pub mod outcome;
+mod run;
 pub mod spec;
 
-pub use inspect::{ModuleInfo, World};
+pub use child::{LOG_VAR, LogFormat, executor_main};
+pub use executor::{Executor, ExecutorConfig, ProbeError};
+pub use inspect::{InspectError, ModuleInfo, World, inspect};
 pub use limits::{Limits, LimitsError};
 pub use outcome::{End, Level, MetricValue, Outcome, OutputFile, RunEvent, TrapKind, Usage};
 pub use spec::{Input, RunSpec, SpecError, TraceIds};

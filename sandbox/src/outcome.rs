@@ -56,6 +56,8 @@ pub enum TrapKind {
     IndirectCall,
     /// A call that the interface forbids: a bad handle, a metric that is not finite, text that is not UTF-8.
     Interface,
+    /// The module itself is refused or does not compile.
+    Module,
     /// Anything else.
     Other,
 }
@@ -168,7 +170,10 @@ pub enum Level {
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum RunEvent {
     /// The module is compiled, and the wall clock starts.
-    Started,
+    Started {
+        /// The executor's process.
+        pid: u32,
+    },
     /// A log line.
     Log {
         /// Its level.

@@ -1,0 +1,308 @@
+//! Sessions on the adapter of this machine: hardware if there is one, SwiftShader otherwise.
+//!
+//! Set up the software driver with `cargo xtask setup`; without any adapter every test here fails and says so.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use aevir_gpu::{Constant, Gpu, GpuError, GpuLimits, Session};
+use support::{open, session, words};
+
+const DOUBLE: &str = "
+@group(0) @binding(0) var<storage, read> a: array<u32>;
+@group(0) @binding(1) var<storage, read_write> b: array<u32>;
+override factor: u32 = 2u;
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+    if id.x < arrayLength(&a) { b[id.x] = a[id.x] * factor; }
+}";
+
+#[test]
+fn computes_with_constants_copies_and_uniforms() {
+    let mut s = session(GpuLimits::default());
+    let triple = Constant {
+        name: "factor".into(),
+        value: 3.0,
+    };
+    let kernel = s.create_kernel(DOUBLE, "main", &[triple]).unwrap();
+    let [a, b, c] = [(); 3].map(|()| s.create_buffer(400).unwrap());
+    let input: Vec<u32> = (0..100).collect();
+    s.write(&a, 0, bytemuck::cast_slice(&input)).unwrap();
+    let mut batch = s.create_batch();
+    batch.dispatch(&kernel, &[&a, &b], [2, 1, 1]).unwrap();
+    batch.copy(&b, 4, &c, 8, 40).unwrap();
+    batch.dispatch(&kernel, &[&b, &a], [2, 1, 1]).unwrap();
+    s.submit(batch).unwrap();
+    assert_eq!(words(&s.read(&c, 0, 24).unwrap()), [0, 0, 3, 6, 9, 12]);
+    assert_eq!(words(&s.read(&a, 396, 4).unwrap()), [891]);
+    s.finish().unwrap();
+    let usage = s.usage();
+    assert_eq!(
+        (usage.dispatches, usage.workgroups, usage.copies),
+        (2, 4, 1)
+    );
+    assert_eq!((usage.bytes_in, usage.bytes_out), (400, 28));
+    assert!(usage.time_ns > 0);
+}
+
+#[test]
+fn a_uniform_of_a_larger_buffer_is_bound_at_its_own_size() {
+    let mut s = session(GpuLimits::default());
+    let kernel = s
+        .create_kernel(
+            "@group(0) @binding(0) var<uniform> u: vec4u;
+             @group(0) @binding(1) var<storage, read_write> out: array<u32, 4>;
+             @compute @workgroup_size(1) fn main() { out[0] = u.x + u.w; }",
+            "main",
+            &[],
+        )
+        .unwrap();
+    let uniform = s.create_buffer(256 * 1024).unwrap();
+    let out = s.create_buffer(16).unwrap();
+    s.write(&uniform, 0, bytemuck::cast_slice(&[5u32, 0, 0, 6]))
+        .unwrap();
+    let mut batch = s.create_batch();
+    batch
+        .dispatch(&kernel, &[&uniform, &out], [1, 1, 1])
+        .unwrap();
+    s.submit(batch).unwrap();
+    assert_eq!(words(&s.read(&out, 0, 4).unwrap()), [11]);
+}
+
+#[test]
+fn an_endless_loop_is_an_error_and_not_a_wrong_answer() {
+    let mut s = session(GpuLimits {
+        loop_budget: 10_000,
+        ..GpuLimits::default()
+    });
+    let kernel = s
+        .create_kernel(
+            "@group(0) @binding(0) var<storage, read_write> out: array<u32>;
+             @compute @workgroup_size(1) fn main() { loop { out[0]++; if out[0] == 0u { break; } } }",
+            "main",
+            &[],
+        )
+        .unwrap();
+    let out = s.create_buffer(4).unwrap();
+    let mut batch = s.create_batch();
+    batch.dispatch(&kernel, &[&out], [1, 1, 1]).unwrap();
+    s.submit(batch).unwrap();
+    let exhausted = Err(GpuError::Limit("loop-budget"));
+    assert_eq!(s.read(&out, 0, 4).map(|_| ()), exhausted);
+    assert_eq!(s.finish(), exhausted, "ignoring the error does not help");
+}
+
+#[test]
+fn exhaustion_shows_at_the_end_even_if_nothing_is_read() {
+    let mut s = session(GpuLimits {
+        loop_budget: 100,
+        ..GpuLimits::default()
+    });
+    let kernel = s
+        .create_kernel(
+            "@compute @workgroup_size(1) fn main() { loop { if false { break; } } }",
+            "main",
+            &[],
+        )
+        .unwrap();
+    let mut batch = s.create_batch();
+    batch.dispatch(&kernel, &[], [1, 1, 1]).unwrap();
+    s.submit(batch).unwrap();
+    assert_eq!(s.finish(), Err(GpuError::Limit("loop-budget")));
+}
+
+#[test]
+fn a_loop_within_its_budget_is_unharmed_also_around_barriers() {
+    // Invocations spend different amounts in private loops inside of a loop with a barrier.
+    let mut s = session(GpuLimits {
+        loop_budget: 2_100,
+        ..GpuLimits::default()
+    });
+    let kernel = s
+        .create_kernel(
+            "@group(0) @binding(0) var<storage, read_write> out: array<u32>;
+             var<workgroup> sum: atomic<u32>;
+             @compute @workgroup_size(64)
+             fn main(@builtin(local_invocation_index) i: u32) {
+                 for (var round = 0u; round < 32u; round++) {
+                     for (var j = 0u; j < i; j++) { atomicAdd(&sum, 1u); }
+                     workgroupBarrier();
+                 }
+                 if i == 0u { out[0] = atomicLoad(&sum); }
+             }",
+            "main",
+            &[],
+        )
+        .unwrap();
+    let out = s.create_buffer(4).unwrap();
+    let mut batch = s.create_batch();
+    batch.dispatch(&kernel, &[&out], [1, 1, 1]).unwrap();
+    s.submit(batch).unwrap();
+    assert_eq!(words(&s.read(&out, 0, 4).unwrap()), [32 * (63 * 64 / 2)]);
+}
+
+#[test]
+fn memory_is_budgeted_and_given_back() {
+    let mut s = session(GpuLimits {
+        memory_bytes: 1 << 20,
+        buffers: 3,
+        ..GpuLimits::default()
+    });
+    let half = s.create_buffer(1 << 19).unwrap();
+    let _other = s.create_buffer(1 << 19).unwrap();
+    assert_eq!(s.create_buffer(4).map(|_| ()), Err(GpuError::OutOfMemory));
+    drop(half);
+    for _ in 0..8 {
+        s.create_buffer(1 << 19).unwrap();
+    }
+    let _small = [s.create_buffer(4).unwrap(), s.create_buffer(4).unwrap()];
+    assert_eq!(
+        s.create_buffer(4).map(|_| ()),
+        Err(GpuError::Limit("buffers"))
+    );
+}
+
+#[test]
+fn ranges_are_checked_at_their_edges() {
+    let mut s = session(GpuLimits::default());
+    let buffer = s.create_buffer(64).unwrap();
+    let other = s.create_buffer(64).unwrap();
+    assert!(s.read(&buffer, 60, 4).is_ok());
+    assert!(s.read(&buffer, 64, 0).is_ok());
+    for (offset, len) in [
+        (u64::MAX, 4),
+        (u64::MAX - 3, 4),
+        (64, 4),
+        (0, 68),
+        (2, 4),
+        (0, 2),
+    ] {
+        let read = s.read(&buffer, offset, len);
+        assert!(
+            matches!(read, Err(GpuError::Validation(_))),
+            "{offset} {len}"
+        );
+    }
+    for offset in [u64::MAX, u64::MAX - 3, 64] {
+        let write = s.write(&buffer, offset, &[0; 4]);
+        assert!(matches!(write, Err(GpuError::Validation(_))));
+    }
+    let mut batch = s.create_batch();
+    assert!(batch.copy(&buffer, u64::MAX - 3, &other, 0, 4).is_err());
+    assert!(batch.copy(&buffer, 0, &other, 0, u64::MAX - 3).is_err());
+    assert!(batch.copy(&buffer, 0, &buffer, 32, 4).is_err());
+    for size in [0, 2, u64::MAX, u64::MAX - 3] {
+        assert!(matches!(
+            s.create_buffer(size),
+            Err(GpuError::Validation(_))
+        ));
+    }
+    s.finish().unwrap();
+}
+
+#[test]
+fn dispatches_are_checked() {
+    let mut s = session(GpuLimits {
+        workgroups_per_dispatch: 1_000,
+        commands_per_batch: 2,
+        commands: 3,
+        ..GpuLimits::default()
+    });
+    let kernel = s.create_kernel(DOUBLE, "main", &[]).unwrap();
+    let [a, b] = [(); 2].map(|()| s.create_buffer(64).unwrap());
+    let mut batch = s.create_batch();
+    assert!(matches!(
+        batch.dispatch(&kernel, &[&a], [1, 1, 1]),
+        Err(GpuError::Validation(_))
+    ));
+    for groups in [[1001, 1, 1], [u32::MAX; 3], [100, 11, 1]] {
+        assert_eq!(
+            batch.dispatch(&kernel, &[&a, &b], groups),
+            Err(GpuError::Limit("workgroups"))
+        );
+    }
+    batch.dispatch(&kernel, &[&a, &b], [0, 1, 1]).unwrap();
+    batch.dispatch(&kernel, &[&a, &b], [10, 10, 10]).unwrap();
+    assert_eq!(
+        batch.copy(&a, 0, &b, 0, 4),
+        Err(GpuError::Limit("dispatches"))
+    );
+    s.submit(batch).unwrap();
+    let mut batch = s.create_batch();
+    batch.dispatch(&kernel, &[&a, &b], [1, 1, 1]).unwrap();
+    batch.dispatch(&kernel, &[&a, &b], [1, 1, 1]).unwrap();
+    assert_eq!(s.submit(batch), Err(GpuError::Limit("dispatches")));
+}
+
+#[test]
+fn a_buffer_bound_for_reading_and_writing_is_refused_without_ending_the_session() {
+    let mut s = session(GpuLimits::default());
+    let kernel = s.create_kernel(DOUBLE, "main", &[]).unwrap();
+    let a = s.create_buffer(64).unwrap();
+    let mut batch = s.create_batch();
+    batch.dispatch(&kernel, &[&a, &a], [1, 1, 1]).unwrap();
+    assert!(matches!(s.submit(batch), Err(GpuError::Validation(_))));
+    s.finish().unwrap();
+}
+
+#[test]
+fn the_trace_depends_on_what_was_dispatched_and_on_nothing_else() {
+    let root = |groups: u32| {
+        let mut s = session(GpuLimits::default());
+        let kernel = s.create_kernel(DOUBLE, "main", &[]).unwrap();
+        let [a, b] = [(); 2].map(|()| s.create_buffer(64).unwrap());
+        let mut batch = s.create_batch();
+        batch.dispatch(&kernel, &[&a, &b], [groups, 1, 1]).unwrap();
+        s.submit(batch).unwrap();
+        s.trace_root()
+    };
+    assert_eq!(root(1), root(1));
+    assert_ne!(root(1), root(2));
+}
+
+#[test]
+fn many_unread_submissions_and_writes_stay_bounded() {
+    let mut s = session(GpuLimits::default());
+    let kernel = s.create_kernel(DOUBLE, "main", &[]).unwrap();
+    let [a, b] = [(); 2].map(|()| s.create_buffer(8 << 20).unwrap());
+    let chunk = vec![1; 8 << 20];
+    for _ in 0..20 {
+        s.write(&a, 0, &chunk).unwrap();
+    }
+    for _ in 0..200 {
+        let mut batch = s.create_batch();
+        batch.dispatch(&kernel, &[&a, &b], [1, 1, 1]).unwrap();
+        s.submit(batch).unwrap();
+    }
+    assert_eq!(words(&s.read(&b, 0, 4).unwrap()), [0x0202_0202]);
+}
+
+#[test]
+fn the_identity_is_stable_and_the_class_names_the_adapter() {
+    let (one, two) = (open(GpuLimits::default()), open(GpuLimits::default()));
+    assert_eq!(one.info(), two.info());
+    let class = &one.info().class;
+    let (word, digits) = class.split_once('-').unwrap();
+    assert!(
+        one.info().name.to_ascii_lowercase().starts_with(word),
+        "{class}"
+    );
+    assert_eq!(digits.len(), 16);
+}
+
+#[test]
+fn features_and_limits_are_asked_for_by_name() {
+    let refused = |limits| Gpu::open(&limits).map(|_| ()).unwrap_err().to_string();
+    let unknown = GpuLimits {
+        features: vec!["time-travel".into()],
+        ..GpuLimits::default()
+    };
+    assert!(refused(unknown).contains("time-travel"));
+    let huge = GpuLimits {
+        memory_bytes: u64::MAX,
+        ..GpuLimits::default()
+    };
+    assert!(refused(huge).contains("memory_bytes"));
+    let session = Session::new(open(GpuLimits::default()), GpuLimits::default());
+    assert!(session.device_limits().max_storage_buffers_per_kernel >= 7);
+}

@@ -1,0 +1,33 @@
+//! Opening this machine's adapter from a test.
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
+
+use std::sync::Once;
+
+use aevir_gpu::{Gpu, GpuLimits, Session, select_driver};
+
+/// Chooses the driver, once for the test process and before anything else reads the environment.
+fn driver() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        for (name, value) in select_driver().env {
+            // SAFETY: every test of this binary comes through here before it touches the environment, and waits.
+            unsafe { std::env::set_var(name, value) };
+        }
+    });
+}
+
+pub fn open(limits: GpuLimits) -> Gpu {
+    driver();
+    Gpu::open(&limits).unwrap_or_else(|error| panic!("{error}"))
+}
+
+pub fn session(limits: GpuLimits) -> Session {
+    Session::new(open(limits.clone()), limits)
+}
+
+pub fn words(bytes: &[u8]) -> Vec<u32> {
+    bytes
+        .chunks_exact(4)
+        .map(|word| u32::from_le_bytes(word.try_into().unwrap()))
+        .collect()
+}

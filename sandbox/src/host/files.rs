@@ -1,0 +1,252 @@
+//! A run's files: inputs, outputs, checkpoints. Paths come from the host alone; a guest only ever says names, which are looked
+//! up or checked.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::Stop;
+use crate::outcome::OutputFile;
+use crate::spec::{Input, RunSpec};
+
+/// Longest name of an output or metric, in bytes.
+pub(crate) const NAME_BYTES_MAX: usize = 64;
+/// The folder of outputs below a run's `out_dir`.
+pub(crate) const OUTPUTS_DIR: &str = "outputs";
+/// The folder of checkpoints below it.
+const CHECKPOINTS_DIR: &str = "checkpoints";
+
+/// All files of one run.
+#[derive(Debug)]
+pub(crate) struct Files {
+    inputs: Vec<OpenInput>,
+    by_name: BTreeMap<String, usize>,
+    outputs: Vec<OpenOutput>,
+    output_bytes: u64,
+    out_dir: PathBuf,
+    checkpoint: Option<PathBuf>,
+    checkpoints_saved: u32,
+}
+
+#[derive(Debug)]
+struct OpenInput {
+    spec: Input,
+    file: Option<File>,
+}
+
+#[derive(Debug)]
+struct OpenOutput {
+    name: String,
+    path: PathBuf,
+    file: File,
+    hash: Sha256,
+    size: u64,
+}
+
+/// A saved checkpoint.
+pub(crate) struct Saved {
+    pub path: PathBuf,
+    pub digest: String,
+    pub size: u64,
+}
+
+impl Files {
+    /// Makes the folders.
+    pub(crate) fn new(spec: &RunSpec) -> Result<Self, Stop> {
+        for dir in [OUTPUTS_DIR, CHECKPOINTS_DIR] {
+            let dir = spec.out_dir.join(dir);
+            fs::create_dir(&dir).map_err(|error| failed("make", &dir, &error))?;
+        }
+        let names = spec.inputs.iter().map(|input| input.name.clone());
+        let open = |spec: &Input| OpenInput {
+            spec: spec.clone(),
+            file: None,
+        };
+        Ok(Self {
+            by_name: names.zip(0..).collect(),
+            inputs: spec.inputs.iter().map(open).collect(),
+            outputs: Vec::new(),
+            output_bytes: 0,
+            out_dir: spec.out_dir.clone(),
+            checkpoint: spec.checkpoint.clone(),
+            checkpoints_saved: 0,
+        })
+    }
+
+    /// Opens an input; answers its number, or nothing if there is none of this name.
+    pub(crate) fn open_input(&mut self, name: &str) -> Result<Option<usize>, Stop> {
+        let Some(&index) = self.by_name.get(name) else {
+            return Ok(None);
+        };
+        let input = &mut self.inputs[index];
+        if input.file.is_none() {
+            let path = &input.spec.path;
+            let file = File::open(path).map_err(|error| failed("open", path, &error))?;
+            let size = file
+                .metadata()
+                .map_err(|error| failed("look at", path, &error))?
+                .len();
+            if size != input.spec.size {
+                return Err(Stop::Host(format!(
+                    "input `{name}` is declared with {} bytes, and its file has {size}",
+                    input.spec.size
+                )));
+            }
+            input.file = Some(file);
+        }
+        Ok(Some(index))
+    }
+
+    /// Bytes of an open input.
+    pub(crate) fn input_size(&self, index: usize) -> u64 {
+        self.inputs.get(index).map_or(0, |input| input.spec.size)
+    }
+
+    /// Reads exactly `len` bytes of an open input; the range was checked.
+    pub(crate) fn read_input(
+        &self,
+        index: usize,
+        offset: u64,
+        len: usize,
+    ) -> Result<Vec<u8>, Stop> {
+        let input = self.inputs.get(index);
+        let Some((input, file)) = input.and_then(|input| Some((input, input.file.as_ref()?)))
+        else {
+            return Err(Stop::Host("an input's handle has no file".into()));
+        };
+        let mut bytes = vec![0; len];
+        file.read_exact_at(&mut bytes, offset)
+            .map_err(|error| failed("read", &input.spec.path, &error))?;
+        Ok(bytes)
+    }
+
+    /// How many outputs there are.
+    pub(crate) fn outputs(&self) -> usize {
+        self.outputs.len()
+    }
+
+    /// Makes an output; answers its number, or nothing if the name is taken. The name was checked.
+    pub(crate) fn create_output(&mut self, name: &str) -> Result<Option<usize>, Stop> {
+        if self.outputs.iter().any(|output| output.name == name) {
+            return Ok(None);
+        }
+        let path = self.out_dir.join(OUTPUTS_DIR).join(name);
+        let file = File::create_new(&path).map_err(|error| failed("make", &path, &error))?;
+        self.outputs.push(OpenOutput {
+            name: name.to_owned(),
+            path,
+            file,
+            hash: Sha256::new(),
+            size: 0,
+        });
+        Ok(Some(self.outputs.len() - 1))
+    }
+
+    /// Appends to an output; `total_max` is the limit of all outputs together.
+    pub(crate) fn write_output(
+        &mut self,
+        index: usize,
+        bytes: &[u8],
+        total_max: u64,
+    ) -> Result<(), Stop> {
+        let Some(output) = self.outputs.get_mut(index) else {
+            return Err(Stop::Host("an output's handle has no file".into()));
+        };
+        let len = bytes.len() as u64;
+        if self.output_bytes.saturating_add(len) > total_max {
+            return Err(Stop::limit("output", total_max));
+        }
+        output
+            .file
+            .write_all(bytes)
+            .map_err(|error| failed("write", &output.path, &error))?;
+        output.hash.update(bytes);
+        output.size += len;
+        self.output_bytes += len;
+        Ok(())
+    }
+
+    /// The outputs with their digests, in the order of their names.
+    pub(crate) fn finish(&mut self) -> Vec<OutputFile> {
+        let mut outputs: Vec<_> = std::mem::take(&mut self.outputs)
+            .into_iter()
+            .map(|output| OutputFile {
+                name: output.name,
+                digest: hex::encode(output.hash.finalize()),
+                size: output.size,
+                path: output.path,
+            })
+            .collect();
+        outputs.sort_by(|a, b| a.name.cmp(&b.name));
+        outputs
+    }
+
+    /// How many checkpoints were saved.
+    pub(crate) fn checkpoints_saved(&self) -> u32 {
+        self.checkpoints_saved
+    }
+
+    /// Saves a checkpoint in a file of its own.
+    pub(crate) fn save_checkpoint(&mut self, bytes: &[u8]) -> Result<Saved, Stop> {
+        let name = format!("{:06}", self.checkpoints_saved);
+        let path = self.out_dir.join(CHECKPOINTS_DIR).join(name);
+        fs::write(&path, bytes).map_err(|error| failed("write", &path, &error))?;
+        self.checkpoints_saved += 1;
+        Ok(Saved {
+            digest: hex::encode(Sha256::digest(bytes)),
+            size: bytes.len() as u64,
+            path,
+        })
+    }
+
+    /// Bytes of the checkpoint that the run resumes from.
+    pub(crate) fn checkpoint_size(&self) -> Result<Option<u64>, Stop> {
+        let Some(path) = &self.checkpoint else {
+            return Ok(None);
+        };
+        let metadata = fs::metadata(path).map_err(|error| failed("look at", path, &error))?;
+        Ok(Some(metadata.len()))
+    }
+
+    /// The checkpoint that the run resumes from.
+    pub(crate) fn read_checkpoint(&self) -> Result<Option<Vec<u8>>, Stop> {
+        let Some(path) = &self.checkpoint else {
+            return Ok(None);
+        };
+        fs::read(path)
+            .map(Some)
+            .map_err(|error| failed("read", path, &error))
+    }
+}
+
+/// Whether a name is `[A-Za-z0-9._-]{1,64}` and no path.
+pub(crate) fn is_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=NAME_BYTES_MAX).contains(&name.len())
+        && name.bytes().all(allowed)
+        && name != "."
+        && name != ".."
+}
+
+fn failed(what: &str, path: &Path, error: &std::io::Error) -> Stop {
+    Stop::Host(format!("could not {what} {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_name;
+
+    #[test]
+    fn names_are_plain() {
+        for name in ["weights.bin", "a", "A-1_b", &"x".repeat(64)] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", ".", "..", "a/b", "a b", "ä", "\0", &"x".repeat(65)] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
+}

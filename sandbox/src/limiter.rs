@@ -1,0 +1,97 @@
+//! The account of a guest's memory and tables.
+
+use wasmtime::ResourceLimiter;
+
+use crate::host::Stop;
+use crate::limits::Limits;
+
+/// What wasmtime says when a memory would outgrow the maximum that its own type declares (a test pins it).
+const OWN_MAXIMUM: &str = "memory growth exceeds memory type's limits";
+
+/// Sums all linear memories and all tables of a store; going over a limit ends the run.
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    memory_bytes_max: u64,
+    table_elements_max: u64,
+    instances_max: usize,
+    memory_bytes: u64,
+    table_elements: u64,
+    peak_memory_bytes: u64,
+}
+
+impl Limiter {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            memory_bytes_max: limits.memory_bytes,
+            table_elements_max: limits.table_elements,
+            instances_max: limits.instances as usize,
+            memory_bytes: 0,
+            table_elements: 0,
+            peak_memory_bytes: 0,
+        }
+    }
+
+    /// Most bytes of linear memory held at once.
+    pub(crate) fn peak_memory_bytes(&self) -> u64 {
+        self.peak_memory_bytes
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let more = desired.saturating_sub(current) as u64;
+        let total = self.memory_bytes.saturating_add(more);
+        if total > self.memory_bytes_max {
+            return Err(Stop::limit("memory", self.memory_bytes_max).into());
+        }
+        self.memory_bytes = total;
+        self.peak_memory_bytes = self.peak_memory_bytes.max(total);
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        if error.to_string() == OWN_MAXIMUM {
+            return Ok(()); // `memory.grow` answers -1, on every machine
+        }
+        // The machine is out of memory, which must not become an answer that a guest computes with.
+        Err(Stop::Host(format!(
+            "the machine could not give the guest memory: {error}"
+        ))
+        .into())
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let more = desired.saturating_sub(current) as u64;
+        let total = self.table_elements.saturating_add(more);
+        if total > self.table_elements_max {
+            return Err(Stop::limit("table", self.table_elements_max).into());
+        }
+        self.table_elements = total;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        self.instances_max
+    }
+
+    fn tables(&self) -> usize {
+        self.instances_max
+    }
+
+    fn memories(&self) -> usize {
+        self.instances_max
+    }
+}

@@ -1,0 +1,303 @@
+//! One run, inside of the executor process.
+
+use std::path::Path;
+use std::time::Instant;
+
+use aevir_gpu::{Gpu, GpuError, Session};
+use sha2::{Digest, Sha256};
+use wasmtime::component::{Component, ComponentNamedList, Lift};
+use wasmtime::{Store, Trap};
+
+use crate::cache::ModuleCache;
+use crate::engine::Engine;
+use crate::host::context::{Throttle, cut, flush_progress};
+use crate::host::files::Files;
+use crate::host::{self, Counts, EventSink, Host, Stop};
+use crate::inspect::{ModuleInfo, World, inspect};
+use crate::limiter::Limiter;
+use crate::limits::{CHUNK_BYTES_MAX, MODULE_BYTES_MAX};
+use crate::outcome::{End, Outcome, RunEvent, TrapKind, Usage};
+use crate::spec::RunSpec;
+
+/// Bytes that a guest may hand over in one call: a chunk and its names.
+const HOSTCALL_BYTES_MAX: usize = CHUNK_BYTES_MAX + 1024 * 1024;
+/// Most bytes of an error text in an outcome.
+const TEXT_BYTES_MAX: usize = 4096;
+
+/// A compiled module, ready to run.
+struct Ready {
+    engine: Engine,
+    component: Component,
+    info: ModuleInfo,
+}
+
+/// Runs `spec` to its end. Does not watch the clock: the parent does.
+pub(crate) fn run(spec: &RunSpec, cache_dir: &Path, mut events: EventSink) -> Outcome {
+    let ready = match prepare(spec, cache_dir) {
+        Ok(ready) => ready,
+        Err(end) => return Outcome::empty(end),
+    };
+    let gpu = if spec.gpu && ready.info.wants_compute() {
+        match Gpu::open(&spec.limits.gpu) {
+            Ok(gpu) => Some(Session::new(gpu, spec.limits.gpu.clone())),
+            Err(error) => return Outcome::host_error(error.to_string()),
+        }
+    } else {
+        None
+    };
+    let files = match Files::new(spec) {
+        Ok(files) => files,
+        Err(stop) => return Outcome::host_error(stop.to_string()),
+    };
+    if let Err(error) = events(RunEvent::Started {
+        pid: std::process::id(),
+    }) {
+        return Outcome::host_error(format!("the parent process is gone: {error}"));
+    }
+    let mut table = wasmtime::component::ResourceTable::new();
+    table.set_max_capacity(spec.limits.handles as usize);
+    let host = Host {
+        params: spec.params.clone(),
+        seed: spec.seed,
+        limits: spec.limits.clone(),
+        limiter: Limiter::new(&spec.limits),
+        table,
+        files,
+        metrics: Default::default(),
+        counts: Counts::default(),
+        gpu,
+        events,
+        throttle: Throttle::default(),
+    };
+    execute(&ready, host)
+}
+
+/// Reads, checks and compiles the module.
+fn prepare(spec: &RunSpec, cache_dir: &Path) -> Result<Ready, End> {
+    let host_error = |text: String| End::HostError { text };
+    let path = spec.module.display();
+    let size = std::fs::metadata(&spec.module)
+        .map_err(|error| host_error(format!("could not look at {path}: {error}")))?
+        .len();
+    if size > MODULE_BYTES_MAX {
+        return Err(host_error(format!(
+            "{path} is {size} bytes; at most {MODULE_BYTES_MAX} are allowed"
+        )));
+    }
+    let wasm = std::fs::read(&spec.module)
+        .map_err(|error| host_error(format!("could not read {path}: {error}")))?;
+    let digest = hex::encode(Sha256::digest(&wasm));
+    if digest != spec.module_digest {
+        return Err(host_error(format!(
+            "{path} has the digest {digest}, and {} was asked for",
+            spec.module_digest
+        )));
+    }
+    let refused = |text: String| End::Trap {
+        kind: TrapKind::Module,
+        text: cut(text, TEXT_BYTES_MAX),
+    };
+    let info = inspect(&wasm).map_err(|error| refused(error.to_string()))?;
+    let engine =
+        Engine::new().map_err(|error| host_error(format!("no WebAssembly engine: {error:#}")))?;
+    let cache = ModuleCache::open(cache_dir).map_err(|error| {
+        host_error(format!(
+            "could not open the cache {}: {error}",
+            cache_dir.display()
+        ))
+    })?;
+    let started = Instant::now();
+    let (component, cached) = cache
+        .load(&engine, &wasm, &digest)
+        .map_err(|error| refused(format!("the module does not compile: {error:#}")))?;
+    tracing::debug!(
+        digest,
+        cached,
+        elapsed_ms = started.elapsed().as_millis(),
+        "module loaded"
+    );
+    Ok(Ready {
+        engine,
+        component,
+        info,
+    })
+}
+
+fn execute(ready: &Ready, host: Host) -> Outcome {
+    let started = Instant::now();
+    let fuel = host.limits.fuel;
+    let result_bytes = host.limits.result_bytes;
+    let mut store = Store::new(&ready.engine.inner, host);
+    store.limiter(|host| &mut host.limiter);
+    store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+    store.set_max_component_handles(store.data().limits.handles as usize);
+    // Before instantiating: start functions run there.
+    let called = match store.set_fuel(fuel) {
+        Ok(()) => call(ready, &mut store),
+        Err(error) => Err(error),
+    };
+    let left = store.get_fuel().unwrap_or(0);
+    let (mut end, mut result) = match called {
+        Ok(Ok(result)) if result.len() > result_bytes as usize => (
+            End::Limit {
+                limit: "result".into(),
+                value: result_bytes.into(),
+            },
+            None,
+        ),
+        Ok(Ok(result)) => (End::Ok, Some(result)),
+        Ok(Err(text)) => (
+            End::GuestError {
+                text: cut(text, result_bytes as usize),
+            },
+            None,
+        ),
+        Err(error) => (classify(&error, fuel), None),
+    };
+    let host = store.data_mut();
+    if let Some(gpu_end) = gpu_end(host, end == End::Ok) {
+        (end, result) = (gpu_end, None);
+    }
+    if let Err(stop) = flush_progress(host) {
+        (end, result) = (from_stop(stop), None);
+    }
+    outcome(host, end, result, fuel.saturating_sub(left), started)
+}
+
+fn outcome(
+    host: &mut Host,
+    end: End,
+    result: Option<String>,
+    fuel: u64,
+    started: Instant,
+) -> Outcome {
+    let gpu = host.gpu.as_ref();
+    let used = gpu.map(Session::usage).unwrap_or_default();
+    let usage = Usage {
+        fuel,
+        wall_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        peak_memory_bytes: host.limiter.peak_memory_bytes(),
+        gpu_dispatches: used.dispatches,
+        gpu_workgroups: used.workgroups,
+        gpu_bytes_in: used.bytes_in,
+        gpu_bytes_out: used.bytes_out,
+        gpu_time_ns: used.time_ns,
+    };
+    let mut outcome = Outcome::empty(end);
+    outcome.usage = usage;
+    if let Some(session) = gpu {
+        outcome.trace_root = hex::encode(session.trace_root());
+        outcome.adapter = Some(session.adapter().clone());
+    }
+    outcome.metrics = std::mem::take(&mut host.metrics).into_values().collect();
+    outcome.log_lines_dropped = host.counts.log_lines_dropped;
+    if outcome.end == End::Ok {
+        outcome.result = result;
+        outcome.outputs = host.files.finish();
+    }
+    outcome
+}
+
+/// Instantiates and calls the world's export.
+fn call(ready: &Ready, store: &mut Store<Host>) -> wasmtime::Result<Result<String, String>> {
+    let linker = host::linker(&ready.engine.inner)?;
+    let instance = linker.instantiate(&mut *store, &ready.component)?;
+    let export = ready.info.world.export();
+    Ok(match ready.info.world {
+        World::Task => typed::<String>(&instance, store, export)?,
+        World::Check | World::Comparator => {
+            typed::<bool>(&instance, store, export)?.map(|verdict| verdict.to_string())
+        }
+    })
+}
+
+/// Calls `func() -> result<T, string>`.
+fn typed<T>(
+    instance: &wasmtime::component::Instance,
+    store: &mut Store<Host>,
+    export: &str,
+) -> wasmtime::Result<Result<T, String>>
+where
+    (Result<T, String>,): ComponentNamedList + Lift + Send + Sync + 'static,
+{
+    let function = instance.get_typed_func::<(), (Result<T, String>,)>(&mut *store, export)?;
+    let (result,) = function.call(&mut *store, ())?;
+    Ok(result)
+}
+
+/// What the GPU says about the run, which outweighs what the guest says: it may have ignored an error.
+fn gpu_end(host: &mut Host, ok: bool) -> Option<End> {
+    let limits = &host.limits.gpu;
+    let session = host.gpu.as_mut()?;
+    let error = if ok {
+        session.finish().err()
+    } else {
+        session.ended().cloned()
+    };
+    let limit = |limit: &str, value| {
+        Some(End::Limit {
+            limit: limit.into(),
+            value,
+        })
+    };
+    match error? {
+        GpuError::Limit(name) => limit(&format!("gpu-{name}"), limits.loop_budget.into()),
+        GpuError::Timeout => limit("gpu-time", limits.wait_ms),
+        error @ (GpuError::DeviceLost(_) | GpuError::OutOfMemory | GpuError::Validation(_)) => {
+            Some(End::HostError {
+                text: error.to_string(),
+            })
+        }
+    }
+}
+
+/// The end for an error out of wasmtime.
+fn classify(error: &wasmtime::Error, fuel: u64) -> End {
+    if let Some(stop) = error.downcast_ref::<Stop>() {
+        return from_stop(stop.clone());
+    }
+    let kind = match error.downcast_ref::<Trap>() {
+        Some(Trap::OutOfFuel) => {
+            return End::Limit {
+                limit: "fuel".into(),
+                value: fuel,
+            };
+        }
+        Some(Trap::UnreachableCodeReached) => TrapKind::Unreachable,
+        Some(Trap::StackOverflow) => TrapKind::StackOverflow,
+        Some(
+            Trap::MemoryOutOfBounds
+            | Trap::TableOutOfBounds
+            | Trap::ArrayOutOfBounds
+            | Trap::StringOutOfBounds
+            | Trap::ListOutOfBounds,
+        ) => TrapKind::OutOfBounds,
+        Some(
+            Trap::IntegerOverflow | Trap::IntegerDivisionByZero | Trap::BadConversionToInteger,
+        ) => TrapKind::Arithmetic,
+        Some(Trap::IndirectCallToNull | Trap::BadSignature | Trap::NullReference) => {
+            TrapKind::IndirectCall
+        }
+        Some(_) => TrapKind::Other,
+        // Errors that are no trap come from moving values between guest and host: bad handles, bad text, too many bytes.
+        None => TrapKind::Interface,
+    };
+    End::Trap {
+        kind,
+        text: cut(format!("{error:?}"), TEXT_BYTES_MAX),
+    }
+}
+
+fn from_stop(stop: Stop) -> End {
+    match stop {
+        Stop::Limit { limit, value } => End::Limit {
+            limit: limit.into(),
+            value,
+        },
+        Stop::Interface(text) => End::Trap {
+            kind: TrapKind::Interface,
+            text: cut(text, TEXT_BYTES_MAX),
+        },
+        Stop::Host(text) => End::HostError { text },
+    }
+}
