@@ -13,6 +13,8 @@ mod replay;
 mod subscribe;
 mod tail;
 pub mod testing;
+#[cfg(test)]
+mod toy;
 
 pub use canonical::{MAX_SAFE_INTEGER, canonical_hash};
 pub use entry::{Entry, EntryError, Envelope, MAX_ENTRY_BYTES};

@@ -171,3 +171,6 @@ fn system_clock() -> Timestamp {
         .unwrap_or_default();
     Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+mod tests;

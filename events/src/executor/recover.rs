@@ -45,7 +45,14 @@ impl<M: Machine> Writer<M> {
             ),
             None => tracing::error!(position = flight.batch.base, "the append's task died"),
         }
-        self.drop_open(|| SubmitError::Unavailable);
+        let fenced = matches!(error, Some(LogError::Fenced));
+        self.drop_open(|| {
+            if fenced {
+                SubmitError::NotLeader
+            } else {
+                SubmitError::Unavailable
+            }
+        });
         if let Some(LogError::Unavailable(_)) = error {
             // Nothing was stored, so there is nothing to wait for.
             answer(&mut flight.held, || SubmitError::Unavailable);
