@@ -1,1 +1,33 @@
-//! placeholder
+//! The node agent: it joins a machine to a platform, asks for work, runs it in the sandbox, and proves what it did.
+//!
+//! Nothing ever connects to a node; it polls. Its loop: ask for leases, start each, fetch what it reads, run it in an
+//! executor process, upload the outputs, seal the result with a signed commitment, and reveal it once the platform
+//! says that every replica is sealed. A sealed result is on disk before its commitment is sent, so that a node that
+//! was killed can still reveal.
+//!
+//! Must not know: the engine, SQL. The platform's rules are not repeated here; the agent does as it is told.
+
+mod agent;
+mod cache;
+mod config;
+mod error;
+mod fault;
+mod fetch;
+mod files;
+mod held;
+mod identity;
+mod join;
+mod journal;
+mod profile;
+mod report;
+mod retry;
+mod telemetry;
+mod work;
+
+pub use agent::run;
+pub use cache::{BlobCache, CacheError, Pinned};
+pub use config::{GRACE_DEFAULT, NodeConfig, STORAGE_MIB_DEFAULT};
+pub use error::NodeError;
+pub use fault::{Fault, UnknownFault};
+pub use identity::{IdentityError, NodeKey, Registration};
+pub use journal::{Journal, Sealed};

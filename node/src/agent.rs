@@ -1,0 +1,373 @@
+//! The agent's three loops: asking for work, showing life, and following what the platform says of each assignment.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, TryLockError},
+    io,
+    sync::Arc,
+    time::Duration,
+};
+
+use aevir_sandbox::{Executor, ExecutorConfig};
+use aevir_wire::{
+    Action, Ask, Client, ClientError, Directive, Heartbeats, Lease, Leases, NodeProfile, Reveal,
+    Secret, StopReason,
+};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use crate::{
+    cache::BlobCache,
+    config::NodeConfig,
+    error::NodeError,
+    fault::Fault,
+    held::{Held, Holdings, Work},
+    identity::NodeKey,
+    join::join,
+    journal::Journal,
+    profile,
+    retry::{Backoff, Tried, full, until_answered},
+    work,
+};
+
+/// How long one ask for leases may wait at the server: short against any policy's time until a silent node counts
+/// as offline.
+const LEASE_WAIT_MS: u32 = 5_000;
+/// Signs of life of a node without work.
+const IDLE_HEARTBEAT: Duration = Duration::from_secs(5);
+/// Heartbeats within a lease: two may get lost.
+const HEARTBEATS_PER_LEASE: u32 = 3;
+const MIB: u64 = 1024 * 1024;
+
+/// What all parts of the agent share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: NodeConfig,
+    pub(crate) client: Client,
+    pub(crate) node: String,
+    pub(crate) key: NodeKey,
+    pub(crate) profile: NodeProfile,
+    pub(crate) cache: Arc<BlobCache>,
+    pub(crate) journal: Journal,
+    pub(crate) executor: Executor,
+    pub(crate) holdings: Holdings,
+    /// Everything ends now.
+    pub(crate) halt: CancellationToken,
+}
+
+/// Runs the agent until `shutdown` is cancelled: then it takes no more work, lets its runs end for the configured
+/// time, gives back what is left, and returns.
+///
+/// # Errors
+/// When the node can't start or join, or the platform does not know it any more.
+pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), NodeError> {
+    let in_data_dir = |source| NodeError::DataDir {
+        path: config.data_dir.clone(),
+        source,
+    };
+    fs::create_dir_all(&config.data_dir).map_err(in_data_dir)?;
+    let _lock = lock(&config)?;
+    work::sweep(&config.data_dir).map_err(in_data_dir)?;
+    let cache = BlobCache::open(&config.data_dir, u64::from(config.storage_mib) * MIB)
+        .map_err(in_data_dir)?;
+    let journal = Journal::open(&config.data_dir).map_err(in_data_dir)?;
+    let sealed = journal.all().map_err(in_data_dir)?;
+    let key = NodeKey::load_or_create(&config.data_dir)?;
+    let executor = executor(&config);
+    let profile = profile::measure(&config, &executor).await?;
+    let client = Client::new(&config.server, None).map_err(NodeError::Server)?;
+    let registration = tokio::select! {
+        registration = join(&config, &client, &key, &profile) => registration?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
+    tracing::info!(
+        node = registration.node,
+        gpu = profile.gpu.as_ref().map(|gpu| gpu.adapter.as_str()),
+        slots = config.slots,
+        "the node is ready"
+    );
+    let shared = Arc::new(Shared {
+        client: client.with_key(Secret::from_text(registration.api_key)),
+        node: registration.node,
+        config,
+        key,
+        profile,
+        cache,
+        journal,
+        executor,
+        holdings: Holdings::default(),
+        halt: CancellationToken::new(),
+    });
+    let mut tasks = JoinSet::new();
+    for sealed in sealed {
+        shared.holdings.add(sealed.assignment(), Held::Sealed);
+        tasks.spawn(recommit(Arc::clone(&shared), sealed));
+    }
+    let heartbeats = tokio::spawn(heartbeats(Arc::clone(&shared)));
+    let ended = lease_loop(&shared, &shutdown, &mut tasks).await;
+    shared.halt.cancel();
+    while tasks.join_next().await.is_some() {}
+    heartbeats.abort();
+    ended
+}
+
+fn executor(config: &NodeConfig) -> Executor {
+    let (program, args) = config.executor.clone();
+    Executor::new(ExecutorConfig {
+        program,
+        args,
+        cache_dir: config.data_dir.join("compiled"),
+        env: BTreeMap::new(),
+        log: config.executor_log,
+    })
+}
+
+/// Keeps other agents out of the data folder while this one runs.
+fn lock(config: &NodeConfig) -> Result<File, NodeError> {
+    let failed = |source: io::Error| NodeError::DataDir {
+        path: config.data_dir.clone(),
+        source,
+    };
+    let file = File::create(config.data_dir.join("lock")).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(NodeError::InUse(config.data_dir.clone())),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// Asks for work and for what to do with what we have, until the node is stopped and has nothing left, or its time
+/// to stop is over.
+async fn lease_loop(
+    shared: &Arc<Shared>,
+    shutdown: &CancellationToken,
+    tasks: &mut JoinSet<()>,
+) -> Result<(), NodeError> {
+    let mut backoff = Backoff::default();
+    let grace = async {
+        shutdown.cancelled().await;
+        tracing::info!(grace_s = shared.config.grace.as_secs(), "stopping");
+        shared.holdings.ask_again.notify_one();
+        tokio::time::sleep(shared.config.grace).await;
+    };
+    tokio::pin!(grace);
+    loop {
+        if shutdown.is_cancelled() && shared.holdings.is_empty() {
+            return Ok(());
+        }
+        let free = shared.config.slots.saturating_sub(shared.holdings.busy());
+        let ask = Ask {
+            max: if shutdown.is_cancelled() { 0 } else { free },
+            wait_ms: LEASE_WAIT_MS,
+            holding: shared.holdings.named(),
+        };
+        let answer = tokio::select! {
+            answer = shared.client.lease(&ask) => answer,
+            () = shared.holdings.ask_again.notified() => continue,
+            () = &mut grace => return Ok(()),
+        };
+        match answer {
+            Ok(leases) => {
+                backoff.reset();
+                follow(shared, leases, tasks);
+            }
+            Err(error) if is_disowned(&error) => return Err(NodeError::Disowned(error)),
+            Err(error) => {
+                tracing::warn!(error = full(&error), "no answer to the ask for work");
+                tokio::select! {
+                    () = tokio::time::sleep(backoff.next()) => {}
+                    () = &mut grace => return Ok(()),
+                }
+            }
+        }
+        while tasks.try_join_next().is_some() {}
+    }
+}
+
+fn is_disowned(error: &ClientError) -> bool {
+    match error {
+        ClientError::Problem(problem) => matches!(problem.status, 401 | 403),
+        ClientError::Transport(_)
+        | ClientError::Unexpected { .. }
+        | ClientError::Digest { .. }
+        | ClientError::File { .. }
+        | ClientError::Url(..)
+        | ClientError::Json(_)
+        | ClientError::Stream(_) => false,
+    }
+}
+
+fn follow(shared: &Arc<Shared>, answer: Leases, tasks: &mut JoinSet<()>) {
+    for lease in answer.leases {
+        take(shared, lease, tasks);
+    }
+    for directive in answer.directives {
+        obey(shared, directive, tasks);
+    }
+}
+
+fn take(shared: &Arc<Shared>, lease: Lease, tasks: &mut JoinSet<()>) {
+    let assignment = lease.assignment.clone();
+    let span =
+        tracing::info_span!("assignment", %assignment, task = lease.task, node = shared.node);
+    if shared.config.fault == Some(Fault::Stall) {
+        if shared.holdings.add(&assignment, Held::Stalled) {
+            let shared = Arc::clone(shared);
+            tasks.spawn(async move { work::stall(&shared, &assignment).await }.instrument(span));
+        }
+        return;
+    }
+    let running = Work {
+        stop: shared.halt.child_token(),
+        telemetry: Arc::default(),
+        lease: Duration::from_millis(lease.lease_ms.into()),
+    };
+    if shared
+        .holdings
+        .add(&assignment, Held::Running(running.clone()))
+    {
+        let shared = Arc::clone(shared);
+        tasks.spawn(async move { work::work(&shared, lease, running).await }.instrument(span));
+    }
+}
+
+fn obey(shared: &Arc<Shared>, directive: Directive, tasks: &mut JoinSet<()>) {
+    let assignment = directive.assignment;
+    match (directive.action, shared.holdings.get(&assignment)) {
+        (Action::Reveal, Some(Held::Sealed)) => {
+            shared.holdings.set(&assignment, Held::Revealing);
+            let shared = Arc::clone(shared);
+            tasks.spawn(async move { reveal(&shared, &assignment).await });
+        }
+        (Action::Stop { reason }, Some(held)) => stop(shared, &assignment, reason, held),
+        // Nothing to do, or done already.
+        (Action::Continue, _) | (Action::Reveal | Action::Stop { .. }, _) => {}
+    }
+}
+
+fn stop(shared: &Shared, assignment: &str, reason: StopReason, held: Held) {
+    match reason {
+        StopReason::Done => tracing::info!(assignment, "done"),
+        StopReason::Withdrawn | StopReason::LeaseEnded | StopReason::Unknown => {
+            tracing::info!(assignment, ?reason, "dropping the assignment");
+        }
+    }
+    match held {
+        // The task that runs it cleans up behind itself.
+        Held::Running(work) => work.stop.cancel(),
+        Held::Sealed | Held::Stalled => forget(shared, assignment),
+        Held::Revealing => {}
+    }
+}
+
+/// Drops an assignment and its sealed result.
+fn forget(shared: &Shared, assignment: &str) {
+    shared.holdings.remove(assignment);
+    if let Err(error) = shared.journal.remove(assignment) {
+        tracing::warn!(assignment, %error, "the sealed result can't be removed");
+    }
+}
+
+/// Opens a sealed result.
+async fn reveal(shared: &Shared, assignment: &str) {
+    let sealed = match shared.journal.get(assignment) {
+        Ok(Some(sealed)) => sealed,
+        Ok(None) => return forget(shared, assignment),
+        Err(error) => {
+            tracing::error!(assignment, %error, "the sealed result can't be read");
+            return forget(shared, assignment);
+        }
+    };
+    let request = Reveal {
+        report: sealed.report,
+        result: sealed.result,
+    };
+    let call = || shared.client.reveal(assignment, &request);
+    match until_answered("reveal", &shared.halt, call).await {
+        Tried::Done(()) => {
+            tracing::info!(assignment, "revealed");
+            forget(shared, assignment);
+        }
+        Tried::Refused(error) if error.code() == Some("reveal-too-early") => {
+            shared.holdings.set(assignment, Held::Sealed);
+        }
+        Tried::Refused(error) => {
+            tracing::error!(assignment, error = full(&error), "the reveal was refused");
+            forget(shared, assignment);
+        }
+        // The journal still has it: the next start reveals it.
+        Tried::Stopped => {}
+    }
+}
+
+/// Sends the commitment of a result that was sealed before a restart: it may not have arrived, and again does no
+/// harm.
+async fn recommit(shared: Arc<Shared>, sealed: crate::journal::Sealed) {
+    let assignment = sealed.assignment();
+    let call = || shared.client.commit(assignment, &sealed.commit);
+    match until_answered("commit", &shared.halt, call).await {
+        Tried::Done(()) => tracing::info!(assignment, "a result sealed before the restart stands"),
+        // The round has closed with it: what comes next is told by a directive.
+        Tried::Refused(error) if error.code() == Some("round-closed") => {}
+        Tried::Refused(error) => {
+            tracing::info!(
+                assignment,
+                error = full(&error),
+                "a result sealed before the restart is void"
+            );
+            forget(&shared, assignment);
+        }
+        Tried::Stopped => {}
+    }
+}
+
+/// Shows life, and tells what the runs have to say.
+async fn heartbeats(shared: Arc<Shared>) {
+    loop {
+        let running = shared.holdings.running();
+        let leases = running.iter().map(|(_, work)| work.lease);
+        let pause = leases
+            .map(|lease| lease / HEARTBEATS_PER_LEASE)
+            .min()
+            .unwrap_or(IDLE_HEARTBEAT)
+            .min(IDLE_HEARTBEAT);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => beat(&shared).await,
+            // A new run may want a shorter pause.
+            () = shared.holdings.beat_again.notified() => {}
+        }
+    }
+}
+
+async fn beat(shared: &Shared) {
+    let running = shared.holdings.running();
+    let assignments: Vec<_> = running
+        .iter()
+        .map(|(assignment, work)| work.telemetry.take(assignment))
+        .collect();
+    match shared
+        .client
+        .heartbeat(&Heartbeats {
+            assignments: assignments.clone(),
+        })
+        .await
+    {
+        Ok(answer) => {
+            for directive in answer.directives {
+                if let (Action::Stop { reason }, Some(held)) = (
+                    &directive.action,
+                    shared.holdings.get(&directive.assignment),
+                ) {
+                    stop(shared, &directive.assignment, *reason, held);
+                }
+            }
+        }
+        Err(error) => {
+            tracing::debug!(error = full(&error), "a heartbeat did not arrive");
+            for ((_, work), heartbeat) in running.iter().zip(assignments) {
+                work.telemetry.give_back(heartbeat);
+            }
+        }
+    }
+}

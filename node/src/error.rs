@@ -1,0 +1,38 @@
+//! Why the agent can't go on.
+
+use std::{io, path::PathBuf};
+
+use aevir_wire::ClientError;
+
+use crate::identity::IdentityError;
+
+/// Why the agent ended or did not start. Trouble with a single task never ends it.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error("`{path}` can't be used as the node's data folder")]
+    DataDir {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("another agent uses `{0}`: give each its own data folder")]
+    InUse(PathBuf),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(
+        "this node has not joined yet: give it a join token (`aevir account join-token` makes one)"
+    )]
+    NoToken,
+    #[error("the platform refused the node")]
+    Join(#[source] ClientError),
+    #[error(
+        "the platform no longer knows this node or its key: remove its data folder and join anew with a new token"
+    )]
+    Disowned(#[source] ClientError),
+    #[error("the server's address can't be used")]
+    Server(#[source] ClientError),
+    #[error(
+        "the machine has no GPU that can be used: {0}. Run `cargo xtask setup demo` for a software one, or start the node without a GPU"
+    )]
+    Gpu(String),
+}

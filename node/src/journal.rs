@@ -1,0 +1,155 @@
+//! Sealed results on disk, written before their commitment is sent: a node that restarts can still reveal, and
+//! so is not taken for one that refuses to.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use aevir_wire::{Commit, Report};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::files;
+
+/// A result together with its seal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sealed {
+    pub report: Report,
+    /// The inline result.
+    pub result: Value,
+    pub commit: Commit,
+}
+
+impl Sealed {
+    /// The assignment whose result it is.
+    pub fn assignment(&self) -> &str {
+        &self.report.assignment
+    }
+}
+
+/// A folder with a file for each sealed result.
+#[derive(Debug)]
+pub struct Journal {
+    folder: PathBuf,
+}
+
+impl Journal {
+    /// Opens the journal of a data folder.
+    ///
+    /// # Errors
+    /// When the folder can't be made.
+    pub fn open(data_dir: &Path) -> io::Result<Self> {
+        let folder = data_dir.join("sealed");
+        fs::create_dir_all(&folder)?;
+        Ok(Self { folder })
+    }
+
+    /// Keeps a sealed result; it is on disk when this returns.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn save(&self, sealed: &Sealed) -> io::Result<()> {
+        files::write_json(&self.path(sealed.assignment())?, sealed)
+    }
+
+    /// Forgets one that was revealed or is no longer wanted.
+    ///
+    /// # Errors
+    /// When it can't be removed.
+    pub fn remove(&self, assignment: &str) -> io::Result<()> {
+        files::remove(&self.path(assignment)?)
+    }
+
+    /// A kept one.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn get(&self, assignment: &str) -> io::Result<Option<Sealed>> {
+        files::read_json(&self.path(assignment)?)
+    }
+
+    /// All that are kept. Unreadable ones are left out, with a line in the log: they must not keep the node from
+    /// starting.
+    ///
+    /// # Errors
+    /// When the folder can't be read.
+    pub fn all(&self) -> io::Result<Vec<Sealed>> {
+        let mut all = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            match files::read_json::<Sealed>(&path) {
+                Ok(sealed) => all.extend(sealed),
+                Err(error) => {
+                    tracing::error!(path = %path.display(), %error, "a sealed result can't be read");
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Ids come from the server; one that is no plain word must not become a path.
+    fn path(&self, assignment: &str) -> io::Result<PathBuf> {
+        let plain = !assignment.is_empty() && assignment.bytes().all(|b| b.is_ascii_alphanumeric());
+        if !plain {
+            return Err(io::Error::other("the assignment's id is no plain word"));
+        }
+        Ok(self.folder.join(format!("{assignment}.json")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+    use crate::report::tests::report;
+
+    fn sealed() -> Sealed {
+        Sealed {
+            report: report(),
+            result: json!({"a": 1}),
+            commit: Commit {
+                commitment: "00".repeat(32),
+                signature: "11".repeat(64),
+            },
+        }
+    }
+
+    #[test]
+    fn what_was_sealed_is_there_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        Journal::open(folder.path())
+            .unwrap()
+            .save(&sealed())
+            .unwrap();
+        let journal = Journal::open(folder.path()).unwrap();
+        assert_eq!(journal.all().unwrap(), [sealed()]);
+        assert_eq!(journal.get(sealed().assignment()).unwrap(), Some(sealed()));
+        journal.remove(sealed().assignment()).unwrap();
+        journal.remove(sealed().assignment()).unwrap();
+        assert_eq!(journal.all().unwrap(), []);
+    }
+
+    #[test]
+    fn a_damaged_file_does_not_stop_the_node() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(folder.path()).unwrap();
+        journal.save(&sealed()).unwrap();
+        fs::write(folder.path().join("sealed/other.json"), "{").unwrap();
+        assert_eq!(journal.all().unwrap(), [sealed()]);
+    }
+
+    #[test]
+    fn an_id_is_never_a_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(folder.path()).unwrap();
+        for bad in ["", "../x", "a/b", "a.b"] {
+            assert!(journal.remove(bad).is_err(), "{bad}");
+        }
+    }
+}

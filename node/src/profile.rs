@@ -1,0 +1,87 @@
+//! What this machine has to offer, measured at the start.
+
+use std::thread::available_parallelism;
+
+use aevir_gpu::GpuLimits;
+use aevir_sandbox::{Executor, engine::PROFILE};
+use aevir_wire::{GpuProfile, NodeProfile};
+
+use crate::{config::NodeConfig, error::NodeError};
+
+const MIB: u64 = 1024 * 1024;
+/// Memory offered when the system does not say how much there is, in MiB.
+const MEMORY_MIB_FALLBACK: u32 = 1024;
+
+/// Measures the machine. The GPU is opened and probed in an executor process.
+///
+/// # Errors
+/// When a GPU is to be offered and there is none that computes right.
+pub(crate) async fn measure(
+    config: &NodeConfig,
+    executor: &Executor,
+) -> Result<NodeProfile, NodeError> {
+    let gpu = if config.gpu {
+        Some(probe(executor).await?)
+    } else {
+        None
+    };
+    let cores = available_parallelism().map_or(1, usize::from);
+    Ok(NodeProfile {
+        name: config.name.clone(),
+        cpu_cores: u32::try_from(cores).unwrap_or(u32::MAX),
+        memory_mib: config
+            .memory_mib
+            .or_else(total_memory_mib)
+            .unwrap_or(MEMORY_MIB_FALLBACK),
+        storage_mib: config.storage_mib,
+        slots: config.slots,
+        gpu,
+        runtime: PROFILE.to_owned(),
+        labels: config.labels.clone(),
+    })
+}
+
+async fn probe(executor: &Executor) -> Result<GpuProfile, NodeError> {
+    let info = executor
+        .probe_gpu(&GpuLimits::default())
+        .await
+        .map_err(|e| NodeError::Gpu(e.to_string()))?;
+    let software = info.device_type == aevir_gpu::adapter::DeviceType::Cpu;
+    // A software GPU's memory is the machine's; some drivers of either kind don't say how much there is.
+    let memory_mib = u32::try_from(info.memory_bytes / MIB).unwrap_or(u32::MAX);
+    let memory_mib = match (memory_mib, software) {
+        (0, _) | (_, true) => total_memory_mib().unwrap_or(MEMORY_MIB_FALLBACK),
+        (known, false) => known,
+    };
+    Ok(GpuProfile {
+        adapter: info.name,
+        class: info.class,
+        memory_mib,
+        features: info.features,
+        software,
+    })
+}
+
+/// The machine's memory in MiB.
+fn total_memory_mib() -> Option<u32> {
+    parse_total(&std::fs::read_to_string("/proc/meminfo").ok()?)
+}
+
+/// Reads `MemTotal:  16384 kB`.
+fn parse_total(meminfo: &str) -> Option<u32> {
+    let line = meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    u32::try_from(kib / 1024).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_total_is_found() {
+        let text = "MemFree: 1 kB\nMemTotal:       24658908 kB\n";
+        assert_eq!(parse_total(text), Some(24_080));
+        assert_eq!(parse_total("MemFree: 1 kB\n"), None);
+    }
+}

@@ -1,0 +1,337 @@
+//! One assignment from lease to seal: start, fetch, run, upload, seal, commit. Whatever goes wrong on the way is told
+//! with its class.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use aevir_sandbox::{Input, Limits, Outcome, RunEvent, RunSpec, TraceIds};
+use aevir_wire::{Fail, Lease};
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    agent::Shared,
+    fault::Fault,
+    fetch::{Materials, fetch},
+    held::{Held, Work},
+    journal::Sealed,
+    report::{self, Author, class, failure},
+    retry::{Tried, full, until_answered},
+};
+
+const RUNS_FOLDER: &str = "runs";
+/// Checkpoints are offered to the platform at most this often: each becomes an entry of the log.
+const CHECKPOINT_PERIOD: Duration = Duration::from_secs(5);
+/// How long a stopping node tries to give a run back.
+const GIVE_BACK_PATIENCE: Duration = Duration::from_secs(3);
+/// Events of a run that may wait for the agent; a run that is faster is slowed down.
+const EVENTS_WAITING: usize = 256;
+const MIB: u64 = 1024 * 1024;
+
+/// Why an assignment ended without a seal.
+enum Ended {
+    /// The platform is told.
+    Failed(Fail),
+    /// The platform told us, or refused us.
+    Dropped,
+    /// The node is stopping.
+    Halted,
+}
+
+/// Removes what runs of an earlier process left.
+pub(crate) fn sweep(data_dir: &Path) -> io::Result<()> {
+    let folder = data_dir.join(RUNS_FOLDER);
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir(folder)
+}
+
+/// Takes a lease, starts it, and is never heard of again: a fault on purpose.
+pub(crate) async fn stall(shared: &Shared, assignment: &str) {
+    tracing::warn!("stalling on purpose");
+    let call = || shared.client.start(assignment);
+    if let Tried::Refused(error) = until_answered("start", &shared.halt, call).await {
+        tracing::info!(error = full(&error), "the start was refused");
+        shared.holdings.remove(assignment);
+    }
+}
+
+/// Works on a lease until its result is sealed and committed, or it ended otherwise.
+pub(crate) async fn work(shared: &Shared, lease: Lease, work: Work) {
+    let folder = shared
+        .config
+        .data_dir
+        .join(RUNS_FOLDER)
+        .join(&lease.assignment);
+    let ended = attempt(shared, &lease, &work, &folder).await;
+    if let Err(error) = fs::remove_dir_all(&folder)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, "the run's folder can't be removed");
+    }
+    match ended {
+        Ok(()) => {
+            shared.holdings.set(&lease.assignment, Held::Sealed);
+            return;
+        }
+        Err(Ended::Failed(fail)) => {
+            tracing::warn!(class = fail.class, message = fail.message, "the run failed");
+            let call = || shared.client.fail(&lease.assignment, &fail);
+            if let Tried::Refused(error) = until_answered("fail", &work.stop, call).await {
+                tracing::info!(error = full(&error), "the failure was not wanted");
+            }
+        }
+        Err(Ended::Dropped) => tracing::info!("the run was dropped"),
+        Err(Ended::Halted) => give_back(shared, &lease.assignment).await,
+    }
+    shared.holdings.remove(&lease.assignment);
+}
+
+/// Tells the platform that this node won't finish, so that another one need not wait for the lease to run out.
+async fn give_back(shared: &Shared, assignment: &str) {
+    let fail = failure(class::HOST_ERROR, "the node is stopping");
+    let told = tokio::time::timeout(GIVE_BACK_PATIENCE, shared.client.fail(assignment, &fail));
+    match told.await {
+        Ok(Ok(())) => tracing::info!("the run was given back"),
+        Ok(Err(error)) => tracing::warn!(error = full(&error), "the run could not be given back"),
+        Err(_) => tracing::warn!("the platform did not answer in time to the run given back"),
+    }
+}
+
+async fn attempt(shared: &Shared, lease: &Lease, work: &Work, folder: &Path) -> Result<(), Ended> {
+    let stopped = || {
+        if shared.halt.is_cancelled() {
+            Ended::Halted
+        } else {
+            Ended::Dropped
+        }
+    };
+    let call = || shared.client.start(&lease.assignment);
+    expect_answer(until_answered("start", &work.stop, call).await, stopped)?;
+    work.telemetry.note("fetching");
+    let materials = tokio::select! {
+        materials = fetch(shared, lease) => {
+            materials.map_err(host_error("the lease can't be run"))?
+        }
+        () = work.stop.cancelled() => return Err(stopped()),
+    };
+    work.telemetry.note("running");
+    let spec = spec(shared, lease, &materials, folder)?;
+    let outcome = run(shared, lease, work, spec).await;
+    if work.stop.is_cancelled() {
+        return Err(stopped());
+    }
+    let sealed = seal(shared, lease, &outcome)?;
+    work.telemetry.progress(1_000_000, "uploading");
+    tokio::select! {
+        uploaded = upload(shared, lease, &outcome) => uploaded?,
+        () = work.stop.cancelled() => return Err(stopped()),
+    }
+    // Kept before the commitment is sent: whatever happens then, the result can be revealed.
+    shared
+        .journal
+        .save(&sealed)
+        .map_err(host_error("the sealed result can't be kept"))?;
+    let call = || shared.client.commit(&lease.assignment, &sealed.commit);
+    let answer = until_answered("commit", &work.stop, call).await;
+    let committed = expect_answer(answer, stopped);
+    match &committed {
+        Ok(()) => tracing::info!(commitment = sealed.commit.commitment, "committed"),
+        // A stopping node keeps it: the next start sends the commitment again.
+        Err(Ended::Halted) => {}
+        Err(Ended::Dropped | Ended::Failed(_)) => {
+            if let Err(error) = shared.journal.remove(&lease.assignment) {
+                tracing::warn!(%error, "the sealed result can't be removed");
+            }
+        }
+    }
+    committed
+}
+
+/// A refusal by the platform means that the assignment is no longer ours.
+fn expect_answer<T>(tried: Tried<T>, stopped: impl Fn() -> Ended) -> Result<T, Ended> {
+    match tried {
+        Tried::Done(done) => Ok(done),
+        Tried::Refused(error) => {
+            tracing::info!(error = full(&error), "the platform refused");
+            Err(Ended::Dropped)
+        }
+        Tried::Stopped => Err(stopped()),
+    }
+}
+
+fn host_error<E: std::error::Error>(what: &'static str) -> impl Fn(E) -> Ended {
+    move |error| {
+        Ended::Failed(failure(
+            class::HOST_ERROR,
+            format!("{what}: {}", full(&error)),
+        ))
+    }
+}
+
+fn spec(
+    shared: &Shared,
+    lease: &Lease,
+    materials: &Materials,
+    folder: &Path,
+) -> Result<RunSpec, Ended> {
+    let number = |name: &str, text: &str| {
+        text.parse::<u64>().map_err(|_| {
+            let text = format!("the lease's {name} `{text}` is no number");
+            Ended::Failed(failure(class::HOST_ERROR, text))
+        })
+    };
+    fs::create_dir(folder).map_err(host_error("the run's folder can't be made"))?;
+    let mut inputs = Vec::new();
+    for (input, pinned) in lease.inputs.iter().zip(&materials.inputs) {
+        inputs.push(Input {
+            name: input.name.clone(),
+            path: pinned.path().to_owned(),
+            size: number("input size", &input.size)?,
+        });
+    }
+    let mut limits = Limits {
+        fuel: number("fuel", &lease.limits.fuel)?,
+        wall_ms: u64::from(lease.limits.runtime_s) * 1_000,
+        memory_bytes: u64::from(lease.limits.memory_mib) * MIB,
+        output_bytes: u64::from(lease.limits.output_mib) * MIB,
+        ..Limits::default()
+    };
+    if let Some(need) = &lease.gpu {
+        limits.gpu.memory_bytes = u64::from(need.memory_mib) * MIB;
+        limits.gpu.features.clone_from(&need.features);
+    }
+    Ok(RunSpec {
+        module: materials.module.path().to_owned(),
+        module_digest: lease.module.digest.clone(),
+        params: lease.params.clone(),
+        seed: number("seed", &lease.seed)?,
+        inputs,
+        checkpoint: materials.checkpoint.as_ref().map(|c| c.path().to_owned()),
+        out_dir: folder.to_owned(),
+        limits,
+        gpu: lease.gpu.is_some(),
+        trace: TraceIds {
+            task: lease.task.clone(),
+            assignment: lease.assignment.clone(),
+            node: shared.node.clone(),
+        },
+    })
+}
+
+/// Runs it, passing on what it says.
+async fn run(shared: &Shared, lease: &Lease, work: &Work, spec: RunSpec) -> Outcome {
+    let (events, mut said) = mpsc::channel(EVENTS_WAITING);
+    let (newest, checkpoints) = watch::channel(None);
+    let started = Instant::now();
+    let running = shared.executor.run(spec, events, work.stop.clone());
+    let listening = async {
+        while let Some(event) = said.recv().await {
+            hear(work, event, &newest);
+        }
+        // Ends the uploads.
+        drop(newest);
+    };
+    let (outcome, (), ()) = tokio::join!(
+        running,
+        listening,
+        upload_checkpoints(shared, lease, checkpoints)
+    );
+    tracing::info!(
+        end = ?outcome.end,
+        fuel = outcome.usage.fuel,
+        wall_ms = outcome.usage.wall_ms,
+        total_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "the run ended"
+    );
+    outcome
+}
+
+fn hear(work: &Work, event: RunEvent, newest: &watch::Sender<Option<PathBuf>>) {
+    match event {
+        RunEvent::Started { .. } => work.telemetry.note("started"),
+        RunEvent::Log { level, text } => {
+            let level = serde_json::to_value(level).unwrap_or_default();
+            work.telemetry.log(level.as_str().unwrap_or("info"), text);
+        }
+        RunEvent::Progress { ppm, note } => work.telemetry.progress(ppm, note),
+        RunEvent::Metric(metric) => work.telemetry.metric(report::metric(&metric)),
+        RunEvent::Checkpoint { path, .. } => {
+            if let Some(older) = newest.send_replace(Some(path)) {
+                // One that is being uploaded may be gone by now; then the newer one follows.
+                let _ = fs::remove_file(older);
+            }
+        }
+    }
+}
+
+/// Offers the newest checkpoint to the platform, not more often than it wants them. A checkpoint that does not arrive
+/// costs nothing but the time that a successor loses.
+async fn upload_checkpoints(
+    shared: &Shared,
+    lease: &Lease,
+    mut checkpoints: watch::Receiver<Option<PathBuf>>,
+) {
+    while checkpoints.changed().await.is_ok() {
+        let Some(path) = checkpoints.borrow_and_update().clone() else {
+            continue;
+        };
+        let Ok(bytes) = tokio::fs::read(&path).await else {
+            continue;
+        };
+        if let Err(error) = shared
+            .client
+            .save_checkpoint(&lease.assignment, bytes)
+            .await
+        {
+            tracing::warn!(error = full(&error), "a checkpoint was not stored");
+        }
+        // The sender is dropped when the run ends: then there is nothing to wait for.
+        tokio::select! {
+            () = tokio::time::sleep(CHECKPOINT_PERIOD) => {}
+            () = ended(checkpoints.clone()) => return,
+        }
+    }
+}
+
+/// Waits until the run has ended.
+async fn ended(mut checkpoints: watch::Receiver<Option<PathBuf>>) {
+    while checkpoints.changed().await.is_ok() {}
+}
+
+fn seal(shared: &Shared, lease: &Lease, outcome: &Outcome) -> Result<Sealed, Ended> {
+    let spoil = shared.config.fault.as_ref();
+    let spoil = spoil.is_some_and(|fault: &Fault| fault.spoils(&lease.task_type));
+    if spoil {
+        tracing::warn!("altering the result on purpose");
+    }
+    let author = Author {
+        node: &shared.node,
+        key: &shared.key,
+        gpu_class: shared.profile.gpu.as_ref().map(|gpu| gpu.class.as_str()),
+        spoil,
+    };
+    report::seal(lease, outcome, author).map_err(Ended::Failed)
+}
+
+async fn upload(shared: &Shared, lease: &Lease, outcome: &Outcome) -> Result<(), Ended> {
+    for output in &outcome.outputs {
+        let call = || {
+            shared
+                .client
+                .put_output_file(&lease.assignment, &output.digest, &output.path)
+        };
+        match until_answered("output", &shared.halt, call).await {
+            Tried::Done(_) => {}
+            Tried::Refused(error) => {
+                let text = format!("the output `{}` was refused: {}", output.name, full(&error));
+                return Err(Ended::Failed(failure(class::HOST_ERROR, text)));
+            }
+            Tried::Stopped => return Err(Ended::Halted),
+        }
+    }
+    Ok(())
+}
