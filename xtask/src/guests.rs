@@ -61,7 +61,6 @@ struct Module {
 struct Folders {
     root: PathBuf,
     modules: PathBuf,
-    target: PathBuf,
     toolchains: PathBuf,
 }
 
@@ -87,12 +86,10 @@ impl Folders {
             .parent()
             .context("xtask stands in the workspace")?;
         let home = std::env::home_dir().context("there is no home directory")?;
-        let cache = home.join(".cache/aevir");
         Ok(Self {
             root: root.to_path_buf(),
             modules: root.join("examples/modules"),
-            target: cache.join("guests-target"),
-            toolchains: cache.join("wasm-rust"),
+            toolchains: home.join(".cache/aevir/wasm-rust"),
         })
     }
 
@@ -204,7 +201,7 @@ fn build(
     toolchain: &Toolchain,
 ) -> Result<BTreeMap<String, Vec<u8>>> {
     announce(&format!("building the guests with {}", toolchain.compiler));
-    let mut cargo = toolchain.cargo(&folders.target)?;
+    let mut cargo = toolchain.cargo()?;
     cargo
         .args([
             "build",
@@ -218,7 +215,7 @@ fn build(
         // Cargo reads configuration from the working directory up, and names the workspace's files relative to it.
         .current_dir(folders.root.join("examples"));
     process::run(&mut cargo).context("the guests don't build")?;
-    let artefacts = folders.target.join(TARGET).join("release");
+    let artefacts = toolchain.artefacts();
     let read = |name: &String| -> Result<_> {
         let path = artefacts.join(format!("{}.wasm", name.replace('-', "_")));
         Ok((

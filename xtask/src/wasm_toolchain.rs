@@ -20,6 +20,9 @@ pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 /// The Debian package that the standard library is built from. It names the version of them all.
 const SOURCE_PACKAGE: &str = "rust-web-src";
 
+/// [`Compiler::std`] of the installed toolchain.
+const INSTALLED_STD: &str = "rustup";
+
 const REMEDY: &str = "the guests need a Rust compiler for wasm32. Any one of these helps:\n  \
     - `rustup target add wasm32-unknown-unknown`\n  \
     - on Debian, as root: `apt-get update` (its packages are then fetched, not installed)\n\
@@ -58,6 +61,8 @@ pub(crate) struct Toolchain {
     rustc: PathBuf,
     /// Shared libraries that `rustc` needs.
     libraries: Option<PathBuf>,
+    /// Where it compiles to. Each compiler has its own: cargo would not notice another standard library.
+    target_dir: PathBuf,
     linkers: Linkers,
 }
 
@@ -74,15 +79,17 @@ impl Toolchain {
         let linkers = Linkers::find()?;
         let debian_wanted = like.is_some_and(|compiler| compiler.std != INSTALLED_STD);
         let installed = installed_has_target()?;
-        if installed && !(debian_wanted && debian_version().is_ok()) {
-            return Self::installed(linkers);
+        if installed && !debian_wanted {
+            return Self::installed(cache, linkers);
         }
-        let version = debian_version()?;
-        let root = debian_root(cache, &version)?;
-        Self::debian(&root, &version, linkers)
+        match debian_root(cache) {
+            Ok((version, root)) => Self::debian(&root, &version, linkers),
+            Err(_) if installed => Self::installed(cache, linkers),
+            Err(error) => Err(error),
+        }
     }
 
-    fn installed(linkers: Linkers) -> Result<Self> {
+    fn installed(cache: &Path, linkers: Linkers) -> Result<Self> {
         let rustc = sysroot()?.join("bin/rustc");
         let compiler = Compiler {
             rustc: output(Command::new(&rustc).arg("--version"))?,
@@ -94,6 +101,7 @@ impl Toolchain {
             compiler,
             rustc,
             libraries: None,
+            target_dir: cache.join("installed-target"),
             linkers,
         })
     }
@@ -114,21 +122,32 @@ impl Toolchain {
             compiler,
             rustc,
             libraries: Some(libraries),
+            target_dir: root.join("guests-target"),
             linkers,
         })
     }
 
-    /// A `cargo` command that compiles for [`TARGET`] with this toolchain, into `target_dir`, the same wherever the
+    /// A `cargo` command that compiles for [`TARGET`] with this toolchain; what comes out is the same wherever the
     /// sources, the cargo home and the target directory are.
-    pub(crate) fn cargo(&self, target_dir: &Path) -> Result<Command> {
+    pub(crate) fn cargo(&self) -> Result<Command> {
         let mut flags = remaps(&[
-            (target_dir.to_path_buf(), "/target"),
+            (self.target_dir.clone(), "/target"),
             (self.source_root()?, "/rustc"),
         ])?;
         flags.push(flag("-Clink-arg=--wasm-ld-path=", &self.linkers.wasm));
-        let mut command = clean_cargo(&self.rustc, self.libraries.as_deref(), target_dir, &flags);
+        let mut command = clean_cargo(
+            &self.rustc,
+            self.libraries.as_deref(),
+            &self.target_dir,
+            &flags,
+        );
         command.env(linker_variable(), &self.linkers.component);
         Ok(command)
+    }
+
+    /// Where [`cargo`](Self::cargo) puts modules of the release profile.
+    pub(crate) fn artefacts(&self) -> PathBuf {
+        self.target_dir.join(TARGET).join("release")
     }
 
     /// Where the installed toolchain keeps the standard library's sources, if it does: the compiler may name them by
@@ -137,9 +156,6 @@ impl Toolchain {
         Ok(sysroot()?.join("lib/rustlib/src/rust"))
     }
 }
-
-/// [`Compiler::std`] of the installed toolchain.
-const INSTALLED_STD: &str = "rustup";
 
 impl Linkers {
     /// The linkers that every Rust toolchain for Linux brings along.
@@ -179,41 +195,48 @@ fn sysroot() -> Result<PathBuf> {
     Ok(output(Command::new("rustc").args(["--print", "sysroot"]))?.into())
 }
 
-/// The version that apt would fetch, after fetching the package lists where there are none and we may.
-fn debian_version() -> Result<String> {
-    let candidate = || -> Option<String> {
-        let policy = output(Command::new("apt-cache").args(["policy", SOURCE_PACKAGE])).ok()?;
-        let version = policy
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("Candidate: "))?;
-        (version != "(none)").then(|| version.to_owned())
-    };
-    if let Some(version) = candidate() {
-        return Ok(version);
-    }
-    if nix::unistd::geteuid().is_root() {
-        run(Command::new("apt-get").args(["update", "-qq"])).context(REMEDY)?;
-    }
-    candidate().context(REMEDY)
+/// The version of Debian's packages that apt would fetch, where it knows one.
+fn debian_version() -> Option<String> {
+    let policy = output(Command::new("apt-cache").args(["policy", SOURCE_PACKAGE])).ok()?;
+    let version = policy
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Candidate: "))?;
+    (version != "(none)").then(|| version.to_owned())
 }
 
-/// The unpacked compiler of this version, made on first use. Folders appear under their final name only when complete;
-/// a lock keeps a second process from making the same.
-fn debian_root(cache: &Path, version: &str) -> Result<PathBuf> {
+/// The newest version of Debian's compiler and the folder it is unpacked in, made on first use.
+fn debian_root(cache: &Path) -> Result<(String, PathBuf)> {
     fs::create_dir_all(cache)?;
+    // Held until the end: a second process waits rather than making the same.
     let lock = File::create(cache.join("lock"))?;
     lock.lock()?;
-    let ready = cache.join(version);
-    if ready.exists() {
-        return Ok(ready);
+    if let Some(version) = debian_version() {
+        let ready = cache.join(&version);
+        if ready.exists() {
+            return Ok((version, ready));
+        }
     }
+    if nix::unistd::geteuid().is_root() {
+        // Old lists name packages that are no longer to be had.
+        run(Command::new("apt-get").args(["update", "-qq"])).context(REMEDY)?;
+    }
+    let version = debian_version().context(REMEDY)?;
+    let ready = cache.join(&version);
+    if !ready.exists() {
+        announce(&format!(
+            "fetching Debian's Rust {version} (about 150 MB) and building its wasm library, some 3 minutes"
+        ));
+        make_debian_root(cache, &version, &ready)?;
+    }
+    Ok((version, ready))
+}
+
+/// The folder appears under its final name only when it is complete.
+fn make_debian_root(cache: &Path, version: &str, ready: &Path) -> Result<()> {
     let work = cache.join("unfinished");
     if work.exists() {
         fs::remove_dir_all(&work)?;
     }
-    announce(&format!(
-        "fetching Debian's Rust {version} (about 150 MB) and building its wasm library, some 3 minutes"
-    ));
     unpack_packages(&work, version)?;
     build_std(&work)?;
     for unneeded in ["usr/share", "usr/src", "usr/lib/rustlib/src"] {
@@ -222,8 +245,8 @@ fn debian_root(cache: &Path, version: &str) -> Result<PathBuf> {
             fs::remove_dir_all(path)?;
         }
     }
-    fs::rename(&work, &ready)?;
-    Ok(ready)
+    fs::rename(&work, ready)?;
+    Ok(())
 }
 
 fn unpack_packages(root: &Path, version: &str) -> Result<()> {
@@ -246,7 +269,7 @@ fn unpack_packages(root: &Path, version: &str) -> Result<()> {
     let packages = root.join("packages");
     fs::create_dir_all(&packages)?;
     run(Command::new("apt-get")
-        .args(["download", "-qq", llvm])
+        .args(["-oAPT::Sandbox::User=root", "download", "-qq", llvm])
         .current_dir(&packages)
         .args(
             ["rustc-web", "libstd-rust-web-dev", &library, SOURCE_PACKAGE]
@@ -276,7 +299,8 @@ fn build_std(root: &Path) -> Result<()> {
 
     let (rustc, libraries) = debian_paths(root)?;
     let target_dir = stub.join("target");
-    let mut flags = remaps(&[(root.join("usr/lib/rustlib/src/rust"), "/rustc")])?;
+    // Relative, since the sources are below the workspace.
+    let mut flags = remaps(&[("usr/lib/rustlib/src/rust".into(), "/rustc")])?;
     // Without bitcode, link-time optimisation of the guests would stop at the library.
     flags.push("-Cembed-bitcode=yes".into());
     let mut build = clean_cargo(&rustc, Some(&libraries), &target_dir, &flags);
