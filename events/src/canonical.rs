@@ -22,8 +22,9 @@ pub fn canonical_hash<T: Serialize + ?Sized>(value: &T) -> Result<Hash, serde_js
     Ok(Hash::of(&serde_json_canonicalizer::to_vec(&json)?))
 }
 
-/// The first integer in `value` that canonical JSON can't hold exactly.
-pub(crate) fn unsafe_integer(value: &Value) -> Option<String> {
+/// The first number in `value` that canonical JSON would write as an integer which it can't hold exactly. A double
+/// such as `1e17` is one too: it's written with all its digits, and would be read back as an integer.
+pub fn unsafe_integer(value: &Value) -> Option<String> {
     match value {
         Value::Number(_) if is_unsafe(value) => Some(value.to_string()),
         Value::Array(items) => items.iter().find_map(unsafe_integer),
@@ -32,11 +33,21 @@ pub(crate) fn unsafe_integer(value: &Value) -> Option<String> {
     }
 }
 
+/// From here on canonical JSON writes doubles with an exponent, so that they're read back as doubles.
+const EXPONENT_FROM: f64 = 1e21;
+
 fn is_unsafe(value: &Value) -> bool {
     let magnitude = value
         .as_u64()
         .or_else(|| value.as_i64().map(i64::unsigned_abs));
-    magnitude.is_some_and(|n| n > MAX_SAFE_INTEGER)
+    match magnitude {
+        Some(magnitude) => magnitude > MAX_SAFE_INTEGER,
+        // Doubles from 2^53 on have no fraction.
+        None => value
+            .as_f64()
+            .map(f64::abs)
+            .is_some_and(|x| x > MAX_SAFE_INTEGER as f64 && x < EXPONENT_FROM),
+    }
 }
 
 fn replace_unsafe_integers(value: &mut Value) {
@@ -54,6 +65,7 @@ mod tests {
 
     use std::collections::HashMap;
 
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -95,5 +107,25 @@ mod tests {
             unsafe_integer(&json!([i64::MIN])),
             Some(i64::MIN.to_string())
         );
+    }
+
+    #[test]
+    fn finds_doubles_that_would_be_read_back_as_rounded_integers() {
+        assert_eq!(unsafe_integer(&json!([1e17])), Some("1e17".to_owned()));
+        assert_eq!(unsafe_integer(&json!([-1e20])), Some("-1e20".to_owned()));
+        assert_eq!(unsafe_integer(&json!([1e21, 1e-7, 4.5e15, -0.0])), None);
+    }
+
+    proptest! {
+        /// What is written is read back as what it was, to the last bit of every double.
+        #[test]
+        fn canonical_bytes_are_a_fixed_point(x in proptest::num::f64::NORMAL) {
+            let value = json!(x);
+            prop_assume!(unsafe_integer(&value).is_none());
+            let bytes = serde_json_canonicalizer::to_vec(&value).unwrap();
+            let read: Value = serde_json::from_slice(&bytes).unwrap();
+            prop_assert_eq!(unsafe_integer(&read), None);
+            prop_assert_eq!(serde_json_canonicalizer::to_vec(&read).unwrap(), bytes);
+        }
     }
 }

@@ -16,7 +16,7 @@ pub mod testing;
 #[cfg(test)]
 mod toy;
 
-pub use canonical::{MAX_SAFE_INTEGER, canonical_hash};
+pub use canonical::{MAX_SAFE_INTEGER, canonical_hash, unsafe_integer};
 pub use entry::{Entry, EntryError, Envelope, MAX_ENTRY_BYTES};
 pub use envelope::{Recorded, Timestamp};
 pub use executor::{

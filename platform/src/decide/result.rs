@@ -161,6 +161,10 @@ fn check_report(
 }
 
 fn check_result(report: &Report, result: &Value) -> Result<(), Rejection> {
+    if let Some(number) = aevir_events::unsafe_integer(result) {
+        let detail = format!("the result's {number} is beyond ±(2^53 - 1): write it as a string");
+        return Err(Rejection::ReportInvalid { detail });
+    }
     let bytes = serde_json_canonicalizer::to_vec(result).map_err(|e| Rejection::ReportInvalid {
         detail: format!("the result has no canonical form: {e}"),
     })?;

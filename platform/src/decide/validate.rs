@@ -54,6 +54,7 @@ pub fn validate(definition: &TaskDefinition) -> Result<(), Rejection> {
     let bytes = serde_json_canonicalizer::to_vec(&definition.without_inline())
         .map_err(|e| Rejection::definition("", format!("it has no JSON form: {e}")))?;
     at_most("", "bytes", bytes.len(), DEFINITION_BYTES_MAX)?;
+    exact("/params", &definition.params)?;
     at_most(
         "/params",
         "bytes",
@@ -264,6 +265,7 @@ fn check(
             schema.to_string().len(),
             SCHEMA_BYTES_MAX,
         )?;
+        exact(&pointer, schema)?;
         crate::check::compile(schema).map_err(|detail| Rejection::definition(pointer, detail))?;
     }
     at_most(
@@ -320,5 +322,16 @@ fn in_range(pointer: &str, value: u32, most: u32) -> Result<(), Rejection> {
             pointer,
             format!("{value} is not in 1 to {most}"),
         ))
+    }
+}
+
+/// The log's canonical JSON holds doubles: a number that it would round is refused.
+fn exact(pointer: &str, value: &Value) -> Result<(), Rejection> {
+    match aevir_events::unsafe_integer(value) {
+        None => Ok(()),
+        Some(number) => Err(Rejection::definition(
+            pointer,
+            format!("{number} is beyond ±(2^53 - 1): write it as a string"),
+        )),
     }
 }

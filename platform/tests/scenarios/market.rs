@@ -260,6 +260,11 @@ fn a_definition_is_refused_with_the_pointer_to_its_mistake() {
             "/data/0/from/inline",
         ),
         (json!({"params": "x".repeat(16_400)}), "/params"),
+        (
+            json!({"params": {"n": 9_007_199_254_740_992_u64}}),
+            "/params",
+        ),
+        (json!({"params": {"n": 1e17}}), "/params"),
         (json!({"limits": {"fuel": "0"}}), "/limits/fuel"),
         (
             json!({"limits": {"memory_mib": 5_000}}),
