@@ -4,13 +4,21 @@
 //! invocations, at most 8 storage buffers a kernel, no `f16`, no subgroups. For results that are equal bit by bit on one
 //! kind of GPU, let each output element be computed by one invocation in a fixed order; atomics are fine on integers.
 //!
-//! ```ignore
-//! let kernel = Kernel::new(include_str!("double.wgsl"), "main")?;
+//! ```no_run
+//! # use aevir_guest::gpu::{Batch, Buffer, Kernel, workgroups};
+//! let wgsl = "
+//!     @group(0) @binding(0) var<storage, read_write> values: array<f32>;
+//!     @compute @workgroup_size(64)
+//!     fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+//!         if id.x < arrayLength(&values) { values[id.x] *= 2.0; }
+//!     }";
+//! let kernel = Kernel::new(wgsl, "main")?;
 //! let values = Buffer::from_slice(&[1.0f32, 2.0, 3.0])?;
 //! let mut batch = Batch::new()?;
 //! batch.dispatch(&kernel, &[&values], [workgroups(3, 64), 1, 1])?;
 //! batch.submit()?;
 //! assert_eq!(values.read()?, [2.0, 4.0, 6.0]);
+//! # Ok::<(), aevir_guest::Error>(())
 //! ```
 
 use core::marker::PhantomData;

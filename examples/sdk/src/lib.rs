@@ -4,7 +4,7 @@
 //! else a task may do is in this crate: read [`Input`]s, write [`Output`]s, report [`progress`], [`metric`]s and log
 //! lines, draw from the seeded [`Rng`], save and resume from [checkpoints](checkpoint), and compute on the [`gpu`].
 //!
-//! ```ignore
+//! ```no_run
 //! use aevir_guest::{Input, Result, info, task};
 //! use serde::{Deserialize, Serialize};
 //!

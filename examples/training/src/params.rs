@@ -7,6 +7,9 @@ use serde::Deserialize;
 const HIDDEN_MAX: u32 = 4_096;
 const BATCH_MAX: u32 = 4_096;
 
+/// What a run may save by default.
+const CHECKPOINTS_MAX: u32 = 1_000;
+
 /// The task's `params`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -76,6 +79,10 @@ impl Params {
             (0.0..10.0).contains(&self.noise),
             "`noise` has to be at least 0 and below 10"
         );
+        ensure!(
+            self.epochs / self.checkpoint_every <= CHECKPOINTS_MAX,
+            "that is more than {CHECKPOINTS_MAX} checkpoints: raise `checkpoint_every`"
+        );
         Ok(())
     }
 
@@ -101,7 +108,7 @@ mod tests {
 
     #[test]
     fn each_bound_is_checked() {
-        let cases: [fn(&mut Params); 10] = [
+        let cases: [fn(&mut Params); 11] = [
             |p| p.hidden = 0,
             |p| p.hidden = 5_000,
             |p| p.batch = 0,
@@ -112,6 +119,7 @@ mod tests {
             |p| p.momentum = 1.0,
             |p| p.weight_decay = f32::NAN,
             |p| p.noise = -1.0,
+            |p| p.epochs = 1_001,
         ];
         for (index, spoil) in cases.iter().enumerate() {
             let mut params = Params::default();
