@@ -10,7 +10,8 @@ use crate::limits::CHUNK_BYTES_MAX;
 
 /// A handle of a batch; empty once it was submitted.
 #[derive(Debug)]
-pub(crate) struct Batch(Option<aevir_gpu::Batch>);
+#[allow(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct Batch(Option<aevir_gpu::Batch>);
 
 type Store<'a> = StoreContextMut<'a, Host>;
 type Bindings = Vec<Resource<Buffer>>;

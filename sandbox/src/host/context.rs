@@ -20,11 +20,13 @@ const METRIC_MICRO_END: f64 = 9_223_372_036_854_775_808.0;
 
 /// A handle of an input: its number in the run's files.
 #[derive(Debug)]
-pub(crate) struct Input(usize);
+#[allow(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct Input(usize);
 
 /// A handle of an output.
 #[derive(Debug)]
-pub(crate) struct Output(usize);
+#[allow(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct Output(usize);
 
 /// Holds progress back that comes too fast.
 #[derive(Debug, Default)]

@@ -1,0 +1,2 @@
+;; Not a component.
+(module (func (export "run")))

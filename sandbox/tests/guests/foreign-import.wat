@@ -1,0 +1,11 @@
+;; Wants to see the environment.
+(component
+  (import "wasi:cli/environment@0.2.0" (instance
+    (export "get-arguments" (func (result (list string))))))
+  (core module $m
+    (memory (export "memory") 1)
+    (func (export "run") (result i32) (i32.const 0)))
+  (core instance $i (instantiate $m))
+  (func $run (result (result string (error string)))
+    (canon lift (core func $i "run") (memory $i "memory")))
+  (export "run" (func $run)))

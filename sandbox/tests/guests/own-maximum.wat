@@ -1,0 +1,17 @@
+;; Asks for more memory than its own maximum allows, is told -1, and goes on.
+(component
+  (core module $m
+    (memory (export "memory") 1 2)
+    (data (i32.const 64) "\"ok\"")
+
+    (func (export "run") (result i32)
+      (if (i32.ne (memory.grow (i32.const 2)) (i32.const -1)) (then unreachable))
+      ;; ok("\"ok\"")
+      (i32.store8 (i32.const 0) (i32.const 0))
+      (i32.store (i32.const 4) (i32.const 64))
+      (i32.store (i32.const 8) (i32.const 4))
+      (i32.const 0)))
+  (core instance $i (instantiate $m))
+  (func $run (result (result string (error string)))
+    (canon lift (core func $i "run") (memory $i "memory")))
+  (export "run" (func $run)))

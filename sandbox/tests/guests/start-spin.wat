@@ -1,0 +1,18 @@
+;; Never gets past its start function.
+(component
+  (core module $m
+    (memory (export "memory") 1)
+    (data (i32.const 64) "\"ok\"")
+    (func $start (loop $l (br $l)))
+    (start $start)
+    (func (export "run") (result i32)
+
+      ;; ok("\"ok\"")
+      (i32.store8 (i32.const 0) (i32.const 0))
+      (i32.store (i32.const 4) (i32.const 64))
+      (i32.store (i32.const 8) (i32.const 4))
+      (i32.const 0)))
+  (core instance $i (instantiate $m))
+  (func $run (result (result string (error string)))
+    (canon lift (core func $i "run") (memory $i "memory")))
+  (export "run" (func $run)))

@@ -1,0 +1,170 @@
+//! Running a guest from a test: a folder of its own, an executor, and everything that the run said.
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use aevir_sandbox::{
+    Executor, ExecutorConfig, Input, Limits, Outcome, RunEvent, RunSpec, TraceIds,
+};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// The bytes of `tests/guests/NAME.wat`.
+pub fn guest(name: &str) -> Vec<u8> {
+    let path = format!("{}/tests/guests/{name}.wat", env!("CARGO_MANIFEST_DIR"));
+    wat::parse_file(path).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The bytes of the example module `NAME.wasm`.
+pub fn example(name: &str) -> Vec<u8> {
+    std::fs::read(format!(
+        "{}/../examples/modules/{name}.wasm",
+        env!("CARGO_MANIFEST_DIR")
+    ))
+    .unwrap()
+}
+
+/// The bytes of the example's data.
+pub fn digits() -> Vec<u8> {
+    std::fs::read(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../examples/data/digits.csv.gz"
+    ))
+    .unwrap()
+}
+
+/// A folder with a module, inputs and an executor. Each run gets an output folder of its own.
+pub struct Bench {
+    pub dir: TempDir,
+    pub executor: Executor,
+    pub spec: RunSpec,
+    runs: u32,
+}
+
+/// What a run said and how it ended.
+pub struct Ran {
+    pub outcome: Outcome,
+    pub events: Vec<RunEvent>,
+}
+
+impl Bench {
+    pub fn new(module: &[u8]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("module.wasm");
+        std::fs::write(&path, module).unwrap();
+        let executor = Executor::new(ExecutorConfig {
+            program: env!("CARGO_BIN_EXE_aevir-executor").into(),
+            args: Vec::new(),
+            // One cache for all tests: the examples take a while to compile.
+            cache_dir: Path::new(env!("CARGO_TARGET_TMPDIR")).join("modules"),
+            env: BTreeMap::new(),
+            log: None,
+        });
+        let spec = RunSpec {
+            module: path,
+            module_digest: hex::encode(Sha256::digest(module)),
+            params: "{}".into(),
+            seed: 7,
+            inputs: Vec::new(),
+            checkpoint: None,
+            out_dir: PathBuf::new(),
+            limits: Limits::default(),
+            gpu: false,
+            trace: TraceIds::default(),
+        };
+        Self {
+            dir,
+            executor,
+            spec,
+            runs: 0,
+        }
+    }
+
+    pub fn guest(name: &str) -> Self {
+        Self::new(&guest(name))
+    }
+
+    pub fn params(mut self, params: &str) -> Self {
+        self.spec.params = params.into();
+        self
+    }
+
+    pub fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
+        change(&mut self.spec.limits);
+        self
+    }
+
+    pub fn gpu(mut self) -> Self {
+        self.spec.gpu = true;
+        self
+    }
+
+    pub fn input(mut self, name: &str, bytes: &[u8]) -> Self {
+        let path = self.dir.path().join(format!("input-{name}"));
+        std::fs::write(&path, bytes).unwrap();
+        self.spec.inputs.push(Input {
+            name: name.into(),
+            path,
+            size: bytes.len() as u64,
+        });
+        self
+    }
+
+    /// The spec with a fresh output folder.
+    pub fn next_spec(&mut self) -> RunSpec {
+        self.runs += 1;
+        let mut spec = self.spec.clone();
+        spec.out_dir = self.dir.path().join(format!("run-{}", self.runs));
+        std::fs::create_dir(&spec.out_dir).unwrap();
+        spec
+    }
+
+    pub async fn run(&mut self) -> Ran {
+        self.run_with(CancellationToken::new(), |_| ()).await
+    }
+
+    /// Runs, and shows each event to `watch` when it comes.
+    pub async fn run_with(
+        &mut self,
+        cancel: CancellationToken,
+        mut watch: impl FnMut(&RunEvent),
+    ) -> Ran {
+        let spec = self.next_spec();
+        let (sender, mut receiver) = mpsc::channel(16);
+        let collect = async {
+            let mut events = Vec::new();
+            while let Some(event) = receiver.recv().await {
+                watch(&event);
+                events.push(event);
+            }
+            events
+        };
+        let (outcome, events) = tokio::join!(self.executor.run(spec, sender, cancel), collect);
+        Ran { outcome, events }
+    }
+}
+
+impl Ran {
+    /// The bytes of an output.
+    pub fn output(&self, name: &str) -> Vec<u8> {
+        let output = self
+            .outcome
+            .outputs
+            .iter()
+            .find(|output| output.name == name);
+        let output = output.unwrap_or_else(|| panic!("no output `{name}`: {:?}", self.outcome));
+        let bytes = std::fs::read(&output.path).unwrap();
+        assert_eq!(output.size, bytes.len() as u64);
+        assert_eq!(output.digest, hex::encode(Sha256::digest(&bytes)));
+        bytes
+    }
+
+    /// The inline result.
+    pub fn result(&self) -> &str {
+        let result = self.outcome.result.as_deref();
+        result.unwrap_or_else(|| panic!("no result: {:?}", self.outcome.end))
+    }
+}
