@@ -190,3 +190,155 @@ mod decimal {
         text.parse().map_err(de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::toy::Happened;
+
+    fn recorded() -> Recorded<Happened> {
+        Recorded {
+            position: u64::MAX,
+            id: Ulid::from_parts(1_700_000_000_000, 7),
+            stream: "account/ünï".to_owned(),
+            revision: 3,
+            time: Timestamp(1_700_000_000_120),
+            actor: "system".to_owned(),
+            cause: "key \"1\"".to_owned(),
+            event: Happened::Deposited {
+                to: "ünï".to_owned(),
+                cents: 9_007_199_254_740_993,
+            },
+        }
+    }
+
+    #[test]
+    fn the_bytes_are_these() {
+        let expected = concat!(
+            r#"{"actor":"system","cause":"key \"1\"","data":{"account":"ünï","cents":"9007199254740993"},"#,
+            r#""id":"01HF7YAT000000000000000007","position":"18446744073709551615","revision":"3","schema":1,"#,
+            r#""stream":"account/ünï","time":"2023-11-14T22:13:20.120Z","type":"account.credited"}"#
+        );
+        let entry = Entry::encode(&recorded()).unwrap();
+        assert_eq!(String::from_utf8_lossy(&entry.0), expected);
+        assert_eq!(entry.decode::<Happened>().unwrap(), recorded());
+        assert_eq!(entry.decode_canonical::<Happened>().unwrap(), recorded());
+    }
+
+    #[test]
+    fn other_spellings_of_the_same_entry_are_read_but_are_not_canonical() {
+        let canonical = String::from_utf8(Entry::encode(&recorded()).unwrap().0).unwrap();
+        for (from, to) in [
+            (r#"{"actor""#, r#"{ "actor""#),
+            (r#""revision":"3""#, r#""revision":"03""#),
+            (r#""revision":"3""#, r#""revision":"+3""#),
+            (r#""schema":1"#, r#""schema":1 "#),
+            ("20.120Z", "20.12Z"),
+            ("20.120Z", "20.1209Z"),
+            ("22:13:20.120Z", "23:13:20.120+01:00"),
+            ("ü", r"\u00fc"),
+            ("01HF7Y", "01hf7y"),
+        ] {
+            let other = canonical.replacen(from, to, 1);
+            assert_ne!(other, canonical);
+            let other = Entry(other.into_bytes());
+            assert_eq!(
+                other.envelope().unwrap(),
+                Envelope::from(&recorded()),
+                "{to}"
+            );
+            assert_eq!(
+                other.decode_canonical::<Happened>(),
+                Err(EntryError::NotCanonical),
+                "{to}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_entry_is_refused() {
+        let canonical = String::from_utf8(Entry::encode(&recorded()).unwrap().0).unwrap();
+        for (from, to) in [
+            (r#""schema":1"#, r#""schema":1,"extra":0"#),
+            (r#""schema":1"#, r#""schema":1,"schema":1"#),
+            (r#""schema":1"#, r#""schema":65536"#),
+            (r#""revision":"3""#, r#""revision":3"#),
+            (r#""revision":"3""#, r#""revision":"-3""#),
+            (r#","type":"account.credited""#, ""),
+            ("20.120Z", "20.120"),
+            ("}", "}}"),
+        ] {
+            let other = Entry(canonical.replacen(from, to, 1).into_bytes());
+            assert!(
+                matches!(other.decode::<Happened>(), Err(EntryError::Malformed(_))),
+                "{to}"
+            );
+        }
+        let other = Entry(
+            canonical
+                .replace("account.credited", "account.closed")
+                .into_bytes(),
+        );
+        assert!(matches!(
+            other.decode::<Happened>(),
+            Err(EntryError::Unknown(_))
+        ));
+        let other = Entry(canonical.replace("account/ü", "account/u").into_bytes());
+        assert!(matches!(
+            other.decode::<Happened>(),
+            Err(EntryError::Stream { .. })
+        ));
+    }
+
+    #[test]
+    fn the_size_limit_is_exact() {
+        let mut envelope = Envelope::from(&recorded());
+        let note = |bytes: usize| json!({"text": "n".repeat(bytes)});
+        envelope.data = note(0);
+        let room = MAX_ENTRY_BYTES - envelope.to_entry().unwrap().0.len();
+        envelope.data = note(room);
+        assert_eq!(envelope.to_entry().unwrap().0.len(), MAX_ENTRY_BYTES);
+        envelope.data = note(room + 1);
+        assert_eq!(
+            envelope.to_entry(),
+            Err(EntryError::TooLarge {
+                bytes: MAX_ENTRY_BYTES + 1
+            })
+        );
+    }
+
+    #[test]
+    fn a_time_outside_the_calendar_is_refused() {
+        let beyond = Recorded {
+            time: Timestamp(i64::MAX),
+            ..recorded()
+        };
+        assert_eq!(Entry::encode(&beyond), Err(EntryError::Time(i64::MAX)));
+    }
+
+    proptest! {
+        #[test]
+        fn encode_and_decode_are_inverse(
+            position: u64, revision: u64, random: u128, cents: u64, account: String, actor: String, cause: String,
+            time in 0i64..253_402_207_200_000,
+        ) {
+            let recorded = Recorded {
+                position, id: Ulid::from_parts(time as u64, random), stream: format!("account/{account}"), revision,
+                time: Timestamp(time), actor, cause, event: Happened::Withdrawn { from: account, cents },
+            };
+            let entry = Entry::encode(&recorded).unwrap();
+            prop_assert_eq!(&entry.decode_canonical::<Happened>().unwrap(), &recorded);
+            prop_assert_eq!(entry.decode::<Happened>().unwrap(), recorded);
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes: Vec<u8>) {
+            let _ = Entry(bytes).decode_canonical::<Happened>();
+        }
+    }
+}

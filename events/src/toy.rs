@@ -11,6 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use ulid::Ulid;
 
 use crate::{
@@ -310,6 +311,31 @@ impl Store {
         }
     }
 
+    /// A name by which another process can [`open_named`] the log.
+    pub(crate) fn name(&self) -> String {
+        match &self.place {
+            Place::Sqlite(dir) => dir.path().join("log.db").display().to_string(),
+            Place::Postgres(postgres) => postgres.url(),
+        }
+    }
+
+    /// Ends all connections that logs have to the database, from outside. SQLite has none to cut.
+    pub(crate) async fn cut_connections(&self) {
+        let Place::Postgres(postgres) = &self.place else {
+            return;
+        };
+        let mut admin = sqlx::PgConnection::connect_with(&postgres.options())
+            .await
+            .unwrap();
+        sqlx::query(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+             WHERE application_name = 'aevir-log' AND datname = current_database()",
+        )
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    }
+
     /// Runs a statement behind the log's back. Both databases understand `$1`.
     pub(crate) async fn tamper(&self, sql: &'static str, blobs: &[Vec<u8>]) {
         let changed = match &self.place {
@@ -331,6 +357,15 @@ impl Store {
             }
         };
         assert_ne!(changed, 0, "the statement changes something");
+    }
+}
+
+/// Opens what [`Store::name`] names.
+pub(crate) async fn open_named(name: &str) -> Arc<dyn crate::Log> {
+    if name.starts_with("postgres:") {
+        Arc::new(crate::PostgresLog::open(name).await.unwrap())
+    } else {
+        Arc::new(crate::SqliteLog::open(name).await.unwrap())
     }
 }
 

@@ -246,3 +246,6 @@ fn command_from_row(
             .map_err(|_| corrupt(position, "column `commands.events` is too large"))?,
     })
 }
+
+#[cfg(test)]
+mod tests;
