@@ -55,7 +55,7 @@ impl Run {
     fn checkpoints(&self) -> Vec<PathBuf> {
         let path = |event: &RunEvent| match event {
             RunEvent::Checkpoint { path, .. } => Some(path.clone()),
-            RunEvent::Started
+            RunEvent::Started { .. }
             | RunEvent::Log { .. }
             | RunEvent::Progress { .. }
             | RunEvent::Metric(_) => None,
