@@ -1,1 +1,30 @@
-//! placeholder
+//! The HTTP API over the platform's log: authentication, routes, object storage, and the driver that turns time
+//! and silence into commands.
+//!
+//! A handler parses, asks the machine, and renders; it decides nothing itself. What must not get lost is in the
+//! log; what is kept here in memory (lease deadlines, who was seen when, the newest log lines) can be lost at any
+//! moment and is rebuilt or simply newer.
+//!
+//! Must not know: WebAssembly, GPUs. What a module is comes from an injected [`ModuleInspector`].
+
+mod app;
+mod auth;
+mod convert;
+mod driver;
+mod error;
+mod extract;
+mod inspect;
+mod live;
+pub mod objects;
+mod router;
+mod routes;
+mod schema;
+mod server;
+mod stream;
+mod submit;
+
+pub use error::{CODES, Code};
+pub use inspect::{InspectError, Inspected, ModuleInspector};
+pub use router::openapi;
+pub use schema::task_schema;
+pub use server::{Bootstrap, Config, Limits, RunningServer, Server, StartError};

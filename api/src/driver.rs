@@ -1,0 +1,317 @@
+//! Turns what happened, time and silence into commands: places work, ticks what is due, loses silent leases,
+//! tells which nodes are there.
+//!
+//! One task of the leader. It follows the log, so that it needs no call from the handlers to be right; a handler
+//! only nudges it. Everything it submits is harmless when repeated.
+
+use std::{sync::Arc, time::Duration};
+
+use aevir_events::{Recorded, SubscribeError};
+use aevir_platform::{
+    command::{Availability, Command},
+    event::Event,
+    ids::{AssignmentId, NodeId, TaskId},
+    state::{Stage, State},
+};
+use futures::StreamExt as _;
+use tokio::time::Instant;
+
+use crate::{
+    app::{App, now},
+    error::ApiResult,
+    submit::submit,
+};
+
+/// Who the log says did it.
+const ACTOR: &str = "system";
+/// How often deadlines are looked at. Leases last a second at least.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Work that could not be placed is tried again this often: a back-off may have ended.
+const PLAN_EVERY: Duration = Duration::from_secs(1);
+/// Pause after a tick or plan that could not be decided, or brought nothing although it was due.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Events taken in before the driver acts.
+const EVENTS_AT_ONCE: usize = 256;
+/// Pause before the log is followed again after its stream broke.
+const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
+
+/// Events that arrived together.
+type Chunk = Vec<Result<Arc<Recorded<Event>>, SubscribeError>>;
+
+/// What the driver remembers between two looks.
+struct Driver {
+    app: App,
+    /// Something happened that may let a plan place more.
+    plan_wanted: bool,
+    planned: Instant,
+    tick_not_before: Instant,
+}
+
+/// Runs until the server stops or the log's writer ends.
+pub(crate) async fn run(app: App) {
+    let from = recover(&app);
+    let mut driver = Driver {
+        plan_wanted: true,
+        planned: Instant::now(),
+        tick_not_before: Instant::now(),
+        app,
+    };
+    driver.follow(from).await;
+}
+
+/// Gives every lease one fresh period and every node that is online one fresh patience. Answers the position from
+/// which to follow the log.
+fn recover(app: &App) -> u64 {
+    app.log.read(|state, size| {
+        let tasks = state.tasks.values().filter(|t| !t.phase.is_final());
+        for assignment in tasks.flat_map(|t| t.active()) {
+            grant(app, state, assignment.id);
+            if let Stage::Running { .. } = assignment.stage {
+                start(app, state, assignment.id);
+            }
+        }
+        for node in state.nodes.values() {
+            app.live.nodes().see(node.id);
+        }
+        size
+    })
+}
+
+fn grant(app: &App, state: &State, id: AssignmentId) {
+    if let Some((task, assignment)) = state.assignment(id) {
+        let policy = state.policy_of(task);
+        let accept = Duration::from_millis(policy.accept_ms.into());
+        let lease = Duration::from_millis(policy.lease_ms.into());
+        app.live
+            .leases()
+            .grant(id, task.id, assignment.node, accept, lease);
+    }
+}
+
+fn start(app: &App, state: &State, id: AssignmentId) {
+    if let Some(task) = state.task_of(id) {
+        let runtime = Duration::from_secs(task.definition.limits.runtime_s.into());
+        app.live.leases().start(id, runtime);
+    }
+}
+
+impl Driver {
+    async fn follow(&mut self, mut next: u64) {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let app = self.app.clone();
+        while !app.stopping.is_cancelled() && !app.log.status().is_final() {
+            // What is there already is taken in before acting on it, in bounded chunks.
+            let mut events = app.log.subscribe(next).ready_chunks(EVENTS_AT_ONCE);
+            let mut following = true;
+            while following {
+                tokio::select! {
+                    () = app.stopping.cancelled() => return,
+                    chunk = events.next() => following = self.take(chunk, &mut next),
+                    () = app.live.driver.notified() => self.plan_wanted = true,
+                    _ = look.tick() => {}
+                }
+                self.act().await;
+            }
+            tokio::time::sleep(FOLLOW_PAUSE).await;
+        }
+    }
+
+    /// Takes events in; answers whether the stream goes on.
+    fn take(&mut self, chunk: Option<Chunk>, next: &mut u64) -> bool {
+        for item in chunk.iter().flatten() {
+            match item {
+                Ok(recorded) => {
+                    *next = recorded.position + 1;
+                    self.happened(&recorded.event);
+                }
+                Err(error) => {
+                    let error: &dyn std::error::Error = error;
+                    tracing::error!(position = *next, error, "the driver can't follow the log");
+                    return false;
+                }
+            }
+        }
+        self.app.live.advance(*next);
+        chunk.is_some()
+    }
+
+    /// Takes note of an event.
+    fn happened(&mut self, event: &Event) {
+        let live = &self.app.live;
+        match event {
+            Event::AssignmentLeased(e) => {
+                self.app
+                    .log
+                    .read(|state, _| grant(&self.app, state, e.assignment));
+                live.nodes().wake(e.node);
+            }
+            Event::AssignmentStarted(e) => {
+                self.app
+                    .log
+                    .read(|state, _| start(&self.app, state, e.assignment));
+            }
+            Event::AssignmentCommitted(e) => live.leases().seal(e.assignment),
+            Event::AssignmentRevealed(e) => live.leases().end(e.report.assignment),
+            Event::AssignmentFailed(e) => self.ended(e.assignment),
+            Event::AssignmentLost(e) => self.ended(e.assignment),
+            Event::AssignmentWithdrawn(e) => self.ended(e.assignment),
+            Event::RoundClosed(e) => self.wake_nodes_of(e.task),
+            Event::TaskVerified(e) => self.task_ended(e.task),
+            Event::TaskClosed(e) => self.task_ended(e.task),
+            Event::TaskQueued(_)
+            | Event::TaskExtended(_)
+            | Event::AvailabilityChanged(_)
+            | Event::PolicyAdopted(_) => {}
+            Event::AccountOpened(_)
+            | Event::KeyAdded(_)
+            | Event::KeyRevoked(_)
+            | Event::JoinTokenIssued(_)
+            | Event::BlobUploaded(_)
+            | Event::LedgerPosted(_)
+            | Event::PointsChanged(_)
+            | Event::ModuleRegistered(_)
+            | Event::ContentRegistered(_)
+            | Event::NodeRegistered(_)
+            | Event::TaskCreated(_)
+            | Event::TaskSettled(_)
+            | Event::TaskMatured(_)
+            | Event::AssignmentProgressed(_)
+            | Event::AssignmentCheckpointed(_) => return,
+        }
+        self.plan_wanted = true;
+    }
+
+    fn ended(&self, id: AssignmentId) {
+        self.app.live.leases().end(id);
+        let node = self
+            .app
+            .log
+            .read(|state, _| state.assignment(id).map(|(_, a)| a.node));
+        if let Some(node) = node {
+            self.app.live.nodes().wake(node);
+        }
+    }
+
+    /// All its nodes have something to do: reveal, or stop.
+    fn wake_nodes_of(&self, task: TaskId) {
+        let known = self.app.live.nodes();
+        self.assignments_of(task)
+            .iter()
+            .for_each(|(_, node)| known.wake(*node));
+    }
+
+    fn task_ended(&self, task: TaskId) {
+        for (assignment, _) in self.assignments_of(task) {
+            self.app.live.leases().end(assignment);
+        }
+        self.wake_nodes_of(task);
+    }
+
+    fn assignments_of(&self, task: TaskId) -> Vec<(AssignmentId, NodeId)> {
+        self.app.log.read(|state, _| {
+            let task = state.tasks.get(&task).into_iter();
+            task.flat_map(|t| t.assignments.values())
+                .map(|a| (a.id, a.node))
+                .collect()
+        })
+    }
+
+    /// Submits what is called for now.
+    async fn act(&mut self) {
+        self.lose_silent_leases().await;
+        self.note_silent_nodes().await;
+        self.tick().await;
+        self.plan().await;
+    }
+
+    async fn lose_silent_leases(&self) {
+        let expired = self.app.live.leases().expired();
+        for (assignment, reason) in expired {
+            tracing::info!(%assignment, ?reason, "a lease ran out");
+            let command = Command::LoseLease { assignment, reason };
+            match self.submit(command).await {
+                Ok(_) => {}
+                // It ended meanwhile, or never was: forget it.
+                Err(e) if e.code() == "lease-ended" || e.code() == "unknown-assignment" => {
+                    self.app.live.leases().end(assignment);
+                }
+                Err(_) => return,
+            }
+            // Not to be lost twice before the event comes back to this task.
+            self.app.live.leases().end(assignment);
+        }
+    }
+
+    async fn note_silent_nodes(&self) {
+        let silent: Vec<NodeId> = self.app.log.read(|state, _| {
+            let Some((_, policy)) = state.policy() else {
+                return Vec::new();
+            };
+            let patience = Duration::from_millis(policy.offline_ms.into());
+            let mut known = self.app.live.nodes();
+            let online = state
+                .nodes
+                .values()
+                .filter(|n| n.availability == Availability::Online);
+            online
+                .map(|n| n.id)
+                .filter(|n| known.is_silent(*n, patience))
+                .collect()
+        });
+        for node in silent {
+            tracing::info!(%node, "a node fell silent");
+            let availability = Availability::Offline;
+            if self
+                .submit(Command::SetAvailability { node, availability })
+                .await
+                .is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    async fn tick(&mut self) {
+        if Instant::now() < self.tick_not_before {
+            return;
+        }
+        loop {
+            let due = self.app.log.read(|state, _| state.next_due());
+            if due.is_none_or(|due| due > now()) {
+                return;
+            }
+            match self.submit(Command::Tick).await {
+                Ok(events) if events > 0 => {}
+                Ok(_) | Err(_) => {
+                    self.tick_not_before = Instant::now() + PAUSE;
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn plan(&mut self) {
+        if !self.plan_wanted && self.planned.elapsed() < PLAN_EVERY {
+            return;
+        }
+        self.plan_wanted = false;
+        self.planned = Instant::now();
+        while self.app.log.read(|state, _| state.has_placeable()) {
+            match self.submit(Command::Plan).await {
+                Ok(events) if events > 0 => {}
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Submits a command; answers how many events it caused.
+    async fn submit(&self, command: Command) -> ApiResult<usize> {
+        let submitted = submit(&self.app, ACTOR.to_owned(), None, command).await;
+        let submitted = submitted.map(|receipt| receipt.events.len());
+        if let Err(error) = &submitted {
+            tracing::debug!(code = error.code(), "the driver's command was not taken");
+        }
+        submitted
+    }
+}

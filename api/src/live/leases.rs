@@ -1,0 +1,239 @@
+//! Deadlines of leases: silence past one becomes a `LoseLease`.
+
+use std::{collections::HashMap, time::Duration};
+
+use aevir_platform::{
+    command::LossReason,
+    digest::Digest,
+    ids::{AssignmentId, NodeId, TaskId},
+};
+use tokio::time::Instant;
+
+/// How long a node may fetch inputs before it starts, however lively its heartbeats.
+const FETCH_TIME_MAX: Duration = Duration::from_secs(15 * 60);
+/// What a run may take beyond its own time limit: compiling, uploading outputs.
+const RUN_SLACK: Duration = Duration::from_secs(5 * 60);
+/// Progress is recorded in the log at most this often.
+const RECORD_EVERY: Duration = Duration::from_secs(10);
+
+/// Distinct uploads under one lease: more than a task can have outputs.
+const UPLOADS_MAX: usize = 128;
+
+/// The leases under way.
+#[derive(Debug, Default)]
+pub(crate) struct Leases {
+    running: HashMap<AssignmentId, Lease>,
+    /// Sizes of the outputs uploaded under each assignment, until it is revealed or over.
+    uploads: HashMap<AssignmentId, HashMap<Digest, u64>>,
+}
+
+/// One lease.
+#[derive(Debug, Clone)]
+pub(crate) struct Lease {
+    pub(crate) task: TaskId,
+    pub(crate) node: NodeId,
+    started: bool,
+    deadline: Instant,
+    /// Heartbeats do not extend it past this.
+    end: Instant,
+    lease: Duration,
+    /// As the last heartbeat told it.
+    pub(crate) progress: Option<(u32, String)>,
+    recorded: Option<Instant>,
+}
+
+impl Leases {
+    pub(crate) fn get(&self, id: AssignmentId) -> Option<&Lease> {
+        self.running.get(&id)
+    }
+
+    /// A fresh lease: it must be started within `accept`.
+    pub(crate) fn grant(
+        &mut self,
+        id: AssignmentId,
+        task: TaskId,
+        node: NodeId,
+        accept: Duration,
+        lease: Duration,
+    ) {
+        let now = Instant::now();
+        let granted = Lease {
+            task,
+            node,
+            started: false,
+            deadline: now + accept,
+            end: now + FETCH_TIME_MAX.max(accept),
+            lease,
+            progress: None,
+            recorded: None,
+        };
+        self.running.insert(id, granted);
+    }
+
+    /// The run has begun; it may take `runtime`.
+    pub(crate) fn start(&mut self, id: AssignmentId, runtime: Duration) {
+        let now = Instant::now();
+        if let Some(lease) = self.running.get_mut(&id) {
+            lease.started = true;
+            lease.deadline = now + lease.lease;
+            lease.end = now + runtime + RUN_SLACK;
+        }
+    }
+
+    /// A sign of life.
+    pub(crate) fn extend(&mut self, id: AssignmentId) {
+        if let Some(lease) = self.running.get_mut(&id) {
+            let extended = lease.deadline.max(Instant::now() + lease.lease);
+            lease.deadline = extended.min(lease.end);
+        }
+    }
+
+    /// Notes progress; answers whether it is time to record it.
+    pub(crate) fn report(&mut self, id: AssignmentId, ppm: u32, note: &str) -> bool {
+        let Some(lease) = self.running.get_mut(&id) else {
+            return false;
+        };
+        let said = (ppm, note.to_owned());
+        if lease.progress.as_ref() == Some(&said) || (ppm == 0 && note.is_empty()) {
+            return false;
+        }
+        lease.progress = Some(said);
+        let now = Instant::now();
+        let due = lease.recorded.is_none_or(|last| now >= last + RECORD_EVERY);
+        if due {
+            lease.recorded = Some(now);
+        }
+        due
+    }
+
+    /// How many bytes may still be uploaded under an assignment whose outputs may have `most` in all. What was
+    /// uploaded before does not count twice.
+    pub(crate) fn upload_room(&self, id: AssignmentId, digest: Digest, most: u64) -> u64 {
+        let Some(uploads) = self.uploads.get(&id) else {
+            return most;
+        };
+        if uploads.len() >= UPLOADS_MAX && !uploads.contains_key(&digest) {
+            return 0;
+        }
+        let others = uploads.iter().filter(|(d, _)| **d != digest);
+        most.saturating_sub(others.map(|(_, size)| size).sum())
+    }
+
+    /// Counts an upload.
+    pub(crate) fn uploaded(&mut self, id: AssignmentId, digest: Digest, size: u64) {
+        self.uploads.entry(id).or_default().insert(digest, size);
+    }
+
+    /// The result is sealed: the lease needs no more life, but outputs may still come.
+    pub(crate) fn seal(&mut self, id: AssignmentId) {
+        self.running.remove(&id);
+    }
+
+    /// Revealed, or over.
+    pub(crate) fn end(&mut self, id: AssignmentId) {
+        self.running.remove(&id);
+        self.uploads.remove(&id);
+    }
+
+    /// Leases whose deadline has passed, with the reason.
+    pub(crate) fn expired(&self) -> Vec<(AssignmentId, LossReason)> {
+        let now = Instant::now();
+        let silent = self
+            .running
+            .iter()
+            .filter(|(_, lease)| lease.deadline <= now);
+        silent
+            .map(|(id, lease)| match lease.started {
+                true => (*id, LossReason::Silent),
+                false => (*id, LossReason::NotStarted),
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACCEPT: Duration = Duration::from_secs(30);
+    const LEASE: Duration = Duration::from_secs(15);
+
+    fn ids() -> (AssignmentId, TaskId, NodeId) {
+        let id = |n: u128| ulid::Ulid::from_parts(0, n);
+        (AssignmentId(id(1)), TaskId(id(2)), NodeId(id(3)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_a_lease_and_life_extends_it() {
+        let (id, task, node) = ids();
+        let mut leases = Leases::default();
+        leases.grant(id, task, node, ACCEPT, LEASE);
+        tokio::time::advance(ACCEPT - Duration::from_millis(1)).await;
+        assert!(leases.expired().is_empty());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(leases.expired(), [(id, LossReason::NotStarted)]);
+
+        leases.grant(id, task, node, ACCEPT, LEASE);
+        leases.start(id, Duration::from_secs(600));
+        for _ in 0..10 {
+            tokio::time::advance(LEASE / 2).await;
+            leases.extend(id);
+            assert!(leases.expired().is_empty());
+        }
+        tokio::time::advance(LEASE).await;
+        assert_eq!(leases.expired(), [(id, LossReason::Silent)]);
+        leases.end(id);
+        assert!(leases.expired().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn life_does_not_extend_a_run_past_its_own_limit() {
+        let (id, task, node) = ids();
+        let mut leases = Leases::default();
+        leases.grant(id, task, node, ACCEPT, LEASE);
+        leases.start(id, Duration::from_secs(10));
+        let mut lived = Duration::ZERO;
+        while leases.expired().is_empty() {
+            tokio::time::advance(Duration::from_secs(5)).await;
+            lived += Duration::from_secs(5);
+            leases.extend(id);
+            assert!(
+                lived <= RUN_SLACK + Duration::from_secs(10),
+                "a run must end"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn progress_is_recorded_now_and_then() {
+        let (id, task, node) = ids();
+        let mut leases = Leases::default();
+        leases.grant(id, task, node, ACCEPT, LEASE);
+        assert!(!leases.report(id, 0, ""), "nothing to tell");
+        assert!(leases.report(id, 1, "a"));
+        assert!(!leases.report(id, 2, "a"), "too soon");
+        tokio::time::advance(RECORD_EVERY).await;
+        assert!(leases.report(id, 3, "a"));
+        tokio::time::advance(RECORD_EVERY).await;
+        assert!(!leases.report(id, 3, "a"), "nothing new");
+        assert_eq!(
+            leases.get(id).and_then(|l| l.progress.clone()),
+            Some((3, "a".into()))
+        );
+    }
+
+    #[test]
+    fn uploads_have_a_ceiling_in_sum() {
+        let (id, ..) = ids();
+        let digest = |n: u8| Digest([n; 32]);
+        let mut leases = Leases::default();
+        assert_eq!(leases.upload_room(id, digest(1), 10), 10);
+        leases.uploaded(id, digest(1), 6);
+        assert_eq!(leases.upload_room(id, digest(2), 10), 4);
+        assert_eq!(leases.upload_room(id, digest(1), 10), 10, "the same again");
+        leases.seal(id);
+        assert_eq!(leases.upload_room(id, digest(2), 10), 4);
+        leases.end(id);
+        assert_eq!(leases.upload_room(id, digest(2), 10), 10);
+    }
+}

@@ -1,0 +1,106 @@
+//! When each node last showed life, and how to wake its long poll.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use aevir_platform::ids::NodeId;
+use tokio::{sync::Notify, time::Instant};
+
+use super::lock;
+
+/// The nodes that showed life since this process began.
+#[derive(Debug, Default)]
+pub(crate) struct Nodes(HashMap<NodeId, Seen>);
+
+#[derive(Debug)]
+struct Seen {
+    last: Instant,
+    /// Open long polls: as long as there is one, the node is there.
+    polls: u32,
+    wake: Arc<Notify>,
+}
+
+impl Nodes {
+    fn entry(&mut self, node: NodeId) -> &mut Seen {
+        self.0.entry(node).or_insert_with(|| Seen {
+            last: Instant::now(),
+            polls: 0,
+            wake: Arc::default(),
+        })
+    }
+
+    /// The node showed life.
+    pub(crate) fn see(&mut self, node: NodeId) {
+        self.entry(node).last = Instant::now();
+    }
+
+    /// Whether the node was silent for that long. A node that was never seen counts from now on.
+    pub(crate) fn is_silent(&mut self, node: NodeId, patience: Duration) -> bool {
+        let seen = self.entry(node);
+        seen.polls == 0 && seen.last.elapsed() >= patience
+    }
+
+    /// Lets the node's long poll look again.
+    pub(crate) fn wake(&self, node: NodeId) {
+        if let Some(seen) = self.0.get(&node) {
+            seen.wake.notify_waiters();
+        }
+    }
+}
+
+/// A long poll under way.
+#[derive(Debug)]
+pub(crate) struct OpenPoll {
+    nodes: Arc<Mutex<Nodes>>,
+    node: NodeId,
+    pub(crate) wake: Arc<Notify>,
+}
+
+impl OpenPoll {
+    pub(super) fn new(nodes: Arc<Mutex<Nodes>>, node: NodeId) -> Self {
+        let wake = {
+            let mut locked = lock(&nodes);
+            let seen = locked.entry(node);
+            seen.polls += 1;
+            Arc::clone(&seen.wake)
+        };
+        Self { nodes, node, wake }
+    }
+}
+
+impl Drop for OpenPoll {
+    fn drop(&mut self) {
+        let mut locked = lock(&self.nodes);
+        let seen = locked.entry(self.node);
+        seen.polls = seen.polls.saturating_sub(1);
+        seen.last = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_poll_is_life_and_silence_counts_after_it() {
+        let node = NodeId(ulid::Ulid::from_parts(0, 7));
+        let nodes = Arc::new(Mutex::new(Nodes::default()));
+        let patience = Duration::from_secs(2);
+        assert!(
+            !lock(&nodes).is_silent(node, patience),
+            "never seen: counts from now"
+        );
+        let poll = OpenPoll::new(Arc::clone(&nodes), node);
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert!(!lock(&nodes).is_silent(node, patience));
+        drop(poll);
+        assert!(!lock(&nodes).is_silent(node, patience));
+        tokio::time::advance(patience).await;
+        assert!(lock(&nodes).is_silent(node, patience));
+        lock(&nodes).see(node);
+        assert!(!lock(&nodes).is_silent(node, patience));
+    }
+}

@@ -1,0 +1,35 @@
+//! The routes, one module per family; each has the conversions of its family beside its handlers.
+
+mod accounts;
+mod blobs;
+mod contents;
+mod keys;
+mod ledger;
+mod log;
+mod modules;
+mod node;
+mod nodes;
+mod policy;
+mod server;
+mod tasks;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::app::App;
+
+/// Every route but `/openapi.json`, which describes them.
+pub(crate) fn all() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .merge(server::routes())
+        .merge(accounts::routes())
+        .merge(keys::routes())
+        .merge(ledger::routes())
+        .merge(policy::routes())
+        .merge(blobs::routes())
+        .merge(modules::routes())
+        .merge(contents::routes())
+        .merge(tasks::routes())
+        .merge(log::routes())
+        .merge(nodes::routes())
+        .merge(node::routes())
+}

@@ -1,0 +1,161 @@
+//! Modules: uploaded, inspected, registered.
+
+use std::time::Duration;
+
+use aevir_platform::{
+    command::{Command, RegisterModule, Scope},
+    digest::Digest,
+    rejection::Rejection,
+    report::BlobRef,
+    state::Module,
+};
+use aevir_wire as wire;
+use axum::{
+    Json as Reply,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    app::App,
+    auth::Caller,
+    convert::{name_of, size, time},
+    error::{ApiError, ApiResult, Code},
+    extract::{Path, Query, read_all},
+    inspect::InspectError,
+    objects,
+    stream::check_length,
+    submit::submit,
+};
+
+/// A module must be here by then.
+const UPLOAD_TIME_MAX: Duration = Duration::from_secs(300);
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(push_module, list_modules))
+        .routes(routes!(show_module))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Named {
+    /// 1 to 64 printable characters.
+    name: String,
+}
+
+/// Pushes a WebAssembly component. Pushing the same one again answers what is there.
+#[utoipa::path(post, path = "/v1/modules", tag = "modules", params(Named),
+    request_body(content = Vec<u8>, content_type = "application/wasm"),
+    responses((status = 201, body = wire::Module), (status = 200, body = wire::Module)))]
+async fn push_module(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<Named>,
+    headers: HeaderMap,
+    body: Body,
+) -> ApiResult<(StatusCode, Reply<wire::Module>)> {
+    caller.require(Scope::TasksWrite)?;
+    let bytes_max = app.limits.module_bytes_max;
+    check_length(&headers, bytes_max as u64)?;
+    let wasm = read_all(body, bytes_max, UPLOAD_TIME_MAX).await?;
+    let digest = Digest::of(&wasm);
+    if let Some(known) = own_module(&app, &caller, digest) {
+        return Ok((StatusCode::OK, Reply(known)));
+    }
+    let inspected = app.inspector.inspect(wasm.clone()).await.map_err(refusal)?;
+    let length = wasm.len() as u64;
+    app.objects.put(digest, length, objects::once(wasm)).await?;
+    let command = Command::RegisterModule(RegisterModule {
+        owner: caller.account,
+        name: query.name,
+        blob: BlobRef {
+            digest,
+            size: size(length),
+        },
+        world: inspected.world,
+        imports: inspected.imports,
+    });
+    match submit(&app, caller.actor(), None, command).await {
+        Ok(_) => {}
+        // Somebody was faster. If it was this account, the outcome is what it wants.
+        Err(error) => {
+            let known = own_module(&app, &caller, digest).ok_or(error)?;
+            return Ok((StatusCode::OK, Reply(known)));
+        }
+    }
+    let registered =
+        own_module(&app, &caller, digest).ok_or_else(|| no_module(&digest.to_string()))?;
+    Ok((StatusCode::CREATED, Reply(registered)))
+}
+
+/// The caller's modules.
+#[utoipa::path(get, path = "/v1/modules", tag = "modules", responses((status = 200, body = wire::ModuleList)))]
+async fn list_modules(
+    State(app): State<App>,
+    caller: Caller,
+) -> ApiResult<Reply<wire::ModuleList>> {
+    caller.require(Scope::Read)?;
+    let modules = app.log.read(|state, _| {
+        let own = state.modules.iter();
+        let own = own.filter(|(_, m)| m.owner == caller.account);
+        own.map(|(digest, m)| view(*digest, m)).collect()
+    });
+    Ok(Reply(wire::ModuleList { modules }))
+}
+
+/// One of the caller's modules.
+#[utoipa::path(get, path = "/v1/modules/{digest}", tag = "modules", params(("digest" = String, Path)),
+    responses((status = 200, body = wire::Module)))]
+async fn show_module(
+    State(app): State<App>,
+    caller: Caller,
+    Path(text): Path<String>,
+) -> ApiResult<Reply<wire::Module>> {
+    caller.require(Scope::Read)?;
+    let digest = text.parse().ok();
+    let module = digest.and_then(|digest| own_module(&app, &caller, digest));
+    module.map(Reply).ok_or_else(|| no_module(&text))
+}
+
+fn own_module(app: &App, caller: &Caller, digest: Digest) -> Option<wire::Module> {
+    app.log.read(|state, _| {
+        let module = state.modules.get(&digest)?;
+        (module.owner == caller.account).then(|| view(digest, module))
+    })
+}
+
+fn no_module(digest: &str) -> ApiError {
+    let unknown = Rejection::UnknownModule {
+        digest: Digest([0; 32]),
+    };
+    ApiError::from(unknown).with_detail(format!("this account has no module {digest}"))
+}
+
+fn refusal(error: InspectError) -> ApiError {
+    let detail = error.to_string();
+    let code = match error {
+        InspectError::NotAComponent(_) => Code::NotAComponent,
+        InspectError::WrongWorld(_) => Code::WrongWorld,
+        InspectError::ForbiddenImport(_) => Code::ForbiddenImport,
+        InspectError::TooComplex(_) => Code::ModuleTooComplex,
+        InspectError::Unavailable(_) => Code::InspectorUnavailable,
+    };
+    ApiError::new(code, detail)
+}
+
+fn view(digest: Digest, module: &Module) -> wire::Module {
+    wire::Module {
+        digest: digest.to_string(),
+        name: module.name.clone(),
+        size: module.size.to_string(),
+        world: name_of(&module.world),
+        imports: module.imports.clone(),
+        registered_at: time(module.registered_at),
+    }
+}

@@ -1,0 +1,130 @@
+//! Handing out leases by long poll.
+//!
+//! The machine has assigned the work before; here it is told. What a node does not name in `holding` is told again,
+//! so that a lost answer loses no lease.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use aevir_platform::{
+    ids::AssignmentId,
+    report::BlobRef,
+    state::{Assignment, Stage, State as Platform, Task},
+};
+use aevir_wire as wire;
+use axum::{Json as Reply, extract::State};
+use tokio::time::Instant;
+
+use super::{action, show_life};
+use crate::{
+    app::App,
+    auth::NodeCaller,
+    convert::{artifacts, blob, name_of},
+    error::{ApiError, ApiResult, Code},
+    extract::Json,
+};
+
+/// Longest wait of one poll, in ms; below the time-outs of common proxies.
+const WAIT_MS_MAX: u32 = 30_000;
+/// Leases of one answer, and assignments that a node can hold.
+const LEASES_MAX: usize = 256;
+
+/// Long poll: answers as soon as there is a lease to hand out, or an assignment in `holding` to reveal or stop.
+#[utoipa::path(post, path = "/v1/node/leases", tag = "node", request_body = wire::Ask,
+    responses((status = 200, body = wire::Leases)))]
+pub(super) async fn lease(
+    State(app): State<App>,
+    caller: NodeCaller,
+    Json(ask): Json<wire::Ask>,
+) -> ApiResult<Reply<wire::Leases>> {
+    if ask.holding.len() > LEASES_MAX {
+        let detail = format!("at most {LEASES_MAX} assignments");
+        return Err(ApiError::new(Code::FieldInvalid, detail).at("/holding"));
+    }
+    let wait = Duration::from_millis(ask.wait_ms.min(WAIT_MS_MAX).into());
+    let until = Instant::now() + wait;
+    show_life(&app, caller).await?;
+    let poll = app.live.open_poll(caller.node);
+    loop {
+        // Registered before looking, so that what happens in between is not slept over.
+        let woken = poll.wake.notified();
+        tokio::pin!(woken);
+        woken.as_mut().enable();
+        let leases = app.log.read(|state, _| look(state, caller, &ask))?;
+        if !leases.leases.is_empty() || !leases.directives.is_empty() {
+            return Ok(Reply(leases));
+        }
+        tokio::select! {
+            () = &mut woken => {}
+            () = tokio::time::sleep_until(until) => return Ok(Reply(leases)),
+            () = app.stopping.cancelled() => return Ok(Reply(leases)),
+        }
+    }
+}
+
+fn look(state: &Platform, caller: NodeCaller, ask: &wire::Ask) -> ApiResult<wire::Leases> {
+    let mut directives = Vec::new();
+    let mut holding = BTreeSet::new();
+    for text in &ask.holding {
+        let id = text.parse::<AssignmentId>().ok();
+        holding.extend(id);
+        let action = id.map_or(
+            wire::Action::Stop {
+                reason: wire::StopReason::Unknown,
+            },
+            |id| action(state, caller.node, id),
+        );
+        if action != wire::Action::Continue {
+            let assignment = text.clone();
+            directives.push(wire::Directive { assignment, action });
+        }
+    }
+    let node = state.nodes.get(&caller.node);
+    let active = node.into_iter().flat_map(|n| &n.active);
+    let fresh = active
+        .filter(|id| !holding.contains(id))
+        .filter_map(|id| state.assignment(*id))
+        .filter(|(_, assignment)| matches!(assignment.stage, Stage::Leased))
+        .take(LEASES_MAX.min(ask.max as usize));
+    let leases = fresh.map(|(task, assignment)| render(state, task, assignment));
+    Ok(wire::Leases {
+        leases: leases.collect::<ApiResult<_>>()?,
+        directives,
+    })
+}
+
+/// Everything that a node needs to run an assignment; nothing that tells whether others run it too.
+fn render(state: &Platform, task: &Task, assignment: &Assignment) -> ApiResult<wire::Lease> {
+    let definition = &task.definition;
+    let policy = state.policy_of(task);
+    let module = state.modules.get(&definition.module);
+    let module = BlobRef {
+        digest: definition.module,
+        size: module.map(|m| m.size).unwrap_or_default(),
+    };
+    let params = wire::canonical(&definition.params)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .map_err(|e| ApiError::internal("parameters have no canonical form", &e))?;
+    Ok(wire::Lease {
+        assignment: assignment.id.to_string(),
+        task: task.id.to_string(),
+        task_type: name_of(&definition.kind),
+        module: blob(&module),
+        params,
+        seed: task.seed.to_string(),
+        inputs: artifacts(&task.inputs),
+        limits: wire::Limits {
+            fuel: definition.limits.fuel.to_string(),
+            memory_mib: definition.limits.memory_mib,
+            runtime_s: definition.limits.runtime_s,
+            output_mib: definition.limits.output_mib,
+        },
+        gpu: definition.qos.gpu.as_ref().map(|gpu| wire::GpuNeed {
+            memory_mib: gpu.memory_mib,
+            features: gpu.features.clone(),
+        }),
+        checkpoint: assignment.resume.as_ref().map(blob),
+        lease_ms: policy.lease_ms,
+        accept_ms: policy.accept_ms,
+        reveal_ms: policy.reveal_ms,
+    })
+}

@@ -1,0 +1,92 @@
+//! The protocol that a node speaks with its own key.
+
+mod assignment;
+mod heartbeat;
+mod lease;
+mod transfer;
+
+use aevir_platform::{
+    command::{Availability, Command},
+    ids::{AssignmentId, NodeId},
+    rejection::Rejection,
+    state::{Assignment, Phase, Stage, State as Platform, Task},
+};
+use aevir_wire::{Action, StopReason};
+use tracing::{Span, field::display};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{app::App, auth::NodeCaller, error::ApiResult, submit::submit};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(lease::lease))
+        .routes(routes!(heartbeat::heartbeat))
+        .routes(routes!(assignment::start))
+        .routes(routes!(assignment::commit))
+        .routes(routes!(assignment::reveal))
+        .routes(routes!(assignment::fail))
+        .routes(routes!(transfer::put_output))
+        .routes(routes!(transfer::get_input))
+        .routes(routes!(transfer::get_module))
+        .routes(routes!(transfer::put_checkpoint, transfer::get_checkpoint))
+}
+
+/// Records that the node is there, where the log says otherwise.
+async fn show_life(app: &App, caller: NodeCaller) -> ApiResult<()> {
+    app.live.nodes().see(caller.node);
+    let offline = app.log.read(|state, _| {
+        let node = state.nodes.get(&caller.node);
+        node.is_some_and(|n| n.availability == Availability::Offline)
+    });
+    if offline {
+        let command = Command::SetAvailability {
+            node: caller.node,
+            availability: Availability::Online,
+        };
+        submit(app, caller.actor(), None, command).await?;
+    }
+    Ok(())
+}
+
+/// What the node shall do with an assignment.
+fn action(state: &Platform, node: NodeId, id: AssignmentId) -> Action {
+    let stop = |reason| Action::Stop { reason };
+    let found = state.assignment(id).filter(|(_, a)| a.node == node);
+    let Some((task, assignment)) = found else {
+        return stop(StopReason::Unknown);
+    };
+    match &assignment.stage {
+        Stage::Leased | Stage::Running { .. } => Action::Continue,
+        Stage::Committed(_) if task.phase.is_final() => stop(StopReason::Done),
+        Stage::Committed(_) if matches!(task.phase, Phase::Verifying { .. }) => Action::Reveal,
+        Stage::Committed(_) => Action::Continue,
+        Stage::Revealed(_) | Stage::Accepted(_) | Stage::Refused { .. } => stop(StopReason::Done),
+        Stage::Lost { .. } | Stage::Failed { .. } => stop(StopReason::LeaseEnded),
+        Stage::Withdrawn => stop(StopReason::Withdrawn),
+    }
+}
+
+/// An id that can't be parsed is one that does not exist.
+fn assignment_id(text: &str) -> ApiResult<AssignmentId> {
+    let id = text.parse().map_err(|_| Rejection::UnknownAssignment)?;
+    Span::current().record("assignment", display(id));
+    Ok(id)
+}
+
+/// Calls `read` with the node's own assignment while its task lasts.
+fn with_assignment<T>(
+    app: &App,
+    caller: NodeCaller,
+    id: AssignmentId,
+    read: impl FnOnce(&Platform, &Task, &Assignment) -> T,
+) -> ApiResult<T> {
+    app.log.read(|state, _| {
+        let found = state.assignment(id).filter(|(_, a)| a.node == caller.node);
+        let (task, assignment) = found.ok_or(Rejection::UnknownAssignment)?;
+        Span::current().record("task", display(task.id));
+        if task.phase.is_final() {
+            return Err(Rejection::LeaseEnded.into());
+        }
+        Ok(read(state, task, assignment))
+    })
+}

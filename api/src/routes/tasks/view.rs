@@ -1,0 +1,245 @@
+//! A task as its requester sees it.
+
+use std::collections::BTreeMap;
+
+use aevir_events::Timestamp;
+use aevir_platform::{
+    event::CheckResult,
+    ids::AssignmentId,
+    schedule,
+    state::{Assignment, Phase, Settlement, Stage, State, Task, VerdictRecord},
+};
+use aevir_wire as wire;
+
+use crate::{
+    app::App,
+    convert::{artifacts, blob, name_of, time, to_wire},
+    error::{ApiError, ApiResult},
+};
+
+/// Nodes that are looked at to tell why a task waits.
+const NODES_ASKED_MAX: usize = 2_000;
+
+pub(super) fn summary(app: &App, task: &Task) -> wire::TaskSummary {
+    let settlement = task.settlement.as_ref();
+    wire::TaskSummary {
+        id: task.id.to_string(),
+        requester: task.requester.to_string(),
+        kind: name_of(&task.definition.kind),
+        state: task.phase.name().into(),
+        labels: task.definition.labels.clone(),
+        created_at: time(task.created_at),
+        ended_at: task.ended_at.map(time),
+        progress: progress(app, task),
+        fee: settlement.map(|s| s.fee.to_string()),
+    }
+}
+
+pub(super) fn task(app: &App, state: &State, task: &Task, now: Timestamp) -> ApiResult<wire::Task> {
+    let definition = serde_json::to_value(task.definition.as_ref())
+        .map_err(|e| ApiError::internal("a definition has no JSON form", &e))?;
+    let assignments = task.assignments.values();
+    let assignments = assignments.map(|a| assignment(app, state, task, a));
+    Ok(wire::Task {
+        id: task.id.to_string(),
+        requester: task.requester.to_string(),
+        kind: name_of(&task.definition.kind),
+        state: task.phase.name().into(),
+        ended: task.phase.is_final(),
+        detail: detail(&task.phase),
+        definition,
+        definition_digest: task.definition_digest.to_string(),
+        seed: task.seed.to_string(),
+        policy_version: task.policy_version,
+        escrow: task.escrow.to_string(),
+        created_at: time(task.created_at),
+        queued_at: task.queued_at.map(time),
+        started_at: task.started_at.map(time),
+        ended_at: task.ended_at.map(time),
+        duration_ms: duration_ms(task),
+        round: task.round,
+        replicas_wanted: task.replicas_wanted,
+        attempts_spent: task.attempts_spent,
+        inputs: artifacts(&task.inputs),
+        progress: progress(app, task),
+        waiting: waiting(state, task, now),
+        assignments: assignments.collect::<ApiResult<_>>()?,
+        verdict: verdict(task)?,
+        settlement: task.settlement.as_ref().map(settlement),
+        model: task.model.map(|m| m.to_string()),
+    })
+}
+
+fn detail(phase: &Phase) -> Option<String> {
+    match phase {
+        Phase::Failed { detail } | Phase::Cancelled { detail } => Some(detail.clone()),
+        Phase::Created
+        | Phase::Queued
+        | Phase::Running
+        | Phase::Verifying { .. }
+        | Phase::Settled { .. }
+        | Phase::Unmet { .. }
+        | Phase::Inconclusive
+        | Phase::Expired => None,
+    }
+}
+
+fn duration_ms(task: &Task) -> Option<String> {
+    let (queued, ended) = (task.queued_at?, task.ended_at?);
+    Some(ended.0.saturating_sub(queued.0).to_string())
+}
+
+/// The replica that is furthest; heartbeats know more than the log.
+fn progress(app: &App, task: &Task) -> Option<wire::Progress> {
+    let running = task.assignments.values();
+    let running = running.filter(|a| matches!(a.stage, Stage::Running { .. }));
+    let furthest = running
+        .filter_map(|a| app.live.progress(a.id))
+        .max_by_key(|(ppm, _)| *ppm);
+    let recorded = || task.progress().map(|(ppm, note)| (ppm, note.to_owned()));
+    let (ppm, note) = furthest.or_else(recorded)?;
+    Some(wire::Progress { ppm, note })
+}
+
+/// While a replica waits for a node: how many nodes can't take it, by reason.
+fn waiting(state: &State, task: &Task, now: Timestamp) -> Vec<wire::Waiting> {
+    if task.open_slots() == 0 {
+        return Vec::new();
+    }
+    let mut reasons: BTreeMap<&str, u32> = BTreeMap::new();
+    for node in state.nodes.values().take(NODES_ASKED_MAX) {
+        let refused = schedule::refusal(state, task, node, now);
+        let reason = refused.map_or("eligible", |r| r.code());
+        *reasons.entry(reason).or_default() += 1;
+    }
+    let reasons = reasons.into_iter().map(|(reason, nodes)| wire::Waiting {
+        reason: reason.into(),
+        nodes,
+    });
+    reasons.collect()
+}
+
+fn assignment(
+    app: &App,
+    state: &State,
+    task: &Task,
+    assignment: &Assignment,
+) -> ApiResult<wire::Assignment> {
+    let node = state.nodes.get(&assignment.node);
+    let mut view = wire::Assignment {
+        id: assignment.id.to_string(),
+        node: assignment.node.to_string(),
+        node_name: node.map(|n| n.profile.name.clone()).unwrap_or_default(),
+        owner: node.map(|n| n.owner.to_string()).unwrap_or_default(),
+        round: assignment.round,
+        state: assignment.state_name().into(),
+        leased_at: time(assignment.leased_at),
+        started_at: None,
+        ended_at: None,
+        resumed_from: assignment.resume.map(|b| b.digest.to_string()),
+        progress: None,
+        commitment: assignment.commitment().map(|c| c.digest.to_string()),
+        reason: None,
+        message: None,
+        report: None,
+    };
+    match &assignment.stage {
+        Stage::Leased | Stage::Committed(_) | Stage::Withdrawn => {}
+        Stage::Running {
+            started_at,
+            ppm,
+            note,
+        } => {
+            let recorded = (*ppm, note.clone());
+            let (ppm, note) = app.live.progress(assignment.id).unwrap_or(recorded);
+            view.started_at = Some(time(*started_at));
+            view.progress = Some(wire::Progress { ppm, note });
+        }
+        Stage::Revealed(revealed) | Stage::Accepted(revealed) => {
+            view.report = open_report(task, Some(&revealed.report))?;
+        }
+        Stage::Refused { reason, report, .. } => {
+            view.reason = Some(name_of(reason));
+            view.report = open_report(task, report.as_ref())?;
+        }
+        Stage::Lost { reason, at } => {
+            view.reason = Some(name_of(reason));
+            view.ended_at = Some(time(*at));
+        }
+        Stage::Failed { class, message, at } => {
+            view.reason = Some(name_of(class));
+            view.message = Some(message.clone());
+            view.ended_at = Some(time(*at));
+        }
+    }
+    Ok(view)
+}
+
+/// What a node revealed is the requester's once it is paid for.
+fn open_report(
+    task: &Task,
+    report: Option<&Box<aevir_platform::report::Report>>,
+) -> ApiResult<Option<wire::Report>> {
+    let open = report.filter(|_| task.result_is_open());
+    open.map(|report| to_wire(report.as_ref())).transpose()
+}
+
+fn verdict(task: &Task) -> ApiResult<Option<wire::Verdict>> {
+    let Some(record) = &task.verdict else {
+        return Ok(None);
+    };
+    let node_of = |id: &AssignmentId| {
+        let assignment = task.assignments.get(id);
+        assignment.map(|a| a.node.to_string()).unwrap_or_default()
+    };
+    let refused = record.refused.iter().map(|r| wire::Refusal {
+        assignment: r.assignment.to_string(),
+        node: node_of(&r.assignment),
+        reason: name_of(&r.reason),
+    });
+    Ok(Some(wire::Verdict {
+        verdict: name_of(&record.verdict),
+        accepted: record.accepted.iter().map(ToString::to_string).collect(),
+        refused: refused.collect(),
+        checks: record.checks.iter().map(check).collect(),
+        outputs: artifacts(&record.outputs),
+        result: record.result.as_ref().map(blob),
+        metrics: metrics(task, record)?,
+        late: record.late,
+    }))
+}
+
+/// The metrics of the accepted result.
+pub(super) fn metrics(task: &Task, record: &VerdictRecord) -> ApiResult<Vec<wire::MetricValue>> {
+    let first = record
+        .accepted
+        .first()
+        .and_then(|id| task.assignments.get(id));
+    match first.map(|a| &a.stage) {
+        Some(Stage::Accepted(revealed)) => to_wire(&revealed.report.metrics),
+        Some(_) | None => Ok(Vec::new()),
+    }
+}
+
+pub(super) fn check(check: &CheckResult) -> wire::CheckResult {
+    wire::CheckResult {
+        check: check.check.clone(),
+        passed: check.passed,
+        detail: check.detail.clone(),
+    }
+}
+
+fn settlement(settlement: &Settlement) -> wire::Settlement {
+    let shares = settlement.shares.iter().map(|share| wire::Share {
+        role: name_of(&share.role),
+        account: share.account.map(|a| a.to_string()),
+        node: share.node.map(|n| n.to_string()),
+        content: share.content.map(|c| c.to_string()),
+        amount: share.amount.to_string(),
+    });
+    wire::Settlement {
+        fee: settlement.fee.to_string(),
+        refund: settlement.refund.to_string(),
+        shares: shares.collect(),
+    }
+}

@@ -1,0 +1,60 @@
+//! Handing a command to the log's writer and reading its outcome.
+
+use std::sync::Arc;
+
+use aevir_events::{Receipt, Recorded, Request};
+use aevir_platform::{command::Command, event::Event};
+use tracing::{Span, field::display};
+
+use crate::{
+    app::App,
+    error::{ApiError, ApiResult, Code},
+};
+
+/// Submits a command and waits until its outcome is durable. The request's span gets the position.
+pub(crate) async fn submit(
+    app: &App,
+    actor: String,
+    key: Option<String>,
+    command: Command,
+) -> ApiResult<Receipt<Event>> {
+    let request = Request {
+        actor,
+        key,
+        command,
+    };
+    let receipt = app.log.submit(request).await?;
+    if let Some(first) = receipt.events.first() {
+        Span::current().record("position", display(first.position));
+    }
+    Ok(receipt)
+}
+
+/// The event of a receipt that the command can't succeed without.
+pub(crate) fn find<'a, T>(
+    receipt: &'a Receipt<Event>,
+    pick: impl Fn(&'a Event) -> Option<&'a T>,
+) -> ApiResult<&'a T> {
+    let events: &'a [Arc<Recorded<Event>>] = &receipt.events;
+    events.iter().find_map(|e| pick(&e.event)).ok_or_else(|| {
+        tracing::error!("a receipt lacks the event that its command causes");
+        ApiError::new(
+            Code::Internal,
+            "the outcome lacks what the command should cause",
+        )
+    })
+}
+
+/// The first event of a kind in a receipt: `event!(&receipt, TaskCreated)?`.
+macro_rules! event {
+    ($receipt:expr, $kind:ident) => {
+        $crate::submit::find($receipt, |event| {
+            if let aevir_platform::event::Event::$kind(event) = event {
+                Some(event)
+            } else {
+                None
+            }
+        })
+    };
+}
+pub(crate) use event;
