@@ -1,0 +1,1111 @@
+#!/usr/bin/env python3
+"""Recompute Aevir's books from its log alone.
+
+    python3 docs/audit/recompute.py LOG.ndjson [--json] [--skip-signatures]
+
+LOG.ndjson is an export, one entry a line; `-` reads standard input. It stops at the first entry that the rules don't explain,
+says what it expected and what it found there, and exits with 1 (2: wrong usage, or a file that can't be read).
+
+It is written from docs/log.md, docs/economics.md and schemas/events/, as a second opinion on the platform's own code, and
+uses Python's standard library only. From top to bottom:
+
+    canonical JSON     RFC 8785: are the bytes of a line the only bytes that its content can have?
+    Merkle tree        RFC 6962: one hash that stands for all lines
+    Ed25519            RFC 8032: did the node's key sign the result?
+    economics          what things cost and earn, as functions of the terms
+    verdicts           which results agree, and what follows from it
+    the auditor        folds the entries: what must follow from each, and whether it did
+    the report
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import re
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from json.encoder import encode_basestring as quote  # escapes what RFC 8785 does: ", \ and the controls below U+0020
+from typing import NamedTuple
+
+MILLION = 1_000_000
+ENTRY_BYTES_MAX = 65_535
+EXACT_INTEGER_MAX = 2**53  # doubles hold all integers up to here
+
+ENVELOPE_FIELDS = {"position", "id", "stream", "revision", "type", "schema", "time", "actor", "cause", "data"}
+ID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"  # a ULID
+ID_PATTERN = re.compile(ID)
+ACTOR_PATTERN = re.compile(f"system|(account|node)/{ID}")
+AVAILABLE_PATTERN = re.compile(f"account/{ID}/available")
+TIME_PATTERN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+INTEGER_PATTERN = re.compile(r"0|-?[1-9][0-9]{0,19}")
+DECIMAL_PATTERN = re.compile(r"(-?)(\d+)(?:\.(\d{1,6}))?")
+TRACKS = ("compute", "content", "verification")
+CLOSE_REASONS = ("cancelled", "expired", "attempts-spent", "dependency-failed")
+MODULE_FAILURES = ("guest-error", "trap", "limit")
+
+# Entries that may stand in a batch after the one that they follow from. All other entries begin something new.
+CONSEQUENCES = {"ledger.posted", "points.changed", "task.settled", "task.matured", "task.closed", "task.queued",
+                "assignment.withdrawn", "content.registered"}
+
+# Entries that move no money and no points, and that nothing here depends on.
+BYSTANDERS = {"account.opened", "account.key_added", "account.key_revoked", "account.join_token_issued", "account.blob_uploaded",
+              "module.registered", "node.availability_changed"}
+
+
+class Problem(Exception):
+    """The log breaks a rule; the text says what was expected and what is there."""
+
+
+def require(holds, what):
+    """Raise a `Problem` unless the condition holds."""
+    if not holds:
+        raise Problem(what)
+
+
+def expect(what, expected, found):
+    """Raise a `Problem` unless what was found is what the rules say."""
+    if expected != found:
+        raise Problem(f"{what}: expected {show(expected)}, found {show(found)}")
+
+
+def show(value):
+    """A value as a reader sees it in the log."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True) if isinstance(value, (dict, list, tuple)) else str(value)
+
+
+# ---------------------------------------------------------------- canonical JSON (RFC 8785)
+
+def number(value):
+    """A double as ECMAScript writes it (RFC 8785, 3.2.2.3); `repr` gives the shortest digits that read back as the double."""
+    if value == 0:
+        return "0"
+    sign = "-" if value < 0 else ""
+    mantissa, _, exponent = repr(abs(value)).partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    fraction = "" if fraction == "0" else fraction
+    digits = (whole + fraction).lstrip("0")
+    point = int(exponent or 0) + len(digits) - len(fraction)  # the value is 0.DIGITS * 10**point
+    digits = digits.rstrip("0")
+    if len(digits) <= point <= 21:
+        return sign + digits + "0" * (point - len(digits))
+    if 0 < point <= 21:
+        return sign + digits[:point] + "." + digits[point:]
+    if -6 < point <= 0:
+        return sign + "0." + "0" * -point + digits
+    mantissa = digits[0] + ("." + digits[1:] if len(digits) > 1 else "")
+    return f"{sign}{mantissa}e{point - 1:+d}"
+
+
+def canonical_text(value):
+    """The RFC 8785 form of a JSON value, as text."""
+    if isinstance(value, str):
+        return quote(value)
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, int):
+        return str(value) if abs(value) <= EXACT_INTEGER_MAX else number(float(value))
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, list):
+        return "[" + ",".join(map(canonical_text, value)) + "]"
+    keys = sorted(value, key=lambda key: key.encode("utf-16-be"))
+    return "{" + ",".join(f"{quote(key)}:{canonical_text(value[key])}" for key in keys) + "}"
+
+
+def canonical(value):
+    """The RFC 8785 form of a JSON value, as bytes."""
+    return canonical_text(value).encode()
+
+
+def parse(line):
+    """The value of a line, or a `Problem` where JSON leaves more than one reading."""
+    try:
+        return json.loads(line.decode(), object_pairs_hook=unique_keys, parse_int=exact_integer, parse_float=finite,
+                          parse_constant=finite)
+    except (ValueError, RecursionError) as error:
+        raise Problem(f"expected an entry in JSON, found a line that does not parse: {error}") from error
+
+
+def unique_keys(pairs):
+    """An object, unless it names a key twice."""
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+        raise Problem(f"expected each key once, found {twice[0]!r} more than once in one object")
+    return value
+
+
+def exact_integer(text):
+    """An integer, unless a double can't hold it."""
+    value = int(text)
+    require(int(finite(text)) == value, f"expected numbers that a double holds, found {text[:40]}")
+    return value
+
+
+def finite(text):
+    """A double, unless it is not a finite number."""
+    value = float(text)
+    require(math.isfinite(value), f"expected numbers that a double holds, found {text[:40]}")
+    return value
+
+
+# ---------------------------------------------------------------- Merkle tree (RFC 6962)
+
+class MerkleTree:
+    """The root over all lines so far, from the roots of the complete subtrees: one for each 1 bit of the size."""
+
+    def __init__(self):
+        self.size = 0
+        self.subtrees = []  # the largest first
+
+    def append(self, entry):
+        """Add a leaf, and merge the complete subtrees that it makes equal in size."""
+        root = hashlib.sha256(b"\x00" + entry).digest()
+        size = self.size
+        while size & 1:
+            root = node_hash(self.subtrees.pop(), root)
+            size >>= 1
+        self.subtrees.append(root)
+        self.size += 1
+
+    def root(self):
+        """The root as hexadecimal digits."""
+        if not self.subtrees:
+            return hashlib.sha256().hexdigest()
+        root = self.subtrees[-1]
+        for left in reversed(self.subtrees[:-1]):
+            root = node_hash(left, root)
+        return root.hex()
+
+
+def node_hash(left, right):
+    """The hash of an inner node."""
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+# ---------------------------------------------------------------- Ed25519 (RFC 8032, 5.1)
+# Points are (X, Y, Z, T) with x = X/Z, y = Y/Z, x*y = T/Z.
+
+P = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, -1, P) % P
+ROOT_OF_MINUS_ONE = pow(2, (P - 1) // 4, P)
+NEUTRAL = (0, 1, 1, 0)
+
+
+def point_add(p, q):
+    """The sum of two points (RFC 8032, 5.1.4)."""
+    a = (p[1] - p[0]) * (q[1] - q[0]) % P
+    b = (p[1] + p[0]) * (q[1] + q[0]) % P
+    c = 2 * p[3] * q[3] * D % P
+    d = 2 * p[2] * q[2] % P
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return e * f % P, g * h % P, f * g % P, e * h % P
+
+
+def point_decode(data):
+    """The point that 32 bytes stand for, or None (RFC 8032, 5.1.3)."""
+    y = int.from_bytes(data, "little")
+    sign, y = y >> 255, y & (2**255 - 1)
+    if y >= P:
+        return None
+    square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if (x * x - square) % P:
+        x = x * ROOT_OF_MINUS_ONE % P
+    if (x * x - square) % P or (x == 0 and sign):
+        return None
+    x = P - x if x & 1 != sign else x
+    return x, y, 1, x * y % P
+
+
+def point_encode(point):
+    """A point as 32 bytes (RFC 8032, 5.1.2)."""
+    inverse = pow(point[2], -1, P)
+    x, y = point[0] * inverse % P, point[1] * inverse % P
+    return (y | (x & 1) << 255).to_bytes(32, "little")
+
+
+BASE = point_decode((4 * pow(5, -1, P) % P).to_bytes(32, "little"))
+
+
+def two_products(a, p, b, q):
+    """a*p + b*q, in one chain of doublings."""
+    sums = (None, p, q, point_add(p, q))
+    total = NEUTRAL
+    for bit in range(max(a.bit_length(), b.bit_length()) - 1, -1, -1):
+        total = point_add(total, total)
+        choice = (a >> bit & 1) | (b >> bit & 1) << 1
+        if choice:
+            total = point_add(total, sums[choice])
+    return total
+
+
+def signature_holds(public_key, message, signature):
+    """Whether the key signed the message (RFC 8032, 5.1.7, without the cofactor)."""
+    key = point_decode(public_key) if len(public_key) == 32 else None
+    scalar = int.from_bytes(signature[32:], "little")
+    if key is None or len(signature) != 64 or scalar >= ORDER:
+        return False
+    challenge = int.from_bytes(hashlib.sha512(signature[:32] + public_key + message).digest(), "little") % ORDER
+    minus_key = (P - key[0], key[1], 1, P - key[3])
+    return point_encode(two_products(scalar, BASE, challenge, minus_key)) == signature[:32]
+
+
+# ---------------------------------------------------------------- terms
+
+@dataclass(frozen=True)
+class Terms:
+    """What a task's definition says about money and verification."""
+    price: int
+    budget: int
+    replicas: int
+    quorum: int
+    initial: int
+    attempts_max: int
+    contents: list  # ids, in their order
+    dependencies: list  # ids of tasks
+    bounds: list  # (metric, at_least, at_most)
+    schemas: int  # how many JSON Schemas the result must satisfy
+    max_latency_ms: int | None
+    deadline: str | None
+
+
+def read_terms(definition):
+    """From the `definition` of `task.created`, with the schema's defaults for what it leaves out."""
+    methods = definition.get("verification") or []
+    sampling = next((m for m in methods if m["method"] == "sampling"), {"replicas": 1, "quorum": 1})
+    checks = [m for m in methods if m["method"] == "check"]
+    sources = [data["from"] for data in definition.get("data") or []]
+    contents = {source["content"]["id"] for source in sources if "content" in source}
+    base = (definition.get("model") or {}).get("base")
+    qos = definition.get("qos") or {}
+    economics = definition["economics"]
+    expect("the pricing's mode", "fixed", economics["pricing"]["mode"])
+    return Terms(
+        price=amount(economics["pricing"]["price"]),
+        budget=amount(economics["budget"]),
+        replicas=sampling["replicas"],
+        quorum=sampling["quorum"],
+        initial=sampling["quorum"] if sampling.get("initial") is None else sampling["initial"],
+        attempts_max=(definition.get("retry") or {"max_attempts": 3})["max_attempts"],
+        contents=sorted(contents | ({base} if base else set())),
+        dependencies=[dependency["task"] for dependency in definition.get("depends_on") or []],
+        bounds=[(b["metric"], b.get("at_least"), b.get("at_most")) for c in checks for b in c.get("bounds") or []],
+        schemas=sum(1 for c in checks if c.get("schema") is not None),
+        max_latency_ms=qos.get("max_latency_ms"),
+        deadline=qos.get("deadline"))
+
+
+@dataclass
+class Node:
+    """A node, and how many runs it has under way."""
+    owner: str
+    public_key: bytes
+    slots: int
+    busy: int = 0
+
+
+class Content(NamedTuple):
+    """A dataset or a model, and its weight in the content pool."""
+    owner: str
+    weight: int
+
+
+@dataclass
+class Assignment:
+    """One replica of a task on one node."""
+    id: str
+    node: str
+    owner: str
+    round: int
+    state: str = "leased"
+    withdrawn_from: str | None = None  # the state before it was called off
+    failure: str | None = None
+    commitment: str | None = None
+    agreement: str | None = None  # equal for results that agree
+    checks: list = field(default_factory=list)
+    outputs: list = field(default_factory=list)
+    result: dict | None = None
+
+
+@dataclass
+class Task:
+    """A task that has not ended. Its policy has the field names of `policy.adopted`."""
+    id: str
+    requester: str
+    terms: Terms
+    policy: dict
+    escrow: int
+    target: int  # replicas that are to commit, over all rounds so far
+    state: str = "created"
+    round: int = 1
+    queued_at: int = 0
+    reveal_by: int = 0
+    faults: int = 0
+    assignments: dict = field(default_factory=dict)
+    accepted: list = field(default_factory=list)
+    shares: list = field(default_factory=list)
+    closure: dict | None = None  # what was posted for a task that is about to close
+
+    def having(self, *states):
+        """Its assignments in one of the states."""
+        return [a for a in self.assignments.values() if a.state in states]
+
+    def having_ended(self, *states):
+        """Its assignments in one of the states, or in one of them when they were called off."""
+        return [a for a in self.assignments.values() if (a.withdrawn_from or a.state) in states]
+
+
+def integer(text):
+    """A 64-bit integer, which the log writes as a decimal string."""
+    require(isinstance(text, str) and INTEGER_PATTERN.fullmatch(text), f"expected an integer as a decimal string, found {text!r}")
+    require(-2**63 <= int(text) < 2**64, f"expected an integer of 64 bits, found {text}")
+    return int(text)
+
+
+def amount(text):
+    """An integer that can't be negative."""
+    require(integer(text) >= 0, f"expected an amount of zero or more, found {text}")
+    return int(text)
+
+
+def with_integers(value):
+    """A policy, with integers for its decimal strings."""
+    if isinstance(value, dict):
+        return {key: with_integers(inner) for key, inner in value.items()}
+    return int(value) if isinstance(value, str) and INTEGER_PATTERN.fullmatch(value) else value
+
+
+def milliseconds(text):
+    """An RFC 3339 time as ms since 1970."""
+    since = datetime.fromisoformat(text) - datetime(1970, 1, 1, tzinfo=timezone.utc)
+    return since // timedelta(milliseconds=1)
+
+
+# ---------------------------------------------------------------- economics (docs/economics.md)
+
+class Share(NamedTuple):
+    """One party's part of a fee; text is empty where a field does not apply."""
+    role: str
+    account: str
+    node: str
+    content: str
+    amount: int
+
+    def ledger_account(self):
+        """Where a verdict posts it."""
+        return {"platform": "treasury", "attempt": available(self.account)}.get(self.role, pending(self.account))
+
+
+def available(account):
+    """The ledger account of what an account can spend."""
+    return f"account/{account}/available"
+
+
+def pending(account):
+    """The ledger account of what an account earned that has not matured."""
+    return f"account/{account}/pending"
+
+
+def escrow(task):
+    """The ledger account of what a task may still cost."""
+    return f"task/{task}/escrow"
+
+
+def part(total, ppm):
+    """So many parts per million of a total, rounded down."""
+    return total * ppm // MILLION
+
+
+def largest_remainder(total, weights):
+    """A total in proportion to weights: each part rounded down, then one more for the largest remainders, the earlier first
+    among equals."""
+    if total == 0:
+        return [0] * len(weights)
+    whole = sum(weights)
+    require(whole > 0, f"expected weights above zero to split {total} by, found {weights}")
+    parts = [total * weight // whole for weight in weights]
+    by_remainder = sorted(range(len(weights)), key=lambda i: (-(total * weights[i] % whole), i))
+    for i in by_remainder[:total - sum(parts)]:
+        parts[i] += 1
+    return parts
+
+
+def fee_parts(terms, policy, replicas):
+    """Compute, content pool and platform share for so many accepted replicas."""
+    compute = replicas * terms.price
+    pool = part(compute, policy["content_share_ppm"]) if terms.contents else 0
+    return compute, pool, part(compute, policy["platform_share_ppm"])
+
+
+def worst_case(terms, policy):
+    """The escrow: the most that a task can cost."""
+    paid = sum(fee_parts(terms, policy, terms.replicas))
+    fee = policy["attempt_fee"]
+    return max(paid, terms.replicas * fee) + terms.attempts_max * fee
+
+
+def verdict_shares(task, contents):
+    """Who gets what for a verdict. Without a quorum: the attempt fee for each replica that revealed."""
+    if not task.accepted:
+        return [Share("attempt", a.owner, a.node, "", task.policy["attempt_fee"]) for a in task.having("revealed")]
+    terms = task.terms
+    _, pool, platform = fee_parts(terms, task.policy, len(task.accepted))
+    compute = [Share("compute", a.owner, a.node, "", terms.price) for a in task.accepted]
+    parts = largest_remainder(pool, [contents[c].weight for c in terms.contents])
+    content = [Share("content", contents[c].owner, "", c, part) for c, part in zip(terms.contents, parts)]
+    return compute + content + [Share("platform", "", "", "", platform)]
+
+
+def closing_fees(task, reason):
+    """What a task that closed without a verdict owes, as (owner, amount) pairs."""
+    done, attempt_fee = task.having_ended("committed", "revealed"), task.policy["attempt_fee"]
+    if reason == "cancelled":
+        return [(a.owner, task.terms.price) for a in done] + [(a.owner, attempt_fee) for a in task.having_ended("running")]
+    if reason == "expired":
+        return [(a.owner, attempt_fee) for a in done]
+    if reason == "attempts-spent":
+        return [(a.owner, attempt_fee) for a in done + blamed_on_module(task)]
+    return []
+
+
+def blamed_on_module(task):
+    """The failures of the class named most, the last in the order of classes among equals, once nodes of two owners name it."""
+    by_class = [[a for a in task.having("failed") if a.failure == name] for name in MODULE_FAILURES]
+    most = max(reversed(by_class), key=len)
+    return most if len({a.owner for a in most}) >= 2 else []
+
+
+def points_earned(task):
+    """The points that a matured task mints, as (account, track, delta, reason, assignment)."""
+    points = task.policy["points"]
+    platform = sum(share.amount for share in task.shares if share.role == "platform")
+    minted = platform * points["per_aev_of_platform_share"] // MILLION
+    content = part(minted, points["content_ppm"]) if task.terms.contents else 0
+    replicas = sorted(task.accepted, key=lambda a: a.id)
+    pool = [share for share in task.shares if share.role == "content"]
+    compute_deltas = largest_remainder(minted - content, [1] * len(replicas))
+    content_deltas = largest_remainder(content, [share.amount for share in pool])
+    return ([(a.owner, "compute", delta, "result-accepted", a.id) for a, delta in zip(replicas, compute_deltas)]
+            + [(share.account, "content", delta, "content-used", None) for share, delta in zip(pool, content_deltas)])
+
+
+def refused_loss(policy, owned):
+    """What a refused result costs an owner of so many compute points."""
+    return min(owned, max(policy["points"]["refused_min"], part(owned, policy["points"]["refused_ppm"])))
+
+
+# ---------------------------------------------------------------- verdicts (docs/log.md, docs/economics.md)
+
+def tagged_hash(tag, value):
+    """SHA-256 of a tag line and the canonical form of a value."""
+    return hashlib.sha256(tag + canonical(value)).hexdigest()
+
+
+def agreement_key(report):
+    """Equal for reports that agree; fuel is the same on every machine only without a GPU."""
+    fuel = report["usage"]["fuel"] if report.get("trace_root") is None else None
+    return tagged_hash(b"aevir.agreement/1\n", [report["outputs"], report["result"], report["metrics"], fuel])
+
+
+def micro_units(decimal):
+    """A decimal with at most six decimals, as an integer of millionths."""
+    match = DECIMAL_PATTERN.fullmatch(decimal)
+    require(match, f"expected a bound as a decimal with at most six decimals, found {decimal!r}")
+    sign, whole, fraction = match.groups()
+    return int(sign + whole + (fraction or "").ljust(6, "0"))
+
+
+def bound_holds(bound, metrics):
+    """Whether a reported metric lies within its bound; one that was not reported doesn't."""
+    name, at_least, at_most = bound
+    value = metrics.get(name)
+    return (value is not None and (at_least is None or value >= micro_units(at_least))
+            and (at_most is None or value <= micro_units(at_most)))
+
+
+def verify_checks(terms, report, checks):
+    """Compare the checks of a reveal with the definition; return them as (name, passed). Whether the result satisfies a JSON
+    Schema can't be recomputed, since the log holds the result's digest only."""
+    found = sorted((c["check"], c["passed"]) for c in checks)
+    metrics = {m["name"]: integer(m["value"]) for m in report["metrics"]}
+    expected = sorted((f"metric {bound[0]}", bound_holds(bound, metrics)) for bound in terms.bounds)
+    expect("the checks of metrics", expected, [c for c in found if c[0] != "schema"])
+    expect("the number of checks by a schema", terms.schemas, len(found) - len(expected))
+    return found
+
+
+def judge(task):
+    """The verdict over all replicas of all rounds as (name, accepted, reason by refused id); None while it takes one more."""
+    revealed = task.having("revealed")
+    refused = {a.id: "not-revealed" for a in task.having("committed")}
+    winner, votes = next(iter(Counter(a.agreement for a in revealed).most_common(1)), (None, 0))
+    if votes < task.terms.quorum:
+        return ("inconclusive", [], refused) if task.target == task.terms.replicas else None
+    accepted = [a for a in revealed if a.agreement == winner]
+    refused |= {a.id: "mismatch" for a in revealed if a.agreement != winner}
+    checks = accepted[0].checks
+    require(all(a.checks == checks for a in accepted), "expected equal checks of results that agree, found different ones")
+    return "passed" if all(passed for _, passed in checks) else "unmet", accepted, refused
+
+
+# ---------------------------------------------------------------- the auditor
+
+class Due(NamedTuple):
+    """An entry that must still come before the batch ends."""
+    subject: tuple
+    value: object
+    since: int  # position of the entry that it follows from
+
+    def __str__(self):
+        value = "" if self.value is None else show(self.value) + " "
+        return f"{words(self.subject)} {value}(which follows from position {self.since})"
+
+
+def words(subject):
+    """A subject in a sentence."""
+    return " ".join(word for word in subject if word)
+
+
+def without_zeros(moved):
+    """Changes by ledger account, without those that change nothing."""
+    return {account: change for account, change in moved.items() if change}
+
+
+class Auditor:
+    """The fold of the entries: what stands in the books, and what must come next. It keeps balances, points, nodes, contents
+    and the open tasks, never the log. There is one method `on_...` for each type of event."""
+
+    def __init__(self, check_signatures=True):
+        self.check_signatures = check_signatures
+        self.signatures = 0
+        self.tree = MerkleTree()
+        self.revisions = Counter()  # the next revision of each stream
+        self.time = ""
+        self.now = 0  # the same, in ms
+        self.cause = None
+        self.balances = Counter()
+        self.points = Counter()  # by (account, track)
+        self.references = set()
+        self.policies = []
+        self.nodes = {}
+        self.contents = {}
+        self.tasks = {}  # that are open
+        self.ended = {}  # what became of the others
+        self.due = []
+
+    def add(self, line):
+        """Check one line against everything before it, and fold it."""
+        require(len(line) <= ENTRY_BYTES_MAX, f"expected an entry of at most {ENTRY_BYTES_MAX} bytes, found a longer one")
+        entry = parse(line)
+        require(isinstance(entry, dict), f"expected an entry as a JSON object, found {show(entry)[:80]}")
+        try:
+            check_bytes(canonical(entry), line)
+            handle = self.check_envelope(entry)
+            self.check_batch(entry)
+            handle(entry["data"])
+        except LookupError as error:
+            raise Problem(f"expected {error} to be there, found nothing under that name") from error
+        except (TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise Problem(f"expected data as the schema of its type says, found something else: {error}") from error
+        self.tree.append(line)
+
+    def check_envelope(self, entry):
+        """Positions and revisions without gaps, time that never goes back, the right stream. Returns the type's method."""
+        expect("the fields of an entry", sorted(ENVELOPE_FIELDS), sorted(entry))
+        kind, stream, time = entry["type"], entry["stream"], entry["time"]
+        expect("the position", self.tree.size, integer(entry["position"]))
+        expect(f"the revision of {stream}", self.revisions[stream], integer(entry["revision"]))
+        self.revisions[stream] += 1
+        require(TIME_PATTERN.fullmatch(time), f"expected a UTC time with three decimals, found {time!r}")
+        require(time >= self.time, f"expected a time of {self.time} or later, found {time}")
+        self.time, self.now = time, milliseconds(time)
+        require(ID_PATTERN.fullmatch(entry["id"]), f"expected a ULID as id, found {entry['id']!r}")
+        require(ACTOR_PATTERN.fullmatch(entry["actor"]), f"expected account, node or system as actor, found {entry['actor']!r}")
+        handle = self.nothing if kind in BYSTANDERS else getattr(self, "on_" + kind.replace(".", "_"), None)
+        require(handle and entry["schema"] == 1, f"expected a known type in version 1, found {kind} in version {entry['schema']}")
+        expect(f"the stream of {kind}", stream_of(kind, entry["data"]), stream)
+        return handle
+
+    def nothing(self, data):
+        """For entries that change nothing here."""
+
+    # ---- what must follow
+
+    def check_batch(self, entry):
+        """All that follows from one decision stands before the next decision; both have a `cause`."""
+        if entry["type"] not in CONSEQUENCES or entry["cause"] != self.cause:
+            self.check_nothing_due(entry["type"])
+        self.cause = entry["cause"]
+
+    def check_nothing_due(self, found):
+        """The batch is complete."""
+        require(not self.due, f"expected {self.due[0] if self.due else ''}, found {found}")
+
+    def must_follow(self, *subject, value=None):
+        """From here on this entry is due."""
+        self.due.append(Due(subject, value, self.tree.size))
+
+    def is_due(self, *subject):
+        """Whether such an entry is due."""
+        return any(due.subject == subject for due in self.due)
+
+    def settle_due(self, *subject, value=None):
+        """The entry at hand was due; one that nothing asks for is a problem, and so is one with another value."""
+        candidates = [due for due in self.due if due.subject == subject]
+        require(candidates, f"expected nothing of this kind here, found {words(subject)} {'' if value is None else show(value)}")
+        match = next((due for due in candidates if due.value == value), None)
+        if match is None:
+            expect(words(subject), candidates[0].value, value)
+        self.due.remove(match)
+
+    def money_due(self, reason, task, moved):
+        """A posting must follow, unless it moves nothing."""
+        if without_zeros(moved):
+            self.must_follow("ledger.posted", reason, task.id, value=without_zeros(moved))
+
+    def points_due(self, task, account, track, delta, reason, assignment):
+        """A change of points must follow, unless it is zero."""
+        if delta:
+            self.must_follow("points.changed", account, track, reason, task.id, assignment, value=delta)
+
+    def closing_due(self, task):
+        """Something happened that only happens where a task closes in the same batch."""
+        if not self.is_due("task.closed", task.id):
+            self.must_follow("task.closed", task.id)
+
+    # ---- money and points
+
+    def on_ledger_posted(self, data):
+        """The postings sum to zero, leave nobody but `external` below zero, and are the ones that the rules call for."""
+        moved = Counter()
+        for posting in data["postings"]:
+            moved[posting["account"]] += integer(posting["amount"])
+        expect("the sum of the postings", 0, sum(moved.values()))
+        for account, change in moved.items():
+            self.balances[account] += change
+            require(self.balances[account] >= 0 or account == "external",
+                    f"expected no balance below zero, found {self.balances[account]} in {account}")
+        moved, reason = without_zeros(moved), data["reason"]
+        if reason == "deposit":
+            self.check_deposit(data.get("reference"), moved)
+        elif reason == "closure":
+            self.announce_closure(data, moved)
+        elif moved:
+            self.settle_due("ledger.posted", reason, data.get("task"), value=moved)
+
+    def check_deposit(self, reference, moved):
+        """From outside to one account, each reference once."""
+        self.check_nothing_due("a deposit")
+        require(reference and reference not in self.references, f"expected a reference that was not booked, found {reference!r}")
+        self.references.add(reference)
+        paid = -moved.get("external", 0)
+        receiver = next((account for account in moved if account != "external"), "")
+        require(paid > 0 and AVAILABLE_PATTERN.fullmatch(receiver),
+                f"expected a deposit from external to what an account has available, found {show(moved)}")
+        expect("the postings of a deposit", {"external": -paid, receiver: paid}, moved)
+
+    def announce_closure(self, data, moved):
+        """A closure's postings stand before the event that explains them, and are compared when it comes."""
+        task = self.open_task(data, "created", "queued", "verifying")
+        require(task.closure is None, f"expected one closure of task {task.id}, found another")
+        task.closure = moved
+        self.closing_due(task)
+
+    def on_points_changed(self, data):
+        """Every change is one that the rules call for."""
+        delta = integer(data["delta"])
+        account, track = data["account"], data["track"]
+        self.settle_due("points.changed", account, track, data["reason"], data["task"], data.get("assignment"), value=delta)
+        self.points[account, track] += delta
+
+    # ---- policies, nodes, contents
+
+    def on_policy_adopted(self, data):
+        """Versions count from 1."""
+        expect("the version of the policy", len(self.policies) + 1, data["version"])
+        market = data["policy"]["market"]
+        require(market in ("open", "private"), f"expected an open or a private market, found {market}")
+        self.policies.append(with_integers(data["policy"]))
+
+    def on_node_registered(self, data):
+        """A node has one owner and one key."""
+        require(data["node"] not in self.nodes, f"expected a new node, found {data['node']} again")
+        self.nodes[data["node"]] = Node(data["owner"], bytes.fromhex(data["public_key"]), data["profile"]["slots"])
+
+    def on_content_registered(self, data):
+        """A content has one owner and one weight."""
+        require(data["content"] not in self.contents, f"expected a new content, found {data['content']} again")
+        self.contents[data["content"]] = Content(data["owner"], data["weight"])
+
+    # ---- tasks
+
+    def open_task(self, data, *states):
+        """The task that an event is about, which must be in one of the states."""
+        task = self.tasks.get(data["task"])
+        found = task.state if task else self.ended.get(data["task"], "unknown")
+        require(found in states, f"expected task {data['task']} to be {' or '.join(states)}, found it {found}")
+        return task
+
+    def knows_task(self, id):
+        """Whether a task was created."""
+        return id in self.tasks or id in self.ended
+
+    def end(self, task, state):
+        """The task ended; only what became of it is kept."""
+        self.ended[task.id] = state
+        del self.tasks[task.id]
+
+    def on_task_created(self, data):
+        """The escrow is the worst case, within the budget, under the policy of the day."""
+        id = data["task"]
+        require(not self.knows_task(id), f"expected a new task, found {id} again")
+        require(self.policies, "expected a policy before the first task, found none")
+        expect("the policy's version", len(self.policies), data["policy_version"])
+        expect("the definition's digest", tagged_hash(b"aevir.task/1\n", data["definition"]), data["definition_digest"])
+        expect("the seed", data["definition"].get("seed") or data["seed"], data["seed"])
+        terms, policy = read_terms(data["definition"]), self.policies[-1]
+        quorum, replicas = terms.quorum, terms.replicas
+        require(quorum <= replicas < 2 * quorum, f"expected a quorum of more than half of {replicas} replicas, found {quorum}")
+        require(1 <= terms.initial <= replicas, f"expected 1 to {replicas} replicas at first, found {terms.initial}")
+        unknown = [content for content in terms.contents if content not in self.contents]
+        unknown += [other for other in terms.dependencies if not self.knows_task(other)]
+        require(not unknown, f"expected registered contents and known tasks, found {unknown}")
+        task = Task(id, data["requester"], terms, policy, amount(data["escrow"]), terms.initial)
+        expect("the escrow", worst_case(terms, policy), task.escrow)
+        require(task.escrow <= terms.budget, f"expected an escrow within the budget of {terms.budget}, found {task.escrow}")
+        self.tasks[id] = task
+        self.money_due("escrow", task, {available(task.requester): -task.escrow, escrow(id): task.escrow})
+
+    def on_task_queued(self, data):
+        """All tasks that it depends on have settled."""
+        task = self.open_task(data, "created")
+        for other in task.terms.dependencies:
+            expect(f"the state of task {other}, on which this one depends", "settled", self.ended.get(other, "open"))
+        task.state, task.queued_at = "queued", self.now
+
+    def on_task_round_closed(self, data):
+        """All replicas of the round have committed, so that nobody sees a result of the round before giving his own."""
+        task = self.open_task(data, "queued")
+        expect("the round", task.round, data["round"])
+        expect("replicas that committed", task.target, len(task.having("committed", "revealed")))
+        expect("replicas under way", 0, len(task.having("leased", "running")))
+        task.state, task.reveal_by = "verifying", milliseconds(data["reveal_by"])
+        expect("reveal_by, in ms after the round closed", task.policy["reveal_ms"], task.reveal_by - self.now)
+
+    def check_round_over(self, task):
+        """Each replica of the round has revealed, or had its time to."""
+        waiting = [a.id for a in task.having("committed") if a.round == task.round]
+        require(not waiting or self.now >= task.reveal_by,
+                f"expected time to reveal for {', '.join(waiting)}, found the round over before reveal_by")
+
+    def on_task_extended(self, data):
+        """No quorum yet: one more replica."""
+        task = self.open_task(data, "verifying")
+        self.check_round_over(task)
+        verdict = judge(task)
+        require(verdict is None, f"expected the verdict {verdict[0] if verdict else ''}, found one more round")
+        task.state, task.round, task.target = "queued", task.round + 1, task.target + 1
+        expect("the round", task.round, data["round"])
+        expect("the replicas over all rounds", task.target, data["replicas"])
+
+    def on_task_verified(self, data):
+        """The verdict is the one that the reports give; money and points follow from it."""
+        task = self.open_task(data, "verifying")
+        self.check_round_over(task)
+        self.check_verdict(task, data)
+        task.accepted, task.state = [task.assignments[a] for a in data["accepted"]], "verified"
+        task.shares = verdict_shares(task, self.contents)
+        self.settlement_due(task)
+        self.refusals_due(task, [r["assignment"] for r in data["refused"]])
+
+    def check_verdict(self, task, data):
+        """Verdict, accepted and refused replicas, the agreed result, lateness."""
+        verdict = judge(task)
+        require(verdict, f"expected one more round, since there is no quorum yet, found the verdict {data['verdict']}")
+        name, accepted, refused = verdict
+        expect("the verdict", name, data["verdict"])
+        expect("the accepted replicas", sorted(a.id for a in accepted), sorted(data["accepted"]))
+        expect("the refused replicas", sorted(refused.items()), sorted((r["assignment"], r["reason"]) for r in data["refused"]))
+        limit = task.terms.max_latency_ms
+        expect("late", limit is not None and self.now - task.queued_at > limit, data["late"])
+        if accepted:
+            expect("the outputs", accepted[0].outputs, data["outputs"])
+            expect("the result", accepted[0].result, data.get("result"))
+            expect("the checks", accepted[0].checks, sorted((c["check"], c["passed"]) for c in data["checks"]))
+
+    def settlement_due(self, task):
+        """The postings and the events that a verdict asks for; what is posted to pending matures at once."""
+        fee = sum(share.amount for share in task.shares)
+        require(fee <= task.escrow, f"expected a fee within the escrow of {task.escrow}, found {fee}")
+        moved, matured = Counter({escrow(task.id): -task.escrow, available(task.requester): task.escrow - fee}), Counter()
+        for share in task.shares:
+            moved[share.ledger_account()] += share.amount
+            if share.ledger_account() == pending(share.account):
+                matured[pending(share.account)] -= share.amount
+                matured[available(share.account)] += share.amount
+        self.money_due("settlement", task, moved)
+        self.must_follow("task.settled", task.id)
+        if task.accepted:
+            self.money_due("maturity", task, matured)
+            self.must_follow("task.matured", task.id)
+
+    def refusals_due(self, task, refused):
+        """The points that refused results cost, one after the other where they are of one owner."""
+        lost = Counter()
+        for assignment in (task.assignments[a] for a in refused):
+            owner = assignment.owner
+            loss = refused_loss(task.policy, self.points[owner, "compute"] - lost[owner])
+            lost[owner] += loss
+            self.points_due(task, owner, "compute", -loss, "result-refused", assignment.id)
+
+    def on_task_settled(self, data):
+        """Fee, refund and shares are the ones that were recomputed at the verdict."""
+        self.settle_due("task.settled", data["task"])
+        task = self.open_task(data, "verified")
+        fee = sum(share.amount for share in task.shares)
+        expect("the fee", fee, integer(data["fee"]))
+        expect("the refund", task.escrow - fee, integer(data["refund"]))
+        found = [Share(s["role"], s.get("account") or "", s.get("node") or "", s.get("content") or "", integer(s["amount"]))
+                 for s in data["shares"]]
+        expect("the shares", sorted(s for s in task.shares if s.amount), sorted(s for s in found if s.amount))
+        expect("private_market", task.policy["market"] == "private", data["private_market"])
+        task.state = "settled"
+        if not task.accepted:
+            self.end(task, "inconclusive")
+
+    def on_task_matured(self, data):
+        """Points are earned here, by those whose result was accepted and whose content was used."""
+        self.settle_due("task.matured", data["task"])
+        task = self.open_task(data, "settled")
+        for change in points_earned(task):
+            self.points_due(task, *change)
+        passed = all(passed for _, passed in task.accepted[0].checks)
+        self.end(task, "settled" if passed else "unmet")
+
+    def on_task_closed(self, data):
+        """The end without a verdict: the fees that the reason calls for, the rest back, nobody left at work."""
+        task, reason = self.open_task(data, "created", "queued", "verifying"), data["reason"]
+        self.check_close_reason(task, reason)
+        expect("replicas under way", [], [a.id for a in task.having("leased", "running")])
+        fees = closing_fees(task, reason)
+        fee = sum(paid for _, paid in fees)
+        require(fee <= task.escrow, f"expected fees within the escrow of {task.escrow}, found {fee}")
+        expect("the fee", fee, integer(data["fee"]))
+        expect("the refund", task.escrow - fee, integer(data["refund"]))
+        moved = Counter({escrow(task.id): -task.escrow, available(task.requester): task.escrow - fee})
+        for owner, paid in fees:
+            moved[available(owner)] += paid
+        expect("the postings of the closure", without_zeros(moved), task.closure or {})
+        self.due = [due for due in self.due if due.subject != ("task.closed", task.id)]
+        self.end(task, "failed" if reason in ("attempts-spent", "dependency-failed") else reason)
+
+    def check_close_reason(self, task, reason):
+        """The reason is known, and true."""
+        require(reason in CLOSE_REASONS, f"expected one of {', '.join(CLOSE_REASONS)} as reason, found {reason}")
+        spent = task.faults == task.terms.attempts_max
+        expect("whether all attempts are spent", spent, reason == "attempts-spent")
+        if reason == "expired":
+            deadline = task.terms.deadline
+            require(deadline and self.now >= milliseconds(deadline), f"expected a deadline that has passed, found {deadline}")
+        if reason == "dependency-failed":
+            states = [self.ended.get(other, "open") for other in task.terms.dependencies]
+            require(set(states) - {"open", "settled"}, f"expected a dependency that ended without settling, found {states}")
+
+    # ---- assignments
+
+    def open_assignment(self, data, *states):
+        """The task and the assignment that an event is about; the assignment must be in one of the states."""
+        task = self.open_task(data, "queued", "verifying")
+        assignment = task.assignments.get(data["assignment"])
+        found = assignment.state if assignment else "unknown"
+        require(found in states, f"expected assignment {data['assignment']} to be {' or '.join(states)}, found it {found}")
+        return task, assignment
+
+    def leave(self, assignment, state):
+        """Change the state of an assignment; a run that ends frees its slot."""
+        if assignment.state in ("leased", "running"):
+            self.nodes[assignment.node].busy -= 1
+        assignment.state = state
+
+    def on_assignment_leased(self, data):
+        """A node takes a replica: no more of them than the round calls for, not two of one owner, not more than its slots."""
+        task, node, id = self.open_task(data, "queued"), self.nodes[data["node"]], data["assignment"]
+        live = task.having("leased", "running", "committed", "revealed")
+        require(id not in task.assignments, f"expected a new assignment, found {id} again")
+        expect("the round", task.round, data["round"])
+        require(len(live) < task.target, f"expected at most {task.target} replicas, found one more")
+        require(data["node"] not in [a.node for a in live], f"expected a node that has no replica of it, found {data['node']}")
+        if task.policy["market"] != "private":
+            parties = [task.requester] + [a.owner for a in live]
+            require(node.owner not in parties, f"expected an owner who is no party to the task yet, found {node.owner}")
+        node.busy += 1
+        require(node.busy <= node.slots, f"expected at most {node.slots} runs at once on node {data['node']}, found {node.busy}")
+        task.assignments[id] = Assignment(id, data["node"], node.owner, task.round)
+
+    def on_assignment_started(self, data):
+        """The run begins."""
+        self.open_assignment(data, "leased")[1].state = "running"
+
+    def on_assignment_progressed(self, data):
+        """Only of a run under way."""
+        self.open_assignment(data, "running")
+
+    on_assignment_checkpointed = on_assignment_progressed
+
+    def on_assignment_committed(self, data):
+        """The node signs the hash of its result before it shows it."""
+        task, assignment = self.open_assignment(data, "running")
+        expect("the task's state", "queued", task.state)
+        expect("the node", assignment.node, data["node"])
+        if self.check_signatures:
+            message = b"aevir.commit/1\n" + bytes.fromhex(data["commitment"])
+            require(signature_holds(self.nodes[assignment.node].public_key, message, bytes.fromhex(data["signature"])),
+                    f"expected node {assignment.node} to have signed its commitment, found a signature that does not verify")
+            self.signatures += 1
+        self.leave(assignment, "committed")
+        assignment.commitment = data["commitment"]
+
+    def on_assignment_revealed(self, data):
+        """The report is the one that was committed to."""
+        report = data["report"]
+        task, assignment = self.open_assignment(report, "committed")
+        expect("the task's state", "verifying", task.state)
+        expect("the round", task.round, assignment.round)
+        expect("the node", assignment.node, report["node"])
+        expect("the commitment", assignment.commitment, tagged_hash(b"aevir.report/1\n", report))
+        assignment.checks = verify_checks(task.terms, report, data["checks"])
+        assignment.agreement = agreement_key(report)
+        assignment.outputs, assignment.result, assignment.state = report["outputs"], report["result"], "revealed"
+
+    def on_assignment_lost(self, data):
+        """A lease without a sign of life costs its owner points."""
+        states = {"not-started": ["leased"], "silent": ["leased", "running"]}[data["reason"]]
+        task, assignment = self.open_assignment(data, *states)
+        self.leave(assignment, "lost")
+        loss = min(self.points[assignment.owner, "compute"], task.policy["points"]["lost"])
+        self.points_due(task, assignment.owner, "compute", -loss, "lease-lost", assignment.id)
+        self.count_fault(task)
+
+    def on_assignment_failed(self, data):
+        """A failure costs an attempt, and no points."""
+        task, assignment = self.open_assignment(data, "leased", "running")
+        self.leave(assignment, "failed")
+        assignment.failure = data["class"]
+        self.count_fault(task)
+
+    def count_fault(self, task):
+        """One attempt less; the task closes with its last."""
+        task.faults += 1
+        if task.faults == task.terms.attempts_max:
+            self.closing_due(task)
+
+    def on_assignment_withdrawn(self, data):
+        """Called off, just before the task closes without it."""
+        task, assignment = self.open_assignment(data, "leased", "running", "committed", "revealed")
+        assignment.withdrawn_from = assignment.state
+        self.leave(assignment, "withdrawn")
+        self.closing_due(task)
+
+
+def stream_of(kind, data):
+    """The stream that an event belongs to."""
+    family = kind.split(".")[0]
+    if family in ("ledger", "policy"):
+        return family
+    if family in ("task", "assignment"):
+        return f"task/{(data['report'] if kind == 'assignment.revealed' else data)['task']}"
+    if family in ("account", "points"):
+        return f"account/{data['account']}"
+    return f"{family}/{data['blob']['digest'] if family == 'module' else data[family]}"
+
+
+def check_bytes(expected, found):
+    """A line is the canonical form of its content; otherwise say where they part."""
+    if expected == found:
+        return
+    at = next((i for i, (a, b) in enumerate(zip(expected, found)) if a != b), min(len(expected), len(found)))
+    raise Problem(f"expected canonical JSON with {expected[at:at + 20]!r} from byte {at} on, found {found[at:at + 20]!r}")
+
+
+# ---------------------------------------------------------------- the report
+
+def audit(file, check_signatures=True):
+    """Read an export to its end or to the first problem; return the auditor and the problem, or None."""
+    auditor = Auditor(check_signatures)
+    try:
+        while line := file.readline(ENTRY_BYTES_MAX + 2):
+            auditor.add(line.removesuffix(b"\n"))
+        auditor.check_nothing_due("the end of the log")
+    except Problem as problem:
+        return auditor, {"position": auditor.tree.size, "what": str(problem)}
+    return auditor, None
+
+
+def task_counts(auditor):
+    """How many tasks are in each state."""
+    counts = Counter(auditor.ended.values())
+    for task in auditor.tasks.values():
+        at_work = task.state == "queued" and task.having("leased", "running", "committed")
+        counts["running" if at_work else task.state] += 1
+    return dict(sorted(counts.items()))
+
+
+def report(auditor, problem):
+    """What was recomputed, as one JSON document."""
+    owners = sorted({account for (account, _), points in auditor.points.items() if points})
+    return {
+        "events": auditor.tree.size,
+        "root": auditor.tree.root(),
+        "sum": str(sum(auditor.balances.values())),
+        "accounts": {account: str(balance) for account, balance in sorted(auditor.balances.items()) if balance},
+        "points": {owner: {track: str(auditor.points[owner, track]) for track in TRACKS} for owner in owners},
+        "tasks": task_counts(auditor),
+        "signatures": {"checked": auditor.signatures} if auditor.check_signatures else "skipped",
+        "error": problem,
+    }
+
+
+def print_table(document):
+    """The report for people."""
+    print(f"{'balance, in micro-AEV':<50}{'amount':>24}")
+    for account, balance in document["accounts"].items():
+        print(f"{account:<50}{int(balance):>24,}")
+    print(f"{'sum':<50}{int(document['sum']):>24,}\n")
+    print(f"{'points':<50}" + "".join(f"{track:>13}" for track in TRACKS))
+    for owner, points in document["points"].items():
+        print(f"{'account/' + owner:<50}" + "".join(f"{int(points[track]):>13,}" for track in TRACKS))
+    tasks = ", ".join(f"{count} {state}" for state, count in document["tasks"].items()) or "none"
+    signatures = document["signatures"]
+    checked = "skipped: nothing shows whose results these are" if signatures == "skipped" else f"{signatures['checked']} checked"
+    print(f"\ntasks       {tasks}\nsignatures  {checked}\nentries     {document['events']}\nroot        {document['root']}")
+
+
+def main(arguments=None):
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Recompute Aevir's books from an export of its log.")
+    parser.add_argument("log", help="the export, NDJSON; - for standard input")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
+    parser.add_argument("--skip-signatures", action="store_true", help="leave the nodes' signatures unchecked")
+    options = parser.parse_args(arguments)
+    try:
+        with sys.stdin.buffer if options.log == "-" else open(options.log, "rb") as file:
+            auditor, problem = audit(file, not options.skip_signatures)
+    except OSError as error:
+        print(f"recompute: {error}", file=sys.stderr)
+        return 2
+    if options.json:
+        print(json.dumps(report(auditor, problem), ensure_ascii=False))
+    elif problem:
+        print(f"position {problem['position']}: {problem['what']}")
+    else:
+        print_table(report(auditor, problem))
+    return 1 if problem else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

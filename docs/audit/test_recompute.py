@@ -1,0 +1,814 @@
+"""Tests of recompute.py: good logs pass, and each way to cheat is found where it happened.
+
+    python3 -m unittest discover docs/audit
+
+The logs are written here by hand, amounts included: they are the worked examples of docs/economics.md.
+"""
+
+import contextlib
+import copy
+import hashlib
+import io
+import json
+import os
+import struct
+import tempfile
+import unittest
+from datetime import datetime, timedelta
+
+import recompute
+
+START = datetime(2026, 1, 1)
+CHECK_M = {"method": "check", "bounds": [{"metric": "m", "at_least": "0.9", "at_most": "1"}]}
+POLICY = {
+    "market": "open", "content_share_ppm": 100_000, "platform_share_ppm": 50_000, "attempt_fee": "1000", "lease_ms": 15_000,
+    "accept_ms": 30_000, "reveal_ms": 30_000, "offline_ms": 45_000, "backoff_ms": 5_000, "backoff_max_ms": 600_000,
+    "points": {"per_aev_of_platform_share": 1_000, "content_ppm": 200_000, "refused_min": "50", "refused_ppm": 500_000, "lost": "2"},
+}
+
+
+def ulid(number):
+    """An id that is easy to tell from the others."""
+    return f"01HF{number:022d}"
+
+
+def encode(value):
+    """Canonical JSON for what these logs hold: ASCII keys, no fractions."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def digest(tag, value):
+    """SHA-256 of a tag line and canonical JSON."""
+    return hashlib.sha256(tag + encode(value)).hexdigest()
+
+
+def key_pair(seed):
+    """Ed25519 as RFC 8032, 5.1.5, has it: (scalar, prefix, public key)."""
+    expanded = hashlib.sha512(seed).digest()
+    scalar = int.from_bytes(expanded[:32], "little") & (2**254 - 8) | 2**254
+    return scalar, expanded[32:], recompute.point_encode(recompute.two_products(scalar, recompute.BASE, 0, recompute.BASE))
+
+
+def sign(seed, message):
+    """An Ed25519 signature (RFC 8032, 5.1.6)."""
+    scalar, prefix, public = key_pair(seed)
+    r = int.from_bytes(hashlib.sha512(prefix + message).digest(), "little") % recompute.ORDER
+    point = recompute.point_encode(recompute.two_products(r, recompute.BASE, 0, recompute.BASE))
+    k = int.from_bytes(hashlib.sha512(point + public + message).digest(), "little") % recompute.ORDER
+    return point + ((r + k * scalar) % recompute.ORDER).to_bytes(32, "little")
+
+
+def report(task, assignment, node, result="a", metrics=()):
+    """What a node reveals."""
+    blob = {"digest": hashlib.sha256(result.encode()).hexdigest(), "size": str(len(result))}
+    usage = {name: "0" for name in ("wall_ms", "peak_memory_bytes", "gpu_dispatches", "gpu_workgroups", "gpu_bytes_in",
+                                    "gpu_bytes_out", "gpu_time_ns")}
+    return {"task": task, "assignment": assignment, "node": node, "outputs": [blob | {"name": "out"}], "result": blob,
+            "metrics": [{"name": name, "step": "0", "value": value} for name, value in metrics],
+            "usage": usage | {"fuel": "1000"}, "class": "cpu", "salt": "00" * 32}
+
+
+class Log:
+    """Writes entries as the documents say. Nothing here computes an amount: the tests name them."""
+
+    REQUESTER, TREASURY = ulid(1), "treasury"
+
+    def __init__(self, market="open"):
+        self.entries = []
+        self.seconds = 0
+        self.decision = 0
+        self.revisions = {}
+        self.nodes = {}  # node -> (owner, seed)
+        self.reports = {}
+        self.decide("policy.adopted", {"version": 1, "policy": POLICY | {"market": market}})
+        self.deposit("1000000000", "wire 1")
+
+    # ---- entries
+
+    def decide(self, kind, data):
+        """The first entry of a batch."""
+        self.decision += 1
+        self.follow(kind, data)
+
+    def follow(self, kind, data):
+        """One more entry of the batch."""
+        stream = recompute.stream_of(kind, data)
+        self.entries.append({
+            "position": str(len(self.entries)), "id": ulid(10**9 + len(self.entries)), "stream": stream,
+            "revision": str(self.revisions.get(stream, 0)), "type": kind, "schema": 1,
+            "time": (START + timedelta(seconds=self.seconds)).isoformat(timespec="milliseconds") + "Z",
+            "actor": "system", "cause": f"command {self.decision}", "data": data})
+        self.revisions[stream] = self.revisions.get(stream, 0) + 1
+
+    def post(self, reason, task, moved):
+        """A posting that follows from a decision."""
+        self.follow("ledger.posted", {"reason": reason, "task": task, "postings": postings(moved)})
+
+    def points(self, account, track, delta, reason, task, assignment=None):
+        """A change of points that follows from a decision."""
+        data = {"account": account, "track": track, "delta": delta, "reason": reason, "task": task}
+        self.follow("points.changed", data | ({"assignment": assignment} if assignment else {}))
+
+    # ---- people and things
+
+    def deposit(self, amount, reference):
+        """Money from outside for the requester."""
+        moved = {"external": "-" + amount, f"account/{self.REQUESTER}/available": amount}
+        self.decide("ledger.posted", {"reason": "deposit", "reference": reference, "postings": postings(moved)})
+
+    def node(self, node, owner, slots=4):
+        """A node with a key of its own."""
+        seed = hashlib.sha256(node.encode()).digest()
+        self.nodes[node] = owner, seed
+        profile = {"name": "n", "cpu_cores": 1, "memory_mib": 1, "storage_mib": 1, "slots": slots, "runtime": "det/1"}
+        self.decide("node.registered", {"node": node, "owner": owner, "token_hash": "00" * 32,
+                                        "public_key": key_pair(seed)[2].hex(), "profile": profile})
+
+    def content(self, content, owner, weight):
+        """A dataset."""
+        self.decide("content.registered", {"content": content, "owner": owner, "kind": "dataset", "name": "d", "version": "1",
+                                           "files": [], "licence": "CC0", "weight": weight})
+
+    # ---- a task's life
+
+    def task(self, task, escrow, price="1000000", replicas=None, quorum=None, initial=None, contents=(), checks=(), **more):
+        """A task, its escrow, and its queueing."""
+        sampling = {"method": "sampling", "replicas": replicas, "quorum": quorum, "initial": initial or quorum}
+        definition = {"type": "inference", "module": "00" * 32, "economics": {"budget": "3453000", "pricing": {"mode": "fixed", "price": price}},
+                      "data": [{"name": f"d{i}", "from": {"content": {"id": c}}} for i, c in enumerate(contents)],
+                      "verification": ([sampling] if replicas else []) + list(checks)} | more
+        self.decide("task.created", {"task": task, "requester": self.REQUESTER, "definition": definition, "policy_version": 1,
+                                     "definition_digest": digest(b"aevir.task/1\n", definition), "seed": "1", "escrow": escrow})
+        self.post("escrow", task, {f"account/{self.REQUESTER}/available": "-" + escrow, f"task/{task}/escrow": escrow})
+        if not more.get("depends_on"):
+            self.follow("task.queued", {"task": task, "inputs": []})
+
+    def lease(self, task, assignment, node, round=1):
+        """A node takes a replica."""
+        self.decide("assignment.leased", {"task": task, "assignment": assignment, "node": node, "round": round})
+
+    def start(self, task, assignment):
+        """A run begins."""
+        self.decide("assignment.started", {"task": task, "assignment": assignment})
+
+    def commit(self, task, assignment, node, result="a", metrics=()):
+        """A node signs its result."""
+        self.reports[assignment] = report(task, assignment, node, result, metrics)
+        commitment = digest(b"aevir.report/1\n", self.reports[assignment])
+        signature = sign(self.nodes[node][1], b"aevir.commit/1\n" + bytes.fromhex(commitment))
+        self.decide("assignment.committed", {"task": task, "assignment": assignment, "node": node, "commitment": commitment,
+                                             "signature": signature.hex()})
+
+    def run(self, task, *runs, round=1):
+        """Replicas from lease to commitment: (assignment, node, result[, metrics])."""
+        for assignment, node, *_ in runs:
+            self.lease(task, assignment, node, round)
+        for assignment, node, *result in runs:
+            self.start(task, assignment)
+            self.commit(task, assignment, node, *result)
+        reveal_by = (START + timedelta(seconds=self.seconds + 30)).isoformat(timespec="milliseconds") + "Z"
+        self.follow("task.round_closed", {"task": task, "round": round, "reveal_by": reveal_by})
+
+    def reveal(self, *assignments, checks=()):
+        """The reports that were committed to."""
+        for assignment in assignments:
+            self.decide("assignment.revealed", {"report": self.reports[assignment], "checks": list(checks)})
+
+    def verify(self, task, verdict, accepted, refused=(), checks=()):
+        """The verdict; the agreed result is the first accepted one's."""
+        agreed = self.reports[accepted[0]] if accepted else {"outputs": [], "result": None}
+        self.follow("task.verified", {"task": task, "verdict": verdict, "accepted": accepted, "checks": list(checks), "late": False,
+                                      "refused": [{"assignment": a, "reason": reason} for a, reason in refused],
+                                      "outputs": agreed["outputs"], "result": agreed["result"]})
+
+    def settle(self, task, escrow, fee, refund, shares):
+        """The settlement's posting and event; shares are (role, account, node, content, amount)."""
+        moved = {f"task/{task}/escrow": "-" + escrow, f"account/{self.REQUESTER}/available": refund}
+        self.post("settlement", task, moved | {ledger_account(s): s[4] for s in shares})
+        named = [{"role": s[0], "amount": s[4]} | {k: v for k, v in zip(("account", "node", "content"), s[1:4]) if v} for s in shares]
+        self.follow("task.settled", {"task": task, "fee": fee, "refund": refund, "shares": named, "private_market": False})
+
+    def mature(self, task, shares):
+        """Pending shares become available."""
+        out = {f"account/{s[1]}/pending": "-" + s[4] for s in shares if s[1]}
+        self.post("maturity", task, out | {f"account/{s[1]}/available": s[4] for s in shares if s[1]})
+        self.follow("task.matured", {"task": task})
+
+    def close(self, task, reason, escrow, fee, refund, fees, withdrawn=()):
+        """The end without a verdict; fees by account."""
+        for assignment in withdrawn:
+            self.follow("assignment.withdrawn", {"task": task, "assignment": assignment})
+        moved = {f"task/{task}/escrow": "-" + escrow, f"account/{self.REQUESTER}/available": refund}
+        self.post("closure", task, moved | {f"account/{a}/available": amount for a, amount in fees.items()})
+        self.follow("task.closed", {"task": task, "reason": reason, "detail": "", "fee": fee, "refund": refund})
+
+
+def postings(moved):
+    """Postings from amounts by ledger account."""
+    return [{"account": account, "amount": amount} for account, amount in moved.items()]
+
+
+def ledger_account(share):
+    """Where a share is posted."""
+    role, account = share[:2]
+    return "treasury" if role == "platform" else f"account/{account}/{'available' if role == 'attempt' else 'pending'}"
+
+
+OWNERS, NODES = [ulid(11), ulid(12), ulid(13)], [ulid(21), ulid(22), ulid(23)]
+AUTHORS, CONTENTS = [ulid(31), ulid(32)], [ulid(41), ulid(42)]
+TASK, RUNS = ulid(51), [ulid(61), ulid(62), ulid(63)]
+SECOND, SECOND_RUNS = ulid(52), [ulid(71), ulid(72), ulid(73)]
+
+
+def with_nodes(market="open"):
+    """A log with three nodes of three owners."""
+    log = Log(market)
+    for node, owner in zip(NODES, OWNERS):
+        log.node(node, owner)
+    return log
+
+
+def worked_example():
+    """The example that runs through docs/economics.md: three of three replicas accepted, two datasets of weights 1 and 2."""
+    log = with_nodes()
+    for content, owner, weight in zip(CONTENTS, AUTHORS, (1, 2)):
+        log.content(content, owner, weight)
+    log.task(TASK, "3453000", replicas=3, quorum=2, initial=3, contents=CONTENTS, checks=[CHECK_M])
+    log.run(TASK, *((a, n, "a", [("m", "950000")]) for a, n in zip(RUNS, NODES)))
+    checks = [{"check": "metric m", "passed": True, "detail": ""}]
+    log.reveal(*RUNS, checks=checks)
+    log.verify(TASK, "passed", RUNS, checks=checks)
+    shares = [("compute", owner, node, None, "1000000") for owner, node in zip(OWNERS, NODES)]
+    shares += [("content", AUTHORS[0], None, CONTENTS[0], "100000"), ("content", AUTHORS[1], None, CONTENTS[1], "200000")]
+    shares.append(("platform", None, None, None, "150000"))
+    log.settle(TASK, "3453000", "3450000", "3000", shares)
+    log.mature(TASK, shares)
+    for owner, assignment in zip(OWNERS, RUNS):
+        log.points(owner, "compute", "40", "result-accepted", TASK, assignment)
+    for owner, delta in zip(AUTHORS, ("10", "20")):
+        log.points(owner, "content", delta, "content-used", TASK)
+    return log
+
+
+def with_minority():
+    """The worked example, and a second task of which one result is refused: its owner loses all of his 40 points."""
+    log = worked_example()
+    log.task(SECOND, "3153000", replicas=3, quorum=2, initial=3)
+    log.run(SECOND, *((a, n, result) for a, n, result in zip(SECOND_RUNS, NODES, "aab")))
+    log.reveal(*SECOND_RUNS)
+    log.verify(SECOND, "passed", SECOND_RUNS[:2], [(SECOND_RUNS[2], "mismatch")])
+    shares = [("compute", owner, node, None, "1000000") for owner, node in zip(OWNERS[:2], NODES)]
+    shares.append(("platform", None, None, None, "100000"))
+    log.settle(SECOND, "3153000", "2100000", "1053000", shares)
+    log.points(OWNERS[2], "compute", "-40", "result-refused", SECOND, SECOND_RUNS[2])
+    log.mature(SECOND, shares)
+    for owner, assignment in zip(OWNERS[:2], SECOND_RUNS):
+        log.points(owner, "compute", "50", "result-accepted", SECOND, assignment)
+    return log
+
+
+def with_silence():
+    """The same, but the third node never reveals."""
+    log = worked_example()
+    log.task(SECOND, "3153000", replicas=3, quorum=2, initial=3)
+    log.run(SECOND, *((a, n, "a") for a, n in zip(SECOND_RUNS, NODES)))
+    log.reveal(*SECOND_RUNS[:2])
+    log.seconds += 30
+    log.decision += 1
+    log.verify(SECOND, "passed", SECOND_RUNS[:2], [(SECOND_RUNS[2], "not-revealed")])
+    shares = [("compute", owner, node, None, "1000000") for owner, node in zip(OWNERS[:2], NODES)]
+    shares.append(("platform", None, None, None, "100000"))
+    log.settle(SECOND, "3153000", "2100000", "1053000", shares)
+    log.points(OWNERS[2], "compute", "-40", "result-refused", SECOND, SECOND_RUNS[2])
+    log.mature(SECOND, shares)
+    for owner, assignment in zip(OWNERS[:2], SECOND_RUNS):
+        log.points(owner, "compute", "50", "result-accepted", SECOND, assignment)
+    return log
+
+
+def inconclusive():
+    """Three different results, the third by an extension: the attempt fee for each, at once."""
+    log = with_nodes()
+    log.task(TASK, "3153000", replicas=3, quorum=2)
+    log.run(TASK, (RUNS[0], NODES[0], "a"), (RUNS[1], NODES[1], "b"))
+    log.reveal(*RUNS[:2])
+    log.follow("task.extended", {"task": TASK, "round": 2, "replicas": 3})
+    log.run(TASK, (RUNS[2], NODES[2], "c"), round=2)
+    log.reveal(RUNS[2])
+    log.verify(TASK, "inconclusive", [])
+    shares = [("attempt", owner, node, None, "1000") for owner, node in zip(OWNERS, NODES)]
+    log.settle(TASK, "3153000", "3000", "3150000", shares)
+    return log
+
+
+def closures():
+    """A task that all nodes fail, one that is cancelled with a run under way, and one that depended on it."""
+    log = worked_example()
+    third = ulid(53)
+    log.task(SECOND, "1053000")
+    for assignment, node, failure in zip(SECOND_RUNS, NODES, ("trap", "trap", "host-error")):
+        log.lease(SECOND, assignment, node)
+        log.start(SECOND, assignment)
+        log.decide("assignment.failed", {"task": SECOND, "assignment": assignment, "class": failure, "message": ""})
+    log.close(SECOND, "attempts-spent", "1053000", "2000", "1051000", {OWNERS[0]: "1000", OWNERS[1]: "1000"})
+    log.task(third, "2103000", replicas=2, quorum=2)
+    log.task(ulid(54), "1053000", depends_on=[{"task": third}])
+    for assignment, node in zip((ulid(81), ulid(82)), NODES):
+        log.lease(third, assignment, node)
+    log.decide("assignment.lost", {"task": third, "assignment": ulid(82), "reason": "not-started"})
+    log.points(OWNERS[1], "compute", "-2", "lease-lost", third, ulid(82))
+    log.lease(third, ulid(83), NODES[2])
+    log.start(third, ulid(81))
+    log.commit(third, ulid(81), NODES[0])
+    log.start(third, ulid(83))
+    log.decision += 1
+    log.close(third, "cancelled", "2103000", "1001000", "1102000", {OWNERS[0]: "1000000", OWNERS[2]: "1000"}, [ulid(81), ulid(83)])
+    log.close(ulid(54), "dependency-failed", "1053000", "0", "1053000", {})
+    return log
+
+
+def lines_of(entries):
+    """An export."""
+    return b"".join(encode(entry) + b"\n" for entry in entries)
+
+
+def audited(data, signatures=True):
+    """The report on an export."""
+    return recompute.report(*recompute.audit(io.BytesIO(data), signatures))
+
+
+def renumber(entries):
+    """Positions and revisions as a forger would mend them."""
+    revisions = {}
+    for position, entry in enumerate(entries):
+        entry["position"] = str(position)
+        entry["revision"] = str(revisions.get(entry["stream"], 0))
+        revisions[entry["stream"]] = int(entry["revision"]) + 1
+
+
+def find(entries, kind, nth=0, **fields):
+    """The position of the nth entry of a type with these fields of data."""
+    return [i for i, e in enumerate(entries) if e["type"] == kind and fields.items() <= e["data"].items()][nth]
+
+
+class GoodLogs(unittest.TestCase):
+    """What the documents allow passes, with the totals of their examples."""
+
+    def check(self, log, tasks):
+        document = audited(lines_of(log.entries))
+        self.assertIsNone(document["error"])
+        self.assertEqual(document["tasks"], tasks)
+        self.assertEqual(document["sum"], "0")
+        return document
+
+    def test_worked_example(self):
+        document = self.check(worked_example(), {"settled": 1})
+        self.assertEqual(document["accounts"]["treasury"], "150000")
+        self.assertEqual(document["accounts"][f"account/{AUTHORS[1]}/available"], "200000")
+        self.assertEqual(document["accounts"][f"account/{Log.REQUESTER}/available"], "996550000")
+        self.assertEqual(document["points"][OWNERS[0]], {"compute": "40", "content": "0", "verification": "0"})
+        self.assertEqual(document["points"][AUTHORS[1]]["content"], "20")
+        self.assertEqual(document["signatures"], {"checked": 3})
+
+    def test_minority(self):
+        document = self.check(with_minority(), {"settled": 2})
+        self.assertNotIn(OWNERS[2], document["points"])
+
+    def test_silence(self):
+        self.check(with_silence(), {"settled": 2})
+
+    def test_inconclusive(self):
+        self.check(inconclusive(), {"inconclusive": 1})
+
+    def test_closures(self):
+        document = self.check(closures(), {"cancelled": 1, "failed": 2, "settled": 1})
+        self.assertEqual(document["points"][OWNERS[1]]["compute"], "38")
+
+    def test_empty_log(self):
+        document = audited(b"")
+        self.assertEqual((document["events"], document["error"]), (0, None))
+        self.assertEqual(document["root"], hashlib.sha256().hexdigest())
+
+    def test_signatures_can_be_skipped(self):
+        log = worked_example()
+        log.entries[find(log.entries, "assignment.committed")]["data"]["signature"] = "00" * 64
+        document = audited(lines_of(log.entries), signatures=False)
+        self.assertEqual((document["error"], document["signatures"]), (None, "skipped"))
+
+
+class Tampering(unittest.TestCase):
+    """Each way to cheat is found, at the entry where the log stops making sense."""
+
+    def check(self, log, change, position, says):
+        """Change entries, mend the numbering as a forger would, and compare position and words of what is found."""
+        entries = copy.deepcopy(log.entries)
+        change(entries)
+        renumber(entries)
+        self.check_bytes(lines_of(entries), position, says)
+
+    def check_bytes(self, data, position, says):
+        error = audited(data)["error"]
+        self.assertIsNotNone(error, "not found")
+        self.assertEqual(error["position"], position, error["what"])
+        self.assertIn(says, error["what"])
+
+    def edit(self, log, position, says, change, at=None):
+        """Change the data of the entry at a position; it is found there, or `at` a later one."""
+        self.check(log, lambda entries: change(entries[position]["data"]), position if at is None else at, says)
+
+    def drop(self, log, position, at, says):
+        self.check(log, lambda entries: entries.pop(position), at, says)
+
+    # ---- the chain of entries
+
+    def test_a_dropped_line_leaves_a_gap(self):
+        entries = worked_example().entries
+        self.check_bytes(lines_of(entries[:7] + entries[8:]), 7, "the position: expected 7, found 8")
+
+    def test_reordered_lines(self):
+        entries = worked_example().entries
+        self.check_bytes(lines_of(entries[:3] + [entries[4], entries[3]] + entries[5:]), 3, "the position")
+
+    def test_a_revision_that_repeats(self):
+        entries = worked_example().entries
+        entries[-1]["revision"] = "0"
+        entries[-1]["stream"] = entries[find(entries, "points.changed")]["stream"]
+        self.check_bytes(lines_of(entries), len(entries) - 1, "the revision")
+
+    def test_time_that_goes_back(self):
+        log = worked_example()
+        log.entries[4]["time"] = "2025-12-31T23:59:59.999Z"
+        self.check_bytes(lines_of(log.entries), 4, "or later")
+
+    def test_bytes_that_are_not_canonical(self):
+        lines = lines_of(worked_example().entries).splitlines(keepends=True)
+        for spoilt in (lines[4].replace(b'":', b'": ', 1), lines[4].replace(b"1,", b"1.0,", 1), lines[4].replace(b"det/1", b"det\\/1"),
+                       lines[4].replace(b"\n", b"\r\n")):
+            self.assertNotEqual(spoilt, lines[4])
+            self.check_bytes(b"".join(lines[:4] + [spoilt] + lines[5:]), 4, "canonical JSON")
+
+    def test_a_key_twice(self):
+        lines = lines_of(worked_example().entries).splitlines(keepends=True)
+        lines[2] = lines[2].replace(b'{"actor":"system",', b'{"actor":"system","actor":"system",')
+        self.check_bytes(b"".join(lines), 2, "more than once")
+
+    def test_what_is_no_entry(self):
+        good = lines_of(Log().entries)
+        for bad in (b"\n", b"[]\n", b"{}\n", b"nonsense\n", b'{"a":NaN}\n', b'{"a":1e999}\n', b'{"a":9007199254740993}\n', b"\xff\n",
+                    b'"\\ud800"\n', b"[" * 60000 + b"\n", b" " * 70000 + b"\n", b'{"a":' * 900 + b"1" + b"}" * 900 + b"\n"):
+            self.check_bytes(good + bad, 2, "expected")
+
+    def test_an_unknown_type(self):
+        log = worked_example()
+        log.entries[3]["type"] = "node.renamed"
+        self.check_bytes(lines_of(log.entries), 3, "a known type")
+
+    def test_a_foreign_stream(self):
+        log = worked_example()
+        log.entries[3]["stream"], log.entries[3]["revision"] = "node/" + NODES[2], "0"
+        self.check_bytes(lines_of(log.entries), 3, "the stream")
+
+    # ---- money
+
+    def test_a_changed_amount(self):
+        log = worked_example()
+        at = find(log.entries, "ledger.posted", reason="settlement")
+        self.edit(log, at, "the sum of the postings", lambda data: data["postings"][1].update(amount="3001"))
+
+    def test_money_moved_from_one_to_another(self):
+        log = worked_example()
+        at = find(log.entries, "ledger.posted", reason="settlement")
+
+        def move(data):
+            data["postings"][2]["amount"], data["postings"][3]["amount"] = "999999", "1000001"
+        self.edit(log, at, "ledger.posted settlement", move)
+
+    def test_a_deposit_booked_twice(self):
+        log = Log()
+        log.deposit("5", "wire 1")
+        self.check(log, lambda entries: None, 2, "not booked")
+
+    def test_more_than_there_is(self):
+        log = Log()
+        log.entries[1]["data"]["postings"] = postings({"external": "-1000", f"account/{Log.REQUESTER}/available": "1000"})
+        log.task(TASK, "1053000")
+        self.check(log, lambda entries: None, 3, "below zero")
+
+    def test_money_out_of_nothing(self):
+        log = worked_example()
+        at = len(log.entries)
+        log.decision += 1
+        log.post("maturity", TASK, {"treasury": "-5", f"account/{OWNERS[0]}/available": "5"})
+        self.check(log, lambda entries: None, at, "expected nothing of this kind")
+
+    def test_an_escrow_that_is_too_small(self):
+        log = worked_example()
+        self.edit(log, find(log.entries, "task.created"), "the escrow: expected 3453000, found 3452999",
+                  lambda data: data.update(escrow="3452999"))
+
+    def test_a_budget_exceeded(self):
+        log = worked_example()
+
+        def lower(data):
+            data["definition"]["economics"]["budget"] = "3452999"
+            data["definition_digest"] = digest(b"aevir.task/1\n", data["definition"])
+        self.edit(log, find(log.entries, "task.created"), "within the budget of 3452999", lower)
+
+    def test_a_changed_definition(self):
+        log = worked_example()
+        self.edit(log, find(log.entries, "task.created"), "definition's digest", lambda data: data["definition"].update(type="training"))
+
+    def test_a_settlement_left_out(self):
+        log = worked_example()
+        at = find(log.entries, "ledger.posted", reason="settlement")
+        self.drop(log, at, find(log.entries, "ledger.posted", reason="maturity") - 1, "below zero")
+
+    def test_a_settlement_twice(self):
+        log = worked_example()
+        at = find(log.entries, "task.settled")
+        self.check(log, lambda entries: entries.insert(at, copy.deepcopy(entries[at])), at + 1, "expected nothing of this kind")
+
+    def test_a_fee_that_was_not_paid(self):
+        log = worked_example()
+        self.edit(log, find(log.entries, "task.settled"), "the fee", lambda data: data.update(fee="3450001"))
+
+    def test_a_closure_that_pays_too_much(self):
+        log = closures()
+        at = find(log.entries, "task.closed", reason="cancelled")
+
+        def pay(entries):
+            entries[at - 1]["data"]["postings"][1]["amount"] = "1101999"
+            entries[at - 1]["data"]["postings"][3]["amount"] = "1001"
+        self.check(log, pay, at, "the postings of the closure")
+
+    def test_a_closure_for_a_false_reason(self):
+        log = closures()
+        self.edit(log, find(log.entries, "task.closed", reason="cancelled"), "a deadline", lambda data: data.update(reason="expired"))
+
+    # ---- points
+
+    def test_points_minted_twice(self):
+        log = worked_example()
+        log.entries.append(copy.deepcopy(log.entries[-1]))
+        self.check(log, lambda entries: None, len(log.entries) - 1, "expected nothing of this kind here, found points.changed")
+
+    def test_points_rounded_up(self):
+        log = worked_example()
+        self.edit(log, find(log.entries, "points.changed"), "expected 40, found 41", lambda data: data.update(delta="41"))
+
+    def test_points_left_out(self):
+        log = with_minority()
+        at = find(log.entries, "points.changed", reason="content-used")
+        self.drop(log, at, find(log.entries, "task.created", 1) - 1, "expected points.changed")
+
+    def test_points_left_out_at_the_end(self):
+        log = worked_example()
+        self.drop(log, len(log.entries) - 1, len(log.entries) - 1, "found the end of the log")
+
+    def test_a_loss_forgiven(self):
+        log = with_minority()
+        at = find(log.entries, "points.changed", reason="result-refused")
+        log.decide("account.opened", {"account": ulid(99), "name": "next"})
+        self.drop(log, at, len(log.entries) - 2, "result-refused")
+
+    # ---- verdicts
+
+    def test_the_minority_accepted(self):
+        log = with_minority()
+        at = find(log.entries, "task.verified", task=SECOND)
+
+        def swap(data):
+            data["accepted"] = SECOND_RUNS[2:]
+            data["refused"] = [{"assignment": a, "reason": "mismatch"} for a in SECOND_RUNS[:2]]
+        self.edit(log, at, "the accepted replicas", swap)
+
+    def test_a_silent_node_excused(self):
+        log = with_silence()
+        self.edit(log, find(log.entries, "task.verified", task=SECOND), "the refused replicas", lambda data: data.update(refused=[]))
+
+    def test_a_node_cut_off_before_its_time(self):
+        log = with_silence()
+        at = find(log.entries, "task.verified", task=SECOND)
+
+        def hurry(entries):
+            for entry in entries[at:]:
+                entry["time"] = entries[0]["time"]
+        self.check(log, hurry, at, "time to reveal")
+
+    def test_a_verdict_without_a_quorum(self):
+        log = inconclusive()
+        self.edit(log, find(log.entries, "task.verified"), "expected inconclusive, found passed", lambda data: data.update(verdict="passed"))
+
+    def test_a_verdict_too_early(self):
+        log = inconclusive()
+        at = find(log.entries, "task.extended")
+
+        def give_up(entries):
+            entries[at] = copy.deepcopy(entries[find(entries, "task.verified")])
+        self.check(log, give_up, at, "expected one more round")
+
+    def test_a_check_that_was_not_met(self):
+        log = worked_example()
+        self.edit(log, find(log.entries, "assignment.revealed"), "the checks of metrics", lambda data: data["checks"][0].update(passed=False))
+
+    def test_a_result_exchanged_after_the_commitment(self):
+        log = worked_example()
+        self.edit(log, find(log.entries, "assignment.revealed"), "the commitment", lambda data: data["report"].update({"class": "gpu"}))
+
+    def test_a_forged_signature(self):
+        log = worked_example()
+
+        def flip(data):
+            data["signature"] = f"{int(data['signature'][:2], 16) ^ 1:02x}" + data["signature"][2:]
+        self.edit(log, find(log.entries, "assignment.committed", 1), "does not verify", flip)
+
+    def test_a_commitment_of_another_node(self):
+        log = worked_example()
+        self.edit(log, find(log.entries, "assignment.committed"), "the node", lambda data: data.update(node=NODES[1]))
+
+    def test_a_reveal_before_the_commitment(self):
+        log = worked_example()
+        at = find(log.entries, "assignment.committed")
+        self.check(log, lambda entries: entries.insert(at, entries.pop(find(entries, "assignment.revealed"))), at, "to be committed")
+
+    def test_a_reveal_before_the_round_closed(self):
+        log = worked_example()
+        at = find(log.entries, "task.round_closed")
+        self.drop(log, at, at, "expected verifying, found queued")
+
+    # ---- leases
+
+    def test_a_result_without_a_start(self):
+        log = worked_example()
+        at = find(log.entries, "assignment.started")
+        self.drop(log, at, at, "to be running, found it leased")
+
+    def test_two_replicas_of_one_owner(self):
+        log = worked_example()
+        self.edit(log, find(log.entries, "node.registered", 1), "no party to the task", lambda data: data.update(owner=OWNERS[0]),
+                  at=find(log.entries, "assignment.leased", 1))
+
+    def test_the_requesters_own_node(self):
+        log = worked_example()
+        self.edit(log, find(log.entries, "node.registered", 2), "no party to the task", lambda data: data.update(owner=Log.REQUESTER),
+                  at=find(log.entries, "assignment.leased", 2))
+
+    def test_one_owner_in_a_private_market(self):
+        log = with_nodes("private")
+        for entry in log.entries[2:]:
+            entry["data"]["owner"] = OWNERS[0]
+        log.task(TASK, "3153000", replicas=3, quorum=2)
+        log.run(TASK, (RUNS[0], NODES[0], "a"), (RUNS[1], NODES[1], "b"))
+        self.assertIsNone(audited(lines_of(log.entries))["error"])
+
+    def test_more_runs_than_slots(self):
+        log = Log()
+        log.node(NODES[0], OWNERS[0], slots=1)
+        log.task(TASK, "1053000")
+        log.task(SECOND, "1053000")
+        log.lease(TASK, RUNS[0], NODES[0])
+        log.lease(SECOND, SECOND_RUNS[0], NODES[0])
+        self.check(log, lambda entries: None, len(log.entries) - 1, "at most 1 runs at once")
+
+    def test_more_replicas_than_called_for(self):
+        log = with_nodes()
+        log.task(TASK, "1053000")
+        for assignment, node in zip(RUNS, NODES):
+            log.lease(TASK, assignment, node)
+        self.check(log, lambda entries: None, len(log.entries) - 2, "at most 1 replicas")
+
+    def test_a_life_after_the_end(self):
+        log = worked_example()
+        log.start(TASK, RUNS[0])
+        self.check(log, lambda entries: None, len(log.entries) - 1, "found it settled")
+
+    def test_attempts_beyond_the_last(self):
+        log = closures()
+        at = find(log.entries, "ledger.posted", reason="closure")
+        self.check(log, lambda entries: entries.__delitem__(slice(at, at + 2)), at, "expected task.closed")
+
+
+class Formulas(unittest.TestCase):
+    """The examples in docs/economics.md that no log above shows, and the edges of rounding."""
+
+    def test_refused_loss(self):
+        policy = recompute.with_integers(POLICY)
+        self.assertEqual([recompute.refused_loss(policy, b) for b in (0, 10, 50, 99, 100, 130)], [0, 10, 50, 50, 50, 65])
+
+    def test_largest_remainder(self):
+        self.assertEqual(recompute.largest_remainder(10, [1, 1, 1]), [4, 3, 3])
+        self.assertEqual(recompute.largest_remainder(300009, [1, 2, 4]), [42858, 85717, 171434])
+        self.assertEqual(recompute.largest_remainder(0, [0, 0]), [0, 0])
+        self.assertEqual(recompute.largest_remainder(7, [0, 3]), [0, 7])
+
+    def test_bounds(self):
+        self.assertEqual([recompute.micro_units(d) for d in ("0.9", "-0.000001", "12", "-3.5")], [900000, -1, 12000000, -3500000])
+        for bad in ("", ".5", "1.", "1e3", "0.1234567", "+1"):
+            with self.assertRaises(recompute.Problem):
+                recompute.micro_units(bad)
+        self.assertTrue(recompute.bound_holds(("m", "0.9", "0.9"), {"m": 900000}))
+        self.assertFalse(recompute.bound_holds(("m", "0.9", None), {"m": 899999}))
+        self.assertFalse(recompute.bound_holds(("m", None, "1"), {}))
+
+    def test_blame(self):
+        def task(*failures):
+            failed = {i: recompute.Assignment(str(i), "n", owner, 1, "failed", failure=f) for i, (owner, f) in enumerate(failures)}
+            return recompute.Task("t", "r", None, {}, 0, 1, assignments=failed)
+
+        def blamed(*failures):
+            return [a.failure for a in recompute.blamed_on_module(task(*failures))]
+        self.assertEqual(blamed(("x", "trap"), ("x", "trap")), [])
+        self.assertEqual(blamed(("x", "trap"), ("y", "trap"), ("z", "host-error")), ["trap", "trap"])
+        self.assertEqual(blamed(("x", "trap"), ("y", "trap"), ("x", "limit"), ("y", "limit")), ["limit", "limit"])
+
+
+class Standards(unittest.TestCase):
+    """Published test vectors."""
+
+    def test_numbers_of_rfc_8785(self):
+        vectors = {
+            "0000000000000000": "0", "8000000000000000": "0", "0000000000000001": "5e-324", "8000000000000001": "-5e-324",
+            "7fefffffffffffff": "1.7976931348623157e+308", "4340000000000000": "9007199254740992",
+            "4430000000000000": "295147905179352830000", "44b52d02c7e14af5": "9.999999999999997e+22",
+            "44b52d02c7e14af6": "1e+23", "444b1ae4d6e2ef4e": "999999999999999700000", "444b1ae4d6e2ef50": "1e+21",
+            "3eb0c6f7a0b5ed8c": "9.999999999999997e-7", "3eb0c6f7a0b5ed8d": "0.000001", "41b3de4355555553": "333333333.3333332",
+            "becbf647612f3696": "-0.0000033333333333333333", "43143ff3c1cb0959": "1424953923781206.2",
+        }
+        for bits, text in vectors.items():
+            self.assertEqual(recompute.number(struct.unpack(">d", bytes.fromhex(bits))[0]), text)
+
+    def test_strings_and_keys_of_rfc_8785(self):
+        value = json.loads('{"\\u20ac":1,"\\r":2,"\\ufb33":3,"1":4,"\\ud83d\\ude00":5,"\\u0080":6,"\\u00f6":7,"s":"\\u20ac$\\u000F\\nA\'\\u0042\\"\\/\\u007f"}')
+        self.assertEqual(recompute.canonical_text(value),
+                         '{"\\r":2,"1":4,"s":"€$\\u000f\\nA\'B\\"/\x7f","\x80":6,"ö":7,"€":1,"😀":5,"\ufb33":3}')
+
+    def test_roots_of_rfc_6962(self):
+        leaves = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
+        roots = {1: "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+                 2: "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+                 3: "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
+                 8: "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328"}
+        tree = recompute.MerkleTree()
+        for leaf in leaves:
+            tree.append(bytes.fromhex(leaf))
+            self.assertEqual(tree.root(), roots.get(tree.size, tree.root()))
+
+    def test_signatures_of_rfc_8032(self):
+        vectors = [
+            ("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+             "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a", "",
+             "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b"),
+            ("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
+             "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c", "72",
+             "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"),
+        ]
+        for seed, public, message, signature in (map(bytes.fromhex, vector) for vector in vectors):
+            self.assertEqual(key_pair(seed)[2], public)
+            self.assertEqual(sign(seed, message), signature)
+            self.assertTrue(recompute.signature_holds(public, message, signature))
+            self.assertFalse(recompute.signature_holds(public, message + b"x", signature))
+            self.assertFalse(recompute.signature_holds(public, message, signature[:63]))
+            beyond = (int.from_bytes(signature[32:], "little") + recompute.ORDER).to_bytes(32, "little")
+            self.assertFalse(recompute.signature_holds(public, message, signature[:32] + beyond))
+
+
+class CommandLine(unittest.TestCase):
+    """What is printed, and the exit codes."""
+
+    def run_on(self, data, *options):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "log.ndjson")
+            with open(path, "wb") as file:
+                file.write(data)
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
+                return recompute.main([path, *options]), out.getvalue()
+
+    def test_tables(self):
+        code, text = self.run_on(lines_of(worked_example().entries))
+        self.assertEqual(code, 0)
+        for part in ("150,000", "1 settled", "3 checked", f"account/{OWNERS[0]}"):
+            self.assertIn(part, text)
+
+    def test_json(self):
+        code, text = self.run_on(lines_of(worked_example().entries), "--json", "--skip-signatures")
+        self.assertEqual(code, 0)
+        self.assertEqual(set(json.loads(text)), {"events", "root", "sum", "accounts", "points", "tasks", "signatures", "error"})
+
+    def test_a_problem(self):
+        lines = lines_of(worked_example().entries).splitlines(keepends=True)
+        code, text = self.run_on(b"".join(lines[:5] + lines[6:]))
+        self.assertEqual((code, text), (1, "position 5: the position: expected 5, found 6\n"))
+        code, text = self.run_on(b"".join(lines[:5] + lines[6:]), "--json")
+        self.assertEqual((code, json.loads(text)["error"]["position"]), (1, 5))
+
+    def test_no_file(self):
+        with contextlib.redirect_stderr(io.StringIO()):
+            self.assertEqual(recompute.main(["/nowhere/log.ndjson"]), 2)
+            with self.assertRaises(SystemExit) as usage:
+                recompute.main([])
+        self.assertEqual(usage.exception.code, 2)
+
+
+if __name__ == "__main__":
+    unittest.main()
