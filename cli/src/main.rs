@@ -1,1 +1,73 @@
-fn main() {}
+//! The program `aevir`: the platform, its nodes, and everything that people do with it from a terminal.
+
+mod args;
+mod audit;
+mod demo;
+mod inspector;
+mod lifeline;
+mod logging;
+mod manifest;
+mod node;
+mod output;
+mod platform;
+mod processes;
+mod secrets;
+mod serve;
+mod up;
+mod verbs;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser as _;
+
+use args::{Cli, Verb};
+
+/// The hidden verb as which a node starts its executor processes.
+const EXECUTOR: &str = "executor";
+
+fn main() -> ExitCode {
+    // Before anything else: an executor process must not do more than it has to.
+    if std::env::args().nth(1).as_deref() == Some(EXECUTOR) {
+        return aevir_sandbox::executor_main();
+    }
+    let cli = Cli::parse();
+    logging::init(&cli);
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the runtime can't be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = runtime.block_on(run(cli));
+    // A blocking call that hangs must not keep a program that is done.
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", output::sentence(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<()> {
+    let Cli { global, verb } = cli;
+    match verb {
+        Verb::Up(args) => up::up(args, &global).await,
+        Verb::Serve(args) => serve::serve(args).await,
+        Verb::Node(args) => node::node(args, &global).await,
+        Verb::Demo(args) => demo::demo(args).await,
+        Verb::Module { verb } => verbs::module::run(verb, &global).await,
+        Verb::Task { verb } => verbs::task::run(verb, &global).await,
+        Verb::Account { verb } => verbs::account::run(verb, &global).await,
+        Verb::Content { verb } => verbs::content::run(verb, &global).await,
+        Verb::Policy { verb } => verbs::policy::run(verb, &global).await,
+        Verb::Log { verb } => verbs::log::run(verb, &global).await,
+        Verb::Audit(args) => audit::audit(args, &global).await,
+    }
+}

@@ -12,6 +12,17 @@ pub const STORAGE_MIB_DEFAULT: u32 = 10 * 1024;
 /// How long a stopping node lets its runs go on when nothing else is said.
 pub const GRACE_DEFAULT: Duration = Duration::from_secs(30);
 
+/// Whether to offer the machine's GPU, or the software one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GpuOffer {
+    /// Tasks without GPU only.
+    Off,
+    /// If there is one that computes right.
+    Auto,
+    /// Don't start without one.
+    Required,
+}
+
 /// An agent's settings.
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
@@ -29,8 +40,7 @@ pub struct NodeConfig {
     pub memory_mib: Option<u32>,
     /// Room for inputs and outputs, in MiB; also the bound of the cache.
     pub storage_mib: u32,
-    /// Whether to offer the machine's GPU, or the software one.
-    pub gpu: bool,
+    pub gpu: GpuOffer,
     /// What tasks may ask for, such as `region=eu`.
     pub labels: BTreeMap<String, String>,
     /// How long a stopping node lets its runs go on before it gives them back.

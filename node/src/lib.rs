@@ -1,6 +1,6 @@
 //! The node agent: it joins a machine to a platform, asks for work, runs it in the sandbox, and proves what it did.
 //!
-//! Nothing ever connects to a node; it polls. Its loop: ask for leases, start each, fetch what it reads, run it in an
+//! Nothing ever connects to a node; it polls. Its loop: ask for leases, fetch what each reads, start it, run it in an
 //! executor process, upload the outputs, seal the result with a signed commitment, and reveal it once the platform
 //! says that every replica is sealed. A sealed result is on disk before its commitment is sent, so that a node that
 //! was killed can still reveal.
@@ -26,7 +26,7 @@ mod work;
 
 pub use agent::run;
 pub use cache::{BlobCache, CacheError, Pinned};
-pub use config::{GRACE_DEFAULT, NodeConfig, STORAGE_MIB_DEFAULT};
+pub use config::{GRACE_DEFAULT, GpuOffer, NodeConfig, STORAGE_MIB_DEFAULT};
 pub use error::NodeError;
 pub use fault::{Fault, UnknownFault};
 pub use identity::{IdentityError, NodeKey, Registration};

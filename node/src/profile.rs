@@ -6,7 +6,10 @@ use aevir_gpu::GpuLimits;
 use aevir_sandbox::{Executor, engine::PROFILE};
 use aevir_wire::{GpuProfile, NodeProfile};
 
-use crate::{config::NodeConfig, error::NodeError};
+use crate::{
+    config::{GpuOffer, NodeConfig},
+    error::NodeError,
+};
 
 const MIB: u64 = 1024 * 1024;
 /// Memory offered when the system does not say how much there is, in MiB.
@@ -20,10 +23,13 @@ pub(crate) async fn measure(
     config: &NodeConfig,
     executor: &Executor,
 ) -> Result<NodeProfile, NodeError> {
-    let gpu = if config.gpu {
-        Some(probe(executor).await?)
-    } else {
-        None
+    let gpu = match config.gpu {
+        GpuOffer::Off => None,
+        GpuOffer::Required => Some(probe(executor).await?),
+        GpuOffer::Auto => probe(executor)
+            .await
+            .inspect_err(|error| tracing::warn!(%error, "the node takes tasks without GPU only"))
+            .ok(),
     };
     let cores = available_parallelism().map_or(1, usize::from);
     Ok(NodeProfile {

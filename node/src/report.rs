@@ -9,6 +9,10 @@ use serde_json::Value;
 
 use crate::{fault, identity::NodeKey, journal::Sealed};
 
+/// 2^53 - 1: canonical JSON holds integers up to here exactly.
+const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;
+/// From here on canonical JSON writes numbers with an exponent, and nobody takes them for exact.
+const EXPONENT_FROM: f64 = 1e21;
 /// The class of runs that may not use a GPU.
 const CPU_CLASS: &str = "cpu";
 
@@ -112,8 +116,37 @@ fn expect_ok(end: &End) -> Result<(), Fail> {
 
 fn inline_result(outcome: &Outcome) -> Result<Value, Fail> {
     let text = outcome.result.as_deref().unwrap_or("null");
-    serde_json::from_str(text)
-        .map_err(|e| failure(class::GUEST_ERROR, format!("the result is no JSON: {e}")))
+    let result = serde_json::from_str(text)
+        .map_err(|e| failure(class::GUEST_ERROR, format!("the result is no JSON: {e}")))?;
+    // The platform would refuse it at the reveal, which counts as not revealing.
+    match inexact_number(&result) {
+        None => Ok(result),
+        Some(number) => Err(failure(
+            class::GUEST_ERROR,
+            format!("the result's {number} is beyond ±(2^53 - 1): write it as a string"),
+        )),
+    }
+}
+
+/// The first number that canonical JSON would write as an integer which it can't hold exactly.
+fn inexact_number(value: &Value) -> Option<&serde_json::Number> {
+    match value {
+        Value::Number(number) => is_inexact(number).then_some(number),
+        Value::Array(items) => items.iter().find_map(inexact_number),
+        Value::Object(fields) => fields.values().find_map(inexact_number),
+        Value::Null | Value::Bool(_) | Value::String(_) => None,
+    }
+}
+
+fn is_inexact(number: &serde_json::Number) -> bool {
+    let integer = number
+        .as_u64()
+        .or_else(|| number.as_i64().map(i64::unsigned_abs));
+    match (integer, number.as_f64().map(f64::abs)) {
+        (Some(integer), _) => integer > SAFE_INTEGER_MAX,
+        (None, Some(real)) => real > SAFE_INTEGER_MAX as f64 && real < EXPONENT_FROM,
+        (None, None) => true,
+    }
 }
 
 fn outputs(outcome: &Outcome) -> Vec<Artifact> {
@@ -330,7 +363,17 @@ pub(crate) mod tests {
         outcome.result = Some("{".into());
         let failed = seal(&lease(), &outcome, author(&key())).unwrap_err();
         assert_eq!(failed.class, "guest-error");
-        outcome.result = Some(json!("text").to_string());
-        assert!(seal(&lease(), &outcome, author(&key())).is_ok());
+        for (result, fits) in [
+            (json!("text"), true),
+            (json!([9_007_199_254_740_991_u64]), true),
+            (json!({"a": [9_007_199_254_740_992_u64]}), false),
+            (json!(i64::MIN), false),
+            (json!(1e17), false),
+            (json!(1e300), true),
+        ] {
+            outcome.result = Some(result.to_string());
+            let sealed = seal(&lease(), &outcome, author(&key()));
+            assert_eq!(sealed.is_ok(), fits, "{result}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! One assignment from lease to seal: start, fetch, run, upload, seal, commit. Whatever goes wrong on the way is told
+//! One assignment from lease to seal: fetch, start, run, upload, seal, commit. Whatever goes wrong on the way is told
 //! with its class.
 
 use std::{
@@ -109,8 +109,6 @@ async fn attempt(shared: &Shared, lease: &Lease, work: &Work, folder: &Path) -> 
             Ended::Dropped
         }
     };
-    let call = || shared.client.start(&lease.assignment);
-    expect_answer(until_answered("start", &work.stop, call).await, stopped)?;
     work.telemetry.note("fetching");
     let materials = tokio::select! {
         materials = fetch(shared, lease) => {
@@ -118,7 +116,10 @@ async fn attempt(shared: &Shared, lease: &Lease, work: &Work, folder: &Path) -> 
         }
         () = work.stop.cancelled() => return Err(stopped()),
     };
-    work.telemetry.note("running");
+    // Fetched first: what it takes is not counted as the run's time.
+    let call = || shared.client.start(&lease.assignment);
+    expect_answer(until_answered("start", &work.stop, call).await, stopped)?;
+    work.telemetry.note("starting");
     let spec = spec(shared, lease, &materials, folder)?;
     let outcome = run(shared, lease, work, spec).await;
     if work.stop.is_cancelled() {

@@ -1,7 +1,8 @@
 //! `cargo xtask setup`: fetches what is missing on this machine, and nothing that is there already.
 //!
 //! The demo needs the Vulkan loader (`libvulkan1`) and a driver: SwiftShader, taken out of Debian's `chromium-common`
-//! without installing that, is used where no GPU is. The tests need PostgreSQL's programs and an S3 server besides.
+//! without installing that, is used where no GPU is. The tests need PostgreSQL's programs, Python and an S3
+//! server besides.
 
 use std::{
     fs,
@@ -18,7 +19,7 @@ use crate::process::{announce, cache, cargo, find_program, run};
 pub(crate) enum Purpose {
     /// The demo, or the platform itself.
     Demo,
-    /// The tests: all of the above, PostgreSQL and an S3 server.
+    /// The tests: all of the above, PostgreSQL, Python and an S3 server.
     Test,
 }
 
@@ -40,6 +41,7 @@ pub(crate) fn setup(purpose: Purpose) -> Result<()> {
         Purpose::Demo => {}
         Purpose::Test => {
             postgres()?;
+            python()?;
             s3_server()?;
         }
     }
@@ -110,6 +112,16 @@ fn postgres() -> Result<()> {
     install(
         "postgresql",
         "PostgreSQL, of which the tests start a private server",
+    )
+}
+
+fn python() -> Result<()> {
+    if find_program("python3", &[]).is_some() {
+        return Ok(());
+    }
+    install(
+        "python3",
+        "Python, in which the independent audit is written",
     )
 }
 

@@ -1,0 +1,76 @@
+//! What the exported log says: replayed from position 0, as an auditor would.
+
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader},
+    path::Path,
+};
+
+use aevir_events::{Entry, Replay};
+use aevir_platform::{
+    Platform,
+    event::{Event, PointsReason, Track},
+    ids::AccountId,
+    state::State,
+};
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::audit::{Audit, examine};
+
+/// The replayed log.
+#[derive(Debug)]
+pub(super) struct History {
+    pub(super) audit: Audit,
+    /// Compute points taken for refused results.
+    pub(super) punishments: Vec<Punishment>,
+}
+
+/// Points that an account lost for a refused result.
+#[derive(Debug)]
+pub(super) struct Punishment {
+    pub(super) account: String,
+    pub(super) before: i64,
+    pub(super) after: i64,
+}
+
+/// Replays an exported log, watching for punishments.
+pub(super) fn read(file: &Path) -> Result<History> {
+    let lines = BufReader::new(File::open(file).context("the exported log can't be read")?);
+    let mut replay = Replay::<Platform>::default();
+    let mut punishments = Vec::new();
+    for line in lines.split(b'\n') {
+        let entry = Entry(line?);
+        let punished = punished(&entry, replay.state());
+        replay.push(&entry)?;
+        if let Some((account, before)) = punished {
+            punishments.push(Punishment {
+                account: account.to_string(),
+                before,
+                after: compute_points(replay.state(), account),
+            });
+        }
+    }
+    Ok(History {
+        audit: examine(replay.finish())?,
+        punishments,
+    })
+}
+
+/// Whom an entry punishes, and the compute points before it.
+fn punished(entry: &Entry, state: &State) -> Option<(AccountId, i64)> {
+    let envelope: Value = serde_json::from_slice(entry.as_ref()).ok()?;
+    if envelope["type"] != "points.changed" {
+        return None;
+    }
+    match entry.decode::<Event>().ok()?.event {
+        Event::PointsChanged(changed) if changed.reason == PointsReason::ResultRefused => {
+            Some((changed.account, compute_points(state, changed.account)))
+        }
+        _ => None,
+    }
+}
+
+fn compute_points(state: &State, account: AccountId) -> i64 {
+    state.points(account, Track::Compute)
+}

@@ -1,0 +1,113 @@
+//! `aevir node`: the agent.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use aevir_node::{Fault, GRACE_DEFAULT, GpuOffer, NodeConfig, STORAGE_MIB_DEFAULT};
+use aevir_sandbox::LogFormat;
+use aevir_wire::Secret;
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+
+use crate::{
+    EXECUTOR,
+    args::{Global, LogStyle},
+    lifeline,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// The node's own folder: key, registration, cache, runs.
+    #[arg(long, env = "AEVIR_NODE_DATA")]
+    data: Option<PathBuf>,
+    /// The join token (`aevir account join-token`); needed at the first start only.
+    #[arg(long, env = "AEVIR_JOIN_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// A name for people; the host's name when left out.
+    #[arg(long)]
+    name: Option<String>,
+    /// Runs at once.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
+    slots: u32,
+    /// Memory for runs, in MiB; all of the machine's when left out.
+    #[arg(long)]
+    memory_mib: Option<u32>,
+    /// Room for inputs and outputs, in MiB.
+    #[arg(long, default_value_t = STORAGE_MIB_DEFAULT)]
+    storage_mib: u32,
+    /// Whether to offer the GPU.
+    #[arg(long, value_enum, default_value = "auto")]
+    gpu: Gpu,
+    /// What tasks may ask for, such as `region=eu`; repeatable.
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    labels: Vec<(String, String)>,
+    /// How long a stopping node lets its runs go on, in s.
+    #[arg(long, default_value_t = GRACE_DEFAULT.as_secs())]
+    grace_s: u64,
+    /// Misbehave, for tests of the platform: `wrong-result=<task type>` or `stall`.
+    #[arg(long, hide = true)]
+    fault: Option<Fault>,
+    /// End when standard input ends.
+    #[arg(long, hide = true)]
+    lifeline: bool,
+}
+
+/// Whether to offer the GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Gpu {
+    /// If there is one that computes right, in hardware or software.
+    Auto,
+    /// Don't start without one.
+    Required,
+    /// Take tasks without GPU only.
+    Off,
+}
+
+impl From<Gpu> for GpuOffer {
+    fn from(gpu: Gpu) -> Self {
+        match gpu {
+            Gpu::Auto => Self::Auto,
+            Gpu::Required => Self::Required,
+            Gpu::Off => Self::Off,
+        }
+    }
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("a label is NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+pub(crate) async fn node(args: NodeArgs, global: &Global) -> Result<()> {
+    let shutdown = lifeline::shutdown(args.lifeline);
+    let program = std::env::current_exe().context("this program's own file can't be found")?;
+    let config = NodeConfig {
+        server: global.server.clone(),
+        data_dir: args.data.map_or_else(default_data_dir, Ok)?,
+        token: args.token.map(Secret::from_text),
+        name: args.name.unwrap_or_else(host_name),
+        slots: args.slots,
+        memory_mib: args.memory_mib,
+        storage_mib: args.storage_mib,
+        gpu: args.gpu.into(),
+        labels: args.labels.into_iter().collect::<BTreeMap<_, _>>(),
+        grace: Duration::from_secs(args.grace_s),
+        executor: (program, vec![EXECUTOR.to_owned()]),
+        executor_log: Some(match global.log {
+            LogStyle::Json => LogFormat::Json,
+            LogStyle::Text => LogFormat::Text,
+        }),
+        fault: args.fault,
+    };
+    Ok(aevir_node::run(config, shutdown).await?)
+}
+
+fn default_data_dir() -> Result<PathBuf> {
+    let home = std::env::home_dir().context("there is no home folder: give --data")?;
+    Ok(home.join(".local/share/aevir/node"))
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "node" } else { name }.to_owned()
+}

@@ -1,0 +1,132 @@
+//! Answers on standard output: tables for people, JSON for programs. Errors in one sentence.
+
+use std::io::Write as _;
+
+use anyhow::Result;
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use crate::args::Output;
+
+/// Prints a JSON document, or what `table` makes for people.
+///
+/// # Errors
+/// When standard output is closed.
+pub(crate) fn print(
+    output: Output,
+    document: &impl Serialize,
+    table: impl FnOnce() -> String,
+) -> Result<()> {
+    let text = match output {
+        Output::Json => serde_json::to_string_pretty(document)?,
+        Output::Table => table(),
+    };
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{text}")?;
+    Ok(stdout.flush()?)
+}
+
+/// A table with a header.
+pub(crate) fn table<const N: usize>(
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    let mut table = new_table();
+    table.set_header(header);
+    for row in rows {
+        table.add_row(row);
+    }
+    trimmed(&table)
+}
+
+/// A list of properties.
+pub(crate) fn properties(rows: impl IntoIterator<Item = (impl Into<String>, String)>) -> String {
+    let mut table = new_table();
+    for (name, value) in rows {
+        let name: String = name.into();
+        table.add_row([name, value]);
+    }
+    trimmed(&table)
+}
+
+fn new_table() -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
+    table
+}
+
+/// The table without the blanks at the ends of its lines.
+fn trimmed(table: &Table) -> String {
+    let lines: Vec<_> = table.lines().map(|l| l.trim_end().to_owned()).collect();
+    lines.join("\n")
+}
+
+/// micro-AEV as AEV: `1500000` is `1.5`. What is no number is shown as it is.
+pub(crate) fn aev(micro: &str) -> String {
+    let Ok(amount) = micro.parse::<i64>() else {
+        return micro.to_owned();
+    };
+    let sign = if amount < 0 { "-" } else { "" };
+    let (whole, fraction) = (
+        amount.unsigned_abs() / 1_000_000,
+        amount.unsigned_abs() % 1_000_000,
+    );
+    if fraction == 0 {
+        return format!("{sign}{whole}");
+    }
+    let fraction = format!("{fraction:06}");
+    format!("{sign}{whole}.{}", fraction.trim_end_matches('0'))
+}
+
+/// An optional text, or a dash.
+pub(crate) fn or_dash(text: Option<&str>) -> String {
+    text.unwrap_or("-").to_owned()
+}
+
+/// An error with its causes as one sentence; the platform's own sentences come with their code.
+pub(crate) fn sentence(error: &anyhow::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        // Some libraries repeat their source.
+        if parts.last().is_none_or(|last| !last.ends_with(&text)) {
+            parts.push(text);
+        }
+    }
+    parts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_is_shown_in_aev() {
+        for (micro, shown) in [
+            ("1500000", "1.5"),
+            ("-1", "-0.000001"),
+            ("0", "0"),
+            ("2000000", "2"),
+            ("?", "?"),
+        ] {
+            assert_eq!(aev(micro), shown, "{micro}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_one_sentence() {
+        let error = anyhow::anyhow!("the disk is full").context("the file can't be written");
+        assert_eq!(
+            sentence(&error),
+            "the file can't be written: the disk is full"
+        );
+    }
+
+    #[test]
+    fn tables_line_up() {
+        let text = table(["id", "state"], [["1".into(), "settled".into()]]);
+        assert_eq!(text, " id  state\n 1   settled");
+    }
+}

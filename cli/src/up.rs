@@ -1,0 +1,156 @@
+//! `aevir up`: a whole platform on this machine, in one data folder.
+//!
+//! The server runs in this process and the nodes in child processes. The first start opens the accounts `you`, with
+//! money to try things, and `local`, which owns the nodes; the market is private, so one owner may run everything.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use aevir_platform::policy::{Market, Policy};
+use aevir_wire::{Client, Deposit, IssueJoinToken, OpenAccount, Secret};
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::{
+    args::{DEFAULT_LISTEN, Global, LogStyle},
+    lifeline,
+    platform::{self, Setup},
+    processes::NodeProcess,
+    secrets,
+    serve::{DEFAULT_DATA, until_ended},
+};
+
+/// What the account `you` starts with: 1,000 AEV in micro-AEV.
+const GRANT: &str = "1000000000";
+/// How often it is checked that the nodes are still there.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// The data folder.
+    #[arg(long, env = "AEVIR_DATA", default_value = DEFAULT_DATA)]
+    data: PathBuf,
+    #[arg(long, env = "AEVIR_LISTEN", default_value = DEFAULT_LISTEN)]
+    listen: SocketAddr,
+    /// Local nodes.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=64))]
+    nodes: u32,
+    /// Whether the nodes offer the GPU: `auto`, `required` or `off`.
+    #[arg(long, default_value = "auto")]
+    gpu: String,
+    /// End when standard input ends.
+    #[arg(long, hide = true)]
+    lifeline: bool,
+}
+
+pub(crate) async fn up(args: UpArgs, global: &Global) -> Result<()> {
+    let shutdown = lifeline::shutdown(args.lifeline);
+    let setup = Setup {
+        data: args.data.clone(),
+        listen: args.listen,
+        database: None,
+        s3: None,
+        policy: Policy {
+            market: Market::Private,
+            ..Policy::default()
+        },
+    };
+    let server = platform::start(&setup).await?;
+    let url = server.url();
+    let admin = platform::admin(&url, &args.data)?;
+    let you = account(&admin, &args, "you", Some("audit")).await?;
+    let local = account(&admin, &args, "local", None).await?;
+    let mut nodes = Vec::new();
+    for number in 1..=args.nodes {
+        nodes.push(start_node(&args, global, &local, number).await?);
+    }
+    eprintln!("The platform is at {url}. In another terminal:\n");
+    eprintln!(
+        "    export AEVIR_SERVER={url} AEVIR_KEY=$(cat {})\n",
+        args.data.join("you.key").display()
+    );
+    eprintln!("    aevir account show\n");
+    drop(you);
+    let stop = async {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = keep_alive(&mut nodes) => {}
+        }
+        for node in &mut nodes {
+            node.end().await;
+        }
+    };
+    until_ended(server, stop).await
+}
+
+/// The account of this name, opened at the first start, whose key is in the data folder.
+async fn account(admin: &Client, args: &UpArgs, name: &str, also: Option<&str>) -> Result<Client> {
+    let file = args.data.join(format!("{name}.key"));
+    if let Some(key) = secrets::read(&file)? {
+        return Ok(admin.with_key(key));
+    }
+    let owner = [
+        "read",
+        "tasks:write",
+        "contents:write",
+        "nodes:write",
+        "keys:write",
+    ];
+    let scopes = owner.into_iter().chain(also).map(str::to_owned).collect();
+    let opened = admin
+        .open_account(&OpenAccount {
+            name: name.to_owned(),
+            scopes: Some(scopes),
+        })
+        .await
+        .with_context(|| format!("the account `{name}` can't be opened"))?;
+    let key = Secret::from_text(opened.key);
+    if name == "you" {
+        let deposit = Deposit {
+            amount: GRANT.to_owned(),
+            reference: format!("a start for {}", opened.account),
+        };
+        admin.deposit(&opened.account, &deposit).await?;
+    }
+    secrets::write(&file, &key)?;
+    Ok(admin.with_key(key))
+}
+
+async fn start_node(
+    args: &UpArgs,
+    global: &Global,
+    owner: &Client,
+    number: u32,
+) -> Result<NodeProcess> {
+    let token = owner
+        .issue_join_token(&IssueJoinToken { ttl_s: None })
+        .await?;
+    let log = match global.log {
+        LogStyle::Text => "text",
+        LogStyle::Json => "json",
+    };
+    let name = format!("local-{number}");
+    let more = ["--gpu", &args.gpu, "--log", log];
+    let mut node = NodeProcess::start(&args.data, owner.base_url(), &name, &token, &more)?;
+    node.joined().await?;
+    Ok(node)
+}
+
+/// Starts nodes again that ended by themselves.
+async fn keep_alive(nodes: &mut [NodeProcess]) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        for node in nodes.iter_mut() {
+            if node.is_running() {
+                continue;
+            }
+            eprintln!(
+                "the node {} ended and is started again:\n{}",
+                node.name,
+                node.last_words()
+            );
+            if let Err(error) = node.restart() {
+                tracing::error!(node = node.name, %error, "the node can't be started again");
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! `aevir account`.
+
+use aevir_wire::{Account, AddKey, Client, Deposit, IssueJoinToken, OpenAccount};
+use anyhow::Result;
+use clap::Subcommand;
+
+use crate::{
+    args::Global,
+    output::{aev, or_dash, print, properties, table},
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountVerb {
+    /// Open an account (scope `admin`); prints its first key, which is shown this once.
+    Create {
+        name: String,
+        /// A scope of the first key, repeatable; an ordinary owner's when left out.
+        #[arg(long = "scope")]
+        scopes: Vec<String>,
+    },
+    /// Show the own account: balances and IntelliPoints.
+    Show,
+    /// List all accounts (scope `admin` or `audit`).
+    List,
+    /// Book money that came in from outside (scope `admin`).
+    Deposit {
+        /// The account's id.
+        account: String,
+        /// In micro-AEV: 1 AEV is 1000000.
+        amount: String,
+        /// The external payment's reference; each is booked once.
+        #[arg(long)]
+        reference: String,
+    },
+    /// Manage API keys.
+    Keys {
+        #[command(subcommand)]
+        verb: KeysVerb,
+    },
+    /// Make a token with which one node can join the account.
+    JoinToken {
+        /// How long it can be used, in seconds; an hour when left out.
+        #[arg(long)]
+        ttl_s: Option<u32>,
+    },
+    /// List the account's nodes.
+    Nodes,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysVerb {
+    /// List the account's keys.
+    List,
+    /// Add a key; it is shown this once.
+    Add {
+        label: String,
+        /// A scope, repeatable; not more than the calling key has.
+        #[arg(long = "scope", required = true)]
+        scopes: Vec<String>,
+    },
+    /// Revoke a key.
+    Revoke { id: String },
+}
+
+pub(crate) async fn run(verb: AccountVerb, global: &Global) -> Result<()> {
+    let client = global.keyed_client()?;
+    match verb {
+        AccountVerb::Create { name, scopes } => {
+            let scopes = (!scopes.is_empty()).then_some(scopes);
+            let opened = client.open_account(&OpenAccount { name, scopes }).await?;
+            print(global.output, &opened, || {
+                properties([
+                    ("account", opened.account.clone()),
+                    ("name", opened.name.clone()),
+                    ("key", opened.key.clone()),
+                    ("scopes", opened.scopes.join(" ")),
+                ])
+            })
+        }
+        AccountVerb::Show => {
+            let account = client.account().await?;
+            print(global.output, &account, || shown(&account))
+        }
+        AccountVerb::List => list(&client, global).await,
+        AccountVerb::Deposit {
+            account,
+            amount,
+            reference,
+        } => {
+            let deposited = client
+                .deposit(&account, &Deposit { amount, reference })
+                .await?;
+            print(global.output, &deposited, || {
+                properties([
+                    ("account", deposited.account.clone()),
+                    ("deposited", aev(&deposited.amount)),
+                    ("available", aev(&deposited.available)),
+                ])
+            })
+        }
+        AccountVerb::Keys { verb } => keys(verb, &client, global).await,
+        AccountVerb::JoinToken { ttl_s } => {
+            let token = client.issue_join_token(&IssueJoinToken { ttl_s }).await?;
+            print(global.output, &token, || {
+                properties([
+                    ("token", token.token.clone()),
+                    ("expires", token.expires.clone()),
+                ])
+            })
+        }
+        AccountVerb::Nodes => nodes(&client, global).await,
+    }
+}
+
+async fn list(client: &Client, global: &Global) -> Result<()> {
+    let mut accounts = Vec::new();
+    let mut after = None;
+    loop {
+        let page = client.accounts(after.as_deref()).await?;
+        accounts.extend(page.accounts);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    print(global.output, &accounts, || {
+        table(
+            [
+                "ACCOUNT",
+                "NAME",
+                "AVAILABLE",
+                "PENDING",
+                "COMPUTE",
+                "CONTENT",
+            ],
+            accounts.iter().map(|a| {
+                [
+                    a.account.clone(),
+                    a.name.clone(),
+                    aev(&a.available),
+                    aev(&a.pending),
+                    a.points.compute.clone(),
+                    a.points.content.clone(),
+                ]
+            }),
+        )
+    })
+}
+
+async fn keys(verb: KeysVerb, client: &Client, global: &Global) -> Result<()> {
+    match verb {
+        KeysVerb::List => {
+            let list = client.keys().await?;
+            print(global.output, &list, || {
+                table(
+                    ["ID", "LABEL", "SCOPES", "NODE", "REVOKED"],
+                    list.keys.iter().map(|k| {
+                        [
+                            k.id.clone(),
+                            k.label.clone(),
+                            k.scopes.join(" "),
+                            or_dash(k.node.as_deref()),
+                            k.revoked.to_string(),
+                        ]
+                    }),
+                )
+            })
+        }
+        KeysVerb::Add { label, scopes } => {
+            let added = client.add_key(&AddKey { label, scopes }).await?;
+            print(global.output, &added, || {
+                properties([
+                    ("id", added.id.clone()),
+                    ("key", added.key.clone()),
+                    ("scopes", added.scopes.join(" ")),
+                ])
+            })
+        }
+        KeysVerb::Revoke { id } => {
+            client.revoke_key(&id).await?;
+            let document = serde_json::json!({"id": id, "revoked": true});
+            print(global.output, &document, || format!("key {id} is revoked"))
+        }
+    }
+}
+
+async fn nodes(client: &Client, global: &Global) -> Result<()> {
+    let list = client.nodes().await?;
+    print(global.output, &list, || {
+        table(
+            ["NODE", "NAME", "STATE", "SLOTS", "BUSY", "GPU"],
+            list.nodes.iter().map(|n| {
+                [
+                    n.id.clone(),
+                    n.profile.name.clone(),
+                    n.availability.clone(),
+                    n.profile.slots.to_string(),
+                    n.active.len().to_string(),
+                    or_dash(n.profile.gpu.as_ref().map(|g| g.adapter.as_str())),
+                ]
+            }),
+        )
+    })
+}
+
+fn shown(account: &Account) -> String {
+    properties([
+        ("account", account.account.clone()),
+        ("name", account.name.clone()),
+        ("available", aev(&account.available)),
+        ("pending", aev(&account.pending)),
+        ("points, compute", account.points.compute.clone()),
+        ("points, content", account.points.content.clone()),
+        ("points, verification", account.points.verification.clone()),
+    ])
+}

@@ -1,0 +1,8 @@
+//! What people ask of a platform: one module for each kind of thing.
+
+pub(crate) mod account;
+pub(crate) mod content;
+pub(crate) mod log;
+pub(crate) mod module;
+pub(crate) mod policy;
+pub(crate) mod task;

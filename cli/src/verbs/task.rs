@@ -1,0 +1,400 @@
+//! `aevir task`.
+
+use std::{
+    collections::BTreeMap,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use aevir_wire::{Client, Task, TaskFilter, TaskUpdate};
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use crate::{
+    args::{Global, Output},
+    manifest::{self, Named},
+    output::{aev, or_dash, print, properties, table},
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TaskVerb {
+    /// Submit a task.
+    Run(RunArgs),
+    /// List tasks, newest first.
+    List(ListArgs),
+    /// Show everything about a task.
+    Show { id: String },
+    /// Follow a task until it has ended; fails unless it settles.
+    Watch { id: String },
+    /// Cancel a task: work done is paid, the rest of the escrow comes back.
+    Cancel { id: String },
+    /// Print a task's inline result, and download its outputs.
+    Result {
+        id: String,
+        /// Download the outputs into this folder.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Print the newest log lines of a task's runs.
+    Log { id: String },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The task definition (`schemas/task.v1.json`); `-` for standard input. `@name` stands for the newest module or
+    /// content of that name.
+    definition: PathBuf,
+    /// Push this component first and use it as the definition's `module`.
+    #[arg(long)]
+    module: Option<PathBuf>,
+    /// Set a field of the definition: a JSON pointer and a JSON value (or text), such as `/params/epochs=5`.
+    #[arg(long = "set", value_name = "POINTER=VALUE")]
+    sets: Vec<String>,
+    /// Repeating the command with the same key answers the same task.
+    #[arg(long)]
+    idempotency_key: Option<String>,
+    /// Follow it until it has ended; fails unless it settles.
+    #[arg(long)]
+    watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Such as `queued`, `running`, `settled`.
+    #[arg(long)]
+    state: Option<String>,
+    /// `training`, `inference`, `evaluation` or `data-processing`.
+    #[arg(long = "type")]
+    kind: Option<String>,
+    /// `name=value`.
+    #[arg(long)]
+    label: Option<String>,
+    /// 1 to 200.
+    #[arg(long, default_value_t = 50)]
+    limit: u32,
+    /// Those of all accounts (scope `admin` or `audit`).
+    #[arg(long)]
+    all: bool,
+}
+
+pub(crate) async fn run(verb: TaskVerb, global: &Global) -> Result<()> {
+    let client = global.keyed_client()?;
+    match verb {
+        TaskVerb::Run(args) => submit(&client, args, global).await,
+        TaskVerb::List(args) => list(&client, args, global).await,
+        TaskVerb::Show { id } => {
+            let task = client.task(&id).await?;
+            print(global.output, &task, || shown(&task))
+        }
+        TaskVerb::Watch { id } => {
+            let task = watch(&client, &id, global.output).await?;
+            expect_settled(&task)
+        }
+        TaskVerb::Cancel { id } => {
+            let closed = client.cancel_task(&id).await?;
+            print(global.output, &closed, || {
+                properties([
+                    ("id", closed.id.clone()),
+                    ("state", closed.state.clone()),
+                    ("fee", aev(&closed.fee)),
+                    ("refund", aev(&closed.refund)),
+                ])
+            })
+        }
+        TaskVerb::Result { id, out } => result(&client, &id, out.as_deref(), global).await,
+        TaskVerb::Log { id } => {
+            let log = client.task_log(&id).await?;
+            print(global.output, &log, || {
+                let lines = log
+                    .lines
+                    .iter()
+                    .map(|l| format!("{}  {:<5}  {}", l.time, l.level, l.text));
+                lines.collect::<Vec<_>>().join("\n")
+            })
+        }
+    }
+}
+
+async fn submit(client: &Client, args: RunArgs, global: &Global) -> Result<()> {
+    let mut definition = read_definition(&args.definition)?;
+    if let Some(file) = &args.module {
+        let wasm =
+            std::fs::read(file).with_context(|| format!("`{}` can't be read", file.display()))?;
+        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        let module = client.push_module(&name, wasm).await?;
+        definition["module"] = module.digest.into();
+    }
+    for set in &args.sets {
+        apply(&mut definition, set)?;
+    }
+    resolve_names(client, &mut definition).await?;
+    let submitted = client
+        .submit_task(&definition, args.idempotency_key.as_deref())
+        .await?;
+    if !args.watch {
+        return print(global.output, &submitted, || {
+            properties([
+                ("id", submitted.id.clone()),
+                ("state", submitted.state.clone()),
+                ("escrow", aev(&submitted.escrow)),
+            ])
+        });
+    }
+    let task = watch(client, &submitted.id, global.output).await?;
+    expect_settled(&task)
+}
+
+fn read_definition(file: &Path) -> Result<Value> {
+    let named = || format!("`{}` can't be read as a task definition", file.display());
+    let mut text = String::new();
+    if file == Path::new("-") {
+        std::io::stdin().read_to_string(&mut text)?;
+    } else {
+        text = std::fs::read_to_string(file).with_context(named)?;
+    }
+    let definition: Value = serde_json::from_str(&text).with_context(named)?;
+    ensure!(definition.is_object(), "a task definition is a JSON object");
+    Ok(definition)
+}
+
+/// Puts the newest modules and contents of these names in the place of `@name`.
+async fn resolve_names(client: &Client, definition: &mut Value) -> Result<()> {
+    let mut ids = BTreeMap::new();
+    for (kind, name, _) in manifest::names(definition) {
+        let id = match kind {
+            Named::Module => {
+                let modules = client.modules().await?.modules;
+                let named = modules.into_iter().filter(|m| m.name == name);
+                let newest = named.max_by(|a, b| a.registered_at.cmp(&b.registered_at));
+                newest.map(|m| m.digest)
+            }
+            Named::Content => {
+                let page = client.contents(None, Some(&name), None, None).await?;
+                page.contents.into_iter().next_back().map(|c| c.id)
+            }
+            Named::Task => None,
+        };
+        ids.extend(id.map(|id| ((kind, name), id)));
+    }
+    manifest::resolve(definition, |kind, name| {
+        ids.get(&(kind, name.to_owned())).cloned()
+    })
+}
+
+/// Sets a field: `/a/b=1`. Objects on the way are made; in arrays the place must be there.
+fn apply(definition: &mut Value, set: &str) -> Result<()> {
+    let (pointer, text) = set
+        .split_once('=')
+        .filter(|(pointer, _)| pointer.starts_with('/'))
+        .with_context(|| format!("`{set}` is no POINTER=VALUE such as /params/epochs=5"))?;
+    let value = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
+    let mut place = definition;
+    for token in pointer[1..].split('/') {
+        let token = token.replace("~1", "/").replace("~0", "~");
+        place = match place {
+            Value::Array(items) => {
+                let index = token.parse::<usize>().ok();
+                index
+                    .and_then(|index| items.get_mut(index))
+                    .with_context(|| format!("`{pointer}`: there is no item {token}"))?
+            }
+            Value::Null | Value::Object(_) => {
+                if place.is_null() {
+                    *place = Value::Object(serde_json::Map::new());
+                }
+                &mut place[token]
+            }
+            Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                bail!("`{pointer}`: `{token}` would be inside of a plain value")
+            }
+        };
+    }
+    *place = value;
+    Ok(())
+}
+
+/// Follows a task to its end, telling on standard error what happens.
+async fn watch(client: &Client, id: &str, output: Output) -> Result<Task> {
+    let mut latest = None;
+    // The stream may break; the task goes on, and so do we.
+    while latest.as_ref().is_none_or(|task: &Task| !task.ended) {
+        let mut updates = client.watch_task(id).await?;
+        while let Some(update) = updates.next_update().await {
+            match update {
+                Ok(TaskUpdate::Task { task }) => latest = Some(*task),
+                Ok(update) => tell(&update),
+                Err(error) if error.is_transient() => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if latest.as_ref().is_none_or(|task| !task.ended) {
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        }
+    }
+    let task = latest.context("the server said nothing of the task")?;
+    print(output, &task, || shown(&task))?;
+    Ok(task)
+}
+
+fn tell(update: &TaskUpdate) {
+    match update {
+        TaskUpdate::Task { .. } => {}
+        TaskUpdate::Event { time, kind, .. } => eprintln!("{time}  {kind}"),
+        TaskUpdate::Progress {
+            assignment,
+            ppm,
+            note,
+            ..
+        } => eprintln!("  {assignment}  {:>3} %  {note}", ppm / 10_000),
+        TaskUpdate::Log { line } => {
+            eprintln!("  {}  {}: {}", line.assignment, line.level, line.text);
+        }
+        TaskUpdate::Metric { metric } => {
+            eprintln!(
+                "  {}  {} {} = {}",
+                metric.assignment,
+                metric.name,
+                metric.step,
+                aev(&metric.value)
+            );
+        }
+    }
+}
+
+fn expect_settled(task: &Task) -> Result<()> {
+    if task.state == "settled" {
+        return Ok(());
+    }
+    let detail = task.detail.as_deref().unwrap_or("see its assignments");
+    bail!("task {} is {}: {detail}", task.id, task.state)
+}
+
+async fn list(client: &Client, args: ListArgs, global: &Global) -> Result<()> {
+    let page = client
+        .tasks(&TaskFilter {
+            state: args.state,
+            kind: args.kind,
+            label: args.label,
+            limit: Some(args.limit),
+            after: None,
+            all_accounts: args.all,
+        })
+        .await?;
+    print(global.output, &page, || {
+        table(
+            ["ID", "TYPE", "STATE", "PROGRESS", "FEE", "CREATED"],
+            page.tasks.iter().map(|t| {
+                [
+                    t.id.clone(),
+                    t.kind.clone(),
+                    t.state.clone(),
+                    t.progress
+                        .as_ref()
+                        .map_or_else(|| "-".into(), |p| format!("{} %", p.ppm / 10_000)),
+                    t.fee.as_deref().map_or_else(|| "-".into(), aev),
+                    t.created_at.clone(),
+                ]
+            }),
+        )
+    })
+}
+
+async fn result(client: &Client, id: &str, out: Option<&Path>, global: &Global) -> Result<()> {
+    let result = client.task_result(id).await?;
+    if let Some(folder) = out {
+        std::fs::create_dir_all(folder)?;
+        for output in &result.outputs {
+            let to = folder.join(&output.name);
+            client
+                .download_output(id, &output.name, &output.digest, &to)
+                .await?;
+            eprintln!("{} ({} bytes)", to.display(), output.size);
+        }
+    }
+    print(global.output, &result, || {
+        serde_json::to_string_pretty(&result.result).unwrap_or_default()
+    })
+}
+
+fn shown(task: &Task) -> String {
+    let mut rows = vec![
+        ("id", task.id.clone()),
+        ("type", task.kind.clone()),
+        ("state", task.state.clone()),
+        ("created", task.created_at.clone()),
+        ("escrow", aev(&task.escrow)),
+    ];
+    rows.extend(task.detail.clone().map(|detail| ("detail", detail)));
+    rows.extend(
+        task.duration_ms
+            .clone()
+            .map(|ms| ("took", format!("{ms} ms"))),
+    );
+    rows.extend(task.model.clone().map(|model| ("model", model)));
+    if let Some(settlement) = &task.settlement {
+        rows.push(("fee", aev(&settlement.fee)));
+        rows.push(("refund", aev(&settlement.refund)));
+    }
+    let waiting = task.waiting.iter();
+    let waiting: Vec<_> = waiting
+        .map(|w| format!("{} {}", w.nodes, w.reason))
+        .collect();
+    if !waiting.is_empty() {
+        rows.push(("nodes", waiting.join(", ")));
+    }
+    if let Some(verdict) = &task.verdict {
+        rows.push(("verdict", verdict.verdict.clone()));
+        rows.extend(verdict.checks.iter().map(|check| {
+            let mark = if check.passed { "passed" } else { "failed" };
+            ("check", format!("{} {mark}: {}", check.check, check.detail))
+        }));
+    }
+    let assignments = table(
+        ["ASSIGNMENT", "NODE", "STATE", "PROGRESS", "REASON"],
+        task.assignments.iter().map(|a| {
+            [
+                a.id.clone(),
+                a.node_name.clone(),
+                a.state.clone(),
+                a.progress
+                    .as_ref()
+                    .map_or_else(|| "-".into(), |p| format!("{} %", p.ppm / 10_000)),
+                or_dash(a.message.as_deref().or(a.reason.as_deref())),
+            ]
+        }),
+    );
+    format!("{}\n\n{assignments}", properties(rows))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn fields_are_set_by_pointer() {
+        let mut definition = json!({"params": {"epochs": 1}, "data": [{"name": "a"}]});
+        for set in [
+            "/params/epochs=5",
+            "/params/note=some text",
+            "/data/0/name=\"b\"",
+            "/qos/gpu/memory_mib=64",
+            "/labels/a~1b=1",
+        ] {
+            apply(&mut definition, set).unwrap();
+        }
+        let expected = json!({
+            "params": {"epochs": 5, "note": "some text"},
+            "data": [{"name": "b"}],
+            "qos": {"gpu": {"memory_mib": 64}},
+            "labels": {"a/b": 1},
+        });
+        assert_eq!(definition, expected);
+        for bad in ["params=1", "/data/7=1", "/params/epochs/x=1", "nothing"] {
+            assert!(apply(&mut definition, bad).is_err(), "{bad}");
+        }
+    }
+}

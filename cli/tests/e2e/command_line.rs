@@ -1,0 +1,193 @@
+//! The verbs, as a person would type them.
+
+use serde_json::{Value, json};
+
+use crate::platform::{TestPlatform, echo_definition};
+
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| panic!("no JSON: {text}"))
+}
+
+fn example(path: &str) -> String {
+    format!("{}/../examples/{path}", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_from_push_to_result() {
+    let mut platform = TestPlatform::start().await;
+    let _nodes = (platform.node(&[]).await, platform.node(&[]).await);
+    let pushed = platform
+        .aevir(&[
+            "module",
+            "push",
+            &example("modules/echo.wasm"),
+            "--name",
+            "echo",
+            "--output",
+            "json",
+        ])
+        .unwrap();
+    assert_eq!(parsed(&pushed)["world"], "task");
+    assert!(
+        platform
+            .aevir(&["module", "list"])
+            .unwrap()
+            .contains("echo")
+    );
+
+    let manifest = example("testing/echo/task.json");
+    let set = "/params/message=\"by hand\"";
+    let run = [
+        "task", "run", &manifest, "--set", set, "--watch", "--output", "json",
+    ];
+    let task = parsed(&platform.aevir(&run).unwrap());
+    assert_eq!(task["state"], "settled");
+    let id = task["id"].as_str().unwrap();
+
+    let out = platform.folder().join("results");
+    let result = platform
+        .aevir(&[
+            "task",
+            "result",
+            id,
+            "--out",
+            out.to_str().unwrap(),
+            "--output",
+            "json",
+        ])
+        .unwrap();
+    assert_eq!(parsed(&result)["result"]["params"]["message"], "by hand");
+    assert_eq!(
+        std::fs::read_to_string(out.join("note")).unwrap(),
+        "a small input"
+    );
+
+    let listed = platform
+        .aevir(&["task", "list", "--state", "settled"])
+        .unwrap();
+    assert!(listed.contains(id), "{listed}");
+    assert!(
+        platform
+            .aevir(&["task", "show", id])
+            .unwrap()
+            .contains("accepted")
+    );
+
+    // The log, exported and audited offline and against the live platform.
+    let admin = platform.admin_key();
+    let file = platform.folder().join("log.ndjson");
+    let file = file.to_str().unwrap();
+    platform
+        .aevir_with(&admin, &["log", "export", file])
+        .unwrap();
+    let offline = ["audit", "--file", file, "--output", "json"];
+    let offline = parsed(&platform.aevir_with(&admin, &offline).unwrap());
+    assert_eq!(
+        (&offline["ledger"]["sum"], &offline["tasks"]),
+        (&json!("0"), &json!(1))
+    );
+    let live = parsed(
+        &platform
+            .aevir_with(&admin, &["audit", "--output", "json"])
+            .unwrap(),
+    );
+    assert_eq!(live["live"]["equal"], true);
+    let tail = platform
+        .aevir_with(&admin, &["log", "tail", "-n", "500"])
+        .unwrap();
+    assert!(tail.contains("task.settled"), "{tail}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_log_is_found_out() {
+    let platform = TestPlatform::start().await;
+    let admin = platform.admin_key();
+    let file = platform.folder().join("log.ndjson");
+    platform
+        .aevir_with(&admin, &["log", "export", file.to_str().unwrap()])
+        .unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains("\"1000000000\""), "the deposit is in the log");
+    std::fs::write(&file, text.replacen("\"1000000000\"", "\"2000000000\"", 1)).unwrap();
+    let error = platform
+        .aevir_with(&admin, &["audit", "--file", file.to_str().unwrap()])
+        .unwrap_err();
+    assert!(error.contains("damaged at position"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_contents_and_keys() {
+    let platform = TestPlatform::start().await;
+    let digits = example("data/digits.csv.gz");
+    let add = [
+        "content",
+        "add",
+        &digits,
+        "--name",
+        "digits",
+        "--version",
+        "1",
+        "--licence",
+        "CC-BY-4.0",
+        "--output",
+        "json",
+    ];
+    let content = parsed(&platform.aevir(&add).unwrap());
+    assert_eq!(content["files"][0]["name"], "digits.csv.gz");
+    let listed = platform.aevir(&["content", "list"]).unwrap();
+    assert!(listed.contains(content["id"].as_str().unwrap()), "{listed}");
+
+    let key = platform
+        .aevir(&[
+            "account", "keys", "add", "reader", "--scope", "read", "--output", "json",
+        ])
+        .unwrap();
+    let key = parsed(&key);
+    let reader = key["key"].as_str().unwrap();
+    let shown = platform
+        .aevir_with(reader, &["account", "show", "--output", "json"])
+        .unwrap();
+    assert_eq!(parsed(&shown)["name"], "requester");
+    let denied = platform
+        .aevir_with(reader, &["account", "join-token"])
+        .unwrap_err();
+    assert!(denied.starts_with("error: "), "{denied}");
+    platform
+        .aevir(&["account", "keys", "revoke", key["id"].as_str().unwrap()])
+        .unwrap();
+    platform
+        .aevir_with(reader, &["account", "show"])
+        .unwrap_err();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_say_what_to_do_and_carry_their_code() {
+    let platform = TestPlatform::start().await;
+    let definition = platform.folder().join("task.json");
+    let module = platform.push_echo().await;
+    let refused = |definition_value: Value| {
+        std::fs::write(&definition, definition_value.to_string()).unwrap();
+        platform
+            .aevir(&["task", "run", definition.to_str().unwrap()])
+            .unwrap_err()
+    };
+    let mut unknown_field = echo_definition(&module, json!({}), json!({}));
+    unknown_field["nonsense"] = json!(1);
+    assert!(refused(unknown_field).contains("nonsense"));
+    let poor =
+        json!({"economics": {"budget": "1", "pricing": {"mode": "fixed", "price": "100000"}}});
+    assert!(refused(echo_definition(&module, json!({}), poor)).contains("(budget-too-small)"));
+    let strange = echo_definition(&"00".repeat(32), json!({}), json!({}));
+    assert!(refused(strange).contains("(unknown-module)"));
+    assert!(
+        refused(json!({"module": "@nowhere"})).contains("aevir module push"),
+        "an unknown name says how to make it known"
+    );
+    let not_wasm = platform.folder().join("task.json");
+    let error = platform
+        .aevir(&["module", "push", not_wasm.to_str().unwrap()])
+        .unwrap_err();
+    assert!(error.contains('('), "a code: {error}");
+    let keyless = platform.aevir_with("", &["account", "show"]).unwrap_err();
+    assert!(keyless.starts_with("error: "), "{keyless}");
+}

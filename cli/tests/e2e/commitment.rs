@@ -1,0 +1,66 @@
+//! Nodes and the platform compute commitments with code of their own; both must agree, byte for byte.
+
+use aevir_platform::report as domain;
+use aevir_wire as wire;
+
+fn report() -> wire::Report {
+    let digest = |byte: &str| byte.repeat(32);
+    wire::Report {
+        task: "01JD0000000000000000000001".into(),
+        assignment: "01JD0000000000000000000002".into(),
+        node: "01JD0000000000000000000003".into(),
+        outputs: vec![wire::Artifact {
+            name: "weights".into(),
+            digest: digest("ab"),
+            size: u64::MAX.to_string(),
+        }],
+        result: wire::BlobRef {
+            digest: digest("cd"),
+            size: "2".into(),
+        },
+        metrics: vec![wire::MetricValue {
+            name: "loss".into(),
+            step: "40".into(),
+            value: i64::MIN.to_string(),
+        }],
+        usage: wire::Usage {
+            fuel: "18446744073709551615".into(),
+            ..wire::Usage::default()
+        },
+        trace_root: Some(digest("ef")),
+        class: "SwiftShader-0123456789abcdef".into(),
+        resumed_from: None,
+        salt: digest("01"),
+    }
+}
+
+#[test]
+fn node_and_platform_agree_on_commitments() {
+    let mut sealed = report();
+    for _ in 0..2 {
+        let json = serde_json::to_value(&sealed).unwrap();
+        let opened: domain::Report = serde_json::from_value(json).unwrap();
+        let commitment = sealed.commitment().unwrap();
+        assert_eq!(hex::encode(commitment), opened.commitment().to_string());
+        let signed = domain::commit_message(opened.commitment());
+        assert_eq!(wire::commit_message(commitment), signed);
+        // Again without the fields that may be left out.
+        sealed.trace_root = None;
+        sealed.resumed_from = Some("23".repeat(32));
+    }
+}
+
+#[test]
+fn a_nodes_signature_is_accepted_by_the_platform() {
+    let key = aevir_node::NodeKey::from_seed([9; 32]);
+    let commitment = report().commitment().unwrap();
+    let signature = key.sign_hex(&wire::commit_message(commitment));
+    let check = |signature: &str| {
+        let public: domain::NodeKey = key.public_hex().parse().unwrap();
+        let commitment = hex::encode(commitment).parse().unwrap();
+        domain::SignedCommitment::check(public, commitment, signature.parse().unwrap())
+    };
+    check(&signature).unwrap();
+    let forged = key.sign_hex(b"something else");
+    check(&forged).unwrap_err();
+}

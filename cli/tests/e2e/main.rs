@@ -1,0 +1,9 @@
+//! The program as a whole: real servers, real nodes, real modules, over HTTP.
+#![allow(clippy::unwrap_used)]
+
+mod command_line;
+mod commitment;
+mod crash;
+mod failures;
+mod nodes;
+mod platform;
