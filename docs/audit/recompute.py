@@ -357,7 +357,11 @@ class Task:
 
     def having_ended(self, *states):
         """Its assignments in one of the states, or in one of them when they were called off."""
-        return [a for a in self.assignments.values() if (a.withdrawn_from or a.state) in states]
+        return [a for a in self.assignments.values() if (a.withdrawn_from or a.state) in states and not self.missed_reveal(a)]
+
+    def missed_reveal(self, assignment):
+        """It committed in an earlier round and did not reveal: nothing is owed for it."""
+        return (assignment.withdrawn_from or assignment.state) == "committed" and assignment.round < self.round
 
 
 def integer(text):
@@ -485,7 +489,7 @@ def points_earned(task):
     points = task.policy["points"]
     platform = sum(share.amount for share in task.shares if share.role == "platform")
     minted = platform * points["per_aev_of_platform_share"] // MILLION
-    content = part(minted, points["content_ppm"]) if task.terms.contents else 0
+    content = part(minted, points["content_ppm"]) if any(share.amount for share in task.shares if share.role == "content") else 0
     replicas = sorted(task.accepted, key=lambda a: a.id)
     pool = [share for share in task.shares if share.role == "content"]
     compute_deltas = largest_remainder(minted - content, [1] * len(replicas))

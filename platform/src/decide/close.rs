@@ -12,7 +12,7 @@ use crate::{
     ids::{AccountId, AssignmentId, NodeId, TaskId},
     ledger::LedgerAccount,
     rejection::Rejection,
-    state::{Phase, Stage, State, Task},
+    state::{Assignment, Phase, Stage, State, Task},
 };
 
 /// Nodes of distinct owners that must blame the module before their attempts are paid.
@@ -126,7 +126,11 @@ fn fees(
             *fee = Amount(fee.0 + amount.0);
         }
     };
-    for assignment in task.assignments.values().filter(|a| Some(a.id) != ended) {
+    // Who sealed a result in an earlier round and did not open it is owed nothing.
+    let in_good_faith = |a: &&Assignment| {
+        Some(a.id) != ended && !(matches!(a.stage, Stage::Committed(_)) && a.round < task.round)
+    };
+    for assignment in task.assignments.values().filter(in_good_faith) {
         match (&assignment.stage, reason) {
             (Stage::Committed(_) | Stage::Revealed(_), CloseReason::Cancelled) => {
                 pay(assignment.node, price)

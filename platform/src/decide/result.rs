@@ -17,7 +17,7 @@ use crate::{
     ids::{AssignmentId, NodeId},
     rejection::Rejection,
     report::{Report, SignedCommitment},
-    state::{Phase, Stage, State, Task},
+    state::{Assignment, Phase, Stage, State, Task},
 };
 
 /// Metrics of one run.
@@ -84,6 +84,8 @@ pub(super) fn reveal(
 ) -> Decision {
     let (task, assignment) = leased_to(state, node, report.assignment)?;
     let commitment = match &assignment.stage {
+        // An earlier round's time to reveal is over.
+        Stage::Committed(_) if assignment.round < task.round => return Err(Rejection::LeaseEnded),
         Stage::Committed(commitment) => commitment,
         Stage::Revealed(revealed) if *revealed.report == *report => return Ok(Vec::new()),
         Stage::Leased | Stage::Running { .. } => return Err(Rejection::RevealTooEarly),
@@ -112,10 +114,10 @@ pub(super) fn reveal(
         published,
     };
     let mut events: Vec<Event> = vec![revealed.clone().into()];
-    let all_revealed = !task
-        .assignments
-        .values()
-        .any(|a| a.id != assignment.id && matches!(a.stage, Stage::Committed(_)));
+    let waits_for = |a: &Assignment| {
+        a.id != assignment.id && a.round == task.round && matches!(a.stage, Stage::Committed(_))
+    };
+    let all_revealed = !task.assignments.values().any(waits_for);
     if all_revealed {
         events.extend(verdict::judge(state, task, Some(&revealed), context));
     }

@@ -223,12 +223,12 @@ fn earned_points(task: &Task, shares: &[Share], policy: &Policy) -> Vec<Event> {
         / i128::from(PPM);
     let minted = Amount(i64::try_from(minted).unwrap_or(i64::MAX));
     let of = |role: ShareRole| shares.iter().filter(move |s| s.role == role);
-    let for_content = if of(ShareRole::Content).next().is_some() {
+    let for_content = if of(ShareRole::Content).any(|s| s.amount > Amount::ZERO) {
         minted.share(policy.points.content_ppm)
     } else {
         Amount::ZERO
     };
-    // Content points follow the money; where the money is zero nothing is minted.
+    // Content points follow the money.
     let weights: Vec<u32> = of(ShareRole::Content)
         .map(|s| u32::try_from(s.amount.0).unwrap_or(u32::MAX))
         .collect();

@@ -6,6 +6,7 @@ mod life;
 mod market;
 mod money;
 mod properties;
+mod sample;
 mod schemas;
 mod state_table;
 mod verification;

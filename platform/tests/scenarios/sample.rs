@@ -1,0 +1,192 @@
+//! A log with an end of every kind, recomputed by a program that knows only the documents.
+
+use std::{collections::BTreeMap, fs, path::Path, process::Command as Process};
+
+use aevir_events::{Entry, Timestamp, merkle::Frontier};
+use aevir_platform::{
+    command::{Command, FailureClass, LossReason},
+    event::Track,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    market::dataset,
+    world::{World, profile},
+};
+
+fn sampling(quorum: u32, replicas: u32, initial: u32) -> Value {
+    json!({"method": "sampling", "quorum": quorum, "replicas": replicas, "initial": initial})
+}
+
+/// Settled with a cheat, late, unmet, inconclusive, failed, cancelled, expired, and out of reach.
+fn eventful() -> World {
+    let mut w = World::new();
+    let nodes = ["a", "b", "c"].map(|n| w.node(n));
+    let data: Vec<Value> = [("light", 1), ("heavy", 2), ("odd", 4)]
+        .map(|(name, weight)| {
+            let id = dataset(&mut w, name, weight).to_string();
+            json!({"name": name, "from": {"content": {"id": id}}})
+        })
+        .into();
+    for round in 0..3 {
+        let price = json!({"budget": "9000000", "pricing": {"mode": "fixed", "price": format!("{}", 1_000_003 + round)}});
+        let verification = json!([sampling(2, 3, 3), {"method": "check", "bounds": [{"metric": "m", "at_most": "1"}]}]);
+        // The metric is not reported: unmet, and paid all the same.
+        let unmet = w.task(json!({"data": data, "economics": price, "verification": verification}));
+        w.finish(unmet, |_| json!({}));
+        let task = w.task(json!({"data": data, "economics": price, "verification": [sampling(2, 3, 3)], "privacy": {"publish": "full"}}));
+        w.finish(
+            task,
+            |node| json!({"n": if node == nodes[0] { 1 } else { 0 }, "x": 1.5e-7}),
+        );
+        w.later(60_000);
+    }
+    let inconclusive = w.task(json!({"data": data, "verification": [sampling(2, 3, 2)]}));
+    w.finish(inconclusive, |node| json!({"n": node.to_string()}));
+    let lost = w.task(json!({"qos": {"max_latency_ms": 100}}));
+    let (_, assignment, _) = w.plan()[0];
+    w.start(assignment);
+    w.ok(Command::LoseLease {
+        assignment,
+        reason: LossReason::Silent,
+    });
+    w.later(60_000);
+    w.finish(lost, |_| json!({}));
+    let failed = w.task(json!({}));
+    for _ in 0..3 {
+        let (_, assignment, node) = w.plan()[0];
+        w.start(assignment);
+        w.ok(Command::Fail {
+            node,
+            assignment,
+            class: FailureClass::Trap,
+            message: "unreachable".into(),
+        });
+    }
+    assert_eq!(w.phase(failed), "failed");
+    let after = w.task(json!({}));
+    let waiting = w.task(json!({"depends_on": [{"task": after.to_string()}]}));
+    let soon = w.now.plus_ms(5_000).to_string();
+    let expired = w.task(json!({"verification": [sampling(2, 3, 2)], "qos": {"deadline": soon}}));
+    for (_, assignment, _) in w.plan() {
+        w.start(assignment);
+        if w.state.assignment(assignment).unwrap().0.id == expired {
+            let run = w.run(assignment, json!({}), &[]);
+            w.commit(&run);
+            break;
+        }
+    }
+    w.later(5_000);
+    w.ok(Command::Tick);
+    w.ok(Command::CancelTask {
+        requester: w.requester,
+        task: after,
+    });
+    w.ok(Command::Tick);
+    assert_eq!(
+        (w.phase(expired), w.phase(waiting)),
+        ("expired", "cancelled")
+    );
+    silent_reveal(&mut w);
+    let twin = w.account("idle owner");
+    w.node_of(twin, profile("idle"));
+    w.task(json!({"seed": "7", "data": [{"name": "p", "from": {"inline": "täxt\u{1}"}}], "params": {"é": [1e21, 0.1, -0.0, 5]}}));
+    w
+}
+
+fn silent_reveal(w: &mut World) {
+    w.later(600_000);
+    let task = w.task(json!({"verification": [sampling(2, 3, 3)]}));
+    let mut runs = Vec::new();
+    for (_, assignment, _) in w.plan() {
+        w.start(assignment);
+        let run = w.run(assignment, json!({}), &[("loss", "0.25")]);
+        w.commit(&run);
+        runs.push(run);
+    }
+    w.reveal(&runs[0]);
+    w.reveal(&runs[1]);
+    w.later(30_000);
+    w.ok(Command::Tick);
+    assert_eq!(w.phase(task), "settled");
+}
+
+fn write(world: &World, path: &Path) -> String {
+    let mut text = Vec::new();
+    let mut frontier = Frontier::default();
+    for recorded in &world.log {
+        let entry = Entry::encode(recorded).unwrap();
+        frontier.push(entry.leaf());
+        text.extend_from_slice(&entry.0);
+        text.push(b'\n');
+    }
+    fs::write(path, text).unwrap();
+    frontier.root().to_string()
+}
+
+fn recompute(path: &Path) -> Value {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/audit/recompute.py");
+    let output = Process::new("python3")
+        .arg(script)
+        .arg(path)
+        .arg("--json")
+        .output();
+    let output = output.expect("python3 is installed (apt-get install python3)");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    serde_json::from_str(&text)
+        .unwrap_or_else(|e| panic!("{e}: {text}{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+fn expected(world: &World, root: &str) -> Value {
+    let accounts: BTreeMap<String, String> = world
+        .state
+        .ledger
+        .balances()
+        .map(|(a, b)| (a.to_string(), b.to_string()))
+        .collect();
+    let points: BTreeMap<String, Value> = world
+        .state
+        .points
+        .iter()
+        .map(|(account, points)| {
+            let tracks = json!({
+                "compute": points.on(Track::Compute),
+                "content": points.on(Track::Content),
+                "verification": points.on(Track::Verification),
+            });
+            (account.to_string(), tracks)
+        })
+        .filter(|(_, tracks)| tracks.as_object().unwrap().values().any(|v| v != "0"))
+        .collect();
+    json!({"events": world.log.len(), "root": root, "sum": "0", "accounts": accounts, "points": points, "error": null})
+}
+
+#[test]
+fn the_documents_alone_lead_to_the_same_books() {
+    let world = eventful();
+    let folder = std::env::temp_dir().join(format!("aevir-sample-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("log.ndjson");
+    let root = write(&world, &path);
+    let expected = expected(&world, &root);
+    if let Some(copy) = std::env::var_os("AEVIR_SAMPLE") {
+        fs::copy(&path, &copy).unwrap();
+        fs::write(
+            Path::new(&copy).with_extension("expected.json"),
+            expected.to_string(),
+        )
+        .unwrap();
+    }
+    let found = recompute(&path);
+    fs::remove_dir_all(&folder).unwrap();
+    for (field, value) in expected.as_object().unwrap() {
+        assert_eq!(&found[field], value, "{field}: {}", found["error"]);
+    }
+}
+
+#[test]
+fn the_sample_replays_to_the_same_state() {
+    let world = eventful();
+    assert!(world.now > Timestamp::default());
+    world.check_replay();
+}
