@@ -18,7 +18,7 @@ pub(crate) fn demo(args: &[String]) -> Result<()> {
     announce(
         "building aevir (the first time about ten minutes on two cores: wasmtime, wgpu and sqlx are large)",
     );
-    run(cargo().args(["build", "--package", "aevir"]))?;
+    run(cargo().arg("build"))?;
     let program = target_directory()?.join("debug/aevir");
     announce("running the demo");
     let error = Command::new(&program).arg("demo").args(args).exec();
