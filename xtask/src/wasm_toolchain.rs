@@ -4,21 +4,20 @@
 //! Debian's `rustc-web` brings no standard library for wasm, so that is built once (three minutes, 500 MB) from
 //! `rust-web-src` and copied into the compiler's folder. The linkers come with the installed toolchain in both cases.
 
+mod debian;
+
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::process::{self, announce, run};
+use crate::process;
 
 /// What the guests are compiled for; the linker makes components of its modules.
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
-
-/// The Debian package that the standard library is built from. It names the version of them all.
-const SOURCE_PACKAGE: &str = "rust-web-src";
 
 /// [`Compiler::std`] of the installed toolchain.
 const INSTALLED_STD: &str = "rustup";
@@ -82,7 +81,7 @@ impl Toolchain {
         if installed && !debian_wanted {
             return Self::installed(cache, linkers);
         }
-        match debian_root(cache) {
+        match debian::root(cache) {
             Ok((version, root)) => Self::debian(&root, &version, linkers),
             Err(_) if installed => Self::installed(cache, linkers),
             Err(error) => Err(error),
@@ -107,14 +106,14 @@ impl Toolchain {
     }
 
     fn debian(root: &Path, version: &str, linkers: Linkers) -> Result<Self> {
-        let (rustc, libraries) = debian_paths(root)?;
+        let (rustc, libraries) = debian::paths(root)?;
         let compiler = Compiler {
             rustc: output(
                 Command::new(&rustc)
                     .arg("--version")
                     .env("LD_LIBRARY_PATH", &libraries),
             )?,
-            std: format!("Debian {SOURCE_PACKAGE} {version}"),
+            std: format!("Debian {} {version}", debian::SOURCE_PACKAGE),
             cargo: output(Command::new("cargo").arg("--version"))?,
             linker: linkers.versions()?,
         };
@@ -193,164 +192,6 @@ fn installed_has_target() -> Result<bool> {
 
 fn sysroot() -> Result<PathBuf> {
     Ok(output(Command::new("rustc").args(["--print", "sysroot"]))?.into())
-}
-
-/// The version of Debian's packages that apt would fetch, where it knows one.
-fn debian_version() -> Option<String> {
-    let policy = output(Command::new("apt-cache").args(["policy", SOURCE_PACKAGE])).ok()?;
-    let version = policy
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("Candidate: "))?;
-    (version != "(none)").then(|| version.to_owned())
-}
-
-/// The newest version of Debian's compiler and the folder it is unpacked in, made on first use.
-fn debian_root(cache: &Path) -> Result<(String, PathBuf)> {
-    fs::create_dir_all(cache)?;
-    // Held until the end: a second process waits rather than making the same.
-    let lock = File::create(cache.join("lock"))?;
-    lock.lock()?;
-    if let Some(version) = debian_version() {
-        let ready = cache.join(&version);
-        if ready.exists() {
-            return Ok((version, ready));
-        }
-    }
-    if nix::unistd::geteuid().is_root() {
-        // Old lists name packages that are no longer to be had.
-        run(Command::new("apt-get").args(["update", "-qq"])).context(REMEDY)?;
-    }
-    let version = debian_version().context(REMEDY)?;
-    let ready = cache.join(&version);
-    if !ready.exists() {
-        announce(&format!(
-            "fetching Debian's Rust {version} (about 150 MB) and building its wasm library, some 3 minutes"
-        ));
-        make_debian_root(cache, &version, &ready)?;
-    }
-    Ok((version, ready))
-}
-
-/// The folder appears under its final name only when it is complete.
-fn make_debian_root(cache: &Path, version: &str, ready: &Path) -> Result<()> {
-    let work = cache.join("unfinished");
-    if work.exists() {
-        fs::remove_dir_all(&work)?;
-    }
-    unpack_packages(&work, version)?;
-    build_std(&work)?;
-    for unneeded in ["usr/share", "usr/src", "usr/lib/rustlib/src"] {
-        let path = work.join(unneeded);
-        if path.exists() {
-            fs::remove_dir_all(path)?;
-        }
-    }
-    fs::rename(&work, ready)?;
-    Ok(())
-}
-
-fn unpack_packages(root: &Path, version: &str) -> Result<()> {
-    let upstream = version.split('+').next().unwrap_or(version);
-    let (minor, _) = upstream
-        .rsplit_once('.')
-        .context("an odd version of Debian's Rust")?;
-    let library = format!("libstd-rust-web-{minor}");
-    let depends =
-        output(Command::new("apt-cache").args(["depends", &format!("{library}={version}")]))?;
-    let llvm = depends
-        .lines()
-        .find_map(|line| {
-            line.trim()
-                .strip_prefix("Depends: ")
-                .filter(|name| name.starts_with("libllvm"))
-        })
-        .with_context(|| format!("{library} names no LLVM library to depend on"))?;
-
-    let packages = root.join("packages");
-    fs::create_dir_all(&packages)?;
-    run(Command::new("apt-get")
-        .args(["-oAPT::Sandbox::User=root", "download", "-qq", llvm])
-        .current_dir(&packages)
-        .args(
-            ["rustc-web", "libstd-rust-web-dev", &library, SOURCE_PACKAGE]
-                .map(|name| format!("{name}={version}")),
-        ))
-    .context("apt could not fetch Debian's Rust packages; `apt-get update` may help")?;
-    for entry in fs::read_dir(&packages)? {
-        run(Command::new("dpkg").arg("-x").arg(entry?.path()).arg(root))?;
-    }
-    fs::remove_dir_all(packages)?;
-    Ok(())
-}
-
-/// Builds the standard library for wasm and puts it where the compiler looks for it.
-fn build_std(root: &Path) -> Result<()> {
-    let stub = root.join("stub");
-    fs::create_dir_all(stub.join("src"))?;
-    fs::write(stub.join("src/lib.rs"), "")?;
-    // The stub's manifest stands at the root, so that cargo takes the library's sources as below the workspace and
-    // leaves their absolute path out of the symbol names.
-    let manifest = root.join("Cargo.toml");
-    fs::write(
-        &manifest,
-        "[package]\nname = \"stub\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\
-         [lib]\npath = \"stub/src/lib.rs\"\n[workspace]\n[profile.release]\ndebug = 0\n",
-    )?;
-
-    let (rustc, libraries) = debian_paths(root)?;
-    let target_dir = stub.join("target");
-    // Relative, since the sources are below the workspace.
-    let mut flags = remaps(&[("usr/lib/rustlib/src/rust".into(), "/rustc")])?;
-    // Without bitcode, link-time optimisation of the guests would stop at the library.
-    flags.push("-Cembed-bitcode=yes".into());
-    let mut build = clean_cargo(&rustc, Some(&libraries), &target_dir, &flags);
-    build
-        .env("RUSTC_BOOTSTRAP", "1")
-        .args([
-            "build",
-            "--release",
-            "--target",
-            TARGET,
-            "-Zbuild-std=std,panic_abort",
-            "--manifest-path",
-        ])
-        .arg(&manifest);
-    run(&mut build).context("the wasm standard library did not build")?;
-
-    let built = target_dir.join(TARGET).join("release/deps");
-    let installed = root.join("usr/lib/rustlib").join(TARGET).join("lib");
-    fs::create_dir_all(&installed)?;
-    for entry in fs::read_dir(built)? {
-        let path = entry?.path();
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        if name.ends_with(".rlib") && !name.starts_with("libstub") {
-            fs::copy(&path, installed.join(name))?;
-        }
-    }
-    fs::remove_dir_all(stub)?;
-    fs::remove_file(&manifest)?;
-    let _ = fs::remove_file(root.join("Cargo.lock"));
-    Ok(())
-}
-
-/// The compiler below the unpacked packages, and its shared libraries.
-fn debian_paths(root: &Path) -> Result<(PathBuf, PathBuf)> {
-    for entry in fs::read_dir(root.join("usr/lib"))? {
-        let path = entry?.path();
-        if path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().ends_with("-linux-gnu"))
-        {
-            return Ok((root.join("usr/bin/rustc"), path));
-        }
-    }
-    bail!(
-        "{} holds no unpacked compiler; remove it and try again",
-        root.display()
-    )
 }
 
 /// A `cargo` that takes nothing from the caller's environment or configuration that could change what is compiled.
