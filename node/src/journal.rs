@@ -110,8 +110,12 @@ mod tests {
     use crate::report::tests::report;
 
     fn sealed() -> Sealed {
+        let report = Report {
+            salt: "22".repeat(32),
+            ..report()
+        };
         Sealed {
-            report: report(),
+            report,
             result: json!({"a": 1}),
             commit: Commit {
                 commitment: "00".repeat(32),

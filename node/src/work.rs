@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aevir_sandbox::{Input, Limits, Outcome, RunEvent, RunSpec, TraceIds};
+use aevir_sandbox::{Input, Limits, Outcome, RunEvent, RunSpec, TraceIds, limits::ceiling};
 use aevir_wire::{Fail, Lease};
 use tokio::sync::{mpsc, watch};
 
@@ -199,6 +199,8 @@ fn spec(
         wall_ms: u64::from(lease.limits.runtime_s) * 1_000,
         memory_bytes: u64::from(lease.limits.memory_mib) * MIB,
         output_bytes: u64::from(lease.limits.output_mib) * MIB,
+        // Each is removed as soon as a newer one is there.
+        checkpoints: ceiling::CHECKPOINTS,
         ..Limits::default()
     };
     if let Some(need) = &lease.gpu {

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::platform::TestPlatform;
 
 /// Work for ten seconds and more.
-const LONG: u32 = 4_000;
+const LONG: u32 = 2_500;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_nodes_work_goes_on_elsewhere_from_its_checkpoint() {
