@@ -111,8 +111,10 @@ mod tests {
 
     #[test]
     fn finds_doubles_that_would_be_read_back_as_rounded_integers() {
-        assert_eq!(unsafe_integer(&json!([1e17])), Some("1e17".to_owned()));
-        assert_eq!(unsafe_integer(&json!([-1e20])), Some("-1e20".to_owned()));
+        for x in [1e17, -1e20, 9_007_199_254_740_994.0] {
+            // How a double is spelt in the message is serde_json's business.
+            assert_eq!(unsafe_integer(&json!([x])), Some(json!(x).to_string()));
+        }
         assert_eq!(unsafe_integer(&json!([1e21, 1e-7, 4.5e15, -0.0])), None);
     }
 

@@ -1,6 +1,29 @@
-//! The event log as a library: append-only storage with tamper-evident history, single-writer executor, replay.
+//! The event log as a library: append-only storage with tamper-evident history, a single writer, replay.
 //!
-//! Knows nothing of GPUs or tasks; the platform plugs in as a [`Machine`].
+//! Knows nothing of GPUs or tasks; the platform plugs in as a [`Machine`]: a pure `decide` that turns a command
+//! into events or a rejection, and a pure `evolve` that folds one event.
+//!
+//! ```text
+//!   callers --submit--> [bounded queue] --> Executor: decide on the speculative state
+//!                                               |  one batch per commit; the next is decided meanwhile
+//!                                               v
+//!   Log::append: compare-and-set on (epoch, size) + all rows, one transaction      SqliteLog | PostgresLog
+//!                                               |
+//!                                               v
+//!   evolve the committed state (Handle::read) --> live subscribers --> answers
+//! ```
+//!
+//! What holds, at every moment and after every crash:
+//! - Positions are gapless from 0, revisions gapless within a stream, and time never goes back.
+//! - An entry is the canonical JSON of its envelope ([`Entry`]), the same bytes on every database, and the leaf of
+//!   one RFC 6962 tree ([`merkle`]). Nothing is written that can't be read back.
+//! - An answer, good or bad, is given only once the head it was decided on is durable and still the leader's.
+//! - Of two writers on one log only one can append; the other one finds out and stops ([`Status::Deposed`]).
+//! - A command with an idempotency key happens at most once per actor and key.
+//! - The state is what [`replay`] makes of the entries, and nothing else.
+//!
+//! Where a change goes: bytes in `entry`; places and checks of entries in `tail`; storage in `log`; what happens to
+//! a command in `executor/decide`; commits in `executor/writer`; failures of the log in `executor/recover`.
 
 mod canonical;
 mod entry;

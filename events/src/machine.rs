@@ -13,6 +13,7 @@ use crate::envelope::{Recorded, Timestamp};
 /// `decide` turns a command into events or a rejection and changes nothing; `evolve` folds one recorded event
 /// and is the only way in which state changes: live, at restart, in a follower and in an audit.
 pub trait Machine: Send + Sync + 'static {
+    /// Without interior mutability: a panic in `decide`, which only borrows it, must leave it whole.
     type State: Default + Serialize + Send + Sync + 'static;
     /// Serialised only to compare a repeated idempotency key's payload with the original one.
     type Command: Serialize + Send + Sync + 'static;
