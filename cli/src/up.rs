@@ -129,7 +129,8 @@ async fn start_node(
         LogStyle::Json => "json",
     };
     let name = format!("local-{number}");
-    let more = ["--gpu", &args.gpu, "--log", log];
+    // Less than `NodeProcess::end` waits.
+    let more = ["--gpu", &args.gpu, "--log", log, "--grace-s", "5"];
     let mut node = NodeProcess::start(&args.data, owner.base_url(), &name, &token, &more)?;
     node.joined().await?;
     Ok(node)

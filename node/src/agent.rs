@@ -102,7 +102,9 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
     let mut tasks = JoinSet::new();
     for sealed in sealed {
         shared.holdings.add(sealed.assignment(), Held::Sealed);
-        tasks.spawn(recommit(Arc::clone(&shared), sealed));
+        let (assignment, task) = (sealed.assignment(), sealed.report.task.as_str());
+        let span = tracing::info_span!("recommit", assignment, task, node = shared.node);
+        tasks.spawn(recommit(Arc::clone(&shared), sealed).instrument(span));
     }
     let heartbeats = tokio::spawn(heartbeats(Arc::clone(&shared)));
     let ended = lease_loop(&shared, &shutdown, &mut tasks).await;
@@ -238,7 +240,8 @@ fn obey(shared: &Arc<Shared>, directive: Directive, tasks: &mut JoinSet<()>) {
         (Action::Reveal, Some(Held::Sealed)) => {
             shared.holdings.set(&assignment, Held::Revealing);
             let shared = Arc::clone(shared);
-            tasks.spawn(async move { reveal(&shared, &assignment).await });
+            let span = tracing::info_span!("reveal", assignment, node = shared.node);
+            tasks.spawn(async move { reveal(&shared, &assignment).await }.instrument(span));
         }
         (Action::Stop { reason }, Some(held)) => stop(shared, &assignment, reason, held),
         // Nothing to do, or done already.
@@ -275,7 +278,7 @@ async fn reveal(shared: &Shared, assignment: &str) {
         Ok(Some(sealed)) => sealed,
         Ok(None) => return forget(shared, assignment),
         Err(error) => {
-            tracing::error!(assignment, %error, "the sealed result can't be read");
+            tracing::error!(%error, "the sealed result can't be read");
             return forget(shared, assignment);
         }
     };
@@ -286,14 +289,14 @@ async fn reveal(shared: &Shared, assignment: &str) {
     let call = || shared.client.reveal(assignment, &request);
     match until_answered("reveal", &shared.halt, call).await {
         Tried::Done(()) => {
-            tracing::info!(assignment, "revealed");
+            tracing::info!("revealed");
             forget(shared, assignment);
         }
         Tried::Refused(error) if error.code() == Some("reveal-too-early") => {
             shared.holdings.set(assignment, Held::Sealed);
         }
         Tried::Refused(error) => {
-            tracing::error!(assignment, error = full(&error), "the reveal was refused");
+            tracing::error!(error = full(&error), "the reveal was refused");
             forget(shared, assignment);
         }
         // The journal still has it: the next start reveals it.
@@ -307,12 +310,11 @@ async fn recommit(shared: Arc<Shared>, sealed: crate::journal::Sealed) {
     let assignment = sealed.assignment();
     let call = || shared.client.commit(assignment, &sealed.commit);
     match until_answered("commit", &shared.halt, call).await {
-        Tried::Done(()) => tracing::info!(assignment, "a result sealed before the restart stands"),
+        Tried::Done(()) => tracing::info!("a result sealed before the restart stands"),
         // The round has closed with it: what comes next is told by a directive.
         Tried::Refused(error) if error.code() == Some("round-closed") => {}
         Tried::Refused(error) => {
             tracing::info!(
-                assignment,
                 error = full(&error),
                 "a result sealed before the restart is void"
             );

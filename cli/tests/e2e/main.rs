@@ -7,3 +7,5 @@ mod crash;
 mod failures;
 mod nodes;
 mod platform;
+mod stores;
+mod up;

@@ -19,10 +19,18 @@ pub(crate) const AEVIR: &str = env!("CARGO_BIN_EXE_aevir");
 const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(100);
 
+/// Where a platform keeps its log and objects, as `aevir serve` is told.
+#[derive(Default)]
+pub(crate) struct Stores {
+    pub(crate) args: Vec<String>,
+    pub(crate) env: Vec<(String, String)>,
+}
+
 /// The platform, with an operator and a requester who has money.
 pub(crate) struct TestPlatform {
     folder: tempfile::TempDir,
     server: Option<Child>,
+    stores: Stores,
     pub(crate) url: String,
     pub(crate) admin: Client,
     pub(crate) requester: Client,
@@ -33,8 +41,13 @@ pub(crate) struct TestPlatform {
 impl TestPlatform {
     /// Starts one with a market of strangers and leases that are lost after a few seconds.
     pub(crate) async fn start() -> Self {
+        Self::start_on(Stores::default()).await
+    }
+
+    /// The same on other stores than SQLite and files.
+    pub(crate) async fn start_on(stores: Stores) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (server, url) = serve(folder.path(), "127.0.0.1:0");
+        let (server, url) = serve(folder.path(), "127.0.0.1:0", &stores);
         let key = std::fs::read_to_string(folder.path().join("admin.key")).unwrap();
         let admin = Client::new(&url, Some(Secret::from_text(key.trim()))).unwrap();
         let policy = admin.policy().await.unwrap().policy;
@@ -58,6 +71,7 @@ impl TestPlatform {
         Self {
             folder,
             server: Some(server),
+            stores,
             requester: admin.with_key(Secret::from_text(opened.key.clone())),
             requester_key: opened.key,
             url,
@@ -80,7 +94,7 @@ impl TestPlatform {
     /// Starts the server again where it was.
     pub(crate) fn start_server(&mut self) {
         let listen = self.url.trim_start_matches("http://");
-        let (server, _) = serve(self.folder.path(), listen);
+        let (server, _) = serve(self.folder.path(), listen, &self.stores);
         self.server = Some(server);
     }
 
@@ -225,7 +239,7 @@ fn account(name: &str) -> OpenAccount {
 }
 
 /// Starts `aevir serve` and reads where it listens.
-fn serve(folder: &Path, listen: &str) -> (Child, String) {
+fn serve(folder: &Path, listen: &str, stores: &Stores) -> (Child, String) {
     let log = File::options()
         .create(true)
         .append(true)
@@ -234,6 +248,8 @@ fn serve(folder: &Path, listen: &str) -> (Child, String) {
     let mut child = Command::new(AEVIR)
         .args(["serve", "--lifeline", "--listen", listen, "--data"])
         .arg(folder)
+        .args(&stores.args)
+        .envs(stores.env.iter().cloned())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(log)
