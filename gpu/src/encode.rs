@@ -3,7 +3,7 @@
 use crate::adapter::Gpu;
 use crate::batch::{Batch, Command};
 use crate::buffer::Buffer;
-use crate::kernel::{Constant, Kernel, Slot, SlotKind};
+use crate::kernel::{Kernel, Slot, SlotKind};
 use crate::loop_budget::STATUS_GROUP;
 
 /// The word that a kernel sets when its loop budget is used up.
@@ -64,7 +64,6 @@ pub(crate) fn pipeline(
     gpu: &Gpu,
     module: naga::Module,
     entry: &str,
-    constants: &[Constant],
     slots: &[Slot],
     status: Option<&wgpu::BindGroupLayout>,
 ) -> (wgpu::BindGroupLayout, wgpu::ComputePipeline) {
@@ -99,17 +98,13 @@ pub(crate) fn pipeline(
         },
         immediate_size: 0,
     });
-    let constants: Vec<_> = constants
-        .iter()
-        .map(|c| (c.name.as_str(), c.value))
-        .collect();
     let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label: None,
         layout: Some(&pipeline_layout),
         module: &shader,
         entry_point: Some(entry),
         compilation_options: wgpu::PipelineCompilationOptions {
-            constants: &constants,
+            constants: &[], // resolved before
             zero_initialize_workgroup_memory: true,
         },
         cache: None,

@@ -5,13 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use naga::back::pipeline_constants::process_overrides;
 use naga::valid::{Capabilities, FunctionInfo, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Block, Module, ShaderStage, Statement, StorageAccess};
 use sha2::{Digest, Sha256};
 
 use crate::buffer::Holdings;
 use crate::error::{GpuError, shorten};
-use crate::limits::GpuLimits;
+use crate::limits::{DeviceLimits, GpuLimits};
 use crate::loop_budget;
 use crate::trace::Hash;
 
@@ -92,6 +93,7 @@ pub(crate) fn check(
     entry: &str,
     constants: &[Constant],
     limits: &GpuLimits,
+    device: &DeviceLimits,
     features: &[&str],
 ) -> Result<Checked, GpuError> {
     if wgsl.len() > limits.source_bytes as usize {
@@ -102,7 +104,7 @@ pub(crate) fn check(
     }
     // naga is fuzzed but not proven: a panic in it must stay the guest's problem.
     let checked = catch_unwind(AssertUnwindSafe(|| {
-        check_source(wgsl, entry, constants, limits, features)
+        check_source(wgsl, entry, constants, limits, device, features)
     }));
     checked.unwrap_or_else(|_| Err(GpuError::invalid("the WGSL compiler failed on this kernel")))
 }
@@ -112,22 +114,21 @@ fn check_source(
     entry: &str,
     constants: &[Constant],
     limits: &GpuLimits,
+    device: &DeviceLimits,
     features: &[&str],
 ) -> Result<Checked, GpuError> {
-    let mut module = naga::front::wgsl::parse_str(wgsl)
+    let module = naga::front::wgsl::parse_str(wgsl)
         .map_err(|error| GpuError::invalid(error.emit_to_string(wgsl)))?;
     check_constants(&module, constants)?;
     let info = Validator::new(ValidationFlags::all(), capabilities(features))
         .validate(&module)
         .map_err(|error| GpuError::invalid(error.emit_to_string(wgsl)))?;
     let index = find_entry(&module, entry)?;
+    // Before unused globals go: they may fill gaps in the numbering.
     let slots = slots(&module, info.get_entry_point(index))?;
-    check_private_memory(&module, &info, index)?;
-    check_expansion(&module, index)?;
-
-    // Only what the entry point needs goes to the driver.
-    let kept = module.entry_points.swap_remove(index);
-    module.entry_points = vec![kept];
+    let (mut module, info) = resolve(module, info, entry, constants)?;
+    check_memory(&module, &info, device)?;
+    check_expansion(&module)?;
     naga::compact::compact(&mut module, naga::compact::KeepUnused::No);
     let has_loops = loop_budget::insert(&mut module, limits.loop_budget);
     Ok(Checked {
@@ -255,45 +256,72 @@ fn slots(module: &Module, uses: &FunctionInfo) -> Result<Vec<Slot>, GpuError> {
         .collect()
 }
 
-/// Sums the private and function variables of all functions that the entry point can reach.
-fn check_private_memory(module: &Module, info: &ModuleInfo, index: usize) -> Result<(), GpuError> {
+/// Leaves the entry point alone in its module, with every override constant replaced by its value, so that all sizes are known.
+fn resolve(
+    module: Module,
+    info: ModuleInfo,
+    entry: &str,
+    constants: &[Constant],
+) -> Result<(Module, ModuleInfo), GpuError> {
+    let values = constants
+        .iter()
+        .map(|constant| (constant.name.clone(), constant.value));
+    let point = Some((ShaderStage::Compute, entry));
+    let resolved = process_overrides(&module, &info, point, &values.collect())
+        .map(|(module, info)| (module.into_owned(), info.into_owned()));
+    resolved.map_err(|error| GpuError::invalid(format!("override constants: {error}")))
+}
+
+/// Sums the variables of an invocation (over all functions left) and of a workgroup.
+fn check_memory(module: &Module, info: &ModuleInfo, device: &DeviceLimits) -> Result<(), GpuError> {
     let size = |ty| {
         module.types[ty]
             .inner
             .try_size(module.to_ctx())
             .map_or(u64::MAX, u64::from)
     };
-    let uses = info.get_entry_point(index);
-    let globals = module.global_variables.iter().filter(|(handle, global)| {
-        global.space == AddressSpace::Private && !uses[*handle].is_empty()
-    });
-    let mut bytes: u64 = globals.fold(0, |sum, (_, global)| sum.saturating_add(size(global.ty)));
-    let locals = |function: &naga::Function| {
-        let variables = function.local_variables.iter();
-        variables.fold(0u64, |sum, (_, variable)| {
-            sum.saturating_add(size(variable.ty))
-        })
+    let uses = info.get_entry_point(0);
+    let globals = |space| {
+        let used = module
+            .global_variables
+            .iter()
+            .filter(move |(handle, global)| global.space == space && !uses[*handle].is_empty());
+        used.fold(0u64, |sum, (_, global)| sum.saturating_add(size(global.ty)))
     };
-    // Every function counts once, reachable or not: a bound, and simple.
-    for (_, function) in module.functions.iter() {
-        bytes = bytes.saturating_add(locals(function));
-    }
-    bytes = bytes.saturating_add(locals(&module.entry_points[index].function));
-    if bytes > PRIVATE_BYTES_MAX {
+    let functions = module.functions.iter().map(|(_, function)| function);
+    let functions = functions.chain(module.entry_points.iter().map(|entry| &entry.function));
+    let locals = functions.flat_map(|function| function.local_variables.iter());
+    let private = locals.fold(globals(AddressSpace::Private), |sum, (_, local)| {
+        sum.saturating_add(size(local.ty))
+    });
+    if private > PRIVATE_BYTES_MAX {
         return Err(GpuError::invalid(format!(
-            "private and function variables take {bytes} bytes an invocation; at most {PRIVATE_BYTES_MAX} are allowed"
+            "private and function variables take {private} bytes an invocation; at most {PRIVATE_BYTES_MAX} are allowed"
+        )));
+    }
+    let (workgroup, max) = (
+        globals(AddressSpace::WorkGroup),
+        device.max_workgroup_storage_size,
+    );
+    if workgroup > max.into() {
+        return Err(GpuError::invalid(format!(
+            "workgroup variables take {workgroup} bytes; at most {max} are allowed"
         )));
     }
     Ok(())
 }
 
-fn check_expansion(module: &Module, index: usize) -> Result<(), GpuError> {
+fn check_expansion(module: &Module) -> Result<(), GpuError> {
     let mut costs = Vec::with_capacity(module.functions.len());
     for (_, function) in module.functions.iter() {
         let cost = cost(&function.body, &costs);
         costs.push(cost);
     }
-    if cost(&module.entry_points[index].function.body, &costs) > EXPANDED_STATEMENTS_MAX {
+    let entries = module.entry_points.iter();
+    if entries
+        .map(|entry| cost(&entry.function.body, &costs))
+        .any(|cost| cost > EXPANDED_STATEMENTS_MAX)
+    {
         return Err(GpuError::Limit("call-tree"));
     }
     Ok(())

@@ -213,7 +213,14 @@ impl Session {
         if self.holdings.kernels.load(Relaxed) >= self.limits.kernels {
             return Err(GpuError::Limit("kernels"));
         }
-        let checked = kernel::check(wgsl, entry, constants, &self.limits, &self.gpu.features)?;
+        let checked = kernel::check(
+            wgsl,
+            entry,
+            constants,
+            &self.limits,
+            &self.gpu.device_limits,
+            &self.gpu.features,
+        )?;
         let storage = |slot: &&kernel::Slot| {
             matches!(
                 slot.kind,
@@ -244,7 +251,7 @@ impl Session {
         } = checked;
         let built = self.scoped(|gpu, status| {
             let status = has_loops.then_some(&status.layout);
-            encode::pipeline(gpu, module, entry, constants, &slots, status)
+            encode::pipeline(gpu, module, entry, &slots, status)
         });
         let (layout, pipeline) = built.map_err(|error| match error {
             // Without a lost device, a failure inside the driver's compiler is about this kernel.

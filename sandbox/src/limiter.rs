@@ -5,9 +5,6 @@ use wasmtime::ResourceLimiter;
 use crate::host::Stop;
 use crate::limits::Limits;
 
-/// What wasmtime says when a memory would outgrow the maximum that its own type declares (a test pins it).
-const OWN_MAXIMUM: &str = "memory growth exceeds memory type's limits";
-
 /// Sums all linear memories and all tables of a store; going over a limit ends the run.
 #[derive(Debug)]
 pub(crate) struct Limiter {
@@ -42,8 +39,11 @@ impl ResourceLimiter for Limiter {
         &mut self,
         current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false); // the memory's own maximum, or 4 GiB: `memory.grow` answers -1
+        }
         let more = desired.saturating_sub(current) as u64;
         let total = self.memory_bytes.saturating_add(more);
         if total > self.memory_bytes_max {
@@ -55,9 +55,6 @@ impl ResourceLimiter for Limiter {
     }
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
-        if error.to_string() == OWN_MAXIMUM {
-            return Ok(()); // `memory.grow` answers -1, on every machine
-        }
         // The machine is out of memory, which must not become an answer that a guest computes with.
         Err(Stop::Host(format!(
             "the machine could not give the guest memory: {error}"

@@ -27,5 +27,5 @@
       (i32.const 0)))
   (core instance $i (instantiate $m))
   (func $run (result (result string (error string)))
-    (canon lift (core func $i "run") (memory $i "memory")))
+    (canon lift (core func $i "run") (memory (core memory $i "memory"))))
   (export "run" (func $run)))

@@ -7,5 +7,5 @@
       (i32.const 0)))
   (core instance $i (instantiate $m))
   (func $verify (result (result bool (error string)))
-    (canon lift (core func $i "verify") (memory $i "memory")))
+    (canon lift (core func $i "verify") (memory (core memory $i "memory"))))
   (export "verify" (func $verify)))
