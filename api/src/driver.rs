@@ -78,20 +78,18 @@ fn recover(app: &App) -> u64 {
 }
 
 fn grant(app: &App, state: &State, id: AssignmentId) {
-    if let Some((task, assignment)) = state.assignment(id) {
+    if let Some(task) = state.task_of(id) {
         let policy = state.policy_of(task);
         let accept = Duration::from_millis(policy.accept_ms.into());
         let lease = Duration::from_millis(policy.lease_ms.into());
-        app.live
-            .leases()
-            .grant(id, task.id, assignment.node, accept, lease);
+        app.live.leases().grant(id, Instant::now(), accept, lease);
     }
 }
 
 fn start(app: &App, state: &State, id: AssignmentId) {
     if let Some(task) = state.task_of(id) {
         let runtime = Duration::from_secs(task.definition.limits.runtime_s.into());
-        app.live.leases().start(id, runtime);
+        app.live.leases().start(id, Instant::now(), runtime);
     }
 }
 
@@ -226,7 +224,7 @@ impl Driver {
     }
 
     async fn lose_silent_leases(&self) {
-        let expired = self.app.live.leases().expired();
+        let expired = self.app.live.leases().expired(Instant::now());
         for (assignment, reason) in expired {
             tracing::info!(%assignment, ?reason, "a lease ran out");
             let command = Command::LoseLease { assignment, reason };
@@ -256,7 +254,7 @@ impl Driver {
                 .filter(|n| n.availability == Availability::Online);
             online
                 .map(|n| n.id)
-                .filter(|n| known.is_silent(*n, patience))
+                .filter(|n| known.is_silent(*n, Instant::now(), patience))
                 .collect()
         });
         for node in silent {

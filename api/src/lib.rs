@@ -23,8 +23,8 @@ mod server;
 mod stream;
 mod submit;
 
-pub use error::{CODES, Code};
+pub use error::{CODES, Code, status_of};
 pub use inspect::{InspectError, Inspected, ModuleInspector};
 pub use router::openapi;
 pub use schema::task_schema;
-pub use server::{Bootstrap, Config, Limits, RunningServer, Server, StartError};
+pub use server::{Bootstrap, BootstrapError, Config, Limits, RunningServer, Server, StartError};

@@ -219,7 +219,8 @@ mod tests {
 
     #[test]
     fn ranges_follow_the_standard() {
-        let rows: [(&str, Result<Option<Range<u64>>, &str>); 9] = [
+        type Parsed = Result<Option<Range<u64>>, &'static str>;
+        let rows: [(&str, Parsed); 9] = [
             ("bytes=0-3", Ok(Some(0..4))),
             ("bytes=4-", Ok(Some(4..10))),
             ("bytes=-3", Ok(Some(7..10))),

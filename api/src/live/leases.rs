@@ -2,11 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use aevir_platform::{
-    command::LossReason,
-    digest::Digest,
-    ids::{AssignmentId, NodeId, TaskId},
-};
+use aevir_platform::{command::LossReason, digest::Digest, ids::AssignmentId};
 use tokio::time::Instant;
 
 /// How long a node may fetch inputs before it starts, however lively its heartbeats.
@@ -30,8 +26,6 @@ pub(crate) struct Leases {
 /// One lease.
 #[derive(Debug, Clone)]
 pub(crate) struct Lease {
-    pub(crate) task: TaskId,
-    pub(crate) node: NodeId,
     started: bool,
     deadline: Instant,
     /// Heartbeats do not extend it past this.
@@ -51,15 +45,11 @@ impl Leases {
     pub(crate) fn grant(
         &mut self,
         id: AssignmentId,
-        task: TaskId,
-        node: NodeId,
+        now: Instant,
         accept: Duration,
         lease: Duration,
     ) {
-        let now = Instant::now();
         let granted = Lease {
-            task,
-            node,
             started: false,
             deadline: now + accept,
             end: now + FETCH_TIME_MAX.max(accept),
@@ -71,8 +61,7 @@ impl Leases {
     }
 
     /// The run has begun; it may take `runtime`.
-    pub(crate) fn start(&mut self, id: AssignmentId, runtime: Duration) {
-        let now = Instant::now();
+    pub(crate) fn start(&mut self, id: AssignmentId, now: Instant, runtime: Duration) {
         if let Some(lease) = self.running.get_mut(&id) {
             lease.started = true;
             lease.deadline = now + lease.lease;
@@ -81,15 +70,15 @@ impl Leases {
     }
 
     /// A sign of life.
-    pub(crate) fn extend(&mut self, id: AssignmentId) {
+    pub(crate) fn extend(&mut self, id: AssignmentId, now: Instant) {
         if let Some(lease) = self.running.get_mut(&id) {
-            let extended = lease.deadline.max(Instant::now() + lease.lease);
+            let extended = lease.deadline.max(now + lease.lease);
             lease.deadline = extended.min(lease.end);
         }
     }
 
     /// Notes progress; answers whether it is time to record it.
-    pub(crate) fn report(&mut self, id: AssignmentId, ppm: u32, note: &str) -> bool {
+    pub(crate) fn report(&mut self, id: AssignmentId, now: Instant, ppm: u32, note: &str) -> bool {
         let Some(lease) = self.running.get_mut(&id) else {
             return false;
         };
@@ -98,7 +87,6 @@ impl Leases {
             return false;
         }
         lease.progress = Some(said);
-        let now = Instant::now();
         let due = lease.recorded.is_none_or(|last| now >= last + RECORD_EVERY);
         if due {
             lease.recorded = Some(now);
@@ -136,8 +124,7 @@ impl Leases {
     }
 
     /// Leases whose deadline has passed, with the reason.
-    pub(crate) fn expired(&self) -> Vec<(AssignmentId, LossReason)> {
-        let now = Instant::now();
+    pub(crate) fn expired(&self, now: Instant) -> Vec<(AssignmentId, LossReason)> {
         let silent = self
             .running
             .iter()
@@ -158,82 +145,73 @@ mod tests {
     const ACCEPT: Duration = Duration::from_secs(30);
     const LEASE: Duration = Duration::from_secs(15);
 
-    fn ids() -> (AssignmentId, TaskId, NodeId) {
-        let id = |n: u128| ulid::Ulid::from_parts(0, n);
-        (AssignmentId(id(1)), TaskId(id(2)), NodeId(id(3)))
-    }
+    const ID: AssignmentId = AssignmentId(ulid::Ulid::from_parts(0, 1));
 
-    #[tokio::test(start_paused = true)]
-    async fn silence_ends_a_lease_and_life_extends_it() {
-        let (id, task, node) = ids();
+    #[test]
+    fn silence_ends_a_lease_and_life_extends_it() {
+        let mut now = Instant::now();
         let mut leases = Leases::default();
-        leases.grant(id, task, node, ACCEPT, LEASE);
-        tokio::time::advance(ACCEPT - Duration::from_millis(1)).await;
-        assert!(leases.expired().is_empty());
-        tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(leases.expired(), [(id, LossReason::NotStarted)]);
+        leases.grant(ID, now, ACCEPT, LEASE);
+        now += ACCEPT;
+        assert!(leases.expired(now - Duration::from_millis(1)).is_empty());
+        assert_eq!(leases.expired(now), [(ID, LossReason::NotStarted)]);
 
-        leases.grant(id, task, node, ACCEPT, LEASE);
-        leases.start(id, Duration::from_secs(600));
+        leases.grant(ID, now, ACCEPT, LEASE);
+        leases.start(ID, now, Duration::from_secs(600));
         for _ in 0..10 {
-            tokio::time::advance(LEASE / 2).await;
-            leases.extend(id);
-            assert!(leases.expired().is_empty());
+            now += LEASE / 2;
+            leases.extend(ID, now);
+            assert!(leases.expired(now).is_empty());
         }
-        tokio::time::advance(LEASE).await;
-        assert_eq!(leases.expired(), [(id, LossReason::Silent)]);
-        leases.end(id);
-        assert!(leases.expired().is_empty());
+        now += LEASE;
+        assert_eq!(leases.expired(now), [(ID, LossReason::Silent)]);
+        leases.end(ID);
+        assert!(leases.expired(now).is_empty());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn life_does_not_extend_a_run_past_its_own_limit() {
-        let (id, task, node) = ids();
+    #[test]
+    fn life_does_not_extend_a_run_past_its_own_limit() {
+        let begun = Instant::now();
+        let runtime = Duration::from_secs(10);
         let mut leases = Leases::default();
-        leases.grant(id, task, node, ACCEPT, LEASE);
-        leases.start(id, Duration::from_secs(10));
-        let mut lived = Duration::ZERO;
-        while leases.expired().is_empty() {
-            tokio::time::advance(Duration::from_secs(5)).await;
-            lived += Duration::from_secs(5);
-            leases.extend(id);
-            assert!(
-                lived <= RUN_SLACK + Duration::from_secs(10),
-                "a run must end"
-            );
+        leases.grant(ID, begun, ACCEPT, LEASE);
+        leases.start(ID, begun, runtime);
+        let mut now = begun;
+        while leases.expired(now).is_empty() {
+            now += Duration::from_secs(5);
+            leases.extend(ID, now);
+            assert!(now <= begun + runtime + RUN_SLACK, "a run must end");
         }
+        assert_eq!(now, begun + runtime + RUN_SLACK);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn progress_is_recorded_now_and_then() {
-        let (id, task, node) = ids();
+    #[test]
+    fn progress_is_recorded_now_and_then() {
+        let now = Instant::now();
         let mut leases = Leases::default();
-        leases.grant(id, task, node, ACCEPT, LEASE);
-        assert!(!leases.report(id, 0, ""), "nothing to tell");
-        assert!(leases.report(id, 1, "a"));
-        assert!(!leases.report(id, 2, "a"), "too soon");
-        tokio::time::advance(RECORD_EVERY).await;
-        assert!(leases.report(id, 3, "a"));
-        tokio::time::advance(RECORD_EVERY).await;
-        assert!(!leases.report(id, 3, "a"), "nothing new");
-        assert_eq!(
-            leases.get(id).and_then(|l| l.progress.clone()),
-            Some((3, "a".into()))
-        );
+        leases.grant(ID, now, ACCEPT, LEASE);
+        assert!(!leases.report(ID, now, 0, ""), "nothing to tell");
+        assert!(leases.report(ID, now, 1, "a"));
+        assert!(!leases.report(ID, now, 2, "a"), "too soon");
+        let now = now + RECORD_EVERY;
+        assert!(leases.report(ID, now, 3, "a"));
+        let now = now + RECORD_EVERY;
+        assert!(!leases.report(ID, now, 3, "a"), "nothing new");
+        let told = leases.get(ID).and_then(|l| l.progress.clone());
+        assert_eq!(told, Some((3, "a".into())));
     }
 
     #[test]
     fn uploads_have_a_ceiling_in_sum() {
-        let (id, ..) = ids();
         let digest = |n: u8| Digest([n; 32]);
         let mut leases = Leases::default();
-        assert_eq!(leases.upload_room(id, digest(1), 10), 10);
-        leases.uploaded(id, digest(1), 6);
-        assert_eq!(leases.upload_room(id, digest(2), 10), 4);
-        assert_eq!(leases.upload_room(id, digest(1), 10), 10, "the same again");
-        leases.seal(id);
-        assert_eq!(leases.upload_room(id, digest(2), 10), 4);
-        leases.end(id);
-        assert_eq!(leases.upload_room(id, digest(2), 10), 10);
+        assert_eq!(leases.upload_room(ID, digest(1), 10), 10);
+        leases.uploaded(ID, digest(1), 6);
+        assert_eq!(leases.upload_room(ID, digest(2), 10), 4);
+        assert_eq!(leases.upload_room(ID, digest(1), 10), 10, "the same again");
+        leases.seal(ID);
+        assert_eq!(leases.upload_room(ID, digest(2), 10), 4);
+        leases.end(ID);
+        assert_eq!(leases.upload_room(ID, digest(2), 10), 10);
     }
 }

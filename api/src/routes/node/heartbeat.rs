@@ -8,6 +8,7 @@ use aevir_platform::{
 };
 use aevir_wire as wire;
 use axum::{Json as Reply, extract::State};
+use tokio::time::Instant;
 
 use super::{action, show_life};
 use crate::{
@@ -65,7 +66,7 @@ async fn take(app: &App, caller: NodeCaller, beat: &wire::Heartbeat) -> wire::Ac
         (action(state, caller.node, id), alive)
     });
     if let Some((task, running)) = alive {
-        app.live.leases().extend(id);
+        app.live.leases().extend(id, Instant::now());
         tell(app, caller, task, id, beat, running).await;
     }
     action
@@ -94,7 +95,7 @@ async fn tell(
     }
     let ppm = beat.ppm.min(PPM as u32);
     let note: String = beat.note.chars().take(NOTE_CHARS_MAX).collect();
-    let due = app.live.leases().report(id, ppm, &note);
+    let due = app.live.leases().report(id, Instant::now(), ppm, &note);
     let progress = wire::TaskUpdate::Progress {
         assignment: id.to_string(),
         node: caller.node.to_string(),

@@ -6,6 +6,7 @@ use aevir_events::Timestamp;
 use aevir_platform::{
     event::CheckResult,
     ids::AssignmentId,
+    report::Report,
     schedule,
     state::{Assignment, Phase, Settlement, Stage, State, Task, VerdictRecord},
 };
@@ -156,11 +157,11 @@ fn assignment(
             view.progress = Some(wire::Progress { ppm, note });
         }
         Stage::Revealed(revealed) | Stage::Accepted(revealed) => {
-            view.report = open_report(task, Some(&revealed.report))?;
+            view.report = open_report(task, Some(&*revealed.report))?;
         }
         Stage::Refused { reason, report, .. } => {
             view.reason = Some(name_of(reason));
-            view.report = open_report(task, report.as_ref())?;
+            view.report = open_report(task, report.as_deref())?;
         }
         Stage::Lost { reason, at } => {
             view.reason = Some(name_of(reason));
@@ -176,12 +177,9 @@ fn assignment(
 }
 
 /// What a node revealed is the requester's once it is paid for.
-fn open_report(
-    task: &Task,
-    report: Option<&Box<aevir_platform::report::Report>>,
-) -> ApiResult<Option<wire::Report>> {
+fn open_report(task: &Task, report: Option<&Report>) -> ApiResult<Option<wire::Report>> {
     let open = report.filter(|_| task.result_is_open());
-    open.map(|report| to_wire(report.as_ref())).transpose()
+    open.map(to_wire).transpose()
 }
 
 fn verdict(task: &Task) -> ApiResult<Option<wire::Verdict>> {

@@ -6,6 +6,7 @@ use crate::{
         Account, AccountPage, AddKey, AddedKey, Deposit, Deposited, IssueJoinToken, JoinToken,
         KeyList, OpenAccount, OpenedAccount,
     },
+    report,
     server::{Health, Readiness, Version},
 };
 
@@ -47,10 +48,10 @@ impl Client {
         request: &Deposit,
     ) -> Result<Deposited, ClientError> {
         let call = Call::post(format!("/v1/accounts/{account}/deposits"));
-        // The reference is unique already; as the idempotency key it makes a repeat answer the original outcome.
-        let key = format!("deposit-{}", request.reference);
-        let key = key.is_ascii().then_some(key);
-        self.fetch(call.keyed(key.as_deref()).json(request)?).await
+        // Made of the deposit itself, so that a repeat by whoever makes it answers the original outcome.
+        let same = format!("{account} {} {}", request.amount, request.reference);
+        let key = report::digest(same.as_bytes());
+        self.fetch(call.keyed(Some(&key)).json(request)?).await
     }
 
     pub async fn add_key(&self, request: &AddKey) -> Result<AddedKey, ClientError> {

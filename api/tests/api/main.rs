@@ -1,0 +1,15 @@
+//! End-to-end tests of the API: a real server on a free port, a real log, and nodes that speak the protocol but
+//! run nothing.
+
+#![allow(clippy::unwrap_used)]
+
+mod accounts;
+mod documents;
+mod lifecycle;
+mod objects;
+mod protocol;
+mod recovery;
+mod refusals;
+mod support;
+mod tasks;
+mod uploads;

@@ -1,0 +1,330 @@
+//! A platform per test, with accounts, nodes and tasks to act on it.
+
+pub(crate) mod node;
+pub(crate) mod task;
+
+use std::{net::SocketAddr, path::Path, sync::Arc};
+
+use aevir_api::{
+    Bootstrap, Config, InspectError, Inspected, Limits, ModuleInspector, RunningServer, Server,
+    objects::FileStore,
+};
+use aevir_events::{
+    Entry, Log, Options, PostgresLog, SqliteLog, state_hash, testing::PrivatePostgres,
+};
+use aevir_platform::{Platform, command::World, policy::Policy};
+use aevir_wire::{Client, ClientError, Deposit, OpenAccount, Problem, Secret};
+use async_trait::async_trait;
+use bytes::Bytes;
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub(crate) use node::FakeNode;
+pub(crate) use task::single;
+
+/// What an ordinary test account can spend.
+pub(crate) const FUNDS: &str = "1000000000";
+/// Bytes that the fake inspector takes for a module of the world `task`.
+pub(crate) const MODULE: &[u8] = b"task module";
+
+/// Builds a [`TestPlatform`].
+pub(crate) struct Builder {
+    postgres: bool,
+    policy: Policy,
+    limits: Limits,
+}
+
+impl Builder {
+    pub(crate) fn postgres(mut self) -> Self {
+        self.postgres = true;
+        self
+    }
+
+    pub(crate) fn policy(mut self, change: impl FnOnce(&mut Policy)) -> Self {
+        change(&mut self.policy);
+        self
+    }
+
+    pub(crate) fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
+        change(&mut self.limits);
+        self
+    }
+
+    pub(crate) async fn start(self) -> TestPlatform {
+        let dir = tempfile::tempdir().unwrap();
+        let database = match self.postgres {
+            true => Some(PrivatePostgres::start().await),
+            false => None,
+        };
+        let (policy, limits) = (self.policy, self.limits);
+        let server = serve(dir.path(), database.as_ref(), &policy, &limits).await;
+        let key = std::fs::read_to_string(dir.path().join("admin.key")).unwrap();
+        let admin = Client::new(&server.url(), Some(Secret::from_text(key.trim()))).unwrap();
+        TestPlatform {
+            server,
+            admin,
+            dir,
+            database,
+            policy,
+            limits,
+        }
+    }
+}
+
+async fn serve(
+    dir: &Path,
+    database: Option<&PrivatePostgres>,
+    policy: &Policy,
+    limits: &Limits,
+) -> RunningServer {
+    let log: Arc<dyn Log> = match database {
+        Some(database) => Arc::new(PostgresLog::open_with(database.options()).await.unwrap()),
+        None => Arc::new(SqliteLog::open(dir.join("log.sqlite")).await.unwrap()),
+    };
+    let config = Config {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        log,
+        executor: Options::default(),
+        objects: Arc::new(FileStore::open(dir.join("objects")).await.unwrap()),
+        inspector: Arc::new(FakeInspector),
+        bootstrap: Some(Bootstrap {
+            policy: policy.clone(),
+            admin_key_file: dir.join("admin.key"),
+        }),
+        limits: limits.clone(),
+    };
+    Server::start(config).await.unwrap()
+}
+
+/// A platform of one test: own data folder, own database, free port.
+pub(crate) struct TestPlatform {
+    pub(crate) server: RunningServer,
+    /// A client with the operator's key.
+    pub(crate) admin: Client,
+    dir: TempDir,
+    database: Option<PrivatePostgres>,
+    policy: Policy,
+    limits: Limits,
+}
+
+/// An account of a test.
+pub(crate) struct Account {
+    pub(crate) id: String,
+    pub(crate) client: Client,
+    pub(crate) key: String,
+}
+
+impl TestPlatform {
+    pub(crate) fn builder() -> Builder {
+        Builder {
+            postgres: false,
+            policy: Policy::default(),
+            limits: Limits::default(),
+        }
+    }
+
+    pub(crate) async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Stops the server and starts another one on the same data.
+    pub(crate) async fn restart(self) -> Self {
+        let Self {
+            server,
+            admin,
+            dir,
+            database,
+            policy,
+            limits,
+        } = self;
+        server.shutdown().await;
+        let server = serve(dir.path(), database.as_ref(), &policy, &limits).await;
+        let key = std::fs::read_to_string(dir.path().join("admin.key")).unwrap();
+        drop(admin);
+        let admin = Client::new(&server.url(), Some(Secret::from_text(key.trim()))).unwrap();
+        Self {
+            server,
+            admin,
+            dir,
+            database,
+            policy,
+            limits,
+        }
+    }
+
+    /// A client of this server with another key.
+    pub(crate) fn client(&self, key: &str) -> Client {
+        Client::new(&self.server.url(), Some(Secret::from_text(key))).unwrap()
+    }
+
+    /// An account without money.
+    pub(crate) async fn poor_account(&self, name: &str) -> Account {
+        let request = OpenAccount {
+            name: name.into(),
+            scopes: None,
+        };
+        let opened = self.admin.open_account(&request).await.unwrap();
+        Account {
+            id: opened.account,
+            client: self.client(&opened.key),
+            key: opened.key,
+        }
+    }
+
+    /// An account with money to spend.
+    pub(crate) async fn account(&self, name: &str) -> Account {
+        let account = self.poor_account(name).await;
+        let deposit = Deposit {
+            amount: FUNDS.into(),
+            reference: format!("funds of {name}"),
+        };
+        self.admin.deposit(&account.id, &deposit).await.unwrap();
+        account
+    }
+
+    /// A requester who has pushed the test module; answers the module's digest too.
+    pub(crate) async fn requester(&self) -> (Account, String) {
+        let requester = self.account("requester").await;
+        let module = requester.client.push_module("test", MODULE).await.unwrap();
+        (requester, module.digest)
+    }
+
+    /// A node of an account of its own.
+    pub(crate) async fn node(&self, name: &str) -> FakeNode {
+        let owner = self.poor_account(&format!("owner of {name}")).await;
+        FakeNode::join(self, &owner, name).await
+    }
+
+    /// All entries of the log from a position on.
+    pub(crate) async fn entries(&self, from: u64) -> Vec<Value> {
+        let mut lines = self.admin.events(from, None, false).await.unwrap();
+        let mut entries = Vec::new();
+        while let Some(line) = lines.next_line().await {
+            entries.push(serde_json::from_slice(&line.unwrap()).unwrap());
+        }
+        entries
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.server.handle.head().size
+    }
+
+    /// Replays the exported log from position 0 and compares state hash, root and the ledger's sum.
+    pub(crate) async fn check_replay(&self) {
+        let mut lines = self.admin.events(0, None, false).await.unwrap();
+        let mut entries = Vec::new();
+        while let Some(line) = lines.next_line().await {
+            entries.push(Entry(line.unwrap()));
+        }
+        let replayed = aevir_events::replay::<Platform>(entries).unwrap();
+        let head = self.admin.log_head(true).await.unwrap();
+        assert_eq!(head.size, replayed.size.to_string());
+        assert_eq!(head.root, replayed.root.to_string());
+        assert_eq!(head.state_hash, Some(state_hash(&replayed.state).unwrap()));
+        assert_eq!(self.admin.ledger().await.unwrap().sum, "0");
+    }
+
+    /// Sends a request as it is; answers status and body.
+    pub(crate) async fn raw(
+        &self,
+        method: Method,
+        path: &str,
+        key: Option<&str>,
+        body: impl Into<reqwest::Body>,
+    ) -> (StatusCode, reqwest::header::HeaderMap, Bytes) {
+        // Any client of ours installs the TLS provider that reqwest wants.
+        let http = reqwest::Client::builder()
+            .tls_certs_only([])
+            .build()
+            .unwrap();
+        let mut request = http
+            .request(method, format!("{}{path}", self.server.url()))
+            .body(body);
+        if let Some(key) = key {
+            request = request.bearer_auth(key);
+        }
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        (status, headers, response.bytes().await.unwrap())
+    }
+
+    /// Sends a request that must be refused: with this status and code, as a problem document, leaving no event.
+    /// Answers the problem.
+    pub(crate) async fn refuse(
+        &self,
+        (method, path): (Method, &str),
+        key: Option<&str>,
+        body: impl Into<reqwest::Body>,
+        (status, code): (u16, &str),
+    ) -> Problem {
+        let before = self.size();
+        let (found, headers, body) = self.raw(method, path, key, body).await;
+        let text = String::from_utf8_lossy(&body);
+        assert_eq!(found.as_u16(), status, "{text}");
+        assert_eq!(headers["content-type"], "application/problem+json");
+        let problem: Problem = serde_json::from_slice(&body).unwrap();
+        assert_problem(&problem, status, code);
+        self.assert_quiet_since(before).await;
+        problem
+    }
+
+    /// Nobody but the platform itself caused an event.
+    pub(crate) async fn assert_quiet_since(&self, position: u64) {
+        let entries = self.entries(position).await;
+        let caused: Vec<_> = entries.iter().filter(|e| e["actor"] != "system").collect();
+        assert!(
+            caused.is_empty(),
+            "a refused request left events: {caused:?}"
+        );
+    }
+
+    /// Asserts that a call of the client was refused, leaving no event.
+    pub(crate) async fn refused<T: std::fmt::Debug>(
+        &self,
+        call: impl Future<Output = Result<T, ClientError>>,
+        status: u16,
+        code: &str,
+    ) -> Problem {
+        let before = self.size();
+        let problem = match call.await {
+            Err(ClientError::Problem(problem)) => *problem,
+            other => panic!("expected `{code}`, got {other:?}"),
+        };
+        assert_problem(&problem, status, code);
+        self.assert_quiet_since(before).await;
+        problem
+    }
+}
+
+fn assert_problem(problem: &Problem, status: u16, code: &str) {
+    assert_eq!(problem.code, code, "{problem:?}");
+    assert_eq!(problem.status, status, "{problem:?}");
+    assert_eq!(problem.kind, format!("urn:aevir:problem:{code}"));
+    assert!(!problem.detail.is_empty());
+}
+
+/// Takes what begins with a world's name and the word `module`.
+struct FakeInspector;
+
+#[async_trait]
+impl ModuleInspector for FakeInspector {
+    async fn inspect(&self, wasm: Bytes) -> Result<Inspected, InspectError> {
+        let text = String::from_utf8_lossy(&wasm).into_owned();
+        let world = match text.split_once(" module") {
+            Some(("task", _)) => World::Task,
+            Some(("check", _)) => World::Check,
+            Some(("forbidden", _)) => return Err(InspectError::ForbiddenImport(text)),
+            Some(("other", _)) => return Err(InspectError::WrongWorld(text)),
+            Some(("endless", _)) => return Err(InspectError::TooComplex(text)),
+            Some(("unlucky", _)) => return Err(InspectError::Unavailable(text)),
+            Some(_) | None => return Err(InspectError::NotAComponent("it is no component".into())),
+        };
+        let imports = vec!["aevir:task/context@1.0.0".into()];
+        Ok(Inspected { world, imports })
+    }
+}
