@@ -174,7 +174,10 @@ fn download(package: &str, folder: &Path) -> Result<()> {
         bail!("apt-get and dpkg are needed to fetch {package}: {remedy}");
     }
     let mut apt = Command::new("apt-get");
-    apt.args(["download", "-qq", package]).current_dir(folder);
+    // Without its own user apt can write into our folder, and need not warn that it can't.
+    apt.args(["-o", "APT::Sandbox::User=root", "download", "-qq"])
+        .arg(package)
+        .current_dir(folder);
     if run(apt.stdout(Stdio::null())).is_ok() {
         return Ok(());
     }
