@@ -12,6 +12,7 @@
 //! | [`limits`] | what one run may use, with ceilings |
 //! | [`kernel`], [`loop_budget`] | WGSL in, a checked pipeline out |
 //! | [`session`], [`buffer`], [`batch`] | one run: memory, dispatches, readback, metering |
+//! | [`meter`] | what a run used |
 //! | [`trace`] | the Merkle root over everything that was dispatched |
 //!
 //! GPU objects live on the thread that owns the [`Session`]: wgpu's error scopes are thread-local. A device is never shared
@@ -27,6 +28,7 @@ pub mod error;
 pub mod kernel;
 pub mod limits;
 pub mod loop_budget;
+pub mod meter;
 pub mod probe;
 pub mod session;
 pub mod trace;
@@ -38,4 +40,5 @@ pub use driver::{DriverChoice, select_driver};
 pub use error::{AdapterError, GpuError};
 pub use kernel::{Constant, Kernel};
 pub use limits::{DeviceLimits, GpuLimits, LimitTooHigh};
-pub use session::{Session, Usage};
+pub use meter::Usage;
+pub use session::Session;

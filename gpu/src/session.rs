@@ -5,16 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
 use crate::adapter::{AdapterInfo, Gpu, ready};
-use crate::batch::{Batch, Command};
+use crate::batch::Batch;
 use crate::buffer::{Buffer, BufferInner, Holdings};
 use crate::encode::{self, StatusWord};
 use crate::error::{GpuError, shorten};
 use crate::kernel::{self, Checked, Constant, Kernel, KernelInner, SlotKind};
 use crate::limits::{DeviceLimits, GpuLimits};
-use crate::trace::{Entry, Hash, Trace};
+use crate::meter::Usage;
+use crate::trace::{Hash, Trace};
 
 /// Most bytes of one read; the staging buffer grows up to it.
 pub const READ_BYTES_MAX: u32 = 8 * 1024 * 1024;
@@ -24,23 +23,6 @@ const PENDING_WRITE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const IN_FLIGHT_MAX: u32 = 64;
 /// Where the data starts in the staging buffer; the status word is before it.
 const STAGING_HEAD: u64 = 16;
-
-/// What a session used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Usage {
-    /// Dispatches submitted.
-    pub dispatches: u64,
-    /// Workgroups of those.
-    pub workgroups: u64,
-    /// Buffer to buffer copies submitted.
-    pub copies: u64,
-    /// Bytes written to buffers.
-    pub bytes_in: u64,
-    /// Bytes read from buffers.
-    pub bytes_out: u64,
-    /// Nanoseconds in which work was outstanding: from a submission to the end of the next wait.
-    pub time_ns: u64,
-}
 
 /// One run's buffers, kernels, budget and meter.
 #[derive(Debug)]
@@ -297,7 +279,7 @@ impl Session {
             let encoder = encode::batch(gpu, &batch, &status.group);
             gpu.queue.submit([encoder.finish()]);
         })?;
-        self.account(&batch);
+        self.usage.count(&batch, &mut self.trace);
         self.note_submission();
         if self.in_flight >= IN_FLIGHT_MAX {
             self.wait()?;
@@ -335,38 +317,6 @@ impl Session {
         self.in_flight += 1;
         self.pending_write_bytes = 0;
         self.busy_since.get_or_insert_with(Instant::now);
-    }
-
-    fn account(&mut self, batch: &Batch) {
-        for command in &batch.commands {
-            let entry = match command {
-                Command::Dispatch {
-                    kernel,
-                    bindings,
-                    groups,
-                } => {
-                    self.usage.dispatches += 1;
-                    self.usage.workgroups += groups.iter().map(|&n| u64::from(n)).product::<u64>();
-                    bindings.iter().fold(
-                        Entry::dispatch(&kernel.0.digest, *groups),
-                        |entry, buffer| entry.number(buffer.0.id).number(buffer.size()),
-                    )
-                }
-                Command::Copy {
-                    src,
-                    src_offset,
-                    dst,
-                    dst_offset,
-                    len,
-                } => {
-                    self.usage.copies += 1;
-                    [src.0.id, *src_offset, dst.0.id, *dst_offset, *len]
-                        .into_iter()
-                        .fold(Entry::copy(), Entry::number)
-                }
-            };
-            self.trace.push(entry.bytes());
-        }
     }
 
     /// Submits pending writes and waits for everything.

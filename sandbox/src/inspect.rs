@@ -1,7 +1,7 @@
 //! Reading a module without running or compiling it: is it a component, for which world, and what does it want.
 //!
 //! [`inspect`] runs where modules are uploaded, on bytes from anybody: it validates in one pass, in time and memory linear in
-//! the size, and refuses everything that [`crate::run`] could not link, by name.
+//! the size, and refuses everything that a run could not link, by name.
 
 use serde::{Deserialize, Serialize};
 use wasmparser::component_types::{

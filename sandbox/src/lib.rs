@@ -1,6 +1,6 @@
 //! Runs strangers' WebAssembly components, each in a process of its own, and says exactly how each run ended.
 //!
-//! - [`inspect`] reads a module where it is uploaded.
+//! - [`inspect()`] reads a module where it is uploaded.
 //! - [`Executor`] runs a [`RunSpec`] in a child process (started as [`executor_main`]) and answers an [`Outcome`]; while it runs,
 //!   it passes on [`RunEvent`]s. Time is bounded by killing the child.
 //! - Inside of the child, [`engine`] is the deterministic profile, [`cache`] keeps compiled modules, and [`host`] is all that a

@@ -21,6 +21,8 @@ use crate::spec::RunSpec;
 
 /// Bytes that a guest may hand over in one call: a chunk and its names.
 const HOSTCALL_BYTES_MAX: usize = CHUNK_BYTES_MAX + 1024 * 1024;
+/// Handles that wasmtime allows beyond the limit's own.
+const SPARE_HANDLES: usize = 1024;
 /// Most bytes of an error text in an outcome.
 const TEXT_BYTES_MAX: usize = 4096;
 
@@ -130,7 +132,8 @@ fn execute(ready: &Ready, host: Host) -> Outcome {
     let mut store = Store::new(&ready.engine.inner, host);
     store.limiter(|host| &mut host.limiter);
     store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
-    store.set_max_component_handles(store.data().limits.handles as usize);
+    // Above the table's own limit, which has a name: borrowed handles count here as well.
+    store.set_max_component_handles(store.data().limits.handles as usize * 2 + SPARE_HANDLES);
     // Before instantiating: start functions run there.
     let called = match store.set_fuel(fuel) {
         Ok(()) => call(ready, &mut store),

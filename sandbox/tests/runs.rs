@@ -105,8 +105,21 @@ async fn memory_is_limited_and_a_modules_own_maximum_is_not_a_limit() {
     assert_eq!(ran.outcome.end, expected);
     assert!(ran.outcome.usage.peak_memory_bytes <= 32 << 20);
     assert!(ran.outcome.usage.peak_memory_bytes > 31 << 20);
-    let ran = Bench::guest("own-maximum").run().await;
-    assert_eq!(ran.outcome.end, End::Ok);
+    let own_maximum = include_str!("guests/own-maximum.wat");
+    let whole_address_space = own_maximum
+        .replace(
+            "(memory (export \"memory\") 1 2)",
+            "(memory (export \"memory\") 1)",
+        )
+        .replace(
+            "(memory.grow (i32.const 2))",
+            "(memory.grow (i32.const 65536))",
+        );
+    assert_ne!(own_maximum, whole_address_space);
+    for text in [own_maximum, &whole_address_space] {
+        let ran = Bench::new(&wat::parse_str(text).unwrap()).run().await;
+        assert_eq!(ran.outcome.end, End::Ok);
+    }
 }
 
 #[tokio::test]
@@ -202,6 +215,16 @@ async fn floods_are_stopped() {
     assert!(
         ran.outcome.outputs.is_empty(),
         "outputs of a failed run do not count"
+    );
+
+    let mut hoard = Bench::guest("hoard")
+        .limits(|limits| limits.handles = 100)
+        .input("data", b"x");
+    let ran = hoard.run().await;
+    assert!(
+        is_limit(&ran.outcome.end, "handles"),
+        "{:?}",
+        ran.outcome.end
     );
 
     let mut chatter = Bench::guest("chatter").limits(|limits| {

@@ -1,7 +1,7 @@
 //! What a guest can call: the interfaces of `schemas/wit`, over one run's state.
 //!
 //! Rules for every function here: charge fuel first; check every length and offset before allocating; answer the interface's
-//! errors for what a guest can handle and a [`Stop`] for what ends the run; never panic.
+//! errors for what a guest can handle and a `Stop` for what ends the run; never panic.
 
 pub(crate) mod bindings;
 pub(crate) mod compute;
@@ -162,4 +162,51 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Host>
     context::add(&mut linker)?;
     compute::add(&mut linker)?;
     Ok(linker)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::{COMPUTE, CONTEXT, linker};
+    use crate::engine::Engine;
+
+    /// The lists that uploads are judged by are the interface's, neither more nor less.
+    #[test]
+    fn the_interfaces_are_the_ones_in_the_schemas() {
+        let wit = include_str!("../../../schemas/wit/aevir-task.wit");
+        let (context, rest) = wit.split_once("interface compute {").unwrap();
+        let compute = rest.split_once("\nworld ").unwrap().0;
+        for (interface, text) in [(&CONTEXT, context), (&COMPUTE, compute)] {
+            let code = text
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("///"));
+            let code = code.collect::<Vec<_>>().join("\n");
+            assert_eq!(
+                code.matches("func(").count(),
+                interface.functions.len(),
+                "{}",
+                interface.name
+            );
+            for function in interface.functions {
+                let name = function.rsplit('.').next().unwrap();
+                let declared = code.contains(&format!("{name}: func("))
+                    || code.contains(&format!("{name}: static func("));
+                assert!(declared, "{function}");
+            }
+            for name in interface.types {
+                let kinds = ["variant", "enum", "record", "resource"];
+                assert!(
+                    kinds
+                        .iter()
+                        .any(|kind| code.contains(&format!("{kind} {name} {{"))),
+                    "{name}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_linker_can_be_made() {
+        linker(&Engine::new().unwrap().inner).unwrap();
+    }
 }

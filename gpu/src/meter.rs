@@ -1,0 +1,57 @@
+//! What a session used, and what it did for the trace.
+
+use serde::{Deserialize, Serialize};
+
+use crate::batch::{Batch, Command};
+use crate::trace::{Entry, Trace};
+
+/// What a session used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Dispatches submitted.
+    pub dispatches: u64,
+    /// Workgroups of those.
+    pub workgroups: u64,
+    /// Buffer to buffer copies submitted.
+    pub copies: u64,
+    /// Bytes written to buffers.
+    pub bytes_in: u64,
+    /// Bytes read from buffers.
+    pub bytes_out: u64,
+    /// Nanoseconds in which work was outstanding: from a submission to the end of the next wait.
+    pub time_ns: u64,
+}
+
+impl Usage {
+    /// Counts a submitted batch, and enters each of its commands into the trace.
+    pub(crate) fn count(&mut self, batch: &Batch, trace: &mut Trace) {
+        for command in &batch.commands {
+            let entry = match command {
+                Command::Dispatch {
+                    kernel,
+                    bindings,
+                    groups,
+                } => {
+                    self.dispatches += 1;
+                    self.workgroups += groups.iter().map(|&n| u64::from(n)).product::<u64>();
+                    let start = Entry::dispatch(&kernel.0.digest, *groups);
+                    bindings.iter().fold(start, |entry, buffer| {
+                        entry.number(buffer.0.id).number(buffer.size())
+                    })
+                }
+                Command::Copy {
+                    src,
+                    src_offset,
+                    dst,
+                    dst_offset,
+                    len,
+                } => {
+                    self.copies += 1;
+                    let fields = [src.0.id, *src_offset, dst.0.id, *dst_offset, *len];
+                    fields.into_iter().fold(Entry::copy(), Entry::number)
+                }
+            };
+            trace.push(entry.bytes());
+        }
+    }
+}
