@@ -469,7 +469,7 @@ def closing_fees(task, reason):
     """What a task that closed without a verdict owes, as (owner, amount) pairs."""
     done, attempt_fee = task.having_ended("committed", "revealed"), task.policy["attempt_fee"]
     if reason == "cancelled":
-        return [(a.owner, task.terms.price) for a in done] + [(a.owner, attempt_fee) for a in task.having_ended("running")]
+        return [(a.owner, task.terms.price) for a in done + task.having_ended("running")]
     if reason == "expired":
         return [(a.owner, attempt_fee) for a in done]
     if reason == "attempts-spent":

@@ -322,7 +322,7 @@ def closures():
     log.commit(third, ulid(81), NODES[0])
     log.start(third, ulid(83))
     log.decision += 1
-    log.close(third, "cancelled", "2103000", "1001000", "1102000", {OWNERS[0]: "1000000", OWNERS[2]: "1000"}, [ulid(81), ulid(83)])
+    log.close(third, "cancelled", "2103000", "2000000", "103000", {OWNERS[0]: "1000000", OWNERS[2]: "1000000"}, [ulid(81), ulid(83)])
     log.close(ulid(54), "dependency-failed", "1053000", "0", "1053000", {})
     return log
 

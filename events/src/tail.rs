@@ -307,8 +307,7 @@ fn stage_one<E: Event>(
         leaf: entry.leaf(),
         entry,
     };
-    Ok(Staged {
-        recorded: Arc::new(envelope.into_recorded()?),
-        row,
-    })
+    // From the bytes, as every later reader gets it: what they can't read must not be written.
+    let recorded = Arc::new(row.entry.decode()?);
+    Ok(Staged { recorded, row })
 }

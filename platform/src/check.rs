@@ -10,6 +10,9 @@ use crate::{
     report::MetricValue,
 };
 
+/// Compiled size of one pattern: compiling happens in the single writer, and must be quick.
+const PATTERN_BYTES_MAX: usize = 32 * 1024;
+
 /// References could make a schema validate for ever; a check's schema stands by itself.
 const REFUSED_KEYWORDS: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 
@@ -24,7 +27,7 @@ pub(crate) fn compile(schema: &Value) -> Result<Validator, String> {
         ));
     }
     jsonschema::draft202012::options()
-        .with_pattern_options(PatternOptions::regex())
+        .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES_MAX))
         .build(schema)
         .map_err(|e| format!("it is no JSON Schema: {e}"))
 }

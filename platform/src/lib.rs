@@ -18,6 +18,7 @@ mod evolve;
 mod fixed;
 pub mod hexbytes;
 pub mod ids;
+pub mod json;
 pub mod ledger;
 pub mod policy;
 pub mod rejection;

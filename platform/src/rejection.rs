@@ -75,6 +75,7 @@ rejections! {
     DefinitionInvalid { pointer: String, detail: String } = "definition-invalid", Invalid, "`{pointer}` of the task definition: {detail}";
     BudgetTooSmall { budget: Amount, needed: Amount } = "budget-too-small", Invalid, "the budget of {budget} micro-AEV does not cover the worst case of {needed}: raise the budget, or lower price, replicas or attempts";
     InsufficientBalance { available: Amount, needed: Amount } = "insufficient-balance", Payment, "the task needs an escrow of {needed} micro-AEV, and {available} are available: deposit the difference";
+    TooManyTasks { most: u32 } = "too-many-tasks", Conflict, "this account has {most} tasks that have not ended: wait for some, or cancel them";
     UnknownTask { task: TaskId } = "unknown-task", NotFound, "there is no task {task}";
     DependencyFailed { task: TaskId } = "dependency-failed", Conflict, "task {task} ended without a result that this one could use";
     TaskEnded { task: TaskId } = "task-ended", Conflict, "task {task} has ended";

@@ -107,7 +107,7 @@ pub(super) fn close(
 }
 
 /// What the nodes' owners get for work that ends without a verdict (see `docs/economics.md`):
-/// a cancelled task pays the price for each committed result and the attempt fee for each run under way; an
+/// a cancelled task pays the price for each run that has begun; an
 /// expired or failed one pays the attempt fee for each committed result; a failed one also pays it for each
 /// failure that blames the module, once nodes of two owners say the same.
 fn fees(
@@ -132,10 +132,11 @@ fn fees(
     };
     for assignment in task.assignments.values().filter(in_good_faith) {
         match (&assignment.stage, reason) {
-            (Stage::Committed(_) | Stage::Revealed(_), CloseReason::Cancelled) => {
-                pay(assignment.node, price)
-            }
-            (Stage::Running { .. }, CloseReason::Cancelled) => pay(assignment.node, attempt),
+            // A run shows its log while it lasts: who has seen enough of it pays like who waits for the end.
+            (
+                Stage::Running { .. } | Stage::Committed(_) | Stage::Revealed(_),
+                CloseReason::Cancelled,
+            ) => pay(assignment.node, price),
             (
                 Stage::Committed(_) | Stage::Revealed(_),
                 CloseReason::Expired | CloseReason::AttemptsSpent,

@@ -1,5 +1,7 @@
 //! Commit and reveal: nodes seal their results before anybody sees another's.
 
+use std::collections::BTreeMap;
+
 use aevir_events::Context;
 use serde_json::Value;
 
@@ -10,6 +12,7 @@ use super::{
     verdict,
 };
 use crate::{
+    amount::Count,
     check,
     definition::{Publish, TaskDefinition},
     digest::Digest,
@@ -20,6 +23,9 @@ use crate::{
     state::{Assignment, Phase, Stage, State, Task},
 };
 
+/// Bytes of an inline result that the log shows; of a larger selection it shows none. With everything else in a
+/// report or verdict, at its largest, it fits an entry.
+const PUBLISHED_BYTES_MAX: usize = 20 * 1024;
 /// Metrics of one run.
 const METRICS_MAX: usize = 64;
 
@@ -105,6 +111,7 @@ pub(super) fn reveal(
         return Err(Rejection::RevealMismatch);
     }
     check_report(task, assignment.resume.map(|b| b.digest), report)?;
+    check_sizes(state, report)?;
     check_result(report, result)?;
     let checks = check::run(&task.definition, result, &report.metrics);
     let published = publish(&task.definition, result);
@@ -148,7 +155,7 @@ fn check_report(
             .iter()
             .any(|m| !(1..=64).contains(&m.name.len()))
     {
-        return invalid("at most 64 metrics, with names of 1 to 64 bytes");
+        return invalid("at most 64 metrics, named [A-Za-z0-9._-]{1,64}");
     }
     if report.class.is_empty() || report.class.len() > 256 {
         return invalid("the hardware class has 1 to 256 bytes");
@@ -163,10 +170,9 @@ fn check_report(
 }
 
 fn check_result(report: &Report, result: &Value) -> Result<(), Rejection> {
-    if let Some(number) = aevir_events::unsafe_integer(result) {
-        let detail = format!("the result's {number} is beyond ±(2^53 - 1): write it as a string");
-        return Err(Rejection::ReportInvalid { detail });
-    }
+    crate::json::readable(result).map_err(|detail| Rejection::ReportInvalid {
+        detail: format!("the result: {detail}"),
+    })?;
     let bytes = serde_json_canonicalizer::to_vec(result).map_err(|e| Rejection::ReportInvalid {
         detail: format!("the result has no canonical form: {e}"),
     })?;
@@ -183,16 +189,32 @@ fn check_result(report: &Report, result: &Value) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// The part of a result that the task's privacy terms put into the log.
+/// The part of a result that the task's privacy terms put into the log, unless it is too large for it.
 fn publish(definition: &TaskDefinition, result: &Value) -> Option<Value> {
-    match &definition.privacy.publish {
-        Publish::Digest => None,
-        Publish::Full => Some(result.clone()),
+    let published = match &definition.privacy.publish {
+        Publish::Digest => return None,
+        Publish::Full => result.clone(),
         Publish::Pointers(pointers) => {
             let chosen = pointers
                 .iter()
                 .filter_map(|p| Some((p.clone(), result.pointer(p)?.clone())));
-            Some(Value::Object(chosen.collect()))
+            Value::Object(chosen.collect())
+        }
+    };
+    let bytes = serde_json_canonicalizer::to_vec(&published).ok()?;
+    (bytes.len() <= PUBLISHED_BYTES_MAX).then_some(published)
+}
+
+/// A blob has one size: a report that states another one for a known digest, or two for one, is false.
+fn check_sizes(state: &State, report: &Report) -> Result<(), Rejection> {
+    let outputs = report.outputs.iter().map(|o| (o.digest, o.size));
+    let mut sizes: BTreeMap<Digest, Count> = BTreeMap::new();
+    for (digest, size) in outputs.chain([(report.result.digest, report.result.size)]) {
+        let known = state.blobs.get(&digest).map(|blob| blob.size);
+        if known.is_some_and(|known| known != size) || *sizes.entry(digest).or_insert(size) != size
+        {
+            return Err(Rejection::BlobSizeMismatch { digest });
         }
     }
+    Ok(())
 }

@@ -96,7 +96,7 @@ fn result_shares(
         .into_iter()
         .filter_map(|id| Some((id, state.contents.get(&id)?)))
         .collect();
-    let weights: Vec<u32> = contents.iter().map(|(_, c)| c.weight).collect();
+    let weights: Vec<u64> = contents.iter().map(|(_, c)| c.weight.into()).collect();
     let parts = split(compute.share(policy.content_share_ppm), &weights);
     shares.extend(
         contents
@@ -229,8 +229,8 @@ fn earned_points(task: &Task, shares: &[Share], policy: &Policy) -> Vec<Event> {
         Amount::ZERO
     };
     // Content points follow the money.
-    let weights: Vec<u32> = of(ShareRole::Content)
-        .map(|s| u32::try_from(s.amount.0).unwrap_or(u32::MAX))
+    let weights: Vec<u64> = of(ShareRole::Content)
+        .map(|s| s.amount.0.unsigned_abs())
         .collect();
     let content = of(ShareRole::Content).zip(split(for_content, &weights));
     let equal = vec![1; of(ShareRole::Compute).count()];

@@ -19,6 +19,8 @@ use crate::{
     state::{Phase, State, Task},
 };
 
+/// Tasks of one requester that have not ended: what one account can make the planner look at.
+const UNENDED_TASKS_MAX: u32 = 10_000;
 /// Tasks that wait for one other task.
 const DEPENDENTS_MAX: usize = 1_000;
 
@@ -29,6 +31,16 @@ pub(super) fn submit(
     context: &Context,
 ) -> Decision {
     known_account(state, requester)?;
+    if state
+        .index
+        .unended
+        .get(&requester)
+        .is_some_and(|n| *n >= UNENDED_TASKS_MAX)
+    {
+        return Err(Rejection::TooManyTasks {
+            most: UNENDED_TASKS_MAX,
+        });
+    }
     validate(definition)?;
     let module = state.modules.get(&definition.module);
     let module = module.ok_or(Rejection::UnknownModule {

@@ -36,7 +36,12 @@ const FEATURES_MAX: usize = 16;
 const GPU_MEMORY_MIB_MAX: u32 = 1 << 20;
 const MEMORY_MIB_MAX: u32 = 4_096;
 const OUTPUT_MIB_MAX: u32 = 1 << 16;
-const RUNTIME_S_MAX: u32 = 7 * 24 * 3_600;
+/// As long as a node's sandbox runs anything.
+const RUNTIME_S_MAX: u32 = 24 * 3_600;
+/// As much fuel as a node's sandbox grants: weeks of computing.
+const FUEL_MAX: u64 = 1_000_000_000_000_000;
+/// Contract checks of all methods together: their outcomes stand in one entry.
+const CHECKS_MAX: usize = 32;
 
 /// `[A-Za-z0-9._-]{1,64}`.
 pub(crate) fn is_file_name(name: &str) -> bool {
@@ -182,11 +187,9 @@ fn qos_and_limits(definition: &TaskDefinition) -> Result<(), Rejection> {
     in_range("/limits/memory_mib", limits.memory_mib, MEMORY_MIB_MAX)?;
     in_range("/limits/output_mib", limits.output_mib, OUTPUT_MIB_MAX)?;
     in_range("/limits/runtime_s", limits.runtime_s, RUNTIME_S_MAX)?;
-    if limits.fuel.0 == 0 {
-        return Err(Rejection::definition(
-            "/limits/fuel",
-            "without fuel nothing runs",
-        ));
+    if !(1..=FUEL_MAX).contains(&limits.fuel.0) {
+        let detail = format!("{} is not in 1 to {FUEL_MAX}", limits.fuel);
+        return Err(Rejection::definition("/limits/fuel", detail));
     }
     if let Some(gpu) = &definition.qos.gpu {
         in_range("/qos/gpu/memory_mib", gpu.memory_mib, GPU_MEMORY_MIB_MAX)?;
@@ -207,6 +210,7 @@ fn qos_and_limits(definition: &TaskDefinition) -> Result<(), Rejection> {
 }
 
 fn verification(definition: &TaskDefinition) -> Result<(), Rejection> {
+    at_most("/verification", "checks", checks(definition), CHECKS_MAX)?;
     at_most(
         "/verification",
         "methods",
@@ -231,6 +235,15 @@ fn verification(definition: &TaskDefinition) -> Result<(), Rejection> {
         }
     }
     Ok(())
+}
+
+/// How many outcomes the contract checks of a result have.
+fn checks(definition: &TaskDefinition) -> usize {
+    let methods = definition.verification.iter().map(|method| match method {
+        Method::Check { schema, bounds } => usize::from(schema.is_some()) + bounds.len(),
+        Method::Sampling(_) => 0,
+    });
+    methods.sum()
 }
 
 fn sampling(pointer: &str, terms: &Sampling) -> Result<(), Rejection> {
@@ -276,8 +289,12 @@ fn check(
     )?;
     for (i, bound) in bounds.iter().enumerate() {
         let at = |field: &str| format!("{pointer}/bounds/{i}/{field}");
-        check_name("a metric's name", &bound.metric)
-            .map_err(|e| Rejection::definition(at("metric"), e.to_string()))?;
+        if !is_file_name(&bound.metric) {
+            return Err(Rejection::definition(
+                at("metric"),
+                "a metric's name is [A-Za-z0-9._-]{1,64}",
+            ));
+        }
         if bound.at_least.is_none() && bound.at_most.is_none() {
             return Err(Rejection::definition(
                 at("at_least"),
@@ -325,13 +342,7 @@ fn in_range(pointer: &str, value: u32, most: u32) -> Result<(), Rejection> {
     }
 }
 
-/// The log's canonical JSON holds doubles: a number that it would round is refused.
+/// The log's canonical JSON holds doubles, and its readers stop at a depth: what they could not read back is refused.
 fn exact(pointer: &str, value: &Value) -> Result<(), Rejection> {
-    match aevir_events::unsafe_integer(value) {
-        None => Ok(()),
-        Some(number) => Err(Rejection::definition(
-            pointer,
-            format!("{number} is beyond ±(2^53 - 1): write it as a string"),
-        )),
-    }
+    crate::json::readable(value).map_err(|detail| Rejection::definition(pointer, detail))
 }

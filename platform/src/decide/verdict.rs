@@ -246,6 +246,8 @@ fn register_model(
 fn contents_behind(state: &State, task: &Task) -> Vec<ContentId> {
     /// Tasks that are looked through: ancestry can be long.
     const ANCESTORS_MAX: usize = 256;
+    /// Contents that a lineage names: it has to fit an entry.
+    const CONTENTS_MAX: usize = 256;
     let mut contents = task.definition.contents();
     let mut seen: Vec<TaskId> = Vec::new();
     let mut left: Vec<TaskId> = task.definition.depends_on.iter().map(|d| d.task).collect();
@@ -261,5 +263,6 @@ fn contents_behind(state: &State, task: &Task) -> Vec<ContentId> {
     }
     contents.sort_unstable();
     contents.dedup();
+    contents.truncate(CONTENTS_MAX);
     contents
 }

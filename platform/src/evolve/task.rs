@@ -60,6 +60,7 @@ pub(super) fn created(state: &mut State, e: &TaskCreated, at: Timestamp) -> Resu
         .entry(e.requester)
         .or_default()
         .insert(e.task);
+    *state.index.unended.entry(e.requester).or_default() += 1;
     let earlier = state.tasks.insert(e.task, task);
     ensure(earlier.is_none(), || {
         format!("task {} created twice", e.task)
@@ -181,7 +182,7 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
     });
     let requester = task.requester;
     state.index.reveals.remove(&(reveal_by, e.task));
-    unblock_dependents(state, e.task);
+    ended(state, e.task);
     for (node, late) in accepted {
         let record = node_mut(state, node)?.records.entry(kind).or_default();
         if late {
@@ -298,9 +299,20 @@ pub(super) fn closed(state: &mut State, e: &TaskClosed, at: Timestamp) -> Result
     }
     forget_deadline(state, e.task, deadline);
     state.index.unblocked.remove(&e.task);
-    unblock_dependents(state, e.task);
+    ended(state, e.task);
     refresh_open(state, e.task);
     Ok(())
+}
+
+/// Keeps the indexes right after a task ended.
+fn ended(state: &mut State, id: TaskId) {
+    if let Some(task) = state.tasks.get(&id) {
+        let requester = task.requester;
+        if let Some(unended) = state.index.unended.get_mut(&requester) {
+            *unended = unended.saturating_sub(1);
+        }
+    }
+    unblock_dependents(state, id);
 }
 
 /// After a task ended: those that wait for it can be queued when all their dependencies have settled, or must

@@ -9,9 +9,6 @@ use crate::{
     state::{Node, Stage, State, Task},
 };
 
-/// Room that a run needs beside its outputs, in MiB: module, inputs, compiled artefact.
-const STORAGE_RESERVE_MIB: u32 = 64;
-
 /// Why a node can't take a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Refused {
@@ -76,22 +73,23 @@ pub(super) fn refusal_given(
     if node.record(task.definition.kind).backoff_until > now {
         return Some(Refused::BackingOff);
     }
-    capability(&task.definition, node).or_else(|| relation(state, task, node, given))
+    room(state, task, node, given)
+        .or_else(|| capability(&task.definition, node))
+        .or_else(|| relation(state, task, node, given))
+}
+
+/// Whether the run fits beside the node's other runs.
+fn room(state: &State, task: &Task, node: &Node, given: &Given) -> Option<Refused> {
+    let mut needed = given.room_taken(state, node);
+    needed.add(task);
+    if needed.memory_mib > node.profile.memory_mib.into() {
+        return Some(Refused::Memory);
+    }
+    (needed.storage_mib > node.profile.storage_mib.into()).then_some(Refused::Storage)
 }
 
 fn capability(definition: &TaskDefinition, node: &Node) -> Option<Refused> {
     let profile = &node.profile;
-    if profile.memory_mib < definition.limits.memory_mib {
-        return Some(Refused::Memory);
-    }
-    if profile.storage_mib
-        < definition
-            .limits
-            .output_mib
-            .saturating_add(STORAGE_RESERVE_MIB)
-    {
-        return Some(Refused::Storage);
-    }
     if definition
         .qos
         .labels

@@ -22,17 +22,56 @@ pub use filter::{Refused, refusal};
 /// Placements of one plan: the next one follows at once.
 const PLACEMENTS_MAX: usize = 256;
 
+/// Memory and storage of runs, in MiB.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Room {
+    memory_mib: u64,
+    storage_mib: u64,
+}
+
+/// Room that a run needs beside inputs and outputs, in MiB: module and compiled artefact.
+const STORAGE_RESERVE_MIB: u64 = 64;
+const MIB: u64 = 1024 * 1024;
+
+impl Room {
+    /// Adds the most that a task's run may take.
+    fn add(&mut self, task: &Task) {
+        let limits = &task.definition.limits;
+        let inputs: u64 = task
+            .inputs
+            .iter()
+            .map(|i| i.size.0.div_ceil(MIB))
+            .fold(0, u64::saturating_add);
+        let outputs = u64::from(limits.output_mib);
+        let storage = inputs
+            .saturating_add(outputs)
+            .saturating_add(STORAGE_RESERVE_MIB);
+        self.memory_mib = self.memory_mib.saturating_add(limits.memory_mib.into());
+        self.storage_mib = self.storage_mib.saturating_add(storage);
+    }
+}
+
 /// What a plan has given out so far.
 #[derive(Debug, Default)]
 pub(crate) struct Given {
     slots: BTreeMap<NodeId, u32>,
+    room: BTreeMap<NodeId, Room>,
     on_task: BTreeMap<TaskId, BTreeSet<NodeId>>,
 }
 
 impl Given {
-    fn give(&mut self, task: TaskId, node: NodeId) {
+    fn give(&mut self, task: &Task, node: NodeId) {
         *self.slots.entry(node).or_default() += 1;
-        self.on_task.entry(task).or_default().insert(node);
+        self.room.entry(node).or_default().add(task);
+        self.on_task.entry(task.id).or_default().insert(node);
+    }
+
+    /// What the node's other runs may use: those under way and those given out by this plan.
+    fn room_taken(&self, state: &State, node: &Node) -> Room {
+        let mut taken = self.room.get(&node.id).copied().unwrap_or_default();
+        let active = node.active.iter().filter_map(|id| state.task_of(*id));
+        active.for_each(|task| taken.add(task));
+        taken
     }
 
     fn slots_left(&self, node: &Node) -> u32 {
@@ -61,7 +100,7 @@ pub(crate) fn plan(state: &State, context: &Context) -> Vec<Event> {
             let Some(node) = choose(state, task, &given, context) else {
                 break;
             };
-            given.give(task.id, node.id);
+            given.give(task, node.id);
             let assignment = AssignmentId(ids.ulid());
             let resume = resume_point(task);
             events.push(

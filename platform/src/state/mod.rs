@@ -72,6 +72,8 @@ pub(crate) struct Index {
     pub(crate) dependents: BTreeMap<TaskId, BTreeSet<TaskId>>,
     /// Nodes that are online and have a free slot.
     pub(crate) free_nodes: BTreeSet<NodeId>,
+    /// Tasks of each requester that have not ended; none is left out.
+    pub(crate) unended: BTreeMap<AccountId, u32>,
     pub(crate) tasks_by_requester: BTreeMap<AccountId, BTreeSet<TaskId>>,
     pub(crate) nodes_by_owner: BTreeMap<AccountId, BTreeSet<NodeId>>,
 }

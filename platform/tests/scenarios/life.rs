@@ -222,15 +222,15 @@ fn cancelling_pays_for_work_done_and_returns_the_rest() {
     );
     assert_eq!(
         w.available(w.owner(leases[1].2)),
-        1_000,
-        "a run under way earns the attempt fee"
+        1_000_000,
+        "and so does a run under way, whose log was there to be read"
     );
     assert_eq!(
         w.available(w.owner(leases[2].2)),
         0,
         "a lease that was not begun earns nothing"
     );
-    assert_eq!(w.available(w.requester), before - 1_001_000);
+    assert_eq!(w.available(w.requester), before - 2_000_000);
     assert!(w.state.nodes.values().all(|n| n.active.is_empty()));
     assert_eq!(
         w.refused(Command::CancelTask {
@@ -402,4 +402,25 @@ fn a_private_market_has_no_owner_filters() {
     let task = task_of(&w.ok(command));
     w.finish(task, |_| json!({}));
     assert_eq!(w.phase(task), "settled");
+}
+
+#[test]
+fn a_node_gets_no_more_than_its_memory_and_storage_hold() {
+    let mut w = World::new();
+    let owner = w.account("roomy");
+    let roomy = aevir_platform::command::NodeProfile {
+        slots: 8,
+        ..profile("roomy")
+    };
+    w.node_of(owner, roomy);
+    for _ in 0..8 {
+        w.task(json!({}));
+    }
+    // 1,024 MiB of memory hold four runs of 256 MiB, within one plan and over several.
+    assert_eq!(w.plan().len(), 4);
+    assert_eq!(w.plan(), []);
+    let bulky = w.task(json!({"limits": {"memory_mib": 1, "output_mib": 10_200}}));
+    let node = w.state.nodes.values().next().unwrap();
+    let refused = refusal(&w.state, &w.state.tasks[&bulky], node, w.now);
+    assert_eq!(refused, Some(Refused::Memory));
 }

@@ -265,6 +265,22 @@ fn a_definition_is_refused_with_the_pointer_to_its_mistake() {
             "/params",
         ),
         (json!({"params": {"n": 1e17}}), "/params"),
+        (
+            (0..70).fold(json!(1), |inner, _| json!({"params": inner})),
+            "/params",
+        ),
+        (
+            json!({"limits": {"runtime_s": 86_401}}),
+            "/limits/runtime_s",
+        ),
+        (
+            json!({"limits": {"fuel": "1000000000000001"}}),
+            "/limits/fuel",
+        ),
+        (
+            json!({"verification": [{"method": "check", "schema": {"pattern": "(\\pL|\\w){300}"}}]}),
+            "/verification/0/schema",
+        ),
         (json!({"limits": {"fuel": "0"}}), "/limits/fuel"),
         (
             json!({"limits": {"memory_mib": 5_000}}),

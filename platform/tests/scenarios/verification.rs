@@ -322,3 +322,78 @@ fn lateness_is_recorded_and_harms_the_node() {
         (0, 1)
     );
 }
+
+#[test]
+fn a_report_that_readers_could_not_read_back_is_refused() {
+    let mut w = World::new();
+    w.node("a");
+    let deep = (0..70).fold(json!(1), |inner, _| json!([inner]));
+    let task = w.task(json!({}));
+    let (_, assignment, _) = w.plan()[0];
+    w.start(assignment);
+    let run = w.run(assignment, deep, &[]);
+    w.commit(&run);
+    assert_eq!(w.refused(reveal_command(&run)), "report-invalid");
+    assert_eq!(w.phase(task), "verifying");
+}
+
+#[test]
+fn a_blob_has_one_size() {
+    let mut w = World::new();
+    w.node("a");
+    let first = w.task(json!({}));
+    w.finish(first, |_| json!({"n": 1}));
+    w.task(json!({}));
+    let (_, assignment, _) = w.plan()[0];
+    w.start(assignment);
+    let mut run = w.run(assignment, json!({"n": 1}), &[]);
+    run.report.outputs[0].size.0 += 1;
+    w.commit(&run);
+    assert_eq!(w.refused(reveal_command(&run)), "blob-size-mismatch");
+}
+
+/// The largest report and verdict that the rules allow fit an entry of the log.
+#[test]
+fn the_largest_reveal_fits_the_log() {
+    let pointers: Vec<String> = (0..16).map(|_| "/text".to_owned()).collect();
+    let bound = |i: usize| json!({"metric": format!("{i:0>64}"), "at_least": "-1000000", "at_most": "1000000.000001"});
+    let bounds = |from: usize| -> Vec<_> { (from..from + 16).map(bound).collect() };
+    let schema = json!({"type": "object", "properties": {"k".repeat(7_000): false}});
+    for publish in [json!("full"), json!({"pointers": pointers})] {
+        let mut w = World::new();
+        w.node("a");
+        let task = w.task(json!({
+            "privacy": {"publish": publish},
+            "verification": [
+                {"method": "check", "bounds": bounds(0)},
+                {"method": "check", "bounds": bounds(16)[..15], "schema": schema},
+            ],
+        }));
+        let (_, assignment, _) = w.plan()[0];
+        w.start(assignment);
+        let result = json!({"text": "\u{1}".repeat(3_400), "k".repeat(7_000): 1});
+        let mut run = w.run(assignment, result, &[]);
+        let huge = aevir_platform::amount::Count(u64::MAX);
+        run.report.outputs = (0..64_u8)
+            .map(|i| aevir_platform::report::Artifact {
+                name: format!("{i:0>64}"),
+                digest: aevir_platform::digest::Digest::of(&[i]),
+                size: huge,
+            })
+            .collect();
+        run.report.metrics = (0..64_u8)
+            .map(|i| aevir_platform::report::MetricValue {
+                name: format!("{i:0>64}"),
+                step: huge,
+                value: aevir_platform::amount::MicroUnits(i64::MIN),
+            })
+            .collect();
+        w.commit(&run);
+        w.reveal(&run);
+        assert_eq!(w.phase(task), "unmet");
+        for recorded in &w.log {
+            let entry = aevir_events::Entry::encode(recorded);
+            assert!(entry.is_ok(), "{}: {entry:?}", recorded.event.label());
+        }
+    }
+}
