@@ -61,6 +61,11 @@ impl Caller {
         self.has(Scope::Audit) || self.has(Scope::Admin)
     }
 
+    /// The node that the key acts for.
+    pub(crate) fn node(&self) -> Option<NodeId> {
+        self.node.filter(|_| self.has(Scope::Node))
+    }
+
     /// The actor that the log records.
     pub(crate) fn actor(&self) -> String {
         format!("account/{}", self.account)

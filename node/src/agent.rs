@@ -25,7 +25,7 @@ use crate::{
     held::{Held, Holdings, Work},
     identity::NodeKey,
     join::join,
-    journal::Journal,
+    journal::{Journal, is_plain},
     profile,
     retry::{Backoff, Tried, full, until_answered},
     work,
@@ -211,6 +211,10 @@ fn follow(shared: &Arc<Shared>, answer: Leases, tasks: &mut JoinSet<()>) {
 
 fn take(shared: &Arc<Shared>, lease: Lease, tasks: &mut JoinSet<()>) {
     let assignment = lease.assignment.clone();
+    if !is_plain(&assignment) {
+        tracing::error!(assignment, "a lease has an id that is no plain word");
+        return;
+    }
     let span =
         tracing::info_span!("assignment", %assignment, task = lease.task, node = shared.node);
     if shared.config.fault == Some(Fault::Stall) {

@@ -28,6 +28,11 @@ impl Sealed {
     }
 }
 
+/// Ids come from the server; only a plain word may become a path.
+pub(crate) fn is_plain(id: &str) -> bool {
+    !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
 /// A folder with a file for each sealed result.
 #[derive(Debug)]
 pub struct Journal {
@@ -91,10 +96,8 @@ impl Journal {
         Ok(all)
     }
 
-    /// Ids come from the server; one that is no plain word must not become a path.
     fn path(&self, assignment: &str) -> io::Result<PathBuf> {
-        let plain = !assignment.is_empty() && assignment.bytes().all(|b| b.is_ascii_alphanumeric());
-        if !plain {
+        if !is_plain(assignment) {
             return Err(io::Error::other("the assignment's id is no plain word"));
         }
         Ok(self.folder.join(format!("{assignment}.json")))

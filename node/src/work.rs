@@ -2,6 +2,7 @@
 //! with its class.
 
 use std::{
+    convert::Infallible,
     fs, io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -235,14 +236,13 @@ async fn run(shared: &Shared, lease: &Lease, work: &Work, spec: RunSpec) -> Outc
         while let Some(event) = said.recv().await {
             hear(work, event, &newest);
         }
-        // Ends the uploads.
-        drop(newest);
     };
-    let (outcome, (), ()) = tokio::join!(
-        running,
-        listening,
-        upload_checkpoints(shared, lease, checkpoints)
-    );
+    let uploading = upload_checkpoints(shared, lease, checkpoints);
+    let (outcome, ()) = tokio::select! {
+        done = async { tokio::join!(running, listening) } => done,
+        // A run that has ended needs no checkpoint any more.
+        never = uploading => match never {},
+    };
     tracing::info!(
         end = ?outcome.end,
         fuel = outcome.usage.fuel,
@@ -271,17 +271,18 @@ fn hear(work: &Work, event: RunEvent, newest: &watch::Sender<Option<PathBuf>>) {
     }
 }
 
-/// Offers the newest checkpoint to the platform, not more often than it wants them. A checkpoint that does not arrive
-/// costs nothing but the time that a successor loses.
+/// Offers the newest checkpoint to the platform, not more often than it wants them, for as long as it is polled. One
+/// that does not arrive costs nothing but the time that a successor loses.
 async fn upload_checkpoints(
     shared: &Shared,
     lease: &Lease,
     mut checkpoints: watch::Receiver<Option<PathBuf>>,
-) {
+) -> Infallible {
     while checkpoints.changed().await.is_ok() {
         let Some(path) = checkpoints.borrow_and_update().clone() else {
             continue;
         };
+        // Gone when a newer one came meanwhile: that one is next.
         let Ok(bytes) = tokio::fs::read(&path).await else {
             continue;
         };
@@ -292,17 +293,9 @@ async fn upload_checkpoints(
         {
             tracing::warn!(error = full(&error), "a checkpoint was not stored");
         }
-        // The sender is dropped when the run ends: then there is nothing to wait for.
-        tokio::select! {
-            () = tokio::time::sleep(CHECKPOINT_PERIOD) => {}
-            () = ended(checkpoints.clone()) => return,
-        }
+        tokio::time::sleep(CHECKPOINT_PERIOD).await;
     }
-}
-
-/// Waits until the run has ended.
-async fn ended(mut checkpoints: watch::Receiver<Option<PathBuf>>) {
-    while checkpoints.changed().await.is_ok() {}
+    std::future::pending().await
 }
 
 fn seal(shared: &Shared, lease: &Lease, outcome: &Outcome) -> Result<Sealed, Ended> {

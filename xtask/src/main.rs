@@ -7,6 +7,8 @@ mod process;
 mod setup;
 mod wasm_toolchain;
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
@@ -45,8 +47,18 @@ enum Chore {
     Schemas,
 }
 
-fn main() -> Result<()> {
-    match Cli::parse().chore {
+fn main() -> ExitCode {
+    match run(Cli::parse().chore) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(chore: Chore) -> Result<()> {
+    match chore {
         Chore::Setup { purpose } => setup::setup(purpose),
         Chore::Demo { args } => demo::demo(&args),
         Chore::Test { filter } => check::test(&filter),

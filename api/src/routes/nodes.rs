@@ -53,12 +53,15 @@ async fn register_node(
     Ok((StatusCode::CREATED, Reply(registered)))
 }
 
-/// The caller's nodes; all nodes for the scopes `audit` and `admin`.
+/// The caller's nodes; all nodes for the scopes `audit` and `admin`. A node's own key shows that node, so that one
+/// whose registration's answer got lost can find out that it is registered.
 #[utoipa::path(get, path = "/v1/nodes", tag = "nodes", responses((status = 200, body = wire::NodeList)))]
 async fn list_nodes(State(app): State<App>, caller: Caller) -> ApiResult<Reply<wire::NodeList>> {
-    caller.require(Scope::Read)?;
+    caller.require_one_of(&[Scope::Read, Scope::Node])?;
     let nodes = app.log.read(|state, _| -> ApiResult<Vec<wire::Node>> {
-        if caller.sees_all() {
+        if let Some(node) = caller.node() {
+            state.nodes.get(&node).into_iter().map(view).collect()
+        } else if caller.sees_all() {
             state.nodes.values().take(NODES_MAX).map(view).collect()
         } else {
             state

@@ -14,7 +14,7 @@ use super::{
 use crate::verbs::log::export;
 
 /// The exported log, in the demo's folder.
-const EXPORT: &str = "log.ndjson";
+pub(super) const EXPORT: &str = "log.ndjson";
 /// The least accuracy that the evaluation's check demands.
 const ACCURACY_MIN: f64 = 0.95;
 const PPM: f64 = 1_000_000.0;

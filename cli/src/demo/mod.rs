@@ -35,7 +35,7 @@ pub(crate) struct DemoArgs {
 pub(crate) async fn demo(args: DemoArgs) -> Result<()> {
     let shutdown = lifeline::shutdown(false);
     let started = Instant::now();
-    let (folder, _temporary) = match args.keep {
+    let (folder, temporary) = match args.keep {
         Some(folder) => {
             std::fs::create_dir(&folder).with_context(|| {
                 format!(
@@ -69,6 +69,14 @@ pub(crate) async fn demo(args: DemoArgs) -> Result<()> {
         output::print(crate::args::Output::Table, &document, || {
             tables::shown(&document)
         })?;
+    }
+    if temporary.is_none() {
+        let export = folder.join(document::EXPORT);
+        progress.say(&format!("everything is kept in {}", folder.display()));
+        progress.say(&format!(
+            "check it: python3 docs/audit/recompute.py {}",
+            export.display()
+        ));
     }
     document.check()
 }

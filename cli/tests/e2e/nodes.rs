@@ -96,6 +96,23 @@ async fn a_stalling_node_loses_its_lease() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_registration_was_never_answered_is_found_again() {
+    let mut platform = TestPlatform::start().await;
+    let mut node = platform.node(&[]).await;
+    // As if it had died between the server's registration and the answer: its key is kept, the answer is not.
+    node.kill();
+    node.forget_registration();
+    node.start();
+    let task = platform.echo(json!({}), json!({})).await;
+    let task = platform.ended(&task.id).await;
+    assert_eq!(task.state, "settled", "{task:#?}\n{}", node.log());
+    assert_eq!(
+        task.assignments[0].node, node.id,
+        "the same node, with a token that was used up"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nodes_survive_a_restart_of_the_server() {
     let mut platform = TestPlatform::start().await;
     let node = platform.node(&[]).await;

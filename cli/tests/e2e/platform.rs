@@ -321,6 +321,16 @@ impl TestNode {
         child.wait().unwrap().success()
     }
 
+    /// Puts its folder into the state before the answer to its registration.
+    pub(crate) fn forget_registration(&self) {
+        let registration = self.folder.join("node.json");
+        let document: Value =
+            serde_json::from_slice(&std::fs::read(&registration).unwrap()).unwrap();
+        let key = document["api_key"].as_str().unwrap();
+        std::fs::write(self.folder.join("joining.key"), key).unwrap();
+        std::fs::remove_file(registration).unwrap();
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("node.log")).unwrap_or_default()
     }
