@@ -63,12 +63,11 @@ fn punished(entry: &Entry, state: &State) -> Option<(AccountId, i64)> {
     if envelope["type"] != "points.changed" {
         return None;
     }
-    match entry.decode::<Event>().ok()?.event {
-        Event::PointsChanged(changed) if changed.reason == PointsReason::ResultRefused => {
-            Some((changed.account, compute_points(state, changed.account)))
-        }
-        _ => None,
-    }
+    let Event::PointsChanged(changed) = entry.decode::<Event>().ok()?.event else {
+        return None;
+    };
+    let is_punishment = changed.reason == PointsReason::ResultRefused;
+    is_punishment.then(|| (changed.account, compute_points(state, changed.account)))
 }
 
 fn compute_points(state: &State, account: AccountId) -> i64 {
