@@ -325,6 +325,7 @@ class Assignment:
     state: str = "leased"
     withdrawn_from: str | None = None  # the state before it was called off
     failure: str | None = None
+    uploads: list = field(default_factory=list)  # blobs that the node brought under it
     commitment: str | None = None
     agreement: str | None = None  # equal for results that agree
     checks: list = field(default_factory=list)
@@ -961,6 +962,13 @@ class Auditor:
 
     on_assignment_checkpointed = on_assignment_progressed
 
+    def on_assignment_output_uploaded(self, data):
+        """The node brings an output, any time before it reveals."""
+        assignment = self.open_assignment(data, "running", "committed")[1]
+        known = [blob["digest"] for blob in assignment.uploads]
+        require(data["blob"]["digest"] not in known, f"expected each upload once, found {data['blob']['digest']} again")
+        assignment.uploads.append(data["blob"])
+
     def on_assignment_committed(self, data):
         """The node signs the hash of its result before it shows it."""
         task, assignment = self.open_assignment(data, "running")
@@ -981,6 +989,9 @@ class Auditor:
         expect("the task's state", "verifying", task.state)
         expect("the round", task.round, assignment.round)
         expect("the node", assignment.node, report["node"])
+        for output in report["outputs"]:
+            blob = {"digest": output["digest"], "size": output["size"]}
+            require(blob in assignment.uploads, f"expected outputs that the node uploaded, found {output['name']}")
         expect("the commitment", assignment.commitment, tagged_hash(b"aevir.report/1\n", report))
         assignment.checks = verify_checks(task.terms, report, data["checks"])
         assignment.agreement = agreement_key(report)

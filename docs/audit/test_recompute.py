@@ -155,6 +155,9 @@ class Log:
         """A node signs its result."""
         self.reports[assignment] = report(task, assignment, node, result, metrics)
         commitment = digest(b"aevir.report/1\n", self.reports[assignment])
+        for output in self.reports[assignment]["outputs"]:
+            blob = {"digest": output["digest"], "size": output["size"]}
+            self.decide("assignment.output_uploaded", {"task": task, "assignment": assignment, "blob": blob})
         signature = sign(self.nodes[node][1], b"aevir.commit/1\n" + bytes.fromhex(commitment))
         self.decide("assignment.committed", {"task": task, "assignment": assignment, "node": node, "commitment": commitment,
                                              "signature": signature.hex()})
@@ -641,7 +644,7 @@ class Tampering(unittest.TestCase):
     def test_a_result_without_a_start(self):
         log = worked_example()
         at = find(log.entries, "assignment.started")
-        self.drop(log, at, at, "to be running, found it leased")
+        self.drop(log, at, at, "to be running or committed, found it leased")
 
     def test_two_replicas_of_one_owner(self):
         log = worked_example()

@@ -75,6 +75,12 @@ pub enum Command {
         assignment: AssignmentId,
         checkpoint: BlobRef,
     },
+    /// The node brought these bytes; a report may name only outputs that were brought.
+    RecordOutput {
+        node: NodeId,
+        assignment: AssignmentId,
+        blob: BlobRef,
+    },
     Commit {
         node: NodeId,
         assignment: AssignmentId,

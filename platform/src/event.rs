@@ -208,6 +208,8 @@ events! {
     "assignment.started" v 1 AssignmentStarted on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId }
     "assignment.progressed" v 1 AssignmentProgressed on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, ppm: Ppm, note: String }
     "assignment.checkpointed" v 1 AssignmentCheckpointed on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, checkpoint: BlobRef }
+    /// The node uploaded these bytes under the assignment: what shows that it has them, and does not only know their name.
+    "assignment.output_uploaded" v 1 OutputUploaded on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, blob: BlobRef }
     "assignment.committed" v 1 AssignmentCommitted on |e| format!("task/{}", e.task) => {
         task: TaskId,
         assignment: AssignmentId,

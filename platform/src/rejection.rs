@@ -66,8 +66,8 @@ rejections! {
     UnknownNode = "unknown-node", NotFound, "there is no such node";
     BlobUnknown { digest: Digest } = "unknown-blob", NotFound, "this account has uploaded no blob {digest}: upload it first";
     BlobSizeMismatch { digest: Digest } = "blob-size-mismatch", Invalid, "blob {digest} has another size than stated";
-    ModuleExists { digest: Digest } = "module-exists", Conflict, "module {digest} is registered already";
-    UnknownModule { digest: Digest } = "unknown-module", NotFound, "there is no module {digest}: push it first";
+    ModuleExists { digest: Digest } = "module-exists", Conflict, "this account has registered module {digest} already";
+    UnknownModule { digest: Digest } = "unknown-module", NotFound, "this account has no module {digest}: push it first";
     WrongWorld { digest: Digest } = "wrong-world", Invalid, "module {digest} does not fit the world `task`";
     ContentExists { name: String, version: String } = "content-exists", Conflict, "this account has a content `{name}` version `{version}`: choose another version";
     ContentInvalid { detail: String } = "content-invalid", Invalid, "the content can't be registered: {detail}";
@@ -87,6 +87,8 @@ rejections! {
     RevealTooEarly = "reveal-too-early", Conflict, "the round is open: reveal once it has closed";
     RevealMismatch = "reveal-mismatch", Invalid, "the report does not fit the commitment made for it";
     ReportInvalid { detail: String } = "report-invalid", Invalid, "the report can't hold: {detail}";
+    OutputNotUploaded { name: String } = "output-not-uploaded", Conflict, "the output `{name}` was not uploaded under this assignment: upload it, then reveal again";
+    TooManyOutputs { most: usize } = "too-many-outputs", Invalid, "an assignment has at most {most} outputs";
     WrongNodeKey = "wrong-node-key", Forbidden, "the commitment was signed with another key than this node's";
     CheckpointInvalid { detail: String } = "checkpoint-invalid", Invalid, "the checkpoint can't hold: {detail}";
 }

@@ -18,6 +18,8 @@ use crate::{
     state::State,
 };
 
+/// A fee above it would make every task's worst case pass 64 bits.
+const ATTEMPT_FEE_MAX: Amount = Amount(1_000_000_000_000);
 /// Names of accounts, nodes, contents and the like.
 pub(super) const NAME_CHARS_MAX: usize = 64;
 
@@ -48,6 +50,9 @@ pub(super) fn adopt_policy(state: &State, policy: &Policy) -> Decision {
     }
     if policy.attempt_fee.0 < 0 || policy.points.refused_min.0 < 0 || policy.points.lost.0 < 0 {
         return invalid("fees and losses can't be negative");
+    }
+    if policy.attempt_fee > ATTEMPT_FEE_MAX {
+        return invalid("the attempt fee is at most 1,000,000 AEV");
     }
     if policy.lease_ms < 1_000
         || policy.accept_ms < 1_000

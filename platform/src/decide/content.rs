@@ -39,7 +39,8 @@ pub(super) fn record_upload(state: &State, account: AccountId, blob: BlobRef) ->
 pub(super) fn register_module(state: &State, command: &RegisterModule) -> Decision {
     known_account(state, command.owner)?;
     check_name("a module's name", &command.name)?;
-    if state.modules.contains_key(&command.blob.digest) {
+    let known = state.modules.get(&command.blob.digest);
+    if known.is_some_and(|module| module.names.contains_key(&command.owner)) {
         return Err(Rejection::ModuleExists {
             digest: command.blob.digest,
         });

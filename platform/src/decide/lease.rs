@@ -3,15 +3,16 @@
 use super::{Decision, close};
 use crate::{
     amount::{PPM, Points, Ppm},
-    command::{FailureClass, LossReason},
+    command::{Availability, FailureClass, LossReason},
     event::{
         AssignmentCheckpointed, AssignmentFailed, AssignmentLost, AssignmentProgressed,
-        AssignmentStarted, CloseReason, Event, PointsChanged, PointsReason, Track,
+        AssignmentStarted, AvailabilityChanged, CloseReason, Event, PointsChanged, PointsReason,
+        Track,
     },
     ids::{AssignmentId, NodeId},
     rejection::Rejection,
     report::BlobRef,
-    state::{Assignment, Stage, State, Task},
+    state::{Assignment, Node, Stage, State, Task},
 };
 
 /// Characters of a progress note or a failure's message that are kept.
@@ -175,14 +176,14 @@ pub(super) fn lose(state: &State, id: AssignmentId, reason: LossReason) -> Decis
             events.push(changed.into());
         }
     }
-    Ok(after_attempt(
-        state,
-        task,
-        id,
-        events,
-        None,
-        "the node fell silent",
-    ))
+    let mut events = after_attempt(state, task, id, events, None, "the node fell silent");
+    // It gets nothing more until it is heard from.
+    let online = |n: &&Node| n.availability == Availability::Online;
+    if let Some(node) = state.nodes.get(&assignment.node).filter(online) {
+        let (node, availability) = (node.id, Availability::Offline);
+        events.push(AvailabilityChanged { node, availability }.into());
+    }
+    Ok(events)
 }
 
 /// After a failed or lost attempt: the slot is open again, or the attempts are spent and the task fails.

@@ -71,6 +71,11 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
             assignment,
             checkpoint,
         } => lease::checkpoint(state, *node, *assignment, *checkpoint),
+        Command::RecordOutput {
+            node,
+            assignment,
+            blob,
+        } => result::record_output(state, *node, *assignment, *blob),
         Command::Commit {
             node,
             assignment,

@@ -16,10 +16,10 @@ use crate::{
     check,
     definition::{Publish, TaskDefinition},
     digest::Digest,
-    event::{AssignmentCommitted, AssignmentRevealed, Event, RoundClosed},
+    event::{AssignmentCommitted, AssignmentRevealed, Event, OutputUploaded, RoundClosed},
     ids::{AssignmentId, NodeId},
     rejection::Rejection,
-    report::{Report, SignedCommitment},
+    report::{Artifact, BlobRef, Report, SignedCommitment},
     state::{Assignment, Phase, Stage, State, Task},
 };
 
@@ -28,6 +28,46 @@ use crate::{
 const PUBLISHED_BYTES_MAX: usize = 20 * 1024;
 /// Metrics of one run.
 const METRICS_MAX: usize = 64;
+
+pub(super) fn record_output(
+    state: &State,
+    node: NodeId,
+    id: AssignmentId,
+    blob: BlobRef,
+) -> Decision {
+    let (task, assignment) = leased_to(state, node, id)?;
+    if assignment.stage == Stage::Leased {
+        return Err(Rejection::NotStarted);
+    }
+    if !assignment.may_upload() {
+        return Err(Rejection::LeaseEnded);
+    }
+    if assignment.uploads.contains(&blob) {
+        return Ok(Vec::new());
+    }
+    let known = state.blobs.get(&blob.digest).map(|b| b.size);
+    let uploaded = assignment
+        .uploads
+        .iter()
+        .find(|b| b.digest == blob.digest)
+        .map(|b| b.size);
+    if known.or(uploaded).is_some_and(|size| size != blob.size) {
+        let digest = blob.digest;
+        return Err(Rejection::BlobSizeMismatch { digest });
+    }
+    if assignment.uploads.len() >= FILES_MAX {
+        return Err(Rejection::TooManyOutputs { most: FILES_MAX });
+    }
+    let (task, assignment) = (task.id, assignment.id);
+    Ok(vec![
+        OutputUploaded {
+            task,
+            assignment,
+            blob,
+        }
+        .into(),
+    ])
+}
 
 pub(super) fn commit(
     state: &State,
@@ -112,6 +152,7 @@ pub(super) fn reveal(
     }
     check_report(task, assignment.resume.map(|b| b.digest), report)?;
     check_sizes(state, report)?;
+    check_uploads(assignment, report)?;
     check_result(report, result)?;
     let checks = check::run(&task.definition, result, &report.metrics);
     let published = publish(&task.definition, result);
@@ -203,6 +244,22 @@ fn publish(definition: &TaskDefinition, result: &Value) -> Option<Value> {
     };
     let bytes = serde_json_canonicalizer::to_vec(&published).ok()?;
     (bytes.len() <= PUBLISHED_BYTES_MAX).then_some(published)
+}
+
+/// A result's outputs become the requester's: they must be bytes that the node brought, not names that it knows.
+fn check_uploads(assignment: &Assignment, report: &Report) -> Result<(), Rejection> {
+    let brought = |o: &&Artifact| {
+        assignment.uploads.contains(&BlobRef {
+            digest: o.digest,
+            size: o.size,
+        })
+    };
+    match report.outputs.iter().find(|o| !brought(o)) {
+        None => Ok(()),
+        Some(output) => Err(Rejection::OutputNotUploaded {
+            name: output.name.clone(),
+        }),
+    }
 }
 
 /// A blob has one size: a report that states another one for a known digest, or two for one, is false.

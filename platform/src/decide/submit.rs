@@ -43,6 +43,7 @@ pub(super) fn submit(
     }
     validate(definition)?;
     let module = state.modules.get(&definition.module);
+    let module = module.filter(|m| m.names.contains_key(&requester));
     let module = module.ok_or(Rejection::UnknownModule {
         digest: definition.module,
     })?;

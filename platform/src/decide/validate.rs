@@ -43,9 +43,10 @@ const FUEL_MAX: u64 = 1_000_000_000_000_000;
 /// Contract checks of all methods together: their outcomes stand in one entry.
 const CHECKS_MAX: usize = 32;
 
-/// `[A-Za-z0-9._-]{1,64}`.
+/// `[A-Za-z0-9._-]{1,64}`, and neither `.` nor `..`, which stand for folders in paths and addresses.
 pub(crate) fn is_file_name(name: &str) -> bool {
-    (1..=64).contains(&name.len())
+    !matches!(name, "." | "..")
+        && (1..=64).contains(&name.len())
         && name
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))

@@ -13,7 +13,7 @@ use crate::{
     event::{
         AssignmentCheckpointed, AssignmentCommitted, AssignmentFailed, AssignmentLeased,
         AssignmentLost, AssignmentProgressed, AssignmentRevealed, AssignmentStarted,
-        AssignmentWithdrawn,
+        AssignmentWithdrawn, OutputUploaded,
     },
     ids::{AssignmentId, NodeId, TaskId},
     state::{Assignment, Commitment, Phase, Revealed, Stage, State},
@@ -32,6 +32,7 @@ pub(super) fn leased(
         round: e.round,
         leased_at: at,
         resume: e.resume,
+        uploads: Vec::new(),
         stage: Stage::Leased,
     };
     task.phase = Phase::Running;
@@ -89,6 +90,19 @@ pub(super) fn checkpointed(state: &mut State, e: &AssignmentCheckpointed) -> Res
         format!("checkpoint of the ended assignment {}", e.assignment)
     })?;
     task.checkpoint = Some((assignment.node, e.checkpoint));
+    Ok(())
+}
+
+pub(super) fn output_uploaded(state: &mut State, e: &OutputUploaded) -> Result<(), Corrupt> {
+    let assignment = assignment_mut(task_mut(state, e.task)?, e.assignment)?;
+    let known = assignment
+        .uploads
+        .iter()
+        .any(|blob| blob.digest == e.blob.digest);
+    ensure(assignment.may_upload() && !known, || {
+        format!("an upload under assignment {} amiss", e.assignment)
+    })?;
+    assignment.uploads.push(e.blob);
     Ok(())
 }
 

@@ -141,18 +141,21 @@ pub(super) fn module_registered(
     e: &ModuleRegistered,
     at: Timestamp,
 ) -> Result<(), Corrupt> {
-    let module = Module {
-        owner: e.owner,
-        name: e.name.clone(),
-        size: e.blob.size,
-        world: e.world,
-        imports: e.imports.clone(),
-        registered_at: at,
-    };
-    let earlier = state.modules.insert(e.blob.digest, module);
-    ensure(earlier.is_none(), || {
-        format!("module {} registered twice", e.blob.digest)
-    })
+    let module = state
+        .modules
+        .entry(e.blob.digest)
+        .or_insert_with(|| Module {
+            names: [].into(),
+            size: e.blob.size,
+            world: e.world,
+            imports: e.imports.clone(),
+            registered_at: at,
+        });
+    let earlier = module.names.insert(e.owner, e.name.clone());
+    ensure(
+        earlier.is_none() && module.size == e.blob.size && module.world == e.world,
+        || format!("module {} registered amiss", e.blob.digest),
+    )
 }
 
 pub(super) fn content_registered(

@@ -40,6 +40,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::AssignmentStarted(e) => assignment::started(state, e, at),
         Event::AssignmentProgressed(e) => assignment::progressed(state, e),
         Event::AssignmentCheckpointed(e) => assignment::checkpointed(state, e),
+        Event::OutputUploaded(e) => assignment::output_uploaded(state, e),
         Event::AssignmentCommitted(e) => assignment::committed(state, e, at),
         Event::AssignmentRevealed(e) => assignment::revealed(state, e),
         Event::AssignmentFailed(e) => assignment::failed(state, e, at),

@@ -23,6 +23,8 @@ pub struct Assignment {
     pub leased_at: Timestamp,
     /// The checkpoint that it resumes from.
     pub resume: Option<BlobRef>,
+    /// What the node uploaded under it.
+    pub uploads: Vec<BlobRef>,
     pub stage: Stage,
 }
 
@@ -82,6 +84,20 @@ impl Assignment {
         match &self.stage {
             Stage::Leased | Stage::Running { .. } => true,
             Stage::Committed(_)
+            | Stage::Revealed(_)
+            | Stage::Accepted(_)
+            | Stage::Refused { .. }
+            | Stage::Lost { .. }
+            | Stage::Failed { .. }
+            | Stage::Withdrawn => false,
+        }
+    }
+
+    /// Outputs may come from the run's begin to the reveal.
+    pub fn may_upload(&self) -> bool {
+        match &self.stage {
+            Stage::Running { .. } | Stage::Committed(_) => true,
+            Stage::Leased
             | Stage::Revealed(_)
             | Stage::Accepted(_)
             | Stage::Refused { .. }

@@ -1,6 +1,6 @@
 //! Accounts, keys, blobs, modules, contents and points.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aevir_events::Timestamp;
 use serde::Serialize;
@@ -52,8 +52,8 @@ pub struct Blob {
 /// A registered module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Module {
-    pub owner: AccountId,
-    pub name: String,
+    /// Who pushed it, and under which name: the bytes are one module, whoever has them.
+    pub names: BTreeMap<AccountId, String>,
     /// In bytes.
     pub size: Count,
     pub world: World,

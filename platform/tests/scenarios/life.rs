@@ -135,6 +135,7 @@ fn a_node_backs_off_longer_with_each_fault() {
             assignment,
             reason: LossReason::NotStarted,
         });
+        w.heard_from(node);
         w.later(wait_ms - 1);
         let state = &w.state;
         assert_eq!(

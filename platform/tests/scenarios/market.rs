@@ -344,13 +344,28 @@ fn what_a_task_names_must_exist_for_its_requester() {
         imports: vec![],
     };
     w.ok(Command::RegisterModule(check.clone()));
-    assert_eq!(w.refused(Command::RegisterModule(check)), "module-exists");
+    assert_eq!(
+        w.refused(Command::RegisterModule(check.clone())),
+        "module-exists"
+    );
+    let other = w.account("with the same bytes");
+    w.ok(Command::RegisterModule(RegisterModule {
+        owner: other,
+        ..check
+    }));
     assert_eq!(
         w.refused(w.submission(json!({"module": Digest::of(b"check").to_string()}))),
         "wrong-world"
     );
     let mine = w.task(json!({}));
     let other = w.account("other");
+    let theirs = Box::new(w.definition(json!({})));
+    let submit = Command::SubmitTask {
+        requester: other,
+        definition: theirs,
+    };
+    assert_eq!(w.refused(submit), "unknown-module");
+    w.push_module(other);
     assert_eq!(
         w.refused(Command::CancelTask {
             requester: other,

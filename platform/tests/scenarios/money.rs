@@ -58,6 +58,7 @@ fn the_escrow_is_the_worst_case_and_the_budget_its_cap() {
         assert_eq!(w.refused(w.submission(short)), "budget-too-small");
     }
     let poor = w.account("poor");
+    w.push_module(poor);
     w.deposit(poor, 1_052_999);
     let definition = Box::new(w.definition(json!({})));
     let submit = Command::SubmitTask {

@@ -44,12 +44,13 @@ fn eventful() -> World {
     let inconclusive = w.task(json!({"data": data, "verification": [sampling(2, 3, 2)]}));
     w.finish(inconclusive, |node| json!({"n": node.to_string()}));
     let lost = w.task(json!({"qos": {"max_latency_ms": 100}}));
-    let (_, assignment, _) = w.plan()[0];
+    let (_, assignment, silent) = w.plan()[0];
     w.start(assignment);
     w.ok(Command::LoseLease {
         assignment,
         reason: LossReason::Silent,
     });
+    w.heard_from(silent);
     w.later(60_000);
     w.finish(lost, |_| json!({}));
     let failed = w.task(json!({}));

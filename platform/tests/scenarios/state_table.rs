@@ -172,7 +172,7 @@ fn with_assignment(mut case: Case) -> Case {
 /// The commands that concern a task, each built for a case; `None` where there is no assignment to name.
 type Build = fn(&Case) -> Option<Command>;
 
-const COMMANDS: [(&str, Build); 11] = [
+const COMMANDS: [(&str, Build); 12] = [
     ("CancelTask", |c| {
         Some(Command::CancelTask {
             requester: c.world.requester,
@@ -204,6 +204,17 @@ const COMMANDS: [(&str, Build); 11] = [
             node: node(c)?,
             assignment: c.assignment?,
             checkpoint,
+        })
+    }),
+    ("RecordOutput", |c| {
+        let blob = BlobRef {
+            digest: Digest::of(b"o"),
+            size: Count(1),
+        };
+        Some(Command::RecordOutput {
+            node: node(c)?,
+            assignment: c.assignment?,
+            blob,
         })
     }),
     ("Commit", |c| Some(c.world.commit_command(c.run.as_ref()?))),

@@ -338,18 +338,35 @@ fn a_report_that_readers_could_not_read_back_is_refused() {
 }
 
 #[test]
-fn a_blob_has_one_size() {
+fn a_node_can_name_only_what_it_brought() {
     let mut w = World::new();
-    w.node("a");
+    let node = w.node("a");
     let first = w.task(json!({}));
     w.finish(first, |_| json!({"n": 1}));
     w.task(json!({}));
     let (_, assignment, _) = w.plan()[0];
     w.start(assignment);
     let mut run = w.run(assignment, json!({"n": 1}), &[]);
-    run.report.outputs[0].size.0 += 1;
-    w.commit(&run);
-    assert_eq!(w.refused(reveal_command(&run)), "blob-size-mismatch");
+    // Bytes of an earlier task, whose digest stands in the log.
+    run.report.outputs[0].name = "stolen".into();
+    let command = w.commit_command(&run);
+    w.ok(command);
+    assert_eq!(w.refused(reveal_command(&run)), "output-not-uploaded");
+    let mut blob = aevir_platform::report::BlobRef {
+        digest: run.report.outputs[0].digest,
+        size: run.report.outputs[0].size,
+    };
+    blob.size.0 += 1;
+    let record = |blob| Command::RecordOutput {
+        node,
+        assignment,
+        blob,
+    };
+    assert_eq!(w.refused(record(blob)), "blob-size-mismatch");
+    blob.size.0 -= 1;
+    w.ok(record(blob));
+    assert_eq!(w.ok(record(blob)), []);
+    w.reveal(&run);
 }
 
 /// The largest report and verdict that the rules allow fit an entry of the log.

@@ -64,16 +64,7 @@ impl World {
         world.ok(Command::AdoptPolicy(policy));
         world.requester = world.account("requester");
         world.deposit(world.requester, 1_000_000_000);
-        world.ok(Command::RegisterModule(RegisterModule {
-            owner: world.requester,
-            name: "echo".into(),
-            blob: BlobRef {
-                digest: world.module,
-                size: Count(6),
-            },
-            world: ModuleWorld::Task,
-            imports: vec![],
-        }));
+        world.push_module(world.requester);
         world
     }
 
@@ -248,6 +239,26 @@ impl World {
         self.state.nodes[&node].owner
     }
 
+    /// Registers the world's module for another account too.
+    pub fn push_module(&mut self, owner: AccountId) {
+        self.ok(Command::RegisterModule(RegisterModule {
+            owner,
+            name: "echo".into(),
+            blob: BlobRef {
+                digest: self.module,
+                size: Count(6),
+            },
+            world: ModuleWorld::Task,
+            imports: vec![],
+        }));
+    }
+
+    /// The node shows life again.
+    pub fn heard_from(&mut self, node: NodeId) {
+        let availability = Availability::Online;
+        self.ok(Command::SetAvailability { node, availability });
+    }
+
     /// A definition with overrides merged into the top level.
     pub fn definition(&self, overrides: Value) -> TaskDefinition {
         let mut definition = json!({
@@ -341,7 +352,20 @@ impl World {
         SignedCommitment::check(Hex(key.verifying_key().to_bytes()), digest, signature).unwrap()
     }
 
+    /// Uploads the outputs, then seals.
     pub fn commit(&mut self, run: &Run) -> Vec<Event> {
+        let (node, assignment) = (run.report.node, run.report.assignment);
+        for output in &run.report.outputs {
+            let blob = BlobRef {
+                digest: output.digest,
+                size: output.size,
+            };
+            self.ok(Command::RecordOutput {
+                node,
+                assignment,
+                blob,
+            });
+        }
         self.ok(self.commit_command(run))
     }
 
