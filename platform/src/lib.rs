@@ -29,8 +29,8 @@ pub mod state;
 use aevir_events::{Context, Corrupt, Machine, Recorded};
 
 pub use decide::{
-    DEFINITION_BYTES_MAX, INLINE_BYTES_MAX, PARAMS_BYTES_MAX, REPLICAS_MAX, RESULT_BYTES_MAX,
-    SCHEMA_BYTES_MAX, decide, validate, worst_case,
+    CHECKPOINT_BYTES_MAX, DEFINITION_BYTES_MAX, INLINE_BYTES_MAX, PARAMS_BYTES_MAX, REPLICAS_MAX,
+    RESULT_BYTES_MAX, SCHEMA_BYTES_MAX, decide, validate, worst_case,
 };
 pub use evolve::evolve;
 

@@ -18,7 +18,7 @@ use crate::{
 /// Characters of a progress note or a failure's message that are kept.
 const NOTE_CHARS_MAX: usize = 400;
 /// A checkpoint's size, in bytes: one chunk of the guest interface, so that every node can hand it to a run.
-const CHECKPOINT_BYTES_MAX: u64 = 8 * 1024 * 1024;
+pub const CHECKPOINT_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// The node's own assignment, while its lease lasts.
 pub(super) fn leased_to(

@@ -16,6 +16,7 @@ use aevir_events::Context;
 
 use crate::{command::Command, event::Event, rejection::Rejection, schedule, state::State};
 
+pub use lease::CHECKPOINT_BYTES_MAX;
 pub use submit::worst_case;
 pub use validate::{
     DEFINITION_BYTES_MAX, INLINE_BYTES_MAX, PARAMS_BYTES_MAX, REPLICAS_MAX, RESULT_BYTES_MAX,
