@@ -149,7 +149,7 @@ impl Driver {
                     .log
                     .read(|state, _| start(&self.app, state, e.assignment));
             }
-            Event::AssignmentCommitted(e) => live.leases().seal(e.assignment),
+            Event::AssignmentCommitted(e) => live.leases().end(e.assignment),
             Event::AssignmentRevealed(e) => live.leases().end(e.report.assignment),
             Event::AssignmentFailed(e) => self.ended(e.assignment),
             Event::AssignmentLost(e) => self.ended(e.assignment),
@@ -175,7 +175,8 @@ impl Driver {
             | Event::TaskSettled(_)
             | Event::TaskMatured(_)
             | Event::AssignmentProgressed(_)
-            | Event::AssignmentCheckpointed(_) => return,
+            | Event::AssignmentCheckpointed(_)
+            | Event::OutputUploaded(_) => return,
         }
         self.plan_wanted = true;
     }
@@ -193,10 +194,9 @@ impl Driver {
 
     /// All its nodes have something to do: reveal, or stop.
     fn wake_nodes_of(&self, task: TaskId) {
+        let assignments = self.assignments_of(task);
         let known = self.app.live.nodes();
-        self.assignments_of(task)
-            .iter()
-            .for_each(|(_, node)| known.wake(*node));
+        assignments.iter().for_each(|(_, node)| known.wake(*node));
     }
 
     fn task_ended(&self, task: TaskId) {

@@ -66,7 +66,7 @@ codes! {
     OutputUnknown = "unknown-output", NOT_FOUND, "The task's result has no output of this name: see the task's verdict.";
     InputUnknown = "unknown-input", NOT_FOUND, "The assignment has no input of this name: see its lease.";
     CheckpointUnknown = "unknown-checkpoint", NOT_FOUND, "The assignment does not resume from a checkpoint.";
-    OutputMissing = "output-missing", CONFLICT, "The report names an output that was not uploaded, or has another size: upload it, then reveal again.";
+    OutputMissing = "output-missing", CONFLICT, "An output that the node brought is not in the object store any more: upload it again, then reveal.";
     OutputLimit = "output-limit", PAYLOAD_TOO_LARGE, "The outputs of this assignment together pass the task's limit: report the failure `limit`.";
     BadSignature = "bad-signature", FORBIDDEN, "The signature does not fit the node's registered key and the commitment: sign `aevir.commit/1`, a line feed and the 32 bytes of the commitment.";
     ObjectLost = "object-lost", INTERNAL_SERVER_ERROR, "A blob that the log names is not in the object store: its operator must restore it.";

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use aevir_platform::{command::LossReason, digest::Digest, ids::AssignmentId};
+use aevir_platform::{command::LossReason, ids::AssignmentId};
 use tokio::time::Instant;
 
 /// How long a node may fetch inputs before it starts, however lively its heartbeats.
@@ -12,16 +12,9 @@ const RUN_SLACK: Duration = Duration::from_secs(5 * 60);
 /// Progress is recorded in the log at most this often.
 const RECORD_EVERY: Duration = Duration::from_secs(10);
 
-/// Distinct uploads under one lease: more than a task can have outputs.
-const UPLOADS_MAX: usize = 128;
-
 /// The leases under way.
 #[derive(Debug, Default)]
-pub(crate) struct Leases {
-    running: HashMap<AssignmentId, Lease>,
-    /// Sizes of the outputs uploaded under each assignment, until it is revealed or over.
-    uploads: HashMap<AssignmentId, HashMap<Digest, u64>>,
-}
+pub(crate) struct Leases(HashMap<AssignmentId, Lease>);
 
 /// One lease.
 #[derive(Debug, Clone)]
@@ -38,7 +31,7 @@ pub(crate) struct Lease {
 
 impl Leases {
     pub(crate) fn get(&self, id: AssignmentId) -> Option<&Lease> {
-        self.running.get(&id)
+        self.0.get(&id)
     }
 
     /// A fresh lease: it must be started within `accept`.
@@ -57,12 +50,12 @@ impl Leases {
             progress: None,
             recorded: None,
         };
-        self.running.insert(id, granted);
+        self.0.insert(id, granted);
     }
 
     /// The run has begun; it may take `runtime`.
     pub(crate) fn start(&mut self, id: AssignmentId, now: Instant, runtime: Duration) {
-        if let Some(lease) = self.running.get_mut(&id) {
+        if let Some(lease) = self.0.get_mut(&id) {
             lease.started = true;
             lease.deadline = now + lease.lease;
             lease.end = now + runtime + RUN_SLACK;
@@ -71,7 +64,7 @@ impl Leases {
 
     /// A sign of life.
     pub(crate) fn extend(&mut self, id: AssignmentId, now: Instant) {
-        if let Some(lease) = self.running.get_mut(&id) {
+        if let Some(lease) = self.0.get_mut(&id) {
             let extended = lease.deadline.max(now + lease.lease);
             lease.deadline = extended.min(lease.end);
         }
@@ -79,7 +72,7 @@ impl Leases {
 
     /// Notes progress; answers whether it is time to record it.
     pub(crate) fn report(&mut self, id: AssignmentId, now: Instant, ppm: u32, note: &str) -> bool {
-        let Some(lease) = self.running.get_mut(&id) else {
+        let Some(lease) = self.0.get_mut(&id) else {
             return false;
         };
         let said = (ppm, note.to_owned());
@@ -94,41 +87,14 @@ impl Leases {
         due
     }
 
-    /// How many bytes may still be uploaded under an assignment whose outputs may have `most` in all. What was
-    /// uploaded before does not count twice.
-    pub(crate) fn upload_room(&self, id: AssignmentId, digest: Digest, most: u64) -> u64 {
-        let Some(uploads) = self.uploads.get(&id) else {
-            return most;
-        };
-        if uploads.len() >= UPLOADS_MAX && !uploads.contains_key(&digest) {
-            return 0;
-        }
-        let others = uploads.iter().filter(|(d, _)| **d != digest);
-        most.saturating_sub(others.map(|(_, size)| size).sum())
-    }
-
-    /// Counts an upload.
-    pub(crate) fn uploaded(&mut self, id: AssignmentId, digest: Digest, size: u64) {
-        self.uploads.entry(id).or_default().insert(digest, size);
-    }
-
-    /// The result is sealed: the lease needs no more life, but outputs may still come.
-    pub(crate) fn seal(&mut self, id: AssignmentId) {
-        self.running.remove(&id);
-    }
-
-    /// Revealed, or over.
+    /// The lease needs no more life: sealed, ended or lost.
     pub(crate) fn end(&mut self, id: AssignmentId) {
-        self.running.remove(&id);
-        self.uploads.remove(&id);
+        self.0.remove(&id);
     }
 
     /// Leases whose deadline has passed, with the reason.
     pub(crate) fn expired(&self, now: Instant) -> Vec<(AssignmentId, LossReason)> {
-        let silent = self
-            .running
-            .iter()
-            .filter(|(_, lease)| lease.deadline <= now);
+        let silent = self.0.iter().filter(|(_, lease)| lease.deadline <= now);
         silent
             .map(|(id, lease)| match lease.started {
                 true => (*id, LossReason::Silent),
@@ -199,19 +165,5 @@ mod tests {
         assert!(!leases.report(ID, now, 3, "a"), "nothing new");
         let told = leases.get(ID).and_then(|l| l.progress.clone());
         assert_eq!(told, Some((3, "a".into())));
-    }
-
-    #[test]
-    fn uploads_have_a_ceiling_in_sum() {
-        let digest = |n: u8| Digest([n; 32]);
-        let mut leases = Leases::default();
-        assert_eq!(leases.upload_room(ID, digest(1), 10), 10);
-        leases.uploaded(ID, digest(1), 6);
-        assert_eq!(leases.upload_room(ID, digest(2), 10), 4);
-        assert_eq!(leases.upload_room(ID, digest(1), 10), 10, "the same again");
-        leases.seal(ID);
-        assert_eq!(leases.upload_room(ID, digest(2), 10), 4);
-        leases.end(ID);
-        assert_eq!(leases.upload_room(ID, digest(2), 10), 10);
     }
 }

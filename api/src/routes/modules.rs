@@ -102,9 +102,9 @@ async fn list_modules(
 ) -> ApiResult<Reply<wire::ModuleList>> {
     caller.require(Scope::Read)?;
     let modules = app.log.read(|state, _| {
-        let own = state.modules.iter();
-        let own = own.filter(|(_, m)| m.owner == caller.account);
-        own.map(|(digest, m)| view(*digest, m)).collect()
+        let all = state.modules.iter();
+        all.filter_map(|(digest, module)| view(&caller, *digest, module))
+            .collect()
     });
     Ok(Reply(wire::ModuleList { modules }))
 }
@@ -126,7 +126,7 @@ async fn show_module(
 fn own_module(app: &App, caller: &Caller, digest: Digest) -> Option<wire::Module> {
     app.log.read(|state, _| {
         let module = state.modules.get(&digest)?;
-        (module.owner == caller.account).then(|| view(digest, module))
+        view(caller, digest, module)
     })
 }
 
@@ -149,13 +149,14 @@ fn refusal(error: InspectError) -> ApiError {
     ApiError::new(code, detail)
 }
 
-fn view(digest: Digest, module: &Module) -> wire::Module {
-    wire::Module {
+/// A module as the caller pushed it; nothing where it did not.
+fn view(caller: &Caller, digest: Digest, module: &Module) -> Option<wire::Module> {
+    Some(wire::Module {
         digest: digest.to_string(),
-        name: module.name.clone(),
+        name: module.names.get(&caller.account)?.clone(),
         size: module.size.to_string(),
         world: name_of(&module.world),
         imports: module.imports.clone(),
         registered_at: time(module.registered_at),
-    }
+    })
 }

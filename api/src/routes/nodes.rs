@@ -38,8 +38,16 @@ async fn register_node(
 ) -> ApiResult<(StatusCode, Reply<wire::RegisteredNode>)> {
     let profile: NodeProfile = into_domain("/profile", &request.profile)?;
     let token = wire::Secret::from_text(request.token);
+    let token_hash = parse("/token", &token.hash())?;
+    // Nobody is authenticated yet: what no token opens must not reach the log's writer.
+    if !app
+        .log
+        .read(|state, _| state.join_tokens.contains_key(&token_hash))
+    {
+        return Err(Rejection::TokenUnknown.into());
+    }
     let command = Command::RegisterNode(RegisterNode {
-        token_hash: parse("/token", &token.hash())?,
+        token_hash,
         public_key: into_domain("/public_key", &request.public_key)?,
         key_hash: parse("/key_hash", &request.key_hash)?,
         profile,

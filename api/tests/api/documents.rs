@@ -52,8 +52,9 @@ fn every_error_code_is_documented() {
     let mut text = String::from(
         "# Error codes\n\n\
          Every error is a problem document (RFC 9457, `application/problem+json`) with a stable `code`; `type` is\n\
-         `urn:aevir:problem:<code>`. A request that got one of these has changed nothing. Try again only what has the\n\
-         status 503 (after `Retry-After`); everything else needs another request or another state first.\n\n\
+         `urn:aevir:problem:<code>`. A request that got one of these has changed nothing (`outcome-unknown` alone can't\n\
+         tell). Try again only what has the status 503, after `Retry-After`; everything else needs another request or\n\
+         another state first.\n\n\
          This page is generated from the code by a test.\n\n\
          | code | status | meaning |\n|---|---|---|\n",
     );

@@ -1,8 +1,6 @@
 //! Whole lives of tasks, driven by nodes that speak the protocol; the main ones on both databases.
 
-use aevir_wire::{
-    Action, Fail, Heartbeat, Heartbeats, LogLine, MetricValue, StopReason, TaskUpdate,
-};
+use aevir_wire::{Action, Heartbeat, Heartbeats, LogLine, MetricValue, StopReason, TaskUpdate};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -272,142 +270,6 @@ async fn nodes_that_never_agree_get_an_attempt_fee() {
     platform.check_replay().await;
 }
 
-/// A node falls silent in the middle of a run; another one finishes it.
-async fn lose_a_lease(platform: TestPlatform) {
-    let (requester, module) = platform.requester().await;
-    let dying = platform.node("dying").await;
-    let task = single(&module).submit(&requester.client).await;
-    let lost = dying.lease().await;
-    dying.client.start(&lost.assignment).await.unwrap();
-    assert_eq!(dying.beat(&lost.assignment).await, Action::Continue);
-
-    let heir = platform.node("heir").await;
-    let lease = heir.lease().await;
-    assert_eq!(lease.task, task.id);
-    let late = dying.report(&lost, &Outcome::of(json!(1)));
-    let late_commit = dying.seal(&late);
-    let refused = dying.client.commit(&lost.assignment, &late_commit);
-    platform.refused(refused, 409, "lease-ended").await;
-    assert_eq!(
-        dying.beat(&lost.assignment).await,
-        Action::Stop {
-            reason: StopReason::LeaseEnded
-        }
-    );
-    let reveal = heir.run(&lease, &Outcome::of(json!(1))).await;
-    heir.reveal(&reveal).await.unwrap();
-    let ended = until(&requester.client, &task.id, "settled").await;
-    assert_eq!(ended.attempts_spent, 1);
-    let states: Vec<_> = ended.assignments.iter().map(|a| a.state.as_str()).collect();
-    assert_eq!(states, ["lost", "accepted"]);
-    assert_eq!(ended.assignments[0].reason.as_deref(), Some("silent"));
-    platform.check_replay().await;
-}
-
-#[tokio::test]
-async fn a_silent_node_loses_its_lease() {
-    let platform = TestPlatform::builder()
-        .policy(|p| p.lease_ms = 1_000)
-        .start()
-        .await;
-    lose_a_lease(platform).await;
-}
-
-#[tokio::test]
-async fn a_silent_node_loses_its_lease_on_postgres() {
-    let platform = TestPlatform::builder()
-        .postgres()
-        .policy(|p| p.lease_ms = 1_000)
-        .start()
-        .await;
-    lose_a_lease(platform).await;
-}
-
-#[tokio::test]
-async fn a_lease_that_is_not_started_is_lost_and_one_that_shows_life_is_not() {
-    let platform = TestPlatform::builder()
-        .policy(|p| {
-            p.accept_ms = 1_000;
-            p.lease_ms = 1_000;
-        })
-        .start()
-        .await;
-    let (requester, module) = platform.requester().await;
-    let node = platform.node("n").await;
-    let task = single(&module).submit(&requester.client).await;
-    let lease = node.lease().await;
-    // Fetching takes its time; heartbeats keep the lease.
-    for _ in 0..8 {
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-        assert_eq!(node.beat(&lease.assignment).await, Action::Continue);
-    }
-    assert_eq!(
-        node.directive(&lease.assignment).await,
-        Action::Stop {
-            reason: StopReason::LeaseEnded
-        }
-    );
-    let view = requester.client.task(&task.id).await.unwrap();
-    assert_eq!(view.assignments[0].reason.as_deref(), Some("not-started"));
-}
-
-#[tokio::test]
-async fn a_cancelled_task_stops_its_nodes_and_pays_for_what_was_done() {
-    let platform = TestPlatform::start().await;
-    let (requester, module) = platform.requester().await;
-    let node = platform.node("n").await;
-    let task = single(&module).submit(&requester.client).await;
-    let lease = node.lease().await;
-    node.client.start(&lease.assignment).await.unwrap();
-    let closed = requester.client.cancel_task(&task.id).await.unwrap();
-    assert_eq!(closed.fee, "1000");
-    let told = node.directive(&lease.assignment).await;
-    assert_eq!(
-        told,
-        Action::Stop {
-            reason: StopReason::Withdrawn
-        }
-    );
-    let report = node.report(&lease, &Outcome::of(json!(1)));
-    let late = node.seal(&report);
-    platform
-        .refused(
-            node.client.commit(&lease.assignment, &late),
-            409,
-            "lease-ended",
-        )
-        .await;
-    let upload = node.client.put_output(&lease.assignment, &b"late"[..]);
-    platform.refused(upload, 409, "lease-ended").await;
-    assert_eq!(node.owner.account().await.unwrap().available, "1000");
-    platform.check_replay().await;
-}
-
-#[tokio::test]
-async fn failures_move_a_task_on_until_its_attempts_are_spent() {
-    let platform = TestPlatform::start().await;
-    let (requester, module) = platform.requester().await;
-    let nodes = [platform.node("a").await, platform.node("b").await];
-    let task = single(&module).with("retry", json!({"max_attempts": 2}));
-    let task = task.submit(&requester.client).await;
-    for node in &nodes {
-        let lease = node.lease().await;
-        node.client.start(&lease.assignment).await.unwrap();
-        let fail = Fail {
-            class: "trap".into(),
-            message: "unreachable".into(),
-        };
-        node.client.fail(&lease.assignment, &fail).await.unwrap();
-        let again = node.client.fail(&lease.assignment, &fail);
-        platform.refused(again, 409, "lease-ended").await;
-    }
-    let ended = until(&requester.client, &task.id, "failed").await;
-    assert!(ended.detail.unwrap().contains("2 attempts"));
-    assert_eq!(ended.assignments[0].reason.as_deref(), Some("trap"));
-    assert_eq!(ended.assignments[0].message.as_deref(), Some("unreachable"));
-    assert_eq!(nodes[0].owner.account().await.unwrap().available, "1000");
-}
-
 #[tokio::test]
 async fn a_task_waits_for_the_tasks_it_depends_on() {
     let platform = TestPlatform::start().await;
@@ -431,40 +293,6 @@ async fn a_task_waits_for_the_tasks_it_depends_on() {
         .await
         .unwrap();
     assert_eq!(std::fs::read(file).unwrap(), b"42");
-}
-
-#[tokio::test]
-async fn a_run_resumes_from_the_checkpoint_of_the_one_before() {
-    let platform = TestPlatform::builder()
-        .policy(|p| p.lease_ms = 1_000)
-        .start()
-        .await;
-    let (requester, module) = platform.requester().await;
-    let dying = platform.node("dying").await;
-    let task = single(&module).submit(&requester.client).await;
-    let lost = dying.lease().await;
-    let save = |bytes: &'static [u8]| dying.client.save_checkpoint(&lost.assignment, bytes);
-    platform
-        .refused(save(b"early"), 409, "assignment-not-started")
-        .await;
-    dying.client.start(&lost.assignment).await.unwrap();
-    let saved = save(b"half way").await.unwrap();
-    platform.refused(save(b""), 422, "checkpoint-invalid").await;
-
-    let heir = platform.node("heir").await;
-    let lease = heir.lease().await;
-    assert_eq!(lease.checkpoint.as_ref(), Some(&saved.checkpoint));
-    let file = platform.dir().join("checkpoint");
-    heir.client
-        .download_checkpoint(&lease.assignment, &saved.checkpoint, &file)
-        .await
-        .unwrap();
-    assert_eq!(std::fs::read(file).unwrap(), b"half way");
-    let reveal = heir.run(&lease, &Outcome::of(json!(1))).await;
-    heir.reveal(&reveal).await.unwrap();
-    let ended = until(&requester.client, &task.id, "settled").await;
-    let resumed = ended.assignments[1].resumed_from.as_deref();
-    assert_eq!(resumed, Some(saved.checkpoint.digest.as_str()));
 }
 
 #[tokio::test]

@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod accounts;
+mod connections;
 mod documents;
+mod leases;
 mod lifecycle;
 mod objects;
 mod protocol;

@@ -92,6 +92,12 @@ async fn a_reveal_must_fit_its_commitment_and_come_with_its_bytes() {
     node.client.commit(id, &node.seal(&report)).await.unwrap();
     assert_eq!(node.beat(id).await, Action::Reveal);
 
+    let unbacked = node.client.reveal(id, &reveal);
+    platform.refused(unbacked, 409, "output-not-uploaded").await;
+    node.client.put_output(id, &b"42"[..]).await.unwrap();
+    let name = digest(b"42");
+    let object = platform.dir().join("objects").join(&name[..2]).join(&name);
+    std::fs::remove_file(object).unwrap();
     let problem = platform
         .refused(node.client.reveal(id, &reveal), 409, "output-missing")
         .await;
@@ -244,6 +250,9 @@ async fn uploads_of_a_run_are_checked_and_bounded() {
     task.submit(&requester.client).await;
     let lease = node.lease().await;
     let id = &lease.assignment;
+    let early = node.client.put_output(id, &b"early"[..]);
+    platform.refused(early, 409, "assignment-not-started").await;
+    node.client.start(id).await.unwrap();
     let key = Some(node.key.expose());
     let path = format!("/v1/node/assignments/{id}/outputs/{}", digest(b"expected"));
     let put = (Method::PUT, path.as_str());

@@ -32,6 +32,11 @@ async fn another_accounts_objects_do_not_exist() {
             .refuse((method, &path), key, "", (404, "unknown-task"))
             .await;
     }
+    let foreign_module = single(&module);
+    let submitted = stranger.client.submit_task(&foreign_module.0, None);
+    platform.refused(submitted, 404, "unknown-module").await;
+    let push = stranger.client.push_module("test", crate::support::MODULE);
+    push.await.unwrap();
     let dependent = single(&module).with("depends_on", json!([{"task": task}]));
     platform
         .refused(
@@ -54,6 +59,8 @@ async fn another_accounts_objects_do_not_exist() {
     platform
         .refused(platform.admin.cancel_task(&task), 404, "unknown-task")
         .await;
+    let result = platform.admin.task_result(&task);
+    platform.refused(result, 404, "unknown-task").await;
     // A node's key is for the node's protocol.
     let filter = aevir_wire::TaskFilter::default();
     platform

@@ -227,7 +227,9 @@ async fn an_idempotency_key_makes_one_task_of_many_tries() {
     let bad = requester.client.submit_task(&definition, Some("no spaces"));
     platform.refused(bad, 400, "idempotency-key-invalid").await;
     // Another account's keys are its own.
-    let (neighbour, _) = (platform.account("neighbour").await, ());
+    let neighbour = platform.account("neighbour").await;
+    let push = neighbour.client.push_module("test", crate::support::MODULE);
+    push.await.unwrap();
     let theirs = neighbour
         .client
         .submit_task(&definition, Some("k1"))

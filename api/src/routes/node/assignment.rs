@@ -1,22 +1,22 @@
 //! A node works on its assignment: start, commit, reveal, fail. Each may be repeated after a lost answer.
 
+use aevir_events::Context;
 use aevir_platform::{
     RESULT_BYTES_MAX,
     command::Command,
+    decide,
     digest::Digest,
     hexbytes::Hex,
-    ids::AssignmentId,
     rejection::Rejection,
     report::{Report, SignedCommitment},
-    state::Stage,
 };
 use aevir_wire as wire;
 use axum::{extract::State, http::StatusCode};
 use serde_json::Value;
 
-use super::{assignment_id, with_assignment};
+use super::assignment_id;
 use crate::{
-    app::App,
+    app::{App, now},
     auth::NodeCaller,
     convert::{from_name, into_domain, parse},
     error::{ApiError, ApiResult, Code},
@@ -83,16 +83,18 @@ pub(super) async fn reveal(
     if report.assignment != assignment {
         return Err(Rejection::RevealMismatch.into());
     }
-    // Only what may count is looked up and stored; everything else is the machine's to refuse.
-    if may_reveal(&app, caller, assignment, &report)? {
-        require_outputs(&app, &report).await?;
-        store_result(&app, &report, &request.result).await?;
-    }
     let command = Command::Reveal {
         node: caller.node,
-        report: Box::new(report),
-        result: request.result,
+        report: Box::new(report.clone()),
+        result: request.result.clone(),
     };
+    // Judged on the committed state first, so that no commitment that is still under way can make it count before its
+    // bytes were looked at.
+    if !would_reveal(&app, &caller, &command)? {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    require_outputs(&app, &report).await?;
+    store_result(&app, &report, &request.result).await?;
     submit(&app, caller.actor(), None, command).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -116,25 +118,25 @@ pub(super) async fn fail(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Whether the report is the one that was committed to.
-fn may_reveal(app: &App, caller: NodeCaller, id: AssignmentId, report: &Report) -> ApiResult<bool> {
-    let commitment = report.commitment();
-    with_assignment(
-        app,
-        caller,
-        id,
-        |_, _, assignment| matches!(&assignment.stage, Stage::Committed(c) if c.digest == commitment),
-    )
+/// Whether the machine would take the reveal as things stand; `false` when it was taken before.
+fn would_reveal(app: &App, caller: &NodeCaller, command: &Command) -> ApiResult<bool> {
+    let context = Context {
+        time: now(),
+        actor: caller.actor(),
+        entropy: [0; 32],
+    };
+    let decided = app.log.read(|state, _| decide(state, command, &context));
+    Ok(!decided?.is_empty())
 }
 
-/// A report can't promise bytes that nobody has.
+/// What was brought must still be there: nobody pays for bytes that the store has lost.
 async fn require_outputs(app: &App, report: &Report) -> ApiResult<()> {
     for (i, output) in report.outputs.iter().enumerate() {
         let size = app.objects.size(output.digest).await?;
         if size != Some(output.size.0) {
             let found = size.map_or("is not there".to_owned(), |n| format!("has {n} bytes"));
             let detail = format!(
-                "output `{}` should have {} bytes, and {found}: upload it, then reveal again",
+                "output `{}` should have {} bytes, and {found}: upload it again, then reveal",
                 output.name, output.size
             );
             let at = format!("/report/outputs/{i}");

@@ -1,6 +1,7 @@
 //! Bytes of an assignment: its inputs, module and checkpoint out, its outputs and checkpoints in.
 
 use aevir_platform::{
+    CHECKPOINT_BYTES_MAX,
     command::Command,
     digest::Digest,
     ids::AssignmentId,
@@ -25,11 +26,9 @@ use crate::{
     submit::submit,
 };
 
-/// Largest checkpoint, as the machine has it.
-const CHECKPOINT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const MIB: u64 = 1024 * 1024;
 
-/// Uploads an output, any time before the reveal. All outputs together have the task's limit.
+/// Uploads an output of a run that has begun, any time before the reveal. All outputs together have the task's limit.
 #[utoipa::path(put, path = "/v1/node/assignments/{id}/outputs/{digest}", tag = "node",
     params(("id" = String, Path), ("digest" = String, Path)),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
@@ -43,11 +42,11 @@ pub(super) async fn put_output(
 ) -> ApiResult<Reply<wire::BlobRef>> {
     let id = assignment_id(&id)?;
     let digest: Digest = parse("", &digest)?;
-    let most = with_assignment(&app, caller, id, |_, task, assignment| {
-        may_bring_outputs(assignment)?;
-        ApiResult::Ok(u64::from(task.definition.limits.output_mib) * MIB)
+    let (most, room) = with_assignment(&app, caller, id, |_, task, assignment| {
+        let most = u64::from(task.definition.limits.output_mib) * MIB;
+        let room = upload_room(assignment, digest, most);
+        Ok::<_, ApiError>((most, room?))
     })??;
-    let room = app.live.leases().upload_room(id, digest, most);
     let full = |_| {
         let detail = format!("the outputs of this assignment may have {most} bytes in all");
         ApiError::new(Code::OutputLimit, detail)
@@ -58,24 +57,30 @@ pub(super) async fn put_output(
         PutError::TooLarge { .. } => full(e.into()),
         other => other.into(),
     })?;
-    app.live.leases().uploaded(id, digest, stored);
     let stored = BlobRef {
         digest,
         size: size(stored),
     };
+    let command = Command::RecordOutput {
+        node: caller.node,
+        assignment: id,
+        blob: stored,
+    };
+    submit(&app, caller.actor(), None, command).await?;
     Ok(Reply(blob(&stored)))
 }
 
-fn may_bring_outputs(assignment: &Assignment) -> ApiResult<()> {
-    match assignment.stage {
-        Stage::Leased | Stage::Running { .. } | Stage::Committed(_) => Ok(()),
-        Stage::Revealed(_)
-        | Stage::Accepted(_)
-        | Stage::Refused { .. }
-        | Stage::Lost { .. }
-        | Stage::Failed { .. }
-        | Stage::Withdrawn => Err(Rejection::LeaseEnded.into()),
+/// How many bytes an output may have beside those that were brought before, of `most` in all. Bringing the same
+/// one again does not count twice.
+fn upload_room(assignment: &Assignment, digest: Digest, most: u64) -> ApiResult<u64> {
+    if assignment.stage == Stage::Leased {
+        return Err(Rejection::NotStarted.into());
     }
+    if !assignment.may_upload() {
+        return Err(Rejection::LeaseEnded.into());
+    }
+    let others = assignment.uploads.iter().filter(|b| b.digest != digest);
+    Ok(most.saturating_sub(others.map(|b| b.size.0).sum()))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

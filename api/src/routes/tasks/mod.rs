@@ -189,6 +189,21 @@ async fn cancel_task(
     }))
 }
 
+/// Calls `read` with a task of the caller's own: its result, outputs, log and live updates are the requester's alone,
+/// whatever else a key may read.
+fn with_own_task<T>(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+    read: impl FnOnce(&Platform, &Task) -> T,
+) -> ApiResult<T> {
+    let account = caller.account;
+    let own =
+        |state: &Platform, task: &Task| (task.requester == account).then(|| read(state, task));
+    let unknown = Rejection::UnknownTask { task: task_id(id)? };
+    with_task(app, caller, id, own)?.ok_or_else(|| unknown.into())
+}
+
 /// Calls `read` with a task that the caller may see; another account's does not exist for it.
 fn with_task<T>(
     app: &App,

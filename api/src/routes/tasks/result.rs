@@ -8,7 +8,7 @@ use aevir_platform::{
 use aevir_wire as wire;
 use axum::{Json as Reply, extract::State, http::HeaderMap, response::Response};
 
-use super::{task_id, view, with_task};
+use super::{task_id, view, with_own_task};
 use crate::{
     app::App,
     auth::Caller,
@@ -28,7 +28,7 @@ pub(super) async fn task_result(
     Path(id): Path<String>,
 ) -> ApiResult<Reply<wire::TaskResult>> {
     caller.require(Scope::Read)?;
-    let read = with_task(&app, &caller, &id, |_, task| {
+    let read = with_own_task(&app, &caller, &id, |_, task| {
         let record = open(task)?;
         let result = wire::TaskResult {
             task: task.id.to_string(),
@@ -66,7 +66,7 @@ pub(super) async fn task_output(
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     caller.require(Scope::Read)?;
-    let digest = with_task(&app, &caller, &id, |_, task| {
+    let digest = with_own_task(&app, &caller, &id, |_, task| {
         open(task)?;
         let output = task.output(&name).map(|o| o.digest);
         output.ok_or_else(|| {
@@ -88,7 +88,7 @@ pub(super) async fn task_log(
     Path(id): Path<String>,
 ) -> ApiResult<Reply<wire::TaskLog>> {
     caller.require(Scope::Read)?;
-    with_task(&app, &caller, &id, |_, _| ())?;
+    with_own_task(&app, &caller, &id, |_, _| ())?;
     Ok(Reply(app.live.logs().of(task_id(&id)?)))
 }
 

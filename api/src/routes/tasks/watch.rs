@@ -10,7 +10,7 @@ use futures::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::{sync::broadcast::error::RecvError, time::interval};
 
-use super::{task_id, view, with_task};
+use super::{task_id, view, with_own_task};
 use crate::{
     app::{App, now},
     auth::Caller,
@@ -29,7 +29,7 @@ pub(super) async fn watch_task(
 ) -> ApiResult<Response> {
     caller.require(Scope::Read)?;
     let task = task_id(&id)?;
-    with_task(&app, &caller, &id, |_, _| ())?;
+    with_own_task(&app, &caller, &id, |_, _| ())?;
     let lines_of = app.clone();
     Ok(ndjson(&app, move |lines| async move {
         follow(&lines_of, task, &lines).await

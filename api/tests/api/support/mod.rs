@@ -10,7 +10,8 @@ use aevir_api::{
     objects::FileStore,
 };
 use aevir_events::{
-    Entry, Log, Options, PostgresLog, SqliteLog, state_hash, testing::PrivatePostgres,
+    Entry, Log, Options, PostgresLog, SqliteLog, state_hash,
+    testing::{FaultyLog, PrivatePostgres},
 };
 use aevir_platform::{Platform, command::World, policy::Policy};
 use aevir_wire::{Client, ClientError, Deposit, OpenAccount, Problem, Secret};
@@ -33,9 +34,16 @@ pub(crate) struct Builder {
     postgres: bool,
     policy: Policy,
     limits: Limits,
+    faulty: bool,
 }
 
 impl Builder {
+    /// The log fails on demand, through [`TestPlatform::faults`].
+    pub(crate) fn faulty(mut self) -> Self {
+        self.faulty = true;
+        self
+    }
+
     pub(crate) fn postgres(mut self) -> Self {
         self.postgres = true;
         self
@@ -58,10 +66,18 @@ impl Builder {
             false => None,
         };
         let (policy, limits) = (self.policy, self.limits);
-        let server = serve(dir.path(), database.as_ref(), &policy, &limits).await;
+        let mut log = open_log(dir.path(), database.as_ref()).await;
+        let mut faults = None;
+        if self.faulty {
+            let faulty = FaultyLog::new(log);
+            faults = Some(Arc::clone(&faulty));
+            log = faulty;
+        }
+        let server = serve(dir.path(), log, &policy, &limits).await;
         let key = std::fs::read_to_string(dir.path().join("admin.key")).unwrap();
         let admin = Client::new(&server.url(), Some(Secret::from_text(key.trim()))).unwrap();
         TestPlatform {
+            faults,
             server,
             admin,
             dir,
@@ -72,16 +88,14 @@ impl Builder {
     }
 }
 
-async fn serve(
-    dir: &Path,
-    database: Option<&PrivatePostgres>,
-    policy: &Policy,
-    limits: &Limits,
-) -> RunningServer {
-    let log: Arc<dyn Log> = match database {
+async fn open_log(dir: &Path, database: Option<&PrivatePostgres>) -> Arc<dyn Log> {
+    match database {
         Some(database) => Arc::new(PostgresLog::open_with(database.options()).await.unwrap()),
         None => Arc::new(SqliteLog::open(dir.join("log.sqlite")).await.unwrap()),
-    };
+    }
+}
+
+async fn serve(dir: &Path, log: Arc<dyn Log>, policy: &Policy, limits: &Limits) -> RunningServer {
     let config = Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         log,
@@ -102,6 +116,8 @@ pub(crate) struct TestPlatform {
     pub(crate) server: RunningServer,
     /// A client with the operator's key.
     pub(crate) admin: Client,
+    /// There where the platform was built to be faulty.
+    pub(crate) faults: Option<Arc<FaultyLog>>,
     dir: TempDir,
     database: Option<PrivatePostgres>,
     policy: Policy,
@@ -121,11 +137,17 @@ impl TestPlatform {
             postgres: false,
             policy: Policy::default(),
             limits: Limits::default(),
+            faulty: false,
         }
     }
 
     pub(crate) async fn start() -> Self {
         Self::builder().start().await
+    }
+
+    /// A second way to the same log, as another replica would have it.
+    pub(crate) async fn second_log(&self) -> Arc<dyn Log> {
+        open_log(self.dir.path(), self.database.as_ref()).await
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -141,13 +163,16 @@ impl TestPlatform {
             database,
             policy,
             limits,
+            faults: _,
         } = self;
         server.shutdown().await;
-        let server = serve(dir.path(), database.as_ref(), &policy, &limits).await;
+        let log = open_log(dir.path(), database.as_ref()).await;
+        let server = serve(dir.path(), log, &policy, &limits).await;
         let key = std::fs::read_to_string(dir.path().join("admin.key")).unwrap();
         drop(admin);
         let admin = Client::new(&server.url(), Some(Secret::from_text(key.trim()))).unwrap();
         Self {
+            faults: None,
             server,
             admin,
             dir,

@@ -81,7 +81,7 @@ impl Client {
         self.fetch(call).await
     }
 
-    /// Uploads an output from a file. It may be sent any time before the reveal.
+    /// Uploads an output from a file. It may be sent any time between start and reveal.
     pub async fn put_output_file(
         &self,
         assignment: &str,
