@@ -44,6 +44,7 @@ struct Driver {
     /// Something happened that may let a plan place more.
     plan_wanted: bool,
     planned: Instant,
+    looked: Instant,
     tick_not_before: Instant,
 }
 
@@ -53,6 +54,7 @@ pub(crate) async fn run(app: App) {
     let mut driver = Driver {
         plan_wanted: true,
         planned: Instant::now(),
+        looked: Instant::now(),
         tick_not_before: Instant::now(),
         app,
     };
@@ -217,8 +219,12 @@ impl Driver {
 
     /// Submits what is called for now.
     async fn act(&mut self) {
-        self.lose_silent_leases().await;
-        self.note_silent_nodes().await;
+        // Under load this runs after every batch of events; looking through all nodes has its own pace.
+        if self.looked.elapsed() >= LOOK_EVERY {
+            self.looked = Instant::now();
+            self.lose_silent_leases().await;
+            self.note_silent_nodes().await;
+        }
         self.tick().await;
         self.plan().await;
     }
