@@ -82,12 +82,13 @@ async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection could not be tuned");
     }
-    let mut builder = Builder::new(TokioExecutor::new());
+    // HTTP/1.1 alone: telling the versions apart would wait for a silent client without a limit, and idle HTTP/2
+    // connections have none either. A proxy that terminates TLS speaks HTTP/2 to the world.
+    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(header_time_max);
-    builder.http2().timer(TokioTimer::new());
     let service = TowerToHyperService::new(router);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);

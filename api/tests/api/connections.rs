@@ -33,6 +33,18 @@ async fn headers_that_never_end_are_not_waited_for() {
 }
 
 #[tokio::test]
+async fn a_silent_connection_is_closed() {
+    let platform = TestPlatform::builder()
+        .limits(|l| l.header_time_max = Duration::from_millis(500))
+        .start()
+        .await;
+    let mut stream = TcpStream::connect(platform.server.addr).await.unwrap();
+    let mut rest = Vec::new();
+    let closed = timeout(Duration::from_secs(10), stream.read_to_end(&mut rest)).await;
+    closed.expect("the server closes the connection").ok();
+}
+
+#[tokio::test]
 async fn connections_have_a_ceiling_and_wait_for_room() {
     let platform = TestPlatform::builder()
         .limits(|l| l.connections_max = 2)
