@@ -1,7 +1,8 @@
 //! `aevir audit`: recompute every state, balance and point from the log alone, and compare.
 //!
 //! The entries come from an exported file or from a live platform. Each is checked for its canonical bytes, position,
-//! revision, time, and for whether the state can take it; then come the Merkle root, the state's hash and the ledger.
+//! revision, time, and for whether the state can take it; then come the Merkle root, the state's hash and the ledger,
+//! and the signature of every commitment. Amounts are recomputed by `docs/audit/recompute.py`, from the same file.
 
 use std::{
     collections::BTreeMap,
@@ -11,9 +12,16 @@ use std::{
 };
 
 use aevir_events::{Entry, Replay, Replayed, state_hash};
-use aevir_platform::{Platform, ids::AccountId};
+use aevir_platform::{
+    Platform,
+    digest::Digest,
+    event::Event,
+    hexbytes::Hex,
+    ids::AccountId,
+    report::{NodeKey, SignedCommitment},
+};
 use aevir_wire::{Client, LogHead};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde::Serialize;
 
@@ -21,6 +29,13 @@ use crate::{
     args::Global,
     output::{aev, print, properties},
 };
+
+/// What every audit checks.
+const CHECKED: &str = "canonical bytes, positions, revisions, times, the state's consent to each event, the Merkle \
+    root, the ledger's sum, the signature of every commitment";
+/// What none does.
+const NOT_CHECKED: &str = "the amounts of settlements and points, which docs/audit/recompute.py recomputes from an \
+    exported log; the bytes of modules, inputs and outputs; results run again";
 
 #[derive(Debug, Args)]
 pub(crate) struct AuditArgs {
@@ -45,6 +60,12 @@ pub(crate) struct Audit {
     /// All IntelliPoints by account.
     pub(crate) points: BTreeMap<String, AuditedPoints>,
     pub(crate) tasks: usize,
+    /// Commitments whose signatures were verified with their nodes' registered keys.
+    pub(crate) signatures: usize,
+    pub(crate) checked: &'static str,
+    pub(crate) not_checked: &'static str,
+    /// `nothing`, or `live server`.
+    pub(crate) compared_with: &'static str,
     /// What the live platform says, where it was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) live: Option<Live>,
@@ -74,12 +95,100 @@ pub(crate) struct Live {
     pub(crate) equal: bool,
 }
 
+/// A replay that also gathers what nodes signed.
+#[derive(Debug, Default)]
+pub(crate) struct Auditor {
+    replay: Replay<Platform>,
+    signed: Vec<Signed>,
+}
+
+/// A commitment of the log, with the key that its node had registered.
+#[derive(Debug)]
+struct Signed {
+    position: u64,
+    key: NodeKey,
+    commitment: Digest,
+    signature: Hex<64>,
+}
+
+impl Auditor {
+    /// Checks and folds the next entry.
+    ///
+    /// # Errors
+    /// When it is damaged, or a commitment is of a node that is not registered; the message names the position.
+    pub(crate) fn push(&mut self, entry: &Entry) -> Result<()> {
+        let recorded = self.replay.push(entry)?;
+        if let Event::AssignmentCommitted(committed) = &recorded.event {
+            let position = recorded.position;
+            let node = self.replay.state().nodes.get(&committed.node);
+            let node = node.with_context(|| {
+                format!("the commitment at position {position} is of an unknown node")
+            })?;
+            self.signed.push(Signed {
+                position,
+                key: node.public_key,
+                commitment: committed.commitment,
+                signature: committed.signature,
+            });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn state(&self) -> &aevir_platform::state::State {
+        self.replay.state()
+    }
+
+    fn size(&self) -> u64 {
+        self.replay.size()
+    }
+
+    /// Verifies the signatures and sums up.
+    ///
+    /// # Errors
+    /// When a signature is false; the message names the position.
+    pub(crate) fn finish(self) -> Result<Audit> {
+        verify(&self.signed)?;
+        examine(self.replay.finish(), self.signed.len())
+    }
+}
+
+/// Verifies all signatures, on all cores.
+fn verify(signed: &[Signed]) -> Result<()> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = signed.len().div_ceil(cores).max(1);
+    let first_false = std::thread::scope(|scope| {
+        let shares: Vec<_> = signed
+            .chunks(share)
+            .map(|share| scope.spawn(|| share.iter().find(|s| !s.is_genuine())))
+            .collect();
+        let found = shares.into_iter().map(|share| {
+            share
+                .join()
+                .map_err(|_| anyhow::anyhow!("a thread that verifies signatures panicked"))
+        });
+        found.collect::<Result<Vec<_>>>()
+    })?;
+    match first_false.into_iter().flatten().next() {
+        None => Ok(()),
+        Some(signed) => bail!(
+            "the commitment at position {} was not signed with its node's key",
+            signed.position
+        ),
+    }
+}
+
+impl Signed {
+    fn is_genuine(&self) -> bool {
+        SignedCommitment::check(self.key, self.commitment, self.signature).is_ok()
+    }
+}
+
 pub(crate) async fn audit(args: AuditArgs, global: &Global) -> Result<()> {
     let audit = match (&args.file, args.compare) {
-        (Some(file), false) => examine(read_file(file, None)?)?,
+        (Some(file), false) => read_file(file, None)?.finish()?,
         (Some(file), true) => {
             let head = global.keyed_client()?.log_head(true).await?;
-            compare(examine(read_file(file, Some(size_of(&head)?))?)?, head)?
+            compare(read_file(file, Some(size_of(&head)?))?.finish()?, head)?
         }
         (None, _) => audit_live(&global.keyed_client()?).await?,
     };
@@ -102,7 +211,7 @@ pub(crate) async fn audit_live(client: &Client) -> Result<Audit> {
     let head = client.log_head(true).await?;
     let size = size_of(&head)?;
     let mut entries = client.events(0, Some(size), false).await?;
-    let mut replay = Replay::<Platform>::default();
+    let mut replay = Auditor::default();
     while let Some(entry) = entries.next_line().await {
         replay.push(&Entry(entry?))?;
     }
@@ -111,7 +220,7 @@ pub(crate) async fn audit_live(client: &Client) -> Result<Audit> {
         "the server sent {} of {size} entries",
         replay.size()
     );
-    compare(examine(replay.finish())?, head)
+    compare(replay.finish()?, head)
 }
 
 fn size_of(head: &LogHead) -> Result<u64> {
@@ -122,10 +231,10 @@ fn size_of(head: &LogHead) -> Result<u64> {
 ///
 /// # Errors
 /// When the file can't be read, is shorter, or is damaged; the message names the position.
-pub(crate) fn read_file(file: &Path, limit: Option<u64>) -> Result<Replayed<Platform>> {
+fn read_file(file: &Path, limit: Option<u64>) -> Result<Auditor> {
     let named = || format!("`{}` can't be read", file.display());
     let mut lines = BufReader::new(File::open(file).with_context(named)?);
-    let mut replay = Replay::<Platform>::default();
+    let mut replay = Auditor::default();
     let mut line = Vec::new();
     while limit.is_none_or(|limit| replay.size() < limit) {
         line.clear();
@@ -144,14 +253,14 @@ pub(crate) fn read_file(file: &Path, limit: Option<u64>) -> Result<Replayed<Plat
             replay.size()
         );
     }
-    Ok(replay.finish())
+    Ok(replay)
 }
 
 /// Sums up a replayed log.
 ///
 /// # Errors
 /// When the state has no JSON form.
-pub(crate) fn examine(replayed: Replayed<Platform>) -> Result<Audit> {
+fn examine(replayed: Replayed<Platform>, signatures: usize) -> Result<Audit> {
     let state = &replayed.state;
     let accounts = state.ledger.balances();
     let points = state.points.iter().map(|(account, points)| {
@@ -174,6 +283,10 @@ pub(crate) fn examine(replayed: Replayed<Platform>) -> Result<Audit> {
         },
         points: points.collect(),
         tasks: state.tasks.len(),
+        signatures,
+        checked: CHECKED,
+        not_checked: NOT_CHECKED,
+        compared_with: "nothing",
         live: None,
     })
 }
@@ -190,6 +303,7 @@ fn compare(audit: Audit, head: LogHead) -> Result<Audit> {
     };
     Ok(Audit {
         live: Some(live),
+        compared_with: "live server",
         ..audit
     })
 }
@@ -200,13 +314,27 @@ fn shown(audit: &Audit) -> String {
         ("root".into(), audit.root.clone()),
         ("state".into(), audit.state_hash.clone()),
         ("tasks".into(), audit.tasks.to_string()),
+        (
+            "signatures".into(),
+            format!("{} verified", audit.signatures),
+        ),
         ("ledger, sum".into(), aev(&audit.ledger.sum)),
     ];
+    let is_escrow = |account: &str| account.starts_with("task/");
+    let (escrows, accounts): (Vec<_>, Vec<_>) = audit
+        .ledger
+        .accounts
+        .iter()
+        .partition(|(account, _)| is_escrow(account));
+    let held: i128 = escrows
+        .iter()
+        .filter_map(|(_, a)| a.parse::<i128>().ok())
+        .sum();
+    let text = format!("{} in {} tasks", aev(&held.to_string()), escrows.len());
+    rows.push(("ledger, escrows".into(), text));
     rows.extend(
-        audit
-            .ledger
-            .accounts
-            .iter()
+        accounts
+            .into_iter()
             .map(|(account, amount)| (format!("ledger, {account}"), aev(amount))),
     );
     rows.extend(audit.points.iter().map(|(account, points)| {
@@ -216,13 +344,35 @@ fn shown(audit: &Audit) -> String {
         );
         (format!("points, {account}"), text)
     }));
-    if let Some(live) = &audit.live {
-        let text = if live.equal {
-            "the live platform agrees"
-        } else {
-            "THE LIVE PLATFORM DIFFERS"
-        };
-        rows.push(("compared".into(), text.into()));
-    }
+    let compared = match &audit.live {
+        None => audit.compared_with.to_owned(),
+        Some(live) if live.equal => format!("{}: it agrees", audit.compared_with),
+        Some(_) => format!("{}: IT DIFFERS", audit.compared_with),
+    };
+    rows.push(("compared with".into(), compared));
+    rows.push(("checked".into(), audit.checked.into()));
+    rows.push(("not checked".into(), audit.not_checked.into()));
     properties(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_false_signature_is_named_by_its_position() {
+        let key = aevir_node::NodeKey::from_seed([7; 32]);
+        let commitment = Digest([3; 32]);
+        let text = key.sign_hex(&aevir_platform::report::commit_message(commitment));
+        let signed = |position, commitment| Signed {
+            position,
+            key: key.public_hex().parse().unwrap(),
+            commitment,
+            signature: text.parse().unwrap(),
+        };
+        verify(&[signed(1, commitment), signed(2, commitment)]).unwrap();
+        let error = verify(&[signed(1, commitment), signed(9, Digest([4; 32]))]).unwrap_err();
+        assert!(error.to_string().contains("position 9"), "{error}");
+    }
 }

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     logging::init(&cli);
+    let output = cli.global.output;
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -49,7 +50,7 @@ fn main() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", output::sentence(&error));
+            eprintln!("{}", output::failure(output, &error));
             ExitCode::FAILURE
         }
     }

@@ -3,7 +3,10 @@
 //! Ids differ from platform to platform, so the examples' manifests name what they mean: `"module": "@mlp-train"`,
 //! `"id": "@digits"`, `"task": "@training"`.
 
-use anyhow::{Context, Result};
+use std::collections::BTreeSet;
+
+use aevir_wire::Content;
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 /// What a name stands for.
@@ -66,6 +69,29 @@ pub(crate) fn resolve(
     Ok(())
 }
 
+/// The content that a name stands for, among all of that name in the order of their registration: the newest of one's
+/// own, or else the newest of the only account that offers one. Anybody may take any name for their own contents.
+///
+/// # Errors
+/// When several other accounts offer one.
+pub(crate) fn content_named(name: &str, offered: &[Content], own: &str) -> Result<Option<String>> {
+    if let Some(mine) = offered.iter().rfind(|c| c.owner == own) {
+        return Ok(Some(mine.id.clone()));
+    }
+    let owners: BTreeSet<_> = offered.iter().map(|c| c.owner.as_str()).collect();
+    if owners.len() > 1 {
+        let list = offered
+            .iter()
+            .map(|c| format!("{} (version {}, of account {})", c.id, c.version, c.owner));
+        let list: Vec<_> = list.collect();
+        bail!(
+            "several accounts offer a content named `{name}`; name the id of the one that you mean: {}",
+            list.join(", ")
+        );
+    }
+    Ok(offered.last().map(|c| c.id.clone()))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -102,5 +128,37 @@ mod tests {
         let mut definition = json!({"module": "@train"});
         let error = resolve(&mut definition, |_, _| None).unwrap_err();
         assert!(error.to_string().contains("aevir module push"), "{error}");
+    }
+
+    fn content(id: &str, owner: &str) -> Content {
+        Content {
+            id: id.into(),
+            owner: owner.into(),
+            kind: "dataset".into(),
+            name: "digits".into(),
+            version: "1".into(),
+            files: Vec::new(),
+            licence: "CC0-1.0".into(),
+            weight: 1,
+            lineage: None,
+            registered_at: String::new(),
+        }
+    }
+
+    #[test]
+    fn nobody_can_shadow_anothers_content() {
+        let named = |offered: &[Content]| content_named("digits", offered, "alice");
+        let (old, new) = (content("1", "alice"), content("2", "alice"));
+        let (bob, eve) = (content("3", "bob"), content("4", "eve"));
+        let all = [old, new, bob.clone(), eve.clone()];
+        assert_eq!(named(&all).unwrap().as_deref(), Some("2"));
+        let of_bob = [bob.clone()];
+        assert_eq!(named(&of_bob).unwrap().as_deref(), Some("3"));
+        assert_eq!(named(&[]).unwrap(), None);
+        let error = named(&[bob, eve]).unwrap_err().to_string();
+        assert!(
+            error.contains('3') && error.contains('4') && error.contains("id"),
+            "{error}"
+        );
     }
 }

@@ -19,7 +19,8 @@ pub(crate) struct NodeArgs {
     /// The node's own folder: key, registration, cache, runs.
     #[arg(long, env = "AEVIR_NODE_DATA")]
     data: Option<PathBuf>,
-    /// The join token (`aevir account join-token`); needed at the first start only.
+    /// The join token (`aevir account join-token`); needed at the first start only. Better given in the
+    /// environment (AEVIR_JOIN_TOKEN), where other users don't see it.
     #[arg(long, env = "AEVIR_JOIN_TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// A name for people; the host's name when left out.

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use aevir_wire::ClientError;
 use anyhow::Result;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -98,6 +99,22 @@ pub(crate) fn sentence(error: &anyhow::Error) -> String {
     parts.join(": ")
 }
 
+/// A failed command's last words: a sentence for people, `{"code", "detail"}` for programs. The code is the
+/// platform's, or `failed` where the platform did not answer with one.
+pub(crate) fn failure(output: Output, error: &anyhow::Error) -> String {
+    let detail = sentence(error);
+    match output {
+        Output::Table => format!("error: {detail}"),
+        Output::Json => {
+            let mut causes = error
+                .chain()
+                .filter_map(|c| c.downcast_ref::<ClientError>());
+            let code = causes.find_map(ClientError::code).unwrap_or("failed");
+            serde_json::json!({"code": code, "detail": detail}).to_string()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +139,16 @@ mod tests {
             sentence(&error),
             "the file can't be written: the disk is full"
         );
+    }
+
+    #[test]
+    fn programs_get_errors_as_json() {
+        let error = anyhow::anyhow!("full").context("no file");
+        assert_eq!(
+            failure(Output::Json, &error),
+            r#"{"code":"failed","detail":"no file: full"}"#
+        );
+        assert_eq!(failure(Output::Table, &error), "error: no file: full");
     }
 
     #[test]

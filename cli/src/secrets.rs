@@ -1,9 +1,21 @@
 //! Files that hold API keys: for their owner's eyes only.
 
-use std::{io::Write as _, path::Path};
+use std::{io::Write as _, os::unix::fs::DirBuilderExt as _, path::Path};
 
 use aevir_wire::Secret;
 use anyhow::{Context, Result};
+
+/// Makes a folder that only its owner can enter, so that everything in it is private. One that is there already keeps
+/// its mode.
+///
+/// # Errors
+/// When it can't be made.
+pub(crate) fn private_folder(path: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+}
 
 /// Keeps a secret in a file that only its owner reads.
 ///
@@ -42,7 +54,11 @@ mod tests {
     #[test]
     fn a_secret_is_kept_for_its_owner_only() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("you.key");
+        let data = folder.path().join("data");
+        private_folder(&data).unwrap();
+        let mode = std::fs::metadata(&data).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        let path = data.join("you.key");
         assert_eq!(read(&path).unwrap(), None);
         let secret = Secret::new_key();
         write(&path, &secret).unwrap();

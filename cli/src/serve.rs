@@ -91,6 +91,7 @@ struct S3File {
 pub(crate) async fn serve(args: ServeArgs) -> Result<()> {
     let shutdown = lifeline::shutdown(args.lifeline);
     let setup = settle(args)?;
+    let _lock = platform::lock(&setup)?;
     let server = platform::start(&setup).await?;
     {
         // For people and for programs that started us with port 0.

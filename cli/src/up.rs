@@ -54,10 +54,12 @@ pub(crate) async fn up(args: UpArgs, global: &Global) -> Result<()> {
             ..Policy::default()
         },
     };
+    let _lock = platform::lock(&setup)?;
     let server = platform::start(&setup).await?;
     let url = server.url();
     let admin = platform::admin(&url, &args.data)?;
     let you = account(&admin, &args, "you", Some("audit")).await?;
+    grant(&admin, &you).await?;
     let local = account(&admin, &args, "local", None).await?;
     let mut nodes = Vec::new();
     for number in 1..=args.nodes {
@@ -69,7 +71,6 @@ pub(crate) async fn up(args: UpArgs, global: &Global) -> Result<()> {
         args.data.join("you.key").display()
     );
     eprintln!("    aevir account show\n");
-    drop(you);
     let stop = async {
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -104,15 +105,22 @@ async fn account(admin: &Client, args: &UpArgs, name: &str, also: Option<&str>) 
         .await
         .with_context(|| format!("the account `{name}` can't be opened"))?;
     let key = Secret::from_text(opened.key);
-    if name == "you" {
-        let deposit = Deposit {
-            amount: GRANT.to_owned(),
-            reference: format!("a start for {}", opened.account),
-        };
-        admin.deposit(&opened.account, &deposit).await?;
-    }
     secrets::write(&file, &key)?;
     Ok(admin.with_key(key))
+}
+
+/// Gives an account its first money, once. Asked for at each start and only after the key was kept, so that a crash
+/// between leaves neither a funded account without key nor a key without money.
+async fn grant(admin: &Client, to: &Client) -> Result<()> {
+    let account = to.account().await?.account;
+    let deposit = Deposit {
+        amount: GRANT.to_owned(),
+        reference: format!("a start for {account}"),
+    };
+    match admin.deposit(&account, &deposit).await {
+        Err(error) if error.code() != Some("reference-used") => Err(error.into()),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 async fn start_node(

@@ -4,13 +4,14 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, TryLockError},
     io,
+    os::unix::fs::DirBuilderExt as _,
     sync::Arc,
     time::Duration,
 };
 
 use aevir_sandbox::{Executor, ExecutorConfig};
 use aevir_wire::{
-    Action, Ask, Client, ClientError, Directive, Heartbeats, Lease, Leases, NodeProfile, Reveal,
+    Action, Ask, Client, ClientError, Directive, Heartbeat, Heartbeats, Lease, Leases, NodeProfile,
     Secret, StopReason,
 };
 use tokio::task::JoinSet;
@@ -27,7 +28,9 @@ use crate::{
     join::join,
     journal::{Journal, is_plain},
     profile,
-    retry::{Backoff, Tried, full, until_answered},
+    retry::{Backoff, full, may_pass},
+    reveal::{recommit, reveal},
+    telemetry::HEARTBEAT_BYTES,
     work,
 };
 
@@ -38,6 +41,8 @@ const LEASE_WAIT_MS: u32 = 5_000;
 const IDLE_HEARTBEAT: Duration = Duration::from_secs(5);
 /// Heartbeats within a lease: two may get lost.
 const HEARTBEATS_PER_LEASE: u32 = 3;
+/// Wait after an answer that told only what is known or being done already: it would come again at once.
+const NO_NEWS_PAUSE: Duration = Duration::from_millis(250);
 const MIB: u64 = 1024 * 1024;
 
 /// What all parts of the agent share.
@@ -66,7 +71,12 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
         path: config.data_dir.clone(),
         source,
     };
-    fs::create_dir_all(&config.data_dir).map_err(in_data_dir)?;
+    // What is in it is for its owner only.
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&config.data_dir)
+        .map_err(in_data_dir)?;
     let _lock = lock(&config)?;
     work::sweep(&config.data_dir).map_err(in_data_dir)?;
     let cache = BlobCache::open(&config.data_dir, u64::from(config.storage_mib) * MIB)
@@ -172,7 +182,13 @@ async fn lease_loop(
         match answer {
             Ok(leases) => {
                 backoff.reset();
-                follow(shared, leases, tasks);
+                let silent = leases.leases.is_empty() && leases.directives.is_empty();
+                if !follow(shared, leases, tasks) && !silent {
+                    tokio::select! {
+                        () = tokio::time::sleep(NO_NEWS_PAUSE) => {}
+                        () = &mut grace => return Ok(()),
+                    }
+                }
             }
             Err(error) if is_disowned(&error) => return Err(NodeError::Disowned(error)),
             Err(error) => {
@@ -200,45 +216,52 @@ fn is_disowned(error: &ClientError) -> bool {
     }
 }
 
-fn follow(shared: &Arc<Shared>, answer: Leases, tasks: &mut JoinSet<()>) {
+/// Does what an answer says; `false` when none of it was news.
+fn follow(shared: &Arc<Shared>, answer: Leases, tasks: &mut JoinSet<()>) -> bool {
+    let mut news = false;
     for lease in answer.leases {
-        take(shared, lease, tasks);
+        news |= take(shared, lease, tasks);
     }
     for directive in answer.directives {
-        obey(shared, directive, tasks);
+        news |= obey(shared, directive, tasks);
     }
+    news
 }
 
-fn take(shared: &Arc<Shared>, lease: Lease, tasks: &mut JoinSet<()>) {
+/// Takes a lease; `false` when it is held already, or none.
+fn take(shared: &Arc<Shared>, lease: Lease, tasks: &mut JoinSet<()>) -> bool {
     let assignment = lease.assignment.clone();
     if !is_plain(&assignment) {
         tracing::error!(assignment, "a lease has an id that is no plain word");
-        return;
+        return false;
     }
     let span =
         tracing::info_span!("assignment", %assignment, task = lease.task, node = shared.node);
     if shared.config.fault == Some(Fault::Stall) {
-        if shared.holdings.add(&assignment, Held::Stalled) {
+        let fresh = shared.holdings.add(&assignment, Held::Stalled);
+        if fresh {
             let shared = Arc::clone(shared);
             tasks.spawn(async move { work::stall(&shared, &assignment).await }.instrument(span));
         }
-        return;
+        return fresh;
     }
     let running = Work {
         stop: shared.halt.child_token(),
         telemetry: Arc::default(),
         lease: Duration::from_millis(lease.lease_ms.into()),
     };
-    if shared
+    let fresh = shared
         .holdings
-        .add(&assignment, Held::Running(running.clone()))
-    {
+        .add(&assignment, Held::Running(running.clone()));
+    if fresh {
         let shared = Arc::clone(shared);
         tasks.spawn(async move { work::work(&shared, lease, running).await }.instrument(span));
     }
+    fresh
 }
 
-fn obey(shared: &Arc<Shared>, directive: Directive, tasks: &mut JoinSet<()>) {
+/// Follows a directive; `false` when there is nothing to do.
+fn obey(shared: &Arc<Shared>, directive: Directive, tasks: &mut JoinSet<()>) -> bool {
     let assignment = directive.assignment;
     match (directive.action, shared.holdings.get(&assignment)) {
         (Action::Reveal, Some(Held::Sealed)) => {
@@ -246,10 +269,15 @@ fn obey(shared: &Arc<Shared>, directive: Directive, tasks: &mut JoinSet<()>) {
             let shared = Arc::clone(shared);
             let span = tracing::info_span!("reveal", assignment, node = shared.node);
             tasks.spawn(async move { reveal(&shared, &assignment).await }.instrument(span));
+            true
         }
-        (Action::Stop { reason }, Some(held)) => stop(shared, &assignment, reason, held),
-        // Nothing to do, or done already.
-        (Action::Continue, _) | (Action::Reveal | Action::Stop { .. }, _) => {}
+        (Action::Stop { reason }, Some(held)) => {
+            stop(shared, &assignment, reason, held);
+            true
+        }
+        // Nothing to do, done already, or to be done once our own call's answer is here: the platform may say to
+        // reveal before the commitment's answer has arrived.
+        (Action::Continue, _) | (Action::Reveal | Action::Stop { .. }, _) => false,
     }
 }
 
@@ -269,62 +297,10 @@ fn stop(shared: &Shared, assignment: &str, reason: StopReason, held: Held) {
 }
 
 /// Drops an assignment and its sealed result.
-fn forget(shared: &Shared, assignment: &str) {
+pub(crate) fn forget(shared: &Shared, assignment: &str) {
     shared.holdings.remove(assignment);
     if let Err(error) = shared.journal.remove(assignment) {
         tracing::warn!(assignment, %error, "the sealed result can't be removed");
-    }
-}
-
-/// Opens a sealed result.
-async fn reveal(shared: &Shared, assignment: &str) {
-    let sealed = match shared.journal.get(assignment) {
-        Ok(Some(sealed)) => sealed,
-        Ok(None) => return forget(shared, assignment),
-        Err(error) => {
-            tracing::error!(%error, "the sealed result can't be read");
-            return forget(shared, assignment);
-        }
-    };
-    let request = Reveal {
-        report: sealed.report,
-        result: sealed.result,
-    };
-    let call = || shared.client.reveal(assignment, &request);
-    match until_answered("reveal", &shared.halt, call).await {
-        Tried::Done(()) => {
-            tracing::info!("revealed");
-            forget(shared, assignment);
-        }
-        Tried::Refused(error) if error.code() == Some("reveal-too-early") => {
-            shared.holdings.set(assignment, Held::Sealed);
-        }
-        Tried::Refused(error) => {
-            tracing::error!(error = full(&error), "the reveal was refused");
-            forget(shared, assignment);
-        }
-        // The journal still has it: the next start reveals it.
-        Tried::Stopped => {}
-    }
-}
-
-/// Sends the commitment of a result that was sealed before a restart: it may not have arrived, and again does no
-/// harm.
-async fn recommit(shared: Arc<Shared>, sealed: crate::journal::Sealed) {
-    let assignment = sealed.assignment();
-    let call = || shared.client.commit(assignment, &sealed.commit);
-    match until_answered("commit", &shared.halt, call).await {
-        Tried::Done(()) => tracing::info!("a result sealed before the restart stands"),
-        // The round has closed with it: what comes next is told by a directive.
-        Tried::Refused(error) if error.code() == Some("round-closed") => {}
-        Tried::Refused(error) => {
-            tracing::info!(
-                error = full(&error),
-                "a result sealed before the restart is void"
-            );
-            forget(&shared, assignment);
-        }
-        Tried::Stopped => {}
     }
 }
 
@@ -348,32 +324,55 @@ async fn heartbeats(shared: Arc<Shared>) {
 
 async fn beat(shared: &Shared) {
     let running = shared.holdings.running();
+    let budget = HEARTBEAT_BYTES / running.len().max(1);
     let assignments: Vec<_> = running
         .iter()
-        .map(|(assignment, work)| work.telemetry.take(assignment))
+        .map(|(assignment, work)| work.telemetry.take(assignment, budget))
         .collect();
-    match shared
-        .client
-        .heartbeat(&Heartbeats {
-            assignments: assignments.clone(),
-        })
-        .await
-    {
-        Ok(answer) => {
-            for directive in answer.directives {
-                if let (Action::Stop { reason }, Some(held)) = (
-                    &directive.action,
-                    shared.holdings.get(&directive.assignment),
-                ) {
-                    stop(shared, &directive.assignment, *reason, held);
-                }
-            }
-        }
-        Err(error) => {
+    let full_beat = Heartbeats {
+        assignments: assignments.clone(),
+    };
+    match shared.client.heartbeat(&full_beat).await {
+        Ok(answer) => heed(shared, answer.directives),
+        Err(error) if may_pass(&error) => {
             tracing::debug!(error = full(&error), "a heartbeat did not arrive");
             for ((_, work), heartbeat) in running.iter().zip(assignments) {
                 work.telemetry.give_back(heartbeat);
             }
+        }
+        // Whatever is wrong with what the runs say, their leases must not die of it.
+        Err(error) => {
+            tracing::warn!(
+                error = full(&error),
+                "a heartbeat was refused; going on without what the runs said"
+            );
+            let assignments = assignments.into_iter().map(bare).collect();
+            match shared.client.heartbeat(&Heartbeats { assignments }).await {
+                Ok(answer) => heed(shared, answer.directives),
+                Err(error) => tracing::warn!(error = full(&error), "a heartbeat did not arrive"),
+            }
+        }
+    }
+}
+
+/// A sign of life, and nothing else.
+fn bare(heartbeat: Heartbeat) -> Heartbeat {
+    Heartbeat {
+        note: String::new(),
+        logs: Vec::new(),
+        metrics: Vec::new(),
+        ..heartbeat
+    }
+}
+
+/// Stops what the platform says to stop.
+fn heed(shared: &Shared, directives: Vec<Directive>) {
+    for directive in directives {
+        if let (Action::Stop { reason }, Some(held)) = (
+            &directive.action,
+            shared.holdings.get(&directive.assignment),
+        ) {
+            stop(shared, &directive.assignment, *reason, held);
         }
     }
 }

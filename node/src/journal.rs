@@ -1,5 +1,6 @@
 //! Sealed results on disk, written before their commitment is sent: a node that restarts can still reveal, and
-//! so is not taken for one that refuses to.
+//! so is not taken for one that refuses to. A result's output files are kept beside it until then, for the platform
+//! may ask for them again.
 
 use std::{
     fs, io,
@@ -47,7 +48,46 @@ impl Journal {
     pub fn open(data_dir: &Path) -> io::Result<Self> {
         let folder = data_dir.join("sealed");
         fs::create_dir_all(&folder)?;
-        Ok(Self { folder })
+        let journal = Self { folder };
+        journal.sweep()?;
+        Ok(journal)
+    }
+
+    /// Removes output files whose result was not kept, or was removed just before a crash.
+    fn sweep(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            if path.is_dir() && !path.with_extension("json").exists() {
+                fs::remove_dir_all(path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a sealed result with its output files, which are moved here from their folder.
+    ///
+    /// # Errors
+    /// When it can't be written; then nothing of it is kept.
+    pub(crate) fn keep(&self, sealed: &Sealed, outputs: Option<&Path>) -> io::Result<()> {
+        let folder = self.outputs(sealed.assignment())?;
+        let kept = match outputs {
+            None => Ok(()),
+            Some(outputs) => fs::rename(outputs, &folder),
+        };
+        let kept = kept.and_then(|()| self.save(sealed));
+        if kept.is_err() {
+            // What can't be removed either is swept at the next start.
+            let _ = self.remove(sealed.assignment());
+        }
+        kept
+    }
+
+    /// Where the output files of a kept result are, each under its name.
+    ///
+    /// # Errors
+    /// When the id is no plain word.
+    pub(crate) fn outputs(&self, assignment: &str) -> io::Result<PathBuf> {
+        Ok(self.path(assignment)?.with_extension(""))
     }
 
     /// Keeps a sealed result; it is on disk when this returns.
@@ -58,12 +98,16 @@ impl Journal {
         files::write_json(&self.path(sealed.assignment())?, sealed)
     }
 
-    /// Forgets one that was revealed or is no longer wanted.
+    /// Forgets one that was revealed or is no longer wanted, and its output files.
     ///
     /// # Errors
     /// When it can't be removed.
     pub fn remove(&self, assignment: &str) -> io::Result<()> {
-        files::remove(&self.path(assignment)?)
+        files::remove(&self.path(assignment)?)?;
+        match fs::remove_dir_all(self.outputs(assignment)?) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// A kept one.
@@ -140,6 +184,28 @@ mod tests {
         journal.remove(sealed().assignment()).unwrap();
         journal.remove(sealed().assignment()).unwrap();
         assert_eq!(journal.all().unwrap(), []);
+    }
+
+    #[test]
+    fn output_files_stay_as_long_as_their_result() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        fs::create_dir(&run).unwrap();
+        fs::write(run.join("weights"), "1").unwrap();
+        let (sealed, data) = (sealed(), folder.path());
+        let kept = data.join("sealed").join(sealed.assignment());
+        let journal = Journal::open(data).unwrap();
+        journal.keep(&sealed, Some(&run)).unwrap();
+        assert!(!run.exists());
+        // An orphan, as a crash leaves it.
+        fs::create_dir(data.join("sealed/OTHER")).unwrap();
+        let journal = Journal::open(data).unwrap_or(journal);
+        assert!(!data.join("sealed/OTHER").exists());
+        assert_eq!(journal.all().unwrap(), [sealed.clone()]);
+        assert_eq!(journal.outputs(sealed.assignment()).unwrap(), kept);
+        assert_eq!(fs::read(kept.join("weights")).unwrap(), b"1");
+        journal.remove(sealed.assignment()).unwrap();
+        assert!(!kept.exists());
     }
 
     #[test]

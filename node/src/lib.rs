@@ -7,6 +7,7 @@
 //!
 //! Must not know: the engine, SQL. The platform's rules are not repeated here; the agent does as it is told.
 
+mod admissible;
 mod agent;
 mod cache;
 mod config;
@@ -21,9 +22,11 @@ mod journal;
 mod profile;
 mod report;
 mod retry;
+mod reveal;
 mod telemetry;
 mod work;
 
+pub use admissible::{ENTRIES_MAX, RESULT_BYTES_MAX, RESULT_DEPTH_MAX};
 pub use agent::run;
 pub use cache::{BlobCache, CacheError, Pinned};
 pub use config::{GRACE_DEFAULT, GpuOffer, NodeConfig, STORAGE_MIB_DEFAULT};

@@ -7,12 +7,8 @@ use aevir_wire::{
 };
 use serde_json::Value;
 
-use crate::{fault, identity::NodeKey, journal::Sealed};
+use crate::{admissible, fault, identity::NodeKey, journal::Sealed};
 
-/// 2^53 - 1: canonical JSON holds integers up to here exactly.
-const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;
-/// From here on canonical JSON writes numbers with an exponent, and nobody takes them for exact.
-const EXPONENT_FROM: f64 = 1e21;
 /// The class of runs that may not use a GPU.
 const CPU_CLASS: &str = "cpu";
 
@@ -52,12 +48,14 @@ pub(crate) fn seal(lease: &Lease, outcome: &Outcome, author: Author<'_>) -> Resu
     } else {
         result
     };
+    admissible::result(&result)?;
     let bytes = canonical(&result).map_err(|e| {
         failure(
             class::GUEST_ERROR,
             format!("the result has no canonical form: {e}"),
         )
     })?;
+    admissible::result_size(&bytes)?;
     let report = Report {
         task: lease.task.clone(),
         assignment: lease.assignment.clone(),
@@ -67,13 +65,14 @@ pub(crate) fn seal(lease: &Lease, outcome: &Outcome, author: Author<'_>) -> Resu
             digest: digest(&bytes),
             size: bytes.len().to_string(),
         },
-        metrics: outcome.metrics.iter().map(metric).collect(),
+        metrics: metrics(outcome),
         usage: usage(outcome),
         trace_root: lease.gpu.is_some().then(|| outcome.trace_root.clone()),
         class: hardware_class(lease, outcome, author),
         resumed_from: lease.checkpoint.as_ref().map(|c| c.digest.clone()),
         salt: hex::encode(rand::random::<[u8; 32]>()),
     };
+    admissible::report(&report)?;
     let commit = sign(&report, author.key)?;
     Ok(Sealed {
         report,
@@ -116,37 +115,8 @@ fn expect_ok(end: &End) -> Result<(), Fail> {
 
 fn inline_result(outcome: &Outcome) -> Result<Value, Fail> {
     let text = outcome.result.as_deref().unwrap_or("null");
-    let result = serde_json::from_str(text)
-        .map_err(|e| failure(class::GUEST_ERROR, format!("the result is no JSON: {e}")))?;
-    // The platform would refuse it at the reveal, which counts as not revealing.
-    match inexact_number(&result) {
-        None => Ok(result),
-        Some(number) => Err(failure(
-            class::GUEST_ERROR,
-            format!("the result's {number} is beyond ±(2^53 - 1): write it as a string"),
-        )),
-    }
-}
-
-/// The first number that canonical JSON would write as an integer which it can't hold exactly.
-fn inexact_number(value: &Value) -> Option<&serde_json::Number> {
-    match value {
-        Value::Number(number) => is_inexact(number).then_some(number),
-        Value::Array(items) => items.iter().find_map(inexact_number),
-        Value::Object(fields) => fields.values().find_map(inexact_number),
-        Value::Null | Value::Bool(_) | Value::String(_) => None,
-    }
-}
-
-fn is_inexact(number: &serde_json::Number) -> bool {
-    let integer = number
-        .as_u64()
-        .or_else(|| number.as_i64().map(i64::unsigned_abs));
-    match (integer, number.as_f64().map(f64::abs)) {
-        (Some(integer), _) => integer > SAFE_INTEGER_MAX,
-        (None, Some(real)) => real > SAFE_INTEGER_MAX as f64 && real < EXPONENT_FROM,
-        (None, None) => true,
-    }
+    serde_json::from_str(text)
+        .map_err(|e| failure(class::GUEST_ERROR, format!("the result is no JSON: {e}")))
 }
 
 fn outputs(outcome: &Outcome) -> Vec<Artifact> {
@@ -161,6 +131,12 @@ fn outputs(outcome: &Outcome) -> Vec<Artifact> {
         .collect();
     outputs.sort_by(|a, b| a.name.cmp(&b.name));
     outputs
+}
+
+fn metrics(outcome: &Outcome) -> Vec<MetricValue> {
+    let mut metrics: Vec<MetricValue> = outcome.metrics.iter().map(metric).collect();
+    metrics.sort_by(|a, b| a.name.cmp(&b.name));
+    metrics
 }
 
 /// A run's metric as it travels.
@@ -375,5 +351,54 @@ pub(crate) mod tests {
             let sealed = seal(&lease(), &outcome, author(&key()));
             assert_eq!(sealed.is_ok(), fits, "{result}");
         }
+    }
+
+    fn class_of(outcome: &Outcome) -> Option<String> {
+        let sealed = seal(&lease(), outcome, author(&key()));
+        sealed.err().map(|fail| fail.class)
+    }
+
+    #[test]
+    fn a_result_that_could_not_be_revealed_fails_before_the_seal() {
+        let mut outcome = outcome();
+        // Two bytes and more of canonical JSON for each of text.
+        outcome.result = Some(format!("[{}1]", "1e20,".repeat(2_000)));
+        assert!(outcome.result.as_ref().unwrap().len() < admissible::RESULT_BYTES_MAX);
+        assert_eq!(class_of(&outcome).as_deref(), Some("guest-error"));
+        outcome.result = Some(format!("[{}1]", "1e-6,".repeat(5_000)));
+        assert!(outcome.result.as_ref().unwrap().len() < admissible::RESULT_BYTES_MAX);
+        assert_eq!(class_of(&outcome).as_deref(), Some("limit"));
+        let nested = |levels: usize| Some("[".repeat(levels) + &"]".repeat(levels));
+        outcome.result = nested(admissible::RESULT_DEPTH_MAX);
+        assert_eq!(class_of(&outcome), None);
+        outcome.result = nested(admissible::RESULT_DEPTH_MAX + 1);
+        assert_eq!(class_of(&outcome).as_deref(), Some("guest-error"));
+    }
+
+    #[test]
+    fn names_and_counts_that_could_not_be_revealed_fail_before_the_seal() {
+        let long = "x".repeat(65);
+        for bad in [".", "..", "", "a b", "ä", &long] {
+            let mut named = outcome();
+            named.outputs[0].name = bad.into();
+            assert_eq!(class_of(&named).as_deref(), Some("guest-error"), "{bad}");
+            let mut named = outcome();
+            named.metrics[0].name = bad.into();
+            assert_eq!(class_of(&named).as_deref(), Some("guest-error"), "{bad}");
+        }
+        let mut twice = outcome();
+        twice.metrics.push(twice.metrics[0].clone());
+        assert_eq!(class_of(&twice).as_deref(), Some("guest-error"));
+        let mut many = outcome();
+        many.metrics = (0..=admissible::ENTRIES_MAX)
+            .map(|n| RunMetric {
+                name: format!("m{n}"),
+                step: 0,
+                micro: 0,
+            })
+            .collect();
+        assert_eq!(class_of(&many).as_deref(), Some("limit"));
+        many.metrics.pop();
+        assert_eq!(class_of(&many), None, "and they are sorted");
     }
 }

@@ -39,7 +39,23 @@ pub(crate) enum Tried<T> {
     Stopped,
 }
 
-/// Repeats a call for as long as the server can't be reached or says to come back later.
+/// Whether an answer says nothing about the call itself: the server can't be reached, says to come back later, or
+/// fails inside (5xx).
+pub(crate) fn may_pass(error: &ClientError) -> bool {
+    let inside = match error {
+        ClientError::Problem(problem) => problem.status >= 500,
+        ClientError::Unexpected { status, .. } => *status >= 500,
+        ClientError::Transport(_)
+        | ClientError::Digest { .. }
+        | ClientError::File { .. }
+        | ClientError::Url(..)
+        | ClientError::Json(_)
+        | ClientError::Stream(_) => false,
+    };
+    inside || error.is_transient()
+}
+
+/// Repeats a call for as long as the server can't be reached, says to come back later, or fails inside.
 pub(crate) async fn until_answered<T, F>(
     what: &'static str,
     stop: &CancellationToken,
@@ -56,7 +72,7 @@ where
         };
         match answer {
             Ok(done) => return Tried::Done(done),
-            Err(error) if !error.is_transient() => return Tried::Refused(error),
+            Err(error) if !may_pass(&error) => return Tried::Refused(error),
             Err(error) => tracing::warn!(
                 what,
                 error = full(&error),
@@ -104,7 +120,7 @@ mod tests {
             calls += 1;
             let again = calls < 3;
             async move {
-                let status = if again { 503 } else { 409 };
+                let status = if again { 500 } else { 409 };
                 let reason = String::new();
                 Err::<(), _>(ClientError::Unexpected { status, reason })
             }

@@ -133,9 +133,10 @@ async fn attempt(shared: &Shared, lease: &Lease, work: &Work, folder: &Path) -> 
         () = work.stop.cancelled() => return Err(stopped()),
     }
     // Kept before the commitment is sent: whatever happens then, the result can be revealed.
+    let outputs = outcome.outputs.first().and_then(|o| o.path.parent());
     shared
         .journal
-        .save(&sealed)
+        .keep(&sealed, outputs)
         .map_err(host_error("the sealed result can't be kept"))?;
     let call = || shared.client.commit(&lease.assignment, &sealed.commit);
     let answer = until_answered("commit", &work.stop, call).await;

@@ -6,9 +6,8 @@ use std::{
     path::Path,
 };
 
-use aevir_events::{Entry, Replay};
+use aevir_events::Entry;
 use aevir_platform::{
-    Platform,
     event::{Event, PointsReason, Track},
     ids::AccountId,
     state::State,
@@ -16,7 +15,7 @@ use aevir_platform::{
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::audit::{Audit, examine};
+use crate::audit::{Audit, Auditor};
 
 /// The replayed log.
 #[derive(Debug)]
@@ -37,7 +36,7 @@ pub(super) struct Punishment {
 /// Replays an exported log, watching for punishments.
 pub(super) fn read(file: &Path) -> Result<History> {
     let lines = BufReader::new(File::open(file).context("the exported log can't be read")?);
-    let mut replay = Replay::<Platform>::default();
+    let mut replay = Auditor::default();
     let mut punishments = Vec::new();
     for line in lines.split(b'\n') {
         let entry = Entry(line?);
@@ -52,7 +51,7 @@ pub(super) fn read(file: &Path) -> Result<History> {
         }
     }
     Ok(History {
-        audit: examine(replay.finish())?,
+        audit: replay.finish()?,
         punishments,
     })
 }

@@ -93,8 +93,8 @@ pub(crate) async fn run(verb: AccountVerb, global: &Global) -> Result<()> {
             print(global.output, &deposited, || {
                 properties([
                     ("account", deposited.account.clone()),
-                    ("deposited", aev(&deposited.amount)),
-                    ("available", aev(&deposited.available)),
+                    ("deposited", format!("{} AEV", aev(&deposited.amount))),
+                    ("available", format!("{} AEV", aev(&deposited.available))),
                 ])
             })
         }

@@ -114,7 +114,15 @@ async fn upload(client: &Client, file: &str) -> Result<Artifact> {
     })
 }
 
-async fn all(client: &Client, kind: Option<&str>, name: Option<&str>) -> Result<Vec<Content>> {
+/// The catalogue, in the order of registration.
+///
+/// # Errors
+/// When it can't be read.
+pub(super) async fn all(
+    client: &Client,
+    kind: Option<&str>,
+    name: Option<&str>,
+) -> Result<Vec<Content>> {
     let mut contents = Vec::new();
     let mut after = None;
     loop {

@@ -43,7 +43,7 @@ pub(crate) enum TaskVerb {
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// The task definition (`schemas/task.v1.json`); `-` for standard input. `@name` stands for the newest module or
-    /// content of that name.
+    /// content of that name, one's own before others'.
     definition: PathBuf,
     /// Push this component first and use it as the definition's `module`.
     #[arg(long)]
@@ -170,8 +170,9 @@ async fn resolve_names(client: &Client, definition: &mut Value) -> Result<()> {
                 newest.map(|m| m.digest)
             }
             Named::Content => {
-                let page = client.contents(None, Some(&name), None, None).await?;
-                page.contents.into_iter().next_back().map(|c| c.id)
+                let offered = super::content::all(client, None, Some(&name)).await?;
+                let own = client.account().await?.account;
+                manifest::content_named(&name, &offered, &own)?
             }
             Named::Task => None,
         };

@@ -64,3 +64,14 @@ fn a_nodes_signature_is_accepted_by_the_platform() {
     let forged = key.sign_hex(b"something else");
     check(&forged).unwrap_err();
 }
+
+#[test]
+fn a_node_checks_before_its_seal_what_the_platform_checks_at_the_reveal() {
+    assert_eq!(
+        (aevir_node::RESULT_BYTES_MAX, aevir_node::RESULT_DEPTH_MAX),
+        (
+            aevir_platform::RESULT_BYTES_MAX,
+            aevir_platform::json::JSON_DEPTH_MAX
+        )
+    );
+}
