@@ -31,8 +31,8 @@ pub(crate) struct UpArgs {
     data: PathBuf,
     #[arg(long, env = "AEVIR_LISTEN", default_value = DEFAULT_LISTEN)]
     listen: SocketAddr,
-    /// Local nodes.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=64))]
+    /// Local nodes. The examples ask for two that agree.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=64))]
     nodes: u32,
     /// Whether the nodes offer the GPU: `auto`, `required` or `off`.
     #[arg(long, default_value = "auto")]

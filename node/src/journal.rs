@@ -201,7 +201,7 @@ mod tests {
         fs::create_dir(data.join("sealed/OTHER")).unwrap();
         let journal = Journal::open(data).unwrap_or(journal);
         assert!(!data.join("sealed/OTHER").exists());
-        assert_eq!(journal.all().unwrap(), [sealed.clone()]);
+        assert_eq!(journal.all().unwrap(), std::slice::from_ref(&sealed));
         assert_eq!(journal.outputs(sealed.assignment()).unwrap(), kept);
         assert_eq!(fs::read(kept.join("weights")).unwrap(), b"1");
         journal.remove(sealed.assignment()).unwrap();
