@@ -716,7 +716,7 @@ class Auditor:
 
     def announce_closure(self, data, moved):
         """A closure's postings stand before the event that explains them, and are compared when it comes."""
-        task = self.open_task(data, "created", "queued", "verifying")
+        task = self.open_task(data, "created", "queued")
         require(task.closure is None, f"expected one closure of task {task.id}, found another")
         task.closure = moved
         self.closing_due(task)

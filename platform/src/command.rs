@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    amount::{Amount, Count, Ppm},
+    amount::{Amount, Ppm},
     definition::TaskDefinition,
     digest::Digest,
     ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId},
@@ -311,6 +311,3 @@ pub enum LossReason {
     /// The node's heartbeats stopped.
     Silent,
 }
-
-/// A seed or nonce as a number; for readers of events.
-pub type Seed = Count;

@@ -269,23 +269,12 @@ pub(super) fn matured(state: &mut State, e: &TaskMatured, at: Timestamp) -> Resu
 
 pub(super) fn closed(state: &mut State, e: &TaskClosed, at: Timestamp) -> Result<(), Corrupt> {
     let task = task_mut(state, e.task)?;
-    expect(
-        !task.phase.is_final() && task.active().next().is_none(),
-        task,
-    )?;
+    // A round that has closed ends with a verdict, never like this.
+    let open = matches!(task.phase, Phase::Created | Phase::Queued | Phase::Running);
+    expect(open && task.active().next().is_none(), task)?;
     ensure(e.fee.plus(e.refund) == Some(task.escrow), || {
         format!("task {}: fee and refund are not the escrow", e.task)
     })?;
-    let reveal_by = match task.phase {
-        Phase::Verifying { reveal_by } => Some(reveal_by),
-        Phase::Created | Phase::Queued | Phase::Running => None,
-        Phase::Settled { .. }
-        | Phase::Unmet { .. }
-        | Phase::Inconclusive
-        | Phase::Failed { .. }
-        | Phase::Expired
-        | Phase::Cancelled { .. } => return Err(misfit(task)),
-    };
     task.phase = Phase::closed(e.reason, &e.detail);
     task.ended_at = Some(at);
     task.settlement = Some(Settlement {
@@ -294,9 +283,6 @@ pub(super) fn closed(state: &mut State, e: &TaskClosed, at: Timestamp) -> Result
         shares: Vec::new(),
     });
     let deadline = task.definition.qos.deadline;
-    if let Some(reveal_by) = reveal_by {
-        state.index.reveals.remove(&(reveal_by, e.task));
-    }
     forget_deadline(state, e.task, deadline);
     state.index.unblocked.remove(&e.task);
     ended(state, e.task);

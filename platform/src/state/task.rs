@@ -190,14 +190,6 @@ impl Task {
         }
     }
 
-    /// The nodes whose result was accepted.
-    pub fn accepted_nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.assignments
-            .values()
-            .filter(|a| matches!(a.stage, Stage::Accepted(_)))
-            .map(|a| a.node)
-    }
-
     /// An output of the agreed result.
     pub fn output(&self, name: &str) -> Option<&Artifact> {
         self.verdict
