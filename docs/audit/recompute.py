@@ -894,7 +894,7 @@ class Auditor:
 
     def on_task_closed(self, data):
         """The end without a verdict: the fees that the reason calls for, the rest back, nobody left at work."""
-        task, reason = self.open_task(data, "created", "queued", "verifying"), data["reason"]
+        task, reason = self.open_task(data, "created", "queued"), data["reason"]
         self.check_close_reason(task, reason)
         expect("replicas under way", [], [a.id for a in task.having("leased", "running")])
         fees = closing_fees(task, reason)
