@@ -36,6 +36,7 @@ mod replay;
 mod subscribe;
 mod tail;
 pub mod testing;
+pub mod tlog;
 #[cfg(test)]
 mod toy;
 

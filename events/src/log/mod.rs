@@ -16,6 +16,7 @@ use crate::{
     entry::Entry,
     envelope::Timestamp,
     merkle::{Frontier, Hash},
+    tlog::CheckpointRow,
 };
 
 /// Name of the table that remembers which migrations ran; not sqlx's default, so that other crates can keep
@@ -244,6 +245,21 @@ fn command_from_row(
         position,
         events: u32::try_from(events)
             .map_err(|_| corrupt(position, "column `commands.events` is too large"))?,
+    })
+}
+
+/// `checkpoints` as both databases return it.
+type CheckpointColumns = (i64, Vec<u8>, String, i64);
+
+fn checkpoint_from_row(
+    (size, root, note, time): CheckpointColumns,
+) -> Result<CheckpointRow, LogError> {
+    let size = unsigned(0, "checkpoints.size", size)?;
+    Ok(CheckpointRow {
+        size,
+        root: stored_hash(size, "checkpoints.root", &root)?,
+        note,
+        time: Timestamp(time),
     })
 }
 

@@ -1,5 +1,7 @@
 //! The log in PostgreSQL: one database, one writer at a time, any number of readers.
 
+mod checkpoints;
+
 use std::{
     str::FromStr as _,
     sync::Arc,

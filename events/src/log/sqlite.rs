@@ -1,5 +1,7 @@
 //! The log in one SQLite file: the embedded default.
 
+mod checkpoints;
+
 use std::{
     path::Path,
     sync::{Arc, LazyLock},

@@ -1,0 +1,7 @@
+-- Checkpoints that were signed, each before it was published; sizes only grow. The newest are kept.
+CREATE TABLE checkpoints (
+    size INTEGER PRIMARY KEY, -- number of entries that it covers
+    root BLOB    NOT NULL,    -- RFC 6962 tree hash over them
+    note TEXT    NOT NULL,    -- the signed note, as published
+    time INTEGER NOT NULL     -- ms since the Unix epoch
+) STRICT;
