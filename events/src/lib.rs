@@ -26,6 +26,7 @@
 //! a command in `executor/decide`; commits in `executor/writer`; failures of the log in `executor/recover`.
 
 mod canonical;
+mod cloudevents;
 mod entry;
 mod envelope;
 mod executor;
@@ -41,6 +42,7 @@ pub mod tlog;
 mod toy;
 
 pub use canonical::{MAX_SAFE_INTEGER, canonical_hash, unsafe_integer};
+pub use cloudevents::{CloudEventError, CloudEventLine, CloudEventWriter};
 pub use entry::{Entry, EntryError, Envelope, MAX_ENTRY_BYTES};
 pub use envelope::{Recorded, Timestamp};
 pub use executor::{
@@ -48,7 +50,8 @@ pub use executor::{
     StartError, Status, SubmitError,
 };
 pub use log::{
-    Batch, CommandRow, Head, Log, LogError, LogHead, NewEvent, PostgresLog, SqliteLog, StoredEntry,
+    Batch, CommandRow, Head, Log, LogError, LogHead, LogRows, NewEvent, PostgresLog, Row,
+    SqliteLog, StoredEntry,
 };
 pub use machine::{Context, Corrupt, Event, Ids, Machine, UnknownEvent, parse_data};
 pub use merkle::Hash;

@@ -45,12 +45,15 @@ fn find_keyword(schema: &Value) -> Option<&'static str> {
     }
 }
 
-/// Runs every contract check of a task on one result.
-pub(crate) fn run(
-    definition: &TaskDefinition,
-    result: &Value,
-    metrics: &[MetricValue],
-) -> Vec<CheckResult> {
+/// One contract check of a task.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Check<'a> {
+    Schema(&'a Value),
+    Bound(&'a Bound),
+}
+
+/// A task's contract checks, in the order in which their outcomes are recorded.
+pub(crate) fn of(definition: &TaskDefinition) -> impl Iterator<Item = Check<'_>> {
     let checks = definition
         .verification
         .iter()
@@ -58,15 +61,26 @@ pub(crate) fn run(
             Method::Check { schema, bounds } => Some((schema, bounds)),
             Method::Sampling(_) => None,
         });
-    checks
-        .flat_map(|(schema, bounds)| {
-            let schema = schema.iter().map(|schema| check_schema(schema, result));
-            schema.chain(bounds.iter().map(|bound| check_bound(bound, metrics)))
-        })
-        .collect()
+    checks.flat_map(|(schema, bounds)| {
+        let schema = schema.iter().map(Check::Schema);
+        schema.chain(bounds.iter().map(Check::Bound))
+    })
 }
 
-fn check_schema(schema: &Value, result: &Value) -> CheckResult {
+/// Runs every contract check of a task on one result.
+pub(crate) fn run(
+    definition: &TaskDefinition,
+    result: &Value,
+    metrics: &[MetricValue],
+) -> Vec<CheckResult> {
+    let outcome = |check| match check {
+        Check::Schema(schema) => check_schema(schema, result),
+        Check::Bound(bound) => check_bound(bound, metrics),
+    };
+    of(definition).map(outcome).collect()
+}
+
+pub(crate) fn check_schema(schema: &Value, result: &Value) -> CheckResult {
     let detail = match compile(schema) {
         Ok(validator) => match validator.validate(result) {
             Ok(()) => {
@@ -88,7 +102,7 @@ fn check_schema(schema: &Value, result: &Value) -> CheckResult {
     }
 }
 
-fn check_bound(bound: &Bound, metrics: &[MetricValue]) -> CheckResult {
+pub(crate) fn check_bound(bound: &Bound, metrics: &[MetricValue]) -> CheckResult {
     let check = format!("metric {}", bound.metric);
     let Some(metric) = metrics.iter().find(|m| m.name == bound.metric) else {
         return CheckResult {

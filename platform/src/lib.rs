@@ -8,6 +8,7 @@
 //! Must not know: HTTP, SQL, WebAssembly, GPUs, clocks.
 
 pub mod amount;
+pub mod audit;
 mod check;
 pub mod command;
 mod decide;

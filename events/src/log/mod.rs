@@ -4,6 +4,7 @@
 //! and the frontier come from the executor. Knows nothing of machines, events' meanings or callers.
 
 mod postgres;
+mod rows;
 mod sqlite;
 
 use std::sync::Arc;
@@ -11,7 +12,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use ulid::Ulid;
 
-pub use self::{postgres::PostgresLog, sqlite::SqliteLog};
+pub use self::{
+    postgres::PostgresLog,
+    rows::{LogRows, Row},
+    sqlite::SqliteLog,
+};
 use crate::{
     entry::Entry,
     envelope::Timestamp,

@@ -17,6 +17,10 @@ use aevir_events::Context;
 use crate::{command::Command, event::Event, rejection::Rejection, schedule, state::State};
 
 pub use lease::CHECKPOINT_BYTES_MAX;
+pub(crate) use result::{
+    PUBLISHED_BYTES_MAX, Seal, check_result, opened, publish, revealable, sealed,
+};
+pub(crate) use submit::submit_with;
 pub use submit::worst_case;
 pub use validate::{
     DEFINITION_BYTES_MAX, INLINE_BYTES_MAX, PARAMS_BYTES_MAX, REPLICAS_MAX, RESULT_BYTES_MAX,

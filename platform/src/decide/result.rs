@@ -17,15 +17,16 @@ use crate::{
     definition::{Publish, TaskDefinition},
     digest::Digest,
     event::{AssignmentCommitted, AssignmentRevealed, Event, OutputUploaded, RoundClosed},
+    hexbytes::Hex,
     ids::{AssignmentId, NodeId},
     rejection::Rejection,
-    report::{Artifact, BlobRef, Report, SignedCommitment},
+    report::{Artifact, BlobRef, NodeKey, Report, SignedCommitment},
     state::{Assignment, Phase, Stage, State, Task},
 };
 
 /// Bytes of an inline result that the log shows; of a larger selection it shows none. With everything else in a
 /// report or verdict, at its largest, it fits an entry.
-const PUBLISHED_BYTES_MAX: usize = 20 * 1024;
+pub(crate) const PUBLISHED_BYTES_MAX: usize = 20 * 1024;
 /// Metrics of one run.
 const METRICS_MAX: usize = 64;
 
@@ -69,6 +70,14 @@ pub(super) fn record_output(
     ])
 }
 
+/// What a node seals its result with, whether or not its signature was verified.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seal {
+    pub(crate) commitment: Digest,
+    pub(crate) signature: Hex<64>,
+    pub(crate) key: NodeKey,
+}
+
 pub(super) fn commit(
     state: &State,
     node: NodeId,
@@ -76,12 +85,28 @@ pub(super) fn commit(
     signed: &SignedCommitment,
     context: &Context,
 ) -> Decision {
+    let seal = Seal {
+        commitment: signed.commitment(),
+        signature: signed.signature(),
+        key: signed.key(),
+    };
+    sealed(state, node, id, seal, context)
+}
+
+/// The decision on a commitment. Audits call it too: they verify signatures apart, on all cores.
+pub(crate) fn sealed(
+    state: &State,
+    node: NodeId,
+    id: AssignmentId,
+    seal: Seal,
+    context: &Context,
+) -> Decision {
     let (task, assignment) = leased_to(state, node, id)?;
     match &assignment.stage {
         Stage::Running { .. } => {}
         Stage::Leased => return Err(Rejection::NotStarted),
         // The same again after a lost answer; another one comes too late.
-        Stage::Committed(c) if c.digest == signed.commitment() => return Ok(Vec::new()),
+        Stage::Committed(c) if c.digest == seal.commitment => return Ok(Vec::new()),
         Stage::Committed(_) | Stage::Revealed(_) => return Err(Rejection::RoundClosed),
         Stage::Accepted(_)
         | Stage::Refused { .. }
@@ -94,7 +119,7 @@ pub(super) fn commit(
     if state
         .nodes
         .get(&node)
-        .is_none_or(|n| n.public_key != signed.key())
+        .is_none_or(|n| n.public_key != seal.key)
     {
         return Err(Rejection::WrongNodeKey);
     }
@@ -102,8 +127,8 @@ pub(super) fn commit(
         task: task.id,
         assignment: id,
         node,
-        commitment: signed.commitment(),
-        signature: signed.signature(),
+        commitment: seal.commitment,
+        signature: seal.signature,
     };
     let mut events: Vec<Event> = vec![committed.into()];
     let others_active = task.active().any(|a| a.id != id);
@@ -128,12 +153,31 @@ pub(super) fn reveal(
     result: &Value,
     context: &Context,
 ) -> Decision {
+    let Some((task, assignment)) = revealable(state, node, report)? else {
+        return Ok(Vec::new());
+    };
+    check_result(report, result)?;
+    let revealed = AssignmentRevealed {
+        report: report.clone(),
+        checks: check::run(&task.definition, result, &report.metrics),
+        published: publish(&task.definition, result),
+    };
+    Ok(opened(state, task, assignment, revealed, context))
+}
+
+/// Whether a report may be revealed now, as far as can be told without the inline result; `None` where it was
+/// revealed before.
+pub(crate) fn revealable<'a>(
+    state: &'a State,
+    node: NodeId,
+    report: &Report,
+) -> Result<Option<(&'a Task, &'a Assignment)>, Rejection> {
     let (task, assignment) = leased_to(state, node, report.assignment)?;
     let commitment = match &assignment.stage {
         // An earlier round's time to reveal is over.
         Stage::Committed(_) if assignment.round < task.round => return Err(Rejection::LeaseEnded),
         Stage::Committed(commitment) => commitment,
-        Stage::Revealed(revealed) if *revealed.report == *report => return Ok(Vec::new()),
+        Stage::Revealed(revealed) if *revealed.report == *report => return Ok(None),
         Stage::Leased | Stage::Running { .. } => return Err(Rejection::RevealTooEarly),
         Stage::Revealed(_)
         | Stage::Accepted(_)
@@ -153,14 +197,17 @@ pub(super) fn reveal(
     check_report(task, assignment.resume.map(|b| b.digest), report)?;
     check_sizes(state, report)?;
     check_uploads(assignment, report)?;
-    check_result(report, result)?;
-    let checks = check::run(&task.definition, result, &report.metrics);
-    let published = publish(&task.definition, result);
-    let revealed = AssignmentRevealed {
-        report: report.clone(),
-        checks,
-        published,
-    };
+    Ok(Some((task, assignment)))
+}
+
+/// What a reveal brings: itself, and the verdict where it is the round's last.
+pub(crate) fn opened(
+    state: &State,
+    task: &Task,
+    assignment: &Assignment,
+    revealed: AssignmentRevealed,
+    context: &Context,
+) -> Vec<Event> {
     let mut events: Vec<Event> = vec![revealed.clone().into()];
     let waits_for = |a: &Assignment| {
         a.id != assignment.id && a.round == task.round && matches!(a.stage, Stage::Committed(_))
@@ -169,7 +216,7 @@ pub(super) fn reveal(
     if all_revealed {
         events.extend(verdict::judge(state, task, Some(&revealed), context));
     }
-    Ok(events)
+    events
 }
 
 fn check_report(
@@ -210,7 +257,7 @@ fn check_report(
     Ok(())
 }
 
-fn check_result(report: &Report, result: &Value) -> Result<(), Rejection> {
+pub(crate) fn check_result(report: &Report, result: &Value) -> Result<(), Rejection> {
     crate::json::readable(result).map_err(|detail| Rejection::ReportInvalid {
         detail: format!("the result: {detail}"),
     })?;
@@ -231,7 +278,7 @@ fn check_result(report: &Report, result: &Value) -> Result<(), Rejection> {
 }
 
 /// The part of a result that the task's privacy terms put into the log, unless it is too large for it.
-fn publish(definition: &TaskDefinition, result: &Value) -> Option<Value> {
+pub(crate) fn publish(definition: &TaskDefinition, result: &Value) -> Option<Value> {
     let published = match &definition.privacy.publish {
         Publish::Digest => return None,
         Publish::Full => result.clone(),

@@ -30,6 +30,18 @@ pub(super) fn submit(
     definition: &TaskDefinition,
     context: &Context,
 ) -> Decision {
+    submit_with(state, requester, definition, &[], context)
+}
+
+/// The decision on a submission. `brought` are blobs that count as the requester's already: an audit sees a definition
+/// whose inline inputs have become blobs, with their uploads just before it in the log.
+pub(crate) fn submit_with(
+    state: &State,
+    requester: AccountId,
+    definition: &TaskDefinition,
+    brought: &[BlobRef],
+    context: &Context,
+) -> Decision {
     known_account(state, requester)?;
     if state
         .index
@@ -53,7 +65,7 @@ pub(super) fn submit(
         });
     }
     check_deadline(definition, context)?;
-    check_sources(state, requester, definition)?;
+    check_sources(state, requester, definition, brought)?;
     check_dependencies(state, requester, definition)?;
     let (policy_version, policy) = state.policy().ok_or_else(|| Rejection::PolicyInvalid {
         detail: "no policy was adopted yet: set the platform up first".into(),
@@ -76,7 +88,7 @@ pub(super) fn submit(
             amount: escrow,
         },
     ];
-    let inputs = resolve_inputs(state, definition);
+    let inputs = resolve_inputs(state, definition, brought);
     events.push(
         TaskCreated {
             task,
@@ -166,6 +178,7 @@ fn check_sources(
     state: &State,
     requester: AccountId,
     definition: &TaskDefinition,
+    brought: &[BlobRef],
 ) -> Result<(), Rejection> {
     for (i, input) in definition.data.iter().enumerate() {
         match &input.from {
@@ -183,7 +196,10 @@ fn check_sources(
                     ));
                 }
             }
-            DataSource::Blob(digest) if !state.may_read_blob(requester, *digest) => {
+            DataSource::Blob(digest)
+                if !state.may_read_blob(requester, *digest)
+                    && !brought.iter().any(|blob| blob.digest == *digest) =>
+            {
                 return Err(Rejection::BlobUnknown { digest: *digest });
             }
             DataSource::Blob(_) | DataSource::Inline(_) => {}
@@ -284,6 +300,7 @@ fn is_settled(task: &Task) -> bool {
 pub(super) fn resolve_inputs(
     state: &State,
     definition: &TaskDefinition,
+    brought: &[BlobRef],
 ) -> Result<Vec<Artifact>, String> {
     let mut inputs = Vec::new();
     for input in &definition.data {
@@ -294,11 +311,13 @@ pub(super) fn resolve_inputs(
                 (file.digest, file.size)
             }
             DataSource::Blob(digest) => {
-                let blob = state
-                    .blobs
-                    .get(digest)
-                    .ok_or_else(|| format!("blob {digest} is gone"))?;
-                (*digest, blob.size)
+                let known = state.blobs.get(digest).map(|blob| blob.size);
+                let new = brought.iter().find(|blob| blob.digest == *digest);
+                let size = known.or(new.map(|blob| blob.size));
+                (
+                    *digest,
+                    size.ok_or_else(|| format!("blob {digest} is gone"))?,
+                )
             }
             DataSource::Inline(text) => (Digest::of(text.as_bytes()), Count(text.len() as u64)),
         };

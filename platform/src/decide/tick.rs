@@ -13,25 +13,27 @@ use crate::{
 
 /// Tasks that one tick decides; the rest is due again at once.
 const DUE_MAX: usize = 64;
+/// Verdicts among them. One, because a verdict takes points and registers models: the next one has to see what it left.
+const VERDICTS_MAX: usize = 1;
 
 pub(super) fn tick(state: &State, context: &Context) -> Vec<Event> {
     let mut events = Vec::new();
     let mut done: BTreeSet<TaskId> = BTreeSet::new();
     let now = context.time;
-    let due = |index: &BTreeSet<(aevir_events::Timestamp, TaskId)>| -> Vec<TaskId> {
+    let due = |index: &BTreeSet<(aevir_events::Timestamp, TaskId)>, most: usize| -> Vec<TaskId> {
         index
             .iter()
             .take_while(|(time, _)| *time <= now)
-            .take(DUE_MAX)
+            .take(most)
             .map(|(_, id)| *id)
             .collect()
     };
-    for id in due(&state.index.reveals) {
+    for id in due(&state.index.reveals, VERDICTS_MAX) {
         if let Some(task) = state.tasks.get(&id).filter(|_| done.insert(id)) {
             events.extend(verdict::judge(state, task, None, context));
         }
     }
-    for id in due(&state.index.deadlines) {
+    for id in due(&state.index.deadlines, DUE_MAX) {
         if let Some(task) = state.tasks.get(&id).filter(|_| done.insert(id)) {
             events.extend(close(
                 state,
@@ -73,7 +75,7 @@ fn unblock(state: &State, id: TaskId) -> Vec<Event> {
             None,
         );
     }
-    match resolve_inputs(state, &task.definition) {
+    match resolve_inputs(state, &task.definition, &[]) {
         Ok(inputs) => vec![TaskQueued { task: id, inputs }.into()],
         Err(detail) => close(
             state,

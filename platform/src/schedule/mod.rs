@@ -8,7 +8,7 @@ mod rank;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aevir_events::Context;
+use aevir_events::{Context, Timestamp};
 
 use crate::{
     event::{AssignmentLeased, Event},
@@ -87,6 +87,19 @@ impl Given {
 /// Places waiting replicas on free nodes, oldest task first.
 pub(crate) fn plan(state: &State, context: &Context) -> Vec<Event> {
     let mut ids = context.ids();
+    place(state, context.time, |task, candidates| {
+        let node = rank::draw(task, candidates, context)?;
+        Some((node, AssignmentId(ids.ulid())))
+    })
+}
+
+/// Places waiting replicas by the rules; `draw` chooses among the nodes that may get one, and names the assignment.
+/// An audit gives what the log says was drawn.
+pub(crate) fn place<'a>(
+    state: &'a State,
+    now: Timestamp,
+    mut draw: impl FnMut(&Task, Vec<&'a Node>) -> Option<(&'a Node, AssignmentId)>,
+) -> Vec<Event> {
     let mut given = Given::default();
     let mut events = Vec::new();
     for (_, id) in &state.index.open {
@@ -97,11 +110,11 @@ pub(crate) fn plan(state: &State, context: &Context) -> Vec<Event> {
             if events.len() >= PLACEMENTS_MAX {
                 return events;
             }
-            let Some(node) = choose(state, task, &given, context) else {
+            let candidates = candidates(state, task, &given, now);
+            let Some((node, assignment)) = draw(task, candidates) else {
                 break;
             };
             given.give(task, node.id);
-            let assignment = AssignmentId(ids.ulid());
             let resume = resume_point(task);
             events.push(
                 AssignmentLeased {
@@ -118,23 +131,22 @@ pub(crate) fn plan(state: &State, context: &Context) -> Vec<Event> {
     events
 }
 
-/// The node for a task's next replica.
-fn choose<'a>(state: &'a State, task: &Task, given: &Given, context: &Context) -> Option<&'a Node> {
+/// The nodes that the next replica of a task is drawn among.
+fn candidates<'a>(state: &'a State, task: &Task, given: &Given, now: Timestamp) -> Vec<&'a Node> {
     let free = state
         .index
         .free_nodes
         .iter()
         .filter_map(|id| state.nodes.get(id));
     let fit: Vec<&Node> = free
-        .filter(|n| filter::refusal_given(state, task, n, given, context.time).is_none())
+        .filter(|n| filter::refusal_given(state, task, n, given, now).is_none())
         .collect();
     let sampled = task.definition.sampling().replicas > 1;
-    let candidates = if sampled {
+    if sampled {
         fit
     } else {
         rank::near_best(state, task, fit)
-    };
-    rank::draw(task, candidates, context)
+    }
 }
 
 /// A run of a task that is not replicated goes on from its newest checkpoint. A sampled replica starts from

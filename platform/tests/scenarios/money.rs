@@ -6,7 +6,10 @@ use aevir_platform::{
 };
 use serde_json::json;
 
-use crate::{market::dataset, world::World};
+use crate::{
+    market::dataset,
+    world::{World, profile},
+};
 
 #[test]
 fn a_deposit_is_booked_once() {
@@ -143,5 +146,49 @@ fn a_task_keeps_the_policy_it_was_created_under() {
         w.state.ledger.balance(LedgerAccount::Treasury),
         Amount(50_000)
     );
+    w.check_replay();
+}
+
+/// Two verdicts that fall due together take points from one account: the second sees what the first has left.
+#[test]
+fn verdicts_that_are_due_together_never_take_more_points_than_there_are() {
+    let mut w = World::new();
+    let nodes = ["a", "b", "c"].map(|name| {
+        let owner = w.account(name);
+        let slots = aevir_platform::command::NodeProfile {
+            slots: 2,
+            memory_mib: 8_192,
+            ..profile(name)
+        };
+        w.node_of(owner, slots)
+    });
+    let sampled =
+        json!({"verification": [{"method": "sampling", "quorum": 2, "replicas": 3, "initial": 3}]});
+    let first = w.task(sampled.clone());
+    w.finish(first, |_| json!({}));
+    let silent = w.owner(nodes[0]);
+    let before = w.compute_points(silent);
+    assert!(
+        before > 0 && before < 100,
+        "one loss is half of it or 50: {before}"
+    );
+    let tasks = [w.task(sampled.clone()), w.task(sampled)];
+    let mut runs = Vec::new();
+    for (_, assignment, _) in w.plan() {
+        w.start(assignment);
+        let run = w.run(assignment, json!({}), &[]);
+        w.commit(&run);
+        runs.push(run);
+    }
+    assert_eq!(runs.len(), 6);
+    for run in runs.iter().filter(|run| run.report.node != nodes[0]) {
+        w.reveal(run);
+    }
+    w.later(600_000);
+    while w.state.next_due().is_some_and(|due| due <= w.now) {
+        w.ok(Command::Tick);
+    }
+    assert_eq!(tasks.map(|task| w.phase(task)), ["settled", "settled"]);
+    assert_eq!(w.compute_points(silent), 0);
     w.check_replay();
 }

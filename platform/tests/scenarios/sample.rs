@@ -19,7 +19,7 @@ fn sampling(quorum: u32, replicas: u32, initial: u32) -> Value {
 }
 
 /// Settled with a cheat, late, unmet, inconclusive, failed, cancelled, expired, and out of reach.
-fn eventful() -> World {
+pub fn eventful() -> World {
     let mut w = World::new();
     let nodes = ["a", "b", "c"].map(|n| w.node(n));
     let data: Vec<Value> = [("light", 1), ("heavy", 2), ("odd", 4)]

@@ -95,7 +95,7 @@ impl World {
                 revision: *revision,
                 time: self.now,
                 actor: "system".into(),
-                cause: "test".into(),
+                cause: format!("test {}", self.decisions),
                 event: read,
             };
             *revision += 1;
@@ -157,6 +157,8 @@ impl World {
         for recorded in &self.log {
             evolve(&mut replayed, recorded).unwrap();
         }
+        // What was decided is what an audit derives.
+        crate::audit::recompute(&self.log).unwrap();
         assert_eq!(
             state_hash(&replayed).unwrap(),
             state_hash(&self.state).unwrap()

@@ -1,0 +1,127 @@
+//! The log's tables as they are, for audits: read-only, with every column, and nothing brought up to date.
+
+use std::{path::Path, str::FromStr as _};
+
+use sqlx::{
+    PgPool, SqlitePool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+};
+use ulid::Ulid;
+
+use super::{HeadRow, LogError, LogHead, corrupt, head_from_row, stored_hash, unsigned};
+use crate::{entry::Entry, envelope::Timestamp, merkle::Hash};
+
+/// Connections: an audit reads one page after the other.
+const CONNECTIONS: u32 = 2;
+
+const HEAD: &str = "SELECT epoch, leader, size, root, frontier FROM log_head";
+/// One with a name of its own: names that are missing must show, so the joins are outer ones.
+const ROWS: &str = "
+    SELECT e.position, s.name, e.revision, e.id, t.name, CAST(e.schema AS BIGINT), e.time, e.entry, e.leaf
+    FROM events e LEFT JOIN streams s ON s.id = e.stream LEFT JOIN event_types t ON t.id = e.type
+    WHERE e.position >= $1 ORDER BY e.position LIMIT $2";
+
+/// A row as both databases return it.
+type RawRow = (
+    i64,
+    Option<String>,
+    i64,
+    Vec<u8>,
+    Option<String>,
+    i64,
+    i64,
+    Vec<u8>,
+    Vec<u8>,
+);
+
+/// One row of `events` with the names that its ids stand for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    pub position: u64,
+    pub stream: String,
+    pub revision: u64,
+    pub id: Ulid,
+    pub label: String,
+    pub schema: u16,
+    pub time: Timestamp,
+    pub entry: Entry,
+    pub leaf: Hash,
+}
+
+/// Reads a log's tables without being able to change them.
+#[derive(Debug, Clone)]
+pub struct LogRows(Pool);
+
+#[derive(Debug, Clone)]
+enum Pool {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+impl LogRows {
+    /// Opens `postgres://...`, or the path of a SQLite file, which must exist.
+    ///
+    /// # Errors
+    /// When there is no such database.
+    pub async fn open(place: &str) -> Result<Self, LogError> {
+        if place.starts_with("postgres://") || place.starts_with("postgresql://") {
+            let options = PgConnectOptions::from_str(place)?
+                .application_name("aevir-audit")
+                .options([("default_transaction_read_only", "on")]);
+            let pool = PgPoolOptions::new().max_connections(CONNECTIONS);
+            return Ok(Self(Pool::Postgres(pool.connect_with(options).await?)));
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(Path::new(place))
+            .read_only(true);
+        let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS);
+        Ok(Self(Pool::Sqlite(pool.connect_with(options).await?)))
+    }
+
+    /// The head row.
+    pub async fn head(&self) -> Result<LogHead, LogError> {
+        let row: HeadRow = match &self.0 {
+            Pool::Sqlite(pool) => sqlx::query_as(HEAD).fetch_one(pool).await?,
+            Pool::Postgres(pool) => sqlx::query_as(HEAD).fetch_one(pool).await?,
+        };
+        head_from_row(row)
+    }
+
+    /// At most `limit` rows from position `from` on, in order of position. Gaps are not hidden.
+    pub async fn rows(&self, from: u64, limit: u32) -> Result<Vec<Row>, LogError> {
+        let (first, most) = (super::signed(from)?, i64::from(limit));
+        let rows: Vec<RawRow> = match &self.0 {
+            Pool::Sqlite(pool) => {
+                let query = sqlx::query_as(ROWS).bind(first).bind(most);
+                query.fetch_all(pool).await?
+            }
+            Pool::Postgres(pool) => {
+                let query = sqlx::query_as(ROWS).bind(first).bind(most);
+                query.fetch_all(pool).await?
+            }
+        };
+        rows.into_iter().map(read).collect()
+    }
+}
+
+fn read(
+    (position, stream, revision, id, label, schema, time, entry, leaf): RawRow,
+) -> Result<Row, LogError> {
+    let position = unsigned(0, "events.position", position)?;
+    let unnamed = |column: &str| corrupt(position, format!("column `{column}` names nothing"));
+    let id = <[u8; 16]>::try_from(id).map_err(|_| corrupt(position, "column `id` is no ULID"))?;
+    let schema = u16::try_from(schema)
+        .map_err(|_| corrupt(position, format!("column `schema` is {schema}")))?;
+    Ok(Row {
+        position,
+        stream: stream.ok_or_else(|| unnamed("events.stream"))?,
+        revision: unsigned(position, "events.revision", revision)?,
+        id: Ulid::from_bytes(id),
+        label: label.ok_or_else(|| unnamed("events.type"))?,
+        schema,
+        time: Timestamp(time),
+        entry: Entry(entry),
+        leaf: stored_hash(position, "events.leaf", &leaf)?,
+    })
+}

@@ -1,0 +1,337 @@
+//! Reads off a command's events what the command was.
+
+use aevir_events::{Event as _, Recorded};
+
+use super::{Fault, Flaw};
+use crate::{
+    command::{AddKey, Command, OpenAccount, RegisterContent, RegisterModule, RegisterNode},
+    decide::Seal,
+    definition::DataSource,
+    event::{
+        AccountOpened, AssignmentCheckpointed, AssignmentCommitted, AssignmentFailed,
+        AssignmentProgressed, AssignmentRevealed, AssignmentStarted, CloseReason,
+        ContentRegistered, Event, KeyAdded, LedgerPosted, ModuleRegistered, NodeRegistered,
+        OutputUploaded, PostingReason, TaskCreated,
+    },
+    ids::{AssignmentId, NodeId},
+    ledger::LedgerAccount,
+    report::BlobRef,
+    state::State,
+};
+
+/// A task's creation and where it stands.
+#[derive(Debug)]
+pub(super) struct Created<'a> {
+    pub(super) position: u64,
+    pub(super) event: &'a TaskCreated,
+}
+
+/// What brought a batch of events about.
+#[derive(Debug)]
+pub(super) enum Primary<'a> {
+    /// A command that the events tell in full.
+    Command(Command),
+    /// A task, after the uploads of what was inline in it.
+    Submission(Created<'a>),
+    Plan,
+    /// Told in full, but for the proof of the signature.
+    Commit(NodeId, AssignmentId, Seal),
+    /// Told but for the inline result.
+    Reveal(&'a AssignmentRevealed),
+}
+
+impl<'a> Primary<'a> {
+    /// What the first event calls for; an event that never comes first is a fault.
+    pub(super) fn of(batch: &[&'a Recorded<Event>], state: &State) -> Result<Self, Fault> {
+        let Some(first) = batch.first() else {
+            return Ok(Self::Plan);
+        };
+        let uncalled = || Fault {
+            position: first.position,
+            flaw: Flaw::Uncalled {
+                found: first.event.label(),
+            },
+        };
+        read(&first.event, batch, state)?.ok_or_else(uncalled)
+    }
+}
+
+fn read<'a>(
+    first: &'a Event,
+    batch: &[&'a Recorded<Event>],
+    state: &State,
+) -> Result<Option<Primary<'a>>, Fault> {
+    let on = |assignment| state.assignment(assignment).map(|(_, a)| a.node);
+    let command = match first {
+        Event::TaskCreated(_) => return Ok(submitted(batch)),
+        Event::AssignmentLeased(_) => return Ok(Some(Primary::Plan)),
+        Event::AssignmentCommitted(e) => return Ok(sealing(e, state)),
+        Event::AssignmentRevealed(e) => return Ok(Some(Primary::Reveal(e))),
+        Event::BlobUploaded(e) => match submitted(batch) {
+            Some(task) => return Ok(Some(task)),
+            None => Command::RecordUpload {
+                account: e.account,
+                blob: e.blob,
+            },
+        },
+        Event::TaskQueued(_) | Event::TaskExtended(_) | Event::TaskVerified(_) => Command::Tick,
+        Event::AssignmentWithdrawn(_) | Event::TaskClosed(_) => closing(batch, state)?,
+        Event::LedgerPosted(e) => return Ok(posting(e, batch, state)?.map(Primary::Command)),
+        Event::PolicyAdopted(e) => Command::AdoptPolicy(e.policy.clone()),
+        Event::AccountOpened(e) => opening(e, key_after(batch)?),
+        Event::KeyAdded(e) => adding(e),
+        Event::KeyRevoked(e) => Command::RevokeKey {
+            account: e.account,
+            key: e.key,
+        },
+        Event::JoinTokenIssued(e) => Command::IssueJoinToken {
+            account: e.account,
+            token_hash: e.token_hash,
+            expires: e.expires,
+        },
+        Event::ModuleRegistered(e) => module(e),
+        Event::ContentRegistered(e) => content(e),
+        Event::NodeRegistered(e) => joining(e, key_after(batch)?),
+        Event::AvailabilityChanged(e) => Command::SetAvailability {
+            node: e.node,
+            availability: e.availability,
+        },
+        Event::AssignmentStarted(e) => return Ok(on(e.assignment).map(|n| starting(e, n))),
+        Event::AssignmentProgressed(e) => return Ok(on(e.assignment).map(|n| progress(e, n))),
+        Event::AssignmentCheckpointed(e) => return Ok(on(e.assignment).map(|n| checkpoint(e, n))),
+        Event::OutputUploaded(e) => return Ok(on(e.assignment).map(|n| output(e, n))),
+        Event::AssignmentFailed(e) => return Ok(on(e.assignment).map(|n| failure(e, n))),
+        Event::AssignmentLost(e) => Command::LoseLease {
+            assignment: e.assignment,
+            reason: e.reason,
+        },
+        Event::PointsChanged(_)
+        | Event::RoundClosed(_)
+        | Event::TaskSettled(_)
+        | Event::TaskMatured(_) => return Ok(None),
+    };
+    Ok(Some(Primary::Command(command)))
+}
+
+fn sealing<'a>(e: &AssignmentCommitted, state: &State) -> Option<Primary<'a>> {
+    let seal = Seal {
+        commitment: e.commitment,
+        signature: e.signature,
+        key: state.nodes.get(&e.node)?.public_key,
+    };
+    Some(Primary::Commit(e.node, e.assignment, seal))
+}
+
+/// The key that an account or a node begins with.
+fn key_after<'a>(batch: &[&'a Recorded<Event>]) -> Result<&'a KeyAdded, Fault> {
+    const KEY: &str = "account.key_added";
+    let Some(second) = batch.get(1) else {
+        return Err(missing(batch, KEY));
+    };
+    if let Event::KeyAdded(key) = &second.event {
+        return Ok(key);
+    }
+    Err(Fault {
+        position: second.position,
+        flaw: Flaw::Another {
+            expected: KEY,
+            found: second.event.label(),
+        },
+    })
+}
+
+/// An event that the batch ends without.
+fn missing(batch: &[&Recorded<Event>], expected: &'static str) -> Fault {
+    Fault {
+        position: batch.last().map_or(0, |last| last.position + 1),
+        flaw: Flaw::Missing { expected },
+    }
+}
+
+/// A task with inline inputs begins with their uploads.
+fn submitted<'a>(batch: &[&'a Recorded<Event>]) -> Option<Primary<'a>> {
+    let is_upload = |r: &&&Recorded<Event>| matches!(r.event, Event::BlobUploaded(_));
+    let recorded = batch.iter().find(|r| !is_upload(r))?;
+    if let Event::TaskCreated(event) = &recorded.event {
+        let position = recorded.position;
+        return Some(Primary::Submission(Created { position, event }));
+    }
+    None
+}
+
+/// The uploads before a task: inputs of its requester, which it could not read before.
+pub(super) fn brought(
+    state: &State,
+    batch: &[&Recorded<Event>],
+    created: &TaskCreated,
+) -> Result<Vec<BlobRef>, Fault> {
+    let mut brought: Vec<BlobRef> = Vec::new();
+    for recorded in batch {
+        let Event::BlobUploaded(upload) = &recorded.event else {
+            break;
+        };
+        let digest = upload.blob.digest;
+        let named = |from: &DataSource| matches!(from, DataSource::Blob(blob) if *blob == digest);
+        let called_for = upload.account == created.requester
+            && created
+                .definition
+                .data
+                .iter()
+                .any(|input| named(&input.from))
+            && !state.may_read_blob(upload.account, digest)
+            && !brought.iter().any(|blob| blob.digest == digest);
+        if !called_for {
+            return Err(Fault {
+                position: recorded.position,
+                flaw: Flaw::Uncalled {
+                    found: recorded.event.label(),
+                },
+            });
+        }
+        brought.push(upload.blob);
+    }
+    Ok(brought)
+}
+
+/// What ends tasks without a verdict: their requester, or time.
+fn closing(batch: &[&Recorded<Event>], state: &State) -> Result<Command, Fault> {
+    let mut closed = batch.iter().filter_map(|r| {
+        if let Event::TaskClosed(closed) = &r.event {
+            Some(closed)
+        } else {
+            None
+        }
+    });
+    let first = closed.next().ok_or_else(|| missing(batch, "task.closed"))?;
+    let task = state.tasks.get(&first.task);
+    Ok(match (first.reason, task) {
+        (CloseReason::Cancelled, Some(task)) => Command::CancelTask {
+            requester: task.requester,
+            task: task.id,
+        },
+        (
+            CloseReason::Cancelled
+            | CloseReason::Expired
+            | CloseReason::AttemptsSpent
+            | CloseReason::DependencyFailed,
+            _,
+        ) => Command::Tick,
+    })
+}
+
+fn posting(
+    posted: &LedgerPosted,
+    batch: &[&Recorded<Event>],
+    state: &State,
+) -> Result<Option<Command>, Fault> {
+    match posted.reason {
+        PostingReason::Deposit => Ok(deposit(posted)),
+        PostingReason::Closure => closing(batch, state).map(Some),
+        PostingReason::Escrow | PostingReason::Settlement | PostingReason::Maturity => Ok(None),
+    }
+}
+
+fn deposit(posted: &LedgerPosted) -> Option<Command> {
+    let received = posted.postings.iter().find_map(|p| match p.account {
+        LedgerAccount::Available(account) => Some((account, p.amount)),
+        LedgerAccount::External
+        | LedgerAccount::Pending(_)
+        | LedgerAccount::Escrow(_)
+        | LedgerAccount::Treasury => None,
+    });
+    let (account, amount) = received?;
+    Some(Command::Deposit {
+        account,
+        amount,
+        reference: posted.reference.clone()?,
+    })
+}
+
+fn opening(e: &AccountOpened, key: &KeyAdded) -> Command {
+    Command::OpenAccount(OpenAccount {
+        name: e.name.clone(),
+        key_hash: key.hash,
+        scopes: key.scopes.clone(),
+    })
+}
+
+fn adding(e: &KeyAdded) -> Command {
+    Command::AddKey(AddKey {
+        account: e.account,
+        label: e.label.clone(),
+        hash: e.hash,
+        scopes: e.scopes.clone(),
+    })
+}
+
+fn module(e: &ModuleRegistered) -> Command {
+    Command::RegisterModule(RegisterModule {
+        owner: e.owner,
+        name: e.name.clone(),
+        blob: e.blob,
+        world: e.world,
+        imports: e.imports.clone(),
+    })
+}
+
+fn content(e: &ContentRegistered) -> Command {
+    Command::RegisterContent(RegisterContent {
+        owner: e.owner,
+        kind: e.kind,
+        name: e.name.clone(),
+        version: e.version.clone(),
+        files: e.files.clone(),
+        licence: e.licence.clone(),
+        weight: e.weight,
+    })
+}
+
+fn joining(e: &NodeRegistered, key: &KeyAdded) -> Command {
+    Command::RegisterNode(RegisterNode {
+        token_hash: e.token_hash,
+        public_key: e.public_key,
+        key_hash: key.hash,
+        profile: e.profile.clone(),
+    })
+}
+
+fn starting<'a>(e: &AssignmentStarted, node: NodeId) -> Primary<'a> {
+    Primary::Command(Command::Start {
+        node,
+        assignment: e.assignment,
+    })
+}
+
+fn progress<'a>(e: &AssignmentProgressed, node: NodeId) -> Primary<'a> {
+    Primary::Command(Command::ReportProgress {
+        node,
+        assignment: e.assignment,
+        ppm: e.ppm,
+        note: e.note.clone(),
+    })
+}
+
+fn checkpoint<'a>(e: &AssignmentCheckpointed, node: NodeId) -> Primary<'a> {
+    Primary::Command(Command::SaveCheckpoint {
+        node,
+        assignment: e.assignment,
+        checkpoint: e.checkpoint,
+    })
+}
+
+fn output<'a>(e: &OutputUploaded, node: NodeId) -> Primary<'a> {
+    Primary::Command(Command::RecordOutput {
+        node,
+        assignment: e.assignment,
+        blob: e.blob,
+    })
+}
+
+fn failure<'a>(e: &AssignmentFailed, node: NodeId) -> Primary<'a> {
+    Primary::Command(Command::Fail {
+        node,
+        assignment: e.assignment,
+        class: e.class,
+        message: e.message.clone(),
+    })
+}
