@@ -22,7 +22,7 @@
 //! - A command with an idempotency key happens at most once per actor and key.
 //! - The state is what [`replay`] makes of the entries, and nothing else.
 //!
-//! Where a change goes: bytes in `entry`; places and checks of entries in `tail`; storage in `log`; what happens to
+//! Where a change goes: bytes in `entry`; earlier versions of events in `upcast`; places and checks of entries in `tail`; storage in `log`; what happens to
 //! a command in `executor/decide`; commits in `executor/writer`; failures of the log in `executor/recover`.
 
 mod canonical;
@@ -40,6 +40,7 @@ pub mod testing;
 pub mod tlog;
 #[cfg(test)]
 mod toy;
+mod upcast;
 
 pub use canonical::{MAX_SAFE_INTEGER, canonical_hash, unsafe_integer};
 pub use cloudevents::{CloudEventError, CloudEventLine, CloudEventWriter};
@@ -58,3 +59,4 @@ pub use merkle::Hash;
 pub use replay::{Replay, ReplayError, Replayed, replay, replay_log, state_hash};
 pub use subscribe::SubscribeError;
 pub use tail::{Damage, Flaw, MAX_COMMAND_EVENTS};
+pub use upcast::{Upcaster, upcast};

@@ -25,6 +25,7 @@ pub mod policy;
 pub mod rejection;
 pub mod report;
 pub mod schedule;
+pub mod schemas;
 pub mod state;
 
 use aevir_events::{Context, Corrupt, Machine, Recorded};

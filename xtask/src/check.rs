@@ -14,8 +14,8 @@ use crate::{
 
 /// The guests' workspace, which has its own lock file and compiler.
 const GUESTS: &str = "examples/Cargo.toml";
-/// Packages whose tests write or compare files under `schemas/`.
-const SCHEMA_PACKAGES: [&str; 2] = ["aevir-platform", "aevir-api"];
+/// Parts of the names of the tests that write generated files.
+const GENERATORS: [&str; 4] = ["schemas::", "golden::", "state_table::", "documents::"];
 
 /// How many tests ended how.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -123,18 +123,38 @@ pub(crate) fn ci() -> Result<()> {
     test(&[])
 }
 
-/// Writes the JSON Schemas under `schemas/` anew from the Rust types.
+/// Writes everything anew that is generated from the Rust types: the JSON Schemas and golden entries under `schemas/`,
+/// the table of states in ARCHITECTURE.md, `docs/errors.md`. With `release` what is under `schemas/` is locked then.
 ///
 /// # Errors
-/// When a package does not compile, or a released schema would change.
-pub(crate) fn schemas() -> Result<()> {
-    announce("writing the schemas anew");
-    let mut command = cargo();
-    command.arg("test");
-    for package in SCHEMA_PACKAGES {
-        command.args(["--package", package]);
+/// When something does not compile, or what is released would change.
+pub(crate) fn schemas(release: bool) -> Result<()> {
+    announce("writing the schemas and the documents made from them anew");
+    // First the files, then, compiled with them, the tests that read them.
+    run(generating().env("AEVIR_BLESS", "1"))?;
+    run(generating().env("AEVIR_BLESS", "1"))?;
+    if release {
+        announce("locking what is under schemas/");
+        run(generating().env("AEVIR_RELEASE", "1"))?;
     }
-    run(command.args(["--", "schema"]).env("AEVIR_BLESS", "1"))
+    Ok(())
+}
+
+/// The tests that write generated files, when they are told to by the environment.
+fn generating() -> Command {
+    let mut command = cargo();
+    command.args([
+        "test",
+        "--workspace",
+        "--lib",
+        "--test",
+        "scenarios",
+        "--test",
+        "api",
+        "--",
+    ]);
+    command.args(GENERATORS);
+    command
 }
 
 #[cfg(test)]

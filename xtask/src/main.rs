@@ -43,8 +43,12 @@ enum Chore {
     Ci,
     /// Build the example guests into `examples/modules`, or check the committed ones.
     Guests(guests::GuestsArgs),
-    /// Write the JSON Schemas under `schemas/` anew.
-    Schemas,
+    /// Write the JSON Schemas under `schemas/` and the other generated documents anew.
+    Schemas {
+        /// Lock them: a released schema never changes again.
+        #[arg(long)]
+        release: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -64,6 +68,6 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Test { filter } => check::test(&filter),
         Chore::Ci => check::ci(),
         Chore::Guests(args) => guests::run(args),
-        Chore::Schemas => check::schemas(),
+        Chore::Schemas { release } => check::schemas(release),
     }
 }

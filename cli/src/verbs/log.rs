@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use clap::Subcommand;
 use serde_json::Value;
 
+use super::schemas::{self, SchemasArgs};
 use crate::{
     args::{Global, Output},
     output::{print, properties},
@@ -37,16 +38,19 @@ pub(crate) enum LogVerb {
     },
     /// Show the log's size and Merkle root, and the hash of the state.
     Head,
+    /// List the types and versions of events, or show the JSON Schema of one.
+    Schemas(SchemasArgs),
 }
 
 pub(crate) async fn run(verb: LogVerb, global: &Global) -> Result<()> {
-    let client = global.keyed_client()?;
     match verb {
+        LogVerb::Schemas(args) => schemas::run(&args, global),
         LogVerb::Tail {
             lines,
             from,
             follow,
         } => {
+            let client = global.keyed_client()?;
             let from = match from {
                 Some(from) => from,
                 None => size(&client).await?.saturating_sub(lines),
@@ -56,6 +60,7 @@ pub(crate) async fn run(verb: LogVerb, global: &Global) -> Result<()> {
             show(&mut entries, global.output).await
         }
         LogVerb::Export { file } => {
+            let client = global.keyed_client()?;
             let size = size(&client).await?;
             if file == Path::new("-") {
                 write_entries(&client, size, std::io::stdout().lock()).await?;
@@ -68,7 +73,7 @@ pub(crate) async fn run(verb: LogVerb, global: &Global) -> Result<()> {
             })
         }
         LogVerb::Head => {
-            let head = client.log_head(true).await?;
+            let head = global.keyed_client()?.log_head(true).await?;
             print(global.output, &head, || {
                 properties([
                     ("events", head.size.clone()),

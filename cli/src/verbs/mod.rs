@@ -5,4 +5,5 @@ pub(crate) mod content;
 pub(crate) mod log;
 pub(crate) mod module;
 pub(crate) mod policy;
+mod schemas;
 pub(crate) mod task;

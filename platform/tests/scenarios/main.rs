@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_debug_implementations, unreachable_pub)]
 
 mod audit;
+mod golden;
 mod life;
 mod market;
 mod money;

@@ -4,8 +4,12 @@ use std::{collections::BTreeMap, fs, path::Path, process::Command as Process};
 
 use aevir_events::{Entry, Timestamp, merkle::Frontier};
 use aevir_platform::{
+    amount::Count,
     command::{Command, FailureClass, LossReason},
+    digest::Digest,
     event::Track,
+    ids::AssignmentId,
+    report::BlobRef,
 };
 use serde_json::{Value, json};
 
@@ -46,6 +50,7 @@ pub fn eventful() -> World {
     let lost = w.task(json!({"qos": {"max_latency_ms": 100}}));
     let (_, assignment, silent) = w.plan()[0];
     w.start(assignment);
+    progress(&mut w, assignment);
     w.ok(Command::LoseLease {
         assignment,
         reason: LossReason::Silent,
@@ -93,6 +98,35 @@ pub fn eventful() -> World {
     w.node_of(twin, profile("idle"));
     w.task(json!({"seed": "7", "data": [{"name": "p", "from": {"inline": "täxt\u{1}"}}], "params": {"é": [1e21, 0.1, -0.0, 5]}}));
     w
+}
+
+/// A run that says how far it is and saves where it is; the requester takes a key of his back meanwhile.
+fn progress(w: &mut World, assignment: AssignmentId) {
+    let node = w.node_on(assignment);
+    w.ok(Command::ReportProgress {
+        node,
+        assignment,
+        ppm: 250_000,
+        note: "a quarter".into(),
+    });
+    let checkpoint = BlobRef {
+        digest: Digest::of(b"checkpoint"),
+        size: Count(10),
+    };
+    w.ok(Command::SaveCheckpoint {
+        node,
+        assignment,
+        checkpoint,
+    });
+    let account = w.requester;
+    let (key, _) = w
+        .state
+        .keys
+        .iter()
+        .find(|(_, k)| k.account == account)
+        .unwrap();
+    let key = *key;
+    w.ok(Command::RevokeKey { account, key });
 }
 
 fn silent_reveal(w: &mut World) {
