@@ -48,7 +48,7 @@ pub use entry::{Entry, EntryError, Envelope, MAX_ENTRY_BYTES};
 pub use envelope::{Recorded, Timestamp};
 pub use executor::{
     BATCH_COMMANDS, Executor, Handle, LIVE_EVENTS, Options, QUEUE_COMMANDS, Receipt, Request,
-    StartError, Status, SubmitError,
+    StartError, Status, SubmitError, Timer,
 };
 pub use log::{
     Batch, CommandRow, Head, Log, LogError, LogHead, LogRows, NewEvent, PostgresLog, Row,

@@ -322,7 +322,7 @@ impl<M: Machine> Handle<M> {
 }
 
 /// What names a command in the log: one actor's keys say nothing about another's.
-fn command_id(actor: &str, key: &str) -> Hash {
+pub(super) fn command_id(actor: &str, key: &str) -> Hash {
     let mut hash = Sha256::new();
     hash.update(b"aevir.idempotency/1\n");
     hash.update((actor.len() as u64).to_be_bytes());

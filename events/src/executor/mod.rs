@@ -8,6 +8,7 @@ mod batch;
 mod decide;
 mod handle;
 mod recover;
+mod timer;
 mod writer;
 
 use std::{
@@ -18,10 +19,14 @@ use std::{
 use tokio::sync::{broadcast, mpsc, watch};
 use ulid::Ulid;
 
-pub use self::handle::{Handle, Receipt, Request, Status, SubmitError};
 use self::{
     handle::{Committed, Shared},
+    timer::SystemTimer,
     writer::{Speculation, Writer},
+};
+pub use self::{
+    handle::{Handle, Receipt, Request, Status, SubmitError},
+    timer::Timer,
 };
 use crate::{
     envelope::Timestamp,
@@ -49,6 +54,8 @@ pub struct Options {
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// 32 fresh random bytes for every command.
     pub entropy: Arc<dyn Fn() -> [u8; 32] + Send + Sync>,
+    /// How to wait while the log can't be reached.
+    pub timer: Arc<dyn Timer>,
     /// Commands that may wait; at least 1.
     pub queue_commands: usize,
     /// Most commands in one commit; at least 1.
@@ -63,6 +70,7 @@ impl Default for Options {
         Self {
             clock: Arc::new(system_clock),
             entropy: Arc::new(rand::random),
+            timer: Arc::new(SystemTimer::new()),
             queue_commands: QUEUE_COMMANDS,
             batch_commands: BATCH_COMMANDS,
             resolve_patience: RESOLVE_PATIENCE,
@@ -112,6 +120,7 @@ impl Executor {
         log: Arc<dyn Log>,
         options: Options,
     ) -> Result<Handle<M>, StartError> {
+        // Not from the options' entropy, which tests repeat: two executors must never have the same name.
         let leader = Ulid::from_parts((options.clock)().0.max(0) as u64, rand::random());
         let mut tail = Tail::default();
         let (mut speculative, mut committed) = (M::State::default(), M::State::default());

@@ -11,6 +11,7 @@ use std::{
 };
 
 use tokio::sync::mpsc;
+use ulid::Ulid;
 
 use super::{
     batch::{Flight, Held, Submission},
@@ -45,25 +46,26 @@ impl<M: Machine> Writer<M> {
             ),
             None => tracing::error!(position = flight.batch.base, "the append's task died"),
         }
-        let fenced = matches!(error, Some(LogError::Fenced));
-        self.drop_open(|| {
-            if fenced {
-                SubmitError::NotLeader
-            } else {
-                SubmitError::Unavailable
+        // What the log has said for certain is passed on at once.
+        match &error {
+            Some(LogError::Fenced) => {
+                self.drop_open(|| SubmitError::NotLeader);
+                answer(&mut flight.held, || SubmitError::NotLeader);
             }
-        });
-        if let Some(LogError::Unavailable(_)) = error {
-            // Nothing was stored, so there is nothing to wait for.
-            answer(&mut flight.held, || SubmitError::Unavailable);
+            Some(LogError::Unavailable(_)) => {
+                self.drop_open(|| SubmitError::Unavailable);
+                answer(&mut flight.held, || SubmitError::Unavailable);
+            }
+            Some(LogError::Unknown(_) | LogError::Migration(_) | LogError::Corrupt { .. })
+            | None => self.drop_open(|| SubmitError::Unavailable),
         }
-        let head = match self.reclaim(&mut flight.held, commands).await? {
-            Ok(head) => head,
+        let (head, stored) = match self.reclaim(&mut flight, commands).await? {
+            Ok(found) => found,
             Err(Deposed) => return self.deposed(flight).await,
         };
         self.epoch = head.epoch;
         let batch = Arc::clone(&flight.batch);
-        if head.size() == batch.frontier.size() && head.root == batch.root {
+        if stored {
             self.committed(flight)?;
         } else if head.size() == batch.base {
             for command in &batch.commands {
@@ -122,22 +124,23 @@ impl<M: Machine> Writer<M> {
         Ok(())
     }
 
-    /// Bumps the epoch, for as long as it takes to reach the log.
+    /// Bumps the epoch and looks whether the batch is in, for as long as it takes to reach the log.
     async fn reclaim(
         &mut self,
-        held: &mut Vec<Held<M>>,
+        flight: &mut Flight<M>,
         commands: &mut mpsc::Receiver<Submission<M>>,
-    ) -> ControlFlow<Ending, Result<LogHead, Deposed>> {
-        let started = Instant::now();
+    ) -> ControlFlow<Ending, Result<(LogHead, bool), Deposed>> {
+        let started = self.options.timer.now();
         let mut pause = PAUSE_MIN;
         loop {
-            let error = match self.shared.log.reclaim(self.leader).await {
-                Ok(head) => return ControlFlow::Continue(Ok(head)),
+            let log = self.shared.log.as_ref();
+            let error = match reclaim_and_compare(log, self.leader, &flight.batch).await {
+                Ok(found) => return ControlFlow::Continue(Ok(found)),
                 Err(LogError::Fenced) => return ControlFlow::Continue(Err(Deposed)),
                 Err(error) => error,
             };
-            if started.elapsed() >= self.options.resolve_patience {
-                answer(held, || SubmitError::Unknown);
+            if self.options.timer.now().saturating_sub(started) >= self.options.resolve_patience {
+                answer(&mut flight.held, || SubmitError::Unknown);
             }
             self.wait_out(&error, &mut pause, commands).await?;
         }
@@ -182,7 +185,7 @@ impl<M: Machine> Writer<M> {
         for submission in arrived {
             let _ = submission.reply.send(Err(SubmitError::Unavailable));
         }
-        tokio::time::sleep(*pause).await;
+        self.options.timer.sleep(*pause).await;
         *pause = (*pause * 2).min(PAUSE_MAX);
         ControlFlow::Continue(())
     }
@@ -190,6 +193,21 @@ impl<M: Machine> Writer<M> {
 
 /// Another executor holds the epoch.
 struct Deposed;
+
+/// Takes the lead again, and answers the head and whether the batch is in.
+async fn reclaim_and_compare(
+    log: &dyn Log,
+    leader: Ulid,
+    batch: &Batch,
+) -> Result<(LogHead, bool), LogError> {
+    let head = log.reclaim(leader).await?;
+    let mut stored = head.size() == batch.frontier.size() && head.root == batch.root;
+    // Outcomes without events leave the head as it was: only their keys tell.
+    if stored && batch.events.is_empty() && !batch.commands.is_empty() {
+        stored = is_stored(log, batch).await?;
+    }
+    Ok((head, stored))
+}
 
 /// Whether the log holds the batch. A batch is stored whole or not at all, so its first row tells.
 async fn is_stored(log: &dyn Log, batch: &Batch) -> Result<bool, LogError> {

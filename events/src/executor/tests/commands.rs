@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicI64, Ordering},
 };
 
-use super::{all_entries, balance, check_replay, positions, spawn, start, start_with, until};
+use super::{balance, check_replay, positions, spawn, start, start_with, until};
 use crate::{
     EntryError, Options, Request, Status, SubmitError, Timestamp,
     toy::{Order, Refused, Store, deposit, keyed, on_both, reproducible, request, transfer},
@@ -153,25 +153,4 @@ on_both! {
         assert!(matches!(bank.submit(request(deposit("a", 1))).await, Err(SubmitError::Stopped)));
         check_replay(&bank, &store).await;
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn both_databases_hold_the_same_bytes() {
-    let mut logs = Vec::new();
-    for store in [Store::sqlite(), Store::postgres().await] {
-        let log = store.open().await;
-        let bank = start(Arc::clone(&log)).await;
-        for order in [
-            deposit("a", 9),
-            transfer("a", "b", 4),
-            transfer("b", "a", 9),
-            Order::DrawTicket,
-        ] {
-            let _ = bank.submit(request(order.clone())).await;
-            let _ = bank.submit(keyed(&format!("{order:?}"), order)).await;
-        }
-        logs.push((all_entries(log.as_ref()).await, bank.head(), store));
-    }
-    assert!(logs[0].0.len() > 5);
-    assert_eq!((&logs[0].0, logs[0].1), (&logs[1].0, logs[1].1));
 }

@@ -4,11 +4,17 @@ use std::{
     collections::BTreeSet,
     env,
     io::{BufRead as _, BufReader},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use super::{check_replay, start, start_with};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::{check_replay, start, start_with, until};
 use crate::{
     Options, SubmitError,
     toy::{Happened, Store, deposit, keyed, on_both, open_named},
@@ -18,6 +24,7 @@ use crate::{
 const VICTIM: &str = "AEVIR_EVENTS_CRASH_VICTIM";
 /// Acknowledged commands after which it is killed.
 const ACKNOWLEDGED: usize = 150;
+const VICTIMS_CALLERS: usize = 16;
 
 on_both! {
     async fn what_was_acknowledged_survives_a_kill(store: Store) {
@@ -68,9 +75,56 @@ on_both! {
     }
 }
 
-/// Starts the victim, kills it (SIGKILL) in the middle, and returns the positions that it acknowledged.
-fn kill_under_load(name: &str) -> Vec<u64> {
-    let mut victim = Command::new(env::current_exe().unwrap())
+/// A leader whose process is stopped while another one takes over, and that then goes on. On PostgreSQL alone: a
+/// process that is stopped inside of a transaction on SQLite keeps the file's lock, so nobody can take over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_leader_that_goes_on_writes_nothing_more() {
+    let store = Store::postgres().await;
+    let mut victim = spawn_victim(&store.name());
+    let process = Pid::from_raw(victim.id().try_into().unwrap());
+    let said: Arc<Mutex<Vec<String>>> = Arc::default();
+    let heard = Arc::clone(&said);
+    let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
+    let listener = std::thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            heard.lock().unwrap().push(line);
+        }
+    });
+    until("it is under load", || {
+        said.lock().unwrap().len() > ACKNOWLEDGED
+    })
+    .await;
+    kill(process, Signal::SIGSTOP).unwrap();
+    let bank = start(store.open().await).await;
+    let taken_over = bank.head().size;
+    for n in 0..20 {
+        let receipt = bank
+            .submit(crate::toy::request(deposit("new", 1)))
+            .await
+            .unwrap();
+        assert_eq!(receipt.events[0].position, taken_over + n);
+    }
+    kill(process, Signal::SIGCONT).unwrap();
+    let ended = tokio::task::spawn_blocking(move || victim.wait().unwrap());
+    assert!(ended.await.unwrap().success(), "its callers were all told");
+    listener.join().unwrap();
+    let said = std::mem::take(&mut *said.lock().unwrap());
+    // It owns up to all that it wrote before, and to nothing else.
+    let mut acknowledged: Vec<u64> = said
+        .iter()
+        .filter_map(|line| acknowledged_in(line))
+        .collect();
+    acknowledged.sort_unstable();
+    assert_eq!(acknowledged, (0..taken_over).collect::<Vec<_>>());
+    assert_eq!(
+        said.iter().filter(|line| *line == "deposed.").count(),
+        VICTIMS_CALLERS
+    );
+    assert_eq!(check_replay(&bank, &store).await.total(), taken_over + 20);
+}
+
+fn spawn_victim(name: &str) -> Child {
+    Command::new(env::current_exe().unwrap())
         .args([
             "--exact",
             "executor::tests::crash::victim",
@@ -82,17 +136,22 @@ fn kill_under_load(name: &str) -> Vec<u64> {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+/// The position in a line of the victim's. The last line may be torn.
+fn acknowledged_in(line: &str) -> Option<u64> {
+    let position = line.strip_prefix("committed ")?.strip_suffix('.')?;
+    Some(position.parse().unwrap())
+}
+
+/// Starts the victim, kills it (SIGKILL) in the middle, and returns the positions that it acknowledged.
+fn kill_under_load(name: &str) -> Vec<u64> {
+    let mut victim = spawn_victim(name);
     let mut positions = Vec::new();
     let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
-    // The last line may be torn.
     for line in lines.map_while(Result::ok) {
-        if let Some(position) = line
-            .strip_prefix("committed ")
-            .and_then(|line| line.strip_suffix('.'))
-        {
-            positions.push(position.parse().unwrap());
-        }
+        positions.extend(acknowledged_in(&line));
         if positions.len() == ACKNOWLEDGED {
             victim.kill().unwrap();
         }
@@ -105,20 +164,24 @@ fn kill_under_load(name: &str) -> Vec<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the process that the crash test starts and kills"]
+#[ignore = "the process that the crash tests start, stop and kill"]
 async fn victim() {
     let name = env::var(VICTIM).expect("started by the crash test");
     let bank = start_with(open_named(&name).await, Options::default())
         .await
         .unwrap();
-    let callers = (0..16).map(|caller| {
+    // The test's name is on the first line already.
+    println!();
+    let callers = (0..VICTIMS_CALLERS).map(|caller| {
         let bank = bank.clone();
         tokio::spawn(async move {
             loop {
-                let receipt = bank
-                    .submit(crate::toy::request(deposit(&format!("{caller}"), 1)))
-                    .await
-                    .unwrap();
+                let order = deposit(&format!("{caller}"), 1);
+                let receipt = match bank.submit(crate::toy::request(order)).await {
+                    Ok(receipt) => receipt,
+                    Err(SubmitError::NotLeader) => return println!("deposed."),
+                    Err(other) => panic!("{other}"),
+                };
                 assert!(matches!(
                     receipt.events[0].event,
                     Happened::Deposited { .. }
@@ -127,5 +190,7 @@ async fn victim() {
             }
         })
     });
-    futures::future::join_all(callers).await;
+    for caller in futures::future::join_all(callers).await {
+        caller.unwrap();
+    }
 }

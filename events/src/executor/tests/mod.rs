@@ -3,9 +3,13 @@
 
 mod commands;
 mod crash;
+mod disk;
+mod engines;
 mod faults;
 mod leadership;
 mod load;
+mod prefix;
+mod simulation;
 mod tamper;
 
 use std::{sync::Arc, time::Duration};
