@@ -1,6 +1,7 @@
 //! The project's chores: `cargo xtask <chore>`. One way to do each.
 
 mod check;
+mod crash;
 mod demo;
 mod guests;
 mod process;
@@ -39,6 +40,12 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         filter: Vec<String>,
     },
+    /// Kill servers and databases in the middle of load, again and again, and check that nothing is lost or doubled.
+    Crash {
+        /// Crashes on SQLite, and as many on PostgreSQL.
+        #[arg(long, default_value_t = 50)]
+        cycles: u32,
+    },
     /// Check the format, lint, and test: what has to pass before a change lands.
     Ci,
     /// Build the example guests into `examples/modules`, or check the committed ones.
@@ -66,6 +73,7 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Setup { purpose } => setup::setup(purpose),
         Chore::Demo { args } => demo::demo(&args),
         Chore::Test { filter } => check::test(&filter),
+        Chore::Crash { cycles } => crash::crash(cycles),
         Chore::Ci => check::ci(),
         Chore::Guests(args) => guests::run(args),
         Chore::Schemas { release } => check::schemas(release),

@@ -9,6 +9,6 @@ mod tiles;
 
 pub use self::{
     faults::{AppendFault, FaultyLog},
-    postgres::PrivatePostgres,
+    postgres::{Crash, PrivatePostgres},
     tiles::MemoryTiles,
 };

@@ -7,13 +7,16 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use nix::unistd::{User, geteuid};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::{Pid, User, geteuid},
+};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::PgConnectOptions};
 
 /// What the panic says where the server's programs are missing.
@@ -32,13 +35,31 @@ const PORT: u16 = 5432;
 const GUARD: &str = r#"
 trap '' INT TERM HUP
 "$BIN/initdb" -D "$DIR/data" -U postgres -A trust -E UTF8 --locale=C --no-sync --no-instructions || exit 1
-"$BIN/postgres" -D "$DIR/data" -k "$DIR" -h '' -c fsync=off -c full_page_writes=off -c max_connections=300 &
-server=$!
+# Started again whenever it ends: tests crash it.
+(
+    while [ ! -e "$DIR/stop" ]; do
+        "$BIN/postgres" -D "$DIR/data" -k "$DIR" -h '' -c fsync=off -c full_page_writes=off -c max_connections=300
+        sleep 0.1
+    done
+    : >"$DIR/stopped"
+) &
 cat >/dev/null
-kill -INT $server
-wait $server
+: >"$DIR/stop"
+while [ ! -e "$DIR/stopped" ]; do
+    kill -INT "$(head -n 1 "$DIR/data/postmaster.pid")"
+    sleep 0.1
+done 2>/dev/null
 rm -rf "$DIR"
 "#;
+
+/// How a server is crashed. Either way it is started again at once, and recovers from its write-ahead log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crash {
+    /// As `pg_ctl stop -m immediate`: all server processes end at once, without a checkpoint.
+    Immediate,
+    /// SIGKILL for the server's main process; the others notice.
+    Kill,
+}
 
 /// A fresh, empty database on a PostgreSQL server that belongs to this test process alone.
 ///
@@ -49,11 +70,12 @@ rm -rf "$DIR"
 /// Where PostgreSQL is not installed or does not start: a test that needs it must not pass without it.
 #[derive(Debug, Clone)]
 pub struct PrivatePostgres {
-    socket_dir: PathBuf,
+    cluster: Arc<Cluster>,
     database: String,
 }
 
-/// The server of this process.
+/// A server.
+#[derive(Debug)]
 struct Cluster {
     dir: PathBuf,
     /// Never read or written; closed by the operating system at the end of the process.
@@ -64,13 +86,25 @@ impl PrivatePostgres {
     /// Creates a database. The first call in a process takes a second or two.
     #[allow(clippy::expect_used, reason = "a test without its database must fail")]
     pub async fn start() -> Self {
-        static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+        static SHARED: OnceLock<Arc<Cluster>> = OnceLock::new();
+        let shared = || Arc::clone(SHARED.get_or_init(|| Arc::new(start_cluster())));
+        let cluster = tokio::task::spawn_blocking(shared).await;
+        Self::on(cluster.expect("PostgreSQL starts")).await
+    }
+
+    /// A database on a server of its own, which [`Self::crash`] may crash, and which ends with the last clone of this.
+    #[allow(clippy::expect_used, reason = "a test without its database must fail")]
+    pub async fn alone() -> Self {
+        let cluster = tokio::task::spawn_blocking(|| Arc::new(start_cluster())).await;
+        Self::on(cluster.expect("PostgreSQL starts")).await
+    }
+
+    #[allow(clippy::expect_used, reason = "a test without its database must fail")]
+    async fn on(cluster: Arc<Cluster>) -> Self {
         static DATABASES: AtomicU32 = AtomicU32::new(0);
-        let cluster = tokio::task::spawn_blocking(|| CLUSTER.get_or_init(start_cluster));
-        let socket_dir = cluster.await.expect("PostgreSQL starts").dir.clone();
         let database = format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
         let maintenance = Self {
-            socket_dir,
+            cluster,
             database: "postgres".to_owned(),
         };
         let mut connection = PgConnection::connect_with(&maintenance.options())
@@ -86,10 +120,18 @@ impl PrivatePostgres {
         }
     }
 
+    /// Crashes the server under everybody who uses it, and waits until it takes connections again.
+    #[allow(clippy::expect_used, reason = "a test without its database must fail")]
+    pub async fn crash(&self, how: Crash) {
+        let cluster = Arc::clone(&self.cluster);
+        let crashing = tokio::task::spawn_blocking(move || cluster.crash(how));
+        crashing.await.expect("PostgreSQL starts again");
+    }
+
     /// How to connect.
     pub fn options(&self) -> PgConnectOptions {
         PgConnectOptions::new_without_pgpass()
-            .socket(&self.socket_dir)
+            .socket(&self.cluster.dir)
             .port(PORT)
             .username("postgres")
             .database(&self.database)
@@ -98,7 +140,8 @@ impl PrivatePostgres {
     /// How to connect, as a URL that sqlx and libpq understand.
     pub fn url(&self) -> String {
         let dir = self
-            .socket_dir
+            .cluster
+            .dir
             .to_string_lossy()
             .replace('%', "%25")
             .replace('/', "%2F");
@@ -107,6 +150,35 @@ impl PrivatePostgres {
             self.database
         )
     }
+}
+
+impl Cluster {
+    #[allow(
+        clippy::expect_used,
+        clippy::panic,
+        reason = "a test without its database must fail"
+    )]
+    fn crash(&self, how: Crash) {
+        let process = ready_process(&self.dir).expect("the server runs");
+        let signal = match how {
+            Crash::Immediate => Signal::SIGQUIT,
+            Crash::Kill => Signal::SIGKILL,
+        };
+        kill(Pid::from_raw(process), signal).expect("the server can be killed");
+        let started = Instant::now();
+        while ready_process(&self.dir).is_none_or(|now| now == process) {
+            assert!(started.elapsed() < START, "PostgreSQL did not start again");
+            std::thread::sleep(POLL);
+        }
+    }
+}
+
+/// The server's main process, once it takes connections: it writes `ready` as the last line of its pid file.
+fn ready_process(dir: &Path) -> Option<i32> {
+    let pid_file = fs::read_to_string(dir.join("data/postmaster.pid")).ok()?;
+    let mut lines = pid_file.lines();
+    let process = lines.next()?.trim().parse().ok()?;
+    (lines.nth(6)?.trim() == "ready").then_some(process)
 }
 
 #[allow(
@@ -157,13 +229,7 @@ fn start_cluster() -> Cluster {
 fn wait_until_ready(guard: &mut Child, dir: &Path) {
     let started = Instant::now();
     loop {
-        // The server writes `ready` as the last line of its pid file once it takes connections.
-        let pid_file = fs::read_to_string(dir.join("data/postmaster.pid")).unwrap_or_default();
-        if pid_file
-            .lines()
-            .nth(7)
-            .is_some_and(|line| line.trim() == "ready")
-        {
+        if ready_process(dir).is_some() {
             return;
         }
         let ended = guard.try_wait().is_ok_and(|status| status.is_some());
