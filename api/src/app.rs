@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     inspect::ModuleInspector, live::Live, objects::ObjectStore, schema::TaskSchema, server::Limits,
+    tlog::Published,
 };
 
 /// The application, shared by all requests.
@@ -18,6 +19,7 @@ pub(crate) struct App(Arc<Parts>);
 pub(crate) struct Parts {
     pub(crate) log: Handle<Platform>,
     pub(crate) objects: Arc<dyn ObjectStore>,
+    pub(crate) published: Published,
     pub(crate) inspector: Arc<dyn ModuleInspector>,
     pub(crate) live: Live,
     pub(crate) limits: Limits,

@@ -100,6 +100,17 @@ impl FromRequestParts<App> for Caller {
     }
 }
 
+/// A caller where there is one, for routes that are open under some settings.
+pub(crate) struct MaybeCaller(pub(crate) ApiResult<Caller>);
+
+impl FromRequestParts<App> for MaybeCaller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
+        Ok(Self(Caller::from_request_parts(parts, app).await))
+    }
+}
+
 fn bearer(parts: &Parts) -> ApiResult<&str> {
     let missing = || {
         ApiError::new(

@@ -69,6 +69,10 @@ codes! {
     OutputMissing = "output-missing", CONFLICT, "An output that the node brought is not in the object store any more: upload it again, then reveal.";
     OutputLimit = "output-limit", PAYLOAD_TOO_LARGE, "The outputs of this assignment together pass the task's limit: report the failure `limit`.";
     BadSignature = "bad-signature", FORBIDDEN, "The signature does not fit the node's registered key and the commitment: sign `aevir.commit/1`, a line feed and the 32 bytes of the commitment.";
+    TileUnknown = "unknown-tile", NOT_FOUND, "This is not in the published log, or no name of a tile: the checkpoint says how far it goes.";
+    NotPublished = "not-published", SERVICE_UNAVAILABLE, "The log is not published so far at the moment: try again; if it stays so, `aevir log head` says why.";
+    NotInLog = "not-in-log", UNPROCESSABLE_ENTITY, "The log has no such entry or size: ask for what lies within it.";
+    ReceiptNotReady = "receipt-not-ready", CONFLICT, "There is no receipt before the task has ended: wait for that.";
     ObjectLost = "object-lost", INTERNAL_SERVER_ERROR, "A blob that the log names is not in the object store: its operator must restore it.";
     Busy = "busy", SERVICE_UNAVAILABLE, "Too many requests wait to be decided: try again after the time in Retry-After.";
     NotLeader = "not-leader", SERVICE_UNAVAILABLE, "Another replica leads the log now: try again.";

@@ -22,9 +22,12 @@ mod schema;
 mod server;
 mod stream;
 mod submit;
+mod tlog;
 
 pub use error::{CODES, Code, status_of};
 pub use inspect::{InspectError, Inspected, ModuleInspector};
 pub use router::openapi;
 pub use schema::task_schema;
-pub use server::{Bootstrap, BootstrapError, Config, Limits, RunningServer, Server, StartError};
+pub use server::{
+    Bootstrap, BootstrapError, Config, Limits, Publishing, RunningServer, Server, StartError,
+};

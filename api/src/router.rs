@@ -25,7 +25,15 @@ use crate::{
 };
 
 /// Routes that need no API key.
-const OPEN_ROUTES: [&str; 4] = ["/health", "/ready", "/v1/version", "/openapi.json"];
+const OPEN_ROUTES: [&str; 7] = [
+    "/health",
+    "/ready",
+    "/v1/version",
+    "/openapi.json",
+    "/log/checkpoint",
+    "/log/tile/{*path}",
+    "/v1/log/key",
+];
 const KEY_SCHEME: &str = "api_key";
 
 /// The router of the whole API.
@@ -67,6 +75,11 @@ pub fn openapi() -> OpenApi {
             complete(path, operation);
         }
     }
+    // OpenAPI has no name for a parameter that spans several segments.
+    let paths = std::mem::take(&mut api.paths.paths).into_iter();
+    api.paths.paths = paths
+        .map(|(path, item)| (path.replace("{*", "{"), item))
+        .collect();
     api
 }
 

@@ -12,7 +12,7 @@ use crate::{
     up::UpArgs,
     verbs::{
         account::AccountVerb, content::ContentVerb, log::LogVerb, module::ModuleVerb,
-        policy::PolicyVerb, task::TaskVerb,
+        policy::PolicyVerb, receipt::ReceiptArgs, task::TaskVerb,
     },
 };
 
@@ -91,6 +91,8 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: TaskVerb,
     },
+    /// Get the proof that a task's settlement is in the log, or check one offline.
+    Receipt(ReceiptArgs),
     /// Accounts, balances, keys, nodes.
     Account {
         #[command(subcommand)]

@@ -13,6 +13,7 @@ fn default_filter(verb: &Verb) -> &'static str {
         Verb::Serve(_) | Verb::Node(_) | Verb::Up(_) => "warn,aevir=info",
         Verb::Demo(_)
         | Verb::Module { .. }
+        | Verb::Receipt(_)
         | Verb::Task { .. }
         | Verb::Account { .. }
         | Verb::Content { .. }

@@ -5,10 +5,12 @@ mod audit;
 mod demo;
 mod inspector;
 mod lifeline;
+mod log_key;
 mod logging;
 mod manifest;
 mod node;
 mod output;
+mod pin;
 mod platform;
 mod processes;
 mod secrets;
@@ -65,6 +67,7 @@ async fn run(cli: Cli) -> Result<()> {
         Verb::Demo(args) => demo::demo(args).await,
         Verb::Module { verb } => verbs::module::run(verb, &global).await,
         Verb::Task { verb } => verbs::task::run(verb, &global).await,
+        Verb::Receipt(args) => verbs::receipt::receipt(args, &global).await,
         Verb::Account { verb } => verbs::account::run(verb, &global).await,
         Verb::Content { verb } => verbs::content::run(verb, &global).await,
         Verb::Policy { verb } => verbs::policy::run(verb, &global).await,

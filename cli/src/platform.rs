@@ -8,15 +8,22 @@ use std::{
 };
 
 use aevir_api::{
-    Bootstrap, Config, Limits, RunningServer, Server,
-    objects::{FileStore, ObjectStore, S3Config, S3Store},
+    Bootstrap, Config, Limits, Publishing, RunningServer, Server,
+    objects::{FileStore, FileTiles, ObjectStore, S3Config, S3Store, S3Tiles},
 };
-use aevir_events::{Log, Options, PostgresLog, SqliteLog};
+use aevir_events::{
+    Log, Options, PostgresLog, SqliteLog,
+    tlog::{CheckpointTable, TileStore},
+};
 use aevir_platform::policy::Policy;
 use aevir_wire::{Client, Secret};
 use anyhow::{Context, Result, bail};
 
-use crate::{inspector::SandboxInspector, secrets};
+use crate::{
+    inspector::SandboxInspector,
+    log_key::{self, LOG_KEY_FILE},
+    secrets,
+};
 
 /// The operator's key, in the data folder.
 pub(crate) const ADMIN_KEY_FILE: &str = "admin.key";
@@ -31,8 +38,20 @@ pub(crate) struct Setup {
     pub(crate) database: Option<String>,
     /// Files in the data folder when absent.
     pub(crate) s3: Option<S3Config>,
+    pub(crate) log: LogSetup,
     /// What an empty platform starts with.
     pub(crate) policy: Policy,
+}
+
+/// How the log is signed and published.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LogSetup {
+    /// The file with the log's key; `log.key` in the data folder when absent.
+    pub(crate) key: Option<PathBuf>,
+    /// The name of a new log; `aevir.local/<id>` when absent.
+    pub(crate) origin: Option<String>,
+    /// Everybody may read the entries.
+    pub(crate) public: bool,
 }
 
 /// Keeps other servers off an SQLite log's folder for as long as the answer lives: they would depose each other over
@@ -64,27 +83,33 @@ pub(crate) fn lock(setup: &Setup) -> Result<Option<File>> {
 pub(crate) async fn start(setup: &Setup) -> Result<RunningServer> {
     secrets::private_folder(&setup.data)
         .with_context(|| format!("`{}` can't be made", setup.data.display()))?;
-    let log: Arc<dyn Log> = match &setup.database {
-        Some(url) => Arc::new(
-            PostgresLog::open(url)
-                .await
-                .context("the PostgreSQL database can't be used")?,
+    let (log, checkpoints) = open_log(setup).await?;
+    let (objects, tiles): (Arc<dyn ObjectStore>, Arc<dyn TileStore>) = match &setup.s3 {
+        Some(config) => (
+            Arc::new(S3Store::new(config)?),
+            Arc::new(S3Tiles::new(config)?),
         ),
-        None => {
-            let file = setup.data.join("log.sqlite");
-            let opened = SqliteLog::open(&file).await;
-            Arc::new(opened.with_context(|| format!("`{}` can't be used", file.display()))?)
-        }
+        None => (
+            Arc::new(FileStore::open(setup.data.join("objects")).await?),
+            Arc::new(FileTiles::open(setup.data.join("log")).await?),
+        ),
     };
-    let objects: Arc<dyn ObjectStore> = match &setup.s3 {
-        Some(config) => Arc::new(S3Store::new(config)?),
-        None => Arc::new(FileStore::open(setup.data.join("objects")).await?),
-    };
+    let is_published =
+        tiles.checkpoint().await?.is_some() || checkpoints.latest_checkpoint().await?.is_some();
+    let key_file = setup.log.key.clone();
+    let key_file = key_file.unwrap_or_else(|| setup.data.join(LOG_KEY_FILE));
+    let key = log_key::load_or_create(&key_file, setup.log.origin.as_deref(), is_published)?;
     Ok(Server::start(Config {
         listen: setup.listen,
         log,
         executor: Options::default(),
         objects,
+        publishing: Publishing {
+            checkpoints,
+            tiles,
+            key: Arc::new(key),
+            public: setup.log.public,
+        },
         inspector: Arc::new(SandboxInspector),
         bootstrap: Some(Bootstrap {
             policy: setup.policy.clone(),
@@ -93,6 +118,24 @@ pub(crate) async fn start(setup: &Setup) -> Result<RunningServer> {
         limits: Limits::default(),
     })
     .await?)
+}
+
+/// The log, and the table of checkpoints beside it.
+async fn open_log(setup: &Setup) -> Result<(Arc<dyn Log>, Arc<dyn CheckpointTable>)> {
+    match &setup.database {
+        Some(url) => {
+            let opened = PostgresLog::open(url).await;
+            let log = Arc::new(opened.context("the PostgreSQL database can't be used")?);
+            Ok((log.clone(), log))
+        }
+        None => {
+            let file = setup.data.join("log.sqlite");
+            let opened = SqliteLog::open(&file).await;
+            let named = || format!("`{}` can't be used", file.display());
+            let log = Arc::new(opened.with_context(named)?);
+            Ok((log.clone(), log))
+        }
+    }
 }
 
 /// A client with the operator's key.
@@ -119,6 +162,7 @@ mod tests {
             listen: ([127, 0, 0, 1], 0).into(),
             database: None,
             s3: None,
+            log: LogSetup::default(),
             policy: Policy::default(),
         };
         let first = lock(&setup).unwrap();

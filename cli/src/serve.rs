@@ -15,7 +15,7 @@ use serde::Deserialize;
 use crate::{
     args::DEFAULT_LISTEN,
     lifeline,
-    platform::{self, Setup},
+    platform::{self, LogSetup, Setup},
 };
 
 /// Where everything is kept when nothing else is said.
@@ -23,7 +23,8 @@ pub(crate) const DEFAULT_DATA: &str = "aevir-data";
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// A TOML file with the same settings: `data`, `listen`, `database`, `s3`, `policy`.
+    /// A TOML file with the same settings: `data`, `listen`, `database`, `s3`, `log_key`, `log_origin`, `log_public`,
+    /// `policy`.
     #[arg(long, env = "AEVIR_CONFIG")]
     config: Option<PathBuf>,
     /// The data folder: SQLite log, objects and the operator's key, as far as they are not kept elsewhere
@@ -48,12 +49,39 @@ pub(crate) struct ServeArgs {
     /// In front of every object's name.
     #[arg(long, env = "AEVIR_S3_PREFIX", requires = "s3")]
     s3_prefix: Option<String>,
+    #[command(flatten)]
+    log: LogArgs,
     /// Who may take part in a new platform's market [default: open].
     #[arg(long, value_enum)]
     market: Option<MarketArg>,
     /// End when standard input ends.
     #[arg(long, hide = true)]
     lifeline: bool,
+}
+
+/// How the log is signed and published.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct LogArgs {
+    /// The file with the key that signs the log's checkpoints, the same for all replicas; it is made at the first start
+    /// [default: `log.key` in the data folder].
+    #[arg(long, env = "AEVIR_LOG_KEY", value_name = "FILE")]
+    log_key: Option<PathBuf>,
+    /// The name of a new log, which it keeps for ever, such as example.com/aevir [default: aevir.local/ and an id].
+    #[arg(long, env = "AEVIR_LOG_ORIGIN", value_name = "NAME")]
+    log_origin: Option<String>,
+    /// Let everybody read the log's entries, and not only who has the scope `audit`.
+    #[arg(long, env = "AEVIR_LOG_PUBLIC")]
+    log_public: bool,
+}
+
+impl LogArgs {
+    pub(crate) fn setup(self) -> LogSetup {
+        LogSetup {
+            key: self.log_key,
+            origin: self.log_origin,
+            public: self.log_public,
+        }
+    }
 }
 
 /// Who may take part.
@@ -74,6 +102,9 @@ struct File {
     listen: Option<SocketAddr>,
     database: Option<String>,
     s3: Option<S3File>,
+    log_key: Option<PathBuf>,
+    log_origin: Option<String>,
+    log_public: Option<bool>,
     market: Option<MarketArg>,
     /// The whole policy of a new platform.
     policy: Option<Policy>,
@@ -150,6 +181,11 @@ fn settle(args: ServeArgs) -> Result<Setup> {
         listen: listen.map_or_else(|| DEFAULT_LISTEN.parse().context("the address"), Ok)?,
         database: args.database.or(file.database),
         s3: s3.map(with_credentials).transpose()?,
+        log: LogSetup {
+            key: args.log.log_key.or(file.log_key),
+            origin: args.log.log_origin.or(file.log_origin),
+            public: args.log.log_public || file.log_public.unwrap_or(false),
+        },
         policy,
     })
 }

@@ -16,7 +16,7 @@ use crate::{
     platform::{self, Setup},
     processes::NodeProcess,
     secrets,
-    serve::{DEFAULT_DATA, until_ended},
+    serve::{DEFAULT_DATA, LogArgs, until_ended},
 };
 
 /// What the account `you` starts with: 1,000 AEV in micro-AEV.
@@ -37,6 +37,8 @@ pub(crate) struct UpArgs {
     /// Whether the nodes offer the GPU: `auto`, `required` or `off`.
     #[arg(long, default_value = "auto")]
     gpu: String,
+    #[command(flatten)]
+    log: LogArgs,
     /// End when standard input ends.
     #[arg(long, hide = true)]
     lifeline: bool,
@@ -49,6 +51,7 @@ pub(crate) async fn up(args: UpArgs, global: &Global) -> Result<()> {
         listen: args.listen,
         database: None,
         s3: None,
+        log: args.log.clone().setup(),
         policy: Policy {
             market: Market::Private,
             ..Policy::default()

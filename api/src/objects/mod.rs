@@ -1,10 +1,12 @@
-//! Where blobs are kept: named by their SHA-256, written once, never changed.
+//! Where blobs are kept: named by their SHA-256, written once, never changed. Beside it, where the published log is.
 //!
 //! An object is visible only when it is whole and its bytes have the digest that names it. Knows nothing of who
 //! may read it.
 
 mod file;
+mod file_tiles;
 mod s3_store;
+mod s3_tiles;
 
 use std::ops::Range;
 
@@ -14,7 +16,9 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 pub use file::FileStore;
+pub use file_tiles::FileTiles;
 pub use s3_store::{S3Config, S3Store};
+pub use s3_tiles::S3Tiles;
 
 /// Bytes on their way in or out.
 pub type ByteStream = BoxStream<'static, std::io::Result<Bytes>>;

@@ -56,33 +56,8 @@ impl S3Store {
     /// # Errors
     /// When region, endpoint or credentials make no sense.
     pub fn new(config: &S3Config) -> Result<Self, StoreError> {
-        let at = "configuration";
-        let credentials = Credentials::new(
-            Some(&config.access_key),
-            Some(&config.secret_key),
-            None,
-            None,
-            None,
-        );
-        let credentials = credentials.map_err(|e| failed(at)(e.into()))?;
-        let region = match &config.endpoint {
-            Some(endpoint) => Region::Custom {
-                region: config.region.clone(),
-                endpoint: endpoint.clone(),
-            },
-            None => config
-                .region
-                .parse()
-                .map_err(|e: std::str::Utf8Error| failed(at)(e.into()))?,
-        };
-        let bucket = Bucket::new(&config.bucket, region, credentials).map_err(failed(at))?;
-        let bucket = if config.endpoint.is_some() {
-            bucket.with_path_style()
-        } else {
-            bucket
-        };
         Ok(Self {
-            bucket: *bucket,
+            bucket: open_bucket(config)?,
             prefix: config.prefix.clone(),
         })
     }
@@ -247,7 +222,38 @@ impl Source {
     }
 }
 
-fn is_missing(error: &S3Error) -> bool {
+/// # Errors
+/// When region, endpoint or credentials make no sense.
+pub(super) fn open_bucket(config: &S3Config) -> Result<Bucket, StoreError> {
+    let at = "configuration";
+    let credentials = Credentials::new(
+        Some(&config.access_key),
+        Some(&config.secret_key),
+        None,
+        None,
+        None,
+    );
+    let credentials = credentials.map_err(|e| failed(at)(e.into()))?;
+    let region = match &config.endpoint {
+        Some(endpoint) => Region::Custom {
+            region: config.region.clone(),
+            endpoint: endpoint.clone(),
+        },
+        None => config
+            .region
+            .parse()
+            .map_err(|e: std::str::Utf8Error| failed(at)(e.into()))?,
+    };
+    let bucket = Bucket::new(&config.bucket, region, credentials).map_err(failed(at))?;
+    let bucket = if config.endpoint.is_some() {
+        bucket.with_path_style()
+    } else {
+        bucket
+    };
+    Ok(*bucket)
+}
+
+pub(super) fn is_missing(error: &S3Error) -> bool {
     matches!(error, S3Error::HttpFailWithBody(404, _))
 }
 

@@ -125,6 +125,7 @@ async fn head(
             size: head.size.to_string(),
             root: head.root.to_string(),
             state_hash: None,
+            publishing: app.published.publishing(),
         }));
     }
     for _ in 0..HASH_ATTEMPTS {
@@ -142,6 +143,7 @@ async fn head(
                 size: size.to_string(),
                 root: head.root.to_string(),
                 state_hash: Some(hash),
+                publishing: app.published.publishing(),
             }));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -12,6 +12,7 @@ mod nodes;
 mod policy;
 mod server;
 mod tasks;
+mod tlog;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -30,6 +31,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .merge(contents::routes())
         .merge(tasks::routes())
         .merge(log::routes())
+        .merge(tlog::routes())
         .merge(nodes::routes())
         .merge(node::routes())
 }

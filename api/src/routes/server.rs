@@ -17,11 +17,14 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(version))
 }
 
-/// Whether the process answers.
+/// Whether the process answers, and how the log is published.
 #[utoipa::path(get, path = "/health", tag = "server", responses((status = 200, body = wire::Health)))]
-async fn health() -> Json<wire::Health> {
+async fn health(State(app): State<App>) -> Json<wire::Health> {
+    let publishing = app.published.publishing().state;
+    let is_ok = publishing == "publishing" || app.stopping.is_cancelled();
     Json(wire::Health {
-        status: "ok".into(),
+        status: if is_ok { "ok" } else { "degraded" }.into(),
+        publishing,
     })
 }
 

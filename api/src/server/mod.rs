@@ -5,19 +5,26 @@ mod bootstrap;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use aevir_events::{Executor, Handle, Log, Options};
+use aevir_events::{
+    Executor, Handle, Log, Options,
+    tlog::{
+        CheckpointTable, LogKey, PublishError, Publisher, PublisherConfig, PublisherHandle,
+        TileStore,
+    },
+};
 use aevir_platform::{Platform, policy::Policy};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    app::{App, Parts},
+    app::{App, Parts, now},
     driver,
     inspect::ModuleInspector,
     live::Live,
     objects::ObjectStore,
     router::router,
     schema::{SchemaError, TaskSchema},
+    tlog::Published,
 };
 
 pub use bootstrap::BootstrapError;
@@ -32,6 +39,7 @@ pub struct Config {
     pub log: Arc<dyn Log>,
     pub executor: Options,
     pub objects: Arc<dyn ObjectStore>,
+    pub publishing: Publishing,
     pub inspector: Arc<dyn ModuleInspector>,
     /// How to set an empty platform up; a replica of one that is set up needs nothing.
     pub bootstrap: Option<Bootstrap>,
@@ -44,6 +52,28 @@ impl std::fmt::Debug for Config {
             .field("listen", &self.listen)
             .field("bootstrap", &self.bootstrap)
             .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How the log is published.
+#[derive(Clone)]
+pub struct Publishing {
+    /// In the log's database.
+    pub checkpoints: Arc<dyn CheckpointTable>,
+    /// Where tiles and checkpoint go, and are served from.
+    pub tiles: Arc<dyn TileStore>,
+    /// The log's key: one for all replicas, for ever.
+    pub key: Arc<LogKey>,
+    /// Whether everybody may read the entries, and not only auditors.
+    pub public: bool,
+}
+
+impl std::fmt::Debug for Publishing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Publishing")
+            .field("key", &self.key)
+            .field("public", &self.public)
             .finish_non_exhaustive()
     }
 }
@@ -87,6 +117,8 @@ impl Default for Limits {
 pub enum StartError {
     #[error("the log can't be led")]
     Log(#[from] aevir_events::StartError),
+    #[error("the log can't be published")]
+    Publish(#[from] PublishError),
     #[error("can't listen on {listen}")]
     Listen {
         listen: SocketAddr,
@@ -114,15 +146,30 @@ impl Server {
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
         let task_schema = TaskSchema::new()?;
+        let publisher = PublisherConfig {
+            log: Arc::clone(&config.log),
+            checkpoints: config.publishing.checkpoints,
+            store: Arc::clone(&config.publishing.tiles),
+            key: config.publishing.key,
+            clock: Arc::new(now),
+        };
+        // Before leadership is taken: a server with a stale log deposes nobody.
+        let publisher = Publisher::open(publisher).await?;
         let log: Handle<Platform> = Executor::start(config.log, config.executor).await?;
         if let Some(bootstrap) = &config.bootstrap {
             bootstrap::bootstrap(&log, bootstrap).await?;
         }
+        let publisher = publisher.start().await?;
         let stopping = CancellationToken::new();
         let app = App::new(Parts {
             live: Live::new(log.head().size),
             log: log.clone(),
             objects: config.objects,
+            published: Published {
+                publisher: publisher.clone(),
+                tiles: config.publishing.tiles,
+                public: config.publishing.public,
+            },
             inspector: config.inspector,
             limits: config.limits.clone(),
             task_schema,
@@ -135,6 +182,7 @@ impl Server {
         Ok(RunningServer {
             addr,
             handle: log,
+            publisher,
             stopping,
             driver,
             accepting,
@@ -149,6 +197,8 @@ pub struct RunningServer {
     pub addr: SocketAddr,
     /// The way to the log, for programs that embed the server.
     pub handle: Handle<Platform>,
+    /// The way to the published log.
+    pub publisher: PublisherHandle,
     stopping: CancellationToken,
     driver: JoinHandle<()>,
     accepting: JoinHandle<()>,
@@ -160,8 +210,8 @@ impl RunningServer {
         format!("http://{}", self.addr)
     }
 
-    /// Stops taking connections, lets requests finish for some seconds, and stops the log's writer with all that
-    /// was queued done.
+    /// Stops taking connections, lets requests finish for some seconds, stops the log's writer with all that was
+    /// queued done, and publishes the log's end.
     pub async fn shutdown(self) {
         self.stopping.cancel();
         if tokio::time::timeout(DRAIN_TIME, self.accepting)
@@ -173,6 +223,7 @@ impl RunningServer {
         // It ends by itself, unless it panicked, which was logged where it happened.
         let _ = self.driver.await;
         let status = self.handle.shutdown().await;
+        self.publisher.shutdown().await;
         tracing::info!(?status, "stopped");
     }
 

@@ -14,4 +14,5 @@ mod recovery;
 mod refusals;
 mod support;
 mod tasks;
+mod tlog;
 mod uploads;

@@ -126,14 +126,14 @@ async fn s3_holds_objects() {
 }
 
 /// `s3s-fs` on a free port with an empty bucket.
-struct S3Server {
+pub(crate) struct S3Server {
     process: Child,
-    config: S3Config,
+    pub(crate) config: S3Config,
     _dir: tempfile::TempDir,
 }
 
 impl S3Server {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("blobs")).unwrap();
         let port = TcpListener::bind("127.0.0.1:0")

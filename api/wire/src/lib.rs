@@ -32,7 +32,9 @@ pub use contents::{
     Artifact, BlobRef, Content, ContentPage, Lineage, Module, ModuleList, RegisterContent,
 };
 pub use ledger::{AccountPoints, Ledger, Points, PointsTable};
-pub use log::LogHead;
+pub use log::{
+    ConsistencyProof, InclusionProof, LogCheckpoint, LogHead, LogKey, Publishing, TaskReceipt,
+};
 pub use node::{
     Action, Ask, Checkpointed, Commit, Directive, Directives, Fail, GpuNeed, GpuProfile, Heartbeat,
     Heartbeats, Lease, Leases, Limits, LogLine, Node, NodeList, NodeProfile, NodeRecord,

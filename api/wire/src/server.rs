@@ -6,8 +6,10 @@ use utoipa::ToSchema;
 /// The process answers. `GET /health`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Health {
-    /// `ok`.
+    /// `ok`; `degraded` while the log can't be published.
     pub status: String,
+    /// How the log is published: `publishing`, `failing`, `refused` or `ended`; `aevir log head` says more.
+    pub publishing: String,
 }
 
 /// Whether requests that write can be served. `GET /ready`.

@@ -108,6 +108,9 @@ pub struct Task {
     /// Who got what, once a verdict was paid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settlement: Option<Settlement>,
+    /// The path of its receipt, once it has ended: the proof that its settlement or closure is in the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
     /// The model that it registered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,

@@ -11,7 +11,7 @@ use super::{
     play::Story,
     world::World,
 };
-use crate::verbs::log::export;
+use crate::verbs::{log::export, receipt::verify};
 
 /// The exported log, in the demo's folder.
 pub(super) const EXPORT: &str = "log.ndjson";
@@ -94,6 +94,10 @@ pub(super) struct LogPart {
     pub(super) events: u64,
     pub(super) root: String,
     pub(super) replay_equal: bool,
+    /// The public key that signs its checkpoints.
+    pub(super) key: String,
+    /// Settlements whose receipts were verified with that key alone.
+    pub(super) receipts: usize,
 }
 
 /// What computed.
@@ -130,6 +134,14 @@ pub(super) async fn gather(
     let replay_equal = head.root == audit.root
         && head.state_hash.as_ref() == Some(&audit.state_hash)
         && live_ledger.balances == audit.ledger.accounts;
+    let key = world.admin.log_key().await?.key;
+    let verifier = key.parse()?;
+    let mut receipts = 0;
+    for task in &story.tasks {
+        let receipt = world.requester.task_receipt(&task.id).await?;
+        verify(&receipt, &verifier)?;
+        receipts += 1;
+    }
     Ok(Document {
         tasks: story.tasks.iter().map(row).collect::<Result<_>>()?,
         accuracy: accuracy(&story.tasks)?,
@@ -144,6 +156,8 @@ pub(super) async fn gather(
             events: audit.events,
             root: audit.root.clone(),
             replay_equal,
+            key,
+            receipts,
         },
         adapter: Adapter {
             name: world.gpu.adapter.clone(),

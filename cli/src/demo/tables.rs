@@ -153,6 +153,14 @@ fn promises(document: &Document) -> String {
         ),
         ("Merkle root", log.root.clone()),
         (
+            "receipts",
+            format!(
+                "{} settlements, each proven with the log's key alone",
+                log.receipts
+            ),
+        ),
+        ("log key", log.key.clone()),
+        (
             "GPU",
             format!("{} ({})", document.adapter.name, document.adapter.class),
         ),

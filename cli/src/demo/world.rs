@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use super::progress::Progress;
 use crate::{
     manifest::Named,
-    platform::{self, Setup},
+    platform::{self, LogSetup, Setup},
     processes::NodeProcess,
 };
 
@@ -75,6 +75,7 @@ impl World {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             database: None,
             s3: None,
+            log: LogSetup::default(),
             policy: Policy {
                 lease_ms: LEASE_MS,
                 accept_ms: PATIENCE_MS,

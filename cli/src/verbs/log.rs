@@ -6,15 +6,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aevir_wire::{Client, NdjsonStream};
+use aevir_wire::{Client, NdjsonStream, Publishing};
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::schemas::{self, SchemasArgs};
+use super::{
+    proof::{self, ProofVerb},
+    schemas::{self, SchemasArgs},
+};
 use crate::{
     args::{Global, Output},
-    output::{print, properties},
+    output::{or_dash, print, properties},
 };
 
 #[derive(Debug, Subcommand)]
@@ -36,14 +39,17 @@ pub(crate) enum LogVerb {
         /// `-` for standard output.
         file: PathBuf,
     },
-    /// Show the log's size and Merkle root, and the hash of the state.
+    /// Show the log's size and Merkle root, the hash of the state, and how the log is published.
     Head,
+    #[command(flatten)]
+    Proof(ProofVerb),
     /// List the types and versions of events, or show the JSON Schema of one.
     Schemas(SchemasArgs),
 }
 
 pub(crate) async fn run(verb: LogVerb, global: &Global) -> Result<()> {
     match verb {
+        LogVerb::Proof(verb) => proof::run(verb, global).await,
         LogVerb::Schemas(args) => schemas::run(&args, global),
         LogVerb::Tail {
             lines,
@@ -79,9 +85,19 @@ pub(crate) async fn run(verb: LogVerb, global: &Global) -> Result<()> {
                     ("events", head.size.clone()),
                     ("root", head.root.clone()),
                     ("state", head.state_hash.clone().unwrap_or_default()),
+                    ("published", or_dash(head.publishing.size.as_deref())),
+                    ("publisher", publisher(&head.publishing)),
                 ])
             })
         }
+    }
+}
+
+/// What the publisher does, and why it does not.
+fn publisher(publishing: &Publishing) -> String {
+    match &publishing.detail {
+        None => publishing.state.clone(),
+        Some(detail) => format!("{}: {detail}", publishing.state),
     }
 }
 

@@ -5,5 +5,7 @@ pub(crate) mod content;
 pub(crate) mod log;
 pub(crate) mod module;
 pub(crate) mod policy;
+mod proof;
+pub(crate) mod receipt;
 mod schemas;
 pub(crate) mod task;

@@ -7,5 +7,6 @@ mod crash;
 mod failures;
 mod nodes;
 mod platform;
+mod receipts;
 mod stores;
 mod up;

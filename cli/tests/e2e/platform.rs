@@ -189,6 +189,7 @@ impl TestPlatform {
             .args(args)
             .env("AEVIR_SERVER", &self.url)
             .env("AEVIR_KEY", key)
+            .env("AEVIR_KNOWN_LOGS", self.folder().join("known-logs"))
             .stdin(Stdio::null())
             .output()
             .unwrap();

@@ -1,6 +1,6 @@
 //! The log's Ed25519 key, in the text forms of <https://c2sp.org/signed-note>. Its name is the log's origin.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use ed25519_dalek::SigningKey;
@@ -115,7 +115,8 @@ fn public_part(seed: &[u8; 32]) -> Vec<u8> {
 #[derive(Clone)]
 pub struct VerifierKey {
     text: String,
-    verifier: StandardVerifier,
+    /// Large, for the curve's points in it.
+    verifier: Arc<StandardVerifier>,
 }
 
 impl VerifierKey {
@@ -127,7 +128,7 @@ impl VerifierKey {
     /// The text of a note that this key signed. Signatures of others are left aside.
     pub(super) fn open(&self, note: &[u8]) -> Option<Vec<u8>> {
         let note = Note::from_bytes(note).ok()?;
-        let known = VerifierList::new(vec![Box::new(self.verifier.clone())]);
+        let known = VerifierList::new(vec![Box::new(StandardVerifier::clone(&self.verifier))]);
         note.verify(&known).ok()?;
         Some(note.text().to_vec())
     }
@@ -142,7 +143,7 @@ impl std::str::FromStr for VerifierKey {
         let verifier = StandardVerifier::new(text).map_err(|_| KeyError::Public)?;
         Ok(Self {
             text: text.to_owned(),
-            verifier,
+            verifier: Arc::new(verifier),
         })
     }
 }

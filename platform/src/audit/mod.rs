@@ -203,7 +203,7 @@ impl Recomputation {
         let refused = |rejection: Rejection| fault(rejection.into());
         let expected = match Primary::of(command, state)? {
             Primary::Submission(created) => {
-                let brought = primary::brought(state, command, &created.event)?;
+                let brought = primary::brought(state, command, created.event)?;
                 let task = &created.event;
                 let decided = decide::submit_with(
                     state,

@@ -228,13 +228,14 @@ fn contradicted(task: &Task) -> Vec<NodeId> {
     failed.collect()
 }
 
-pub(super) fn settled(state: &mut State, e: &TaskSettled) -> Result<(), Corrupt> {
+pub(super) fn settled(state: &mut State, e: &TaskSettled, position: u64) -> Result<(), Corrupt> {
     let task = task_mut(state, e.task)?;
     expect(task.verdict.is_some() && task.settlement.is_none(), task)?;
     ensure(e.fee.plus(e.refund) == Some(task.escrow), || {
         format!("task {}: fee and refund are not the escrow", e.task)
     })?;
     task.settlement = Some(Settlement {
+        position,
         fee: e.fee,
         refund: e.refund,
         shares: e.shares.clone(),
@@ -267,7 +268,12 @@ pub(super) fn matured(state: &mut State, e: &TaskMatured, at: Timestamp) -> Resu
     }
 }
 
-pub(super) fn closed(state: &mut State, e: &TaskClosed, at: Timestamp) -> Result<(), Corrupt> {
+pub(super) fn closed(
+    state: &mut State,
+    e: &TaskClosed,
+    at: Timestamp,
+    position: u64,
+) -> Result<(), Corrupt> {
     let task = task_mut(state, e.task)?;
     // A round that has closed ends with a verdict, never like this.
     let open = matches!(task.phase, Phase::Created | Phase::Queued | Phase::Running);
@@ -278,6 +284,7 @@ pub(super) fn closed(state: &mut State, e: &TaskClosed, at: Timestamp) -> Result
     task.phase = Phase::closed(e.reason, &e.detail);
     task.ended_at = Some(at);
     task.settlement = Some(Settlement {
+        position,
         fee: e.fee,
         refund: e.refund,
         shares: Vec::new(),

@@ -96,6 +96,8 @@ pub struct VerdictRecord {
 /// What the task cost and who got it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Settlement {
+    /// Of the event that says so: what a receipt is for.
+    pub position: u64,
     pub fee: Amount,
     pub refund: Amount,
     pub shares: Vec<Share>,

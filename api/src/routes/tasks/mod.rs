@@ -1,5 +1,6 @@
 //! Tasks: submitted, listed, followed, cancelled, and their results read.
 
+mod receipt;
 mod result;
 mod submit;
 mod view;
@@ -41,6 +42,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(result::task_result))
         .routes(routes!(result::task_output))
         .routes(routes!(result::task_log))
+        .routes(routes!(receipt::task_receipt))
         .routes(routes!(watch::watch_task))
 }
 

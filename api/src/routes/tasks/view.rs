@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aevir_events::Timestamp;
 use aevir_platform::{
     event::CheckResult,
-    ids::AssignmentId,
+    ids::{AssignmentId, TaskId},
     report::Report,
     schedule,
     state::{Assignment, Phase, Settlement, Stage, State, Task, VerdictRecord},
@@ -67,6 +67,7 @@ pub(super) fn task(app: &App, state: &State, task: &Task, now: Timestamp) -> Api
         assignments: assignments.collect::<ApiResult<_>>()?,
         verdict: verdict(task)?,
         settlement: task.settlement.as_ref().map(settlement),
+        receipt: task.settlement.as_ref().map(|_| receipt_path(task.id)),
         model: task.model.map(|m| m.to_string()),
     })
 }
@@ -225,6 +226,11 @@ pub(super) fn check(check: &CheckResult) -> wire::CheckResult {
         passed: check.passed,
         detail: check.detail.clone(),
     }
+}
+
+/// Where a task's receipt is.
+fn receipt_path(task: TaskId) -> String {
+    format!("/v1/tasks/{task}/receipt")
 }
 
 fn settlement(settlement: &Settlement) -> wire::Settlement {

@@ -6,12 +6,14 @@ pub(crate) mod task;
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use aevir_api::{
-    Bootstrap, Config, InspectError, Inspected, Limits, ModuleInspector, RunningServer, Server,
-    objects::FileStore,
+    Bootstrap, Config, InspectError, Inspected, Limits, ModuleInspector, Publishing, RunningServer,
+    Server, StartError,
+    objects::{FileStore, FileTiles},
 };
 use aevir_events::{
     Entry, Log, Options, PostgresLog, SqliteLog, state_hash,
     testing::{FaultyLog, PrivatePostgres},
+    tlog::{CheckpointTable, LogKey, TileStore},
 };
 use aevir_platform::{Platform, command::World, policy::Policy};
 use aevir_wire::{Client, ClientError, Deposit, OpenAccount, Problem, Secret};
@@ -35,9 +37,26 @@ pub(crate) struct Builder {
     policy: Policy,
     limits: Limits,
     faulty: bool,
+    public: bool,
+    tiles: Option<Arc<dyn TileStore>>,
 }
 
+/// The origin of every test's log.
+pub(crate) const ORIGIN: &str = "log.test/platform";
+
 impl Builder {
+    /// Publishes the log there instead of in files.
+    pub(crate) fn tiles(mut self, tiles: Arc<dyn TileStore>) -> Self {
+        self.tiles = Some(tiles);
+        self
+    }
+
+    /// Everybody may read the log's entries.
+    pub(crate) fn public(mut self) -> Self {
+        self.public = true;
+        self
+    }
+
     /// The log fails on demand, through [`TestPlatform::faults`].
     pub(crate) fn faulty(mut self) -> Self {
         self.faulty = true;
@@ -66,14 +85,20 @@ impl Builder {
             false => None,
         };
         let (policy, limits) = (self.policy, self.limits);
-        let mut log = open_log(dir.path(), database.as_ref()).await;
+        let (mut log, checkpoints) = open_log(dir.path(), database.as_ref()).await;
         let mut faults = None;
         if self.faulty {
             let faulty = FaultyLog::new(log);
             faults = Some(Arc::clone(&faulty));
             log = faulty;
         }
-        let server = serve(dir.path(), log, &policy, &limits).await;
+        let tiles = match self.tiles {
+            Some(tiles) => tiles,
+            None => Arc::new(FileTiles::open(dir.path().join("log")).await.unwrap()),
+        };
+        let publishing = publishing(checkpoints, Arc::clone(&tiles), self.public);
+        let server = serve(dir.path(), log, publishing, &policy, &limits).await;
+        let server = server.unwrap();
         let key = std::fs::read_to_string(dir.path().join("admin.key")).unwrap();
         let admin = Client::new(&server.url(), Some(Secret::from_text(key.trim()))).unwrap();
         TestPlatform {
@@ -84,23 +109,54 @@ impl Builder {
             database,
             policy,
             limits,
+            public: self.public,
+            tiles,
         }
     }
 }
 
-async fn open_log(dir: &Path, database: Option<&PrivatePostgres>) -> Arc<dyn Log> {
+async fn open_log(
+    dir: &Path,
+    database: Option<&PrivatePostgres>,
+) -> (Arc<dyn Log>, Arc<dyn CheckpointTable>) {
     match database {
-        Some(database) => Arc::new(PostgresLog::open_with(database.options()).await.unwrap()),
-        None => Arc::new(SqliteLog::open(dir.join("log.sqlite")).await.unwrap()),
+        Some(database) => {
+            let log = Arc::new(PostgresLog::open_with(database.options()).await.unwrap());
+            (log.clone(), log)
+        }
+        None => {
+            let log = Arc::new(SqliteLog::open(dir.join("log.sqlite")).await.unwrap());
+            (log.clone(), log)
+        }
     }
 }
 
-async fn serve(dir: &Path, log: Arc<dyn Log>, policy: &Policy, limits: &Limits) -> RunningServer {
+fn publishing(
+    checkpoints: Arc<dyn CheckpointTable>,
+    tiles: Arc<dyn TileStore>,
+    public: bool,
+) -> Publishing {
+    Publishing {
+        checkpoints,
+        tiles,
+        key: Arc::new(LogKey::generate(ORIGIN, [7; 32]).unwrap()),
+        public,
+    }
+}
+
+async fn serve(
+    dir: &Path,
+    log: Arc<dyn Log>,
+    publishing: Publishing,
+    policy: &Policy,
+    limits: &Limits,
+) -> Result<RunningServer, StartError> {
     let config = Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         log,
         executor: Options::default(),
         objects: Arc::new(FileStore::open(dir.join("objects")).await.unwrap()),
+        publishing,
         inspector: Arc::new(FakeInspector),
         bootstrap: Some(Bootstrap {
             policy: policy.clone(),
@@ -108,7 +164,7 @@ async fn serve(dir: &Path, log: Arc<dyn Log>, policy: &Policy, limits: &Limits) 
         }),
         limits: limits.clone(),
     };
-    Server::start(config).await.unwrap()
+    Server::start(config).await
 }
 
 /// A platform of one test: own data folder, own database, free port.
@@ -122,6 +178,8 @@ pub(crate) struct TestPlatform {
     database: Option<PrivatePostgres>,
     policy: Policy,
     limits: Limits,
+    public: bool,
+    tiles: Arc<dyn TileStore>,
 }
 
 /// An account of a test.
@@ -138,6 +196,8 @@ impl TestPlatform {
             policy: Policy::default(),
             limits: Limits::default(),
             faulty: false,
+            public: false,
+            tiles: None,
         }
     }
 
@@ -147,7 +207,7 @@ impl TestPlatform {
 
     /// A second way to the same log, as another replica would have it.
     pub(crate) async fn second_log(&self) -> Arc<dyn Log> {
-        open_log(self.dir.path(), self.database.as_ref()).await
+        open_log(self.dir.path(), self.database.as_ref()).await.0
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -156,6 +216,14 @@ impl TestPlatform {
 
     /// Stops the server and starts another one on the same data.
     pub(crate) async fn restart(self) -> Self {
+        self.restart_with(async |_| {}).await.unwrap()
+    }
+
+    /// Stops the server, changes its data, and starts another one.
+    pub(crate) async fn restart_with(
+        self,
+        change: impl AsyncFnOnce(&Path),
+    ) -> Result<Self, StartError> {
         let Self {
             server,
             admin,
@@ -163,15 +231,19 @@ impl TestPlatform {
             database,
             policy,
             limits,
+            public,
+            tiles,
             faults: _,
         } = self;
         server.shutdown().await;
-        let log = open_log(dir.path(), database.as_ref()).await;
-        let server = serve(dir.path(), log, &policy, &limits).await;
+        change(dir.path()).await;
+        let (log, checkpoints) = open_log(dir.path(), database.as_ref()).await;
+        let publishing = publishing(checkpoints, Arc::clone(&tiles), public);
+        let server = serve(dir.path(), log, publishing, &policy, &limits).await?;
         let key = std::fs::read_to_string(dir.path().join("admin.key")).unwrap();
         drop(admin);
         let admin = Client::new(&server.url(), Some(Secret::from_text(key.trim()))).unwrap();
-        Self {
+        Ok(Self {
             faults: None,
             server,
             admin,
@@ -179,7 +251,9 @@ impl TestPlatform {
             database,
             policy,
             limits,
-        }
+            public,
+            tiles,
+        })
     }
 
     /// A client of this server with another key.

@@ -1,9 +1,8 @@
-//! Balances, points, policy, and the log's end.
+//! Balances, points and policy.
 
 use super::{Client, ClientError, call::Call};
 use crate::{
     ledger::{Ledger, PointsTable},
-    log::LogHead,
     policy::{AdoptedPolicy, Policy},
 };
 
@@ -25,11 +24,5 @@ impl Client {
     pub async fn adopt_policy(&self, policy: &Policy) -> Result<AdoptedPolicy, ClientError> {
         self.fetch(Call::put("/v1/policy").keyed(None).json(policy)?)
             .await
-    }
-
-    /// Scope `audit`. The state's hash costs a walk over the whole state.
-    pub async fn log_head(&self, with_state_hash: bool) -> Result<LogHead, ClientError> {
-        let call = Call::get("/v1/log/head").query("state_hash", with_state_hash.then_some(true));
-        self.fetch(call).await
     }
 }

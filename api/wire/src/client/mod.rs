@@ -7,6 +7,7 @@ mod accounts;
 mod call;
 mod error;
 mod ledger;
+mod log;
 mod node;
 mod objects;
 mod stream;

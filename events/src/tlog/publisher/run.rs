@@ -69,7 +69,8 @@ impl Publisher {
         let leader = self.leader().await?.ok_or(PublishError::Deposed)?;
         let shared = Arc::new(Shared {
             status: watch::Sender::new(PublisherStatus {
-                latest: None,
+                // What was published before is served at once.
+                latest: self.edge.as_ref().map(|(stored, _)| stored.clone()),
                 state: PublisherState::Publishing,
             }),
             wake: Notify::new(),

@@ -40,7 +40,9 @@ impl Publisher {
     /// Checks that what is published is a beginning of the log.
     pub(super) async fn check(&mut self) -> Result<(), PublishError> {
         let survey = self.survey().await?;
-        self.verify(&survey).await.map(drop)
+        self.verify(&survey).await?;
+        self.edge = survey.stored.map(|stored| (stored, survey.edge));
+        Ok(())
     }
 
     /// The head's leader.
