@@ -30,6 +30,7 @@ mod cloudevents;
 mod entry;
 mod envelope;
 mod executor;
+mod jcs;
 mod log;
 mod machine;
 pub mod merkle;
@@ -37,6 +38,7 @@ mod replay;
 mod subscribe;
 mod tail;
 pub mod testing;
+mod text;
 pub mod tlog;
 #[cfg(test)]
 mod toy;
@@ -56,7 +58,11 @@ pub use log::{
 };
 pub use machine::{Context, Corrupt, Event, Ids, Machine, UnknownEvent, parse_data};
 pub use merkle::Hash;
-pub use replay::{Replay, ReplayError, Replayed, replay, replay_log, state_hash};
+pub use replay::{
+    CHUNK_ENTRIES, Found, Inspect, Inspected, Replay, ReplayError, Replayed, Stopped, Visit,
+    replay, replay_log, state_hash, workers,
+};
 pub use subscribe::SubscribeError;
 pub use tail::{Damage, Flaw, MAX_COMMAND_EVENTS};
+pub use text::{from_text, is_plain_decimal};
 pub use upcast::{Upcaster, upcast};

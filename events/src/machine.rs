@@ -3,6 +3,7 @@
 //! Knows nothing of any particular machine, of storage or of callers.
 
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use ulid::Ulid;
 
@@ -14,7 +15,7 @@ use crate::envelope::{Recorded, Timestamp};
 /// and is the only way in which state changes: live, at restart, in a follower and in an audit.
 pub trait Machine: Send + Sync + 'static {
     /// Without interior mutability: a panic in `decide`, which only borrows it, must leave it whole.
-    type State: Default + Serialize + Send + Sync + 'static;
+    type State: Default + Clone + Serialize + Send + Sync + 'static;
     /// Serialised only to compare a repeated idempotency key's payload with the original one.
     type Command: Serialize + Send + Sync + 'static;
     type Event: Event;
@@ -41,16 +42,14 @@ pub trait Event: Clone + std::fmt::Debug + Send + Sync + 'static {
     fn stream(&self) -> String;
     /// The envelope's `data`. Integers of 64 bits are decimal strings in it.
     fn to_data(&self) -> serde_json::Value;
-    /// Reads what `to_data` of this or an earlier version wrote.
-    fn from_data(label: &str, schema: u16, data: serde_json::Value) -> Result<Self, UnknownEvent>;
+    /// Reads what `to_data` of this or an earlier version wrote, straight from the entry's bytes.
+    fn from_data(label: &str, schema: u16, data: &RawValue) -> Result<Self, UnknownEvent>;
 }
 
 /// Reads `data` with serde; for [`Event::from_data`].
-pub fn parse_data<T: DeserializeOwned>(
-    label: &str,
-    data: serde_json::Value,
-) -> Result<T, UnknownEvent> {
-    serde_json::from_value(data).map_err(|e| UnknownEvent(format!("`{label}` can't be read: {e}")))
+pub fn parse_data<T: DeserializeOwned>(label: &str, data: &RawValue) -> Result<T, UnknownEvent> {
+    serde_json::from_str(data.get())
+        .map_err(|e| UnknownEvent(format!("`{label}` can't be read: {e}")))
 }
 
 /// What a decision may know besides state and command.

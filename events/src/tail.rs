@@ -11,7 +11,7 @@ use ulid::Ulid;
 use crate::{
     entry::{Entry, EntryError, Envelope},
     envelope::{Recorded, Timestamp},
-    log::{NewEvent, StoredEntry},
+    log::NewEvent,
     machine::{Context, Corrupt, Event},
     merkle::{Frontier, Hash},
 };
@@ -55,6 +55,9 @@ pub enum Flaw {
     },
     #[error("the state does not accept the event: {0}")]
     State(Corrupt),
+    /// What a caller of the replay checks beside what every replay does.
+    #[error("{0}")]
+    Check(String),
     #[error("the Merkle root of the entries before it is {computed}, the head says {head}")]
     Root { computed: Hash, head: Hash },
 }
@@ -96,78 +99,51 @@ impl Tail {
         self.time.map_or(now, |time| time.max(now))
     }
 
-    /// Checks what the next row of a table claims about its entry: the position and the leaf hash.
-    pub(crate) fn check_row(&self, stored: &StoredEntry) -> Result<Hash, Damage> {
-        if stored.position != self.size() {
-            return Err(self.damage(Flaw::Gap(stored.position)));
-        }
-        let computed = stored.entry.leaf();
-        if computed != stored.leaf {
-            return Err(self.damage(Flaw::Leaf {
-                stored: stored.leaf,
-                computed,
-            }));
-        }
-        Ok(computed)
-    }
-
-    /// Checks the next row of a table and takes it in.
-    pub(crate) fn admit_stored<E: Event>(
-        &mut self,
-        stored: &StoredEntry,
-    ) -> Result<Recorded<E>, Damage> {
-        let leaf = self.check_row(stored)?;
-        let envelope = stored.entry.envelope().map_err(|e| self.damage(e.into()))?;
-        self.admit_envelope(envelope, leaf)
-    }
-
     /// Checks the next entry, whose bytes must be canonical, and takes it in.
     pub(crate) fn admit_canonical<E: Event>(
         &mut self,
         entry: &Entry,
     ) -> Result<Recorded<E>, Damage> {
-        let envelope = entry
-            .canonical_envelope()
+        let recorded = entry
+            .decode_canonical()
             .map_err(|e| self.damage(e.into()))?;
-        self.admit_envelope(envelope, entry.leaf())
+        self.admit(&recorded, entry.leaf())?;
+        Ok(recorded)
     }
 
-    fn admit_envelope<E: Event>(
+    /// Checks the place of the next event and takes it in.
+    pub(crate) fn admit<E: Event>(
         &mut self,
-        envelope: Envelope,
+        recorded: &Recorded<E>,
         leaf: Hash,
-    ) -> Result<Recorded<E>, Damage> {
-        if envelope.position != self.size() {
-            return Err(self.damage(Flaw::Position(envelope.position)));
+    ) -> Result<(), Damage> {
+        if recorded.position != self.size() {
+            return Err(self.damage(Flaw::Position(recorded.position)));
         }
         let expected = self
             .streams
-            .get(&envelope.stream)
+            .get(&recorded.stream)
             .map_or(0, |end| end.next_revision);
-        if envelope.revision != expected {
-            let Envelope {
-                stream,
-                revision: found,
-                ..
-            } = envelope;
+        if recorded.revision != expected {
             return Err(self.damage(Flaw::Revision {
-                stream,
-                found,
+                stream: recorded.stream.clone(),
+                found: recorded.revision,
                 expected,
             }));
         }
-        if let Some(previous) = self.time.filter(|previous| envelope.time < *previous) {
+        if let Some(previous) = self.time.filter(|previous| recorded.time < *previous) {
             return Err(self.damage(Flaw::Time {
-                found: envelope.time,
+                found: recorded.time,
                 previous,
             }));
         }
-        let label = envelope.label.clone();
-        let recorded = envelope
-            .into_recorded::<E>()
-            .map_err(|e| self.damage(e.into()))?;
-        self.advance(&recorded.stream, &label, recorded.time, leaf);
-        Ok(recorded)
+        self.advance(
+            &recorded.stream,
+            recorded.event.label(),
+            recorded.time,
+            leaf,
+        );
+        Ok(())
     }
 
     /// Gives the events of one decision their places, without taking them in.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 use sqlx::Connection as _;
 use ulid::Ulid;
 
@@ -97,6 +97,18 @@ struct Movement {
     cents: String,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ticket {
+    ticket: Ulid,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Note {
+    text: String,
+}
+
 impl Event for Happened {
     fn label(&self) -> &'static str {
         match self {
@@ -139,7 +151,7 @@ impl Event for Happened {
         }
     }
 
-    fn from_data(label: &str, schema: u16, data: Value) -> Result<Self, UnknownEvent> {
+    fn from_data(label: &str, schema: u16, data: &RawValue) -> Result<Self, UnknownEvent> {
         let movement = |data| {
             let Movement { account, cents } = parse_data(label, data)?;
             let cents = cents
@@ -154,12 +166,10 @@ impl Event for Happened {
             ("account.debited", 1) => {
                 movement(data).map(|(from, cents)| Self::Withdrawn { from, cents })
             }
-            ("ticket.drawn", 1) => Ok(Self::TicketDrawn {
-                ticket: parse_data(label, data["ticket"].clone())?,
-            }),
-            ("note.taken", 1) => Ok(Self::Noted {
-                text: parse_data(label, data["text"].clone())?,
-            }),
+            ("ticket.drawn", 1) => {
+                parse_data(label, data).map(|Ticket { ticket }| Self::TicketDrawn { ticket })
+            }
+            ("note.taken", 1) => parse_data(label, data).map(|Note { text }| Self::Noted { text }),
             ("bank.poisoned", 1) => Ok(Self::Poisoned),
             ("bank.rounded", 1) => Ok(Self::Rounded),
             _ => Err(UnknownEvent(format!("`{label}` version {schema}"))),

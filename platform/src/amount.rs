@@ -2,8 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
+use aevir_events::{from_text, is_plain_decimal};
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Parts per million: shares, rates and probabilities.
 pub type Ppm = u32;
@@ -28,7 +29,7 @@ macro_rules! decimal_string {
             fn from_str(text: &str) -> Result<Self, NotANumber> {
                 // One spelling for each number: no plus sign, no leading zeros, no "-0".
                 match text.parse::<$inner>() {
-                    Ok(n) if n.to_string() == text => Ok(Self(n)),
+                    Ok(n) if is_plain_decimal(text) => Ok(Self(n)),
                     Ok(_) | Err(_) => Err(NotANumber($what)),
                 }
             }
@@ -42,8 +43,7 @@ macro_rules! decimal_string {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map_err(de::Error::custom)
+                from_text(deserializer)
             }
         }
 

@@ -3,7 +3,7 @@
 use aevir_events::{Event as LogEvent, Timestamp, UnknownEvent};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use crate::{
     amount::{Amount, Count, Points, Ppm},
@@ -52,9 +52,10 @@ macro_rules! events {
                 // Structs with string keys always have a JSON form.
                 match self { $(Self::$name(e) => serde_json::to_value(e).unwrap_or(Value::Null)),+ }
             }
-            fn from_data(label: &str, schema: u16, data: Value) -> Result<Self, UnknownEvent> {
+            fn from_data(label: &str, schema: u16, data: &RawValue) -> Result<Self, UnknownEvent> {
                 match (label, schema) {
                     $(($label, $schema) => aevir_events::parse_data::<$name>(label, data).map(Self::$name),)+
+                    // No version but these was ever written.
                     (label, schema) => Err(UnknownEvent(format!("unknown event type `{label}` version {schema}"))),
                 }
             }

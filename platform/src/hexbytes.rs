@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use aevir_events::from_text;
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// `N` bytes, written as `2 N` hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,11 +22,16 @@ impl<const N: usize> fmt::Debug for Hex<N> {
     }
 }
 
+/// A text that is no such byte string.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected {0} hex digits")]
+pub struct NotHex(usize);
+
 impl<const N: usize> std::str::FromStr for Hex<N> {
-    type Err = hex::FromHexError;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
+    type Err = NotHex;
+    fn from_str(text: &str) -> Result<Self, NotHex> {
         let mut bytes = [0; N];
-        hex::decode_to_slice(text, &mut bytes)?;
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| NotHex(2 * N))?;
         Ok(Self(bytes))
     }
 }
@@ -38,9 +44,7 @@ impl<const N: usize> Serialize for Hex<N> {
 
 impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse()
-            .map_err(|_| de::Error::custom(format!("expected {} hex digits", 2 * N)))
+        from_text(deserializer)
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
-use aevir_events::Corrupt;
+use aevir_events::{Corrupt, from_text};
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     amount::Amount,
@@ -47,13 +47,18 @@ pub struct NotALedgerAccount(String);
 impl FromStr for LedgerAccount {
     type Err = NotALedgerAccount;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parsed = match text.split('/').collect::<Vec<_>>()[..] {
-            ["external"] => Some(Self::External),
-            ["treasury"] => Some(Self::Treasury),
-            ["account", id, "available"] => id.parse().ok().map(Self::Available),
-            ["account", id, "pending"] => id.parse().ok().map(Self::Pending),
-            ["task", id, "escrow"] => id.parse().ok().map(Self::Escrow),
-            [..] => None,
+        let mut parts = text.split('/');
+        let parsed = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some("external"), None, None, None) => Some(Self::External),
+            (Some("treasury"), None, None, None) => Some(Self::Treasury),
+            (Some("account"), Some(id), Some("available"), None) => {
+                id.parse().ok().map(Self::Available)
+            }
+            (Some("account"), Some(id), Some("pending"), None) => {
+                id.parse().ok().map(Self::Pending)
+            }
+            (Some("task"), Some(id), Some("escrow"), None) => id.parse().ok().map(Self::Escrow),
+            (_, _, _, _) => None,
         };
         parsed.ok_or_else(|| NotALedgerAccount(text.into()))
     }
@@ -67,8 +72,7 @@ impl Serialize for LedgerAccount {
 
 impl<'de> Deserialize<'de> for LedgerAccount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(de::Error::custom)
+        from_text(deserializer)
     }
 }
 
@@ -88,7 +92,7 @@ impl JsonSchema for LedgerAccount {
 }
 
 /// All balances. An account that is empty is not listed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Ledger {
     balances: BTreeMap<LedgerAccount, Amount>,

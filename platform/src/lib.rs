@@ -27,6 +27,7 @@ pub mod report;
 pub mod schedule;
 pub mod schemas;
 pub mod state;
+pub mod testing;
 
 use aevir_events::{Context, Corrupt, Machine, Recorded};
 

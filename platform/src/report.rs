@@ -5,7 +5,7 @@
 //! commitment from being guessed, and the node's and assignment's ids in it keep it from being copied. The one
 //! signature covers the report too, for the commitment binds it.
 
-use ed25519_dalek::{Signature, VerifyingKey};
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -109,7 +109,8 @@ pub fn commit_message(commitment: Digest) -> Vec<u8> {
     [COMMIT_LABEL, &commitment.0[..]].concat()
 }
 
-/// A commitment whose signature was verified: the only way to have one is [`SignedCommitment::check`].
+/// A commitment whose signature was verified: the only ways to have one are
+/// [`SignedCommitment::check`] and to sign it oneself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct SignedCommitment {
     commitment: Digest,
@@ -145,6 +146,15 @@ impl SignedCommitment {
             signature,
             key,
         })
+    }
+
+    /// Signs a commitment: a signature made here needs no verification.
+    pub fn sign(key: &SigningKey, commitment: Digest) -> Self {
+        Self {
+            commitment,
+            signature: Hex(key.sign(&commit_message(commitment)).to_bytes()),
+            key: Hex(key.verifying_key().to_bytes()),
+        }
     }
 
     pub fn commitment(&self) -> Digest {

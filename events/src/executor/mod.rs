@@ -32,8 +32,8 @@ use crate::{
     envelope::Timestamp,
     log::{Log, LogError},
     machine::Machine,
-    replay::{ReplayError, load},
-    tail::{Damage, Flaw, Tail},
+    replay::{Replay, ReplayError, load},
+    tail::{Damage, Flaw},
 };
 
 /// Commands that may wait before [`SubmitError::Busy`]: a few full batches, some tens of milliseconds of work.
@@ -122,14 +122,11 @@ impl Executor {
     ) -> Result<Handle<M>, StartError> {
         // Not from the options' entropy, which tests repeat: two executors must never have the same name.
         let leader = Ulid::from_parts((options.clock)().0.max(0) as u64, rand::random());
-        let mut tail = Tail::default();
-        let (mut speculative, mut committed) = (M::State::default(), M::State::default());
-        let mut states = [&mut speculative, &mut committed];
         // The bulk is read before leadership is taken: a damaged log deposes nobody, and a hand-over is short.
         let head = log.head().await.map_err(StartError::Log)?;
-        load::<M>(log.as_ref(), &mut tail, &mut states, head.head()).await?;
+        let replay = load(log.as_ref(), Replay::<M>::default(), head.head()).await?;
         let head = log.claim(leader).await.map_err(StartError::Log)?;
-        load::<M>(log.as_ref(), &mut tail, &mut states, head.head()).await?;
+        let Replay { state, tail } = load(log.as_ref(), replay, head.head()).await?;
         if !log
             .read(head.size(), 1)
             .await
@@ -147,7 +144,7 @@ impl Executor {
         let shared = Arc::new(Shared {
             log,
             committed: RwLock::new(Committed {
-                state: committed,
+                state: state.clone(),
                 size: head.size(),
                 root: head.root,
             }),
@@ -155,10 +152,7 @@ impl Executor {
             status: status_seen,
             closing,
         });
-        let speculation = Speculation {
-            state: speculative,
-            tail,
-        };
+        let speculation = Speculation { state, tail };
         let writer = Writer::new(
             Arc::clone(&shared),
             options,

@@ -21,8 +21,7 @@ use super::{
 use crate::{
     log::{Batch, Log, LogError, LogHead},
     machine::Machine,
-    replay::{ReplayError, load},
-    tail::Tail,
+    replay::{Replay, ReplayError, load},
 };
 
 /// First and longest pause between attempts to reach the log.
@@ -118,8 +117,8 @@ impl<M: Machine> Writer<M> {
     /// Up to what this executor has committed, even if another one has gone on: the next append finds that out.
     async fn reload(&mut self) -> Result<(), ReplayError> {
         let head = self.shared.head();
-        let (mut state, mut tail) = (M::State::default(), Tail::default());
-        load::<M>(self.shared.log.as_ref(), &mut tail, &mut [&mut state], head).await?;
+        let replay = Replay::<M>::default();
+        let Replay { state, tail } = load(self.shared.log.as_ref(), replay, head).await?;
         self.speculation = Speculation { state, tail };
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! One node's try at one task.
 
 use aevir_events::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 
 /// An assignment: `leased -> running -> committed -> revealed -> accepted | refused`, or it is lost, fails or
 /// is withdrawn.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Assignment {
     pub id: AssignmentId,
     pub node: NodeId,
@@ -29,7 +29,7 @@ pub struct Assignment {
 }
 
 /// Where an assignment stands.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum Stage {
     /// The node has it, but has not begun.
@@ -61,14 +61,14 @@ pub enum Stage {
 }
 
 /// A sealed result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Commitment {
     pub digest: Digest,
     pub at: Timestamp,
 }
 
 /// An opened result.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Revealed {
     pub commitment: Commitment,
     pub report: Box<Report>,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aevir_events::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     amount::{Count, Points},
@@ -15,14 +15,14 @@ use crate::{
 };
 
 /// Somebody who takes part.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     pub name: String,
     pub opened_at: Timestamp,
 }
 
 /// An API key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
     pub account: AccountId,
     pub label: String,
@@ -34,14 +34,14 @@ pub struct Key {
 }
 
 /// A token with which one node may join.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinToken {
     pub account: AccountId,
     pub expires: Timestamp,
 }
 
 /// A blob that somebody may read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blob {
     /// In bytes.
     pub size: Count,
@@ -50,7 +50,7 @@ pub struct Blob {
 }
 
 /// A registered module.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Module {
     /// Who pushed it, and under which name: the bytes are one module, whoever has them.
     pub names: BTreeMap<AccountId, String>,
@@ -62,7 +62,7 @@ pub struct Module {
 }
 
 /// A registered dataset or model version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
     pub owner: AccountId,
     pub kind: ContentKind,
@@ -87,7 +87,7 @@ impl Content {
 }
 
 /// An account's IntelliPoints by track.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PointsBalance {
     pub compute: Points,
     pub content: Points,

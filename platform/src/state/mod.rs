@@ -14,7 +14,7 @@ use std::{
 };
 
 use aevir_events::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use assignment::{Assignment, Commitment, Revealed, Stage};
 pub use market::{Account, Blob, Content, JoinToken, Key, Module, PointsBalance};
@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// The whole platform at a position of the log.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// Every version ever adopted, from 1; a task refers to the one it was created under.
     pub policies: BTreeMap<u32, Arc<Policy>>,
@@ -54,7 +54,7 @@ pub struct State {
 }
 
 /// Indexes over the state, kept by `evolve`.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Index {
     pub(crate) key_by_hash: BTreeMap<Digest, KeyId>,
     pub(crate) content_names: BTreeMap<(AccountId, String, String), ContentId>,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use aevir_events::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::assignment::{Assignment, Stage};
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// One task with everything that became of it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     pub id: TaskId,
     pub requester: AccountId,
@@ -52,7 +52,7 @@ pub struct Task {
 }
 
 /// A task's state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum Phase {
     /// Waits for the tasks that it depends on.
@@ -81,7 +81,7 @@ pub enum Phase {
 }
 
 /// The verdict on a task.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VerdictRecord {
     pub verdict: Verdict,
     pub accepted: Vec<AssignmentId>,
@@ -94,7 +94,7 @@ pub struct VerdictRecord {
 }
 
 /// What the task cost and who got it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settlement {
     /// Of the event that says so: what a receipt is for.
     pub position: u64,

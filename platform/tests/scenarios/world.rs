@@ -25,7 +25,7 @@ use aevir_platform::{
     state::State,
 };
 use ed25519_dalek::{Signer as _, SigningKey};
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::to_raw_value};
 
 pub struct World {
     pub state: State,
@@ -84,7 +84,8 @@ impl World {
         };
         let mut ids = envelope.ids();
         for event in &events {
-            let read = Event::from_data(event.label(), event.schema(), event.to_data()).unwrap();
+            let data = to_raw_value(&event.to_data()).unwrap();
+            let read = Event::from_data(event.label(), event.schema(), &data).unwrap();
             assert_eq!(&read, event, "an event survives its JSON form");
             let stream = event.stream();
             let revision = self.revisions.entry(stream.clone()).or_default();

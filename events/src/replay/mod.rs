@@ -3,20 +3,25 @@
 //! Used by audits, and, through [`load`], by the executor's start and recovery. Stops at the first entry that is
 //! not what it must be, and says where and why.
 
+mod load;
+mod pipeline;
+#[cfg(test)]
+mod tests;
+
 use std::{any::Any, panic::AssertUnwindSafe};
+
+pub(crate) use self::load::load;
+pub use self::pipeline::{CHUNK_ENTRIES, Found, Inspect, Inspected, Stopped, Visit, workers};
 
 use crate::{
     canonical::canonical_hash,
     entry::Entry,
     envelope::Recorded,
-    log::{Head, Log, LogError, StoredEntry},
+    log::{Log, LogError},
     machine::{Corrupt, Machine},
     merkle::Hash,
-    tail::{Damage, Flaw, Tail},
+    tail::{Damage, Tail},
 };
-
-/// Entries read from the log at once: large enough to hide the round trip, at most 33 MB.
-const PAGE: usize = 512;
 
 /// Why entries could not be replayed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -33,10 +38,10 @@ impl From<LogError> for ReplayError {
     }
 }
 
-/// A fold under way, one entry at a time.
+/// A fold under way: one entry at a time with [`Replay::push`], or on all cores with [`Replay::run`].
 pub struct Replay<M: Machine> {
-    state: M::State,
-    tail: Tail,
+    pub(crate) state: M::State,
+    pub(crate) tail: Tail,
 }
 
 impl<M: Machine> std::fmt::Debug for Replay<M> {
@@ -106,7 +111,7 @@ impl<M: Machine> std::fmt::Debug for Replayed<M> {
     }
 }
 
-/// Folds entries from position 0, such as an export's.
+/// Folds entries from position 0, such as an export's, on one thread.
 pub fn replay<M: Machine>(entries: impl IntoIterator<Item = Entry>) -> Result<Replayed<M>, Damage> {
     let mut replay = Replay::<M>::default();
     for entry in entries {
@@ -118,14 +123,7 @@ pub fn replay<M: Machine>(entries: impl IntoIterator<Item = Entry>) -> Result<Re
 /// Folds a log up to its head as it is now, and compares leaf hashes and the Merkle root with the stored ones.
 pub async fn replay_log<M: Machine>(log: &dyn Log) -> Result<Replayed<M>, ReplayError> {
     let head = log.head().await?.head();
-    let mut replay = Replay::<M>::default();
-    walk(log, &mut replay.tail, head, |tail, stored| {
-        tail.check_row(stored)?;
-        let recorded = tail.admit_canonical(&stored.entry)?;
-        evolve::<M>(&mut replay.state, &recorded).map_err(|e| tail.refused(e))
-    })
-    .await?;
-    Ok(replay.finish())
+    Ok(load(log, Replay::<M>::default(), head).await?.finish())
 }
 
 /// Lower-case hex of the SHA-256 of the state's canonical JSON. Integers beyond ±(2^53 - 1) count as strings.
@@ -134,52 +132,6 @@ pub async fn replay_log<M: Machine>(log: &dyn Log) -> Result<Replayed<M>, Replay
 /// When the state has no JSON form, such as a map whose keys aren't strings.
 pub fn state_hash<S: serde::Serialize + ?Sized>(state: &S) -> Result<String, serde_json::Error> {
     Ok(canonical_hash(state)?.to_string())
-}
-
-/// Brings a tail and any number of states that belong to it up to `head`.
-pub(crate) async fn load<M: Machine>(
-    log: &dyn Log,
-    tail: &mut Tail,
-    states: &mut [&mut M::State],
-    head: Head,
-) -> Result<(), ReplayError> {
-    walk(log, tail, head, |tail, stored| {
-        let recorded = tail.admit_stored(stored)?;
-        states
-            .iter_mut()
-            .try_for_each(|state| evolve::<M>(state, &recorded))
-            .map_err(|e| tail.refused(e))
-    })
-    .await
-}
-
-/// Visits the rows between `tail` and `head`, then compares the root.
-async fn walk(
-    log: &dyn Log,
-    tail: &mut Tail,
-    head: Head,
-    mut visit: impl FnMut(&mut Tail, &StoredEntry) -> Result<(), Damage>,
-) -> Result<(), ReplayError> {
-    while tail.size() < head.size {
-        let left = usize::try_from(head.size - tail.size()).unwrap_or(PAGE);
-        let page = log.read(tail.size(), left.min(PAGE)).await?;
-        if page.is_empty() {
-            return Err(tail.damage(Flaw::Missing).into());
-        }
-        for stored in &page {
-            visit(tail, stored)?;
-        }
-    }
-    let computed = tail.frontier().root();
-    if computed != head.root {
-        return Err(tail
-            .damage(Flaw::Root {
-                computed,
-                head: head.root,
-            })
-            .into());
-    }
-    Ok(())
 }
 
 /// Folds one event. A panic counts as a refusal: a bad record must not become a restart loop without a position.
