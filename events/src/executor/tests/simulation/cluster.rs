@@ -215,8 +215,16 @@ impl Cluster {
     /// Ends what is wrong with the connections.
     pub(super) fn heal(&self) {
         for process in self.processes.lock().unwrap().iter() {
-            process.log.set_line(Line::Up);
+            process.log.calm_down();
         }
+    }
+
+    /// The one that leads the log, if it is still there.
+    pub(super) fn leader(&self) -> Option<Arc<Process>> {
+        let processes = self.processes.lock().unwrap();
+        let leads =
+            |process: &&Arc<Process>| process.log.leads() && !process.bank.status().is_final();
+        processes.iter().find(leads).cloned()
     }
 }
 

@@ -23,7 +23,7 @@ use std::{
 use self::{
     callers::{Attempt, History, call, follow},
     check::Model,
-    cluster::Cluster,
+    cluster::{Cluster, Process},
     store::{Disk, Line, SimLog, TEARS, Tear},
     world::{VirtualTimer, World},
 };
@@ -36,7 +36,7 @@ use crate::{
 /// Seeds in the test command.
 const SEEDS: u64 = 1_000;
 /// Virtual time after which something hangs.
-const DEADLINE: Duration = Duration::from_secs(24 * 3_600);
+const DEADLINE: Duration = Duration::from_secs(2 * 3_600);
 /// Virtual time in which whatever is still on its way arrives.
 const SETTLE: Duration = Duration::from_secs(60);
 
@@ -64,6 +64,7 @@ fn simulate(seed: u64) -> Run {
         let cluster = Cluster::new(Arc::clone(&world));
         let entries = tokio::select! {
             biased;
+            () = world.violated() => 0,
             entries = live(&cluster) => entries,
             () = world.sleep(DEADLINE) => {
                 world.violation("somebody waits forever");
@@ -99,27 +100,16 @@ async fn live(cluster: &Arc<Cluster>) -> u64 {
     cluster.heal();
     world.sleep(SETTLE).await;
 
-    // The log is whole, and goes on.
+    // Whoever still leads goes on, and another one can take over.
+    if let Some(leader) = cluster.leader() {
+        must_write(world, &leader, &history, "node/leader").await;
+    }
     if !cluster.start(true).await {
         world.violation("the log can't be taken over");
         return 0;
     }
     let last = cluster.newest();
-    let goodbye = Request {
-        actor: "node/last".to_owned(),
-        ..request(deposit("end", 1))
-    };
-    let before = last.bank.head().size;
-    let answer = last.bank.submit(goodbye.clone()).await;
-    if let Err(error) = &answer {
-        world.violation(format_args!("the last leader can't write: {error}"));
-    }
-    history.lock().unwrap().push(Attempt {
-        request: goodbye,
-        before,
-        after: before + 1,
-        answer: Some(answer),
-    });
+    must_write(world, &last, &history, "node/last").await;
     let head = last.bank.head();
     end.send_replace(head.size);
     let followed = join(world, followers).await;
@@ -136,6 +126,28 @@ async fn live(cluster: &Arc<Cluster>) -> u64 {
     model.check_answers(&history.lock().unwrap());
     world.note(format_args!("root {}", head.root));
     head.size
+}
+
+/// On a calm log a leader can write.
+async fn must_write(world: &World, leader: &Process, history: &History, actor: &str) {
+    let request = Request {
+        actor: actor.to_owned(),
+        ..request(deposit("end", 1))
+    };
+    let before = leader.bank.head().size;
+    let answer = leader.bank.submit(request.clone()).await;
+    if let Err(error) = &answer {
+        world.violation(format_args!(
+            "{} leads and can't write: {error}",
+            leader.log.name
+        ));
+    }
+    history.lock().unwrap().push(Attempt {
+        request,
+        before,
+        after: before + 1,
+        answer: Some(answer),
+    });
 }
 
 async fn join<T>(world: &World, tasks: Vec<tokio::task::JoinHandle<T>>) -> Vec<T> {

@@ -6,7 +6,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -197,7 +200,9 @@ pub(super) struct SimLog {
     changed: Notify,
     unresolved: Mutex<Option<Unresolved>>,
     /// Whether faults happen.
-    rough: bool,
+    rough: AtomicBool,
+    /// As whom its process took the lead.
+    leader: Mutex<Option<Ulid>>,
 }
 
 impl SimLog {
@@ -209,14 +214,15 @@ impl SimLog {
             line: Mutex::new(Line::Up),
             changed: Notify::new(),
             unresolved: Mutex::default(),
-            rough: true,
+            rough: AtomicBool::new(true),
+            leader: Mutex::default(),
         })
     }
 
     /// One on which nothing goes wrong.
     pub(super) fn calm(world: &Arc<World>, disk: &Arc<Mutex<Disk>>, name: &str) -> Arc<Self> {
-        let mut log = Self::new(world, disk, name);
-        Arc::get_mut(&mut log).unwrap().rough = false;
+        let log = Self::new(world, disk, name);
+        log.calm_down();
         log
     }
 
@@ -227,6 +233,22 @@ impl SimLog {
             *now = line;
             self.changed.notify_waiters();
         }
+    }
+
+    /// Ends the faults.
+    pub(super) fn calm_down(&self) {
+        self.set_line(Line::Up);
+        self.rough.store(false, Ordering::Relaxed);
+    }
+
+    fn is_rough(&self) -> bool {
+        self.rough.load(Ordering::Relaxed)
+    }
+
+    /// Whether nobody has taken over from its process.
+    pub(super) fn leads(&self) -> bool {
+        let leader = *self.leader.lock().unwrap();
+        leader.is_some() && self.disk.lock().unwrap().head.leader == leader
     }
 
     async fn line_when(&self, wanted: impl Fn(Line) -> bool) -> Line {
@@ -258,7 +280,7 @@ impl SimLog {
             Line::Dead => std::future::pending().await,
             Line::Down => Err(refused()),
             Line::Up | Line::Stopped
-                if self.rough && self.world.chance(self.world.weather.refused) =>
+                if self.is_rough() && self.world.chance(self.world.weather.refused) =>
             {
                 Err(refused())
             }
@@ -276,7 +298,7 @@ impl SimLog {
     }
 
     fn choose_fault(&self) -> Fault {
-        if !self.rough || !self.world.chance(self.world.weather.lost) {
+        if !self.is_rough() || !self.world.chance(self.world.weather.lost) {
             return Fault::None;
         }
         match self.world.below(8) {
@@ -329,6 +351,7 @@ impl Log for SimLog {
     async fn claim(&self, leader: Ulid) -> Result<LogHead, LogError> {
         self.send().await?;
         let head = self.disk.lock().unwrap().bump(leader, false)?;
+        *self.leader.lock().unwrap() = Some(leader);
         self.world
             .note(format_args!("{} claims epoch {}", self.name, head.epoch));
         self.arrive().await;
@@ -339,7 +362,7 @@ impl Log for SimLog {
         self.send().await?;
         let head = self.disk.lock().unwrap().bump(leader, true);
         self.arrive().await;
-        if self.rough && self.world.chance(self.world.weather.lost / 2) {
+        if self.is_rough() && self.world.chance(self.world.weather.lost / 2) {
             return Err(refused());
         }
         if head.is_ok()

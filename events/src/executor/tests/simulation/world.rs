@@ -15,6 +15,7 @@ use std::{
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Notify;
 
 use crate::{Hash, Timer};
 
@@ -42,6 +43,7 @@ pub(super) struct World {
     timers: Mutex<Timers>,
     trace: Mutex<Trace>,
     violations: Mutex<Vec<String>>,
+    violated: Notify,
     pub(super) weather: Weather,
 }
 
@@ -75,6 +77,7 @@ impl World {
             timers: Mutex::default(),
             trace: Mutex::default(),
             violations: Mutex::default(),
+            violated: Notify::new(),
             weather,
         })
     }
@@ -105,6 +108,12 @@ impl World {
     pub(super) fn violation(&self, what: impl Display) {
         self.note(format_args!("VIOLATION {what}"));
         self.violations.lock().unwrap().push(what.to_string());
+        self.violated.notify_one();
+    }
+
+    /// Is done with the first violation: what comes after it may go on for ever.
+    pub(super) async fn violated(&self) {
+        self.violated.notified().await;
     }
 
     pub(super) fn violations(&self) -> Vec<String> {
