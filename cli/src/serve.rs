@@ -233,11 +233,20 @@ mod tests {
         let path = folder.path().join("aevir.toml");
         std::fs::write(
             &path,
-            "data = \"/srv/aevir\"\nlisten = \"0.0.0.0:80\"\nmarket = \"private\"\n",
+            "data = \"/srv/aevir\"\nlisten = \"0.0.0.0:80\"\nmarket = \"private\"\nlog_public = true\n\
+             log_origin = \"example.com/file\"\nlog_key = \"/etc/aevir/log.key\"\n",
         )
         .unwrap();
         let path = path.to_str().unwrap();
-        let setup = settled(&["--config", path, "--listen", "127.0.0.1:1"]).unwrap();
+        let origin = ["--log-origin", "example.com/flag"];
+        let line = [&["--config", path, "--listen", "127.0.0.1:1"], &origin[..]].concat();
+        let setup = settled(&line).unwrap();
+        assert_eq!(setup.log.origin.as_deref(), Some("example.com/flag"));
+        assert_eq!(
+            setup.log.key.as_deref(),
+            Some(Path::new("/etc/aevir/log.key"))
+        );
+        assert!(setup.log.public);
         assert_eq!(setup.data, Path::new("/srv/aevir"));
         assert_eq!(setup.listen.to_string(), "127.0.0.1:1");
         assert_eq!(setup.policy.market, Market::Private);

@@ -1,5 +1,7 @@
 //! Accounts, keys, deposits, join tokens, points, policy.
 
+use std::path::Path;
+
 use aevir_wire::{AddKey, Deposit, IssueJoinToken, OpenAccount};
 use reqwest::Method;
 
@@ -25,10 +27,18 @@ async fn an_interrupted_first_start_is_finished_by_the_next() {
     // The key's file is there, but nothing was recorded: the key must be the one in the file.
     let platform = TestPlatform::start().await;
     let key = std::fs::read_to_string(platform.dir().join("admin.key")).unwrap();
-    for name in ["log.sqlite", "log.sqlite-wal", "log.sqlite-shm"] {
-        let _ = std::fs::remove_file(platform.dir().join(name));
-    }
-    let platform = platform.restart().await;
+    let unrecorded = async |dir: &Path| {
+        for name in [
+            "log.sqlite",
+            "log.sqlite-wal",
+            "log.sqlite-shm",
+            "log/checkpoint",
+        ] {
+            let _ = std::fs::remove_file(dir.join(name));
+        }
+        let _ = std::fs::remove_dir_all(dir.join("log/tile"));
+    };
+    let platform = platform.restart_with(unrecorded).await.unwrap();
     assert_eq!(
         std::fs::read_to_string(platform.dir().join("admin.key")).unwrap(),
         key

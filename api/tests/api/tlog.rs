@@ -2,13 +2,16 @@
 
 use std::{path::Path, process::Command, sync::Arc};
 
-use aevir_api::{StartError, objects::S3Tiles};
+use aevir_api::{
+    StartError,
+    objects::{FileTiles, S3Tiles},
+};
 use aevir_events::{
     Hash,
     merkle::leaf_hash,
     tlog::{
-        Checkpoint, PublishError, Tile, TileBuilder, TlogProof, VerifierKey, verify_consistency,
-        verify_inclusion,
+        Checkpoint, PublishError, Tile, TileBuilder, TilePath, TileStore, TileStoreError,
+        TlogProof, VerifierKey, verify_consistency, verify_inclusion,
     },
 };
 use reqwest::Method;
@@ -77,6 +80,55 @@ async fn is_published(platform: &TestPlatform) {
             .unwrap();
         assert_eq!(served.unwrap(), tile.bytes, "{}", tile.path);
     }
+}
+
+/// What every store of tiles must do.
+async fn check_store(store: &dyn TileStore) {
+    let partial = TilePath::hashes(0, 1_234_067, 3).unwrap();
+    assert_eq!(store.checkpoint().await.unwrap(), None);
+    assert_eq!(store.tile(partial).await.unwrap(), None);
+    store.remove_partials(partial.full()).await.unwrap();
+    for path in [
+        partial,
+        TilePath::hashes(0, 1_234_067, 4).unwrap(),
+        partial.full(),
+    ] {
+        for _ in 0..2 {
+            store.put_tile(path, b"the same".to_vec()).await.unwrap();
+        }
+        let other = store.put_tile(path, b"another".to_vec()).await;
+        assert!(
+            matches!(other, Err(TileStoreError::Conflict { .. })),
+            "{other:?}"
+        );
+        assert_eq!(store.tile(path).await.unwrap().unwrap(), b"the same");
+    }
+    store.remove_partials(partial.full()).await.unwrap();
+    assert_eq!(store.tile(partial).await.unwrap(), None);
+    assert!(store.tile(partial.full()).await.unwrap().is_some());
+    for note in ["first", "second"] {
+        store.put_checkpoint(note).await.unwrap();
+        assert_eq!(store.checkpoint().await.unwrap().unwrap(), note.as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn files_and_buckets_keep_tiles() {
+    let dir = tempfile::tempdir().unwrap();
+    check_store(&FileTiles::open(dir.path()).await.unwrap()).await;
+    // What a crash left behind goes at the next start.
+    std::fs::write(dir.path().join("tmp/left"), "x").unwrap();
+    FileTiles::open(dir.path()).await.unwrap();
+    assert_eq!(
+        std::fs::read_dir(dir.path().join("tmp")).unwrap().count(),
+        0
+    );
+    let server = S3Server::start().await;
+    check_store(&S3Tiles::new(&server.config).unwrap()).await;
+    let mut wrong = server.config.clone();
+    wrong.secret_key = "wrong".into();
+    let refused = S3Tiles::new(&wrong).unwrap();
+    assert!(refused.put_checkpoint("x").await.is_err());
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ const ACQUIRE: Duration = Duration::from_secs(10);
 /// How long an append or a claim may take before its connection is given up. Longer than [`LOCK_TIMEOUT`], so
 /// that the server normally gives up first and leaves nothing running.
 const WRITE: Duration = Duration::from_secs(30);
-/// How long the server lets a claim wait for the head row.
+/// How long the server lets a claim wait for the head row, and a checkpoint for another replica's.
 const LOCK_TIMEOUT: &str = "10s";
 /// A writer's connection that rested for longer is tried out before it is trusted with an append.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use ulid::Ulid;
 
-use super::PostgresLog;
+use super::{LOCK_TIMEOUT, PostgresLog};
 use crate::{
     log::{CheckpointColumns, LogError, checkpoint_from_row, signed},
     tlog::{CHECKPOINTS_KEPT, CheckpointRow, CheckpointTable},
@@ -27,6 +27,10 @@ impl CheckpointTable for PostgresLog {
 
     async fn record_checkpoint(&self, leader: Ulid, row: &CheckpointRow) -> Result<bool, LogError> {
         let mut tx = self.readers.begin().await?;
+        sqlx::query("SELECT set_config('lock_timeout', $1, true)")
+            .bind(LOCK_TIMEOUT)
+            .execute(&mut *tx)
+            .await?;
         sqlx::query("SELECT pg_advisory_xact_lock($1)")
             .bind(ORDER_LOCK)
             .execute(&mut *tx)

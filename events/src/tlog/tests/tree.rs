@@ -19,7 +19,8 @@ use crate::{
 struct Both {
     ours: TileBuilder,
     theirs: MemoryBackedTree<Sha256, Vec<u8>>,
-    /// The root at every size.
+    /// The appender's form of the same tree, and its root at every size.
+    frontier: Frontier,
     roots: Vec<Hash>,
     tiles: Arc<MemoryTiles>,
     full: Vec<Tile>,
@@ -32,6 +33,7 @@ impl Both {
         Self {
             ours: TileBuilder::default(),
             theirs: MemoryBackedTree::new(),
+            frontier: Frontier::default(),
             roots: vec![Frontier::default().root()],
             reader: TileReader::new(Arc::clone(&tiles) as _),
             tiles,
@@ -42,8 +44,9 @@ impl Both {
     fn push(&mut self) {
         let entry = entry("tree", self.ours.size());
         self.ours.push(&entry, &mut self.full);
+        self.frontier.push(leaf_hash(&entry));
         self.theirs.push(entry);
-        self.roots.push(self.ours.root());
+        self.roots.push(self.frontier.root());
     }
 
     async fn publish(&mut self) {
@@ -57,6 +60,7 @@ impl Both {
         let size = self.ours.size();
         let root = Hash::from_slice(self.theirs.root().as_bytes()).unwrap();
         assert_eq!(self.ours.root(), root, "{size}");
+        assert_eq!(self.ours.frontier(), self.frontier, "{size}");
         assert_eq!(self.reader.root(size, size).await.unwrap(), root, "{size}");
         assert_eq!(
             self.reader.right_edge(size).await.unwrap(),
