@@ -3,6 +3,7 @@
 mod args;
 mod audit;
 mod demo;
+mod export;
 mod inspector;
 mod lifeline;
 mod log_key;

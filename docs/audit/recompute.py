@@ -3,7 +3,8 @@
 
     python3 docs/audit/recompute.py LOG.ndjson [--json] [--skip-signatures]
 
-LOG.ndjson is an export, one entry a line; `-` reads standard input. It stops at the first entry that the rules don't explain,
+LOG.ndjson is an export, one CloudEvent a line, or what /v1/events gives, one entry a line; `-` reads standard input (of a
+compressed export, `zstd -dc LOG.ndjson.zst`). It stops at the first entry that the rules don't explain,
 says what it expected and what it found there, and exits with 1 (2: wrong usage, or a file that can't be read).
 
 It is written from docs/log.md, docs/economics.md and schemas/events/, as a second opinion on the platform's own code, and
@@ -34,6 +35,8 @@ MILLION = 1_000_000
 ENTRY_BYTES_MAX = 65_535
 EXACT_INTEGER_MAX = 2**53  # doubles hold all integers up to here
 
+LINE_BYTES_MAX = ENTRY_BYTES_MAX + 4_096  # an entry with the attributes of a CloudEvent, the log's origin among them
+EXTENSIONS = {"schemaversion": "schema", "subject": "stream"}  # what a CloudEvent calls otherwise than the entry
 ENVELOPE_FIELDS = {"position", "id", "stream", "revision", "type", "schema", "time", "actor", "cause", "data"}
 ID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"  # a ULID
 ID_PATTERN = re.compile(ID)
@@ -602,14 +605,18 @@ class Auditor:
         self.tasks = {}  # that are open
         self.ended = {}  # what became of the others
         self.due = []
+        self.origin = None  # the log that an export says it is of
 
     def add(self, line):
         """Check one line against everything before it, and fold it."""
-        require(len(line) <= ENTRY_BYTES_MAX, f"expected an entry of at most {ENTRY_BYTES_MAX} bytes, found a longer one")
-        entry = parse(line)
-        require(isinstance(entry, dict), f"expected an entry as a JSON object, found {show(entry)[:80]}")
+        require(len(line) <= LINE_BYTES_MAX, f"expected a line of at most {LINE_BYTES_MAX} bytes, found a longer one")
+        value = parse(line)
+        require(isinstance(value, dict), f"expected a JSON object, found {show(value)[:80]}")
         try:
-            check_bytes(canonical(entry), line)
+            check_bytes(canonical(value), line)
+            entry = self.entry_of(value)
+            encoded = canonical(entry)
+            require(len(encoded) <= ENTRY_BYTES_MAX, f"expected an entry of at most {ENTRY_BYTES_MAX} bytes, found a longer one")
             handle = self.check_envelope(entry)
             self.check_batch(entry)
             handle(entry["data"])
@@ -617,7 +624,20 @@ class Auditor:
             raise Problem(f"expected {error} to be there, found nothing under that name") from error
         except (TypeError, ValueError, AttributeError, RecursionError) as error:
             raise Problem(f"expected data as the schema of its type says, found something else: {error}") from error
-        self.tree.append(line)
+        self.tree.append(encoded)
+
+    def entry_of(self, value):
+        """The entry that a line stands for: itself, or what a CloudEvent of this log carries."""
+        if "specversion" not in value:
+            return value
+        expect("the version of CloudEvents", "1.0", value["specversion"])
+        origin = value["source"]
+        require(isinstance(origin, str) and origin, f"expected a log's origin as source, found {show(origin)[:80]}")
+        expect("the log that the line is of", self.origin or origin, origin)
+        self.origin = origin
+        require(not {"schema", "stream"} & value.keys(),
+                "expected the attributes of a CloudEvent, found fields of an entry among them")
+        return {EXTENSIONS.get(name, name): field for name, field in value.items() if name not in ("specversion", "source")}
 
     def check_envelope(self, entry):
         """Positions and revisions without gaps, time that never goes back, the right stream. Returns the type's method."""
@@ -1053,7 +1073,7 @@ def audit(file, check_signatures=True):
     """Read an export to its end or to the first problem; return the auditor and the problem, or None."""
     auditor = Auditor(check_signatures)
     try:
-        while line := file.readline(ENTRY_BYTES_MAX + 2):
+        while line := file.readline(LINE_BYTES_MAX + 2):
             auditor.add(line.removesuffix(b"\n"))
         auditor.check_nothing_due("the end of the log")
     except Problem as problem:
@@ -1103,7 +1123,7 @@ def print_table(document):
 def main(arguments=None):
     """The command line."""
     parser = argparse.ArgumentParser(description="Recompute Aevir's books from an export of its log.")
-    parser.add_argument("log", help="the export, NDJSON; - for standard input")
+    parser.add_argument("log", help="the export, CloudEvents a line each; - for standard input")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     parser.add_argument("--skip-signatures", action="store_true", help="leave the nodes' signatures unchecked")
     options = parser.parse_args(arguments)

@@ -330,8 +330,19 @@ def closures():
     return log
 
 
+def cloud_event(entry, origin="example.com/log"):
+    """An entry as an export has it."""
+    names = {"schema": "schemaversion", "stream": "subject"}
+    return {names.get(name, name): value for name, value in entry.items()} | {"specversion": "1.0", "source": origin}
+
+
 def lines_of(entries):
     """An export."""
+    return b"".join(encode(cloud_event(entry)) + b"\n" for entry in entries)
+
+
+def raw_lines_of(entries):
+    """What /v1/events gives."""
     return b"".join(encode(entry) + b"\n" for entry in entries)
 
 
@@ -352,6 +363,34 @@ def renumber(entries):
 def find(entries, kind, nth=0, **fields):
     """The position of the nth entry of a type with these fields of data."""
     return [i for i, e in enumerate(entries) if e["type"] == kind and fields.items() <= e["data"].items()][nth]
+
+
+class Exports(unittest.TestCase):
+    """CloudEvents and raw entries are two forms of one log."""
+
+    def test_both_forms_hash_to_the_same_tree(self):
+        entries = worked_example().entries
+        exported, raw = audited(lines_of(entries)), audited(raw_lines_of(entries))
+        self.assertIsNone(exported["error"])
+        self.assertEqual(exported, raw)
+
+    def problem(self, change, at=3):
+        lines = [cloud_event(entry) for entry in worked_example().entries]
+        change(lines[at])
+        return audited(b"".join(encode(line) + b"\n" for line in lines))["error"]
+
+    def test_a_line_of_another_log(self):
+        problem = self.problem(lambda line: line.update(source="example.org/other"))
+        self.assertEqual(problem["position"], 3)
+        self.assertIn("the log that the line is of", problem["what"])
+
+    def test_another_version_of_cloud_events(self):
+        problem = self.problem(lambda line: line.update(specversion="0.3"))
+        self.assertIn("the version of CloudEvents", problem["what"])
+
+    def test_attributes_that_are_too_many_or_too_few(self):
+        for change in (lambda line: line.update(extra="x"), lambda line: line.pop("cause"), lambda line: line.update(stream="x")):
+            self.assertEqual(self.problem(change)["position"], 3)
 
 
 class GoodLogs(unittest.TestCase):

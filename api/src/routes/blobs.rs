@@ -62,7 +62,7 @@ pub(super) async fn record(app: &App, caller: &Caller, blob: BlobRef) -> ApiResu
     Ok(())
 }
 
-/// Downloads a blob that the caller uploaded or got as a result. Ranges are served.
+/// Downloads a blob that the caller uploaded or got as a result, or a module of its own. Ranges are served.
 #[utoipa::path(get, path = "/v1/blobs/{digest}", tag = "blobs", params(("digest" = String, Path)),
     responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 206, body = Vec<u8>, content_type = "application/octet-stream")))]
@@ -75,7 +75,13 @@ async fn get_blob(
     caller.require(Scope::Read)?;
     let account = caller.account;
     let digest = text.parse::<Digest>().ok();
-    let digest = digest.filter(|d| app.log.read(|state, _| state.may_read_blob(account, *d)));
+    let digest = digest.filter(|digest| {
+        app.log.read(|state, _| {
+            let module = state.modules.get(digest);
+            state.may_read_blob(account, *digest)
+                || module.is_some_and(|module| module.names.contains_key(&account))
+        })
+    });
     let digest = digest.ok_or_else(|| no_blob(&text))?;
     object(&app, digest, &headers).await
 }

@@ -1,7 +1,5 @@
 //! The log for auditors: raw entries and its end.
 
-use std::time::Duration;
-
 use aevir_events::state_hash;
 use aevir_platform::command::Scope;
 use aevir_wire as wire;
@@ -14,15 +12,13 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     app::App,
     auth::Caller,
-    error::{ApiError, ApiResult, Code},
+    error::{ApiError, ApiResult},
     extract::Query,
     stream::{Gone, KEEP_ALIVE, Lines, ndjson},
 };
 
 /// Entries read and sent at once; an entry has at most 64 KiB.
 const PAGE: usize = 128;
-/// How often state and head are read again to find them at the same position while the log grows.
-const HASH_ATTEMPTS: u32 = 8;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -128,26 +124,21 @@ async fn head(
             publishing: app.published.publishing(),
         }));
     }
-    for _ in 0..HASH_ATTEMPTS {
-        let reader = app.clone();
-        let read = tokio::task::spawn_blocking(move || {
-            let (hash, size) = reader.log.read(|state, size| (state_hash(state), size));
-            (hash, size, reader.log.head())
-        });
-        let (hash, size, head) = read
-            .await
-            .map_err(|e| ApiError::internal("hashing the state failed", &e))?;
-        let hash = hash.map_err(|e| ApiError::internal("the state has no JSON form", &e))?;
-        if head.size == size {
-            return Ok(Reply(wire::LogHead {
-                size: size.to_string(),
-                root: head.root.to_string(),
-                state_hash: Some(hash),
-                publishing: app.published.publishing(),
-            }));
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let detail = "the log grows faster than the state can be hashed: try again in a quieter moment";
-    Err(ApiError::new(Code::Busy, detail))
+    let reader = app.clone();
+    // Under one lock, so that the hash is of exactly this tree's state, however fast the log grows.
+    let read = tokio::task::spawn_blocking(move || {
+        reader
+            .log
+            .read_with_head(|state, head| (state_hash(state), head))
+    });
+    let (hash, head) = read
+        .await
+        .map_err(|e| ApiError::internal("hashing the state failed", &e))?;
+    let hash = hash.map_err(|e| ApiError::internal("the state has no JSON form", &e))?;
+    Ok(Reply(wire::LogHead {
+        size: head.size.to_string(),
+        root: head.root.to_string(),
+        state_hash: Some(hash),
+        publishing: app.published.publishing(),
+    }))
 }

@@ -6,8 +6,9 @@ use std::{
     path::Path,
 };
 
-use aevir_events::Entry;
+use aevir_events::{CloudEventLine, Entry, Replay};
 use aevir_platform::{
+    Platform,
     event::{Event, PointsReason, Track},
     ids::AccountId,
     state::State,
@@ -15,7 +16,7 @@ use aevir_platform::{
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::audit::{Audit, Auditor};
+use crate::audit::{Audit, audit_file};
 
 /// The replayed log.
 #[derive(Debug)]
@@ -33,13 +34,14 @@ pub(super) struct Punishment {
     pub(super) after: i64,
 }
 
-/// Replays an exported log, watching for punishments.
-pub(super) fn read(file: &Path) -> Result<History> {
+/// Audits an exported log, and replays it once more to see punishments.
+pub(super) async fn read(file: &Path) -> Result<History> {
+    let audit = audit_file(file).await?;
     let lines = BufReader::new(File::open(file).context("the exported log can't be read")?);
-    let mut replay = Auditor::default();
+    let mut replay = Replay::<Platform>::default();
     let mut punishments = Vec::new();
     for line in lines.split(b'\n') {
-        let entry = Entry(line?);
+        let entry = CloudEventLine::read(&line?)?.entry;
         let punished = punished(&entry, replay.state());
         replay.push(&entry)?;
         if let Some((account, before)) = punished {
@@ -50,10 +52,7 @@ pub(super) fn read(file: &Path) -> Result<History> {
             });
         }
     }
-    Ok(History {
-        audit: replay.finish()?,
-        punishments,
-    })
+    Ok(History { audit, punishments })
 }
 
 /// Whom an entry punishes, and the compute points before it.

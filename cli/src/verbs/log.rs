@@ -1,10 +1,6 @@
 //! `aevir log`.
 
-use std::{
-    fs::File,
-    io::{BufWriter, Write as _},
-    path::{Path, PathBuf},
-};
+use std::io::Write as _;
 
 use aevir_wire::{Client, NdjsonStream, Publishing};
 use anyhow::{Context, Result};
@@ -17,6 +13,7 @@ use super::{
 };
 use crate::{
     args::{Global, Output},
+    export::{self, ExportArgs},
     output::{or_dash, print, properties},
 };
 
@@ -34,11 +31,8 @@ pub(crate) enum LogVerb {
         #[arg(short, long)]
         follow: bool,
     },
-    /// Write the whole log to a file, one entry a line, byte for byte as it is stored and hashed (scope `audit`).
-    Export {
-        /// `-` for standard output.
-        file: PathBuf,
-    },
+    /// Write the log to a file as CloudEvents, one a line, with the signed checkpoint beside it (scope `audit`).
+    Export(ExportArgs),
     /// Show the log's size and Merkle root, the hash of the state, and how the log is published.
     Head,
     #[command(flatten)]
@@ -65,19 +59,7 @@ pub(crate) async fn run(verb: LogVerb, global: &Global) -> Result<()> {
             let mut entries = client.events(from, limit, follow).await?;
             show(&mut entries, global.output).await
         }
-        LogVerb::Export { file } => {
-            let client = global.keyed_client()?;
-            let size = size(&client).await?;
-            if file == Path::new("-") {
-                write_entries(&client, size, std::io::stdout().lock()).await?;
-                return Ok(());
-            }
-            let count = export(&client, size, &file).await?;
-            let document = serde_json::json!({"file": file.display().to_string(), "events": count});
-            print(global.output, &document, || {
-                format!("{count} events written to {}", file.display())
-            })
-        }
+        LogVerb::Export(args) => export::run(args, global).await,
         LogVerb::Head => {
             let head = global.keyed_client()?.log_head(true).await?;
             print(global.output, &head, || {
@@ -104,34 +86,6 @@ fn publisher(publishing: &Publishing) -> String {
 async fn size(client: &Client) -> Result<u64> {
     let head = client.log_head(false).await?;
     head.size.parse().context("the log's size is no number")
-}
-
-/// Writes the first `size` entries to a file.
-///
-/// # Errors
-/// When the log can't be read, ends too early, or the file can't be written.
-pub(crate) async fn export(client: &Client, size: u64, file: &Path) -> Result<u64> {
-    let named = || format!("`{}` can't be written", file.display());
-    let target = BufWriter::new(File::create(file).with_context(named)?);
-    write_entries(client, size, target)
-        .await
-        .with_context(named)
-}
-
-async fn write_entries(client: &Client, size: u64, mut to: impl std::io::Write) -> Result<u64> {
-    let mut entries = client.events(0, Some(size), false).await?;
-    let mut count = 0;
-    while let Some(entry) = entries.next_line().await {
-        to.write_all(&entry?)?;
-        to.write_all(b"\n")?;
-        count += 1;
-    }
-    to.flush()?;
-    anyhow::ensure!(
-        count == size,
-        "the server sent {count} of {size} entries: try again"
-    );
-    Ok(count)
 }
 
 async fn show(entries: &mut NdjsonStream, output: Output) -> Result<()> {

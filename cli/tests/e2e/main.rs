@@ -4,6 +4,7 @@
 mod command_line;
 mod commitment;
 mod crash;
+mod exports;
 mod failures;
 mod nodes;
 mod platform;

@@ -222,6 +222,20 @@ impl<M: Machine> Handle<M> {
         f(&committed.state, committed.size)
     }
 
+    /// [`Handle::read`] with the whole head: the state is what exactly this tree folds into.
+    pub fn read_with_head<R>(&self, f: impl FnOnce(&M::State, Head) -> R) -> R {
+        let committed = self
+            .shared
+            .committed
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let head = Head {
+            size: committed.size,
+            root: committed.root,
+        };
+        f(&committed.state, head)
+    }
+
     /// The committed end of the log.
     pub fn head(&self) -> Head {
         self.shared.head()
