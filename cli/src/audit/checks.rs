@@ -58,13 +58,13 @@ impl Inspector {
     /// When an embedded schema does not compile.
     pub(super) fn new() -> Result<Self> {
         let mut validators: HashMap<_, Vec<_>> = HashMap::new();
-        for (label, version, schema) in aevir_platform::event::schemas() {
-            let validator = jsonschema::draft202012::new(schema.as_value())
-                .map_err(|e| anyhow::anyhow!("the schema of `{label}`: {e}"))?;
-            validators
-                .entry(label)
-                .or_default()
-                .push((version, validator));
+        for schema in schemas::all() {
+            let named = || format!("the schema of `{}`", schema.label);
+            let document = serde_json::from_str(schema.text).with_context(named)?;
+            let validator = jsonschema::draft202012::new(&document)
+                .map_err(|e| anyhow::anyhow!("{}: {e}", named()))?;
+            let versions = validators.entry(schema.label).or_default();
+            versions.push((schema.version, validator));
         }
         Ok(Self {
             validators,
