@@ -65,4 +65,4 @@ pub use replay::{
 pub use subscribe::SubscribeError;
 pub use tail::{Damage, Flaw, MAX_COMMAND_EVENTS};
 pub use text::{from_text, is_plain_decimal};
-pub use upcast::{Upcaster, upcast};
+pub use upcast::{Upcaster, read_data};

@@ -3,9 +3,10 @@
 //! Each step is one small function from a version to the next one; reading goes through all that are left. Knows
 //! nothing of any particular event.
 
-use serde_json::Value;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, value::RawValue};
 
-use crate::machine::UnknownEvent;
+use crate::machine::{UnknownEvent, parse_data};
 
 /// One step: the data of version `from` of an event type becomes that of version `from + 1`.
 #[derive(Debug, Clone, Copy)]
@@ -17,11 +18,29 @@ pub struct Upcaster {
     pub lift: fn(Value) -> Result<Value, UnknownEvent>,
 }
 
-/// Lifts data from version `from` to version `to` by the steps between them.
+/// Reads `data` of the first of two versions as the type that the second one has; for [`crate::Event::from_data`].
 ///
 /// # Errors
-/// When a step is missing (the version was never written, or is newer than this code) or refuses the data.
-pub fn upcast(
+/// When the version was never written, is newer than this code, or the data is not what it must be.
+pub fn read_data<T: DeserializeOwned>(
+    steps: &[Upcaster],
+    label: &str,
+    (from, to): (u16, u16),
+    data: &RawValue,
+) -> Result<T, UnknownEvent> {
+    if from == to {
+        return parse_data(label, data);
+    }
+    let lifted = upcast(steps, label, from, to, parse_data(label, data)?)?;
+    serde_json::from_value(lifted).map_err(|e| {
+        UnknownEvent(format!(
+            "`{label}` version {from}, lifted to {to}, can't be read: {e}"
+        ))
+    })
+}
+
+/// Lifts data from version `from` to version `to` by the steps between them.
+fn upcast(
     steps: &[Upcaster],
     label: &str,
     from: u16,
@@ -88,6 +107,33 @@ mod tests {
         assert_eq!(
             upcast(&STEPS, "guest.came", 2, 2, data.clone()).unwrap(),
             data
+        );
+    }
+
+    #[test]
+    fn data_of_any_version_is_read_as_the_newest_type() {
+        #[derive(Debug, PartialEq, serde::Deserialize)]
+        struct Guest {
+            first: String,
+            letters: u64,
+        }
+        let read = |version, json: &str| {
+            let data = RawValue::from_string(json.to_owned()).unwrap();
+            read_data::<Guest>(&STEPS, "guest.came", (version, 3), &data)
+        };
+        let ada = Guest {
+            first: "Ada".into(),
+            letters: 5,
+        };
+        assert_eq!(read(1, r#"{"name":"Ada Byron"}"#).unwrap(), ada);
+        assert_eq!(read(2, r#"{"first":"Ada","last":"Byron"}"#).unwrap(), ada);
+        assert_eq!(read(3, r#"{"first":"Ada","letters":5}"#).unwrap(), ada);
+        assert!(read(3, r#"{"first":"Ada"}"#).is_err());
+        assert!(
+            read(2, r#"{"last":"Byron"}"#)
+                .unwrap_err()
+                .0
+                .contains("lifted to 3")
         );
     }
 

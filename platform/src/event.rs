@@ -1,6 +1,6 @@
 //! Everything that can have happened. Labels and versions stand in one table at the end.
 
-use aevir_events::{Event as LogEvent, Timestamp, UnknownEvent};
+use aevir_events::{Event as LogEvent, Timestamp, UnknownEvent, read_data};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
@@ -15,6 +15,7 @@ use crate::{
     hexbytes::Hex,
     ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId},
     ledger::LedgerAccount,
+    lift,
     policy::Policy,
     report::{Artifact, BlobRef, NodeKey, Report},
 };
@@ -53,10 +54,9 @@ macro_rules! events {
                 match self { $(Self::$name(e) => serde_json::to_value(e).unwrap_or(Value::Null)),+ }
             }
             fn from_data(label: &str, schema: u16, data: &RawValue) -> Result<Self, UnknownEvent> {
-                match (label, schema) {
-                    $(($label, $schema) => aevir_events::parse_data::<$name>(label, data).map(Self::$name),)+
-                    // No version but these was ever written.
-                    (label, schema) => Err(UnknownEvent(format!("unknown event type `{label}` version {schema}"))),
+                match label {
+                    $($label => read_data::<$name>(&lift::STEPS, label, (schema, $schema), data).map(Self::$name),)+
+                    label => Err(UnknownEvent(format!("unknown event type `{label}`"))),
                 }
             }
         }

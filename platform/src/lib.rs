@@ -21,6 +21,7 @@ pub mod hexbytes;
 pub mod ids;
 pub mod json;
 pub mod ledger;
+mod lift;
 pub mod policy;
 pub mod rejection;
 pub mod report;
