@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aevir_events::{Handle, Timestamp};
+use aevir_events::{Handle, Timestamp, projection::Projections};
 use aevir_platform::Platform;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +18,8 @@ pub(crate) struct App(Arc<Parts>);
 /// The parts of an [`App`].
 pub(crate) struct Parts {
     pub(crate) log: Handle<Platform>,
+    /// What lists are served from.
+    pub(crate) views: Projections,
     pub(crate) objects: Arc<dyn ObjectStore>,
     pub(crate) published: Published,
     pub(crate) inspector: Arc<dyn ModuleInspector>,
@@ -31,6 +33,12 @@ pub(crate) struct Parts {
 impl App {
     pub(crate) fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
+    }
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").finish_non_exhaustive()
     }
 }
 

@@ -80,6 +80,10 @@ codes! {
     OutcomeUnknown = "outcome-unknown", SERVICE_UNAVAILABLE, "The log was lost while writing: repeat the request with the same idempotency key, or look whether it took effect.";
     ObjectsUnavailable = "objects-unavailable", SERVICE_UNAVAILABLE, "The object store does not answer: try again.";
     InspectorUnavailable = "inspector-unavailable", SERVICE_UNAVAILABLE, "The module can't be checked at the moment: try again.";
+    ViewsBehind = "views-behind", SERVICE_UNAVAILABLE, "The list does not show `min_position` yet: try again; the detail says where it stopped, if it did.";
+    ViewsBuilding = "views-building", SERVICE_UNAVAILABLE, "The list is being built from the log and has not been level with it yet: try again; the detail says how far it is.";
+    ViewsUnavailable = "views-unavailable", SERVICE_UNAVAILABLE, "The database that lists are served from does not answer: try again.";
+    UnknownProjection = "unknown-projection", NOT_FOUND, "There is no projection of this name: see /v1/projections.";
     NotReady = "not-ready", SERVICE_UNAVAILABLE, "The server can't write to its log: the detail says what it is doing.";
     ShuttingDown = "shutting-down", SERVICE_UNAVAILABLE, "The server is stopping: try again, or another replica.";
     TooLargeForLog = "too-large-for-log", UNPROCESSABLE_ENTITY, "What the request would record does not fit one entry of the log: make it smaller.";

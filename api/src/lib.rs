@@ -14,6 +14,7 @@ mod driver;
 mod error;
 mod extract;
 mod inspect;
+mod listing;
 mod live;
 pub mod objects;
 mod router;
@@ -23,6 +24,7 @@ mod server;
 mod stream;
 mod submit;
 mod tlog;
+pub mod views;
 
 pub use error::{CODES, Code, status_of};
 pub use inspect::{InspectError, Inspected, ModuleInspector};

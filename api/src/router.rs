@@ -1,11 +1,12 @@
 //! The router with its layers, and the OpenAPI document of what it serves.
 
-use std::panic::AssertUnwindSafe;
+use std::{cell::Cell, panic::AssertUnwindSafe};
 
 use aevir_wire as wire;
 use axum::{
     Json, Router,
-    extract::{MatchedPath, Request},
+    extract::{MatchedPath, Request, State},
+    http::HeaderValue,
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
@@ -22,6 +23,7 @@ use crate::{
     app::App,
     error::{ApiError, Code, RefusalCode},
     routes,
+    submit::POSITION,
 };
 
 /// Routes that need no API key.
@@ -44,7 +46,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/openapi.json", get(move || async { Json(document) }))
         .fallback(unknown_route)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn(observe))
+        .layer(middleware::from_fn_with_state(app.clone(), observe))
         .with_state(app)
 }
 
@@ -115,8 +117,10 @@ async fn method_not_allowed() -> ApiError {
     )
 }
 
-/// A span around each request, which handlers fill in, and a net for panics.
-async fn observe(request: Request, next: Next) -> Response {
+/// A span around each request, which handlers fill in, a net for panics, and the position of the log that the answer to
+/// a command names.
+async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
+    let reads = request.method().is_safe();
     let route = request.extensions().get::<MatchedPath>();
     let span = tracing::info_span!(
         "request",
@@ -130,16 +134,31 @@ async fn observe(request: Request, next: Next) -> Response {
         status = field::Empty,
         code = field::Empty,
     );
-    let handled = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let handled = POSITION.scope(Cell::new(0), async move {
+        let response = next.run(request).await;
+        (response, POSITION.with(Cell::get))
+    });
+    let handled = AssertUnwindSafe(handled).catch_unwind();
     let response = handled.instrument(span.clone()).await;
-    let response = response.unwrap_or_else(|panic| {
+    let (mut response, position) = response.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         span.in_scope(|| {
             tracing::error!(panic = text.unwrap_or("no message"), "a handler panicked")
         });
-        ApiError::new(Code::Internal, "the server failed at this request").into_response()
+        let error = ApiError::new(Code::Internal, "the server failed at this request");
+        (error.into_response(), 0)
     });
+    if !reads && response.status().is_success() {
+        // What was there already was put there before now.
+        let position = if position > 0 {
+            position
+        } else {
+            app.log.head().size
+        };
+        let headers = response.headers_mut();
+        headers.insert(wire::LOG_POSITION, HeaderValue::from(position));
+    }
     span.record("status", response.status().as_u16());
     if let Some(RefusalCode(code)) = response.extensions().get() {
         span.record("code", code);

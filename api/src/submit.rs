@@ -1,6 +1,6 @@
 //! Handing a command to the log's writer and reading its outcome.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use aevir_events::{Receipt, Recorded, Request};
 use aevir_platform::{command::Command, event::Event};
@@ -10,6 +10,11 @@ use crate::{
     app::App,
     error::{ApiError, ApiResult, Code},
 };
+
+tokio::task_local! {
+    /// How many entries the log has with the outcomes of this request's commands in it; 0 before there are any.
+    pub(crate) static POSITION: Cell<u64>;
+}
 
 /// Submits a command and waits until its outcome is durable. The request's span gets the position.
 pub(crate) async fn submit(
@@ -24,6 +29,8 @@ pub(crate) async fn submit(
         command,
     };
     let receipt = app.log.submit(request).await?;
+    // The driver's commands belong to no request.
+    let _ = POSITION.try_with(|position| position.set(position.get().max(receipt.head)));
     if let Some(first) = receipt.events.first() {
         Span::current().record("position", display(first.position));
     }

@@ -12,7 +12,7 @@ use crate::{
     up::UpArgs,
     verbs::{
         account::AccountVerb, content::ContentVerb, log::LogVerb, module::ModuleVerb,
-        policy::PolicyVerb, receipt::ReceiptArgs, task::TaskVerb,
+        policy::PolicyVerb, projections::ProjectionsVerb, receipt::ReceiptArgs, task::TaskVerb,
     },
 };
 
@@ -107,6 +107,11 @@ pub(crate) enum Verb {
     Policy {
         #[command(subcommand)]
         verb: PolicyVerb,
+    },
+    /// The SQL views that lists are served from.
+    Projections {
+        #[command(subcommand)]
+        verb: ProjectionsVerb,
     },
     /// The event log.
     Log {

@@ -18,6 +18,7 @@ fn default_filter(verb: &Verb) -> &'static str {
         | Verb::Account { .. }
         | Verb::Content { .. }
         | Verb::Policy { .. }
+        | Verb::Projections { .. }
         | Verb::Log { .. }
         | Verb::Audit(_) => "error",
     }

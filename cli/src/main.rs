@@ -72,6 +72,7 @@ async fn run(cli: Cli) -> Result<()> {
         Verb::Account { verb } => verbs::account::run(verb, &global).await,
         Verb::Content { verb } => verbs::content::run(verb, &global).await,
         Verb::Policy { verb } => verbs::policy::run(verb, &global).await,
+        Verb::Projections { verb } => verbs::projections::run(verb, &global).await,
         Verb::Log { verb } => verbs::log::run(verb, &global).await,
         Verb::Audit(args) => audit::audit(args, &global).await,
     }

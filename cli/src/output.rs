@@ -27,6 +27,23 @@ pub(crate) fn print(
     Ok(stdout.flush()?)
 }
 
+/// All rows of a list that takes a cursor, page by page: `pages!(client.accounts, accounts)`.
+macro_rules! pages {
+    ($client:ident.$list:ident, $field:ident) => {{
+        let mut rows = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = $client.$list(after.as_deref()).await?;
+            rows.extend(page.$field);
+            after = page.next;
+            if after.is_none() {
+                break rows;
+            }
+        }
+    }};
+}
+pub(crate) use pages;
+
 /// A table with a header.
 pub(crate) fn table<const N: usize>(
     header: [&str; N],

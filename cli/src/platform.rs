@@ -13,6 +13,7 @@ use aevir_api::{
 };
 use aevir_events::{
     Log, Options, PostgresLog, SqliteLog,
+    projection::{ProjectionOptions, ViewStore},
     tlog::{CheckpointTable, TileStore},
 };
 use aevir_platform::policy::Policy;
@@ -84,6 +85,7 @@ pub(crate) async fn start(setup: &Setup) -> Result<RunningServer> {
     secrets::private_folder(&setup.data)
         .with_context(|| format!("`{}` can't be made", setup.data.display()))?;
     let (log, checkpoints) = open_log(setup).await?;
+    let views = open_views(setup).await?;
     let (objects, tiles): (Arc<dyn ObjectStore>, Arc<dyn TileStore>) = match &setup.s3 {
         Some(config) => (
             Arc::new(S3Store::new(config)?),
@@ -103,6 +105,8 @@ pub(crate) async fn start(setup: &Setup) -> Result<RunningServer> {
         listen: setup.listen,
         log,
         executor: Options::default(),
+        views,
+        projections: ProjectionOptions::default(),
         objects,
         publishing: Publishing {
             checkpoints,
@@ -134,6 +138,23 @@ async fn open_log(setup: &Setup) -> Result<(Arc<dyn Log>, Arc<dyn CheckpointTabl
             let named = || format!("`{}` can't be used", file.display());
             let log = Arc::new(opened.with_context(named)?);
             Ok((log.clone(), log))
+        }
+    }
+}
+
+/// The views, which are folded from the log.
+async fn open_views(setup: &Setup) -> Result<ViewStore> {
+    match &setup.database {
+        Some(url) => {
+            let opened = ViewStore::postgres(url).await;
+            opened.context("the PostgreSQL database can't be used for views")
+        }
+        None => {
+            let file = setup.data.join("views.sqlite");
+            ViewStore::sqlite(&file).await.with_context(|| {
+                let file = file.display();
+                format!("`{file}` can't be used; it holds nothing that the log does not, and may be deleted")
+            })
         }
     }
 }

@@ -23,7 +23,8 @@
 //! - The state is what [`replay`] makes of the entries, and nothing else.
 //!
 //! Where a change goes: bytes in `entry`; earlier versions of events in `upcast`; places and checks of entries in `tail`; storage in `log`; what happens to
-//! a command in `executor/decide`; commits in `executor/writer`; failures of the log in `executor/recover`.
+//! a command in `executor/decide`; commits in `executor/writer`; failures of the log in `executor/recover`; SQL views
+//! of the log in `projection`.
 
 mod canonical;
 mod cloudevents;
@@ -34,6 +35,7 @@ mod jcs;
 mod log;
 mod machine;
 pub mod merkle;
+pub mod projection;
 mod replay;
 mod subscribe;
 mod tail;

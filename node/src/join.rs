@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use aevir_wire::{Client, ClientError, NodeProfile, RegisterNode, Secret};
+use aevir_wire::{Client, ClientError, NodeFilter, NodeProfile, RegisterNode, Secret};
 
 use crate::{
     config::NodeConfig,
@@ -80,7 +80,10 @@ async fn joined_before(
     key: &NodeKey,
     secret: &Secret,
 ) -> Option<Registration> {
-    let listed: Result<_, ClientError> = client.with_key(secret.clone()).nodes().await;
+    let listed: Result<_, ClientError> = client
+        .with_key(secret.clone())
+        .nodes(&NodeFilter::default())
+        .await;
     let public = key.public_hex();
     let node = listed
         .ok()?

@@ -1,7 +1,6 @@
 //! Accounts and deposits.
 
-use std::ops::Bound;
-
+use aevir_events::Timestamp;
 use aevir_platform::{
     command::{Command, OpenAccount, Scope},
     ids::AccountId,
@@ -21,11 +20,10 @@ use crate::{
     convert::{from_name, name_of, parse, time},
     error::{ApiError, ApiResult, Code},
     extract::{IdempotencyKey, Json, Path, Query},
+    listing::{Shown, cursor, limit, next, open},
     submit::{event, submit},
+    views::{self, ACCOUNTS, Cells},
 };
-
-/// Accounts of one page.
-const PAGE: usize = 200;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -69,33 +67,56 @@ async fn open_account(
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct AfterAccount {
+struct Page {
+    /// 1 to 200; 50 when absent.
+    limit: Option<u32>,
     /// The last page's `next`.
     after: Option<String>,
+    /// Shows at least so many entries of the log.
+    min_position: Option<u64>,
 }
 
 /// All accounts, in the order of their opening.
-#[utoipa::path(get, path = "/v1/accounts", tag = "accounts", params(AfterAccount),
+#[utoipa::path(get, path = "/v1/accounts", tag = "accounts", params(Page),
     responses((status = 200, body = wire::AccountPage)))]
 async fn list_accounts(
     State(app): State<App>,
     caller: Caller,
-    Query(query): Query<AfterAccount>,
-) -> ApiResult<Reply<wire::AccountPage>> {
+    Query(page): Query<Page>,
+) -> ApiResult<Shown<wire::AccountPage>> {
     caller.require_one_of(&[Scope::Admin, Scope::Audit])?;
-    let after = query.after.as_deref().map(cursor).transpose()?;
-    let page = app.log.read(|state, _| {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let ids = state.accounts.range((from, Bound::Unbounded));
-        let mut ids = ids.map(|(id, _)| *id).take(PAGE + 1).collect::<Vec<_>>();
-        let more = ids.len() > PAGE;
-        ids.truncate(PAGE);
-        wire::AccountPage {
-            next: ids.last().filter(|_| more).map(ToString::to_string),
-            accounts: ids.into_iter().filter_map(|id| view(state, id)).collect(),
-        }
-    });
-    Ok(Reply(page))
+    let limit = limit(page.limit)?;
+    let after = cursor::<AccountId>(page.after.as_deref())?;
+    let mut query = views::Query::new(
+        "SELECT a.id, a.name, a.opened_at, COALESCE(available.amount, 0), COALESCE(pending.amount, 0),
+             COALESCE(p.compute, 0), COALESCE(p.content, 0), COALESCE(p.verification, 0)
+         FROM {accounts} a
+         LEFT JOIN {balances} available ON available.account = 'account/' || a.id || '/available'
+         LEFT JOIN {balances} pending ON pending.account = 'account/' || a.id || '/pending'
+         LEFT JOIN {points} p ON p.account = a.id",
+    );
+    query.when_some("a.id > ?", after.map(|id| id.to_string()));
+    query.page("a.id", limit);
+    let mut view = open(&app, ACCOUNTS, page.min_position).await?;
+    let rows = view.select(&query.sql, &query.params).await?;
+    let rows = rows.into_iter().map(|row| from_row(Cells::new(row)));
+    let mut accounts = rows.collect::<ApiResult<Vec<_>>>()?;
+    let next = next(&mut accounts, limit, |a| a.account.clone());
+    Ok(Shown::new(
+        view.position(),
+        wire::AccountPage { accounts, next },
+    ))
+}
+
+fn from_row(mut cells: Cells) -> ApiResult<wire::Account> {
+    Ok(wire::Account {
+        account: cells.text()?,
+        name: cells.text()?,
+        opened_at: time(Timestamp(cells.int()?)),
+        available: cells.int()?.to_string(),
+        pending: cells.int()?.to_string(),
+        points: super::ledger::points(&mut cells)?,
+    })
 }
 
 /// The caller's account.
@@ -145,11 +166,6 @@ fn no_account(id: &str) -> ApiError {
     ApiError::from(unknown).with_detail(format!("there is no account {id}"))
 }
 
-fn cursor(text: &str) -> ApiResult<AccountId> {
-    text.parse()
-        .map_err(|_| ApiError::new(Code::QueryInvalid, "`after` is no page's `next`"))
-}
-
 /// Reads scopes by name. The scope `node` comes with joining a node and in no other way.
 pub(super) fn scopes(names: &[String]) -> ApiResult<Vec<Scope>> {
     let known = names.iter().enumerate().map(|(i, name)| {
@@ -188,7 +204,7 @@ fn view(state: &Platform, id: AccountId) -> Option<wire::Account> {
     })
 }
 
-pub(super) fn points(points: &PointsBalance) -> wire::Points {
+fn points(points: &PointsBalance) -> wire::Points {
     wire::Points {
         compute: points.compute.to_string(),
         content: points.content.to_string(),

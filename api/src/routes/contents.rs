@@ -1,7 +1,6 @@
 //! Datasets and models: a catalogue that every account may read.
 
-use std::ops::Bound;
-
+use aevir_events::Timestamp;
 use aevir_platform::{
     command::{Command, ContentKind, RegisterContent, Scope},
     ids::ContentId,
@@ -19,13 +18,12 @@ use crate::{
     app::App,
     auth::Caller,
     convert::{artifacts, from_name, into_domain, name_of, time},
-    error::{ApiError, ApiResult, Code},
+    error::{ApiError, ApiResult},
     extract::{IdempotencyKey, Json, Path, Query},
+    listing::{Shown, cursor, invalid, limit, next, open},
     submit::{event, submit},
+    views::{self, CATALOGUE, Cells},
 };
-
-/// Contents of one page.
-const PAGE: usize = 200;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -71,8 +69,12 @@ struct Filter {
     kind: Option<String>,
     name: Option<String>,
     version: Option<String>,
+    /// 1 to 200; 50 when absent.
+    limit: Option<u32>,
     /// The last page's `next`.
     after: Option<String>,
+    /// Shows at least so many entries of the log.
+    min_position: Option<u64>,
 }
 
 /// Contents in the order of their registration.
@@ -82,40 +84,48 @@ async fn list_contents(
     State(app): State<App>,
     caller: Caller,
     Query(filter): Query<Filter>,
-) -> ApiResult<Reply<wire::ContentPage>> {
+) -> ApiResult<Shown<wire::ContentPage>> {
     caller.require(Scope::Read)?;
-    let invalid = |what: &str| ApiError::new(Code::QueryInvalid, what.to_owned());
-    let kind: Option<ContentKind> = match filter.kind.as_deref() {
-        None => None,
-        Some(kind) => {
-            Some(from_name("", kind).map_err(|_| invalid("`kind` is `dataset` or `model`"))?)
-        }
-    };
-    let after = filter.after.as_deref().map(str::parse::<ContentId>);
-    let after = after
-        .transpose()
-        .map_err(|_| invalid("`after` is no page's `next`"))?;
-    let wanted = |content: &Content| {
-        kind.is_none_or(|k| k == content.kind)
-            && filter.name.as_ref().is_none_or(|n| *n == content.name)
-            && filter
-                .version
-                .as_ref()
-                .is_none_or(|v| *v == content.version)
-    };
-    let mut contents: Vec<wire::Content> = app.log.read(|state, _| {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let all = state.contents.range((from, Bound::Unbounded));
-        let matching = all.filter(|(_, content)| wanted(content));
-        matching
-            .take(PAGE + 1)
-            .map(|(id, c)| view(*id, c))
-            .collect()
-    });
-    let more = contents.len() > PAGE;
-    contents.truncate(PAGE);
-    let next = contents.last().filter(|_| more).map(|c| c.id.clone());
-    Ok(Reply(wire::ContentPage { contents, next }))
+    let limit = limit(filter.limit)?;
+    let kind = filter
+        .kind
+        .as_deref()
+        .map(|kind| from_name::<ContentKind>("", kind));
+    kind.transpose()
+        .map_err(|_| invalid("`kind` is `dataset` or `model`"))?;
+    let after = cursor::<ContentId>(filter.after.as_deref())?;
+    let mut query = views::Query::new(
+        "SELECT id, owner, kind, name, version, files, licence, weight, lineage, registered_at FROM {contents}",
+    );
+    query.when_some("kind = ?", filter.kind.as_deref());
+    query.when_some("name = ?", filter.name.as_deref());
+    query.when_some("version = ?", filter.version.as_deref());
+    query.when_some("id > ?", after.map(|id| id.to_string()));
+    query.page("id", limit);
+    let mut view = open(&app, CATALOGUE, filter.min_position).await?;
+    let rows = view.select(&query.sql, &query.params).await?;
+    let rows = rows.into_iter().map(|row| from_row(Cells::new(row)));
+    let mut contents = rows.collect::<ApiResult<Vec<_>>>()?;
+    let next = next(&mut contents, limit, |c| c.id.clone());
+    Ok(Shown::new(
+        view.position(),
+        wire::ContentPage { contents, next },
+    ))
+}
+
+fn from_row(mut cells: Cells) -> ApiResult<wire::Content> {
+    Ok(wire::Content {
+        id: cells.text()?,
+        owner: cells.text()?,
+        kind: cells.text()?,
+        name: cells.text()?,
+        version: cells.text()?,
+        files: cells.json()?,
+        licence: cells.text()?,
+        weight: cells.count()?,
+        lineage: cells.json_or_null()?,
+        registered_at: time(Timestamp(cells.int()?)),
+    })
 }
 
 /// One content.

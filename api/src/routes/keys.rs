@@ -4,10 +4,11 @@ use aevir_platform::{
     command::{AddKey, Command, Scope},
     ids::KeyId,
     rejection::Rejection,
-    state::Key,
 };
 use aevir_wire as wire;
 use axum::{Json as Reply, extract::State, http::StatusCode};
+use serde::Deserialize;
+use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::accounts::{key_hash, scopes};
@@ -16,8 +17,10 @@ use crate::{
     auth::Caller,
     convert::{name_of, time},
     error::{ApiError, ApiResult, Code},
-    extract::{Json, Path},
+    extract::{Json, Path, Query},
+    listing::{Shown, cursor, limit, next, open},
     submit::{event, submit},
+    views::{self, ACCOUNTS, Cells},
 };
 
 /// Life of a join token when none is asked for, in seconds.
@@ -64,16 +67,48 @@ async fn add_key(
     Ok((StatusCode::CREATED, Reply(added)))
 }
 
-/// The account's keys, without their secrets.
-#[utoipa::path(get, path = "/v1/keys", tag = "keys", responses((status = 200, body = wire::KeyList)))]
-async fn list_keys(State(app): State<App>, caller: Caller) -> ApiResult<Reply<wire::KeyList>> {
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Page {
+    /// 1 to 200; 50 when absent.
+    limit: Option<u32>,
+    /// The last page's `next`.
+    after: Option<String>,
+    /// Shows at least so many entries of the log.
+    min_position: Option<u64>,
+}
+
+/// The account's keys, without their secrets, oldest first.
+#[utoipa::path(get, path = "/v1/keys", tag = "keys", params(Page), responses((status = 200, body = wire::KeyList)))]
+async fn list_keys(
+    State(app): State<App>,
+    caller: Caller,
+    Query(page): Query<Page>,
+) -> ApiResult<Shown<wire::KeyList>> {
     caller.require(Scope::Read)?;
-    let keys = app.log.read(|state, _| {
-        let own = state.keys.iter();
-        let own = own.filter(|(_, key)| key.account == caller.account);
-        own.map(|(id, key)| view(*id, key)).collect()
-    });
-    Ok(Reply(wire::KeyList { keys }))
+    let limit = limit(page.limit)?;
+    let after = cursor::<KeyId>(page.after.as_deref())?;
+    let mut query = views::Query::new("SELECT id, label, scopes, node, revoked FROM {keys}");
+    query.when("account = ?", [caller.account.to_string().into()]);
+    query.when_some("id > ?", after.map(|id| id.to_string()));
+    query.page("id", limit);
+    let mut view = open(&app, ACCOUNTS, page.min_position).await?;
+    let rows = view.select(&query.sql, &query.params).await?;
+    let rows = rows.into_iter().map(|row| from_row(Cells::new(row)));
+    let mut keys = rows.collect::<ApiResult<Vec<_>>>()?;
+    let next = next(&mut keys, limit, |k| k.id.clone());
+    Ok(Shown::new(view.position(), wire::KeyList { keys, next }))
+}
+
+fn from_row(mut cells: Cells) -> ApiResult<wire::Key> {
+    Ok(wire::Key {
+        id: cells.text()?,
+        label: cells.text()?,
+        scopes: cells.json()?,
+        node: cells.text_or_null()?,
+        revoked: cells.int()? != 0,
+    })
 }
 
 /// Revokes a key at once.
@@ -119,14 +154,4 @@ async fn issue_join_token(
         expires: time(expires),
     };
     Ok((StatusCode::CREATED, Reply(issued)))
-}
-
-fn view(id: KeyId, key: &Key) -> wire::Key {
-    wire::Key {
-        id: id.to_string(),
-        label: key.label.clone(),
-        scopes: key.scopes.iter().map(name_of).collect(),
-        node: key.node.map(|n| n.to_string()),
-        revoked: key.revoked,
-    }
 }

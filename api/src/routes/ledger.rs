@@ -1,77 +1,306 @@
-//! Balances and points.
+//! Balances, postings and points, from the view `accounts`.
 
-use std::cmp::Reverse;
-
-use aevir_platform::{command::Scope, ids::AccountId, state::State as Platform};
+use aevir_events::{Timestamp, projection::Value};
+use aevir_platform::{command::Scope, ids::TaskId, ledger::LedgerAccount};
 use aevir_wire as wire;
-use axum::{Json as Reply, extract::State};
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::accounts::points;
-use crate::{app::App, auth::Caller, error::ApiResult};
-
-/// Rows of the leaderboard.
-const ROWS_MAX: usize = 1_000;
+use super::tasks::whose;
+use crate::{
+    app::App,
+    auth::Caller,
+    convert::time,
+    error::ApiResult,
+    extract::Query,
+    listing::{Shown, cursor, invalid, limit, next, no_cursor, open},
+    views::{self, ACCOUNTS, Cells},
+};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(ledger))
+        .routes(routes!(ledger_entries))
         .routes(routes!(leaderboard))
+        .routes(routes!(points_changes))
 }
 
-/// Every balance that is not zero, and their sum, which is.
-#[utoipa::path(get, path = "/v1/ledger", tag = "ledger", responses((status = 200, body = wire::Ledger)))]
-async fn ledger(State(app): State<App>, caller: Caller) -> ApiResult<Reply<wire::Ledger>> {
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Page {
+    /// 1 to 200; 50 when absent.
+    limit: Option<u32>,
+    /// The last page's `next`.
+    after: Option<String>,
+    /// Shows at least so many entries of the log.
+    min_position: Option<u64>,
+}
+
+/// Balances that are not zero, by account, and the sum over all of them, which is.
+#[utoipa::path(get, path = "/v1/ledger", tag = "ledger", params(Page), responses((status = 200, body = wire::Ledger)))]
+async fn ledger(
+    State(app): State<App>,
+    caller: Caller,
+    Query(page): Query<Page>,
+) -> ApiResult<Shown<wire::Ledger>> {
     caller.require_one_of(&[Scope::Audit, Scope::Admin])?;
-    let ledger = app.log.read(|state, size| wire::Ledger {
-        balances: state
-            .ledger
-            .balances()
-            .map(|(account, amount)| (account.to_string(), amount.to_string()))
-            .collect(),
-        sum: state.ledger.sum().to_string(),
-        size: size.to_string(),
+    let limit = limit(page.limit)?;
+    let mut query = views::Query::new("SELECT account, amount FROM {balances}");
+    query.only("amount <> 0");
+    query.when_some("account > ?", page.after.as_deref());
+    query.page("account", limit);
+    let mut view = open(&app, ACCOUNTS, page.min_position).await?;
+    let rows = view.select(&query.sql, &query.params).await?;
+    let rows = rows.into_iter().map(|row| {
+        let mut cells = Cells::new(row);
+        Ok((cells.text()?, cells.int()?.to_string()))
     });
-    Ok(Reply(ledger))
+    let mut balances = rows.collect::<ApiResult<Vec<_>>>()?;
+    let next = next(&mut balances, limit, |(account, _)| account.clone());
+    let sum = view
+        .select(
+            "SELECT CAST(COALESCE(sum(amount), 0) AS BIGINT) FROM {balances}",
+            &[],
+        )
+        .await?;
+    let sum = Cells::new(sum.into_iter().next().unwrap_or_default()).int()?;
+    let ledger = wire::Ledger {
+        balances: balances.into_iter().collect(),
+        sum: sum.to_string(),
+        size: view.position().to_string(),
+        next,
+    };
+    Ok(Shown::new(view.position(), ledger))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct EntryFilter {
+    /// A ledger account, such as `treasury`, `account/<id>/available` or `task/<id>/escrow`.
+    account: Option<String>,
+    task: Option<String>,
+    /// `deposit`, `escrow`, `settlement`, `maturity` or `closure`.
+    reason: Option<String>,
+    /// From this position of the log on.
+    from: Option<u64>,
+    /// Before this position.
+    to: Option<u64>,
+    /// 1 to 200; 50 when absent.
+    limit: Option<u32>,
+    /// The last page's `next`.
+    after: Option<String>,
+    /// Shows at least so many entries of the log.
+    min_position: Option<u64>,
+}
+
+/// Postings, oldest first: those of the caller's own money; all of them for the scopes `audit` and `admin`.
+#[utoipa::path(get, path = "/v1/ledger/entries", tag = "ledger", params(EntryFilter),
+    responses((status = 200, body = wire::LedgerEntryPage)))]
+async fn ledger_entries(
+    State(app): State<App>,
+    caller: Caller,
+    Query(filter): Query<EntryFilter>,
+) -> ApiResult<Shown<wire::LedgerEntryPage>> {
+    caller.require(Scope::Read)?;
+    let limit = limit(filter.limit)?;
+    let account = filter
+        .account
+        .as_deref()
+        .map(str::parse::<LedgerAccount>)
+        .transpose();
+    let account = account.map_err(|e| invalid(&format!("`account`: {e}")))?;
+    let after = filter.after.as_deref().map(entry_cursor).transpose()?;
+    let mut query = views::Query::new(
+        "SELECT position, line, posted_at, account, amount, reason, task, reference FROM {ledger_entries}",
+    );
+    if !caller.sees_all() {
+        query.when("owner = ?", [caller.account.to_string().into()]);
+    }
+    query.when_some("account = ?", account.map(|a| a.to_string()));
+    query.when_some(
+        "task = ?",
+        task(filter.task.as_deref())?.map(|t| t.to_string()),
+    );
+    query.when_some("reason = ?", filter.reason.as_deref());
+    query.when_some("position >= ?", filter.from.map(at));
+    query.when_some("position < ?", filter.to.map(at));
+    if let Some((position, line)) = after {
+        query.when("(position, line) > (?, ?)", [position.into(), line.into()]);
+    }
+    query.page("position, line", limit);
+    let mut view = open(&app, ACCOUNTS, filter.min_position).await?;
+    let rows = view.select(&query.sql, &query.params).await?;
+    let rows = rows.into_iter().map(|row| entry(Cells::new(row)));
+    let mut entries = rows.collect::<ApiResult<Vec<_>>>()?;
+    let next = next(&mut entries, limit, |e| {
+        format!("{}.{}", e.position, e.line)
+    });
+    Ok(Shown::new(
+        view.position(),
+        wire::LedgerEntryPage { entries, next },
+    ))
+}
+
+fn entry(mut cells: Cells) -> ApiResult<wire::LedgerEntry> {
+    Ok(wire::LedgerEntry {
+        position: cells.int()?.to_string(),
+        line: cells.count()?,
+        time: time(Timestamp(cells.int()?)),
+        account: cells.text()?,
+        amount: cells.int()?.to_string(),
+        reason: cells.text()?,
+        task: cells.text_or_null()?,
+        reference: cells.text_or_null()?,
+    })
+}
+
+fn entry_cursor(text: &str) -> ApiResult<(i64, u32)> {
+    let parts = text.split_once('.');
+    let parsed =
+        parts.and_then(|(position, line)| Some((position.parse().ok()?, line.parse().ok()?)));
+    parsed.ok_or_else(no_cursor)
 }
 
 /// IntelliPoints, most first: of all accounts for the scopes `audit` and `admin`, else the caller's own.
-#[utoipa::path(get, path = "/v1/points", tag = "ledger", responses((status = 200, body = wire::PointsTable)))]
+#[utoipa::path(get, path = "/v1/points", tag = "ledger", params(Page), responses((status = 200, body = wire::PointsTable)))]
 async fn leaderboard(
     State(app): State<App>,
     caller: Caller,
-) -> ApiResult<Reply<wire::PointsTable>> {
-    let accounts = app.log.read(|state, _| {
-        if !caller.sees_all() {
-            return row(state, caller.account)
-                .map(|(_, row)| row)
-                .into_iter()
-                .collect();
-        }
-        let mut rows: Vec<_> = state
-            .points
-            .keys()
-            .filter_map(|id| row(state, *id))
-            .collect();
-        rows.sort_by_key(|(total, _)| Reverse(*total));
-        rows.into_iter()
-            .take(ROWS_MAX)
-            .map(|(_, row)| row)
-            .collect()
+    Query(page): Query<Page>,
+) -> ApiResult<Shown<wire::PointsTable>> {
+    let limit = limit(page.limit)?;
+    let after = page.after.as_deref().map(total_cursor).transpose()?;
+    // Only accounts that ever had points have a row; one's own is shown all the same.
+    let mut query = views::Query::new(
+        "SELECT a.id, a.name, COALESCE(p.compute, 0), COALESCE(p.content, 0), COALESCE(p.verification, 0), COALESCE(p.total, 0)
+         FROM {accounts} a LEFT JOIN {points} p ON p.account = a.id",
+    );
+    if caller.sees_all() {
+        query.only("p.account IS NOT NULL");
+    } else {
+        query.when("a.id = ?", [caller.account.to_string().into()]);
+    }
+    if let Some((total, account)) = after {
+        let total = Value::Int(total);
+        query.when(
+            "(p.total < ? OR (p.total = ? AND a.id > ?))",
+            [total.clone(), total, account.into()],
+        );
+    }
+    query.page("COALESCE(p.total, 0) DESC, a.id", limit);
+    let mut view = open(&app, ACCOUNTS, page.min_position).await?;
+    let rows = view.select(&query.sql, &query.params).await?;
+    let rows = rows.into_iter().map(|row| standing(Cells::new(row)));
+    let mut accounts = rows.collect::<ApiResult<Vec<_>>>()?;
+    let next = next(&mut accounts, limit, |a| {
+        format!("{}.{}", a.total, a.account)
     });
-    Ok(Reply(wire::PointsTable { accounts }))
+    Ok(Shown::new(
+        view.position(),
+        wire::PointsTable { accounts, next },
+    ))
 }
 
-fn row(state: &Platform, id: AccountId) -> Option<(i64, wire::AccountPoints)> {
-    let account = state.accounts.get(&id)?;
-    let balance = state.points.get(&id).copied().unwrap_or_default();
-    let tracks = [balance.compute, balance.content, balance.verification];
-    let total = tracks.iter().fold(0i64, |sum, p| sum.saturating_add(p.0));
-    let row = wire::AccountPoints {
-        account: id.to_string(),
-        name: account.name.clone(),
-        points: points(&balance),
-        total: total.to_string(),
-    };
-    Some((total, row))
+fn standing(mut cells: Cells) -> ApiResult<wire::AccountPoints> {
+    Ok(wire::AccountPoints {
+        account: cells.text()?,
+        name: cells.text()?,
+        points: points(&mut cells)?,
+        total: cells.int()?.to_string(),
+    })
+}
+
+/// Compute, content, verification.
+pub(super) fn points(cells: &mut Cells) -> ApiResult<wire::Points> {
+    Ok(wire::Points {
+        compute: cells.int()?.to_string(),
+        content: cells.int()?.to_string(),
+        verification: cells.int()?.to_string(),
+    })
+}
+
+fn total_cursor(text: &str) -> ApiResult<(i64, String)> {
+    let parts = text.split_once('.');
+    let parsed = parts.and_then(|(total, account)| Some((total.parse().ok()?, account.to_owned())));
+    parsed.ok_or_else(no_cursor)
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ChangeFilter {
+    /// Scope `audit` or `admin` for another account than one's own.
+    account: Option<String>,
+    task: Option<String>,
+    /// 1 to 200; 50 when absent.
+    limit: Option<u32>,
+    /// The last page's `next`.
+    after: Option<String>,
+    /// Shows at least so many entries of the log.
+    min_position: Option<u64>,
+}
+
+/// Changes of IntelliPoints, oldest first: the caller's own; those of all accounts for the scopes `audit` and `admin`.
+#[utoipa::path(get, path = "/v1/points/changes", tag = "ledger", params(ChangeFilter),
+    responses((status = 200, body = wire::PointsChangePage)))]
+async fn points_changes(
+    State(app): State<App>,
+    caller: Caller,
+    Query(filter): Query<ChangeFilter>,
+) -> ApiResult<Shown<wire::PointsChangePage>> {
+    caller.require(Scope::Read)?;
+    let limit = limit(filter.limit)?;
+    let after = cursor::<i64>(filter.after.as_deref())?;
+    let account = whose(
+        filter.account.as_deref(),
+        caller.sees_all(),
+        &caller,
+        "`account` is an account's id",
+    )?;
+    let mut query = views::Query::new(
+        "SELECT position, changed_at, account, track, delta, reason, task, assignment FROM {point_changes}",
+    );
+    query.when_some("account = ?", account.map(|a| a.to_string()));
+    query.when_some(
+        "task = ?",
+        task(filter.task.as_deref())?.map(|t| t.to_string()),
+    );
+    query.when_some("position > ?", after);
+    query.page("position", limit);
+    let mut view = open(&app, ACCOUNTS, filter.min_position).await?;
+    let rows = view.select(&query.sql, &query.params).await?;
+    let rows = rows.into_iter().map(|row| change(Cells::new(row)));
+    let mut changes = rows.collect::<ApiResult<Vec<_>>>()?;
+    let next = next(&mut changes, limit, |c| c.position.clone());
+    Ok(Shown::new(
+        view.position(),
+        wire::PointsChangePage { changes, next },
+    ))
+}
+
+fn change(mut cells: Cells) -> ApiResult<wire::PointsChange> {
+    Ok(wire::PointsChange {
+        position: cells.int()?.to_string(),
+        time: time(Timestamp(cells.int()?)),
+        account: cells.text()?,
+        track: cells.text()?,
+        delta: cells.int()?.to_string(),
+        reason: cells.text()?,
+        task: cells.text()?,
+        assignment: cells.text_or_null()?,
+    })
+}
+
+fn task(text: Option<&str>) -> ApiResult<Option<TaskId>> {
+    let parsed = text.map(str::parse).transpose();
+    parsed.map_err(|_| invalid("`task` is a task's id"))
+}
+
+/// A position beyond every position that there can be, where it does not fit.
+fn at(position: u64) -> i64 {
+    i64::try_from(position).unwrap_or(i64::MAX)
 }

@@ -10,6 +10,7 @@ mod modules;
 mod node;
 mod nodes;
 mod policy;
+mod projections;
 mod server;
 mod tasks;
 mod tlog;
@@ -26,6 +27,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .merge(keys::routes())
         .merge(ledger::routes())
         .merge(policy::routes())
+        .merge(projections::routes())
         .merge(blobs::routes())
         .merge(modules::routes())
         .merge(contents::routes())

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aevir_events::Timestamp;
 use aevir_platform::{
     command::{Command, RegisterModule, Scope},
     digest::Digest,
@@ -27,9 +28,11 @@ use crate::{
     error::{ApiError, ApiResult, Code},
     extract::{Path, Query, read_all},
     inspect::InspectError,
+    listing::{Shown, cursor, limit, next, open},
     objects,
     stream::check_length,
     submit::submit,
+    views::{self, CATALOGUE, Cells},
 };
 
 /// A module must be here by then.
@@ -94,19 +97,56 @@ async fn push_module(
     Ok((StatusCode::CREATED, Reply(registered)))
 }
 
-/// The caller's modules.
-#[utoipa::path(get, path = "/v1/modules", tag = "modules", responses((status = 200, body = wire::ModuleList)))]
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ModulePage {
+    /// 1 to 200; 50 when absent.
+    limit: Option<u32>,
+    /// The last page's `next`.
+    after: Option<String>,
+    /// Shows at least so many entries of the log.
+    min_position: Option<u64>,
+}
+
+/// The caller's modules, by digest.
+#[utoipa::path(get, path = "/v1/modules", tag = "modules", params(ModulePage),
+    responses((status = 200, body = wire::ModuleList)))]
 async fn list_modules(
     State(app): State<App>,
     caller: Caller,
-) -> ApiResult<Reply<wire::ModuleList>> {
+    Query(page): Query<ModulePage>,
+) -> ApiResult<Shown<wire::ModuleList>> {
     caller.require(Scope::Read)?;
-    let modules = app.log.read(|state, _| {
-        let all = state.modules.iter();
-        all.filter_map(|(digest, module)| view(&caller, *digest, module))
-            .collect()
-    });
-    Ok(Reply(wire::ModuleList { modules }))
+    let limit = limit(page.limit)?;
+    let after = cursor::<Digest>(page.after.as_deref())?;
+    let mut query = views::Query::new(
+        "SELECT m.digest, n.name, m.size, m.world, m.imports, m.registered_at
+         FROM {module_names} n JOIN {modules} m ON m.digest = n.digest",
+    );
+    query.when("n.account = ?", [caller.account.to_string().into()]);
+    query.when_some("n.digest > ?", after.map(|digest| digest.to_string()));
+    query.page("n.digest", limit);
+    let mut view = open(&app, CATALOGUE, page.min_position).await?;
+    let rows = view.select(&query.sql, &query.params).await?;
+    let rows = rows.into_iter().map(|row| from_row(Cells::new(row)));
+    let mut modules = rows.collect::<ApiResult<Vec<_>>>()?;
+    let next = next(&mut modules, limit, |m| m.digest.clone());
+    Ok(Shown::new(
+        view.position(),
+        wire::ModuleList { modules, next },
+    ))
+}
+
+fn from_row(mut cells: Cells) -> ApiResult<wire::Module> {
+    Ok(wire::Module {
+        digest: cells.text()?,
+        name: cells.text()?,
+        size: cells.int()?.to_string(),
+        world: cells.text()?,
+        imports: cells.json()?,
+        registered_at: time(Timestamp(cells.int()?)),
+    })
 }
 
 /// One of the caller's modules.

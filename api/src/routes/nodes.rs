@@ -1,27 +1,31 @@
 //! Nodes as seen from outside: they join, and their owners look at them.
 
+use std::collections::BTreeMap;
+
+use aevir_events::{Timestamp, projection::Snapshot};
 use aevir_platform::{
-    command::{Command, NodeProfile, RegisterNode, Scope},
-    definition::TaskType,
+    command::{Availability, Command, NodeProfile, RegisterNode, Scope},
     ids::NodeId,
     rejection::Rejection,
     state::{Node, Record},
 };
 use aevir_wire as wire;
 use axum::{Json as Reply, extract::State, http::StatusCode};
+use serde::Deserialize;
+use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::tasks::whose;
 use crate::{
     app::{App, now},
     auth::Caller,
-    convert::{into_domain, name_of, parse, time, to_wire},
+    convert::{from_name, into_domain, name_of, parse, time, to_wire},
     error::{ApiError, ApiResult},
-    extract::{Json, Path},
+    extract::{Json, Path, Query},
+    listing::{Shown, cursor, invalid, limit, next, open},
     submit::{event, submit},
+    views::{self, Cells, WORK},
 };
-
-/// Nodes of one answer.
-const NODES_MAX: usize = 1_000;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -61,25 +65,111 @@ async fn register_node(
     Ok((StatusCode::CREATED, Reply(registered)))
 }
 
-/// The caller's nodes; all nodes for the scopes `audit` and `admin`. A node's own key shows that node, so that one
-/// whose registration's answer got lost can find out that it is registered.
-#[utoipa::path(get, path = "/v1/nodes", tag = "nodes", responses((status = 200, body = wire::NodeList)))]
-async fn list_nodes(State(app): State<App>, caller: Caller) -> ApiResult<Reply<wire::NodeList>> {
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct NodeFilter {
+    /// `online` or `offline`.
+    availability: Option<String>,
+    /// Scope `audit` or `admin` for another account than one's own.
+    owner: Option<String>,
+    /// 1 to 200; 50 when absent.
+    limit: Option<u32>,
+    /// The last page's `next`.
+    after: Option<String>,
+    /// Shows at least so many entries of the log.
+    min_position: Option<u64>,
+}
+
+/// The caller's nodes, oldest first; all nodes for the scopes `audit` and `admin`. A node's own key shows that node, so
+/// that one whose registration's answer got lost can find out that it is registered.
+#[utoipa::path(get, path = "/v1/nodes", tag = "nodes", params(NodeFilter),
+    responses((status = 200, body = wire::NodeList)))]
+async fn list_nodes(
+    State(app): State<App>,
+    caller: Caller,
+    Query(filter): Query<NodeFilter>,
+) -> ApiResult<Shown<wire::NodeList>> {
     caller.require_one_of(&[Scope::Read, Scope::Node])?;
-    let nodes = app.log.read(|state, _| -> ApiResult<Vec<wire::Node>> {
-        if let Some(node) = caller.node() {
-            state.nodes.get(&node).into_iter().map(view).collect()
-        } else if caller.sees_all() {
-            state.nodes.values().take(NODES_MAX).map(view).collect()
-        } else {
-            state
-                .nodes_of(caller.account)
-                .take(NODES_MAX)
-                .map(view)
-                .collect()
+    if let Some(node) = caller.node() {
+        let (node, size) = app
+            .log
+            .read(|state, size| (state.nodes.get(&node).map(view), size));
+        let nodes = node.into_iter().collect::<ApiResult<_>>()?;
+        return Ok(Shown::new(size, wire::NodeList { nodes, next: None }));
+    }
+    let limit = limit(filter.limit)?;
+    let availability = filter.availability.as_deref();
+    let known = availability.map(|a| from_name::<Availability>("", a));
+    let known = known
+        .transpose()
+        .map_err(|_| invalid("`availability` is `online` or `offline`"));
+    known?;
+    let what = "`owner` is an account's id";
+    let owner = whose(filter.owner.as_deref(), caller.sees_all(), &caller, what)?;
+    let after = cursor::<NodeId>(filter.after.as_deref())?;
+    let mut query = views::Query::new(
+        "SELECT id, owner, public_key, profile, availability, registered_at FROM {nodes}",
+    );
+    query.when_some("owner = ?", owner.map(|a| a.to_string()));
+    query.when_some("availability = ?", availability);
+    query.when_some("id > ?", after.map(|id| id.to_string()));
+    query.page("id", limit);
+    let mut view = open(&app, WORK, filter.min_position).await?;
+    let rows = view.select(&query.sql, &query.params).await?;
+    let rows = rows.into_iter().map(|row| from_row(Cells::new(row)));
+    let mut nodes = rows.collect::<ApiResult<Vec<_>>>()?;
+    let next = next(&mut nodes, limit, |n| n.id.clone());
+    complete(&mut view, &mut nodes).await?;
+    Ok(Shown::new(view.position(), wire::NodeList { nodes, next }))
+}
+
+fn from_row(mut cells: Cells) -> ApiResult<wire::Node> {
+    Ok(wire::Node {
+        id: cells.text()?,
+        owner: cells.text()?,
+        public_key: cells.text()?,
+        profile: cells.json()?,
+        availability: cells.text()?,
+        active: Vec::new(),
+        records: [].into(),
+        registered_at: time(Timestamp(cells.int()?)),
+    })
+}
+
+/// Adds what other tables know of these nodes.
+async fn complete(view: &mut Snapshot, nodes: &mut [wire::Node]) -> ApiResult<()> {
+    let ids = Snapshot::texts(nodes.iter().map(|n| n.id.clone()));
+    let places = nodes.iter().enumerate();
+    let places: BTreeMap<String, usize> = places.map(|(i, n)| (n.id.clone(), i)).collect();
+    let active = format!(
+        "SELECT node, id FROM {{assignments}} WHERE state IN ('leased', 'running') AND {} ORDER BY id",
+        view.is_one_of("node", 1)
+    );
+    for row in view.select(&active, std::slice::from_ref(&ids)).await? {
+        let mut cells = Cells::new(row);
+        if let Some(place) = places.get(&cells.text()?) {
+            nodes[*place].active.push(cells.text()?);
         }
-    });
-    Ok(Reply(wire::NodeList { nodes: nodes? }))
+    }
+    let records = format!(
+        "SELECT node, type, good, bad, backoff_until FROM {{node_records}} WHERE {}",
+        view.is_one_of("node", 1)
+    );
+    for row in view.select(&records, &[ids]).await? {
+        let mut cells = Cells::new(row);
+        let (node, kind) = (cells.text()?, cells.text()?);
+        let of = Record {
+            good: cells.count()?,
+            bad: cells.count()?,
+            backoff_until: Timestamp(cells.int()?),
+            ..Record::default()
+        };
+        if let Some(place) = places.get(&node) {
+            nodes[*place].records.insert(kind, record(&of));
+        }
+    }
+    Ok(())
 }
 
 /// One node.
@@ -110,17 +200,17 @@ fn view(node: &Node) -> ApiResult<wire::Node> {
         availability: name_of(&node.availability),
         active: node.active.iter().map(ToString::to_string).collect(),
         records: records
-            .map(|(kind, of)| (name_of(kind), record(node, *kind, of)))
+            .map(|(kind, of)| (name_of(kind), record(of)))
             .collect(),
         registered_at: time(node.registered_at),
     })
 }
 
-fn record(node: &Node, kind: TaskType, record: &Record) -> wire::NodeRecord {
+fn record(record: &Record) -> wire::NodeRecord {
     wire::NodeRecord {
         good: record.good,
         bad: record.bad,
-        reliability_ppm: node.reliability(kind),
+        reliability_ppm: record.reliability(),
         backoff_until: (record.backoff_until > now()).then(|| time(record.backoff_until)),
     }
 }

@@ -1,6 +1,8 @@
 //! What the server says of itself; open to everybody.
 
-use aevir_events::Status;
+use std::{collections::BTreeMap, time::Duration};
+
+use aevir_events::{Status, projection::GenerationState};
 use aevir_wire as wire;
 use axum::{Json, extract::State};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -10,6 +12,9 @@ use crate::{
     error::{ApiError, ApiResult, Code},
 };
 
+/// How long the health check waits for the views' database: a prober's patience is short.
+const HEALTH_PATIENCE: Duration = Duration::from_secs(1);
+
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(health))
@@ -17,14 +22,36 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(version))
 }
 
-/// Whether the process answers, and how the log is published.
+/// Whether the process answers, how the log is published, and whether lists follow it.
 #[utoipa::path(get, path = "/health", tag = "server", responses((status = 200, body = wire::Health)))]
 async fn health(State(app): State<App>) -> Json<wire::Health> {
     let publishing = app.published.publishing().state;
-    let is_ok = publishing == "publishing" || app.stopping.is_cancelled();
+    let is_published = publishing == "publishing" || app.stopping.is_cancelled();
+    let names = app.views.names().map(|name| (name.to_owned(), "unknown"));
+    let mut projections: BTreeMap<String, &str> = names.collect();
+    let statuses = tokio::time::timeout(HEALTH_PATIENCE, app.views.statuses()).await;
+    if let Ok(Ok(statuses)) = statuses {
+        for status in statuses {
+            let known = projections.entry(status.name.to_owned()).or_default();
+            *known = match (status.state, status.failed) {
+                (GenerationState::Live | GenerationState::Building, Some(_)) => "failed",
+                (GenerationState::Live, None) if *known != "failed" => "live",
+                (GenerationState::Building, None) if *known == "unknown" => "building",
+                (GenerationState::Live | GenerationState::Building, None) => known,
+                (GenerationState::Retired, _) => known,
+            };
+        }
+    }
+    let well = projections
+        .values()
+        .all(|state| matches!(*state, "live" | "building"));
+    let projections = projections
+        .into_iter()
+        .map(|(name, state)| (name, state.to_owned()));
     Json(wire::Health {
-        status: if is_ok { "ok" } else { "degraded" }.into(),
+        status: if well && is_published { "ok" } else { "degraded" }.into(),
         publishing,
+        projections: projections.collect(),
     })
 }
 

@@ -7,6 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use aevir_events::{
     Executor, Handle, Log, Options,
+    projection::{ProjectionError, ProjectionOptions, Projections, ViewStore},
     tlog::{
         CheckpointTable, LogKey, PublishError, Publisher, PublisherConfig, PublisherHandle,
         TileStore,
@@ -25,6 +26,7 @@ use crate::{
     router::router,
     schema::{SchemaError, TaskSchema},
     tlog::Published,
+    views::projections,
 };
 
 pub use bootstrap::BootstrapError;
@@ -38,6 +40,9 @@ pub struct Config {
     pub listen: SocketAddr,
     pub log: Arc<dyn Log>,
     pub executor: Options,
+    /// Where the views are kept that lists are served from.
+    pub views: ViewStore,
+    pub projections: ProjectionOptions,
     pub objects: Arc<dyn ObjectStore>,
     pub publishing: Publishing,
     pub inspector: Arc<dyn ModuleInspector>,
@@ -127,6 +132,8 @@ pub enum StartError {
     },
     #[error("the empty platform can't be set up")]
     Bootstrap(#[from] BootstrapError),
+    #[error("the views can't be folded")]
+    Views(#[from] ProjectionError),
     #[error(transparent)]
     Schema(#[from] SchemaError),
 }
@@ -160,10 +167,13 @@ impl Server {
             bootstrap::bootstrap(&log, bootstrap).await?;
         }
         let publisher = publisher.start().await?;
+        let source = Arc::new(log.clone());
+        let views = Projections::start(config.views, source, projections(), &config.projections)?;
         let stopping = CancellationToken::new();
         let app = App::new(Parts {
             live: Live::new(log.head().size),
             log: log.clone(),
+            views,
             objects: config.objects,
             published: Published {
                 publisher: publisher.clone(),
@@ -176,13 +186,19 @@ impl Server {
             stopping: stopping.clone(),
         });
         let driver = tokio::spawn(driver::run(app.clone()));
-        let accepting = accept::accept(listener, router(app), config.limits, stopping.clone());
+        let accepting = accept::accept(
+            listener,
+            router(app.clone()),
+            config.limits,
+            stopping.clone(),
+        );
         let accepting = tokio::spawn(accepting);
         tracing::info!(%addr, "serving");
         Ok(RunningServer {
             addr,
             handle: log,
             publisher,
+            app,
             stopping,
             driver,
             accepting,
@@ -199,6 +215,7 @@ pub struct RunningServer {
     pub handle: Handle<Platform>,
     /// The way to the published log.
     pub publisher: PublisherHandle,
+    app: App,
     stopping: CancellationToken,
     driver: JoinHandle<()>,
     accepting: JoinHandle<()>,
@@ -222,6 +239,7 @@ impl RunningServer {
         }
         // It ends by itself, unless it panicked, which was logged where it happened.
         let _ = self.driver.await;
+        self.app.views.shutdown().await;
         let status = self.handle.shutdown().await;
         self.publisher.shutdown().await;
         tracing::info!(?status, "stopped");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use aevir_wire::{AddKey, Deposit, IssueJoinToken, OpenAccount};
+use aevir_wire::{AddKey, Deposit, IssueJoinToken, NodeFilter, OpenAccount};
 use reqwest::Method;
 
 use crate::support::{FUNDS, FakeNode, TestPlatform};
@@ -119,7 +119,7 @@ async fn keys_give_no_more_than_they_have_and_end_when_revoked() {
     platform
         .refused(account.client.add_key(&request(&[])), 422, "scopes-missing")
         .await;
-    assert_eq!(account.client.keys().await.unwrap().keys.len(), 2);
+    assert_eq!(account.client.keys(None).await.unwrap().keys.len(), 2);
 
     account.client.revoke_key(&added.id).await.unwrap();
     platform
@@ -129,7 +129,7 @@ async fn keys_give_no_more_than_they_have_and_end_when_revoked() {
         .refused(account.client.revoke_key(&added.id), 404, "unknown-key")
         .await;
     let foreign = platform.account("b").await;
-    let own = &account.client.keys().await.unwrap().keys;
+    let own = &account.client.keys(None).await.unwrap().keys;
     let own = own.iter().find(|k| !k.revoked).unwrap();
     platform
         .refused(foreign.client.revoke_key(&own.id), 404, "unknown-key")
@@ -201,7 +201,7 @@ async fn the_operator_sees_all_accounts_and_others_their_own_points() {
         .await
         .unwrap();
     assert_eq!(rest.accounts.len(), 1);
-    let own = account.client.points().await.unwrap().accounts;
+    let own = account.client.points(None).await.unwrap().accounts;
     assert_eq!(own.len(), 1);
     assert_eq!(
         (own[0].account.as_str(), own[0].total.as_str()),
@@ -283,15 +283,31 @@ async fn nodes_are_seen_by_their_owner_and_the_operator() {
         (seen.availability.as_str(), seen.profile.name.as_str()),
         ("online", "n")
     );
-    assert_eq!(platform.admin.nodes().await.unwrap().nodes, [seen]);
-    assert!(stranger.client.nodes().await.unwrap().nodes.is_empty());
+    assert_eq!(
+        platform
+            .admin
+            .nodes(&NodeFilter::default())
+            .await
+            .unwrap()
+            .nodes,
+        [seen]
+    );
+    assert!(
+        stranger
+            .client
+            .nodes(&NodeFilter::default())
+            .await
+            .unwrap()
+            .nodes
+            .is_empty()
+    );
     platform
         .refused(stranger.client.node(&node.id), 404, "unknown-node")
         .await;
     platform
         .refused(stranger.client.node("x"), 404, "unknown-node")
         .await;
-    let keys = owner.client.keys().await.unwrap().keys;
+    let keys = owner.client.keys(None).await.unwrap().keys;
     assert!(
         keys.iter()
             .any(|k| k.node.as_deref() == Some(node.id.as_str()))

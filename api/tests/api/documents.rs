@@ -64,6 +64,34 @@ fn every_error_code_is_documented() {
     check_document("docs/errors.md", &text);
 }
 
+/// What stands above the tables in `docs/views.md`.
+const VIEWS_HEAD: &str = include_str!("views.head.md");
+
+#[test]
+fn every_column_of_the_views_is_documented() {
+    let mut text = VIEWS_HEAD.to_owned();
+    for projection in aevir_api::views::projections() {
+        text += &format!("\n## Projection `{}`\n", projection.name());
+        for table in projection.tables() {
+            text += &format!(
+                "\n### `{}`\n\n{}\n\n| column | type | is |\n| --- | --- | --- |\n",
+                table.name, table.about
+            );
+            for (i, column) in table.columns.iter().enumerate() {
+                let kind = match column.kind {
+                    aevir_events::projection::Kind::Int => "integer",
+                    aevir_events::projection::Kind::Text => "text",
+                };
+                let key = if i < table.key { ", key" } else { "" };
+                let null = if column.nullable { " or null" } else { "" };
+                let about = column.about.replace('|', "\\|");
+                text += &format!("| `{}` | {kind}{null}{key} | {about} |\n", column.name);
+            }
+        }
+    }
+    check_document("docs/views.md", &text);
+}
+
 #[tokio::test]
 async fn every_route_is_described_and_every_description_is_served() {
     let document = serde_json::to_value(openapi()).unwrap();

@@ -16,3 +16,4 @@ mod support;
 mod tasks;
 mod tlog;
 mod uploads;
+mod views;

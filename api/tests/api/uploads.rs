@@ -153,7 +153,7 @@ async fn a_module_is_taken_once_and_only_if_nodes_can_run_it() {
     );
     assert_eq!(platform.size(), before);
     assert_eq!(
-        owner.client.modules().await.unwrap().modules,
+        owner.client.modules(None).await.unwrap().modules,
         std::slice::from_ref(&module)
     );
     assert_eq!(owner.client.module(&module.digest).await.unwrap(), module);

@@ -41,6 +41,9 @@ pub struct Module {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ModuleList {
     pub modules: Vec<Module>,
+    /// Give this as `after` for the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// Registers a dataset or a model version. `POST /v1/contents`, scope `contents:write`.

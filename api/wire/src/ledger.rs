@@ -13,7 +13,7 @@ pub struct Points {
     pub verification: String,
 }
 
-/// Every balance that is not zero. `GET /v1/ledger`, scope `audit` or `admin`.
+/// Balances that are not zero, by ledger account. `GET /v1/ledger`, scope `audit` or `admin`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Ledger {
     /// Micro-AEV by ledger account: `external`, `treasury`, `account/<id>/available`, `account/<id>/pending`,
@@ -23,6 +23,66 @@ pub struct Ledger {
     pub sum: String,
     /// How many log entries are folded into these balances.
     pub size: String,
+    /// Give this as `after` for the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// One posting of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LedgerEntry {
+    /// Of the event in the log; the postings of one event sum to zero.
+    pub position: String,
+    /// Of the posting in the event, from 0.
+    pub line: u32,
+    pub time: String,
+    /// A ledger account, such as `account/<id>/available`.
+    pub account: String,
+    /// In micro-AEV; below zero where it was taken away.
+    pub amount: String,
+    /// `deposit`, `escrow`, `settlement`, `maturity` or `closure`.
+    pub reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// Of an external payment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+}
+
+/// Postings, oldest first. With the scope `audit` or `admin` those of all accounts, else the caller's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LedgerEntryPage {
+    pub entries: Vec<LedgerEntry>,
+    /// Give this as `after` for the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// One change of IntelliPoints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PointsChange {
+    /// Of the event in the log.
+    pub position: String,
+    pub time: String,
+    pub account: String,
+    /// `compute`, `content` or `verification`.
+    pub track: String,
+    /// Whole points; below zero where they were lost.
+    pub delta: String,
+    /// `result-accepted`, `content-used`, `result-refused` or `lease-lost`.
+    pub reason: String,
+    pub task: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assignment: Option<String>,
+}
+
+/// Changes of points, oldest first. With the scope `audit` or `admin` those of all accounts, else the caller's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PointsChangePage {
+    pub changes: Vec<PointsChange>,
+    /// Give this as `after` for the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// One row of the leaderboard.
@@ -38,4 +98,7 @@ pub struct AccountPoints {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PointsTable {
     pub accounts: Vec<AccountPoints>,
+    /// Give this as `after` for the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }

@@ -18,6 +18,7 @@ mod log;
 mod node;
 mod policy;
 mod problem;
+mod projections;
 mod report;
 mod secret;
 mod server;
@@ -27,11 +28,17 @@ pub use accounts::{
     Account, AccountPage, AddKey, AddedKey, Deposit, Deposited, IssueJoinToken, JoinToken, Key,
     KeyList, OpenAccount, OpenedAccount,
 };
-pub use client::{Client, ClientError, NdjsonStream, TaskFilter, TaskUpdates};
+pub use client::{
+    AssignmentFilter, Client, ClientError, EntryFilter, NdjsonStream, NodeFilter, TaskFilter,
+    TaskUpdates,
+};
 pub use contents::{
     Artifact, BlobRef, Content, ContentPage, Lineage, Module, ModuleList, RegisterContent,
 };
-pub use ledger::{AccountPoints, Ledger, Points, PointsTable};
+pub use ledger::{
+    AccountPoints, Ledger, LedgerEntry, LedgerEntryPage, Points, PointsChange, PointsChangePage,
+    PointsTable,
+};
 pub use log::{
     ConsistencyProof, InclusionProof, LogCheckpoint, LogHead, LogKey, Publishing, TaskReceipt,
 };
@@ -42,13 +49,14 @@ pub use node::{
 };
 pub use policy::{AdoptedPolicy, PointsPolicy, Policy};
 pub use problem::{PROBLEM_JSON, Problem};
+pub use projections::{Projection, ProjectionList, Rebuild};
 pub use report::{MetricValue, Report, Usage, canonical, commit_message, digest};
 pub use secret::{KEY_PREFIX, Secret, TOKEN_PREFIX};
 pub use server::{Health, Readiness, Version};
 pub use tasks::{
-    Assignment, CheckResult, CloseOutcome, Progress, Refusal, Settlement, Share, SubmittedTask,
-    Task, TaskLog, TaskLogLine, TaskMetric, TaskPage, TaskResult, TaskSummary, TaskUpdate, Verdict,
-    Waiting,
+    Assignment, AssignmentPage, AssignmentSummary, CheckResult, CloseOutcome, Progress, Refusal,
+    Settlement, Share, SubmittedTask, Task, TaskLog, TaskLogLine, TaskMetric, TaskPage, TaskResult,
+    TaskSummary, TaskUpdate, Verdict, Waiting,
 };
 
 /// The version in the path of every route.
@@ -57,5 +65,8 @@ pub const API_VERSION: &str = "v1";
 pub const NDJSON: &str = "application/x-ndjson";
 /// Repeating a request with the same key answers the original outcome.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// On the answer to a command: how many entries the log has with the command's in it. On a list: how many it shows.
+/// A list asked for with `min_position` shows at least so many.
+pub const LOG_POSITION: &str = "x-log-position";
 /// Set to `true` on the answer to a repeated request.
 pub const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";

@@ -6,10 +6,13 @@ use utoipa::ToSchema;
 /// The process answers. `GET /health`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Health {
-    /// `ok`; `degraded` while the log can't be published.
+    /// `ok`; `degraded` while the log can't be published, or a projection has stopped: its lists show the past, and say
+    /// which.
     pub status: String,
     /// How the log is published: `publishing`, `failing`, `refused` or `ended`; `aevir log head` says more.
     pub publishing: String,
+    /// By name: `live`, `building`, `failed`, or `unknown` where the views' database does not answer.
+    pub projections: std::collections::BTreeMap<String, String>,
 }
 
 /// Whether requests that write can be served. `GET /ready`.

@@ -52,6 +52,38 @@ pub struct TaskPage {
     pub next: Option<String>,
 }
 
+/// A row of a list of assignments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AssignmentSummary {
+    pub id: String,
+    pub task: String,
+    pub node: String,
+    /// Of the node.
+    pub owner: String,
+    pub round: u32,
+    /// As [`Assignment::state`].
+    pub state: String,
+    /// As [`Assignment::reason`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    pub leased_at: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committed_at: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<String>,
+}
+
+/// Assignments, newest first: of the caller's tasks and on its nodes, or all with the scope `audit` or `admin`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AssignmentPage {
+    pub assignments: Vec<AssignmentSummary>,
+    /// Give this as `after` for the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
 /// How far a run is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Progress {

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 use aevir_api::RunningServer;
 use aevir_platform::policy::Policy;
 use aevir_wire::{
-    Artifact, Client, Deposit, GpuProfile, IssueJoinToken, OpenAccount, RegisterContent, Secret,
+    Artifact, Client, Deposit, GpuProfile, IssueJoinToken, NodeFilter, OpenAccount,
+    RegisterContent, Secret,
 };
 use anyhow::{Context, Result};
 
@@ -118,7 +119,7 @@ impl World {
         for node in &mut nodes {
             node.joined().await?;
         }
-        let listed = admin.nodes().await?.nodes;
+        let listed = admin.nodes(&NodeFilter::default()).await?.nodes;
         let gpu = listed.into_iter().find_map(|node| node.profile.gpu);
         let gpu = gpu.context("no node offers a GPU")?;
         progress.say(&format!(

@@ -1,12 +1,14 @@
 //! `aevir account`.
 
-use aevir_wire::{Account, AddKey, Client, Deposit, IssueJoinToken, OpenAccount};
+use aevir_wire::{
+    Account, AddKey, Client, Deposit, IssueJoinToken, KeyList, NodeFilter, NodeList, OpenAccount,
+};
 use anyhow::Result;
 use clap::Subcommand;
 
 use crate::{
     args::Global,
-    output::{aev, or_dash, print, properties, table},
+    output::{aev, or_dash, pages, print, properties, table},
 };
 
 #[derive(Debug, Subcommand)]
@@ -113,16 +115,7 @@ pub(crate) async fn run(verb: AccountVerb, global: &Global) -> Result<()> {
 }
 
 async fn list(client: &Client, global: &Global) -> Result<()> {
-    let mut accounts = Vec::new();
-    let mut after = None;
-    loop {
-        let page = client.accounts(after.as_deref()).await?;
-        accounts.extend(page.accounts);
-        match page.next {
-            Some(next) => after = Some(next),
-            None => break,
-        }
-    }
+    let accounts = pages!(client.accounts, accounts);
     print(global.output, &accounts, || {
         table(
             [
@@ -150,7 +143,8 @@ async fn list(client: &Client, global: &Global) -> Result<()> {
 async fn keys(verb: KeysVerb, client: &Client, global: &Global) -> Result<()> {
     match verb {
         KeysVerb::List => {
-            let list = client.keys().await?;
+            let keys = pages!(client.keys, keys);
+            let list = KeyList { keys, next: None };
             print(global.output, &list, || {
                 table(
                     ["ID", "LABEL", "SCOPES", "NODE", "REVOKED"],
@@ -185,7 +179,17 @@ async fn keys(verb: KeysVerb, client: &Client, global: &Global) -> Result<()> {
 }
 
 async fn nodes(client: &Client, global: &Global) -> Result<()> {
-    let list = client.nodes().await?;
+    let mut nodes = Vec::new();
+    let mut filter = NodeFilter::default();
+    loop {
+        let page = client.nodes(&filter).await?;
+        nodes.extend(page.nodes);
+        match page.next {
+            Some(next) => filter.after = Some(next),
+            None => break,
+        }
+    }
+    let list = NodeList { nodes, next: None };
     print(global.output, &list, || {
         table(
             ["NODE", "NAME", "STATE", "SLOTS", "BUSY", "GPU"],

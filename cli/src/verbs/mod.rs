@@ -5,6 +5,7 @@ pub(crate) mod content;
 pub(crate) mod log;
 pub(crate) mod module;
 pub(crate) mod policy;
+pub(crate) mod projections;
 mod proof;
 pub(crate) mod receipt;
 mod schemas;

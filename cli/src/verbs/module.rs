@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use aevir_wire::Module;
+use aevir_wire::{Module, ModuleList};
 use anyhow::{Context, Result};
 use clap::Subcommand;
 
 use crate::{
     args::Global,
-    output::{print, properties, table},
+    output::{pages, print, properties, table},
 };
 
 #[derive(Debug, Subcommand)]
@@ -39,7 +39,11 @@ pub(crate) async fn run(verb: ModuleVerb, global: &Global) -> Result<()> {
             print(global.output, &module, || shown(&module))
         }
         ModuleVerb::List => {
-            let list = client.modules().await?;
+            let modules = pages!(client.modules, modules);
+            let list = ModuleList {
+                modules,
+                next: None,
+            };
             print(global.output, &list, || {
                 table(
                     ["DIGEST", "NAME", "WORLD", "BYTES", "REGISTERED"],

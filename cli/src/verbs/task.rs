@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aevir_wire::{Client, Task, TaskFilter, TaskUpdate};
+use aevir_wire::{Client, Task, TaskFilter, TaskPage, TaskUpdate};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -14,8 +14,11 @@ use serde_json::Value;
 use crate::{
     args::{Global, Output},
     manifest::{self, Named},
-    output::{aev, or_dash, print, properties, table},
+    output::{aev, or_dash, pages, print, properties, table},
 };
+
+/// Most tasks that the server answers at once.
+const PAGE_MAX: u32 = 200;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TaskVerb {
@@ -70,7 +73,16 @@ pub(crate) struct ListArgs {
     /// `name=value`.
     #[arg(long)]
     label: Option<String>,
-    /// 1 to 200.
+    /// Created then or later, such as 2026-01-31T00:00:00Z.
+    #[arg(long)]
+    created_from: Option<String>,
+    /// Created before.
+    #[arg(long)]
+    created_to: Option<String>,
+    /// Those of this account (another than one's own: scope `admin` or `audit`).
+    #[arg(long)]
+    requester: Option<String>,
+    /// At most so many.
     #[arg(long, default_value_t = 50)]
     limit: u32,
     /// Those of all accounts (scope `admin` or `audit`).
@@ -164,7 +176,7 @@ async fn resolve_names(client: &Client, definition: &mut Value) -> Result<()> {
     for (kind, name, _) in manifest::names(definition) {
         let id = match kind {
             Named::Module => {
-                let modules = client.modules().await?.modules;
+                let modules = pages!(client.modules, modules);
                 let named = modules.into_iter().filter(|m| m.name == name);
                 let newest = named.max_by(|a, b| a.registered_at.cmp(&b.registered_at));
                 newest.map(|m| m.digest)
@@ -272,16 +284,32 @@ fn expect_settled(task: &Task) -> Result<()> {
 }
 
 async fn list(client: &Client, args: ListArgs, global: &Global) -> Result<()> {
-    let page = client
-        .tasks(&TaskFilter {
-            state: args.state,
-            kind: args.kind,
-            label: args.label,
-            limit: Some(args.limit),
-            after: None,
-            all_accounts: args.all,
-        })
-        .await?;
+    let mut filter = TaskFilter {
+        state: args.state,
+        kind: args.kind,
+        label: args.label,
+        all_accounts: args.all,
+        requester: args.requester,
+        created_from: args.created_from,
+        created_to: args.created_to,
+        ..TaskFilter::default()
+    };
+    let mut page = TaskPage {
+        tasks: Vec::new(),
+        next: None,
+    };
+    // As many pages as it takes.
+    loop {
+        let left = args.limit.saturating_sub(page.tasks.len() as u32);
+        filter.limit = Some(left.min(PAGE_MAX));
+        filter.after = page.next.take();
+        let more = client.tasks(&filter).await?;
+        page.tasks.extend(more.tasks);
+        page.next = more.next;
+        if page.next.is_none() || page.tasks.len() as u32 >= args.limit {
+            break;
+        }
+    }
     print(global.output, &page, || {
         table(
             ["ID", "TYPE", "STATE", "PROGRESS", "FEE", "CREATED"],

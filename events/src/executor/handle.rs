@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use futures::Stream;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{
-    broadcast,
+    broadcast::{self, error::RecvError},
     mpsc::{self, error::TrySendError},
     oneshot, watch,
 };
@@ -262,6 +262,23 @@ impl<M: Machine> Handle<M> {
         match limit.min(left) {
             0 => Ok(Vec::new()),
             limit => self.shared.log.read(from, limit).await,
+        }
+    }
+
+    /// Waits until the log has more than `position` entries. False: the executor has ended, so there will be no more.
+    pub async fn wait_beyond(&self, position: u64) -> bool {
+        // Subscribed before the first look, so that nothing falls between the two.
+        let mut live = self.shared.live.upgrade().map(|live| live.subscribe());
+        loop {
+            if self.head().size > position {
+                return true;
+            }
+            let Some(receiver) = &mut live else {
+                return false;
+            };
+            if let Err(RecvError::Closed) = receiver.recv().await {
+                live = None;
+            }
         }
     }
 

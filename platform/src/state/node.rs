@@ -42,13 +42,14 @@ pub struct Record {
 }
 
 impl Record {
-    pub(crate) fn succeed(&mut self) {
+    /// Counts an accepted result.
+    pub fn succeed(&mut self) {
         self.good = self.good.saturating_add(1);
         self.faults_in_a_row = 0;
     }
 
     /// Counts a fault and backs off for `backoff_ms`, doubled with each fault in a row.
-    pub(crate) fn fault(&mut self, now: Timestamp, policy: &Policy) {
+    pub fn fault(&mut self, now: Timestamp, policy: &Policy) {
         self.bad = self.bad.saturating_add(1);
         let doubled = u64::from(policy.backoff_ms) << self.faults_in_a_row.min(31);
         let wait_ms = doubled.min(u64::from(policy.backoff_max_ms));
@@ -57,8 +58,13 @@ impl Record {
     }
 
     /// Counts a result that was right but later than asked for.
-    pub(crate) fn late(&mut self) {
+    pub fn late(&mut self) {
         self.bad = self.bad.saturating_add(1);
+    }
+
+    /// Lower confidence bound of the share of good results.
+    pub fn reliability(&self) -> Ppm {
+        wilson_lower_bound(self.good, self.bad)
     }
 }
 
@@ -81,8 +87,7 @@ impl Node {
 
     /// Lower confidence bound of the share of good results on a type of task.
     pub fn reliability(&self, kind: TaskType) -> Ppm {
-        let record = self.record(kind);
-        wilson_lower_bound(record.good, record.bad)
+        self.record(kind).reliability()
     }
 
     /// The class that GPU results of this node compare within.

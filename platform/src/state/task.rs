@@ -134,7 +134,7 @@ impl Phase {
     }
 
     /// The phase that a close brings.
-    pub(crate) fn closed(reason: CloseReason, detail: &str) -> Self {
+    pub fn closed(reason: CloseReason, detail: &str) -> Self {
         match reason {
             CloseReason::Cancelled => Self::Cancelled {
                 detail: detail.into(),

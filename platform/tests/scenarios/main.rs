@@ -5,6 +5,7 @@
 mod audit;
 mod golden;
 mod life;
+mod lives;
 mod market;
 mod money;
 mod properties;

@@ -21,21 +21,6 @@ use crate::{
 /// Nodes that are looked at to tell why a task waits.
 const NODES_ASKED_MAX: usize = 2_000;
 
-pub(super) fn summary(app: &App, task: &Task) -> wire::TaskSummary {
-    let settlement = task.settlement.as_ref();
-    wire::TaskSummary {
-        id: task.id.to_string(),
-        requester: task.requester.to_string(),
-        kind: name_of(&task.definition.kind),
-        state: task.phase.name().into(),
-        labels: task.definition.labels.clone(),
-        created_at: time(task.created_at),
-        ended_at: task.ended_at.map(time),
-        progress: progress(app, task),
-        fee: settlement.map(|s| s.fee.to_string()),
-    }
-}
-
 pub(super) fn task(app: &App, state: &State, task: &Task, now: Timestamp) -> ApiResult<wire::Task> {
     let definition = serde_json::to_value(task.definition.as_ref())
         .map_err(|e| ApiError::internal("a definition has no JSON form", &e))?;

@@ -11,7 +11,9 @@ use aevir_api::{
     objects::{FileStore, FileTiles},
 };
 use aevir_events::{
-    Entry, Log, Options, PostgresLog, SqliteLog, state_hash,
+    Entry, Log, Options, PostgresLog, SqliteLog,
+    projection::{ProjectionOptions, ViewStore},
+    state_hash,
     testing::{FaultyLog, PrivatePostgres},
     tlog::{CheckpointTable, LogKey, TileStore},
 };
@@ -97,7 +99,8 @@ impl Builder {
             None => Arc::new(FileTiles::open(dir.path().join("log")).await.unwrap()),
         };
         let publishing = publishing(checkpoints, Arc::clone(&tiles), self.public);
-        let server = serve(dir.path(), log, publishing, &policy, &limits).await;
+        let views = open_views(dir.path(), database.as_ref()).await;
+        let server = serve(dir.path(), (log, views), publishing, &policy, &limits).await;
         let server = server.unwrap();
         let key = std::fs::read_to_string(dir.path().join("admin.key")).unwrap();
         let admin = Client::new(&server.url(), Some(Secret::from_text(key.trim()))).unwrap();
@@ -144,9 +147,17 @@ fn publishing(
     }
 }
 
+async fn open_views(dir: &Path, database: Option<&PrivatePostgres>) -> ViewStore {
+    match database {
+        Some(database) => ViewStore::postgres_with(database.options()).await,
+        None => ViewStore::sqlite(dir.join("views.sqlite")).await,
+    }
+    .unwrap()
+}
+
 async fn serve(
     dir: &Path,
-    log: Arc<dyn Log>,
+    (log, views): (Arc<dyn Log>, ViewStore),
     publishing: Publishing,
     policy: &Policy,
     limits: &Limits,
@@ -155,6 +166,8 @@ async fn serve(
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         log,
         executor: Options::default(),
+        views,
+        projections: ProjectionOptions::default(),
         objects: Arc::new(FileStore::open(dir.join("objects")).await.unwrap()),
         publishing,
         inspector: Arc::new(FakeInspector),
@@ -239,7 +252,8 @@ impl TestPlatform {
         change(dir.path()).await;
         let (log, checkpoints) = open_log(dir.path(), database.as_ref()).await;
         let publishing = publishing(checkpoints, Arc::clone(&tiles), public);
-        let server = serve(dir.path(), log, publishing, &policy, &limits).await?;
+        let views = open_views(dir.path(), database.as_ref()).await;
+        let server = serve(dir.path(), (log, views), publishing, &policy, &limits).await?;
         let key = std::fs::read_to_string(dir.path().join("admin.key")).unwrap();
         drop(admin);
         let admin = Client::new(&server.url(), Some(Secret::from_text(key.trim()))).unwrap();

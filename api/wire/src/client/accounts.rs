@@ -37,7 +37,7 @@ impl Client {
 
     /// Scope `admin` or `audit`; `after` is the last page's `next`.
     pub async fn accounts(&self, after: Option<&str>) -> Result<AccountPage, ClientError> {
-        self.fetch(Call::get("/v1/accounts").query("after", after))
+        self.fetch(Call::list("/v1/accounts").query("after", after))
             .await
     }
 
@@ -58,8 +58,10 @@ impl Client {
         self.fetch(Call::post("/v1/keys").json(request)?).await
     }
 
-    pub async fn keys(&self) -> Result<KeyList, ClientError> {
-        self.fetch(Call::get("/v1/keys")).await
+    /// `after` is the last page's `next`.
+    pub async fn keys(&self, after: Option<&str>) -> Result<KeyList, ClientError> {
+        self.fetch(Call::list("/v1/keys").query("after", after))
+            .await
     }
 
     pub async fn revoke_key(&self, key: &str) -> Result<(), ClientError> {

@@ -1,6 +1,6 @@
 //! One call: built, sent, repeated where that is safe, and its answer read.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use reqwest::{Method, Response, header};
@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::io::ReaderStream;
 
 use super::{Client, ClientError};
-use crate::{IDEMPOTENCY_KEY, problem::Problem};
+use crate::{IDEMPOTENCY_KEY, LOG_POSITION, problem::Problem};
 
 /// Attempts of one call.
 const ATTEMPTS_MAX: u32 = 5;
@@ -35,6 +35,8 @@ pub(super) struct Call {
     body: Body,
     idempotency_key: Option<String>,
     repeatable: bool,
+    /// Must show what this client has seen.
+    is_list: bool,
 }
 
 impl Call {
@@ -46,11 +48,20 @@ impl Call {
             body: Body::Empty,
             idempotency_key: None,
             repeatable,
+            is_list: false,
         }
     }
 
     pub(super) fn get(path: impl Into<String>) -> Self {
         Self::new(Method::GET, path, true)
+    }
+
+    /// A list that is served from views.
+    pub(super) fn list(path: impl Into<String>) -> Self {
+        Self {
+            is_list: true,
+            ..Self::get(path)
+        }
     }
 
     pub(super) fn put(path: impl Into<String>) -> Self {
@@ -147,6 +158,10 @@ impl Client {
                 format!("{}{}", self.base_url, call.path),
             )
             .query(&call.query);
+        let seen = self.seen.load(Ordering::Relaxed);
+        if call.is_list && seen > 0 {
+            request = request.query(&[("min_position", seen)]);
+        }
         if let Some(key) = &self.key {
             request = request.bearer_auth(key.expose());
         }
@@ -175,6 +190,10 @@ impl Client {
         let sent = request.send().await;
         let response = sent.map_err(|e| plain(ClientError::Transport(e)))?;
         if response.status().is_success() {
+            let position = response.headers().get(LOG_POSITION);
+            if let Some(position) = position.and_then(|p| p.to_str().ok()?.parse().ok()) {
+                self.seen.fetch_max(position, Ordering::Relaxed);
+            }
             return Ok(response);
         }
         let retry_after = retry_after(&response);

@@ -2,18 +2,80 @@
 
 use super::{Client, ClientError, call::Call};
 use crate::{
-    ledger::{Ledger, PointsTable},
+    ledger::{Ledger, LedgerEntryPage, PointsChangePage, PointsTable},
     policy::{AdoptedPolicy, Policy},
 };
 
+/// Which postings to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EntryFilter {
+    /// A ledger account, such as `account/<id>/available`.
+    pub account: Option<String>,
+    pub task: Option<String>,
+    /// `deposit`, `escrow`, `settlement`, `maturity` or `closure`.
+    pub reason: Option<String>,
+    /// From this position of the log on.
+    pub from: Option<u64>,
+    /// Before this position.
+    pub to: Option<u64>,
+    /// 1 to 200; 50 when absent.
+    pub limit: Option<u32>,
+    /// The last page's `next`.
+    pub after: Option<String>,
+}
+
 impl Client {
-    /// Every balance. Scope `audit` or `admin`.
-    pub async fn ledger(&self) -> Result<Ledger, ClientError> {
-        self.fetch(Call::get("/v1/ledger")).await
+    /// One page of balances; `after` is the last page's `next`. Scope `audit` or `admin`.
+    pub async fn ledger_page(&self, after: Option<&str>) -> Result<Ledger, ClientError> {
+        let call = Call::list("/v1/ledger").query("limit", Some(200));
+        self.fetch(call.query("after", after)).await
     }
 
-    pub async fn points(&self) -> Result<PointsTable, ClientError> {
-        self.fetch(Call::get("/v1/points")).await
+    /// Every balance, page by page. Scope `audit` or `admin`. Consistent while nobody moves money; `size` is the last
+    /// page's.
+    pub async fn ledger(&self) -> Result<Ledger, ClientError> {
+        let mut ledger = self.ledger_page(None).await?;
+        while let Some(after) = ledger.next.take() {
+            let mut page = self.ledger_page(Some(&after)).await?;
+            page.balances.append(&mut ledger.balances);
+            ledger = page;
+        }
+        Ok(ledger)
+    }
+
+    pub async fn ledger_entries(
+        &self,
+        filter: &EntryFilter,
+    ) -> Result<LedgerEntryPage, ClientError> {
+        let call = Call::list("/v1/ledger/entries")
+            .query("account", filter.account.as_deref())
+            .query("task", filter.task.as_deref())
+            .query("reason", filter.reason.as_deref())
+            .query("from", filter.from)
+            .query("to", filter.to)
+            .query("limit", filter.limit)
+            .query("after", filter.after.as_deref());
+        self.fetch(call).await
+    }
+
+    /// `after` is the last page's `next`.
+    pub async fn points(&self, after: Option<&str>) -> Result<PointsTable, ClientError> {
+        self.fetch(Call::list("/v1/points").query("after", after))
+            .await
+    }
+
+    /// `after` is the last page's `next`.
+    pub async fn points_changes(
+        &self,
+        account: Option<&str>,
+        task: Option<&str>,
+        after: Option<&str>,
+    ) -> Result<PointsChangePage, ClientError> {
+        let call = Call::list("/v1/points/changes")
+            .query("account", account)
+            .query("task", task)
+            .query("after", after);
+        self.fetch(call).await
     }
 
     pub async fn policy(&self) -> Result<AdoptedPolicy, ClientError> {

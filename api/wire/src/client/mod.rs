@@ -2,6 +2,9 @@
 //!
 //! A call is repeated after a transport error or a 429, 502, 503 or 504 only where repeating can't do harm: reads,
 //! content-addressed uploads, the node protocol's calls, and calls that carry an idempotency key.
+//!
+//! A client reads what it wrote: it remembers the positions of the log that answers name, and asks for lists that are
+//! not older.
 
 mod accounts;
 mod call;
@@ -10,14 +13,20 @@ mod ledger;
 mod log;
 mod node;
 mod objects;
+mod projections;
 mod stream;
 mod tasks;
 
-use std::{sync::Once, time::Duration};
+use std::{
+    sync::{Arc, Once, atomic::AtomicU64},
+    time::Duration,
+};
 
 pub use error::ClientError;
+pub use ledger::EntryFilter;
+pub use node::NodeFilter;
 pub use stream::{NdjsonStream, TaskUpdates};
-pub use tasks::TaskFilter;
+pub use tasks::{AssignmentFilter, TaskFilter};
 
 use crate::secret::Secret;
 
@@ -32,6 +41,9 @@ pub struct Client {
     http: reqwest::Client,
     base_url: String,
     key: Option<Secret>,
+    /// The highest position of the log that an answer named: lists are asked for with it, so that they show what this
+    /// client and its clones did. A list of a server whose log went back, from a backup, is refused then.
+    seen: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for Client {
@@ -70,6 +82,7 @@ impl Client {
             http: builder.build().map_err(ClientError::Transport)?,
             base_url: base_url.trim_end_matches('/').to_owned(),
             key,
+            seen: Arc::default(),
         })
     }
 

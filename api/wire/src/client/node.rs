@@ -18,6 +18,19 @@ use crate::{
     report,
 };
 
+/// Which nodes to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeFilter {
+    /// `online` or `offline`.
+    pub availability: Option<String>,
+    /// Scope `audit` or `admin` for another account than one's own.
+    pub owner: Option<String>,
+    /// 1 to 200; 50 when absent.
+    pub limit: Option<u32>,
+    /// The last page's `next`.
+    pub after: Option<String>,
+}
+
 impl Client {
     /// Joins a node; needs no key. Not repeated by itself: a token can be used once.
     pub async fn register_node(
@@ -27,8 +40,14 @@ impl Client {
         self.fetch(Call::post("/v1/nodes").json(request)?).await
     }
 
-    pub async fn nodes(&self) -> Result<NodeList, ClientError> {
-        self.fetch(Call::get("/v1/nodes")).await
+    /// The caller's nodes, page by page. A node's own key shows that node, whatever the filter.
+    pub async fn nodes(&self, filter: &NodeFilter) -> Result<NodeList, ClientError> {
+        let call = Call::list("/v1/nodes")
+            .query("availability", filter.availability.as_deref())
+            .query("owner", filter.owner.as_deref())
+            .query("limit", filter.limit)
+            .query("after", filter.after.as_deref());
+        self.fetch(call).await
     }
 
     pub async fn node(&self, id: &str) -> Result<Node, ClientError> {

@@ -58,8 +58,10 @@ impl Client {
             .await
     }
 
-    pub async fn modules(&self) -> Result<ModuleList, ClientError> {
-        self.fetch(Call::get("/v1/modules")).await
+    /// `after` is the last page's `next`.
+    pub async fn modules(&self, after: Option<&str>) -> Result<ModuleList, ClientError> {
+        self.fetch(Call::list("/v1/modules").query("after", after))
+            .await
     }
 
     pub async fn module(&self, digest: &str) -> Result<Module, ClientError> {
@@ -82,7 +84,7 @@ impl Client {
         version: Option<&str>,
         after: Option<&str>,
     ) -> Result<ContentPage, ClientError> {
-        let call = Call::get("/v1/contents")
+        let call = Call::list("/v1/contents")
             .query("kind", kind)
             .query("name", name)
             .query("version", version)

@@ -5,7 +5,9 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{Client, ClientError, call::Call};
-use crate::tasks::{CloseOutcome, SubmittedTask, Task, TaskLog, TaskPage, TaskResult};
+use crate::tasks::{
+    AssignmentPage, CloseOutcome, SubmittedTask, Task, TaskLog, TaskPage, TaskResult,
+};
 
 /// Which tasks to list. The default: the newest of the caller's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,6 +23,24 @@ pub struct TaskFilter {
     pub after: Option<String>,
     /// Those of all accounts; scope `audit` or `admin`.
     pub all_accounts: bool,
+    /// Those of this account; scope `audit` or `admin` for another than one's own.
+    pub requester: Option<String>,
+    /// RFC 3339; created then or later.
+    pub created_from: Option<String>,
+    /// RFC 3339; created before.
+    pub created_to: Option<String>,
+}
+
+/// Which assignments to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AssignmentFilter {
+    pub task: Option<String>,
+    pub node: Option<String>,
+    pub state: Option<String>,
+    /// 1 to 200; 50 when absent.
+    pub limit: Option<u32>,
+    /// The last page's `next`.
+    pub after: Option<String>,
 }
 
 impl Client {
@@ -36,13 +56,29 @@ impl Client {
     }
 
     pub async fn tasks(&self, filter: &TaskFilter) -> Result<TaskPage, ClientError> {
-        let call = Call::get("/v1/tasks")
+        let call = Call::list("/v1/tasks")
             .query("state", filter.state.as_deref())
             .query("type", filter.kind.as_deref())
             .query("label", filter.label.as_deref())
             .query("limit", filter.limit)
             .query("after", filter.after.as_deref())
-            .query("all", filter.all_accounts.then_some(true));
+            .query("all", filter.all_accounts.then_some(true))
+            .query("requester", filter.requester.as_deref())
+            .query("created_from", filter.created_from.as_deref())
+            .query("created_to", filter.created_to.as_deref());
+        self.fetch(call).await
+    }
+
+    pub async fn assignments(
+        &self,
+        filter: &AssignmentFilter,
+    ) -> Result<AssignmentPage, ClientError> {
+        let call = Call::list("/v1/assignments")
+            .query("task", filter.task.as_deref())
+            .query("node", filter.node.as_deref())
+            .query("state", filter.state.as_deref())
+            .query("limit", filter.limit)
+            .query("after", filter.after.as_deref());
         self.fetch(call).await
     }
 

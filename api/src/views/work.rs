@@ -1,0 +1,365 @@
+//! The projection `work`: tasks, their assignments, and the nodes that run them.
+
+use aevir_events::{
+    Recorded, Timestamp,
+    projection::{Keys, Projection, ProjectionError, Rows, Table, Value},
+};
+use aevir_platform::{
+    event::{
+        AssignmentFailed, AssignmentLeased, Event, TaskClosed, TaskCreated, TaskExtended,
+        TaskSettled, Verdict,
+    },
+    ids::TaskId,
+    state::Phase,
+};
+use async_trait::async_trait;
+use serde::Serialize;
+
+use super::{
+    id, json, money, ms, name, work_nodes as nodes,
+    work_tables::{ASSIGNMENTS, LABELS, NODES, POLICIES, TABLES, TASKS},
+};
+
+/// The projection.
+#[derive(Debug)]
+pub(super) struct Work;
+
+type Done = Result<(), ProjectionError>;
+
+#[async_trait]
+impl Projection<Event> for Work {
+    fn name(&self) -> &'static str {
+        super::WORK
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn tables(&self) -> &'static [Table] {
+        TABLES
+    }
+
+    fn wants(&self, recorded: &Recorded<Event>, keys: &mut Keys) {
+        wants(&recorded.event, keys);
+    }
+
+    async fn apply(&self, recorded: &Recorded<Event>, rows: &mut Rows<'_>) -> Done {
+        let at = recorded.time;
+        match &recorded.event {
+            Event::PolicyAdopted(e) => rows.insert(
+                POLICIES,
+                [
+                    ("version", e.version.into()),
+                    ("policy", json(&e.policy)?),
+                    ("adopted_at", ms(at)),
+                ],
+            ),
+            Event::NodeRegistered(e) => nodes::registered(rows, e, at),
+            Event::AvailabilityChanged(e) => {
+                let node = rows.row(NODES, [id(e.node)]).await?;
+                node.set("availability", name(&e.availability)).map(drop)
+            }
+            Event::ContentRegistered(e) => {
+                let Some(lineage) = &e.lineage else {
+                    return Ok(());
+                };
+                rows.row(TASKS, [id(lineage.task)])
+                    .await?
+                    .set("model", id(e.content))
+                    .map(drop)
+            }
+            Event::TaskCreated(e) => created(rows, e, at),
+            Event::TaskQueued(e) => {
+                let task = rows.row(TASKS, [id(e.task)]).await?;
+                task.set("state", Phase::Queued.name())?
+                    .set("queued_at", ms(at))
+                    .map(drop)
+            }
+            Event::RoundClosed(e) => {
+                let verifying = Phase::Verifying {
+                    reveal_by: e.reveal_by,
+                };
+                rows.row(TASKS, [id(e.task)])
+                    .await?
+                    .set("state", verifying.name())
+                    .map(drop)
+            }
+            Event::TaskExtended(e) => extended(rows, e).await,
+            Event::TaskVerified(e) => {
+                let task = rows.row(TASKS, [id(e.task)]).await?;
+                task.set("state", phase(e.verdict).name())?
+                    .set("ended_at", ms(at))?
+                    .set("verdict", name(&e.verdict))?
+                    .set("late", e.late)?;
+                nodes::verified(rows, e, at).await
+            }
+            Event::TaskSettled(e) => settled(rows, e).await,
+            Event::TaskMatured(e) => rows
+                .row(TASKS, [id(e.task)])
+                .await?
+                .set("matured_at", ms(at))
+                .map(drop),
+            Event::TaskClosed(e) => closed(rows, e, at).await,
+            Event::AssignmentLeased(e) => leased(rows, e, at).await,
+            Event::AssignmentStarted(e) => {
+                let task = rows.row(TASKS, [id(e.task)]).await?;
+                if *task.get("started_at")? == Value::Null {
+                    task.set("started_at", ms(at))?;
+                }
+                let assignment = rows.row(ASSIGNMENTS, [id(e.assignment)]).await?;
+                assignment
+                    .set("state", "running")?
+                    .set("started_at", ms(at))
+                    .map(drop)
+            }
+            Event::AssignmentProgressed(e) => {
+                let assignment = rows.row(ASSIGNMENTS, [id(e.assignment)]).await?;
+                assignment
+                    .set("progress_ppm", e.ppm)?
+                    .set("progress_note", e.note.as_str())
+                    .map(drop)
+            }
+            Event::AssignmentCommitted(e) => {
+                let assignment = rows.row(ASSIGNMENTS, [id(e.assignment)]).await?;
+                assignment
+                    .set("state", "committed")?
+                    .set("commitment", id(e.commitment))?
+                    .set("committed_at", ms(at))
+                    .map(drop)
+            }
+            Event::AssignmentRevealed(e) => {
+                let assignment = rows.row(ASSIGNMENTS, [id(e.report.assignment)]).await?;
+                assignment.set("state", "revealed").map(drop)
+            }
+            Event::AssignmentFailed(e) => failed(rows, e, at).await,
+            Event::AssignmentLost(e) => {
+                end(rows, id(e.assignment), ("lost", Some(&e.reason)), at).await?;
+                spend_attempt(rows, id(e.task)).await?;
+                nodes::harm(rows, id(e.task), id(e.assignment), at).await
+            }
+            Event::AssignmentWithdrawn(e) => {
+                end(rows, id(e.assignment), ("withdrawn", None::<&()>), at).await?;
+                rows.row(TASKS, [id(e.task)])
+                    .await?
+                    .add("replicas", -1)
+                    .map(drop)
+            }
+            Event::AccountOpened(_)
+            | Event::KeyAdded(_)
+            | Event::KeyRevoked(_)
+            | Event::JoinTokenIssued(_)
+            | Event::BlobUploaded(_)
+            | Event::LedgerPosted(_)
+            | Event::PointsChanged(_)
+            | Event::ModuleRegistered(_)
+            | Event::AssignmentCheckpointed(_)
+            | Event::OutputUploaded(_) => Ok(()),
+        }
+    }
+}
+
+/// The rows that an event changes, as far as it names them.
+fn wants(event: &Event, keys: &mut Keys) {
+    fn task(keys: &mut Keys, task: TaskId) {
+        keys.add(TASKS, [id(task)]);
+    }
+    let assignment = match event {
+        Event::TaskCreated(e) => return task(keys, e.task),
+        Event::TaskQueued(e) => return task(keys, e.task),
+        Event::RoundClosed(e) => return task(keys, e.task),
+        Event::TaskExtended(e) => return task(keys, e.task),
+        Event::TaskSettled(e) => return task(keys, e.task),
+        Event::TaskMatured(e) => return task(keys, e.task),
+        Event::TaskClosed(e) => return task(keys, e.task),
+        Event::TaskVerified(e) => {
+            task(keys, e.task);
+            let refused = e.refused.iter().map(|r| &r.assignment);
+            for assignment in e.accepted.iter().chain(refused) {
+                keys.add(ASSIGNMENTS, [id(assignment)]);
+            }
+            return;
+        }
+        Event::AssignmentLeased(e) => {
+            task(keys, e.task);
+            keys.add(NODES, [id(e.node)]);
+            e.assignment
+        }
+        Event::AssignmentStarted(e) => {
+            task(keys, e.task);
+            e.assignment
+        }
+        Event::AssignmentFailed(e) => {
+            task(keys, e.task);
+            e.assignment
+        }
+        Event::AssignmentLost(e) => {
+            task(keys, e.task);
+            e.assignment
+        }
+        Event::AssignmentWithdrawn(e) => {
+            task(keys, e.task);
+            e.assignment
+        }
+        Event::AssignmentProgressed(e) => e.assignment,
+        Event::AssignmentCommitted(e) => e.assignment,
+        Event::AssignmentRevealed(e) => e.report.assignment,
+        Event::AvailabilityChanged(e) => return keys.add(NODES, [id(e.node)]),
+        Event::PolicyAdopted(_)
+        | Event::NodeRegistered(_)
+        | Event::ContentRegistered(_)
+        | Event::AccountOpened(_)
+        | Event::KeyAdded(_)
+        | Event::KeyRevoked(_)
+        | Event::JoinTokenIssued(_)
+        | Event::BlobUploaded(_)
+        | Event::LedgerPosted(_)
+        | Event::PointsChanged(_)
+        | Event::ModuleRegistered(_)
+        | Event::AssignmentCheckpointed(_)
+        | Event::OutputUploaded(_) => return,
+    };
+    keys.add(ASSIGNMENTS, [id(assignment)]);
+}
+
+fn phase(verdict: Verdict) -> Phase {
+    match verdict {
+        Verdict::Passed => Phase::Settled { matured_at: None },
+        Verdict::Unmet => Phase::Unmet { matured_at: None },
+        Verdict::Inconclusive => Phase::Inconclusive,
+    }
+}
+
+fn created(rows: &mut Rows<'_>, e: &TaskCreated, at: Timestamp) -> Done {
+    let definition = &e.definition;
+    for (label, value) in &definition.labels {
+        rows.insert(
+            LABELS,
+            [
+                ("task", id(e.task)),
+                ("name", label.as_str().into()),
+                ("value", value.as_str().into()),
+            ],
+        )?;
+    }
+    rows.insert(
+        TASKS,
+        [
+            ("id", id(e.task)),
+            ("requester", id(e.requester)),
+            ("type", name(&definition.kind)),
+            ("state", Phase::Created.name().into()),
+            ("module", id(definition.module)),
+            ("labels", json(&definition.labels)?),
+            ("policy_version", e.policy_version.into()),
+            ("max_latency_ms", definition.qos.max_latency_ms.into()),
+            ("deadline", definition.qos.deadline.map(|d| d.0).into()),
+            ("budget", money(definition.economics.budget)),
+            ("escrow", money(e.escrow)),
+            ("round", 1u32.into()),
+            ("replicas_wanted", definition.sampling().initial().into()),
+            ("replicas", 0u32.into()),
+            ("attempts_spent", 0u32.into()),
+            ("blamed_by", "[]".into()),
+            ("created_at", ms(at)),
+        ],
+    )
+}
+
+async fn extended(rows: &mut Rows<'_>, e: &TaskExtended) -> Done {
+    let task = rows.row(TASKS, [id(e.task)]).await?;
+    task.set("state", Phase::Running.name())?
+        .set("round", e.round)?
+        .set("replicas_wanted", e.replicas)
+        .map(drop)
+}
+
+async fn settled(rows: &mut Rows<'_>, e: &TaskSettled) -> Done {
+    let task = rows.row(TASKS, [id(e.task)]).await?;
+    task.set("fee", money(e.fee))?
+        .set("refund", money(e.refund))
+        .map(drop)
+}
+
+async fn closed(rows: &mut Rows<'_>, e: &TaskClosed, at: Timestamp) -> Done {
+    let task = rows.row(TASKS, [id(e.task)]).await?;
+    task.set("state", Phase::closed(e.reason, &e.detail).name())?
+        .set("detail", e.detail.as_str())?
+        .set("ended_at", ms(at))?
+        .set("fee", money(e.fee))?
+        .set("refund", money(e.refund))
+        .map(drop)
+}
+
+async fn leased(rows: &mut Rows<'_>, e: &AssignmentLeased, at: Timestamp) -> Done {
+    let owner = rows
+        .row(NODES, [id(e.node)])
+        .await?
+        .text("owner")?
+        .to_owned();
+    let task = rows.row(TASKS, [id(e.task)]).await?;
+    task.set("state", Phase::Running.name())?
+        .add("replicas", 1)?;
+    let requester = task.text("requester")?.to_owned();
+    rows.insert(
+        ASSIGNMENTS,
+        [
+            ("id", id(e.assignment)),
+            ("task", id(e.task)),
+            ("requester", requester.into()),
+            ("node", id(e.node)),
+            ("owner", owner.into()),
+            ("round", e.round.into()),
+            ("state", "leased".into()),
+            (
+                "resumed_from",
+                e.resume.map(|blob| blob.digest.to_string()).into(),
+            ),
+            ("progress_ppm", 0u32.into()),
+            ("progress_note", "".into()),
+            ("leased_at", ms(at)),
+        ],
+    )
+}
+
+async fn failed(rows: &mut Rows<'_>, e: &AssignmentFailed, at: Timestamp) -> Done {
+    end(rows, id(e.assignment), ("failed", Some(&e.class)), at).await?;
+    let assignment = rows.row(ASSIGNMENTS, [id(e.assignment)]).await?;
+    let node = assignment
+        .set("message", e.message.as_str())?
+        .text("node")?
+        .to_owned();
+    spend_attempt(rows, id(e.task)).await?;
+    // A failure that blames the module harms nobody until others contradict it.
+    if !e.class.blames_module() {
+        return nodes::harm(rows, id(e.task), id(e.assignment), at).await;
+    }
+    let task = rows.row(TASKS, [id(e.task)]).await?;
+    let mut blamed_by = nodes::blamed_by(task)?;
+    blamed_by.push(node);
+    task.set("blamed_by", json(&blamed_by)?).map(drop)
+}
+
+/// Ends an assignment, with the reason that there may be.
+async fn end(
+    rows: &mut Rows<'_>,
+    assignment: Value,
+    (state, reason): (&str, Option<&impl Serialize>),
+    at: Timestamp,
+) -> Done {
+    let assignment = rows.row(ASSIGNMENTS, [assignment]).await?;
+    assignment.set("state", state)?.set("ended_at", ms(at))?;
+    match reason {
+        Some(reason) => assignment.set("reason", name(reason)).map(drop),
+        None => Ok(()),
+    }
+}
+
+async fn spend_attempt(rows: &mut Rows<'_>, task: Value) -> Done {
+    let task = rows.row(TASKS, [task]).await?;
+    task.add("attempts_spent", 1)?.add("replicas", -1)?;
+    if task.text("state")? == Phase::Running.name() && task.int("replicas")? == 0 {
+        task.set("state", Phase::Queued.name())?;
+    }
+    Ok(())
+}

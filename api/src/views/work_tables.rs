@@ -1,0 +1,165 @@
+//! The tables of the projection `work`.
+
+use aevir_events::projection::{Column, Table};
+
+pub(super) const TASKS: &str = "tasks";
+pub(super) const LABELS: &str = "task_labels";
+pub(super) const ASSIGNMENTS: &str = "assignments";
+pub(super) const NODES: &str = "nodes";
+pub(super) const RECORDS: &str = "node_records";
+pub(super) const POLICIES: &str = "policies";
+
+pub(super) const TABLES: &[Table] = &[
+    Table {
+        name: TASKS,
+        about: "One row for each task.",
+        columns: &[
+            Column::text(
+                "id",
+                "ULID; the order of ids is the order of creation, by the millisecond.",
+            ),
+            Column::text("requester", "Account that pays."),
+            Column::text(
+                "type",
+                "`training`, `inference`, `evaluation` or `data-processing`.",
+            ),
+            Column::text(
+                "state",
+                "`created`, `queued`, `running`, `verifying`, `settled`, `unmet`, `inconclusive`, `failed`, `expired` or `cancelled`.",
+            ),
+            Column::text("module", "SHA-256 of the module."),
+            Column::text("labels", "JSON object; `task_labels` has them as rows."),
+            Column::int("policy_version", "Policy under which it was created."),
+            Column::int("max_latency_ms", "From queued to verified, as asked for.").or_null(),
+            Column::int("deadline", "When it expires, ms.").or_null(),
+            Column::int("budget", "The most that it may cost, micro-AEV."),
+            Column::int("escrow", "What was locked at creation, micro-AEV."),
+            Column::int("fee", "What it cost, micro-AEV.").or_null(),
+            Column::int("refund", "What came back, micro-AEV.").or_null(),
+            Column::int("round", "Round of sampling, from 1."),
+            Column::int("replicas_wanted", "Replicas that the round needs in all."),
+            Column::int(
+                "replicas",
+                "Assignments that may bring a result, or brought one.",
+            ),
+            Column::int("attempts_spent", "Failed and lost assignments."),
+            Column::text(
+                "blamed_by",
+                "JSON array: nodes that blamed the module for a failure.",
+            ),
+            Column::text("verdict", "`passed`, `unmet` or `inconclusive`.").or_null(),
+            Column::int(
+                "late",
+                "1 where the verdict came later than `max_latency_ms`.",
+            )
+            .or_null(),
+            Column::text("detail", "Why it closed without a verdict.").or_null(),
+            Column::text("model", "Content that it registered.").or_null(),
+            Column::int("created_at", "ms."),
+            Column::int("queued_at", "When its inputs were complete, ms.").or_null(),
+            Column::int("started_at", "When its first assignment started, ms.").or_null(),
+            Column::int("ended_at", "ms.").or_null(),
+            Column::int("matured_at", "When its shares became available, ms.").or_null(),
+        ],
+        key: 1,
+        indexes: &[&["requester", "id"], &["state", "id"], &["created_at"]],
+    },
+    Table {
+        name: LABELS,
+        about: "The labels of tasks.",
+        columns: &[
+            Column::text("task", "`tasks.id`."),
+            Column::text("name", ""),
+            Column::text("value", ""),
+        ],
+        key: 2,
+        indexes: &[&["name", "value", "task"]],
+    },
+    Table {
+        name: ASSIGNMENTS,
+        about: "One row for each node's try at a task.",
+        columns: &[
+            Column::text("id", "ULID."),
+            Column::text("task", "`tasks.id`."),
+            Column::text("requester", "The task's."),
+            Column::text("node", "`nodes.id`."),
+            Column::text("owner", "The node's."),
+            Column::int("round", ""),
+            Column::text(
+                "state",
+                "`leased`, `running`, `committed`, `revealed`, `accepted`, `refused`, `lost`, `failed` or `withdrawn`.",
+            ),
+            Column::text(
+                "reason",
+                "Why it was refused or lost, or the class of its failure.",
+            )
+            .or_null(),
+            Column::text("message", "The message of a failure.").or_null(),
+            Column::text("resumed_from", "SHA-256 of the checkpoint.").or_null(),
+            Column::text("commitment", "SHA-256 of the sealed result.").or_null(),
+            Column::int("progress_ppm", "As the log has it; heartbeats know more."),
+            Column::text("progress_note", ""),
+            Column::int("leased_at", "ms."),
+            Column::int("started_at", "ms.").or_null(),
+            Column::int("committed_at", "ms.").or_null(),
+            Column::int(
+                "ended_at",
+                "When it was accepted, refused, lost, failed or withdrawn, ms.",
+            )
+            .or_null(),
+        ],
+        key: 1,
+        indexes: &[
+            &["task", "id"],
+            &["node", "id"],
+            &["state", "id"],
+            &["owner", "id"],
+            &["requester", "id"],
+        ],
+    },
+    Table {
+        name: NODES,
+        about: "One row for each node.",
+        columns: &[
+            Column::text("id", "ULID."),
+            Column::text("owner", "Account that is paid."),
+            Column::text("name", ""),
+            Column::text("availability", "`online` or `offline`."),
+            Column::text("public_key", "Ed25519, hex."),
+            Column::int("slots", "Runs at once."),
+            Column::text("gpu_class", "Class that its GPU results compare within.").or_null(),
+            Column::text("profile", "JSON object: what it offers."),
+            Column::int("registered_at", "ms."),
+        ],
+        key: 1,
+        indexes: &[&["owner", "id"], &["availability", "id"]],
+    },
+    Table {
+        name: RECORDS,
+        about: "How nodes did, by type of task.",
+        columns: &[
+            Column::text("node", "`nodes.id`."),
+            Column::text("type", "Type of task."),
+            Column::int("good", "Accepted results in time."),
+            Column::int(
+                "bad",
+                "Refused and late results, lost leases, failures of the node, and failures that others contradicted.",
+            ),
+            Column::int("faults_in_a_row", "Since the last good result."),
+            Column::int("backoff_until", "It gets no such task before, ms."),
+        ],
+        key: 2,
+        indexes: &[],
+    },
+    Table {
+        name: POLICIES,
+        about: "The market's constants, by version.",
+        columns: &[
+            Column::int("version", ""),
+            Column::text("policy", "JSON object."),
+            Column::int("adopted_at", "ms."),
+        ],
+        key: 1,
+        indexes: &[],
+    },
+];

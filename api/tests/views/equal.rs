@@ -1,0 +1,323 @@
+//! What the views must say of a state.
+
+use std::collections::BTreeMap;
+
+use aevir_events::{
+    Timestamp,
+    projection::{Projections, Snapshot, Value},
+};
+use aevir_platform::{
+    event::Track,
+    state::{Assignment, Phase, Stage, State, Task},
+};
+use serde::Serialize;
+
+type Table = Vec<Vec<Value>>;
+
+fn text(value: impl ToString) -> Value {
+    value.to_string().into()
+}
+
+fn name(value: &impl Serialize) -> Value {
+    serde_json::to_value(value)
+        .unwrap()
+        .as_str()
+        .unwrap()
+        .into()
+}
+
+fn ms(time: Timestamp) -> Value {
+    time.0.into()
+}
+
+fn json(value: &impl Serialize) -> Value {
+    serde_json::to_string(value).unwrap().into()
+}
+
+/// Compares every table with the state after `position` events.
+pub async fn check(views: &Projections, state: &State, position: u64) {
+    let mut work = views.snapshot("work").await.unwrap();
+    assert_eq!(work.position(), position);
+    same(&mut work, TASKS, state.tasks.values().map(task).collect()).await;
+    same(&mut work, LABELS, labels(state)).await;
+    same(&mut work, ASSIGNMENTS, assignments(state)).await;
+    same(&mut work, NODES, nodes(state)).await;
+    same(&mut work, RECORDS, records(state)).await;
+    let mut accounts = views.snapshot("accounts").await.unwrap();
+    assert_eq!(accounts.position(), position);
+    let opened = state.accounts.iter();
+    let opened = opened.map(|(id, a)| vec![text(id), a.name.as_str().into(), ms(a.opened_at)]);
+    same(
+        &mut accounts,
+        "SELECT id, name, opened_at FROM {accounts} ORDER BY id",
+        opened.collect(),
+    )
+    .await;
+    same(&mut accounts, KEYS, keys(state)).await;
+    money(&mut accounts, state).await;
+    points(&mut accounts, state).await;
+    let mut catalogue = views.snapshot("catalogue").await.unwrap();
+    assert_eq!(catalogue.position(), position);
+    same(&mut catalogue, MODULES, modules(state)).await;
+    same(&mut catalogue, CONTENTS, contents(state)).await;
+}
+
+async fn same(view: &mut Snapshot, sql: &str, mut expected: Table) {
+    expected.sort();
+    let found = view.select(sql, &[]).await.unwrap();
+    assert_eq!(found, expected, "{sql}");
+}
+
+const TASKS: &str =
+    "SELECT id, requester, type, state, escrow, fee, refund, round, replicas_wanted, replicas,
+    attempts_spent, created_at, queued_at, started_at, ended_at, matured_at, verdict, late, model,
+    CASE WHEN state IN ('failed', 'cancelled') THEN detail END FROM {tasks} ORDER BY id";
+
+fn task(task: &Task) -> Vec<Value> {
+    let settlement = task.settlement.as_ref();
+    let matured = match &task.phase {
+        Phase::Settled { matured_at } | Phase::Unmet { matured_at } => *matured_at,
+        _ => None,
+    };
+    let detail = match &task.phase {
+        Phase::Failed { detail } | Phase::Cancelled { detail } => Some(detail.as_str()),
+        _ => None,
+    };
+    vec![
+        text(task.id),
+        text(task.requester),
+        name(&task.definition.kind),
+        task.phase.name().into(),
+        task.escrow.0.into(),
+        settlement.map(|s| s.fee.0).into(),
+        settlement.map(|s| s.refund.0).into(),
+        task.round.into(),
+        task.replicas_wanted.into(),
+        task.replicas().into(),
+        task.attempts_spent.into(),
+        ms(task.created_at),
+        task.queued_at.map(|t| t.0).into(),
+        task.started_at.map(|t| t.0).into(),
+        task.ended_at.map(|t| t.0).into(),
+        matured.map(|t| t.0).into(),
+        task.verdict
+            .as_ref()
+            .map_or(Value::Null, |v| name(&v.verdict)),
+        task.verdict.as_ref().map(|v| v.late).into(),
+        task.model.map(|m| m.to_string()).into(),
+        detail.into(),
+    ]
+}
+
+const LABELS: &str = "SELECT task, name, value FROM {task_labels} ORDER BY task, name";
+
+fn labels(state: &State) -> Table {
+    let of = |task: &Task| {
+        let id = task.id;
+        let labels = task.definition.labels.clone().into_iter();
+        labels.map(move |(name, value)| vec![text(id), name.into(), value.into()])
+    };
+    state.tasks.values().flat_map(of).collect()
+}
+
+const ASSIGNMENTS: &str =
+    "SELECT id, task, requester, node, owner, round, state, reason, message,
+    CASE WHEN state <> 'withdrawn' THEN commitment END, CASE WHEN state = 'running' THEN progress_ppm ELSE 0 END,
+    leased_at, CASE WHEN state <> 'withdrawn' THEN committed_at END FROM {assignments} ORDER BY id";
+
+fn assignments(state: &State) -> Table {
+    let all = state
+        .tasks
+        .values()
+        .flat_map(|t| t.assignments.values().map(move |a| (t, a)));
+    let row = |(task, a): (&Task, &Assignment)| {
+        let (reason, message) = match &a.stage {
+            Stage::Refused { reason, .. } => (name(reason), Value::Null),
+            Stage::Lost { reason, .. } => (name(reason), Value::Null),
+            Stage::Failed { class, message, .. } => (name(class), message.as_str().into()),
+            _ => (Value::Null, Value::Null),
+        };
+        let ppm = if let Stage::Running { ppm, .. } = &a.stage {
+            *ppm
+        } else {
+            0
+        };
+        // A withdrawn one's commitment is forgotten in the state, and stands in the view.
+        let withdrawn = matches!(a.stage, Stage::Withdrawn);
+        let commitment = a.commitment().filter(|_| !withdrawn);
+        vec![
+            text(a.id),
+            text(task.id),
+            text(task.requester),
+            text(a.node),
+            text(state.nodes[&a.node].owner),
+            a.round.into(),
+            a.state_name().into(),
+            reason,
+            message,
+            commitment.map(|c| c.digest.to_string()).into(),
+            ppm.into(),
+            ms(a.leased_at),
+            commitment.map(|c| c.at.0).into(),
+        ]
+    };
+    all.map(row).collect()
+}
+
+const NODES: &str = "SELECT n.id, n.owner, n.name, n.availability, n.public_key, n.slots, n.profile, n.registered_at,
+    (SELECT count(*) FROM {assignments} a WHERE a.node = n.id AND a.state IN ('leased', 'running')) FROM {nodes} n ORDER BY n.id";
+
+fn nodes(state: &State) -> Table {
+    let row = |n: &aevir_platform::state::Node| {
+        vec![
+            text(n.id),
+            text(n.owner),
+            n.profile.name.as_str().into(),
+            name(&n.availability),
+            text(n.public_key),
+            n.profile.slots.into(),
+            json(&n.profile),
+            ms(n.registered_at),
+            Value::Int(n.active.len() as i64),
+        ]
+    };
+    state.nodes.values().map(row).collect()
+}
+
+const RECORDS: &str = "SELECT node, type, good, bad, faults_in_a_row, backoff_until FROM {node_records} ORDER BY node, type";
+
+fn records(state: &State) -> Table {
+    let of = |n: &aevir_platform::state::Node| {
+        let id = n.id;
+        let records = n.records.clone().into_iter();
+        records.map(move |(kind, r)| {
+            vec![
+                text(id),
+                name(&kind),
+                r.good.into(),
+                r.bad.into(),
+                r.faults_in_a_row.into(),
+                ms(r.backoff_until),
+            ]
+        })
+    };
+    state.nodes.values().flat_map(of).collect()
+}
+
+const KEYS: &str = "SELECT id, account, label, scopes, node, revoked FROM {keys} ORDER BY id";
+
+fn keys(state: &State) -> Table {
+    let row = |(id, key): (&aevir_platform::ids::KeyId, &aevir_platform::state::Key)| {
+        vec![
+            text(id),
+            text(key.account),
+            key.label.as_str().into(),
+            json(&key.scopes),
+            key.node.map(|n| n.to_string()).into(),
+            key.revoked.into(),
+        ]
+    };
+    state.keys.iter().map(row).collect()
+}
+
+/// Balances, the sums of the entries, and the sum over everything.
+async fn money(view: &mut Snapshot, state: &State) {
+    let balances = state.ledger.balances();
+    let balances: Table = balances
+        .map(|(account, amount)| vec![text(account), amount.0.into()])
+        .collect();
+    let sql = "SELECT account, amount FROM {balances} WHERE amount <> 0 ORDER BY account";
+    same(view, sql, balances.clone()).await;
+    let sql = "SELECT account, CAST(sum(amount) AS BIGINT) FROM {ledger_entries} GROUP BY account
+        HAVING sum(amount) <> 0 ORDER BY account";
+    same(view, sql, balances).await;
+    let sql = "SELECT CAST(COALESCE(sum(amount), 0) AS BIGINT) FROM {balances}";
+    same(view, sql, vec![vec![Value::Int(0)]]).await;
+    let sql = "SELECT position FROM {ledger_entries} GROUP BY position HAVING sum(amount) <> 0";
+    same(view, sql, Vec::new()).await;
+}
+
+async fn points(view: &mut Snapshot, state: &State) {
+    let tracks = |account| {
+        [Track::Compute, Track::Content, Track::Verification]
+            .map(|track| state.points(account, track))
+    };
+    let rows = state.points.keys().map(|account| {
+        let by_track = tracks(*account);
+        let mut row = vec![text(account)];
+        row.extend(by_track.map(Value::from));
+        row.push(by_track.iter().sum::<i64>().into());
+        row
+    });
+    same(
+        view,
+        "SELECT account, compute, content, verification, total FROM {points} ORDER BY account",
+        rows.collect(),
+    )
+    .await;
+    let mut sums: BTreeMap<(Value, Value), i64> = BTreeMap::new();
+    for row in view
+        .select("SELECT account, track, delta FROM {point_changes}", &[])
+        .await
+        .unwrap()
+    {
+        let [account, track, Value::Int(delta)] = &row[..] else {
+            panic!("{row:?}")
+        };
+        *sums.entry((account.clone(), track.clone())).or_default() += delta;
+    }
+    for account in state.points.keys() {
+        for track in [Track::Compute, Track::Content, Track::Verification] {
+            let sum = sums
+                .remove(&(text(account), name(&track)))
+                .unwrap_or_default();
+            assert_eq!(sum, state.points(*account, track));
+        }
+    }
+    assert!(sums.is_empty());
+}
+
+const MODULES: &str =
+    "SELECT m.digest, n.account, n.name, m.size, m.world, m.imports, m.registered_at
+    FROM {modules} m JOIN {module_names} n ON n.digest = m.digest ORDER BY m.digest, n.account";
+
+fn modules(state: &State) -> Table {
+    let mut rows = Vec::new();
+    for (digest, module) in &state.modules {
+        for (account, called) in &module.names {
+            rows.push(vec![
+                text(digest),
+                text(account),
+                called.as_str().into(),
+                Value::Int(module.size.0 as i64),
+                name(&module.world),
+                json(&module.imports),
+                ms(module.registered_at),
+            ]);
+        }
+    }
+    rows
+}
+
+const CONTENTS: &str = "SELECT id, owner, kind, name, version, licence, weight, files, lineage, registered_at FROM {contents} ORDER BY id";
+
+fn contents(state: &State) -> Table {
+    let row = |(id, c): (
+        &aevir_platform::ids::ContentId,
+        &aevir_platform::state::Content,
+    )| {
+        vec![
+            text(id),
+            text(c.owner),
+            name(&c.kind),
+            c.name.as_str().into(),
+            c.version.as_str().into(),
+            c.licence.as_str().into(),
+            c.weight.into(),
+            json(&c.files),
+            c.lineage.as_ref().map_or(Value::Null, json),
+            ms(c.registered_at),
+        ]
+    };
+    state.contents.iter().map(row).collect()
+}
