@@ -194,6 +194,40 @@ async fn accounts_contents_and_keys() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn projections_are_listed_and_rebuilt() {
+    let platform = TestPlatform::start().await;
+    let admin = platform.admin_key();
+    let run = |arguments: &[&str]| platform.aevir_with(&admin, arguments);
+    let rebuild = run(&[
+        "projections",
+        "rebuild",
+        "work",
+        "--wait",
+        "--output",
+        "json",
+    ])
+    .unwrap();
+    let rebuild = parsed(&rebuild);
+    let list = parsed(&run(&["projections", "list", "--output", "json"]).unwrap());
+    let projections = list["projections"].as_array().unwrap();
+    let live = |name: &str| {
+        let of_name = projections
+            .iter()
+            .find(|p| p["name"] == name && p["state"] == "live");
+        of_name.unwrap_or_else(|| panic!("{name}: {projections:?}"))
+    };
+    assert_eq!(live("work")["generation"], rebuild["generation"]);
+    for name in ["accounts", "catalogue"] {
+        assert!(live(name)["error"].is_null());
+    }
+    assert!(run(&["projections", "list"]).unwrap().contains("catalogue"));
+    let denied = platform.aevir(&["projections", "list"]).unwrap_err();
+    assert!(denied.contains("(scope-missing)"), "{denied}");
+    let unknown = run(&["projections", "rebuild", "play"]).unwrap_err();
+    assert!(unknown.contains("(unknown-projection)"), "{unknown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn errors_say_what_to_do_and_carry_their_code() {
     let platform = TestPlatform::start().await;
     let definition = platform.folder().join("task.json");

@@ -380,18 +380,19 @@ impl<E: Event> Runner<E> {
         let name = self.projection.name();
         let mut tx = self.store.begin().await?;
         let swapped = generation::swap(&mut tx, name, &known.generation).await?;
-        if swapped {
-            tx.commit().await?;
-            let (generation, position) = (known.generation.number, known.generation.position);
-            tracing::info!(
-                projection = name,
-                generation,
-                position,
-                "a projection is level and live"
-            );
-        } else {
+        if !swapped {
+            // Another folder moved one of the two: looked at again in a moment.
             tx.rollback().await?;
+            return Ok(Turn::Idle);
         }
+        tx.commit().await?;
+        let (generation, position) = (known.generation.number, known.generation.position);
+        tracing::info!(
+            projection = name,
+            generation,
+            position,
+            "a projection is level and live"
+        );
         Ok(Turn::Changed)
     }
 
