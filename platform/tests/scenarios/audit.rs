@@ -3,34 +3,16 @@
 use aevir_events::{Event as _, Recorded};
 use aevir_platform::{
     amount::{Amount, Points},
-    audit::{Counts, Fault, Recomputation, Sealed},
+    audit::{Fault, Sealed},
     event::{Event, PostingReason, Verdict},
-    evolve,
     hexbytes::Hex,
-    state::State,
 };
 use serde_json::json;
 
 use crate::{
     sample::eventful,
-    world::{World, profile},
+    world::{World, profile, recompute},
 };
-
-/// Follows a log as an audit does: each command before its events are folded, each event after.
-pub fn recompute(log: &[Recorded<Event>]) -> Result<(Counts, Vec<Sealed>), Fault> {
-    let mut state = State::default();
-    let mut recomputation = Recomputation::default();
-    let mut sealed = Vec::new();
-    for command in log.chunk_by(|a, b| a.cause == b.cause) {
-        let events: Vec<&Recorded<Event>> = command.iter().collect();
-        recomputation.before(&state, &events, &mut sealed)?;
-        for recorded in command {
-            evolve(&mut state, recorded).unwrap();
-            recomputation.after(&state, recorded)?;
-        }
-    }
-    Ok((recomputation.counts(), sealed))
-}
 
 /// The position of the first event that `pick` chooses.
 fn position(log: &[Recorded<Event>], pick: impl Fn(&Event) -> bool) -> usize {

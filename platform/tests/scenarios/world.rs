@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use aevir_events::{Context, Event as _, Recorded, Timestamp, state_hash};
 use aevir_platform::{
     amount::{Amount, Count, MicroUnits, parse_micro},
+    audit::{Counts, Fault, Recomputation, Sealed},
     command::{
         Availability, Command, GpuProfile, NodeProfile, OpenAccount, RegisterModule, RegisterNode,
         Scope, World as ModuleWorld,
@@ -159,7 +160,7 @@ impl World {
             evolve(&mut replayed, recorded).unwrap();
         }
         // What was decided is what an audit derives.
-        crate::audit::recompute(&self.log).unwrap();
+        recompute(&self.log).unwrap();
         assert_eq!(
             state_hash(&replayed).unwrap(),
             state_hash(&self.state).unwrap()
@@ -455,4 +456,20 @@ pub fn task_of(events: &[Event]) -> TaskId {
 
 pub fn labels(events: &[Event]) -> Vec<&'static str> {
     events.iter().map(|e| e.label()).collect()
+}
+
+/// Follows a log as an audit does: each command before its events are folded, each event after.
+pub fn recompute(log: &[Recorded<Event>]) -> Result<(Counts, Vec<Sealed>), Fault> {
+    let mut state = State::default();
+    let mut recomputation = Recomputation::default();
+    let mut sealed = Vec::new();
+    for command in log.chunk_by(|a, b| a.cause == b.cause) {
+        let events: Vec<&Recorded<Event>> = command.iter().collect();
+        recomputation.before(&state, &events, &mut sealed)?;
+        for recorded in command {
+            evolve(&mut state, recorded).unwrap();
+            recomputation.after(&state, recorded)?;
+        }
+    }
+    Ok((recomputation.counts(), sealed))
 }
