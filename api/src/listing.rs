@@ -24,8 +24,9 @@ use crate::{
 const PAGE: u32 = 50;
 /// Most rows of a page.
 const PAGE_MAX: u32 = 200;
-/// How long a list waits for the log's end when it need not show it: longer than a batch takes.
-const HEAD_PATIENCE: Duration = Duration::from_millis(250);
+/// How long a list waits for the log's end when it need not show it: some milliseconds are enough, but for a busy
+/// machine.
+const HEAD_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a list waits for the position that it must show.
 const POSITION_PATIENCE: Duration = Duration::from_secs(5);
 

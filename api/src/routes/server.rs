@@ -49,7 +49,12 @@ async fn health(State(app): State<App>) -> Json<wire::Health> {
         .into_iter()
         .map(|(name, state)| (name, state.to_owned()));
     Json(wire::Health {
-        status: if well && is_published { "ok" } else { "degraded" }.into(),
+        status: if well && is_published {
+            "ok"
+        } else {
+            "degraded"
+        }
+        .into(),
         publishing,
         projections: projections.collect(),
     })

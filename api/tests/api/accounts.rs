@@ -283,6 +283,7 @@ async fn nodes_are_seen_by_their_owner_and_the_operator() {
         (seen.availability.as_str(), seen.profile.name.as_str()),
         ("online", "n")
     );
+    platform.level().await;
     assert_eq!(
         platform
             .admin

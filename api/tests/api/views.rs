@@ -121,6 +121,7 @@ async fn lists_are_filtered_and_show_each_his_own() {
     let settled = until(&requester.client, &first.id, "settled").await;
     let second = single(&module).submit(&requester.client).await;
     let lease = node.lease().await;
+    platform.level().await;
 
     assignments(
         &platform,

@@ -270,6 +270,21 @@ impl TestPlatform {
         })
     }
 
+    /// Waits until lists show what the log has now: what one client did is not waited for by another's.
+    pub(crate) async fn level(&self) {
+        let size = self.size();
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+        loop {
+            let all = self.admin.projections().await.unwrap().projections;
+            let mut live = all.iter().filter(|p| p.state == "live");
+            if live.all(|p| p.position.parse::<u64>().unwrap() >= size) {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{all:?}");
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
     /// A client of this server with another key.
     pub(crate) fn client(&self, key: &str) -> Client {
         Client::new(&self.server.url(), Some(Secret::from_text(key))).unwrap()
