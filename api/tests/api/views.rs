@@ -143,12 +143,12 @@ async fn lists_are_filtered_and_show_each_his_own() {
         created_to: Some(settled.ended_at.clone().unwrap()),
         ..TaskFilter::default()
     };
-    assert_eq!(tasks(filter).await, [first.id.clone()]);
+    assert_eq!(tasks(filter).await, std::slice::from_ref(&first.id));
     let filter = TaskFilter {
         created_from: settled.ended_at,
         ..TaskFilter::default()
     };
-    assert_eq!(tasks(filter).await, [second.id.clone()]);
+    assert_eq!(tasks(filter).await, std::slice::from_ref(&second.id));
     let of_requester = TaskFilter {
         requester: Some(requester.id.clone()),
         ..TaskFilter::default()
