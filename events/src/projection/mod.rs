@@ -18,6 +18,7 @@
 //!
 //! Must not know: what a task is, HTTP.
 
+mod fold;
 mod generation;
 mod manager;
 mod rows;

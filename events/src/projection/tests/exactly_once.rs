@@ -58,7 +58,7 @@ on_both_stores! {
     }
 
     async fn folders_that_ignore_the_fence_are_stopped_by_the_position(place: Place) {
-        use crate::projection::{generation, runner::{Applied, apply}};
+        use crate::projection::{generation, fold::{Applied, apply}};
         let dir = tempfile::tempdir().unwrap();
         let bank = bank(dir.path()).await;
         let size = trade(&bank, 100).await;
