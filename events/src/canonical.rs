@@ -3,9 +3,13 @@
 //! JCS numbers are doubles. A 64-bit integer above 2^53 would be rounded without a word, so it's an error here
 //! where bytes are stored, and a decimal string where a hash is taken of in-memory data.
 
+mod writer;
+
 use serde::Serialize;
 use serde_json::Value;
 
+pub(crate) use self::writer::JcsError;
+use self::writer::{UnsafeIntegers, to_vec};
 use crate::merkle::Hash;
 
 /// 2^53 - 1: the largest integer n for which both n and n + 1 are exact doubles.
@@ -17,9 +21,19 @@ pub const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 /// # Errors
 /// When the value has no JSON form, such as a map whose keys aren't strings.
 pub fn canonical_hash<T: Serialize + ?Sized>(value: &T) -> Result<Hash, serde_json::Error> {
-    let mut json = serde_json::to_value(value)?;
-    replace_unsafe_integers(&mut json);
-    Ok(Hash::of(&serde_json_canonicalizer::to_vec(&json)?))
+    match to_vec(value, UnsafeIntegers::Quote) {
+        Ok(bytes) => Ok(Hash::of(&bytes)),
+        Err(JcsError::Json(error)) => Err(error),
+        Err(error @ JcsError::UnsafeInteger(_)) => Err(serde::ser::Error::custom(error)),
+    }
+}
+
+/// The canonical JSON of any serialisable value, for storage.
+///
+/// # Errors
+/// When the value has no JSON form, or has an integer beyond ±(2^53 - 1).
+pub(crate) fn canonical_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, JcsError> {
+    to_vec(value, UnsafeIntegers::Refuse)
 }
 
 /// The first number in `value` that canonical JSON would write as an integer which it can't hold exactly. A double
@@ -43,20 +57,12 @@ fn is_unsafe(value: &Value) -> bool {
     match magnitude {
         Some(magnitude) => magnitude > MAX_SAFE_INTEGER,
         // Doubles from 2^53 on have no fraction.
-        None => value
-            .as_f64()
-            .map(f64::abs)
-            .is_some_and(|x| x > MAX_SAFE_INTEGER as f64 && x < EXPONENT_FROM),
+        None => value.as_f64().is_some_and(is_unsafe_double),
     }
 }
 
-fn replace_unsafe_integers(value: &mut Value) {
-    match value {
-        Value::Number(_) if is_unsafe(value) => *value = Value::String(value.to_string()),
-        Value::Array(items) => items.iter_mut().for_each(replace_unsafe_integers),
-        Value::Object(fields) => fields.values_mut().for_each(replace_unsafe_integers),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
+fn is_unsafe_double(x: f64) -> bool {
+    x.abs() > MAX_SAFE_INTEGER as f64 && x.abs() < EXPONENT_FROM
 }
 
 #[cfg(test)]

@@ -10,10 +10,10 @@ use serde_json::{Value, value::RawValue};
 use ulid::{ULID_LEN, Ulid};
 
 use crate::{
-    canonical::unsafe_integer,
+    canonical::{JcsError, canonical_bytes},
     envelope::{Recorded, Timestamp},
     jcs,
-    machine::{Event, UnknownEvent},
+    machine::{Data, Event, UnknownEvent},
     merkle::{Hash, leaf_hash},
     tail::MAX_COMMAND_EVENTS,
     text::is_plain_decimal,
@@ -71,18 +71,7 @@ pub struct Envelope {
 impl Envelope {
     /// The canonical bytes.
     pub fn to_entry(&self) -> Result<Entry, EntryError> {
-        if let Some(integer) = unsafe_integer(&self.data) {
-            return Err(EntryError::UnsafeInteger(integer));
-        }
-        if !self.time.is_valid() {
-            return Err(EntryError::Time(self.time.0));
-        }
-        let bytes = serde_json_canonicalizer::to_vec(self)
-            .map_err(|e| EntryError::Unwritable(e.to_string()))?;
-        if bytes.len() > MAX_ENTRY_BYTES {
-            return Err(EntryError::TooLarge { bytes: bytes.len() });
-        }
-        Ok(Entry(bytes))
+        Entry::write(self.time, self)
     }
 }
 
@@ -103,6 +92,25 @@ impl<E: Event> From<&Recorded<E>> for Envelope {
     }
 }
 
+/// [`Envelope`] as it is written: nothing copied, nothing untyped, and in the order of canonical JSON, so that nothing
+/// has to be sorted.
+#[derive(Serialize)]
+struct Fields<'a, D> {
+    actor: &'a str,
+    cause: &'a str,
+    data: D,
+    id: Ulid,
+    #[serde(with = "decimal")]
+    position: u64,
+    #[serde(with = "decimal")]
+    revision: u64,
+    schema: u16,
+    stream: &'a str,
+    time: Timestamp,
+    #[serde(rename = "type")]
+    label: &'static str,
+}
+
 /// The bytes of one entry. Not checked on construction: what storage or an export holds may be damaged.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Entry(pub Vec<u8>);
@@ -116,7 +124,33 @@ impl std::fmt::Debug for Entry {
 impl Entry {
     /// The canonical bytes of a recorded event.
     pub fn encode<E: Event>(recorded: &Recorded<E>) -> Result<Self, EntryError> {
-        Envelope::from(recorded).to_entry()
+        let fields = Fields {
+            actor: &recorded.actor,
+            cause: &recorded.cause,
+            data: Data(&recorded.event),
+            id: recorded.id,
+            position: recorded.position,
+            revision: recorded.revision,
+            schema: recorded.event.schema(),
+            stream: &recorded.stream,
+            time: recorded.time,
+            label: recorded.event.label(),
+        };
+        Self::write(recorded.time, &fields)
+    }
+
+    fn write(time: Timestamp, envelope: &impl Serialize) -> Result<Self, EntryError> {
+        if !time.is_valid() {
+            return Err(EntryError::Time(time.0));
+        }
+        let bytes = canonical_bytes(envelope).map_err(|error| match error {
+            JcsError::UnsafeInteger(integer) => EntryError::UnsafeInteger(integer),
+            JcsError::Json(error) => EntryError::Unwritable(error.to_string()),
+        })?;
+        if bytes.len() > MAX_ENTRY_BYTES {
+            return Err(EntryError::TooLarge { bytes: bytes.len() });
+        }
+        Ok(Self(bytes))
     }
 
     /// Reads the bytes; says nothing about whether they are canonical.
@@ -402,6 +436,7 @@ mod tests {
                 time: Timestamp(time), actor, cause, event: Happened::Withdrawn { from: account, cents },
             };
             let entry = Entry::encode(&recorded).unwrap();
+            prop_assert_eq!(&entry, &Envelope::from(&recorded).to_entry().unwrap(), "typed as untyped");
             prop_assert_eq!(&entry.decode_canonical::<Happened>().unwrap(), &recorded);
             prop_assert_eq!(entry.decode::<Happened>().unwrap(), recorded);
         }

@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of any particular machine, of storage or of callers.
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Serialize, Serializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use ulid::Ulid;
@@ -40,10 +40,24 @@ pub trait Event: Clone + std::fmt::Debug + Send + Sync + 'static {
     fn schema(&self) -> u16;
     /// The stream this event belongs to, such as `task/01J...`.
     fn stream(&self) -> String;
-    /// The envelope's `data`. Integers of 64 bits are decimal strings in it.
-    fn to_data(&self) -> serde_json::Value;
-    /// Reads what `to_data` of this or an earlier version wrote, straight from the entry's bytes.
+    /// Writes the envelope's `data`. Integers of 64 bits are decimal strings in it.
+    fn serialize_data<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
+    /// The envelope's `data` for readers that know no types; null where it has no JSON form, and then it can't be
+    /// written either.
+    fn to_data(&self) -> serde_json::Value {
+        serde_json::to_value(Data(self)).unwrap_or_default()
+    }
+    /// Reads what `serialize_data` of this or an earlier version wrote, straight from the entry's bytes.
     fn from_data(label: &str, schema: u16, data: &RawValue) -> Result<Self, UnknownEvent>;
+}
+
+/// An event's `data`, for serde.
+pub(crate) struct Data<'a, E>(pub(crate) &'a E);
+
+impl<E: Event> Serialize for Data<'_, E> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize_data(serializer)
+    }
 }
 
 /// Reads `data` with serde; for [`Event::from_data`].

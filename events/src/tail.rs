@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use ulid::Ulid;
 
 use crate::{
-    entry::{Entry, EntryError, Envelope},
+    entry::{Entry, EntryError},
     envelope::{Recorded, Timestamp},
     log::NewEvent,
     machine::{Context, Corrupt, Event},
@@ -268,22 +268,24 @@ fn stage_one<E: Event>(
     stream_id: u64,
     type_id: u64,
 ) -> Result<Staged<E>, EntryError> {
-    let envelope = Envelope::from(&recorded);
-    let entry = envelope.to_entry()?;
+    let entry = Entry::encode(&recorded)?;
+    // From the bytes, as every later reader gets it: what they can't read must not be written.
+    let read: Recorded<E> = entry.decode()?;
     let row = NewEvent {
-        position: envelope.position,
+        position: read.position,
         stream_id,
-        stream: envelope.stream.clone(),
-        revision: envelope.revision,
-        id: envelope.id,
+        stream: recorded.stream,
+        revision: read.revision,
+        id: read.id,
         type_id,
-        label: envelope.label.clone(),
-        schema: envelope.schema,
-        time: envelope.time,
+        label: read.event.label().to_owned(),
+        schema: recorded.event.schema(),
+        time: read.time,
         leaf: entry.leaf(),
         entry,
     };
-    // From the bytes, as every later reader gets it: what they can't read must not be written.
-    let recorded = Arc::new(row.entry.decode()?);
-    Ok(Staged { recorded, row })
+    Ok(Staged {
+        recorded: Arc::new(read),
+        row,
+    })
 }

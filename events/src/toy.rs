@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{json, value::RawValue};
 use sqlx::Connection as _;
 use ulid::Ulid;
 
@@ -135,8 +135,8 @@ impl Event for Happened {
         }
     }
 
-    fn to_data(&self) -> Value {
-        match self {
+    fn serialize_data<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let data = match self {
             Self::Deposited { to: account, cents }
             | Self::Withdrawn {
                 from: account,
@@ -148,7 +148,8 @@ impl Event for Happened {
             Self::Noted { text } => json!({"text": text}),
             Self::Poisoned => json!({}),
             Self::Rounded => json!({"n": u64::MAX}),
-        }
+        };
+        data.serialize(serializer)
     }
 
     fn from_data(label: &str, schema: u16, data: &RawValue) -> Result<Self, UnknownEvent> {

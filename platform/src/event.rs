@@ -2,7 +2,7 @@
 
 use aevir_events::{Event as LogEvent, Timestamp, UnknownEvent, read_data};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
@@ -49,9 +49,8 @@ macro_rules! events {
             fn stream(&self) -> String {
                 match self { $(Self::$name(e) => { let stream: fn(&$name) -> String = $stream; stream(e) }),+ }
             }
-            fn to_data(&self) -> Value {
-                // Structs with string keys always have a JSON form.
-                match self { $(Self::$name(e) => serde_json::to_value(e).unwrap_or(Value::Null)),+ }
+            fn serialize_data<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self { $(Self::$name(e) => e.serialize(serializer)),+ }
             }
             fn from_data(label: &str, schema: u16, data: &RawValue) -> Result<Self, UnknownEvent> {
                 match label {

@@ -1,11 +1,11 @@
 //! `cargo xtask demo`: sets the machine up, builds `aevir` and becomes `aevir demo`.
 
-use std::{os::unix::process::CommandExt as _, path::PathBuf, process::Command};
+use std::{os::unix::process::CommandExt as _, process::Command};
 
 use anyhow::{Context, Result};
 
 use crate::{
-    process::{announce, cargo, run, workspace},
+    process::{announce, cargo, run, target_directory},
     setup::{Purpose, setup},
 };
 
@@ -23,14 +23,4 @@ pub(crate) fn demo(args: &[String]) -> Result<()> {
     announce("running the demo");
     let error = Command::new(&program).arg("demo").args(args).exec();
     Err(error).with_context(|| format!("{} can't be started", program.display()))
-}
-
-/// Where cargo puts what it builds.
-fn target_directory() -> Result<PathBuf> {
-    let metadata = cargo_metadata::MetadataCommand::new()
-        .current_dir(workspace())
-        .no_deps()
-        .exec()
-        .context("cargo metadata")?;
-    Ok(metadata.target_directory.into())
 }

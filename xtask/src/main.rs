@@ -1,5 +1,6 @@
 //! The project's chores: `cargo xtask <chore>`. One way to do each.
 
+mod bench;
 mod check;
 mod crash;
 mod demo;
@@ -50,6 +51,12 @@ enum Chore {
     Ci,
     /// Build the example guests into `examples/modules`, or check the committed ones.
     Guests(guests::GuestsArgs),
+    /// Measure beside others, in the same run: `bench log`.
+    Bench {
+        /// Handed to the bench: what to measure, `--json`, `--quick`, ...
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        args: Vec<String>,
+    },
     /// Write the JSON Schemas under `schemas/` and the other generated documents anew.
     Schemas {
         /// Lock them: a released schema never changes again.
@@ -76,6 +83,7 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Crash { cycles } => crash::crash(cycles),
         Chore::Ci => check::ci(),
         Chore::Guests(args) => guests::run(args),
+        Chore::Bench { args } => bench::bench(&args),
         Chore::Schemas { release } => check::schemas(release),
     }
 }

@@ -21,6 +21,8 @@ pub(crate) enum Purpose {
     Demo,
     /// The tests: all of the above, PostgreSQL, Python and an S3 server.
     Test,
+    /// Measuring: PostgreSQL, and npm, from where peers come.
+    Bench,
 }
 
 /// The S3 server that the object store is tested against. 0.17 wants a newer toolchain.
@@ -35,11 +37,18 @@ const SWIFTSHADER_PACKAGE: &str = "chromium-common";
 /// # Errors
 /// When a part could not be had; the message says how to get it by hand.
 pub(crate) fn setup(purpose: Purpose) -> Result<()> {
-    vulkan_loader()?;
-    swiftshader()?;
     match purpose {
-        Purpose::Demo => {}
+        Purpose::Demo => {
+            vulkan_loader()?;
+            swiftshader()?;
+        }
+        Purpose::Bench => {
+            postgres()?;
+            npm()?;
+        }
         Purpose::Test => {
+            vulkan_loader()?;
+            swiftshader()?;
             postgres()?;
             python()?;
             s3_server()?;
@@ -123,6 +132,13 @@ fn python() -> Result<()> {
         "python3",
         "Python, in which the independent audit is written",
     )
+}
+
+fn npm() -> Result<()> {
+    if find_program("npm", &[]).is_some() {
+        return Ok(());
+    }
+    install("npm", "npm, from where the peers of the benches come")
 }
 
 fn s3_server() -> Result<()> {

@@ -30,6 +30,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("xtask", &[]),
+    ("aevir-bench", &["aevir-events", "aevir-platform"]),
 ];
 
 /// Libraries that a part must not even know, because of what they would let in.
@@ -46,6 +47,9 @@ const MUST_NOT_KNOW: &[(&str, &[&str])] = &[
     ("aevir-wire", &["sqlx", "axum", "wasmtime", "wgpu"]),
     ("aevir-api", &["wasmtime", "wgpu"]),
     ("aevir-node", &["sqlx", "axum", "wasmtime", "wgpu"]),
+    // The chores must start quickly on a fresh checkout: what they need to build is small.
+    ("xtask", &["sqlx", "tokio", "axum", "wasmtime", "wgpu"]),
+    ("aevir-bench", &["axum", "wasmtime", "wgpu"]),
 ];
 
 /// The direct dependencies of every crate of the workspace, development ones left out.

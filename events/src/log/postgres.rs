@@ -29,6 +29,9 @@ const ACQUIRE: Duration = Duration::from_secs(10);
 /// How long an append or a claim may take before its connection is given up. Longer than [`LOCK_TIMEOUT`], so
 /// that the server normally gives up first and leaves nothing running.
 const WRITE: Duration = Duration::from_secs(30);
+/// How long a read may take. The writer looks up idempotency keys and confirms its head by reads, so a server that
+/// hangs must not hold them for ever.
+const READ: Duration = Duration::from_secs(30);
 /// How long the server lets a claim wait for the head row, and a checkpoint for another replica's.
 const LOCK_TIMEOUT: &str = "10s";
 /// A writer's connection that rested for longer is tried out before it is trusted with an append.
@@ -166,12 +169,10 @@ impl PostgresLog {
 #[async_trait]
 impl Log for PostgresLog {
     async fn head(&self) -> Result<LogHead, LogError> {
-        let row = sqlx::query_as::<_, HeadRow>(
+        let query = sqlx::query_as::<_, HeadRow>(
             "SELECT epoch, leader, size, root, frontier FROM log_head",
-        )
-        .fetch_one(&self.readers)
-        .await?;
-        head_from_row(row)
+        );
+        head_from_row(in_time(query.fetch_one(&self.readers)).await?)
     }
 
     async fn claim(&self, leader: Ulid) -> Result<LogHead, LogError> {
@@ -202,26 +203,20 @@ impl Log for PostgresLog {
     }
 
     async fn read(&self, from: u64, limit: usize) -> Result<Vec<StoredEntry>, LogError> {
-        sqlx::query_as("SELECT position, entry, leaf FROM events WHERE position >= $1 ORDER BY position LIMIT $2")
+        let query = sqlx::query_as("SELECT position, entry, leaf FROM events WHERE position >= $1 ORDER BY position LIMIT $2")
             .bind(signed(from)?)
-            .bind(signed(limit as u64)?)
-            .fetch_all(&self.readers)
-            .await?
-            .into_iter()
-            .map(entry_from_row)
-            .collect()
+            .bind(signed(limit as u64)?);
+        let rows = in_time(query.fetch_all(&self.readers)).await?;
+        rows.into_iter().map(entry_from_row).collect()
     }
 
     async fn find_commands(&self, ids: &[Hash]) -> Result<Vec<CommandRow>, LogError> {
-        sqlx::query_as(
+        let query = sqlx::query_as(
             "SELECT id, payload, position, events::bigint FROM commands WHERE id = ANY($1)",
         )
-        .bind(ids.iter().map(AsRef::as_ref).collect::<Vec<&[u8]>>())
-        .fetch_all(&self.readers)
-        .await?
-        .into_iter()
-        .map(command_from_row)
-        .collect()
+        .bind(ids.iter().map(AsRef::as_ref).collect::<Vec<&[u8]>>());
+        let rows = in_time(query.fetch_all(&self.readers)).await?;
+        rows.into_iter().map(command_from_row).collect()
     }
 }
 
@@ -336,6 +331,12 @@ fn append_error(error: sqlx::Error) -> LogError {
     } else {
         LogError::Unknown(Arc::new(error))
     }
+}
+
+/// A read's outcome, or that it took too long.
+async fn in_time<T>(reading: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, LogError> {
+    let outcome = timeout(READ, reading).await;
+    Ok(outcome.unwrap_or_else(|_| Err(timed_out()))?)
 }
 
 fn timed_out() -> sqlx::Error {

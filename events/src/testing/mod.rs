@@ -11,6 +11,6 @@ mod tiles;
 pub use self::{
     author::{Author, AuthorError, Decided},
     faults::{AppendFault, FaultyLog},
-    postgres::{Crash, PrivatePostgres},
+    postgres::{Crash, Durability, PrivatePostgres},
     tiles::MemoryTiles,
 };

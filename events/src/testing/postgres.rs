@@ -38,7 +38,7 @@ trap '' INT TERM HUP
 # Started again whenever it ends: tests crash it.
 (
     while [ ! -e "$DIR/stop" ]; do
-        "$BIN/postgres" -D "$DIR/data" -k "$DIR" -h '' -c fsync=off -c full_page_writes=off -c max_connections=300
+        "$BIN/postgres" -D "$DIR/data" -k "$DIR" -h '' -c max_connections=300 $SETTINGS
         sleep 0.1
     done
     : >"$DIR/stopped"
@@ -51,6 +51,25 @@ while [ ! -e "$DIR/stopped" ]; do
 done 2>/dev/null
 rm -rf "$DIR"
 "#;
+
+/// What a private server's commits survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// Killed processes, but no loss of power: nothing is synced, which is what tests need.
+    #[default]
+    Processes,
+    /// All that PostgreSQL's defaults promise: every commit is synced to the disk.
+    Disk,
+}
+
+impl Durability {
+    fn settings(self) -> &'static str {
+        match self {
+            Self::Processes => "-c fsync=off -c full_page_writes=off",
+            Self::Disk => "-c fsync=on -c full_page_writes=on -c synchronous_commit=on",
+        }
+    }
+}
 
 /// How a server is crashed. Either way it is started again at once, and recovers from its write-ahead log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,10 +103,18 @@ struct Cluster {
 
 impl PrivatePostgres {
     /// Creates a database. The first call in a process takes a second or two.
-    #[allow(clippy::expect_used, reason = "a test without its database must fail")]
     pub async fn start() -> Self {
-        static SHARED: OnceLock<Arc<Cluster>> = OnceLock::new();
-        let shared = || Arc::clone(SHARED.get_or_init(|| Arc::new(start_cluster())));
+        Self::start_with(Durability::default()).await
+    }
+
+    /// Creates a database on a server whose commits survive that much; the process has one server of each kind.
+    #[allow(clippy::expect_used, reason = "a test without its database must fail")]
+    pub async fn start_with(durability: Durability) -> Self {
+        static SHARED: [OnceLock<Arc<Cluster>>; 2] = [OnceLock::new(), OnceLock::new()];
+        let shared = move || {
+            let server = &SHARED[durability as usize];
+            Arc::clone(server.get_or_init(|| Arc::new(start_cluster(durability))))
+        };
         let cluster = tokio::task::spawn_blocking(shared).await;
         Self::on(cluster.expect("PostgreSQL starts")).await
     }
@@ -95,7 +122,8 @@ impl PrivatePostgres {
     /// A database on a server of its own, which [`Self::crash`] may crash, and which ends with the last clone of this.
     #[allow(clippy::expect_used, reason = "a test without its database must fail")]
     pub async fn alone() -> Self {
-        let cluster = tokio::task::spawn_blocking(|| Arc::new(start_cluster())).await;
+        let cluster =
+            tokio::task::spawn_blocking(|| Arc::new(start_cluster(Durability::default()))).await;
         Self::on(cluster.expect("PostgreSQL starts")).await
     }
 
@@ -186,7 +214,7 @@ fn ready_process(dir: &Path) -> Option<i32> {
     clippy::panic,
     reason = "a test without its database must fail"
 )]
-fn start_cluster() -> Cluster {
+fn start_cluster(durability: Durability) -> Cluster {
     let bin = find_programs().expect(REMEDY);
     // The path of a Unix socket has at most 107 bytes, so not below a long TMPDIR.
     let parent = Some(std::env::temp_dir()).filter(|dir| dir.as_os_str().len() < 60);
@@ -201,6 +229,7 @@ fn start_cluster() -> Cluster {
         .args(["-c", GUARD])
         .env("BIN", &bin)
         .env("DIR", dir.path())
+        .env("SETTINGS", durability.settings())
         .env("LC_ALL", "C")
         .current_dir(dir.path());
     guard

@@ -57,6 +57,22 @@ on_both! {
         check_replay(&bank, &store).await;
     }
 
+    async fn a_command_without_events_is_done_only_if_it_is_stored(store: Store) {
+        let log = FaultyLog::new(store.open().await);
+        let bank = start(Arc::clone(&log) as Arc<dyn Log>).await;
+        bank.submit(request(deposit("a", 5))).await.unwrap();
+        // The head looks the same whether it is stored or not.
+        log.fail_append(AppendFault::LostRequest);
+        assert!(unavailable(&bank.submit(keyed("n", Order::Nothing)).await));
+        assert!(!bank.submit(keyed("n", Order::Nothing)).await.unwrap().replayed, "the first one left no trace");
+        log.fail_append(AppendFault::LostAnswer);
+        assert!(!bank.submit(keyed("m", Order::Nothing)).await.unwrap().replayed);
+        for key in ["n", "m"] {
+            assert!(bank.submit(keyed(key, Order::Nothing)).await.unwrap().replayed, "{key}");
+        }
+        check_replay(&bank, &store).await;
+    }
+
     async fn during_an_outage_nobody_waits(store: Store) {
         let log = FaultyLog::new(store.open().await);
         let bank = start(Arc::clone(&log) as Arc<dyn Log>).await;

@@ -1,0 +1,138 @@
+//! The log's figures.
+
+mod append;
+mod notes;
+mod peers;
+mod saturated;
+mod sqlite;
+
+use std::{path::PathBuf, time::Duration};
+
+use aevir_events::testing::{Durability, PrivatePostgres};
+use anyhow::{Context, Result};
+use sqlx::{Connection as _, PgConnection};
+
+use crate::{
+    Options,
+    callers::Span,
+    figure::Figure,
+    host::{Host, load_average},
+    plot,
+    report::{self, Settings},
+};
+pub(crate) use append::{CALLERS, Curves, OURS};
+
+/// What can be measured by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// Many callers with one event each.
+    Append,
+    /// More waiting than a batch takes.
+    Saturated,
+}
+
+const PARTS: [Part; 2] = [Part::Append, Part::Saturated];
+
+/// How it is measured, and what came out so far.
+pub(crate) struct Bench {
+    pub(crate) rounds: usize,
+    pub(crate) span: Span,
+    pub(crate) tools: PathBuf,
+    json: bool,
+    figures: Vec<Figure>,
+}
+
+impl Bench {
+    fn new(options: &Options) -> Self {
+        let seconds = |warm_up: f64, measure: f64| Span {
+            warm_up: Duration::from_secs_f64(warm_up),
+            measure: Duration::from_secs_f64(measure),
+        };
+        let (rounds, span) = match options.quick {
+            true => (1, seconds(0.3, 1.0)),
+            false => (5, seconds(1.0, 3.0)),
+        };
+        Self {
+            rounds,
+            span,
+            tools: options.tools.clone(),
+            json: options.json,
+            figures: Vec::new(),
+        }
+    }
+
+    /// Says on stderr what happens next.
+    pub(crate) fn say(&self, what: &str) {
+        eprintln!("==> {what} (load {:.1})", load_average());
+    }
+
+    /// Takes a figure in; with `--json` it is printed at once.
+    #[allow(clippy::expect_used, reason = "a figure is numbers and texts")]
+    pub(crate) fn add(&mut self, figure: Figure) {
+        if self.json {
+            println!(
+                "{}",
+                serde_json::to_string(&figure).expect("a figure is JSON")
+            );
+        }
+        self.figures.push(figure);
+    }
+}
+
+/// Measures what `options` ask for.
+pub(crate) async fn run(options: &Options) -> Result<()> {
+    let host = Host::look(&std::env::temp_dir())?;
+    let settings = settings().await?;
+    let parts: Vec<Part> = match options.only.is_empty() {
+        true => PARTS.to_vec(),
+        false => options.only.clone(),
+    };
+    let mut bench = Bench::new(options);
+    let mut curves = Curves::new();
+    for part in &parts {
+        match part {
+            Part::Append => curves = append::measure(&mut bench).await?,
+            Part::Saturated => {
+                saturated::postgres(&mut bench).await?;
+                saturated::sqlite(&mut bench).await?;
+            }
+        }
+    }
+    if !options.json {
+        println!("{}", report::table(&bench.figures));
+    }
+    if !options.quick && parts.len() == PARTS.len() {
+        std::fs::create_dir_all(&options.out)
+            .with_context(|| format!("{} can't be made", options.out.display()))?;
+        plot::append(&curves, &options.out)?;
+        report::write(
+            &options.out.join("log.md"),
+            &bench.figures,
+            &host,
+            &settings,
+        )?;
+        bench.say(&format!("written to {}", options.out.display()));
+    }
+    Ok(())
+}
+
+/// What the server that everybody is measured on says about itself.
+async fn settings() -> Result<Settings> {
+    let database = PrivatePostgres::start_with(Durability::Disk).await;
+    let mut connection = PgConnection::connect_with(&database.options()).await?;
+    let mut shown = Vec::new();
+    for name in [
+        "server_version",
+        "fsync",
+        "synchronous_commit",
+        "full_page_writes",
+        "shared_buffers",
+    ] {
+        let value: String = sqlx::query_scalar("SELECT current_setting($1)")
+            .bind(name)
+            .fetch_one(&mut connection)
+            .await?;
+        shown.push((name, value));
+    }
+    Ok(shown)
+}

@@ -1,0 +1,66 @@
+//! Measures Aevir beside others. Started by `cargo xtask bench`, which builds it for release.
+//!
+//! Every ratio is between figures of one run on one machine with the same database settings; peers take turns and
+//! medians of the rounds are compared. Knows the libraries that it measures, nothing of HTTP, wasm or GPUs.
+
+mod callers;
+mod figure;
+mod host;
+mod log;
+mod plot;
+mod report;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench", about = "Measures Aevir beside others")]
+struct Cli {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// The log: append, replay, proofs, start-up.
+    Log(Options),
+}
+
+/// How to measure.
+#[derive(Debug, Clone, Args)]
+struct Options {
+    /// One JSON line per figure on stdout, nothing else.
+    #[arg(long)]
+    json: bool,
+    /// Short and few rounds: shows that everything works, and proves nothing. Writes no files.
+    #[arg(long)]
+    quick: bool,
+    /// Only these parts.
+    #[arg(long, value_enum)]
+    only: Vec<log::Part>,
+    /// Where tables and plots are written; nothing is written unless all parts are measured in full.
+    #[arg(long, default_value = "docs/benchmarks")]
+    out: PathBuf,
+    /// Where tools that peers need are kept.
+    #[arg(long, env = "AEVIR_TOOLS")]
+    tools: PathBuf,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let Cli {
+        bench: Bench::Log(options),
+    } = Cli::parse();
+    tokio::runtime::Runtime::new()?.block_on(log::run(&options))
+}

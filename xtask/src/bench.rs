@@ -1,0 +1,31 @@
+//! `cargo xtask bench`: builds the measuring program for release and becomes it.
+//!
+//! It is a crate of its own (`xtask/bench`), so that the other chores need not build what it measures.
+
+use std::{os::unix::process::CommandExt as _, process::Command};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    process::{announce, cache, cargo, run, target_directory, workspace},
+    setup::{Purpose, setup},
+};
+
+const PACKAGE: &str = "aevir-bench";
+
+/// Does not return when all goes well: the process becomes the bench.
+///
+/// # Errors
+/// When the set-up or the build fails, or the program can't be started.
+pub(crate) fn bench(args: &[String]) -> Result<()> {
+    setup(Purpose::Bench)?;
+    announce("building the bench for release (the first time about five minutes on two cores)");
+    run(cargo().args(["build", "--release", "--package", PACKAGE]))?;
+    let program = target_directory()?.join("release").join(PACKAGE);
+    let error = Command::new(&program)
+        .args(args)
+        .env("AEVIR_TOOLS", cache()?.join("tools"))
+        .current_dir(workspace())
+        .exec();
+    Err(error).with_context(|| format!("{} can't be started", program.display()))
+}
