@@ -37,6 +37,7 @@ mod machine;
 pub mod merkle;
 pub mod projection;
 mod replay;
+mod snapshot;
 mod subscribe;
 mod tail;
 pub mod testing;
@@ -52,7 +53,7 @@ pub use entry::{Entry, EntryError, Envelope, MAX_ENTRY_BYTES};
 pub use envelope::{Recorded, Timestamp};
 pub use executor::{
     BATCH_COMMANDS, Executor, Handle, LIVE_EVENTS, Options, QUEUE_COMMANDS, Receipt, Request,
-    StartError, Status, SubmitError, Timer,
+    SNAPSHOT_EVENTS, StartError, Status, SubmitError, Timer,
 };
 pub use log::{
     Batch, CommandRow, Head, Log, LogError, LogHead, LogRows, NewEvent, PostgresLog, Row,
@@ -64,6 +65,7 @@ pub use replay::{
     CHUNK_ENTRIES, Found, Inspect, Inspected, Replay, ReplayError, Replayed, Stopped, Visit,
     replay, replay_log, state_hash, workers,
 };
+pub use snapshot::{SNAPSHOT_BYTES_MAX, SNAPSHOTS_KEPT, StoredSnapshot};
 pub use subscribe::SubscribeError;
 pub use tail::{Damage, Flaw, MAX_COMMAND_EVENTS};
 pub use text::{from_text, is_plain_decimal};

@@ -15,7 +15,7 @@ use crate::envelope::{Recorded, Timestamp};
 /// and is the only way in which state changes: live, at restart, in a follower and in an audit.
 pub trait Machine: Send + Sync + 'static {
     /// Without interior mutability: a panic in `decide`, which only borrows it, must leave it whole.
-    type State: Default + Clone + Serialize + Send + Sync + 'static;
+    type State: Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static;
     /// Serialised only to compare a repeated idempotency key's payload with the original one.
     type Command: Serialize + Send + Sync + 'static;
     type Event: Event;
@@ -27,6 +27,17 @@ pub trait Machine: Send + Sync + 'static {
         command: &Self::Command,
         context: &Context,
     ) -> Result<Vec<Self::Event>, Self::Rejection>;
+
+    /// Names the code that folds and writes the state: any change of either must change it. A snapshot of another
+    /// version is not used. `None`: no snapshots are kept.
+    fn state_version() -> Option<&'static str> {
+        None
+    }
+
+    /// Completes a state that was read from its JSON: fills what is not written there, such as indexes.
+    fn restored(state: &mut Self::State) {
+        let _ = state;
+    }
 
     /// Folds one event. An error means that the log and this code disagree: the caller stops.
     fn evolve(state: &mut Self::State, recorded: &Recorded<Self::Event>) -> Result<(), Corrupt>;

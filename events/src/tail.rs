@@ -69,19 +69,20 @@ pub(crate) struct Staged<E> {
     pub(crate) row: NewEvent,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct StreamEnd {
-    id: u64,
-    next_revision: u64,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StreamEnd {
+    /// Position of the first event.
+    pub(crate) id: u64,
+    pub(crate) next_revision: u64,
 }
 
 /// The end of a log.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tail {
-    streams: HashMap<String, StreamEnd>,
-    types: HashMap<String, u64>,
-    frontier: Frontier,
-    time: Option<Timestamp>,
+    pub(crate) streams: HashMap<String, StreamEnd>,
+    pub(crate) types: HashMap<String, u64>,
+    pub(crate) frontier: Frontier,
+    pub(crate) time: Option<Timestamp>,
 }
 
 impl Tail {
@@ -92,6 +93,11 @@ impl Tail {
 
     pub(crate) fn frontier(&self) -> &Frontier {
         &self.frontier
+    }
+
+    /// When the last event was decided.
+    pub(crate) fn time(&self) -> Option<Timestamp> {
+        self.time
     }
 
     /// `now`, but never before the last event.

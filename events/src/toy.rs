@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Bank;
 
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Balances {
     /// By account, in cents.
     pub(crate) accounts: BTreeMap<String, u64>,
@@ -215,6 +215,10 @@ impl Machine for Bank {
             }
             Order::Unsafe => vec![Happened::Rounded],
         })
+    }
+
+    fn state_version() -> Option<&'static str> {
+        Some("bank/1")
     }
 
     fn evolve(state: &mut Balances, recorded: &Recorded<Happened>) -> Result<(), Corrupt> {

@@ -56,6 +56,14 @@ impl Machine for Platform {
         decide::decide(state, command, context)
     }
 
+    fn state_version() -> Option<&'static str> {
+        Some(env!("AEVIR_STATE_VERSION"))
+    }
+
+    fn restored(state: &mut Self::State) {
+        state.reindex();
+    }
+
     fn evolve(state: &mut Self::State, recorded: &Recorded<Self::Event>) -> Result<(), Corrupt> {
         evolve::evolve(state, recorded)
     }

@@ -13,7 +13,7 @@ mod writer;
 
 use std::{
     sync::{Arc, RwLock},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::sync::{broadcast, mpsc, watch};
@@ -22,7 +22,7 @@ use ulid::Ulid;
 use self::{
     handle::{Committed, Shared},
     timer::SystemTimer,
-    writer::{Speculation, Writer},
+    writer::{Speculation, Term, Writer},
 };
 pub use self::{
     handle::{Handle, Receipt, Request, Status, SubmitError},
@@ -33,6 +33,7 @@ use crate::{
     log::{Log, LogError},
     machine::Machine,
     replay::{Replay, ReplayError, load},
+    snapshot::{Keeper, Restored, restore},
     tail::{Damage, Flaw},
 };
 
@@ -43,6 +44,8 @@ pub const QUEUE_COMMANDS: usize = 4_096;
 pub const BATCH_COMMANDS: usize = 1_024;
 /// Events kept for live subscribers; one that falls further behind reads from the table.
 pub const LIVE_EVENTS: usize = 4_096;
+/// Fewest events between two snapshots: some tenths of a second of replay. Long logs take them less often.
+pub const SNAPSHOT_EVENTS: u64 = 50_000;
 /// How long callers wait for the outcome of a commit whose answer was lost, before they're told that it is
 /// unknown. The executor itself goes on until it knows.
 const RESOLVE_PATIENCE: Duration = Duration::from_secs(10);
@@ -62,6 +65,8 @@ pub struct Options {
     pub batch_commands: usize,
     /// See the constant of the same purpose: how long callers wait for a lost commit's outcome.
     pub resolve_patience: Duration,
+    /// Fewest events between two snapshots; at least 1.
+    pub snapshot_events: u64,
 }
 
 impl Default for Options {
@@ -74,6 +79,7 @@ impl Default for Options {
             queue_commands: QUEUE_COMMANDS,
             batch_commands: BATCH_COMMANDS,
             resolve_patience: RESOLVE_PATIENCE,
+            snapshot_events: SNAPSHOT_EVENTS,
         }
     }
 }
@@ -84,6 +90,7 @@ impl std::fmt::Debug for Options {
             .field("queue_commands", &self.queue_commands)
             .field("batch_commands", &self.batch_commands)
             .field("resolve_patience", &self.resolve_patience)
+            .field("snapshot_events", &self.snapshot_events)
             .finish_non_exhaustive()
     }
 }
@@ -112,7 +119,7 @@ impl From<ReplayError> for StartError {
 pub struct Executor;
 
 impl Executor {
-    /// Replays the log from position 0, takes leadership of it (which deposes any other executor on it) and starts
+    /// Brings the state up to the log's head, from a snapshot where there is a good one, takes leadership of it (which deposes any other executor on it) and starts
     /// the writer as a task of the current tokio runtime.
     ///
     /// The writer ends after [`Handle::shutdown`], when the last handle is dropped, or when it is deposed.
@@ -124,7 +131,8 @@ impl Executor {
         let leader = Ulid::from_parts((options.clock)().0.max(0) as u64, rand::random());
         // The bulk is read before leadership is taken: a damaged log deposes nobody, and a hand-over is short.
         let head = log.head().await.map_err(StartError::Log)?;
-        let replay = load(log.as_ref(), Replay::<M>::default(), head.head()).await?;
+        let started = Instant::now();
+        let Restored { replay, snapshot } = restore::<M>(log.as_ref(), head.head()).await?;
         let head = log.claim(leader).await.map_err(StartError::Log)?;
         let Replay { state, tail } = load(log.as_ref(), replay, head.head()).await?;
         if !log
@@ -135,7 +143,18 @@ impl Executor {
         {
             return Err(tail.damage(Flaw::BeyondHead).into());
         }
-        tracing::info!(epoch = head.epoch, size = head.size(), root = %head.root, "leading the log");
+        let elapsed_ms = started.elapsed().as_millis() as u64;
+        tracing::info!(
+            epoch = head.epoch, size = head.size(), root = %head.root, snapshot, elapsed_ms, "leading the log"
+        );
+        let mut keeper = Keeper::new(Arc::clone(&log), options.snapshot_events, snapshot);
+        keeper.started(
+            || Replay::<M> {
+                state: state.clone(),
+                tail: tail.clone(),
+            },
+            head.size(),
+        );
 
         let (queue, commands) = mpsc::channel(options.queue_commands.max(1));
         let (live, _) = broadcast::channel(LIVE_EVENTS);
@@ -156,11 +175,14 @@ impl Executor {
         let writer = Writer::new(
             Arc::clone(&shared),
             options,
-            leader,
-            head.epoch,
+            Term {
+                leader,
+                epoch: head.epoch,
+            },
             speculation,
             live,
             status,
+            keeper,
         );
         tokio::spawn(writer.run(commands, closing_seen));
         Ok(Handle { queue, shared })

@@ -21,7 +21,8 @@ use super::{
 use crate::{
     log::{Batch, Log, LogError, LogHead},
     machine::Machine,
-    replay::{Replay, ReplayError, load},
+    replay::{Replay, ReplayError},
+    snapshot::{Restored, restore},
 };
 
 /// First and longest pause between attempts to reach the log.
@@ -117,8 +118,8 @@ impl<M: Machine> Writer<M> {
     /// Up to what this executor has committed, even if another one has gone on: the next append finds that out.
     async fn reload(&mut self) -> Result<(), ReplayError> {
         let head = self.shared.head();
-        let replay = Replay::<M>::default();
-        let Replay { state, tail } = load(self.shared.log.as_ref(), replay, head).await?;
+        let Restored { replay, .. } = restore::<M>(self.shared.log.as_ref(), head).await?;
+        let Replay { state, tail } = replay;
         self.speculation = Speculation { state, tail };
         Ok(())
     }

@@ -25,9 +25,10 @@ use super::{
 };
 use crate::{
     envelope::Recorded,
-    log::{Batch, Log, LogError},
+    log::{Batch, Head, Log, LogError},
     machine::Machine,
-    replay::evolve,
+    replay::{Replay, evolve},
+    snapshot::Keeper,
     tail::Tail,
 };
 
@@ -35,6 +36,12 @@ use crate::{
 pub(super) struct Speculation<M: Machine> {
     pub(super) state: M::State,
     pub(super) tail: Tail,
+}
+
+/// Who leads, and under which number.
+pub(super) struct Term {
+    pub(super) leader: Ulid,
+    pub(super) epoch: u64,
 }
 
 /// Why the writer ends.
@@ -56,6 +63,7 @@ pub(super) struct Writer<M: Machine> {
     pub(super) waiting: VecDeque<Submission<M>>,
     live: broadcast::Sender<Arc<Recorded<M::Event>>>,
     pub(super) status: watch::Sender<Status>,
+    keeper: Keeper,
 }
 
 /// What the loop woke up for.
@@ -70,11 +78,11 @@ impl<M: Machine> Writer<M> {
     pub(super) fn new(
         shared: Arc<Shared<M>>,
         options: Options,
-        leader: Ulid,
-        epoch: u64,
+        Term { leader, epoch }: Term,
         speculation: Speculation<M>,
         live: broadcast::Sender<Arc<Recorded<M::Event>>>,
         status: watch::Sender<Status>,
+        keeper: Keeper,
     ) -> Self {
         let open = Open::new(speculation.tail.size());
         Self {
@@ -90,6 +98,7 @@ impl<M: Machine> Writer<M> {
             waiting: VecDeque::new(),
             live,
             status,
+            keeper,
         }
     }
 
@@ -109,6 +118,9 @@ impl<M: Machine> Writer<M> {
             Status::Leading | Status::Recovering | Status::Stopped => {
                 tracing::info!("the log's writer has stopped")
             }
+        }
+        if ending == Status::Stopped {
+            self.keep_snapshot().await;
         }
         let deposed = ending == Status::Deposed;
         let answer = || {
@@ -175,6 +187,13 @@ impl<M: Machine> Writer<M> {
                 }
             }
         }
+    }
+
+    /// At a graceful end: nothing is open or in flight, so the speculative state is the committed one.
+    async fn keep_snapshot(&mut self) {
+        let state = std::mem::take(&mut self.speculation.state);
+        let tail = std::mem::take(&mut self.speculation.tail);
+        self.keeper.finish(Replay::<M> { state, tail }).await;
     }
 
     /// Starts committing the open batch. Without anything to store it is the base that is confirmed: a rejection
@@ -266,6 +285,10 @@ impl<M: Machine> Writer<M> {
                 "committed"
             );
         }
+        self.keeper.committed::<M>(Head {
+            size: batch.frontier.size(),
+            root: batch.root,
+        });
         for event in recorded {
             // Nobody listening is no error.
             let _ = self.live.send(event);

@@ -5,6 +5,7 @@
 
 mod postgres;
 mod rows;
+mod snapshots;
 mod sqlite;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::{
     entry::Entry,
     envelope::Timestamp,
     merkle::{Frontier, Hash},
+    snapshot::{SNAPSHOTS_KEPT, StoredSnapshot},
     tlog::CheckpointRow,
 };
 
@@ -54,6 +56,18 @@ pub trait Log: Send + Sync + 'static {
 
     /// Outcomes of those commands among `ids` that are known, in any order.
     async fn find_commands(&self, ids: &[Hash]) -> Result<Vec<CommandRow>, LogError>;
+
+    /// The newest snapshot of at most `size_max` entries. A store may keep none.
+    async fn snapshot(&self, size_max: u64) -> Result<Option<StoredSnapshot>, LogError> {
+        let _ = size_max;
+        Ok(None)
+    }
+
+    /// Keeps a snapshot, and of those there were the newest that are not newer, [`SNAPSHOTS_KEPT`] in all.
+    async fn keep_snapshot(&self, snapshot: &StoredSnapshot) -> Result<(), LogError> {
+        let _ = snapshot;
+        Ok(())
+    }
 }
 
 /// Why the log did not do what was asked.

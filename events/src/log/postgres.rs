@@ -17,10 +17,10 @@ use tokio::{sync::Mutex, time::timeout};
 use ulid::Ulid;
 
 use super::{
-    Batch, CommandRow, HeadRow, Log, LogError, LogHead, MIGRATIONS_TABLE, NewEvent, StoredEntry,
-    command_from_row, entry_from_row, head_from_row, signed,
+    Batch, CommandRow, HeadRow, Log, LogError, LogHead, MIGRATIONS_TABLE, NewEvent, SNAPSHOTS_KEPT,
+    StoredEntry, command_from_row, entry_from_row, head_from_row, signed, snapshots,
 };
-use crate::merkle::Hash;
+use crate::{merkle::Hash, snapshot::StoredSnapshot};
 
 /// Connections for reading; the appender has its own.
 const READERS: u32 = 8;
@@ -217,6 +217,34 @@ impl Log for PostgresLog {
         .bind(ids.iter().map(AsRef::as_ref).collect::<Vec<&[u8]>>());
         let rows = in_time(query.fetch_all(&self.readers)).await?;
         rows.into_iter().map(command_from_row).collect()
+    }
+
+    async fn snapshot(&self, size_max: u64) -> Result<Option<StoredSnapshot>, LogError> {
+        sqlx::query_as(snapshots::NEWEST)
+            .bind(signed(size_max)?)
+            .fetch_optional(&self.readers)
+            .await?
+            .map(snapshots::from_row)
+            .transpose()
+    }
+
+    async fn keep_snapshot(&self, snapshot: &StoredSnapshot) -> Result<(), LogError> {
+        let mut tx = self.readers.begin().await?;
+        sqlx::query(snapshots::KEEP)
+            .bind(signed(snapshot.size)?)
+            .bind(snapshot.version.as_ref())
+            .bind(snapshot.root.as_ref())
+            .bind(&snapshot.state)
+            .bind(snapshot.checksum.as_ref())
+            .bind(snapshot.time.0)
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query(snapshots::DROP)
+            .bind(signed(snapshot.size)?)
+            .bind(i64::from(SNAPSHOTS_KEPT))
+            .execute(&mut *tx)
+            .await?;
+        Ok(tx.commit().await?)
     }
 }
 

@@ -16,6 +16,7 @@ use ulid::Ulid;
 use crate::{
     log::{Batch, CommandRow, Log, LogError, LogHead, StoredEntry},
     merkle::Hash,
+    snapshot::StoredSnapshot,
 };
 
 /// How one append fails.
@@ -152,6 +153,16 @@ impl Log for FaultyLog {
     async fn find_commands(&self, ids: &[Hash]) -> Result<Vec<CommandRow>, LogError> {
         self.reach()?;
         self.inner.find_commands(ids).await
+    }
+
+    async fn snapshot(&self, size_max: u64) -> Result<Option<StoredSnapshot>, LogError> {
+        self.reach()?;
+        self.inner.snapshot(size_max).await
+    }
+
+    async fn keep_snapshot(&self, snapshot: &StoredSnapshot) -> Result<(), LogError> {
+        self.reach()?;
+        self.inner.keep_snapshot(snapshot).await
     }
 }
 

@@ -15,7 +15,9 @@ use crate::{
     },
     ids::{AssignmentId, NodeId, TaskId},
     report::BlobRef,
-    state::{Assignment, Phase, Settlement, Stage, State, Task, VerdictRecord},
+    state::{
+        Assignment, Phase, Settlement, Stage, State, Task, VerdictRecord, awaited, is_unblocked,
+    },
 };
 
 pub(super) fn created(state: &mut State, e: &TaskCreated, at: Timestamp) -> Result<(), Corrupt> {
@@ -43,13 +45,16 @@ pub(super) fn created(state: &mut State, e: &TaskCreated, at: Timestamp) -> Resu
         model: None,
         definition,
     };
-    for dependency in &task.definition.depends_on {
+    for dependency in awaited(state, &task) {
         state
             .index
             .dependents
-            .entry(dependency.task)
+            .entry(dependency)
             .or_default()
             .insert(e.task);
+    }
+    if is_unblocked(state, &task) {
+        state.index.unblocked.insert(e.task);
     }
     if let Some(deadline) = task.definition.qos.deadline {
         state.index.deadlines.insert((deadline, e.task));
@@ -315,19 +320,11 @@ fn unblock_dependents(state: &mut State, ended: TaskId) {
         return;
     };
     for id in dependents {
-        let Some(task) = state.tasks.get(&id).filter(|t| t.phase == Phase::Created) else {
-            continue;
-        };
-        let phases = || {
-            task.definition
-                .depends_on
-                .iter()
-                .filter_map(|d| state.tasks.get(&d.task))
-                .map(|t| &t.phase)
-        };
-        let all_settled = phases().all(|p| matches!(p, Phase::Settled { .. }));
-        let one_broken = phases().any(|p| p.is_final() && !matches!(p, Phase::Settled { .. }));
-        if all_settled || one_broken {
+        if state
+            .tasks
+            .get(&id)
+            .is_some_and(|task| is_unblocked(state, task))
+        {
             state.index.unblocked.insert(id);
         }
     }

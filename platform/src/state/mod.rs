@@ -4,6 +4,7 @@
 //! `serde(skip)` are indexes over the others and stay out of the hash.
 
 mod assignment;
+mod index;
 mod market;
 mod node;
 mod task;
@@ -17,6 +18,7 @@ use aevir_events::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use assignment::{Assignment, Commitment, Revealed, Stage};
+pub(crate) use index::{Index, awaited, is_unblocked};
 pub use market::{Account, Blob, Content, JoinToken, Key, Module, PointsBalance};
 pub use node::{Node, Record};
 pub use task::{Phase, Settlement, Task, VerdictRecord};
@@ -27,7 +29,6 @@ use crate::{
     ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId},
     ledger::Ledger,
     policy::{Market, Policy},
-    report::NodeKey,
 };
 
 /// The whole platform at a position of the log.
@@ -53,32 +54,12 @@ pub struct State {
     pub(crate) index: Index,
 }
 
-/// Indexes over the state, kept by `evolve`.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Index {
-    pub(crate) key_by_hash: BTreeMap<Digest, KeyId>,
-    pub(crate) content_names: BTreeMap<(AccountId, String, String), ContentId>,
-    pub(crate) node_keys: BTreeMap<NodeKey, NodeId>,
-    pub(crate) task_of: BTreeMap<AssignmentId, TaskId>,
-    /// Tasks with a replica to place, in the order in which they were queued.
-    pub(crate) open: BTreeSet<(Timestamp, TaskId)>,
-    /// When tasks expire.
-    pub(crate) deadlines: BTreeSet<(Timestamp, TaskId)>,
-    /// When the reveals of closed rounds are due.
-    pub(crate) reveals: BTreeSet<(Timestamp, TaskId)>,
-    /// Created tasks whose dependencies have all settled, or one of which can't any more.
-    pub(crate) unblocked: BTreeSet<TaskId>,
-    /// Tasks that wait for another one.
-    pub(crate) dependents: BTreeMap<TaskId, BTreeSet<TaskId>>,
-    /// Nodes that are online and have a free slot.
-    pub(crate) free_nodes: BTreeSet<NodeId>,
-    /// Tasks of each requester that have not ended; none is left out.
-    pub(crate) unended: BTreeMap<AccountId, u32>,
-    pub(crate) tasks_by_requester: BTreeMap<AccountId, BTreeSet<TaskId>>,
-    pub(crate) nodes_by_owner: BTreeMap<AccountId, BTreeSet<NodeId>>,
-}
-
 impl State {
+    /// Makes the indexes anew, which the state's JSON leaves out.
+    pub(crate) fn reindex(&mut self) {
+        self.index = Index::of(self);
+    }
+
     /// The policy in force, with its version; none before the platform was set up.
     pub fn policy(&self) -> Option<(u32, &Arc<Policy>)> {
         self.policies

@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use aevir_events::{Context, Event as _, Recorded, Timestamp, state_hash};
+use aevir_events::{Context, Event as _, Machine as _, Recorded, Timestamp, state_hash};
 use aevir_platform::{
+    Platform,
     amount::{Amount, Count, MicroUnits, parse_micro},
     audit::{Counts, Fault, Recomputation, Sealed},
     command::{
@@ -153,11 +154,19 @@ impl World {
         }
     }
 
-    /// Folds the whole log anew: the state must be the same.
+    /// Folds the whole log anew: the state must be the same, and at some positions on the way, within commands
+    /// too, it must be the same state when it is written down and read back, indexes and all.
     pub fn check_replay(&self) {
         let mut replayed = State::default();
-        for recorded in &self.log {
+        for (n, recorded) in self.log.iter().enumerate() {
             evolve(&mut replayed, recorded).unwrap();
+            if n % (self.log.len() / 7 + 1) == 3 {
+                let written = serde_json::to_string(&replayed).unwrap();
+                let mut restored: State = serde_json::from_str(&written).unwrap();
+                Platform::restored(&mut restored);
+                assert_eq!(restored, replayed, "after {}", recorded.event.label());
+                replayed = restored;
+            }
         }
         // What was decided is what an audit derives.
         recompute(&self.log).unwrap();

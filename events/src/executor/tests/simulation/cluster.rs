@@ -131,6 +131,8 @@ impl Cluster {
             queue_commands: [2, 16, 4_096][world.below(3) as usize],
             batch_commands: [1, 3, 1_024][world.below(3) as usize],
             resolve_patience: Duration::from_secs([0, 1, 10][world.below(3) as usize]),
+            // The simulated store keeps no snapshots.
+            snapshot_events: u64::MAX,
         }
     }
 

@@ -1,0 +1,131 @@
+//! Indexes over the state: kept by `evolve`, left out of the state's JSON, and made anew from a snapshot.
+//!
+//! Each is a function of the rest of the state, whatever the way there was; [`Index::of`] is that function.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aevir_events::Timestamp;
+
+use super::{Phase, State, Task};
+use crate::{
+    digest::Digest,
+    ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId},
+    report::NodeKey,
+};
+
+/// Indexes over the state.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Index {
+    pub(crate) key_by_hash: BTreeMap<Digest, KeyId>,
+    pub(crate) content_names: BTreeMap<(AccountId, String, String), ContentId>,
+    pub(crate) node_keys: BTreeMap<NodeKey, NodeId>,
+    pub(crate) task_of: BTreeMap<AssignmentId, TaskId>,
+    /// Tasks with a replica to place, in the order in which they were queued.
+    pub(crate) open: BTreeSet<(Timestamp, TaskId)>,
+    /// When tasks expire.
+    pub(crate) deadlines: BTreeSet<(Timestamp, TaskId)>,
+    /// When the reveals of closed rounds are due.
+    pub(crate) reveals: BTreeSet<(Timestamp, TaskId)>,
+    /// Created tasks whose dependencies have all settled, or one of which can't any more.
+    pub(crate) unblocked: BTreeSet<TaskId>,
+    /// Tasks that wait for another one, which has not ended.
+    pub(crate) dependents: BTreeMap<TaskId, BTreeSet<TaskId>>,
+    /// Nodes that are online and have a free slot.
+    pub(crate) free_nodes: BTreeSet<NodeId>,
+    /// How many tasks of each requester have not ended.
+    pub(crate) unended: BTreeMap<AccountId, u32>,
+    pub(crate) tasks_by_requester: BTreeMap<AccountId, BTreeSet<TaskId>>,
+    pub(crate) nodes_by_owner: BTreeMap<AccountId, BTreeSet<NodeId>>,
+}
+
+impl Index {
+    /// The indexes over a state.
+    pub(super) fn of(state: &State) -> Self {
+        let mut index = Self {
+            key_by_hash: state.keys.iter().map(|(id, key)| (key.hash, *id)).collect(),
+            node_keys: state
+                .nodes
+                .values()
+                .map(|node| (node.public_key, node.id))
+                .collect(),
+            ..Self::default()
+        };
+        for (id, content) in &state.contents {
+            let name = (content.owner, content.name.clone(), content.version.clone());
+            index.content_names.insert(name, *id);
+        }
+        for node in state.nodes.values() {
+            let nodes = index.nodes_by_owner.entry(node.owner).or_default();
+            nodes.insert(node.id);
+            if node.is_free() {
+                index.free_nodes.insert(node.id);
+            }
+        }
+        for task in state.tasks.values() {
+            index.add_task(state, task);
+        }
+        index
+    }
+
+    fn add_task(&mut self, state: &State, task: &Task) {
+        self.tasks_by_requester
+            .entry(task.requester)
+            .or_default()
+            .insert(task.id);
+        *self.unended.entry(task.requester).or_default() += u32::from(!task.phase.is_final());
+        self.task_of
+            .extend(task.assignments.keys().map(|id| (*id, task.id)));
+        if let Some(queued_at) = task.queued_at.filter(|_| task.open_slots() > 0) {
+            self.open.insert((queued_at, task.id));
+        }
+        match task.phase {
+            Phase::Created | Phase::Queued | Phase::Running => {
+                let deadline = task.definition.qos.deadline;
+                self.deadlines.extend(deadline.map(|at| (at, task.id)));
+            }
+            Phase::Verifying { reveal_by } => {
+                self.reveals.insert((reveal_by, task.id));
+            }
+            Phase::Settled { .. }
+            | Phase::Unmet { .. }
+            | Phase::Inconclusive
+            | Phase::Failed { .. }
+            | Phase::Expired
+            | Phase::Cancelled { .. } => {}
+        }
+        if is_unblocked(state, task) {
+            self.unblocked.insert(task.id);
+        }
+        for dependency in awaited(state, task) {
+            self.dependents
+                .entry(dependency)
+                .or_default()
+                .insert(task.id);
+        }
+    }
+}
+
+/// The tasks that `task` depends on and that have not ended.
+pub(crate) fn awaited(state: &State, task: &Task) -> Vec<TaskId> {
+    let dependencies = task.definition.depends_on.iter().map(|d| d.task);
+    dependencies
+        .filter(|id| state.tasks.get(id).is_none_or(|t| !t.phase.is_final()))
+        .collect()
+}
+
+/// Whether a task that waited for others can be queued, for all have settled, or must be closed, for one can't.
+pub(crate) fn is_unblocked(state: &State, task: &Task) -> bool {
+    if task.phase != Phase::Created || task.definition.depends_on.is_empty() {
+        return false;
+    }
+    let phases = || {
+        task.definition
+            .depends_on
+            .iter()
+            .filter_map(|d| state.tasks.get(&d.task))
+            .map(|t| &t.phase)
+    };
+    let all_settled = phases().all(|p| matches!(p, Phase::Settled { .. }));
+    let one_broken = phases().any(|p| p.is_final() && !matches!(p, Phase::Settled { .. }));
+    all_settled || one_broken
+}
