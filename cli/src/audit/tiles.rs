@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use aevir_events::{
     merkle::HASH_BYTES,
-    tlog::{TILE_WIDTH, Tile, TileBuilder, TileKind, decode_bundle},
+    tlog::{TILE_WIDTH, Tile, TileBuilder, TileKind, TilePath, decode_bundle},
 };
 use aevir_wire::Client;
 use anyhow::{Context, Result};
@@ -92,6 +92,16 @@ impl Tiles {
         Ok(first)
     }
 
+    /// The tile, or, where a partial one is gone because the log has grown meanwhile, the full one.
+    fn widest(&self, path: TilePath) -> Result<Option<(TilePath, Vec<u8>)>> {
+        for path in [path, path.full()] {
+            if let Some(bytes) = self.published.read(&path.to_string())? {
+                return Ok(Some((path, bytes)));
+            }
+        }
+        Ok(None)
+    }
+
     fn compare(&mut self, tile: &Tile) -> Result<Option<Finding>> {
         let path = tile.path;
         let first = path.index.saturating_mul(TILE_WIDTH.into());
@@ -110,10 +120,11 @@ impl Tiles {
             let position = first.saturating_add(place as u64).saturating_mul(span);
             Ok(Some(Finding::at(position, text)))
         };
-        let Some(published) = self.published.read(&path.to_string())? else {
+        let Some((there, published)) = self.widest(path)? else {
             return at(0, format!("the published `{path}` is missing"));
         };
-        if published == tile.bytes {
+        // A partial tile is the beginning of the full one.
+        if published.starts_with(&tile.bytes) && (there != path || published == tile.bytes) {
             return Ok(None);
         }
         let place = match path.kind {
@@ -121,10 +132,9 @@ impl Tiles {
                 differing(published.chunks(HASH_BYTES), tile.bytes.chunks(HASH_BYTES))
             }
             TileKind::Entries => {
-                let width = usize::from(path.width());
                 match (
-                    decode_bundle(&published, width),
-                    decode_bundle(&tile.bytes, width),
+                    decode_bundle(&published, there.width().into()),
+                    decode_bundle(&tile.bytes, path.width().into()),
                 ) {
                     (Ok(published), Ok(made)) => differing(published.into_iter(), made.into_iter()),
                     (Err(error), _) | (_, Err(error)) => {
