@@ -4,7 +4,7 @@ use std::str::FromStr as _;
 
 use aevir_events::{
     Hash,
-    tlog::{Checkpoint, TilePath},
+    tlog::{Checkpoint, TileKind, TilePath},
 };
 use aevir_platform::command::Scope;
 use aevir_wire as wire;
@@ -38,7 +38,6 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(published_checkpoint))
         .routes(routes!(published_tile))
-        .routes(routes!(published_entries))
         .routes(routes!(key))
         .routes(routes!(checkpoint))
         .routes(routes!(inclusion))
@@ -66,33 +65,26 @@ async fn published_checkpoint(State(app): State<App>) -> ApiResult<Response> {
         .into_response())
 }
 
-/// A tile of hashes: `<L>/<N>` or `<L>/<N>.p/<W>`.
+/// A tile of hashes, `<L>/<N>` or `<L>/<N>.p/<W>`, which is open to all; or a bundle of entries, `entries/<N>` or
+/// `entries/<N>.p/<W>`, for which scope `audit` is needed unless the log is public.
 #[utoipa::path(get, path = "/log/tile/{*path}", tag = "log", params(("path" = String, Path)),
     responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream")))]
-async fn published_tile(State(app): State<App>, Path(path): Path<String>) -> ApiResult<Response> {
-    tile(&app, &format!("tile/{path}"), FOR_EVER).await
-}
-
-/// A bundle of entries: `<N>` or `<N>.p/<W>`; scope `audit`, unless the log is public.
-#[utoipa::path(get, path = "/log/tile/entries/{*path}", tag = "log", params(("path" = String, Path)),
-    responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream")))]
-async fn published_entries(
+async fn published_tile(
     State(app): State<App>,
     MaybeCaller(caller): MaybeCaller,
     Path(path): Path<String>,
 ) -> ApiResult<Response> {
-    let caching = if app.published.public {
-        FOR_EVER
-    } else {
-        caller?.require(Scope::Audit)?;
-        FOR_EVER_PRIVATE
-    };
-    tile(&app, &format!("tile/entries/{path}"), caching).await
-}
-
-async fn tile(app: &App, name: &str, caching: HeaderValue) -> ApiResult<Response> {
     let unknown = |detail: String| ApiError::new(Code::TileUnknown, detail);
-    let path = TilePath::from_str(name).map_err(|e| unknown(e.to_string()))?;
+    let path = TilePath::from_str(&format!("tile/{path}")).map_err(|e| unknown(e.to_string()))?;
+    // By what was understood and not by how it was spelt: a route of its own for bundles can be gone around.
+    let caching = match path.kind {
+        TileKind::Hashes { .. } => FOR_EVER,
+        TileKind::Entries if app.published.public => FOR_EVER,
+        TileKind::Entries => {
+            caller?.require(Scope::Audit)?;
+            FOR_EVER_PRIVATE
+        }
+    };
     let size = app
         .published
         .publisher

@@ -199,8 +199,21 @@ async fn the_published_log_is_served_with_the_right_headers_and_rights() {
     let found = get(&format!("/log/tile/0/000.p/{size}"), None).await;
     assert_eq!(found, (200, text("application/octet-stream"), for_ever));
     let entries = format!("/log/tile/entries/000.p/{size}");
-    assert_eq!(get(&entries, None).await.0, 401);
-    assert_eq!(get(&entries, Some(&requester.key)).await.0, 403);
+    // However the path is spelt.
+    for entries in [
+        entries.clone(),
+        format!("/log/tile/entries%2F000.p/{size}"),
+        format!("/log/tile/%65ntries/000.p/{size}"),
+        format!("/log/tile/entries%2f000%2ep%2f{size}"),
+        format!("/log/tile/%65%6e%74%72%69%65%73%2f000.p/{size}"),
+    ] {
+        assert_eq!(get(&entries, None).await.0, 401, "{entries}");
+        assert_eq!(
+            get(&entries, Some(&requester.key)).await.0,
+            403,
+            "{entries}"
+        );
+    }
     let admin = std::fs::read_to_string(platform.dir().join("admin.key")).unwrap();
     let found = get(&entries, Some(admin.trim())).await;
     let private = text("private, max-age=31536000, immutable");
