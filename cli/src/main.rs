@@ -26,6 +26,11 @@ use clap::Parser as _;
 
 use args::{Cli, Verb};
 
+/// A replay makes its events on some threads and drops them on another, which the C library's allocator takes a
+/// third of the time for.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The hidden verb as which a node starts its executor processes.
 const EXECUTOR: &str = "executor";
 

@@ -110,6 +110,10 @@ impl<'a> Scan<'a> {
         self.expect(b'"')?;
         let start = self.at;
         loop {
+            let rest = &self.bytes[self.at..];
+            let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+            let plain = rest.iter().position(special);
+            self.at += plain.ok_or(EntryError::NotCanonical)?;
             match self.peek() {
                 Some(b'"') => {
                     let inner = &self.text[start..self.at];
@@ -117,8 +121,7 @@ impl<'a> Scan<'a> {
                     return Ok(inner);
                 }
                 Some(b'\\') => self.escape()?,
-                Some(0x20..) => self.at += 1,
-                Some(..0x20) | None => return Err(EntryError::NotCanonical),
+                Some(_) | None => return Err(EntryError::NotCanonical),
             }
         }
     }
