@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use aevir_events::{Executor, Handle, Options};
 use aevir_platform::Platform;
 use aevir_wire::{Deposit, OpenAccount};
+use reqwest::Method;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -110,6 +111,48 @@ async fn an_unreachable_log_is_answered_as_such_and_comes_back() {
         .expect("the log comes back");
     assert_eq!(platform.size(), size, "what was refused did not happen");
     platform.account("b").await;
+    platform.check_replay().await;
+}
+
+#[tokio::test]
+async fn a_full_queue_is_answered_at_once_with_when_to_try_again() {
+    const QUEUE: usize = 2;
+    const REQUESTS: usize = 60;
+    let platform = TestPlatform::builder()
+        .faulty()
+        .executor(|options| {
+            options.queue_commands = QUEUE;
+            options.batch_commands = 1;
+        })
+        .start()
+        .await;
+    let faults = platform.faults.clone().unwrap();
+    let key = platform.admin_key();
+    faults.hold_appends(true);
+    // While no commit ends: one is in flight, one decided, one taken out of the queue, and the queue is full.
+    let requests = (0..REQUESTS).map(|n| {
+        let body = format!(r#"{{"name":"crowd {n}"}}"#);
+        platform.raw(Method::POST, "/v1/accounts", Some(&key), body)
+    });
+    let release = async {
+        // All that do not fit are answered although nothing moves; then the others may go on.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        faults.hold_appends(false);
+    };
+    let (answers, ()) = tokio::join!(futures::future::join_all(requests), release);
+    let (mut done, mut busy) = (0, 0);
+    for (status, headers, body) in answers {
+        if status.is_success() {
+            done += 1;
+            continue;
+        }
+        let problem: aevir_wire::Problem = serde_json::from_slice(&body).unwrap();
+        assert_eq!((status.as_u16(), problem.code.as_str()), (503, "busy"));
+        let wait: u64 = headers["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((1..=10).contains(&wait), "a bounded wait: {wait} s");
+        busy += 1;
+    }
+    assert!(done >= QUEUE && busy > 0, "{done} done, {busy} refused");
     platform.check_replay().await;
 }
 

@@ -38,6 +38,7 @@ pub(crate) struct Builder {
     postgres: bool,
     policy: Policy,
     limits: Limits,
+    executor: Options,
     faulty: bool,
     public: bool,
     tiles: Option<Arc<dyn TileStore>>,
@@ -80,6 +81,11 @@ impl Builder {
         self
     }
 
+    pub(crate) fn executor(mut self, change: impl FnOnce(&mut Options)) -> Self {
+        change(&mut self.executor);
+        self
+    }
+
     pub(crate) async fn start(self) -> TestPlatform {
         let dir = tempfile::tempdir().unwrap();
         let database = match self.postgres {
@@ -100,7 +106,15 @@ impl Builder {
         };
         let publishing = publishing(checkpoints, Arc::clone(&tiles), self.public);
         let views = open_views(dir.path(), database.as_ref()).await;
-        let server = serve(dir.path(), (log, views), publishing, &policy, &limits).await;
+        let server = serve(
+            dir.path(),
+            (log, views),
+            self.executor,
+            publishing,
+            &policy,
+            &limits,
+        )
+        .await;
         let server = server.unwrap();
         let key = std::fs::read_to_string(dir.path().join("admin.key")).unwrap();
         let admin = Client::new(&server.url(), Some(Secret::from_text(key.trim()))).unwrap();
@@ -158,6 +172,7 @@ async fn open_views(dir: &Path, database: Option<&PrivatePostgres>) -> ViewStore
 async fn serve(
     dir: &Path,
     (log, views): (Arc<dyn Log>, ViewStore),
+    executor: Options,
     publishing: Publishing,
     policy: &Policy,
     limits: &Limits,
@@ -165,7 +180,7 @@ async fn serve(
     let config = Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         log,
-        executor: Options::default(),
+        executor,
         views,
         projections: ProjectionOptions::default(),
         objects: Arc::new(FileStore::open(dir.join("objects")).await.unwrap()),
@@ -208,6 +223,7 @@ impl TestPlatform {
             postgres: false,
             policy: Policy::default(),
             limits: Limits::default(),
+            executor: Options::default(),
             faulty: false,
             public: false,
             tiles: None,
@@ -253,7 +269,15 @@ impl TestPlatform {
         let (log, checkpoints) = open_log(dir.path(), database.as_ref()).await;
         let publishing = publishing(checkpoints, Arc::clone(&tiles), public);
         let views = open_views(dir.path(), database.as_ref()).await;
-        let server = serve(dir.path(), (log, views), publishing, &policy, &limits).await?;
+        let server = serve(
+            dir.path(),
+            (log, views),
+            Options::default(),
+            publishing,
+            &policy,
+            &limits,
+        )
+        .await?;
         let key = std::fs::read_to_string(dir.path().join("admin.key")).unwrap();
         drop(admin);
         let admin = Client::new(&server.url(), Some(Secret::from_text(key.trim()))).unwrap();
@@ -283,6 +307,12 @@ impl TestPlatform {
             assert!(tokio::time::Instant::now() < deadline, "{all:?}");
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
+    }
+
+    /// The operator's key.
+    pub(crate) fn admin_key(&self) -> String {
+        let text = std::fs::read_to_string(self.dir.path().join("admin.key")).unwrap();
+        text.trim().to_owned()
     }
 
     /// A client of this server with another key.
