@@ -169,6 +169,7 @@ impl Tail {
         }
         let mut streams: HashMap<String, StreamEnd> = HashMap::new();
         let mut types: HashMap<&'static str, u64> = HashMap::new();
+        let last = events.len().saturating_sub(1);
         let mut staged = Vec::with_capacity(events.len());
         for (index, event) in events.into_iter().enumerate() {
             let position = self.size() + index as u64;
@@ -182,16 +183,19 @@ impl Tail {
                 next_revision: 0,
             });
             let label = event.label();
-            let type_id = *types
-                .entry(label)
-                .or_insert_with(|| self.types.get(label).copied().unwrap_or(position));
-            streams.insert(
-                name.clone(),
-                StreamEnd {
-                    next_revision: stream.next_revision + 1,
-                    ..stream
-                },
-            );
+            let type_id = types.get(label).or_else(|| self.types.get(label));
+            let type_id = type_id.copied().unwrap_or(position);
+            // Nothing comes after the last one, which most often is the only one.
+            if index < last {
+                types.insert(label, type_id);
+                streams.insert(
+                    name.clone(),
+                    StreamEnd {
+                        next_revision: stream.next_revision + 1,
+                        ..stream
+                    },
+                );
+            }
             let recorded = Recorded {
                 position,
                 id: derived_ulid(b"aevir.event/1\n", context, index as u64),

@@ -245,7 +245,13 @@ impl<M: Machine> Writer<M> {
             return ControlFlow::Continue(());
         };
         match result {
-            Ok(Ok(())) => self.committed(flight),
+            Ok(Ok(())) => {
+                // First the next batch, so that the log works while this one is folded and its callers are answered.
+                if !self.open.is_empty() {
+                    self.launch();
+                }
+                self.committed(flight)
+            }
             Ok(Err(error)) => self.recover(flight, Some(error), commands).await,
             Err(_) => self.recover(flight, None, commands).await,
         }

@@ -171,8 +171,12 @@ pub(super) enum Line {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unresolved {
     pub(super) since: Duration,
-    /// When the head told its leader what became of it.
+    /// When its leader was told what became of it.
     pub(super) until: Option<Duration>,
+    /// It has no events and so leaves the head as it is: only its commands' keys tell.
+    by_keys: bool,
+    /// Its leader holds the head again.
+    reclaimed: bool,
 }
 
 /// How an append goes wrong.
@@ -332,9 +336,14 @@ impl SimLog {
         }
     }
 
-    fn lose(&self) -> LogError {
+    fn lose(&self, by_keys: bool) -> LogError {
         let since = self.world.now();
-        *self.unresolved.lock().unwrap() = Some(Unresolved { since, until: None });
+        *self.unresolved.lock().unwrap() = Some(Unresolved {
+            since,
+            until: None,
+            by_keys,
+            reclaimed: false,
+        });
         LogError::Unknown(Arc::new(broken()))
     }
 }
@@ -368,20 +377,27 @@ impl Log for SimLog {
         if head.is_ok()
             && let Some(unresolved) = &mut *self.unresolved.lock().unwrap()
         {
-            unresolved.until.get_or_insert(self.world.now());
+            unresolved.reclaimed = true;
+            if !unresolved.by_keys {
+                unresolved.until.get_or_insert(self.world.now());
+            }
         }
         head
     }
 
     async fn append(&self, batch: Arc<Batch>) -> Result<(), LogError> {
         let fault = self.choose_fault();
+        let lose = {
+            let by_keys = batch.events.is_empty() && !batch.commands.is_empty();
+            move || self.lose(by_keys)
+        };
         self.send().await?;
         match fault {
             Fault::None | Fault::LostAnswer | Fault::TaskDiesAfter => {}
             Fault::Refused => return Err(refused()),
-            Fault::LostRequest => return Err(self.lose()),
+            Fault::LostRequest => return Err(lose()),
             Fault::TaskDies => {
-                self.lose();
+                lose();
                 std::panic::resume_unwind(Box::new("injected: the append's task dies"));
             }
             Fault::Late => {
@@ -392,16 +408,16 @@ impl Log for SimLog {
                     let _ = server.apply(&batch);
                 });
                 self.arrive().await;
-                return Err(self.lose());
+                return Err(lose());
             }
         }
         self.world.travel().await;
         let result = self.apply(&batch);
         self.arrive().await;
         match fault {
-            Fault::LostAnswer => Err(self.lose()),
+            Fault::LostAnswer => Err(lose()),
             Fault::TaskDiesAfter => {
-                self.lose();
+                lose();
                 std::panic::resume_unwind(Box::new("injected: the append's task dies"));
             }
             _ => result,
@@ -423,6 +439,11 @@ impl Log for SimLog {
             .filter_map(|id| disk.lock().unwrap().commands.get(id).copied())
             .collect();
         self.arrive().await;
+        if let Some(unresolved) = &mut *self.unresolved.lock().unwrap()
+            && unresolved.reclaimed
+        {
+            unresolved.until.get_or_insert(self.world.now());
+        }
         Ok(found)
     }
 }
