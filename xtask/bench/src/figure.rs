@@ -23,6 +23,8 @@ pub(crate) struct Figure {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Target {
     RatioAtLeast(f64),
+    AtLeast(f64),
+    Below(f64),
 }
 
 impl Figure {
@@ -62,6 +64,8 @@ impl Figure {
     pub(crate) fn is_met(&self) -> Option<bool> {
         self.target.map(|target| match target {
             Target::RatioAtLeast(least) => self.ratio.is_some_and(|ratio| ratio >= least),
+            Target::AtLeast(least) => self.value >= least,
+            Target::Below(most) => self.value < most,
         })
     }
 }
@@ -70,6 +74,8 @@ impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::RatioAtLeast(least) => write!(f, "≥ {least}x"),
+            Self::AtLeast(least) => write!(f, "≥ {}", number(*least)),
+            Self::Below(most) => write!(f, "< {}", number(*most)),
         }
     }
 }
@@ -124,6 +130,8 @@ mod tests {
         for (target, met) in [
             (Target::RatioAtLeast(0.5), true),
             (Target::RatioAtLeast(0.6), false),
+            (Target::AtLeast(10.0), true),
+            (Target::Below(10.0), false),
         ] {
             assert_eq!(
                 figure.clone().target(target).is_met(),

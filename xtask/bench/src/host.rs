@@ -62,6 +62,14 @@ pub(crate) fn load_average() -> f64 {
         .unwrap_or_default()
 }
 
+/// The most memory that this process had resident so far, in bytes.
+pub(crate) fn peak_bytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib: Option<u64> = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    kib.unwrap_or_default() << 10
+}
+
 fn sync_time(disk: &Path) -> Result<Duration> {
     let probe = || -> std::io::Result<Vec<f64>> {
         use std::os::unix::fs::FileExt as _;

@@ -30,6 +30,9 @@ struct Cli {
 enum Bench {
     /// The log: append, replay, proofs, start-up.
     Log(Options),
+    /// One replay in a process of its own.
+    #[command(hide = true)]
+    ReplayExport { file: PathBuf },
 }
 
 /// How to measure.
@@ -63,8 +66,11 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    let Cli {
-        bench: Bench::Log(options),
-    } = Cli::parse();
-    tokio::runtime::Runtime::new()?.block_on(log::run(&options))
+    match Cli::parse().bench {
+        Bench::Log(options) => tokio::runtime::Runtime::new()?.block_on(log::run(&options)),
+        Bench::ReplayExport { file } => {
+            println!("{}", serde_json::to_string(&log::replay_export(&file)?)?);
+            Ok(())
+        }
+    }
 }

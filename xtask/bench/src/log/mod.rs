@@ -3,6 +3,8 @@
 mod append;
 mod notes;
 mod peers;
+mod proof;
+mod replay;
 mod saturated;
 mod sqlite;
 
@@ -12,6 +14,10 @@ use aevir_events::testing::{Durability, PrivatePostgres};
 use anyhow::{Context, Result};
 use sqlx::{Connection as _, PgConnection};
 
+pub(crate) use self::{
+    append::{CALLERS, Curves, OURS},
+    replay::replay_export,
+};
 use crate::{
     Options,
     callers::Span,
@@ -20,7 +26,6 @@ use crate::{
     plot,
     report::{self, Settings},
 };
-pub(crate) use append::{CALLERS, Curves, OURS};
 
 /// What can be measured by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -29,14 +34,20 @@ pub(crate) enum Part {
     Append,
     /// More waiting than a batch takes.
     Saturated,
+    /// From an export and from PostgreSQL; starts.
+    Replay,
+    /// Out of tiles.
+    Proof,
 }
 
-const PARTS: [Part; 2] = [Part::Append, Part::Saturated];
+const PARTS: [Part; 4] = [Part::Append, Part::Saturated, Part::Replay, Part::Proof];
 
 /// How it is measured, and what came out so far.
 pub(crate) struct Bench {
     pub(crate) rounds: usize,
     pub(crate) span: Span,
+    /// Length of the history that is replayed.
+    pub(crate) history_events: usize,
     pub(crate) tools: PathBuf,
     json: bool,
     figures: Vec<Figure>,
@@ -48,13 +59,14 @@ impl Bench {
             warm_up: Duration::from_secs_f64(warm_up),
             measure: Duration::from_secs_f64(measure),
         };
-        let (rounds, span) = match options.quick {
-            true => (1, seconds(0.3, 1.0)),
-            false => (5, seconds(1.0, 3.0)),
+        let (rounds, span, history_events) = match options.quick {
+            true => (1, seconds(0.3, 1.0), 20_000),
+            false => (5, seconds(1.0, 3.0), 1_000_000),
         };
         Self {
             rounds,
             span,
+            history_events,
             tools: options.tools.clone(),
             json: options.json,
             figures: Vec::new(),
@@ -88,7 +100,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         false => options.only.clone(),
     };
     let mut bench = Bench::new(options);
-    let mut curves = Curves::new();
+    let (mut curves, mut peaks) = (Curves::new(), replay::Peaks::new());
     for part in &parts {
         match part {
             Part::Append => curves = append::measure(&mut bench).await?,
@@ -96,6 +108,8 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
                 saturated::postgres(&mut bench).await?;
                 saturated::sqlite(&mut bench).await?;
             }
+            Part::Replay => peaks = replay::measure(&mut bench).await?,
+            Part::Proof => proof::measure(&mut bench).await?,
         }
     }
     if !options.json {
@@ -105,6 +119,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         std::fs::create_dir_all(&options.out)
             .with_context(|| format!("{} can't be made", options.out.display()))?;
         plot::append(&curves, &options.out)?;
+        replay::draw(peaks, &options.out)?;
         report::write(
             &options.out.join("log.md"),
             &bench.figures,
