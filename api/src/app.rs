@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     inspect::ModuleInspector, live::Live, objects::ObjectStore, schema::TaskSchema, server::Limits,
-    tlog::Published,
+    state_hash::StateHash, tlog::Published,
 };
 
 /// The application, shared by all requests.
@@ -22,6 +22,7 @@ pub(crate) struct Parts {
     pub(crate) views: Projections,
     pub(crate) objects: Arc<dyn ObjectStore>,
     pub(crate) published: Published,
+    pub(crate) state_hash: StateHash,
     pub(crate) inspector: Arc<dyn ModuleInspector>,
     pub(crate) live: Live,
     pub(crate) limits: Limits,

@@ -84,6 +84,7 @@ codes! {
     ViewsBuilding = "views-building", SERVICE_UNAVAILABLE, "The list is being built from the log and has not been level with it yet: try again; the detail says how far it is.";
     ViewsUnavailable = "views-unavailable", SERVICE_UNAVAILABLE, "The database that lists are served from does not answer: try again.";
     UnknownProjection = "unknown-projection", NOT_FOUND, "There is no projection of this name: see /v1/projections.";
+    ProjectionNewer = "projection-newer", CONFLICT, "A newer server keeps this projection, so this one does not rebuild it: ask the newer server.";
     NotReady = "not-ready", SERVICE_UNAVAILABLE, "The server can't write to its log: the detail says what it is doing.";
     ShuttingDown = "shutting-down", SERVICE_UNAVAILABLE, "The server is stopping: try again, or another replica.";
     TooLargeForLog = "too-large-for-log", UNPROCESSABLE_ENTITY, "What the request would record does not fit one entry of the log: make it smaller.";

@@ -21,6 +21,7 @@ mod router;
 mod routes;
 mod schema;
 mod server;
+mod state_hash;
 mod stream;
 mod submit;
 mod tlog;

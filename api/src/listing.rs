@@ -107,6 +107,7 @@ impl From<ReadError> for ApiError {
                 format!("there is no projection `{name}`"),
             ),
             ReadError::Building { .. } => Self::new(Code::ViewsBuilding, error.to_string()),
+            ReadError::Newer { .. } => Self::new(Code::ProjectionNewer, error.to_string()),
             ReadError::Database(_) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,

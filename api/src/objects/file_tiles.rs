@@ -4,10 +4,11 @@
 //! what a checkpoint names is on the disk before the checkpoint is.
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
     io::{self, ErrorKind, Write as _},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use aevir_events::tlog::{TilePath, TileSource, TileStore, TileStoreError};
@@ -21,6 +22,8 @@ const CHECKPOINT: &str = "checkpoint";
 #[derive(Debug, Clone)]
 pub struct FileTiles {
     root: Arc<Path>,
+    /// Folders whose names are on the disk for certain. One for each 256 tiles stays here.
+    durable: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 impl FileTiles {
@@ -30,7 +33,10 @@ impl FileTiles {
     /// When it can't be made or written.
     pub async fn open(root: impl Into<PathBuf>) -> Result<Self, TileStoreError> {
         let root: PathBuf = root.into();
-        let tiles = Self { root: root.into() };
+        let tiles = Self {
+            root: root.into(),
+            durable: Arc::default(),
+        };
         tiles
             .blocking(|root| {
                 let temporary = root.join("tmp");
@@ -82,13 +88,16 @@ impl TileSource for FileTiles {
 impl TileStore for FileTiles {
     async fn put_tile(&self, path: TilePath, bytes: Vec<u8>) -> Result<(), TileStoreError> {
         let name = path.to_string();
+        let durable = Arc::clone(&self.durable);
         let stored = self.blocking(move |root| {
             let path = root.join(&name);
             let parent = path.parent().unwrap_or(root);
-            make_folders(root, parent)?;
+            make_folders(root, parent, &durable)?;
             match written(root, &bytes)?.persist_noclobber(&path) {
                 Ok(_) => sync_folder(parent).map(|()| true),
                 Err(e) if e.error.kind() == ErrorKind::AlreadyExists => {
+                    // Whoever put it there may have died before its name was durable.
+                    sync_folder(parent)?;
                     Ok(fs::read(&path)? == bytes)
                 }
                 Err(e) => Err(e.error),
@@ -112,12 +121,15 @@ impl TileStore for FileTiles {
     }
 
     async fn remove_partials(&self, of: TilePath) -> Result<(), TileStoreError> {
-        self.blocking(
-            move |root| match fs::remove_dir_all(root.join(of.partials())) {
+        let durable = Arc::clone(&self.durable);
+        self.blocking(move |root| {
+            let folder = root.join(of.partials());
+            lock(&durable).remove(&folder);
+            match fs::remove_dir_all(folder) {
                 Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
                 Ok(()) | Err(_) => Ok(()),
-            },
-        )
+            }
+        })
         .await
     }
 }
@@ -130,17 +142,24 @@ fn written(root: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     Ok(file)
 }
 
-/// Makes a folder below `root` with its parents, each durable before the next.
-fn make_folders(root: &Path, folder: &Path) -> io::Result<()> {
-    if folder.is_dir() || folder == root {
+/// Makes a folder below `root` with its parents, each durable before the next. One that is there already may be what
+/// a process left that died before it was durable, so each is synced once by every process.
+fn make_folders(root: &Path, folder: &Path, durable: &Mutex<HashSet<PathBuf>>) -> io::Result<()> {
+    if folder == root || (lock(durable).contains(folder) && folder.is_dir()) {
         return Ok(());
     }
     let parent = folder.parent().unwrap_or(root);
-    make_folders(root, parent)?;
+    make_folders(root, parent, durable)?;
     match fs::create_dir(folder) {
-        Err(e) if e.kind() != ErrorKind::AlreadyExists => Err(e),
-        Ok(()) | Err(_) => sync_folder(parent),
+        Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(e),
+        Ok(()) | Err(_) => sync_folder(parent)?,
     }
+    lock(durable).insert(folder.to_owned());
+    Ok(())
+}
+
+fn lock(durable: &Mutex<HashSet<PathBuf>>) -> MutexGuard<'_, HashSet<PathBuf>> {
+    durable.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {

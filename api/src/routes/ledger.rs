@@ -49,7 +49,7 @@ async fn ledger(
     caller.require_one_of(&[Scope::Audit, Scope::Admin])?;
     let limit = limit(page.limit)?;
     let mut query = views::Query::new("SELECT account, amount FROM {balances}");
-    query.only("amount <> 0");
+    query.only("open = 1");
     query.when_some("account > ?", page.after.as_deref());
     query.page("account", limit);
     let mut view = open(&app, ACCOUNTS, page.min_position).await?;
@@ -62,7 +62,7 @@ async fn ledger(
     let next = next(&mut balances, limit, |(account, _)| account.clone());
     let sum = view
         .select(
-            "SELECT CAST(COALESCE(sum(amount), 0) AS BIGINT) FROM {balances}",
+            "SELECT CAST(COALESCE(sum(amount), 0) AS BIGINT) FROM {balances} WHERE open = 1",
             &[],
         )
         .await?;
@@ -165,33 +165,29 @@ fn entry_cursor(text: &str) -> ApiResult<(i64, u32)> {
     parsed.ok_or_else(no_cursor)
 }
 
-/// IntelliPoints, most first: of all accounts for the scopes `audit` and `admin`, else the caller's own.
+/// IntelliPoints, most first, and of the same total the newest account first: of all accounts for the scopes `audit` and `admin`, else the caller's own.
 #[utoipa::path(get, path = "/v1/points", tag = "ledger", params(Page), responses((status = 200, body = wire::PointsTable)))]
 async fn leaderboard(
     State(app): State<App>,
     caller: Caller,
     Query(page): Query<Page>,
 ) -> ApiResult<Shown<wire::PointsTable>> {
+    caller.require(Scope::Read)?;
     let limit = limit(page.limit)?;
     let after = page.after.as_deref().map(total_cursor).transpose()?;
     // Only accounts that ever had points have a row; one's own is shown all the same.
-    let mut query = views::Query::new(
-        "SELECT a.id, a.name, COALESCE(p.compute, 0), COALESCE(p.content, 0), COALESCE(p.verification, 0), COALESCE(p.total, 0)
-         FROM {accounts} a LEFT JOIN {points} p ON p.account = a.id",
-    );
-    if caller.sees_all() {
-        query.only("p.account IS NOT NULL");
+    let mut query = if caller.sees_all() {
+        views::Query::new(STANDINGS)
     } else {
-        query.when("a.id = ?", [caller.account.to_string().into()]);
-    }
+        let mut own = views::Query::new(OWN_STANDING);
+        own.when("a.id = ?", [caller.account.to_string().into()]);
+        own
+    };
     if let Some((total, account)) = after {
-        let total = Value::Int(total);
-        query.when(
-            "(p.total < ? OR (p.total = ? AND a.id > ?))",
-            [total.clone(), total, account.into()],
-        );
+        let after = [Value::Int(total), account.into()];
+        query.when("(p.total, p.account) < (?, ?)", after);
     }
-    query.page("COALESCE(p.total, 0) DESC, a.id", limit);
+    query.page("p.total DESC, p.account DESC", limit);
     let mut view = open(&app, ACCOUNTS, page.min_position).await?;
     let rows = view.select(&query.sql, &query.params).await?;
     let rows = rows.into_iter().map(|row| standing(Cells::new(row)));
@@ -204,6 +200,12 @@ async fn leaderboard(
         wire::PointsTable { accounts, next },
     ))
 }
+
+/// Read from the end of the index on total and account, as far as the page goes.
+const STANDINGS: &str = "SELECT a.id, a.name, p.compute, p.content, p.verification, p.total
+     FROM {points} p JOIN {accounts} a ON a.id = p.account";
+const OWN_STANDING: &str = "SELECT a.id, a.name, COALESCE(p.compute, 0), COALESCE(p.content, 0), COALESCE(p.verification, 0), COALESCE(p.total, 0)
+     FROM {accounts} a LEFT JOIN {points} p ON p.account = a.id";
 
 fn standing(mut cells: Cells) -> ApiResult<wire::AccountPoints> {
     Ok(wire::AccountPoints {

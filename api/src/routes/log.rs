@@ -1,6 +1,5 @@
 //! The log for auditors: raw entries and its end.
 
-use aevir_events::state_hash;
 use aevir_platform::command::Scope;
 use aevir_wire as wire;
 use axum::{Json as Reply, extract::State, response::Response};
@@ -124,17 +123,9 @@ async fn head(
             publishing: app.published.publishing(),
         }));
     }
-    let reader = app.clone();
-    // Under one lock, so that the hash is of exactly this tree's state, however fast the log grows.
-    let read = tokio::task::spawn_blocking(move || {
-        reader
-            .log
-            .read_with_head(|state, head| (state_hash(state), head))
-    });
-    let (hash, head) = read
-        .await
-        .map_err(|e| ApiError::internal("hashing the state failed", &e))?;
-    let hash = hash.map_err(|e| ApiError::internal("the state has no JSON form", &e))?;
+    let log = app.log.clone();
+    let hashed = app.state_hash.of(app.log.head(), move || log.copy()).await;
+    let (head, hash) = hashed.map_err(|e| ApiError::internal("hashing the state failed", &e))?;
     Ok(Reply(wire::LogHead {
         size: head.size.to_string(),
         root: head.root.to_string(),

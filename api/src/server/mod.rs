@@ -171,6 +171,7 @@ impl Server {
         let views = Projections::start(config.views, source, projections(), &config.projections)?;
         let stopping = CancellationToken::new();
         let app = App::new(Parts {
+            state_hash: Default::default(),
             live: Live::new(log.head().size),
             log: log.clone(),
             views,

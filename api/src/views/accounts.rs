@@ -61,10 +61,14 @@ const TABLES: &[Table] = &[
                 "`external`, `treasury`, `account/<id>/available`, `account/<id>/pending` or `task/<id>/escrow`.",
             ),
             Column::int("amount", "micro-AEV."),
+            Column::int(
+                "open",
+                "1 while the amount is not zero; of escrows few are.",
+            ),
             Column::int("position", "Of the last entry."),
         ],
         key: 1,
-        indexes: &[],
+        indexes: &[&["open", "account"]],
     },
     Table {
         name: ENTRIES,
@@ -135,7 +139,7 @@ impl Projection<Event> for Accounts {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [Table] {
@@ -226,9 +230,8 @@ async fn posted(rows: &mut Rows<'_>, recorded: &Recorded<Event>, e: &LedgerPoste
     let at = position(recorded.position)?;
     for (line, posting) in e.postings.iter().enumerate() {
         let balance = rows.entry(BALANCES, [id(posting.account)]).await?;
-        balance
-            .add("amount", posting.amount.0)?
-            .set("position", at.clone())?;
+        let open = balance.add("amount", posting.amount.0)?.int("amount")? != 0;
+        balance.set("open", open)?.set("position", at.clone())?;
         let owner = match posting.account {
             LedgerAccount::Available(account) | LedgerAccount::Pending(account) => id(account),
             LedgerAccount::External | LedgerAccount::Escrow(_) | LedgerAccount::Treasury => {

@@ -226,7 +226,7 @@ async fn money(view: &mut Snapshot, state: &State) {
     let balances: Table = balances
         .map(|(account, amount)| vec![text(account), amount.0.into()])
         .collect();
-    let sql = "SELECT account, amount FROM {balances} WHERE amount <> 0 ORDER BY account";
+    let sql = "SELECT account, amount FROM {balances} WHERE open = 1 ORDER BY account";
     same(view, sql, balances.clone()).await;
     let sql = "SELECT account, CAST(sum(amount) AS BIGINT) FROM {ledger_entries} GROUP BY account
         HAVING sum(amount) <> 0 ORDER BY account";

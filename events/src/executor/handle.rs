@@ -222,8 +222,10 @@ impl<M: Machine> Handle<M> {
         f(&committed.state, committed.size)
     }
 
-    /// [`Handle::read`] with the whole head: the state is what exactly this tree folds into.
-    pub fn read_with_head<R>(&self, f: impl FnOnce(&M::State, Head) -> R) -> R {
+    /// A copy of the committed state with the head that it is the fold of, for work that takes long.
+    ///
+    /// Commits wait for the copy alone. It takes as much memory as the state.
+    pub fn copy(&self) -> (M::State, Head) {
         let committed = self
             .shared
             .committed
@@ -233,7 +235,7 @@ impl<M: Machine> Handle<M> {
             size: committed.size,
             root: committed.root,
         };
-        f(&committed.state, head)
+        (committed.state.clone(), head)
     }
 
     /// The committed end of the log.

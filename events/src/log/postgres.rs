@@ -32,6 +32,9 @@ const WRITE: Duration = Duration::from_secs(30);
 /// How long a read may take. The writer looks up idempotency keys and confirms its head by reads, so a server that
 /// hangs must not hold them for ever.
 const READ: Duration = Duration::from_secs(30);
+/// How long a snapshot may take on its way in or out: the largest at 5 MB/s. A rebuild waits for it, and so does a
+/// graceful end.
+const SNAPSHOT: Duration = Duration::from_secs(120);
 /// How long the server lets a claim wait for the head row, and a checkpoint for another replica's.
 const LOCK_TIMEOUT: &str = "10s";
 /// A writer's connection that rested for longer is tried out before it is trusted with an append.
@@ -220,31 +223,32 @@ impl Log for PostgresLog {
     }
 
     async fn snapshot(&self, size_max: u64) -> Result<Option<StoredSnapshot>, LogError> {
-        sqlx::query_as(snapshots::NEWEST)
-            .bind(signed(size_max)?)
-            .fetch_optional(&self.readers)
-            .await?
-            .map(snapshots::from_row)
-            .transpose()
+        let query = sqlx::query_as(snapshots::NEWEST).bind(signed(size_max)?);
+        let row = within(SNAPSHOT, query.fetch_optional(&self.readers)).await?;
+        row.map(snapshots::from_row).transpose()
     }
 
     async fn keep_snapshot(&self, snapshot: &StoredSnapshot) -> Result<(), LogError> {
-        let mut tx = self.readers.begin().await?;
-        sqlx::query(snapshots::KEEP)
-            .bind(signed(snapshot.size)?)
-            .bind(snapshot.version.as_ref())
-            .bind(snapshot.root.as_ref())
-            .bind(&snapshot.state)
-            .bind(snapshot.checksum.as_ref())
-            .bind(snapshot.time.0)
-            .execute(&mut *tx)
-            .await?;
-        sqlx::query(snapshots::DROP)
-            .bind(signed(snapshot.size)?)
-            .bind(i64::from(SNAPSHOTS_KEPT))
-            .execute(&mut *tx)
-            .await?;
-        Ok(tx.commit().await?)
+        let size = signed(snapshot.size)?;
+        within(SNAPSHOT, async {
+            let mut tx = self.readers.begin().await?;
+            sqlx::query(snapshots::KEEP)
+                .bind(size)
+                .bind(snapshot.version.as_ref())
+                .bind(snapshot.root.as_ref())
+                .bind(&snapshot.state)
+                .bind(snapshot.checksum.as_ref())
+                .bind(snapshot.time.0)
+                .execute(&mut *tx)
+                .await?;
+            sqlx::query(snapshots::DROP)
+                .bind(size)
+                .bind(i64::from(SNAPSHOTS_KEPT))
+                .execute(&mut *tx)
+                .await?;
+            tx.commit().await
+        })
+        .await
     }
 }
 
@@ -363,7 +367,14 @@ fn append_error(error: sqlx::Error) -> LogError {
 
 /// A read's outcome, or that it took too long.
 async fn in_time<T>(reading: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, LogError> {
-    let outcome = timeout(READ, reading).await;
+    within(READ, reading).await
+}
+
+async fn within<T>(
+    patience: Duration,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, LogError> {
+    let outcome = timeout(patience, work).await;
     Ok(outcome.unwrap_or_else(|_| Err(timed_out()))?)
 }
 

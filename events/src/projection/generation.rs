@@ -64,6 +64,10 @@ pub(super) struct Generation {
 
 const COLUMNS: &str = "generation, version, layout, tables, state, position, anchor, fence, failed_at, error, updated";
 
+/// How long a swap waits in PostgreSQL for queries on the SQL views that it replaces. Queries that come later wait
+/// behind it, and the folding of the live generation does too.
+const SWAP_LOCK_TIMEOUT: &str = "200ms";
+
 /// Milliseconds since 1970 by the system's clock: for people, and for the grace of retired tables.
 pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -80,6 +84,12 @@ pub(super) async fn load(tx: &mut Tx, name: &str) -> Result<Vec<Generation>, Pro
     let sql = format!("SELECT {COLUMNS} FROM projections WHERE name = $1 ORDER BY generation");
     let rows = tx.fetch(&sql, &[name.into()]).await?;
     rows.into_iter().map(read).collect()
+}
+
+/// The newest version in use beyond `version`: another server's code made it, and knows better.
+pub(super) fn newer(all: &[Generation], version: u32) -> Option<u32> {
+    let in_use = all.iter().filter(|g| g.state != GenerationState::Retired);
+    in_use.map(|g| g.version).filter(|v| *v > version).max()
 }
 
 fn read(row: Vec<Value>) -> Result<Generation, ProjectionError> {
@@ -220,13 +230,14 @@ pub(super) async fn fail(
     Ok(())
 }
 
-/// Makes a building generation the live one, unless it was moved by another folder or is behind the live one. Answers
-/// whether it did.
+/// Makes a building generation the live one, unless it was moved by another folder, is behind the live one, or is
+/// older than what a newer server keeps. Answers whether it did.
 pub(super) async fn swap(
     tx: &mut Tx,
     name: &str,
     new: &Generation,
 ) -> Result<bool, ProjectionError> {
+    tx.wait_at_most(SWAP_LOCK_TIMEOUT).await?;
     serialise(tx).await?;
     // Locks the rows of both generations: neither moves until the transaction's end.
     let lock = "UPDATE projections SET fence = fence WHERE name = $1";
@@ -238,7 +249,8 @@ pub(super) async fn swap(
         .find(ours)
         .is_some_and(|g| g.state == GenerationState::Building && g.position == new.position);
     let live = all.iter().find(|g| g.state == GenerationState::Live);
-    if !level || live.is_some_and(|live| live.position > new.position) {
+    let behind = live.is_some_and(|live| live.position > new.position);
+    if !level || behind || newer(&all, new.version).is_some() {
         return Ok(false);
     }
     if let Some(live) = live {

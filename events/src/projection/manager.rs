@@ -7,7 +7,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use super::{
     GenerationState, Projection, ProjectionError, ProjectionOptions, Source,
     generation::{self, Generation},
-    runner::{Board, Runner},
+    runner::{Board, Runner, Swaps},
     store::{Tx, ViewStore},
     table::{self, Dialect, Table, Value},
 };
@@ -44,6 +44,15 @@ pub enum ReadError {
     },
     #[error("the views' database is unavailable")]
     Database(#[from] sqlx::Error),
+    /// Another server's code is ahead of this one's: what it folds is not replaced by what it has left behind.
+    #[error(
+        "version {newer} of `{name}` is kept by a newer server, and this one folds version {own}: ask the newer server"
+    )]
+    Newer {
+        name: &'static str,
+        newer: u32,
+        own: u32,
+    },
     #[error(transparent)]
     Projection(ProjectionError),
 }
@@ -115,6 +124,7 @@ impl Projections {
                 options: options.clone(),
                 stop: stopped.clone(),
                 projection: Arc::clone(&projection),
+                swaps: Swaps::default(),
             };
             all.insert(projection.name(), one);
             runners.push(tokio::spawn(runner.run()));
@@ -203,13 +213,21 @@ impl Projections {
     }
 
     /// Starts the next generation of a projection beside the live one, unless one is on its way; answers its number.
+    ///
+    /// # Errors
+    /// [`ReadError::Newer`] where a newer server keeps the projection.
     pub async fn rebuild(&self, name: &str) -> Result<u64, ReadError> {
-        let one = self.one(name)?;
+        let (name, one) = self.known(name)?;
         let mut tx = self.store.begin().await?;
         let number = generation::serialise(&mut tx).await?;
         let all = generation::load(&mut tx, name).await?;
+        if let Some(newer) = generation::newer(&all, one.version) {
+            let own = one.version;
+            return Err(ReadError::Newer { name, newer, own });
+        }
         let on_its_way = |g: &&Generation| {
-            g.state == GenerationState::Building && g.layout == one.layout && g.failed.is_none()
+            let same = g.version == one.version && g.layout == one.layout;
+            g.state == GenerationState::Building && same && g.failed.is_none()
         };
         if let Some(building) = all.iter().find(on_its_way) {
             return Ok(building.number);
@@ -231,9 +249,12 @@ impl Projections {
     }
 
     fn one(&self, name: &str) -> Result<&One, ReadError> {
-        self.all
-            .get(name)
-            .ok_or_else(|| ReadError::Unknown(name.to_owned()))
+        self.known(name).map(|(_, one)| one)
+    }
+
+    fn known(&self, name: &str) -> Result<(&'static str, &One), ReadError> {
+        let known = self.all.get_key_value(name).map(|(name, one)| (*name, one));
+        known.ok_or_else(|| ReadError::Unknown(name.to_owned()))
     }
 }
 

@@ -9,14 +9,17 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use super::{
     Projection, ProjectionError, ProjectionOptions, Source,
     fold::{Applied, apply},
     generation::{self, Generation, GenerationState},
     source::{Stop, dense},
-    store::ViewStore,
+    store::{ViewStore, is_lock_timeout},
     table,
 };
 use crate::machine::Event;
@@ -24,6 +27,8 @@ use crate::machine::Event;
 /// Pause after the views' database failed; doubles up to the second one.
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Longest pause between two tries of a swap that is held up.
+const SWAP_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// Looks at a generation that another folder holds, and that is behind without moving, until it is taken over.
 const LOOKS_BEFORE_TAKEOVER: u32 = 5;
 
@@ -75,6 +80,31 @@ enum Part {
     Rests,
 }
 
+/// Tries of a swap that queries on the old tables hold up. Each makes new queries wait for a moment, so they become rare.
+#[derive(Debug, Default)]
+pub(super) struct Swaps {
+    /// Not again before; none while nothing is in the way.
+    held_up: Option<(Instant, Duration)>,
+}
+
+impl Swaps {
+    fn may_try(&self) -> bool {
+        self.held_up
+            .is_none_or(|(until, _)| Instant::now() >= until)
+    }
+
+    fn failed(&mut self) {
+        let pause = self.held_up.map_or(PAUSE, |(_, pause)| pause * 2);
+        let pause = pause.min(SWAP_PAUSE_MAX);
+        self.held_up = Some((Instant::now() + pause, pause));
+    }
+
+    fn trouble(&self) -> Option<String> {
+        let held_up = self.held_up.is_some();
+        held_up.then(|| "the next generation is level and waits for queries on the tables that it replaces to end".into())
+    }
+}
+
 /// What became of one turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
@@ -94,6 +124,7 @@ pub(super) struct Runner<E> {
     pub(super) board: Arc<Board>,
     pub(super) options: ProjectionOptions,
     pub(super) stop: watch::Receiver<bool>,
+    pub(super) swaps: Swaps,
 }
 
 impl<E: Event> Runner<E> {
@@ -137,7 +168,7 @@ impl<E: Event> Runner<E> {
                 }
             }
             self.publish(known);
-            self.board.set_trouble(None);
+            self.board.set_trouble(self.swaps.trouble());
             if turn == Turn::Busy {
                 continue;
             }
@@ -178,9 +209,7 @@ impl<E: Event> Runner<E> {
         let mut tx = self.store.begin().await?;
         let mut all = generation::load(&mut tx, name).await?;
         let fits = |g: &Generation| g.version == version && g.layout == layout;
-        let newer = all
-            .iter()
-            .any(|g| g.version > version && g.state != GenerationState::Retired);
+        let newer = generation::newer(&all, version).is_some();
         let stale = |g: &Generation| g.state == GenerationState::Building && !fits(g) && !newer;
         let current = |g: &Generation| g.state != GenerationState::Retired && fits(g);
         let create = !newer && !all.iter().any(current);
@@ -296,7 +325,7 @@ impl<E: Event> Runner<E> {
     }
 
     /// Folds the next batch of one generation, and swaps it in when it is level.
-    async fn step(&self, known: &mut Known) -> Result<Turn, ProjectionError> {
+    async fn step(&mut self, known: &mut Known) -> Result<Turn, ProjectionError> {
         let Part::Folds { checked } = known.part else {
             return Ok(Turn::Idle);
         };
@@ -358,13 +387,21 @@ impl<E: Event> Runner<E> {
     }
 
     /// The generation has everything that was in the log when the step began.
-    async fn level(&self, known: &mut Known) -> Result<Turn, ProjectionError> {
-        if known.generation.state != GenerationState::Building {
+    async fn level(&mut self, known: &mut Known) -> Result<Turn, ProjectionError> {
+        if known.generation.state != GenerationState::Building || !self.swaps.may_try() {
             return Ok(Turn::Idle);
         }
         let name = self.projection.name();
         let mut tx = self.store.begin().await?;
-        let swapped = generation::swap(&mut tx, name, &known.generation).await?;
+        let swapped = match generation::swap(&mut tx, name, &known.generation).await {
+            // The live generation must not stand still for as long as somebody's query takes.
+            Err(ProjectionError::Database(error)) if is_lock_timeout(&error) => {
+                self.swaps.failed();
+                return Ok(Turn::Idle);
+            }
+            swapped => swapped?,
+        };
+        self.swaps = Swaps::default();
         if !swapped {
             // Another folder moved one of the two: looked at again in a moment.
             tx.rollback().await?;

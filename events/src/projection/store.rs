@@ -162,6 +162,12 @@ async fn create_schema(options: &PgConnectOptions) -> Result<(), StoreError> {
     created.map(|_| ()).map_err(StoreError::from)
 }
 
+/// Whether a statement failed because others held a lock for too long (SQLSTATE `lock_not_available`).
+pub(super) fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|e| e.code());
+    code.is_some_and(|code| code == "55P03")
+}
+
 /// A transaction on either database; rolled back when dropped.
 pub(super) enum Tx {
     Sqlite(Transaction<'static, Sqlite>),
@@ -183,6 +189,17 @@ impl Tx {
         match self {
             Self::Sqlite(_) => Dialect::Sqlite,
             Self::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// Lets this transaction wait for no lock longer than that. On SQLite it has its lock already.
+    pub(super) async fn wait_at_most(&mut self, timeout: &str) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(_) => {
+                let sql = "SELECT set_config('lock_timeout', $1, true)";
+                self.fetch(sql, &[timeout.into()]).await.map(drop)
+            }
         }
     }
 

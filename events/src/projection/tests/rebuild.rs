@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use super::*;
-use crate::projection::{GenerationState, generation};
+use crate::projection::{GenerationState, ReadError, generation};
 
 fn live(statuses: &[ProjectionStatus]) -> Option<&ProjectionStatus> {
     statuses.iter().find(|s| s.state == GenerationState::Live)
@@ -91,7 +91,34 @@ on_both_stores! {
         let others = statuses.iter().filter(|s| s.state != GenerationState::Live);
         assert!(others.clone().all(|s| s.state == GenerationState::Retired), "{statuses:?}");
         projections.snapshot("bank").await.unwrap();
+        // Nor does an operator's wish put what it folds in their place.
+        let refused = projections.rebuild("bank").await.unwrap_err();
+        assert!(matches!(refused, ReadError::Newer { newer: 2, own: 1, .. }), "{refused:?}");
+        let statuses = projections.statuses().await.unwrap();
+        assert!(statuses.iter().all(|s| s.state != GenerationState::Building), "{statuses:?}");
         projections.shutdown().await;
+    }
+
+    async fn an_older_generation_is_not_swapped_in_for_a_newer_one(place: Place) {
+        let dir = tempfile::tempdir().unwrap();
+        let bank = bank(dir.path()).await;
+        let size = trade(&bank, 50).await;
+        let projections = start(&place, bank.clone(), accounts(2), 16).await;
+        level(&projections, size).await;
+        projections.shutdown().await;
+        // As an older server left it that began before the newer one was there.
+        let store = place.open().await;
+        let mut tx = store.begin().await.unwrap();
+        let number = generation::serialise(&mut tx).await.unwrap();
+        generation::create(&mut tx, store.dialect(), "bank", (1, "old"), TABLES, number).await.unwrap();
+        let sql = "UPDATE projections SET position = $1 WHERE generation = $2";
+        tx.execute(sql, &[generation::signed(size), generation::signed(number)]).await.unwrap();
+        let all = generation::load(&mut tx, "bank").await.unwrap();
+        let old = all.iter().find(|g| g.number == number).unwrap();
+        assert!(!generation::swap(&mut tx, "bank", old).await.unwrap());
+        let all = generation::load(&mut tx, "bank").await.unwrap();
+        let live = all.iter().find(|g| g.state == GenerationState::Live).unwrap();
+        assert_eq!(live.version, 2);
     }
 
     async fn other_columns_are_not_served_through_old_tables(place: Place) {
@@ -172,4 +199,41 @@ on_both_stores! {
             projections.shutdown().await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_query_on_the_old_tables_holds_up_the_swap_and_not_the_folding() {
+    let place = Place::Postgres(PrivatePostgres::start().await);
+    let dir = tempfile::tempdir().unwrap();
+    let bank = bank(dir.path()).await;
+    let size = trade(&bank, 50).await;
+    let projections = start(&place, bank.clone(), accounts(1), 16).await;
+    level(&projections, size).await;
+    // An operator's query on the SQL view, in a transaction that stays open.
+    let mut query = place.open().await.read().await.unwrap();
+    query
+        .fetch("SELECT account FROM bank_accounts", &[])
+        .await
+        .unwrap();
+    let next = projections.rebuild("bank").await.unwrap();
+    let held_up = |all: &[ProjectionStatus]| {
+        let trouble = live(all).and_then(|s| s.trouble.as_deref());
+        trouble.is_some_and(|why| why.contains("waits for queries"))
+    };
+    until(&projections, "the swap is held up", held_up).await;
+    for _ in 0..5 {
+        let size = trade(&bank, 10).await;
+        let statuses = until(&projections, "both follow", |all| {
+            all.iter().all(|s| s.position == size)
+        })
+        .await;
+        assert!(held_up(&statuses), "{statuses:?}");
+        equal(&bank, &mut level(&projections, size).await).await;
+    }
+    drop(query);
+    let swapped = |all: &[ProjectionStatus]| {
+        live(all).is_some_and(|s| s.generation == next && s.trouble.is_none())
+    };
+    until(&projections, "it is swapped", swapped).await;
+    projections.shutdown().await;
 }

@@ -49,6 +49,8 @@ pub struct Publisher {
     reader: Arc<TileReader>,
     /// The store's checkpoint with its right edge, as this publisher last knew them.
     edge: Option<(Checkpoint, TileBuilder)>,
+    /// Looks at the head since the last one at the store.
+    looks: u32,
 }
 
 impl Publisher {
@@ -62,6 +64,7 @@ impl Publisher {
             reader: Arc::new(TileReader::new(Arc::clone(&config.store) as _)),
             config,
             edge: None,
+            looks: 0,
         };
         publisher.check().await?;
         Ok(publisher)

@@ -15,6 +15,9 @@ use crate::{
     },
 };
 
+/// Looks at the log's head for one at the store's checkpoint, which costs a request to a bucket: with a look a second,
+/// a checkpoint that another publisher put back is repaired within 10 seconds.
+const LOOKS_PER_STORE_LOOK: u32 = 10;
 /// Entries read at once.
 const PAGE: usize = 1_024;
 /// Bytes of checked entries that are held until they are written; beyond, they are read a second time.
@@ -50,10 +53,18 @@ impl Publisher {
         Ok(self.config.log.head().await?.leader)
     }
 
-    /// Whether the log's head is the one that `latest` shows.
-    pub(super) async fn is_level(&self, latest: &Checkpoint) -> Result<bool, PublishError> {
+    /// Whether the log's head is the one that `latest` shows and, now and then, whether the store shows it too.
+    pub(super) async fn is_level(&mut self, latest: &Checkpoint) -> Result<bool, PublishError> {
         let head = self.config.log.head().await?;
-        Ok(head.size() == latest.size && head.root == latest.root)
+        if (head.size(), head.root) != (latest.size, latest.root) {
+            return Ok(false);
+        }
+        self.looks = (self.looks + 1) % LOOKS_PER_STORE_LOOK;
+        if self.looks != 0 {
+            return Ok(true);
+        }
+        let stored = self.config.store.checkpoint().await?;
+        Ok(stored.as_deref() == Some(latest.note().as_bytes()))
     }
 
     /// Publishes the log up to its head as `leader`, and answers the newest checkpoint that the store shows.
@@ -256,22 +267,26 @@ impl Publisher {
         Ok(recorded.await?.then_some(signed))
     }
 
-    /// Shows a recorded checkpoint, and then whatever was recorded meanwhile: so that of two publishers the last one
-    /// to write leaves the newest there.
+    /// Shows a recorded checkpoint, or a newer one that was recorded before or meanwhile: so that of two publishers
+    /// the last one to write leaves the newest there. One that dies between the two leaves an older one, which the
+    /// leader's [`Publisher::is_level`] finds.
     pub(in crate::tlog) async fn show(
         &self,
         mut checkpoint: Checkpoint,
     ) -> Result<Checkpoint, PublishError> {
+        let mut shown = None;
         loop {
-            self.config.store.put_checkpoint(checkpoint.note()).await?;
             let newest = self.config.checkpoints.latest_checkpoint().await?;
             match newest.filter(|row| row.size > checkpoint.size) {
-                None => return Ok(checkpoint),
+                None if shown == Some(checkpoint.size) => return Ok(checkpoint),
+                None => {}
                 Some(row) => {
                     let opened = Checkpoint::open(row.note.as_bytes(), self.config.key.verifier());
                     checkpoint = opened.map_err(|source| PublishError::OtherKey { source })?;
                 }
             }
+            self.config.store.put_checkpoint(checkpoint.note()).await?;
+            shown = Some(checkpoint.size);
         }
     }
 

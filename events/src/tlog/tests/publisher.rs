@@ -11,7 +11,10 @@ use ulid::Ulid;
 use super::{LEADER, World, built};
 use crate::{
     LogError,
-    tlog::{Checkpoint, CheckpointRow, CheckpointTable, PublishError, Publisher, PublisherState},
+    tlog::{
+        Checkpoint, CheckpointRow, CheckpointTable, PublishError, Publisher, PublisherState,
+        TileSource as _, TileStore as _,
+    },
     toy::{Store, on_both},
 };
 
@@ -72,6 +75,9 @@ on_both! {
         // An old checkpoint that was on its way to the store does not stay there.
         assert_eq!(old.show(first).await.unwrap().size, 20);
         world.is_published(20).await;
+        let shown = world.tiles.history();
+        let sizes = shown.iter().map(|note| Checkpoint::open(note.as_bytes(), world.key.verifier()).unwrap().size);
+        assert!(sizes.is_sorted(), "what is shown never goes back");
     }
 
     async fn publishers_at_once_never_contradict_each_other(store: Store) {
@@ -209,6 +215,28 @@ async fn what_was_signed_binds_even_where_the_store_has_forgotten_it() {
         matches!(error, PublishError::Forked { size: 300, .. }),
         "{error:?}"
     );
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_was_put_back_is_repaired_though_the_log_rests() {
+    let world = World::sqlite();
+    world.grow(3).await;
+    let first = world.publish().await.unwrap();
+    world.grow(10).await;
+    let publisher = Publisher::open(world.config().await).await.unwrap();
+    let handle = publisher.start().await.unwrap();
+    handle.publish_now(10).await.unwrap();
+    // Another one wrote after this one, and died before it looked again.
+    world.tiles.put_checkpoint(first.note()).await.unwrap();
+    for _ in 0..60 {
+        let note = world.tiles.checkpoint().await.unwrap().unwrap();
+        if Checkpoint::open(&note, world.key.verifier()).unwrap().size == 10 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
+    world.is_published(10).await;
+    handle.shutdown().await;
 }
 
 #[tokio::test]
