@@ -56,7 +56,7 @@ pub use executor::{
     SNAPSHOT_EVENTS, StartError, Status, SubmitError, Timer,
 };
 pub use log::{
-    Batch, CommandRow, Head, Log, LogError, LogHead, LogRows, NewEvent, PostgresLog, Row,
+    Batch, CommandRow, Head, Log, LogError, LogHead, LogRows, NewEvent, PostgresLog, Row, RowPage,
     SqliteLog, StoredEntry,
 };
 pub use machine::{Context, Corrupt, Event, Ids, Machine, UnknownEvent, parse_data};

@@ -26,6 +26,8 @@ pub enum SubscribeError {
     Gap { expected: u64, found: u64 },
     #[error("position {expected} is missing")]
     Missing { expected: u64 },
+    #[error("the entry at position {position} does not match its stored leaf hash")]
+    Changed { position: u64 },
     #[error("position {position} can't be read")]
     Entry {
         position: u64,
@@ -116,6 +118,9 @@ impl<E: Event, F: Fn() -> u64> Cursor<E, F> {
         }
         for stored in page {
             let position = stored.position;
+            if !stored.is_intact() {
+                return Err(SubscribeError::Changed { position });
+            }
             let recorded = stored
                 .entry
                 .decode()

@@ -7,22 +7,28 @@ use aevir_platform::state::State;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{
-    checks::Stop,
-    report::{AuditedLedger, AuditedPoints, books, ledger, points},
-};
+use super::report::{AuditedLedger, AuditedPoints, books, ledger, points};
 use crate::output::{properties, table};
+
+/// A moment in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum At {
+    /// After the entry at this position.
+    Position(u64),
+    /// Before the first entry later than this.
+    Time(Timestamp),
+}
 
 /// Reads `--at`: a position, or a time such as `2026-01-31T12:00:00Z`.
 ///
 /// # Errors
 /// When it is neither.
-pub(super) fn parse(text: &str) -> Result<Stop> {
+pub(super) fn parse(text: &str) -> Result<At> {
     if let Ok(position) = text.parse() {
-        return Ok(Stop::Position(position));
+        return Ok(At::Position(position));
     }
     let time = text.parse::<Timestamp>();
-    time.map(Stop::Time).map_err(|_| {
+    time.map(At::Time).map_err(|_| {
         anyhow::anyhow!("`{text}` is neither a position nor a time such as 2026-01-31T12:00:00Z")
     })
 }

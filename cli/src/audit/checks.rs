@@ -3,8 +3,8 @@
 use std::{collections::HashMap, sync::PoisonError};
 
 use aevir_events::{
-    Damage, Entry, Flaw, Hash, Inspect, Inspected, Recorded, Row, Timestamp, Visit,
-    merkle::Frontier, state_hash,
+    Damage, Entry, Flaw, Hash, Inspect, Inspected, Recorded, Row, Visit, merkle::Frontier,
+    state_hash,
 };
 use aevir_platform::{
     Platform,
@@ -20,6 +20,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
+    at::{AsOf, At},
     report::Finding,
     signatures::Signatures,
     source::RowQueue,
@@ -118,15 +119,6 @@ pub(super) struct Mark {
     pub(super) name: String,
 }
 
-/// Where to stop before the end.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Stop {
-    /// After the entry at this position.
-    Position(u64),
-    /// Before the first entry later than this.
-    Time(Timestamp),
-}
-
 /// Follows the fold.
 pub(super) struct Watch {
     pub(super) recomputation: Recomputation,
@@ -140,8 +132,9 @@ pub(super) struct Watch {
     /// The size at which the state's hash is wanted.
     pub(super) hash_at: Option<u64>,
     pub(super) hash: Option<String>,
-    pub(super) stop: Option<Stop>,
-    pub(super) stopped: bool,
+    /// When everything is to be noted as it is.
+    pub(super) at: Option<At>,
+    pub(super) as_of: Option<AsOf>,
     /// What is wrong at a position other than where the fold stands, or at none.
     pub(super) finding: Option<Finding>,
     /// The published log could not be read.
@@ -162,8 +155,8 @@ impl Watch {
             marks_passed: 0,
             hash_at: None,
             hash: None,
-            stop: None,
-            stopped: false,
+            at: None,
+            as_of: None,
             finding: None,
             failed: None,
             bar: None,
@@ -177,6 +170,14 @@ impl Watch {
 
     pub(super) fn tile_counts(&self) -> TileCounts {
         self.tiles.as_ref().map(Tiles::counts).unwrap_or_default()
+    }
+
+    /// Notes everything as it is now, once.
+    pub(super) fn capture(&mut self, state: &State) {
+        if self.as_of.is_none() {
+            let (size, root) = (self.frontier.size(), self.frontier.root());
+            self.as_of = Some(AsOf::of(state, size, root.to_string()));
+        }
     }
 
     /// Compares the root with what is known of it at this size.
@@ -279,21 +280,13 @@ impl Visit<Platform, Seen> for Watch {
             position,
             flaw: Flaw::Check(reason.into()),
         };
-        if let Some(Stop::Time(until)) = self.stop
+        if let Some(At::Time(until)) = self.at
             && first.recorded.time > until
         {
-            self.stopped = true;
-            return Err(halt("the time is reached"));
+            self.capture(state);
         }
         if self.signatures.first_false().is_some() {
             return Err(halt("an earlier signature is false"));
-        }
-        // What is cut off by --at is not missing.
-        let last = command.last().map_or(position, |c| c.recorded.position);
-        if let Some(Stop::Position(until)) = self.stop
-            && until < last
-        {
-            return Ok(());
         }
         let events: Vec<&Recorded<Event>> = command.iter().map(|c| &c.recorded).collect();
         let mut sealed = Vec::new();
@@ -318,11 +311,8 @@ impl Visit<Platform, Seen> for Watch {
         if self.hash_at == Some(position + 1) {
             self.hash = Some(state_hash(state).map_err(|e| e.to_string())?);
         }
-        if let Some(Stop::Position(until)) = self.stop
-            && position >= until
-        {
-            self.stopped = true;
-            return Err("the position is reached".into());
+        if self.at == Some(At::Position(position)) {
+            self.capture(state);
         }
         Ok(())
     }

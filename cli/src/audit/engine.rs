@@ -5,7 +5,8 @@ use aevir_platform::{Platform, state::State};
 use anyhow::{Context, Result};
 
 use super::{
-    checks::{Inspector, Stop, Watch},
+    at::{AsOf, At},
+    checks::{Inspector, Watch},
     report::{Audit, Check, Finding, Live, Unchecked, ledger, points},
     signatures::Signatures,
     source::Broken,
@@ -16,8 +17,8 @@ use super::{
 /// The report, and the state that it is about.
 pub(super) struct Examined {
     pub(super) audit: Audit,
-    /// The place to stop at lies within the log; a time always does.
-    pub(super) reached: bool,
+    /// Everything as of the moment that was asked for, where the log reaches it.
+    pub(super) as_of: Option<AsOf>,
     replay: Replay<Platform>,
 }
 
@@ -47,9 +48,11 @@ fn run(subject: Subject) -> Result<Examined> {
         published,
         rows,
         word,
-        stop,
+        at,
+        bad,
         not_checked,
         checkpoints,
+        signed_size,
     } = subject;
     let mut inspector = Inspector::new()?;
     inspector.keep_bytes = published.is_some();
@@ -58,7 +61,7 @@ fn run(subject: Subject) -> Result<Examined> {
     watch.rows = rows;
     watch.marks = marks;
     watch.hash_at = word.as_ref().map(|word| word.size);
-    watch.stop = stop;
+    watch.at = at;
     watch.bar = counted.then(|| bar.clone());
     let mut replay = Replay::<Platform>::default();
     // A log of no entries has a root, too.
@@ -68,18 +71,23 @@ fn run(subject: Subject) -> Result<Examined> {
         Err(_) => Ok(()),
     };
     bar.finish_and_clear();
-    let finding = finding(ended, &replay, &mut watch)?;
+    let finding = earlier(finding(ended, &replay, &mut watch)?, bad);
     let facts = Facts {
         name,
         word,
         not_checked,
         checkpoints,
+        signed_size,
     };
-    let reached = watch.stopped || !matches!(stop, Some(Stop::Position(_)));
+    if matches!(at, Some(At::Time(_))) {
+        // No entry is later.
+        watch.capture(replay.state());
+    }
+    let as_of = watch.as_of.take();
     let audit = sum_up(&replay, watch, finding, facts)?;
     Ok(Examined {
         audit,
-        reached,
+        as_of,
         replay,
     })
 }
@@ -92,9 +100,6 @@ fn finding(
 ) -> Result<Option<Finding>> {
     if let Some(error) = watch.failed.take() {
         return Err(error.context("the published log can't be read"));
-    }
-    if watch.stopped {
-        return Ok(None);
     }
     let at_fold = match ended {
         Ok(()) => None,
@@ -126,6 +131,8 @@ struct Facts {
     word: Option<Word>,
     not_checked: Vec<Unchecked>,
     checkpoints: u64,
+    /// Entries that the largest signed checkpoint covers.
+    signed_size: u64,
 }
 
 fn sum_up(
@@ -138,6 +145,16 @@ fn sum_up(
     let mut checked = made(replay.size(), &watch, facts.checkpoints);
     let mut not_checked = facts.not_checked;
     not_checked.extend(limits(&watch, facts.checkpoints));
+    let unsigned = replay.size().saturating_sub(facts.signed_size);
+    if facts.checkpoints > 0 && unsigned > 0 {
+        not_checked.push(Unchecked {
+            what: "signatures over the newest entries",
+            why: format!(
+                "{unsigned} entries, from position {} on, came after the newest signed checkpoint",
+                facts.signed_size
+            ),
+        });
+    }
     let hash = state_hash(state)?;
     let live = facts.word.map(|word| {
         let replayed = watch.hash.as_ref();
@@ -148,7 +165,6 @@ fn sum_up(
             state_hash: word.state_hash,
         }
     });
-    let stopped = watch.stopped;
     let (signatures, first_false) = watch.signatures.finish()?;
     checked.push(Check {
         what: "signatures of commitments",
@@ -159,7 +175,7 @@ fn sum_up(
         Finding::at(position, text.into())
     });
     let first_bad = earlier(finding, false_one).or_else(|| {
-        let differs = live.as_ref().is_some_and(|live| !live.equal) && !stopped;
+        let differs = live.as_ref().is_some_and(|live| !live.equal);
         differs.then(|| {
             let text = "the live platform's state is not what its log makes: its hash differs";
             Finding::somewhere(text.into())
@@ -221,7 +237,6 @@ fn made(events: u64, watch: &Watch, checkpoints: u64) -> Vec<Check> {
         ("tiles of hashes", tiles.hashes),
         ("bundles of entries", tiles.bundles),
         ("rows of the database", watch.rows_compared),
-        ("draws of closed epochs (there are no epochs yet)", 0),
     ];
     rows.map(|(what, count)| Check { what, count }).into()
 }
@@ -265,6 +280,15 @@ fn limits(watch: &Watch, checkpoints: u64) -> Vec<Unchecked> {
             "{} outcomes are the platform's word: the log holds the results' digests",
             counts.schema_checks_taken
         ),
+    );
+    push("draws of closed epochs", "there are no epochs yet".into());
+    push(
+        "who gave a command, and with which right",
+        "the envelope's actor is the platform's word; nodes sign what they commit".into(),
+    );
+    push(
+        "parts of results that are published",
+        "they are the platform's word where a task publishes less than all: the log holds the whole result's digest".into(),
     );
     push(
         "results",

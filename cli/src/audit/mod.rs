@@ -19,14 +19,13 @@ mod tiles;
 use std::path::{Path, PathBuf};
 
 use aevir_events::tlog::VerifierKey;
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use crate::{
     args::{Global, Output},
     output::print,
 };
-use at::AsOf;
 use reexecute::{Blobs, Reexecution, reexecute};
 pub(crate) use report::Audit;
 use subject::Subject;
@@ -52,10 +51,13 @@ pub(crate) struct AuditArgs {
     /// An earlier signed checkpoint that you kept: shows forks, truncation and restored backups. Can be repeated.
     #[arg(long, value_name = "FILE", requires = "log_key")]
     since: Vec<PathBuf>,
+    /// Audit without a signed checkpoint although the key is given: what was cut off or replaced as a whole stays unseen.
+    #[arg(long, requires = "log_key")]
+    allow_unsigned: bool,
     /// A folder with the published log (`checkpoint`, `tile/...`), compared with the entries.
     #[arg(long, value_name = "DIR", requires = "log_key")]
     tiles: Option<PathBuf>,
-    /// Show balances, points and states after this position, or as of this time.
+    /// Audit everything, and show balances, points and states as they were after this position, or as of this time.
     #[arg(long, value_name = "POSITION|TIME", conflicts_with_all = ["compare", "reexecute"])]
     at: Option<String>,
     /// Run this settled task again from its blobs, and compare outputs, result and fuel. Can be repeated.
@@ -80,13 +82,10 @@ pub(crate) async fn audit(args: AuditArgs, global: &Global) -> Result<()> {
     if let Some(at) = &args.at
         && examined.audit.first_bad.is_none()
     {
-        let audit = &examined.audit;
-        ensure!(
-            examined.reached,
-            "the log has only {} entries, so there is no position {at}",
-            audit.events
-        );
-        let as_of = AsOf::of(examined.state(), audit.events, audit.root.clone());
+        let events = examined.audit.events;
+        let as_of = examined.as_of.with_context(|| {
+            format!("the log has only {events} entries, so there is no position {at}")
+        })?;
         return print(output, &as_of, || as_of.shown());
     }
     if examined.audit.first_bad.is_none() {

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use aevir_events::{CHUNK_ENTRIES, CloudEventLine, Entry, Found, LogError, LogRows, Row};
+use aevir_events::{CHUNK_ENTRIES, CloudEventLine, Entry, Found, LogError, LogRows, Row, RowPage};
 use aevir_wire::NdjsonStream;
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
@@ -217,6 +217,20 @@ pub(crate) struct Database {
     pub(crate) ended: bool,
 }
 
+impl Database {
+    /// What an entry behind the head means: damage, unless the log has grown meanwhile.
+    fn beyond(&self, position: u64) -> Option<Broken> {
+        match self.runtime.block_on(self.log.head()) {
+            Ok(head) if head.size() > position => None,
+            Ok(_) => Some(Broken::Damaged(format!(
+                "the table has an entry at position {position}, and its head says that there are {}",
+                self.size
+            ))),
+            Err(error) => Some(unread(error)),
+        }
+    }
+}
+
 impl Iterator for Database {
     type Item = Result<Vec<Found>, Broken>;
 
@@ -224,11 +238,11 @@ impl Iterator for Database {
         if self.ended {
             return None;
         }
-        let rows = match self
+        let RowPage { rows, broken } = match self
             .runtime
             .block_on(self.log.rows(self.next, CHUNK_ENTRIES as u32))
         {
-            Ok(rows) => rows,
+            Ok(page) => page,
             Err(error) => {
                 self.ended = true;
                 return Some(Err(unread(error)));
@@ -240,12 +254,11 @@ impl Iterator for Database {
             .count();
         if inside == 0 {
             self.ended = true;
-            let beyond = rows.first()?;
-            let text = format!(
-                "the table has an entry at position {}, and its head says that there are {}",
-                beyond.position, self.size
-            );
-            return Some(Err(Broken::Damaged(text)));
+            return match (rows.first(), broken) {
+                (Some(beyond), _) => self.beyond(beyond.position).map(Err),
+                (None, Some(_)) if self.next >= self.size => self.beyond(self.next).map(Err),
+                (None, broken) => broken.map(|error| Err(unread(error))),
+            };
         }
         let rows: Vec<Row> = rows.into_iter().take(inside).collect();
         self.next = rows.last().map_or(self.next, |row| row.position + 1);

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use aevir_events::{
     Hash, LogRows,
-    tlog::{Checkpoint, VerifierKey},
+    tlog::{Checkpoint, CheckpointRow, VerifierKey},
 };
 use aevir_wire::Client;
 use anyhow::{Context, Result, ensure};
@@ -13,12 +13,12 @@ use tokio::runtime::Handle;
 
 use super::{
     AuditArgs, at,
-    checks::{Mark, Stop},
-    report::Unchecked,
+    checks::Mark,
+    report::{Finding, Unchecked},
     source::{Chunks, Database, FileLines, Live, RowQueue},
     tiles::Published,
 };
-use crate::{args::Global, export::beside};
+use crate::{args::Global, export::beside, pin::Known};
 
 /// The live platform's word on one size of the log.
 #[derive(Debug, Clone)]
@@ -42,17 +42,22 @@ pub(super) struct Subject {
     pub(super) rows: Option<RowQueue>,
     /// What a database's head says of size and root.
     pub(super) word: Option<Word>,
-    pub(super) stop: Option<Stop>,
+    /// The moment that is to be shown.
+    pub(super) at: Option<at::At>,
+    /// What is wrong before any entry is read.
+    pub(super) bad: Option<Finding>,
     pub(super) not_checked: Vec<Unchecked>,
     /// Signed checkpoints that were verified.
     pub(super) checkpoints: u64,
+    /// Entries that the largest of them covers.
+    pub(super) signed_size: u64,
 }
 
 impl Subject {
     pub(super) async fn of(args: &AuditArgs, global: &Global) -> Result<Self> {
-        let stop = args.at.as_deref().map(at::parse).transpose()?;
+        let at = args.at.as_deref().map(at::parse).transpose()?;
         let live = args.compare || (args.file.is_none() && args.database.is_none());
-        let word = match live && stop.is_none() {
+        let word = match live {
             true => Some(word(&global.keyed_client()?).await?),
             false => None,
         };
@@ -61,14 +66,14 @@ impl Subject {
                 let origin = args.log_key.as_ref().map(|key| key.origin().to_owned());
                 Self::file(file, origin)?
             }
-            (None, Some(place)) => Self::database(place).await?,
+            (None, Some(place)) => Self::database(place, args.log_key.as_ref()).await?,
             (None, None) => Self::live(&global.keyed_client()?, args, word.as_ref()).await?,
         };
         if let Some(word) = &word {
             subject.mark(word.size, word.root, "the live platform".into());
         }
         subject.word = word;
-        subject.stop = stop;
+        subject.at = at;
         subject.checkpoints(args)?;
         Ok(subject)
     }
@@ -83,12 +88,14 @@ impl Subject {
         Ok(Self::new(file.display().to_string(), Box::new(lines), bar))
     }
 
-    async fn database(place: &str) -> Result<Self> {
+    async fn database(place: &str, key: Option<&VerifierKey>) -> Result<Self> {
         let named = || {
             let shown = place.rsplit('@').next().unwrap_or(place);
             format!("the database `{shown}` can't be read")
         };
         let log = LogRows::open(place).await.with_context(named)?;
+        // Before the head, which may grow meanwhile: none of them can be larger then.
+        let checkpoints = log.checkpoints().await.with_context(named)?;
         let head = log.head().await.with_context(named)?;
         let queue = RowQueue::default();
         let chunks = Database {
@@ -111,6 +118,9 @@ impl Subject {
             from_frontier,
             "the frontier in log_head".into(),
         );
+        for row in &checkpoints {
+            subject.recorded(row, key);
+        }
         subject.not_checked.push(Unchecked {
             what: "idempotency keys, projections and snapshots in the database",
             why: "they are derived, or caches; an audit reads the log".into(),
@@ -118,18 +128,35 @@ impl Subject {
         Ok(subject)
     }
 
+    /// Takes a row of the table of signed checkpoints: without the key, only what it says of the root.
+    fn recorded(&mut self, row: &CheckpointRow, key: Option<&VerifierKey>) {
+        let size = row.size;
+        let name = format!("the database's signed checkpoint of {size} entries");
+        let Some(key) = key else {
+            return self.mark(size, row.root, name);
+        };
+        let flaw = match Checkpoint::open(row.note.as_bytes(), key) {
+            Ok(note) if (note.size, note.root) == (size, row.root) => {
+                return self.signed(&note, &name);
+            }
+            Ok(note) => format!("its note says {} entries and root {}", note.size, note.root),
+            Err(error) => error.to_string(),
+        };
+        let finding = Finding::somewhere(format!("{name} is bad: {flaw}"));
+        self.bad.get_or_insert(finding);
+    }
+
     async fn live(client: &Client, args: &AuditArgs, word: Option<&Word>) -> Result<Self> {
         let head = word.map_or(u64::MAX, |word| word.size);
         let shown = client.published("checkpoint").await?;
-        let key: VerifierKey = client.log_key().await?.key.parse()?;
-        if let Some(pinned) = &args.log_key {
-            ensure!(
-                *pinned == key,
-                "the server's log has the key\n  {key}\nand not the pinned one\n  {pinned}"
-            );
-        }
+        // What this machine knows of the server's log: a changed key, a rollback or a fork ends the audit here.
+        let mut known = Known::meet(client, args.log_key.as_ref()).await?;
         let checkpoint = match &shown {
-            Some(note) => Some(Checkpoint::open(note, &key).context("the published checkpoint")?),
+            Some(note) => {
+                let note =
+                    std::str::from_utf8(note).context("the published checkpoint is no text")?;
+                Some(known.see(client, note).await?)
+            }
             None => None,
         };
         let published = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.size);
@@ -151,7 +178,9 @@ impl Subject {
         if args.log_key.is_none() {
             subject.not_checked.push(Unchecked {
                 what: "that the key is the log's",
-                why: "the server's own word was taken for it: pin it with --log-key".into(),
+                why:
+                    "it is the one that this machine met first at the server: pin it with --log-key"
+                        .into(),
             });
         }
         Ok(subject)
@@ -168,9 +197,11 @@ impl Subject {
             published: None,
             rows: None,
             word: None,
-            stop: None,
+            at: None,
+            bad: None,
             not_checked: Vec::new(),
             checkpoints: 0,
+            signed_size: 0,
         }
     }
 
@@ -180,6 +211,7 @@ impl Subject {
 
     fn signed(&mut self, checkpoint: &Checkpoint, name: &str) {
         self.checkpoints += 1;
+        self.signed_size = self.signed_size.max(checkpoint.size);
         self.mark(checkpoint.size, checkpoint.root, name.to_owned());
     }
 
@@ -206,10 +238,14 @@ impl Subject {
                 self.published = Some((Published::Folder(folder.clone()), checkpoint.size));
             }
         }
-        // What lies behind the place to stop at is not wanted.
-        if let Some(Stop::Position(until)) = self.stop {
-            self.marks.retain(|mark| mark.size <= until + 1);
-        }
+        ensure!(
+            args.log_key.is_none()
+                || self.checkpoints > 0
+                || self.bad.is_some()
+                || args.allow_unsigned,
+            "the log's key is given, and there is no signed checkpoint to verify with it: name one with --checkpoint or \
+             --since, or say --allow-unsigned"
+        );
         self.marks.sort_by_key(|mark| mark.size);
         Ok(())
     }

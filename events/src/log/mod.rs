@@ -15,7 +15,7 @@ use ulid::Ulid;
 
 pub use self::{
     postgres::PostgresLog,
-    rows::{LogRows, Row},
+    rows::{LogRows, Row, RowPage},
     sqlite::SqliteLog,
 };
 use crate::{
@@ -134,6 +134,13 @@ pub struct StoredEntry {
     pub entry: Entry,
     /// The stored leaf hash, which a reader compares with the entry's own.
     pub leaf: Hash,
+}
+
+impl StoredEntry {
+    /// Whether the entry is still what its leaf hash was made of.
+    pub fn is_intact(&self) -> bool {
+        self.entry.leaf() == self.leaf
+    }
 }
 
 /// One row of `events`, to be written.

@@ -10,7 +10,7 @@ use sqlx::{
 use ulid::Ulid;
 
 use super::{HeadRow, LogError, LogHead, corrupt, head_from_row, stored_hash, unsigned};
-use crate::{entry::Entry, envelope::Timestamp, merkle::Hash};
+use crate::{entry::Entry, envelope::Timestamp, merkle::Hash, tlog::CheckpointRow};
 
 /// Connections: an audit reads one page after the other.
 const CONNECTIONS: u32 = 2;
@@ -21,6 +21,8 @@ const ROWS: &str = "
     SELECT e.position, s.name, e.revision, e.id, t.name, CAST(e.schema AS BIGINT), e.time, e.entry, e.leaf
     FROM events e LEFT JOIN streams s ON s.id = e.stream LEFT JOIN event_types t ON t.id = e.type
     WHERE e.position >= $1 ORDER BY e.position LIMIT $2";
+
+const CHECKPOINTS: &str = "SELECT size, root, note, time FROM checkpoints ORDER BY size";
 
 /// A row as both databases return it.
 type RawRow = (
@@ -47,6 +49,14 @@ pub struct Row {
     pub time: Timestamp,
     pub entry: Entry,
     pub leaf: Hash,
+}
+
+/// Rows in order of position.
+#[derive(Debug, Clone, Default)]
+pub struct RowPage {
+    pub rows: Vec<Row>,
+    /// Why the row after them can't be read.
+    pub broken: Option<LogError>,
 }
 
 /// Reads a log's tables without being able to change them.
@@ -88,8 +98,9 @@ impl LogRows {
         head_from_row(row)
     }
 
-    /// At most `limit` rows from position `from` on, in order of position. Gaps are not hidden.
-    pub async fn rows(&self, from: u64, limit: u32) -> Result<Vec<Row>, LogError> {
+    /// At most `limit` rows from position `from` on, in order of position, up to the first that can't be read. Gaps
+    /// are not hidden.
+    pub async fn rows(&self, from: u64, limit: u32) -> Result<RowPage, LogError> {
         let (first, most) = (super::signed(from)?, i64::from(limit));
         let rows: Vec<RawRow> = match &self.0 {
             Pool::Sqlite(pool) => {
@@ -100,6 +111,34 @@ impl LogRows {
                 let query = sqlx::query_as(ROWS).bind(first).bind(most);
                 query.fetch_all(pool).await?
             }
+        };
+        let mut page = RowPage::default();
+        for row in rows {
+            match read(row) {
+                Ok(row) => page.rows.push(row),
+                Err(error) => {
+                    page.broken = Some(error);
+                    break;
+                }
+            }
+        }
+        Ok(page)
+    }
+
+    /// The signed checkpoints that are recorded beside the log, the smallest first.
+    pub async fn checkpoints(&self) -> Result<Vec<CheckpointRow>, LogError> {
+        let rows: Vec<(i64, Vec<u8>, String, i64)> = match &self.0 {
+            Pool::Sqlite(pool) => sqlx::query_as(CHECKPOINTS).fetch_all(pool).await?,
+            Pool::Postgres(pool) => sqlx::query_as(CHECKPOINTS).fetch_all(pool).await?,
+        };
+        let read = |(size, root, note, time): (i64, Vec<u8>, String, i64)| {
+            let size = unsigned(0, "checkpoints.size", size)?;
+            Ok(CheckpointRow {
+                size,
+                root: stored_hash(size, "checkpoints.root", &root)?,
+                note,
+                time: Timestamp(time),
+            })
         };
         rows.into_iter().map(read).collect()
     }

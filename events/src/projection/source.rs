@@ -60,13 +60,18 @@ impl<M: Machine> Source<M::Event> for Handle<M> {
             stop: None,
         };
         for row in &stored {
-            match row.entry.decode() {
+            // An entry that was changed in its table must not become a balance that somebody is shown.
+            let decoded = match row.is_intact() {
+                true => row.entry.decode().map_err(|e| e.to_string()),
+                false => Err("the entry does not match its stored leaf hash".to_owned()),
+            };
+            match decoded {
                 Ok(recorded) => page.events.push(Placed {
                     recorded: Arc::new(recorded),
                     leaf: row.leaf,
                 }),
-                Err(error) => {
-                    let (position, reason) = (row.position, error.to_string());
+                Err(reason) => {
+                    let position = row.position;
                     page.stop = Some(Stop { position, reason });
                     break;
                 }

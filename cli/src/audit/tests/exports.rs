@@ -351,3 +351,62 @@ async fn a_line_of_another_log_is_found() {
     };
     assert_bad(&examine(args).await.unwrap(), 9, "example.org/other");
 }
+
+#[tokio::test]
+async fn a_key_without_anything_signed_is_an_error_unless_that_is_wanted() {
+    let world = World::new();
+    let mut args = AuditArgs {
+        file: Some(world.export()),
+        log_key: world.vkey(),
+        ..AuditArgs::default()
+    };
+    let error = examine(args.clone()).await.unwrap_err().to_string();
+    assert!(error.contains("--allow-unsigned"), "{error}");
+    args.allow_unsigned = true;
+    assert_clean(&examine(args).await.unwrap());
+}
+
+#[tokio::test]
+async fn entries_after_the_newest_checkpoint_are_said_to_be_unsigned() {
+    let world = World::new();
+    let size = world.entries.len();
+    let audit = examine(AuditArgs {
+        file: Some(world.export()),
+        log_key: world.vkey(),
+        checkpoint: Some(world.keep(size - 7)),
+        ..AuditArgs::default()
+    })
+    .await
+    .unwrap();
+    assert_clean(&audit);
+    let unsigned = audit
+        .not_checked
+        .iter()
+        .find(|u| u.what.starts_with("signatures over"));
+    let why = &unsigned.unwrap().why;
+    assert!(why.starts_with("7 entries"), "{why}");
+}
+
+/// What is shown as of a moment rests on the whole log being true.
+#[tokio::test]
+async fn a_change_after_or_before_the_moment_shown_is_found() {
+    for changed in [0, 1_400] {
+        let mut world = World::new();
+        let kept = world.keep(world.entries.len());
+        let position = world.entries[changed..]
+            .iter()
+            .position(|e| e.envelope().unwrap().label == "account.opened")
+            .map_or_else(|| world.first("account.opened"), |found| found + changed);
+        world.change(position, |entry| entry["data"]["name"] = "mallory".into());
+        let audit = examine(AuditArgs {
+            file: Some(world.export()),
+            log_key: world.vkey(),
+            checkpoint: Some(kept),
+            at: Some("600".into()),
+            ..AuditArgs::default()
+        })
+        .await
+        .unwrap();
+        assert_bad(&audit, None, "the signed checkpoint says");
+    }
+}
