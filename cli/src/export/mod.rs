@@ -169,7 +169,11 @@ async fn export_to(
     synced.with_context(again)?;
     let root = (span.from == 0).then(|| found.frontier.root());
     let checkpoint = match &span.checkpoint {
-        None => None,
+        None => {
+            // An earlier export's would not be of this file.
+            drop_stale(&beside(file, ".checkpoint"))?;
+            None
+        }
         Some(checkpoint) => Some(keep(checkpoint, root, file, &partial)?),
     };
     fs::rename(&partial, file).with_context(|| format!("`{}` can't be made", file.display()))?;
@@ -181,6 +185,15 @@ async fn export_to(
         root: root.map(|root| root.to_string()),
         checkpoint: checkpoint.map(|path| path.display().to_string()),
     })
+}
+
+fn drop_stale(checkpoint: &Path) -> Result<()> {
+    match fs::remove_file(checkpoint) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("`{}` can't be removed", checkpoint.display()))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Holds the export against the signed checkpoint, and writes that beside it.
