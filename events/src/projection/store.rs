@@ -1,7 +1,7 @@
 //! Where views are kept, and how statements reach it: SQLite in a file of its own, or a schema of its own in
 //! PostgreSQL. One text of SQL serves both, with parameters `$1`, `$2`, ... Knows no projection.
 
-use std::{path::Path, str::FromStr as _, sync::Arc, time::Duration};
+use std::{fs::File, path::Path, str::FromStr as _, sync::Arc, time::Duration};
 
 use sqlx::{
     AssertSqlSafe, Column as _, Connection as _, PgConnection, PgPool, Postgres, Row as _, Sqlite,
@@ -61,12 +61,26 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
+/// Keeps others from opening the same file until it is dropped: on SQLite neither the change to WAL nor migrations wait
+/// for one another.
+async fn opening(file: &Path) -> Result<File, sqlx::Error> {
+    let path = file.with_added_extension("lock");
+    let locking = tokio::task::spawn_blocking(move || {
+        let lock = File::create(path)?;
+        lock.lock()?;
+        Ok(lock)
+    });
+    let locked: std::io::Result<File> = locking.await.unwrap_or_else(|e| Err(e.into()));
+    Ok(locked?)
+}
+
 impl ViewStore {
     /// Opens an SQLite file, which is not the log's: the log's writer must never wait for a view.
     ///
     /// Commits are not synced one by one (`synchronous=NORMAL`): a loss of power may take the newest ones back, rows and
     /// position together, and they are folded again.
     pub async fn sqlite(file: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let _opening = opening(file.as_ref()).await?;
         let options = SqliteConnectOptions::new()
             .filename(file)
             .create_if_missing(true)

@@ -1,6 +1,7 @@
 //! Every event counts once, whatever is cut off and however many fold; and what can't be folded stops the fold.
 
 use rand::RngExt as _;
+use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
 
 use super::*;
 
@@ -118,6 +119,28 @@ on_both_stores! {
         let projections = start(&place, bank.clone(), accounts(1), 64).await;
         equal(&bank, &mut level(&projections, size).await).await;
         assert_eq!(projections.statuses().await.unwrap()[0].failed, None);
+        projections.shutdown().await;
+    }
+
+    async fn an_entry_that_its_leaf_does_not_fit_is_never_folded(place: Place) {
+        let dir = tempfile::tempdir().unwrap();
+        let bank = bank(dir.path()).await;
+        trade(&bank, 60).await;
+        let file = SqliteConnectOptions::new().filename(dir.path().join("log.sqlite"));
+        let pool = SqlitePool::connect_with(file).await.unwrap();
+        // Readable still, and not what was signed.
+        sqlx::query(
+            r#"UPDATE events SET entry = CAST(replace(CAST(entry AS TEXT), '"schema":1', '"schema": 1') AS BLOB) WHERE position = 21"#,
+        )
+        .execute(&pool)
+        .await
+        .unwrap();
+        let projections = start(&place, bank.clone(), accounts(1), 16).await;
+        let failed = |all: &[ProjectionStatus]| all.iter().any(|s| s.failed.is_some());
+        let statuses = until(&projections, "it stops", failed).await;
+        let (position, reason) = statuses[0].failed.clone().unwrap();
+        assert_eq!(position, 21);
+        assert!(reason.contains("leaf hash"), "{reason}");
         projections.shutdown().await;
     }
 
