@@ -28,6 +28,9 @@ use tempfile::TempDir;
 pub(crate) use node::FakeNode;
 pub(crate) use task::single;
 
+/// Projections of the platform's views.
+const PROJECTIONS: usize = 3;
+
 /// What an ordinary test account can spend.
 pub(crate) const FUNDS: &str = "1000000000";
 /// Bytes that the fake inspector takes for a module of the world `task`.
@@ -300,8 +303,11 @@ impl TestPlatform {
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
         loop {
             let all = self.admin.projections().await.unwrap().projections;
-            let mut live = all.iter().filter(|p| p.state == "live");
-            if live.all(|p| p.position.parse::<u64>().unwrap() >= size) {
+            let level = all
+                .iter()
+                .filter(|p| p.state == "live" && p.position.parse::<u64>().unwrap() >= size);
+            // One that has just been begun is not there yet, or not live.
+            if level.count() == PROJECTIONS {
                 return;
             }
             assert!(tokio::time::Instant::now() < deadline, "{all:?}");
