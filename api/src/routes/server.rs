@@ -31,12 +31,17 @@ async fn health(State(app): State<App>) -> Json<wire::Health> {
     let mut projections: BTreeMap<String, &str> = names.collect();
     let statuses = tokio::time::timeout(HEALTH_PATIENCE, app.views.statuses()).await;
     if let Ok(Ok(statuses)) = statuses {
+        // The database answers: what has no tables yet is about to get them, as at the first start.
+        for state in projections.values_mut() {
+            *state = "building";
+        }
         for status in statuses {
-            let known = projections.entry(status.name.to_owned()).or_default();
+            let known = projections
+                .entry(status.name.to_owned())
+                .or_insert("building");
             *known = match (status.state, status.failed) {
                 (GenerationState::Live | GenerationState::Building, Some(_)) => "failed",
                 (GenerationState::Live, None) if *known != "failed" => "live",
-                (GenerationState::Building, None) if *known == "unknown" => "building",
                 (GenerationState::Live | GenerationState::Building, None) => known,
                 (GenerationState::Retired, _) => known,
             };
