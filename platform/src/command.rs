@@ -152,6 +152,20 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// Its public name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::TasksWrite => "tasks:write",
+            Self::ContentsWrite => "contents:write",
+            Self::NodesWrite => "nodes:write",
+            Self::KeysWrite => "keys:write",
+            Self::Node => "node",
+            Self::Audit => "audit",
+            Self::Admin => "admin",
+        }
+    }
+
     /// What an account's own first key gets.
     pub const OWNER: [Self; 5] = [
         Self::Read,
