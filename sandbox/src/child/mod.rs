@@ -155,10 +155,7 @@ impl Executor {
                     send(&mut self.socket, &Reply::Compiled(compiled))?;
                 }
                 Request::ProbeGpu(limits) => {
-                    let gpu = aevir_gpu::Gpu::open(&limits);
-                    let adapter = gpu
-                        .map(|gpu| gpu.info().clone())
-                        .map_err(|error| error.to_string());
+                    let adapter = probe(&limits);
                     send(&mut self.socket, &Reply::Adapter(adapter))?;
                 }
             }
@@ -219,6 +216,13 @@ impl Executor {
         let outcome = run::run(&spec, &module, files, events);
         Ok(Reply::Outcome(Box::new(outcome)))
     }
+}
+
+/// Opens the GPU, and measures it, for a node's profile.
+fn probe(limits: &aevir_gpu::GpuLimits) -> Result<aevir_gpu::AdapterInfo, String> {
+    let mut gpu = aevir_gpu::Gpu::open(limits).map_err(|error| error.to_string())?;
+    gpu.measure().map_err(|error| error.to_string())?;
+    Ok(gpu.info().clone())
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
