@@ -3,7 +3,7 @@
 use std::thread::available_parallelism;
 
 use aevir_gpu::GpuLimits;
-use aevir_sandbox::{Executor, engine::PROFILE};
+use aevir_sandbox::{Executor, Profile};
 use aevir_wire::{GpuProfile, NodeProfile};
 
 use crate::{
@@ -42,7 +42,7 @@ pub(crate) async fn measure(
         storage_mib: config.storage_mib,
         slots: config.slots,
         gpu,
-        runtime: PROFILE.to_owned(),
+        runtime: Profile::Deterministic.name().to_owned(),
         labels: config.labels.clone(),
     })
 }

@@ -1,46 +1,82 @@
-//! The wasmtime engine of the deterministic profile.
+//! The wasmtime engines, one for each profile.
 
 use std::hash::{Hash, Hasher};
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wasmtime::{Config, Strategy};
 
 use crate::limits::WASM_STACK_BYTES;
 
-/// The profile's name. It stands for the exact wasmtime version, its operator costs, the stack limit below and the host-call
-/// prices in [`crate::host::price`]; change any of them and the name must change.
-pub const PROFILE: &str = "det/1";
+/// How a module is compiled. A run uses the same fuel in either: fuel is counted by WebAssembly's operators, and not by what they
+/// are compiled to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Profile {
+    /// The same bytes on every machine: canonical NaNs, deterministic relaxed SIMD. For whatever is compared or run again.
+    #[default]
+    #[serde(rename = "det/1")]
+    Deterministic,
+    /// NaNs and relaxed SIMD as the processor has them. For results that nobody compares bit by bit.
+    #[serde(rename = "fast/1")]
+    Fast,
+}
+
+impl Profile {
+    /// Every profile.
+    pub const ALL: [Self; 2] = [Self::Deterministic, Self::Fast];
+
+    /// The profile's name. It stands for the exact wasmtime version, its operator costs, the stack limit and the host-call prices in
+    /// [`crate::host::price`]; change any of them and the name must change.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Deterministic => "det/1",
+            Self::Fast => "fast/1",
+        }
+    }
+
+    /// The profile of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|profile| profile.name() == name)
+    }
+}
 
 /// A configured engine and the key of what it compiles.
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) inner: wasmtime::Engine,
+    profile: Profile,
     compatibility: String,
 }
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine")
-            .field("profile", &PROFILE)
+            .field("profile", &self.profile)
             .field("compatibility", &self.compatibility)
             .finish()
     }
 }
 
 impl Engine {
-    /// Makes an engine of profile [`PROFILE`]: fuel, canonical NaNs, deterministic relaxed SIMD, no threads, 32-bit memories.
+    /// Makes an engine of a profile. Both have fuel, no threads, and memories of 32 bits.
     /// Memories are allocated on demand: a process runs one module, so a pool would only cost address space.
     ///
     /// # Errors
     /// The machine lacks something that the profile needs.
-    pub fn new() -> wasmtime::Result<Self> {
+    pub fn new(profile: Profile) -> wasmtime::Result<Self> {
+        let deterministic = match profile {
+            Profile::Deterministic => true,
+            Profile::Fast => false,
+        };
         let mut config = Config::new();
         config
             .strategy(Strategy::Cranelift)
             .consume_fuel(true)
-            .cranelift_nan_canonicalization(true)
+            .cranelift_nan_canonicalization(deterministic)
             .wasm_relaxed_simd(true)
-            .relaxed_simd_deterministic(true)
+            .relaxed_simd_deterministic(deterministic)
             .shared_memory(false)
             .wasm_memory64(false)
             .wasm_wide_arithmetic(false)
@@ -51,9 +87,10 @@ impl Engine {
         let inner = wasmtime::Engine::new(&config)?;
         let mut hasher = ShaHasher(Sha256::new());
         inner.precompile_compatibility_hash().hash(&mut hasher);
-        hasher.0.update(PROFILE);
+        hasher.0.update(profile.name());
         Ok(Self {
             inner,
+            profile,
             compatibility: hex::encode(&hasher.0.finalize()[..16]),
         })
     }

@@ -9,8 +9,10 @@
 //! A run without a GPU gives the same bytes and the same fuel on every machine. This crate knows nothing of what tasks cost, who
 //! wants them, or HTTP.
 
+pub mod adapt;
 pub mod cache;
 mod child;
+pub mod complexity;
 pub mod engine;
 pub mod executor;
 pub mod host;
@@ -22,7 +24,9 @@ pub mod outcome;
 mod run;
 pub mod spec;
 
+pub use adapt::{Upload, prepare_upload};
 pub use child::{LOG_VAR, LogFormat, executor_main};
+pub use engine::Profile;
 pub use executor::{Executor, ExecutorConfig, ProbeError};
 pub use inspect::{InspectError, ModuleInfo, World, inspect};
 pub use limits::{Limits, LimitsError};

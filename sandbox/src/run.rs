@@ -12,8 +12,9 @@ use crate::cache::ModuleCache;
 use crate::engine::Engine;
 use crate::host::context::{Throttle, cut, flush_progress};
 use crate::host::files::Files;
+use crate::host::wasi::{self, Exit};
 use crate::host::{self, Counts, EventSink, Host, Stop};
-use crate::inspect::{ModuleInfo, World, inspect};
+use crate::inspect::{InspectError, ModuleInfo, World, inspect};
 use crate::limiter::Limiter;
 use crate::limits::{CHUNK_BYTES_MAX, MODULE_BYTES_MAX};
 use crate::outcome::{End, Outcome, RunEvent, TrapKind, Usage};
@@ -39,6 +40,12 @@ pub(crate) fn run(spec: &RunSpec, cache_dir: &Path, mut events: EventSink) -> Ou
         Ok(ready) => ready,
         Err(end) => return Outcome::empty(end),
     };
+    if ready.info.instances > spec.limits.instances {
+        return Outcome::empty(End::Limit {
+            limit: "instances".into(),
+            value: spec.limits.instances.into(),
+        });
+    }
     let gpu = if spec.gpu && ready.info.wants_compute() {
         match Gpu::open(&spec.limits.gpu) {
             Ok(gpu) => Some(Session::new(gpu, spec.limits.gpu.clone())),
@@ -70,6 +77,7 @@ pub(crate) fn run(spec: &RunSpec, cache_dir: &Path, mut events: EventSink) -> Ou
         gpu,
         events,
         throttle: Throttle::default(),
+        wasi: wasi::State::new(ready.info.world == World::Program, spec.seed),
     };
     execute(&ready, host)
 }
@@ -77,14 +85,17 @@ pub(crate) fn run(spec: &RunSpec, cache_dir: &Path, mut events: EventSink) -> Ou
 /// Reads, checks and compiles the module.
 fn prepare(spec: &RunSpec, cache_dir: &Path) -> Result<Ready, End> {
     let host_error = |text: String| End::HostError { text };
+    let refused = |text: String| End::Trap {
+        kind: TrapKind::Module,
+        text: cut(text, TEXT_BYTES_MAX),
+    };
     let path = spec.module.display();
     let size = std::fs::metadata(&spec.module)
         .map_err(|error| host_error(format!("could not look at {path}: {error}")))?
         .len();
     if size > MODULE_BYTES_MAX {
-        return Err(host_error(format!(
-            "{path} is {size} bytes; at most {MODULE_BYTES_MAX} are allowed"
-        )));
+        let refusal = InspectError::TooLarge { size };
+        return Err(refused(refusal.to_string()));
     }
     let wasm = std::fs::read(&spec.module)
         .map_err(|error| host_error(format!("could not read {path}: {error}")))?;
@@ -95,13 +106,9 @@ fn prepare(spec: &RunSpec, cache_dir: &Path) -> Result<Ready, End> {
             spec.module_digest
         )));
     }
-    let refused = |text: String| End::Trap {
-        kind: TrapKind::Module,
-        text: cut(text, TEXT_BYTES_MAX),
-    };
     let info = inspect(&wasm).map_err(|error| refused(error.to_string()))?;
-    let engine =
-        Engine::new().map_err(|error| host_error(format!("no WebAssembly engine: {error:#}")))?;
+    let engine = Engine::new(spec.profile)
+        .map_err(|error| host_error(format!("no WebAssembly engine: {error:#}")))?;
     let cache = ModuleCache::open(cache_dir).map_err(|error| {
         host_error(format!(
             "could not open the cache {}: {error}",
@@ -161,7 +168,7 @@ fn execute(ready: &Ready, host: Host) -> Outcome {
     if let Some(gpu_end) = gpu_end(host, end == End::Ok) {
         (end, result) = (gpu_end, None);
     }
-    if let Err(stop) = flush_progress(host) {
+    if let Err(stop) = flush_progress(host).and_then(|()| wasi::flush(host)) {
         (end, result) = (from_stop(stop), None);
     }
     outcome(host, end, result, fuel.saturating_sub(left), started)
@@ -211,6 +218,7 @@ fn call(ready: &Ready, store: &mut Store<Host>) -> wasmtime::Result<Result<Strin
         World::Check | World::Comparator => {
             typed::<bool>(&instance, store, export)?.map(|verdict| verdict.to_string())
         }
+        World::Program => program(ready, &instance, store)?,
     })
 }
 
@@ -226,6 +234,36 @@ where
     let function = instance.get_typed_func::<(), (Result<T, String>,)>(&mut *store, export)?;
     let (result,) = function.call(&mut *store, ())?;
     Ok(result)
+}
+
+/// Calls a WASI program's entry. Its end by `exit` is an end like the other.
+fn program(
+    ready: &Ready,
+    instance: &wasmtime::component::Instance,
+    store: &mut Store<Host>,
+) -> wasmtime::Result<Result<String, String>> {
+    let outer = ready.info.program_export();
+    let outer = outer.and_then(|name| instance.get_export_index(&mut *store, None, name));
+    let run = instance.get_export_index(&mut *store, outer.as_ref(), World::Program.export());
+    let run = run.ok_or_else(|| Stop::Host("the program's entry is gone".into()))?;
+    let function = instance.get_typed_func::<(), (Result<(), ()>,)>(&mut *store, run)?;
+    let code = match function.call(&mut *store, ()) {
+        Ok((result,)) => u8::from(result.is_err()),
+        Err(error) => match error.downcast_ref::<Exit>() {
+            Some(Exit(code)) => *code,
+            None => return Err(error),
+        },
+    };
+    let host = store.data_mut();
+    wasi::flush(host)?;
+    if code == 0 {
+        return Ok(Ok(wasi::result(host)?));
+    }
+    let said = match host.wasi.last_words() {
+        "" => String::new(),
+        text => format!(": {text}"),
+    };
+    Ok(Err(format!("the program exited with code {code}{said}")))
 }
 
 /// What the GPU says about the run, which outweighs what the guest says: it may have ignored an error.
@@ -281,6 +319,14 @@ fn classify(error: &wasmtime::Error, fuel: u64) -> End {
         Some(Trap::IndirectCallToNull | Trap::BadSignature | Trap::NullReference) => {
             TrapKind::IndirectCall
         }
+        // Rules of the component model: calls at the wrong time, values that are none.
+        Some(
+            Trap::CannotEnterComponent
+            | Trap::CannotLeaveComponent
+            | Trap::InvalidChar
+            | Trap::InvalidDiscriminant
+            | Trap::UnalignedPointer,
+        ) => TrapKind::Interface,
         Some(_) => TrapKind::Other,
         // Errors that are no trap come from moving values between guest and host: bad handles, bad text, too many bytes.
         None => TrapKind::Interface,
@@ -299,6 +345,9 @@ fn from_stop(stop: Stop) -> End {
         },
         Stop::Interface(text) => End::Trap {
             kind: TrapKind::Interface,
+            text: cut(text, TEXT_BYTES_MAX),
+        },
+        Stop::Params(text) => End::GuestError {
             text: cut(text, TEXT_BYTES_MAX),
         },
         Stop::Host(text) => End::HostError { text },
