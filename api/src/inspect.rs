@@ -7,7 +7,7 @@ use bytes::Bytes;
 /// Looks into uploaded modules. Must be safe to call with anything.
 #[async_trait]
 pub trait ModuleInspector: Send + Sync + 'static {
-    /// Which world the component fits and what it imports.
+    /// What the module becomes, which world it fits and what it imports.
     ///
     /// # Errors
     /// Why it can't be taken, with a sentence for its author.
@@ -20,6 +20,8 @@ pub struct Inspected {
     pub world: World,
     /// Names of the imported interfaces.
     pub imports: Vec<String>,
+    /// The component that is stored instead of what was uploaded, where that had to be adapted.
+    pub adapted: Option<Bytes>,
 }
 
 /// Why a module is not taken.

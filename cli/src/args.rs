@@ -87,7 +87,7 @@ pub(crate) enum Verb {
     RunLocal(RunLocalArgs),
     /// Show the platform's main job from end to end: four AI tasks on three nodes, a cheater, a crash, an audit.
     Demo(DemoArgs),
-    /// Task modules (WebAssembly components).
+    /// Task modules (WebAssembly components and WASI programs).
     Module {
         #[command(subcommand)]
         verb: ModuleVerb,

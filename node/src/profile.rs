@@ -3,7 +3,7 @@
 use std::thread::available_parallelism;
 
 use aevir_gpu::{AdapterInfo, GpuLimits};
-use aevir_sandbox::{Applied, Executor, Role, engine::PROFILE};
+use aevir_sandbox::{Applied, Executor, Profile, Role};
 use aevir_wire::{GpuProfile, NodeConfinement, NodeProfile, Wall};
 
 use crate::{
@@ -51,7 +51,7 @@ pub(crate) async fn measure(
         storage_mib: config.storage_mib,
         slots: config.slots,
         gpu: gpu.map(profile),
-        runtime: PROFILE.to_owned(),
+        runtime: Profile::Deterministic.name().to_owned(),
         labels,
         confinement: Some(confinement(executor).await?),
     })

@@ -2,8 +2,8 @@
 
 use aevir_sandbox::{End, MetricValue as RunMetric, Outcome};
 use aevir_wire::{
-    Artifact, BlobRef, Commit, Fail, Lease, MetricValue, Report, Usage, canonical, commit_message,
-    digest,
+    Artifact, BlobRef, Commit, FAST_CLASS_MARK, Fail, Lease, MetricValue, RUNTIME_FAST, Report,
+    Usage, canonical, commit_message, digest,
 };
 use serde_json::Value;
 
@@ -68,7 +68,7 @@ pub(crate) fn seal(lease: &Lease, outcome: &Outcome, author: Author<'_>) -> Resu
         metrics: metrics(outcome),
         usage: usage(outcome),
         trace_root: lease.gpu.is_some().then(|| outcome.trace_root.clone()),
-        class: hardware_class(lease, outcome, author),
+        class: class_of_run(lease, outcome, author),
         resumed_from: lease.checkpoint.as_ref().map(|c| c.digest.clone()),
         salt: hex::encode(rand::random::<[u8; 32]>()),
     };
@@ -162,19 +162,27 @@ fn usage(outcome: &Outcome) -> Usage {
     }
 }
 
-fn hardware_class(lease: &Lease, outcome: &Outcome, author: Author<'_>) -> String {
-    if lease.gpu.is_none() {
-        return CPU_CLASS.to_owned();
+/// The hardware's class; a run that can't be repeated bit by bit has its profile beside it.
+fn class_of_run(lease: &Lease, outcome: &Outcome, author: Author<'_>) -> String {
+    let hardware = match lease.gpu {
+        None => CPU_CLASS,
+        Some(_) => {
+            let used = outcome.adapter.as_ref().map(|a| a.class.as_str());
+            used.or(author.gpu_class).unwrap_or(CPU_CLASS)
+        }
+    };
+    if lease.runtime == RUNTIME_FAST {
+        format!("{hardware}{FAST_CLASS_MARK}")
+    } else {
+        hardware.to_owned()
     }
-    let used = outcome.adapter.as_ref().map(|a| a.class.as_str());
-    used.or(author.gpu_class).unwrap_or(CPU_CLASS).to_owned()
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use aevir_sandbox::{OutputFile, TrapKind};
-    use aevir_wire::Limits;
+    use aevir_wire::{Limits, RUNTIME_REPRODUCIBLE};
     use serde_json::json;
 
     use super::*;
@@ -207,6 +215,7 @@ pub(crate) mod tests {
                 digest: "ab".repeat(32),
                 size: "10".into(),
             },
+            runtime: RUNTIME_REPRODUCIBLE.into(),
             params: "{}".into(),
             seed: "1".into(),
             inputs: Vec::new(),
@@ -258,6 +267,14 @@ pub(crate) mod tests {
         assert_eq!(report.salt.len(), 64);
         let again = seal(&lease(), &outcome(), author(&key())).unwrap();
         assert_ne!(again.report.salt, report.salt);
+    }
+
+    #[test]
+    fn a_fast_run_says_so() {
+        let mut lease = lease();
+        lease.runtime = RUNTIME_FAST.into();
+        let sealed = seal(&lease, &outcome(), author(&key())).unwrap();
+        assert_eq!(sealed.report.class, "cpu+fast/1");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aevir_sandbox::{Input, Limits, Outcome, RunEvent, RunSpec, TraceIds};
+use aevir_sandbox::{Input, Limits, Outcome, Profile, RunEvent, RunSpec, TraceIds};
 use aevir_wire::{Fail, Lease};
 use tokio::sync::{mpsc, watch};
 
@@ -187,6 +187,10 @@ fn spec(
             Ended::Failed(failure(class::HOST_ERROR, text))
         })
     };
+    let profile = Profile::named(&lease.runtime).ok_or_else(|| {
+        let text = format!("this node has no runtime `{}`", lease.runtime);
+        Ended::Failed(failure(class::HOST_ERROR, text))
+    })?;
     fs::create_dir(folder).map_err(host_error("the run's folder can't be made"))?;
     let mut inputs = Vec::new();
     for (input, pinned) in lease.inputs.iter().zip(&materials.inputs) {
@@ -209,6 +213,7 @@ fn spec(
     Ok(RunSpec {
         module: materials.module.path().to_owned(),
         module_digest: lease.module.digest.clone(),
+        profile,
         params: lease.params.clone(),
         seed: number("seed", &lease.seed)?,
         inputs,

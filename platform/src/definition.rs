@@ -331,6 +331,17 @@ impl Default for Retry {
 }
 
 impl TaskDefinition {
+    /// Whether results of two runs are compared bit by bit, so that runs must be reproducible. Without sampling one node's result
+    /// stands by its checks; who wants it reproducible all the same asks for a sample of one.
+    pub fn must_be_reproducible(&self) -> bool {
+        self.verification.iter().any(|method| match method {
+            Method::Sampling(sampling) => match sampling.comparator {
+                Comparator::Bitwise => true,
+            },
+            Method::Check { .. } => false,
+        })
+    }
+
     /// The sampling terms; those of a single replica where the task names none.
     pub fn sampling(&self) -> Sampling {
         self.verification

@@ -62,11 +62,15 @@ fn pool() -> PoolingAllocationConfig {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use crate::engine::Engine;
+    use crate::engine::{Engines, Profile};
 
     #[test]
     fn what_is_compiled_without_a_pool_runs_with_one() {
-        let (one, two) = (Engine::new().unwrap(), Engine::pooled().unwrap());
+        let (one, two) = (Engines::on_demand().unwrap(), Engines::pooled().unwrap());
         assert_eq!(one.compatibility(), two.compatibility());
+        assert_ne!(
+            one.compatibility().of(Profile::Deterministic),
+            one.compatibility().of(Profile::Fast)
+        );
     }
 }

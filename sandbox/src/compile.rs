@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::cache::{Artefact, ArtefactStore};
 use crate::confine::Role;
+use crate::engine::Profile;
 use crate::ipc::{CompileRequest, NotCompiled, Reply, Request, receive_async};
 use crate::limits::{
     COMPILE_CPU_S_MAX, COMPILE_MEMORY_BYTES_MAX, COMPILE_MS_MAX, MODULE_BYTES_MAX,
@@ -77,7 +78,8 @@ impl Compiler {
 
     /// The key of a spec's module.
     pub(crate) fn key(&self, spec: &RunSpec) -> String {
-        ArtefactStore::key(&spec.module_digest, &self.launcher.compatibility)
+        let compatibility = self.launcher.compatibility.of(spec.profile);
+        ArtefactStore::key(&spec.module_digest, compatibility)
     }
 
     /// The artefact of a spec's module, compiled if there is none.
@@ -97,24 +99,23 @@ impl Compiler {
         if let Ok(Some(artefact)) = verified {
             return Ok(artefact);
         }
-        self.compile(&key, &spec.module, &spec.module_digest).await
+        self.compile(&key, spec).await
     }
 
     async fn compile(
         self: &Arc<Self>,
         key: &str,
-        module: &Path,
-        digest: &str,
+        spec: &RunSpec,
     ) -> Result<Artefact, End> {
         let _permit = self.permits.acquire().await.map_err(host_error)?;
-        let (path, digest) = (module.to_owned(), digest.to_owned());
+        let (path, digest) = (spec.module.clone(), spec.module_digest.clone());
         let opened = tokio::task::spawn_blocking(move || open(path, &digest)).await;
         let module = opened
             .map_err(host_error)?
             .map_err(|text| End::HostError { text })?;
         let artefact = self.store.begin().map_err(host_error)?;
         let writable = artefact.reopen().map_err(host_error)?;
-        let info = self.compile_in_child(module, writable).await?;
+        let info = self.compile_in_child(spec.profile, module, writable).await?;
         let (this, key) = (Arc::clone(self), key.to_owned());
         let kept = tokio::task::spawn_blocking(move || this.store.keep(&key, info, artefact)).await;
         kept.map_err(host_error)?.map_err(host_error)
@@ -122,6 +123,7 @@ impl Compiler {
 
     async fn compile_in_child(
         &self,
+        profile: Profile,
         module: File,
         artefact: File,
     ) -> Result<crate::inspect::ModuleInfo, End> {
@@ -136,6 +138,7 @@ impl Compiler {
             .await
             .map_err(host_error)?;
         let request = Request::Compile(CompileRequest {
+            profile,
             cpu_s,
             memory_bytes,
         });

@@ -16,7 +16,7 @@ use crate::cache::{Artefact, ArtefactStore, CACHE_BYTES_MAX};
 use crate::child::{LOG_VAR, LogFormat};
 use crate::compile::{CompileLimits, Compiler};
 use crate::confine::{Confinement, Role};
-use crate::engine::Engine;
+use crate::engine::Engines;
 use crate::host::files::{CHECKPOINTS_DIR, OUTPUTS_DIR};
 use crate::ipc::{Reply, Request, RunRequest, receive_async};
 use crate::limits::LOAD_MS_MAX;
@@ -125,7 +125,7 @@ impl Executor {
     /// The same with other numbers.
     #[must_use]
     pub fn tuned(config: ExecutorConfig, tuning: Tuning) -> Self {
-        let engine = Engine::new().map(|engine| engine.compatibility().to_owned());
+        let engine = Engines::on_demand().map(|engines| engines.compatibility());
         let store = ArtefactStore::open(&config.cache_dir, tuning.cache_bytes_max);
         let launcher = Arc::new(Launcher {
             env: environment(&config),

@@ -7,12 +7,19 @@ use serde::{Deserialize, Serialize};
 use wasmparser::component_types::{
     ComponentDefinedType, ComponentEntityType, ComponentFuncType, ComponentValType,
 };
-use wasmparser::types::Types;
-use wasmparser::{Encoding, Parser, Payload, PrimitiveValType, Validator, WasmFeatures};
+use wasmparser::types::{Types, TypesRef};
+use wasmparser::{
+    BinaryReaderError, Encoding, FuncValidatorAllocations, OperatorsReader, Parser, Payload,
+    PrimitiveValType, ValidPayload, Validator, WasmFeatures,
+};
 
-use crate::host::{COMPUTE, CONTEXT};
+use crate::complexity::{self, CONTROL_DEPTH_MAX, TooMany};
+use crate::host::wasi::{self, RUN};
+use crate::host::{COMPUTE, CONTEXT, Interface};
 use crate::limits::MODULE_BYTES_MAX;
 
+/// What the name of a program's export begins with.
+const RUN_VERSIONED: &str = "wasi:cli/run@0.2.";
 /// Most bytes of a name in an error message.
 const NAME_BYTES_MAX: usize = 200;
 
@@ -26,6 +33,8 @@ pub enum World {
     Check,
     /// Exports `equal`: compares two results.
     Comparator,
+    /// Exports `wasi:cli/run`: a WASI program, which runs as a task.
+    Program,
 }
 
 impl World {
@@ -33,9 +42,17 @@ impl World {
     #[must_use]
     pub fn export(self) -> &'static str {
         match self {
-            Self::Task => "run",
+            Self::Task | Self::Program => "run",
             Self::Check => "verify",
             Self::Comparator => "equal",
+        }
+    }
+
+    /// Whether an export of this name makes a component fit this world.
+    fn is_marked_by(self, export: &str) -> bool {
+        match self {
+            Self::Task | Self::Check | Self::Comparator => export == self.export(),
+            Self::Program => export == RUN || export.starts_with(RUN_VERSIONED),
         }
     }
 }
@@ -51,13 +68,22 @@ pub struct ModuleInfo {
     pub exports: Vec<String>,
     /// Bytes.
     pub size: u64,
+    /// Core instances, memories and tables that it makes; see [`crate::Limits::instances`].
+    pub instances: u32,
 }
 
 impl ModuleInfo {
     /// Whether it imports GPU compute.
     #[must_use]
     pub fn wants_compute(&self) -> bool {
-        self.imports.iter().any(|name| name == COMPUTE.name)
+        self.imports.iter().any(|name| COMPUTE.is_named(name))
+    }
+
+    /// The export that a WASI program's entry is in.
+    pub(crate) fn program_export(&self) -> Option<&str> {
+        let mut exports = self.exports.iter();
+        let name = exports.find(|name| World::Program.is_marked_by(name))?;
+        Some(name)
     }
 }
 
@@ -70,11 +96,19 @@ pub enum InspectError {
         /// Its size.
         size: u64,
     },
-    /// WebAssembly, but not a component.
+    /// A core module that is no WASI program.
     #[error(
-        "the file is a core WebAssembly module and not a component; build it with `wasm-component-ld`, `wasm-tools component new` or for the target wasm32-wasip2"
+        "the file is a core WebAssembly module and neither a component nor a WASI preview 1 program (it exports no `_start`); build it for a WASI target, or make it a component with `wasm-component-ld` or `wasm-tools component new`"
     )]
     CoreModule,
+    /// A core module that imports something else than WASI preview 1.
+    #[error(
+        "the core module imports `{0}`, which this host does not provide; a core module may import wasi_snapshot_preview1 alone"
+    )]
+    ForeignCoreImport(String),
+    /// A core module that the encoder does not take.
+    #[error("the core module can't be made a component: {0}")]
+    NotAdaptable(String),
     /// Not WebAssembly at all.
     #[error("the file is not a WebAssembly component: it does not begin with a component's header")]
     NotWasm,
@@ -82,8 +116,11 @@ pub enum InspectError {
     #[error("the component is not valid: {0}")]
     Invalid(String),
     /// It wants something that the host does not have.
-    #[error("the component imports `{0}`, which this host does not provide; a task may import {context} and {compute}", context = CONTEXT.name, compute = COMPUTE.name)]
+    #[error("the component imports `{0}`, which this host does not provide; a module may import {context}, {compute} and the interfaces of WASI 0.2 but wasi:http (docs/guests.md says how toolchains leave others away)", context = CONTEXT.name, compute = COMPUTE.name)]
     UnknownImport(String),
+    /// It would take too long to compile or too much to instantiate.
+    #[error(transparent)]
+    TooComplex(#[from] TooMany),
     /// It wants a function that the interface does not have.
     #[error(
         "the component imports `{function}` of {interface}, which that interface does not have"
@@ -99,14 +136,14 @@ pub enum InspectError {
     ComputeOutsideTask(World),
     /// No known export.
     #[error(
-        "the component exports neither `run` (a task), `verify` (a check) nor `equal` (a comparator)"
+        "the component exports neither `run` (a task), `verify` (a check), `equal` (a comparator) nor `wasi:cli/run` (a WASI program)"
     )]
     NoWorld,
     /// More than one of them.
-    #[error("the component exports more than one of `run`, `verify` and `equal`")]
+    #[error("the component exports more than one of `run`, `verify`, `equal` and `wasi:cli/run`")]
     TwoWorlds,
     /// The export has another type.
-    #[error("the export `{0}` is not of the type `func() -> result<{1}, string>`")]
+    #[error("the export `{0}` is not of the type `func() -> {1}`")]
     WrongType(&'static str, &'static str),
 }
 
@@ -120,31 +157,71 @@ pub fn inspect(bytes: &[u8]) -> Result<ModuleInfo, InspectError> {
         return Err(InspectError::TooLarge { size });
     }
     check_header(bytes)?;
-    let types = Validator::new_with_features(features())
-        .validate_all(bytes)
-        .map_err(|error| InspectError::Invalid(shorten(&error.to_string())))?;
+    // First, for it is quick and bounds what validating may take.
+    let made = complexity::measure(bytes)?;
+    let types = validate(bytes)?;
     let (imports, exports) = names(bytes)?;
     for import in &imports {
         check_import(&types, import)?;
     }
-    let worlds = [World::Task, World::Check, World::Comparator];
+    let worlds = [World::Task, World::Check, World::Comparator, World::Program];
     let mut found = worlds
         .into_iter()
-        .filter(|world| exports.iter().any(|name| name == world.export()));
+        .filter(|world| exports.iter().any(|name| world.is_marked_by(name)));
     let world = found.next().ok_or(InspectError::NoWorld)?;
     if found.next().is_some() {
         return Err(InspectError::TwoWorlds);
     }
-    check_export(&types, world)?;
-    if world != World::Task && imports.iter().any(|name| name == COMPUTE.name) {
-        return Err(InspectError::ComputeOutsideTask(world));
-    }
-    Ok(ModuleInfo {
+    check_export(types.as_ref(), world, &exports)?;
+    let info = ModuleInfo {
         world,
         imports,
         exports,
         size,
-    })
+        // Bounded by `complexity`.
+        instances: made.instances.max(made.memories).max(made.tables) as u32,
+    };
+    if matches!(world, World::Check | World::Comparator) && info.wants_compute() {
+        return Err(InspectError::ComputeOutsideTask(world));
+    }
+    Ok(info)
+}
+
+/// Validates all of a module or component, and bounds how deep its functions nest.
+pub(crate) fn validate(bytes: &[u8]) -> Result<Types, InspectError> {
+    let invalid = |error: BinaryReaderError| InspectError::Invalid(shorten(&error.to_string()));
+    let mut validator = Validator::new_with_features(features());
+    let mut allocations = FuncValidatorAllocations::default();
+    let mut types = None;
+    for payload in Parser::new(0).parse_all(bytes) {
+        let payload = payload.map_err(invalid)?;
+        match validator.payload(&payload).map_err(invalid)? {
+            ValidPayload::Func(function, body) => {
+                let mut function = function.into_validator(allocations);
+                let mut reader = body.get_binary_reader();
+                function.read_locals(&mut reader).map_err(invalid)?;
+                let mut operators = OperatorsReader::new(reader);
+                while !operators.eof() {
+                    let (operator, offset) = operators.read_with_offset().map_err(invalid)?;
+                    function.op(offset, &operator).map_err(invalid)?;
+                    let depth = function.control_stack_height() as usize;
+                    if depth > CONTROL_DEPTH_MAX {
+                        return Err(TooMany {
+                            what: "blocks in each other in one function",
+                            count: depth as u64,
+                            max: CONTROL_DEPTH_MAX as u64,
+                        }
+                        .into());
+                    }
+                }
+                operators.finish().map_err(invalid)?;
+                allocations = function.into_allocations();
+            }
+            ValidPayload::End(whole) => types = Some(whole),
+            ValidPayload::Ok | ValidPayload::Parser(_) => {}
+        }
+    }
+    types.ok_or_else(|| InspectError::Invalid("it has no end".into()))
 }
 
 /// The features that [`crate::engine`] leaves on, so that what passes here compiles there.
@@ -206,11 +283,14 @@ fn names(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), InspectError> {
     Ok((imports, exports))
 }
 
+/// Everything that a module may import.
+fn interfaces() -> impl Iterator<Item = &'static Interface> {
+    [&CONTEXT, &COMPUTE].into_iter().chain(&wasi::INTERFACES)
+}
+
 fn check_import(types: &Types, name: &str) -> Result<(), InspectError> {
     let unknown = || InspectError::UnknownImport(shorten(name));
-    let interface = [&CONTEXT, &COMPUTE]
-        .into_iter()
-        .find(|interface| interface.name == name);
+    let interface = interfaces().find(|interface| interface.is_named(name));
     let interface = interface.ok_or_else(unknown)?;
     let item = types
         .as_ref()
@@ -232,34 +312,65 @@ fn check_import(types: &Types, name: &str) -> Result<(), InspectError> {
     Ok(())
 }
 
-fn check_export(types: &Types, world: World) -> Result<(), InspectError> {
-    let (ok, ok_name) = match world {
-        World::Task => (PrimitiveValType::String, "string"),
-        World::Check | World::Comparator => (PrimitiveValType::Bool, "bool"),
+fn check_export(types: TypesRef<'_>, world: World, exports: &[String]) -> Result<(), InspectError> {
+    let wrong = |result| Err(InspectError::WrongType(world.export(), result));
+    let function = |name: &str| match types.component_item_for_export(name)?.ty {
+        ComponentEntityType::Func(id) => Some(&types[id]),
+        _ => None,
     };
-    let types = types.as_ref();
-    let function = types
-        .component_item_for_export(world.export())
-        .and_then(|item| match item.ty {
-            ComponentEntityType::Func(id) => Some(&types[id]),
-            _ => None,
-        });
-    let is_result = |function: &ComponentFuncType| {
-        let Some(ComponentValType::Type(id)) = function.result else {
-            return false;
-        };
-        let is = |value: &Option<ComponentValType>, primitive| matches!(value, Some(ComponentValType::Primitive(p)) if *p == primitive);
-        matches!(&types[id], ComponentDefinedType::Result { ok: value, err, .. }
-            if is(value, ok) && is(err, PrimitiveValType::String))
-    };
-    match function {
-        Some(function) if function.params.is_empty() && !function.async_ && is_result(function) => {
-            Ok(())
+    let string = Some(PrimitiveValType::String);
+    match world {
+        World::Task => match function(world.export()) {
+            Some(function) if answers(types, function, string, string) => Ok(()),
+            _ => wrong("result<string, string>"),
+        },
+        World::Check | World::Comparator => match function(world.export()) {
+            Some(function) if answers(types, function, Some(PrimitiveValType::Bool), string) => {
+                Ok(())
+            }
+            _ => wrong("result<bool, string>"),
+        },
+        World::Program => {
+            let mut names = exports.iter().filter(|name| world.is_marked_by(name));
+            let run = names.next().and_then(|name| {
+                let ComponentEntityType::Instance(id) = types.component_item_for_export(name)?.ty
+                else {
+                    return None;
+                };
+                match types[id].exports.get(world.export())?.ty {
+                    ComponentEntityType::Func(id) => Some(&types[id]),
+                    _ => None,
+                }
+            });
+            match run {
+                Some(function) if answers(types, function, None, None) => Ok(()),
+                _ => wrong("result"),
+            }
         }
-        _ => Err(InspectError::WrongType(world.export(), ok_name)),
     }
 }
 
-fn shorten(text: &str) -> String {
+/// Whether a function takes nothing and answers a result of these values.
+fn answers(
+    types: TypesRef<'_>,
+    function: &ComponentFuncType,
+    wanted_ok: Option<PrimitiveValType>,
+    wanted_err: Option<PrimitiveValType>,
+) -> bool {
+    let Some(ComponentValType::Type(id)) = function.result else {
+        return false;
+    };
+    let is = |value: &Option<ComponentValType>, wanted| match value {
+        None => wanted == None,
+        Some(ComponentValType::Primitive(primitive)) => wanted == Some(*primitive),
+        Some(ComponentValType::Type(_)) => false,
+    };
+    function.params.is_empty()
+        && !function.async_
+        && matches!(&types[id], ComponentDefinedType::Result { ok, err, .. }
+            if is(ok, wanted_ok) && is(err, wanted_err))
+}
+
+pub(crate) fn shorten(text: &str) -> String {
     text.chars().take(NAME_BYTES_MAX).collect()
 }

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use aevir_gpu::{AdapterInfo, GpuLimits};
 
 use crate::confine::Confinement;
+use crate::engine::{Compatibility, Profile};
 use crate::inspect::ModuleInfo;
 use crate::outcome::{Outcome, RunEvent};
 use crate::spec::RunSpec;
@@ -60,6 +61,7 @@ impl CodeId {
 /// Bounds of one compilation, set by the child on itself before it looks at the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CompileRequest {
+    pub(crate) profile: Profile,
     /// Seconds of processor time, of all threads together.
     pub(crate) cpu_s: u64,
     /// Bytes of writable memory.
@@ -70,7 +72,7 @@ pub(crate) struct CompileRequest {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Hello {
     /// What its compiled code depends on besides the module; another build than the parent's has another.
-    pub(crate) compatibility: String,
+    pub(crate) compatibility: Compatibility,
     /// What it may still do.
     pub(crate) confinement: Confinement,
 }

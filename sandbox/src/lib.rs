@@ -10,10 +10,12 @@
 //! A run without a GPU gives the same bytes and the same fuel on every machine. This crate knows nothing of what tasks cost, who
 //! wants them, or HTTP.
 
+pub mod adapt;
 mod allocation;
 pub mod cache;
 mod child;
 pub mod compile;
+pub mod complexity;
 pub mod confine;
 pub mod engine;
 pub mod executor;
@@ -30,9 +32,11 @@ mod process;
 mod run;
 pub mod spec;
 
+pub use adapt::{Upload, prepare_upload};
 pub use child::{LOG_VAR, LogFormat, executor_main};
 pub use compile::CompileLimits;
 pub use confine::{Applied, Confinement, Role};
+pub use engine::Profile;
 pub use executor::{Executor, ExecutorConfig, ProbeError, Started, Tuning};
 pub use inspect::{InspectError, ModuleInfo, World, inspect};
 pub use limits::{Limits, LimitsError};

@@ -26,6 +26,7 @@ use tokio::time::timeout;
 use crate::cache::Artefact;
 use crate::child::{DIR_VAR, MODULES_MAX, ROLE_VAR};
 use crate::confine::Role;
+use crate::engine::Compatibility;
 use crate::host::files::{CHECKPOINTS_DIR, OUTPUTS_DIR, is_name};
 use crate::ipc::{CodeId, Hello, Reply, receive_async};
 
@@ -66,7 +67,7 @@ pub(crate) struct Launcher {
     /// Where the processes' folders are: beside the artefacts, so that code can be linked.
     pub(crate) processes_dir: PathBuf,
     /// What the parent's own engine would compile for.
-    pub(crate) compatibility: String,
+    pub(crate) compatibility: Compatibility,
 }
 
 /// Why there is no process.
@@ -190,7 +191,7 @@ impl Launcher {
         Ok(Process {
             socket: UnixStream::from_std(ours)?,
             hello: Hello {
-                compatibility: String::new(),
+                compatibility: Compatibility::default(),
                 confinement: crate::confine::Confinement::none(role),
             },
             born: Instant::now(),

@@ -9,6 +9,7 @@ use wasmtime::{Store, Trap};
 use crate::engine::Engine;
 use crate::host::context::{Throttle, cut, flush_progress};
 use crate::host::files::Files;
+use crate::host::wasi::{self, Exit};
 use crate::host::{Counts, EventSink, Host, Stop};
 use crate::inspect::{ModuleInfo, World};
 use crate::limiter::Limiter;
@@ -32,6 +33,12 @@ pub(crate) struct Module {
 
 /// Runs `spec` to its end. Does not watch the clock: the parent does.
 pub(crate) fn run(spec: &RunSpec, module: &Module, files: Files, mut events: EventSink) -> Outcome {
+    if module.info.instances > spec.limits.instances {
+        return Outcome::empty(End::Limit {
+            limit: "instances".into(),
+            value: spec.limits.instances.into(),
+        });
+    }
     let gpu = if spec.gpu && module.info.wants_compute() {
         match Gpu::open(&spec.limits.gpu) {
             Ok(gpu) => Some(Session::new(gpu, spec.limits.gpu.clone())),
@@ -59,6 +66,7 @@ pub(crate) fn run(spec: &RunSpec, module: &Module, files: Files, mut events: Eve
         gpu,
         events,
         throttle: Throttle::default(),
+        wasi: wasi::State::new(module.info.world == World::Program, spec.seed),
     };
     execute(module, host)
 }
@@ -99,7 +107,7 @@ fn execute(module: &Module, host: Host) -> Outcome {
     if let Some(gpu_end) = gpu_end(host, &end) {
         (end, result) = (gpu_end, None);
     }
-    if let Err(stop) = flush_progress(host) {
+    if let Err(stop) = flush_progress(host).and_then(|()| wasi::flush(host)) {
         (end, result) = (from_stop(stop), None);
     }
     outcome(host, end, result, fuel.saturating_sub(left), started)
@@ -148,6 +156,7 @@ fn call(module: &Module, store: &mut Store<Host>) -> wasmtime::Result<Result<Str
         World::Check | World::Comparator => {
             typed::<bool>(&instance, store, export)?.map(|verdict| verdict.to_string())
         }
+        World::Program => program(module, &instance, store)?,
     })
 }
 
@@ -163,6 +172,36 @@ where
     let function = instance.get_typed_func::<(), (Result<T, String>,)>(&mut *store, export)?;
     let (result,) = function.call(&mut *store, ())?;
     Ok(result)
+}
+
+/// Calls a WASI program's entry. Its end by `exit` is an end like the other.
+fn program(
+    module: &Module,
+    instance: &wasmtime::component::Instance,
+    store: &mut Store<Host>,
+) -> wasmtime::Result<Result<String, String>> {
+    let outer = module.info.program_export();
+    let outer = outer.and_then(|name| instance.get_export_index(&mut *store, None, name));
+    let run = instance.get_export_index(&mut *store, outer.as_ref(), World::Program.export());
+    let run = run.ok_or_else(|| Stop::Host("the program's entry is gone".into()))?;
+    let function = instance.get_typed_func::<(), (Result<(), ()>,)>(&mut *store, run)?;
+    let code = match function.call(&mut *store, ()) {
+        Ok((result,)) => u8::from(result.is_err()),
+        Err(error) => match error.downcast_ref::<Exit>() {
+            Some(Exit(code)) => *code,
+            None => return Err(error),
+        },
+    };
+    let host = store.data_mut();
+    wasi::flush(host)?;
+    if code == 0 {
+        return Ok(Ok(wasi::result(host)?));
+    }
+    let said = match host.wasi.last_words() {
+        "" => String::new(),
+        text => format!(": {text}"),
+    };
+    Ok(Err(format!("the program exited with code {code}{said}")))
 }
 
 /// What the GPU says about the run, where it outweighs what the guest says: the guest may have ignored an error that makes
@@ -226,6 +265,14 @@ fn classify(error: &wasmtime::Error, fuel: u64) -> End {
         Some(Trap::IndirectCallToNull | Trap::BadSignature | Trap::NullReference) => {
             TrapKind::IndirectCall
         }
+        // Rules of the component model: calls at the wrong time, values that are none.
+        Some(
+            Trap::CannotEnterComponent
+            | Trap::CannotLeaveComponent
+            | Trap::InvalidChar
+            | Trap::InvalidDiscriminant
+            | Trap::UnalignedPointer,
+        ) => TrapKind::Interface,
         Some(_) => TrapKind::Other,
         // Errors that are no trap come from moving values between guest and host: bad handles, bad text, too many bytes.
         None => TrapKind::Interface,
@@ -244,6 +291,9 @@ fn from_stop(stop: Stop) -> End {
         },
         Stop::Interface(text) => End::Trap {
             kind: TrapKind::Interface,
+            text: cut(text, TEXT_BYTES_MAX),
+        },
+        Stop::Params(text) => End::GuestError {
             text: cut(text, TEXT_BYTES_MAX),
         },
         Stop::Host(text) => End::HostError { text },

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::Profile;
 use crate::limits::{self, Limits, LimitsError};
 
 /// A declared input: a file that the caller keeps unchanged during the run.
@@ -36,6 +37,9 @@ pub struct RunSpec {
     pub module: PathBuf,
     /// Their SHA-256, 64 hex digits. The run ends as a host error if the file has another.
     pub module_digest: String,
+    /// How the module is compiled.
+    #[serde(default)]
+    pub profile: Profile,
     /// The task's `params` as JSON text, at most [`limits::PARAMS_BYTES_MAX`].
     pub params: String,
     /// The run's only randomness.

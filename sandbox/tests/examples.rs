@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use aevir_sandbox::{
-    End, Executor, ExecutorConfig, Input, Limits, Outcome, RunEvent, RunSpec, TraceIds, TrapKind,
+    End, Executor, ExecutorConfig, Input, Limits, Outcome, Profile, RunEvent, RunSpec, TraceIds,
+    TrapKind,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -121,6 +122,7 @@ impl<'a> Task<'a> {
                 .as_str()
                 .unwrap()
                 .into(),
+            profile: Profile::default(),
             params: self.params.to_string(),
             seed: SEED,
             inputs: self.inputs.iter().map(input).collect(),

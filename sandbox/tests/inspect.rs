@@ -38,9 +38,13 @@ fn what_the_host_lacks_is_refused_by_name() {
     let import = refused("foreign-import");
     assert_eq!(
         import,
-        InspectError::UnknownImport("wasi:cli/environment@0.2.0".into())
+        InspectError::UnknownImport("wasi:http/outgoing-handler@0.2.0".into())
     );
-    assert!(import.to_string().contains("wasi:cli/environment@0.2.0"));
+    assert!(
+        import
+            .to_string()
+            .contains("wasi:http/outgoing-handler@0.2.0")
+    );
     let function = refused("foreign-function").to_string();
     assert!(function.contains("`format-disk`"), "{function}");
 }
@@ -53,7 +57,7 @@ fn other_files_are_refused_with_what_they_are() {
     }
     assert_eq!(
         inspect(&guest("wrong-type")),
-        Err(InspectError::WrongType("run", "string"))
+        Err(InspectError::WrongType("run", "result<string, string>"))
     );
     let empty = wat::parse_str("(component)").unwrap();
     assert_eq!(inspect(&empty), Err(InspectError::NoWorld));

@@ -23,8 +23,10 @@ use sha2::{Digest as _, Sha256};
 use crate::process::{self, announce};
 use crate::wasm_toolchain::{Compiler, TARGET, Toolchain};
 
-/// The world that every guest here implements (`schemas/wit`).
-const WORLD: &str = "aevir:task/task@1.0.0";
+/// The package of the worlds that the guests implement (`schemas/wit`), and its version.
+const WORLDS: (&str, &str) = ("aevir:task", "1.0.0");
+/// The world of a guest whose manifest names none in `package.metadata.aevir.world`.
+const DEFAULT_WORLD: &str = "task";
 
 /// Builds the example guests, or checks the committed ones.
 #[derive(Args, Debug)]
@@ -98,9 +100,12 @@ impl Folders {
     }
 }
 
-/// The guests of the examples' workspace, by name, with their sources' digests.
+/// The guests of the examples' workspace, by name.
 struct Guests {
+    /// Their sources' digests.
     sources: BTreeMap<String, String>,
+    /// Their worlds.
+    worlds: BTreeMap<String, String>,
 }
 
 impl Guests {
@@ -110,23 +115,20 @@ impl Guests {
             .manifest_path(folders.manifest())
             .no_deps()
             .exec()?;
-        let sources = metadata
-            .workspace_packages()
-            .into_iter()
-            .filter(|package| {
-                package
-                    .targets
-                    .iter()
-                    .any(|target| target.crate_types.contains(&CrateType::CDyLib))
-            })
-            .map(|guest| {
-                Ok((
-                    guest.name.to_string(),
-                    sources_digest(&folders.root, &metadata, guest)?,
-                ))
-            })
-            .collect::<Result<_>>()?;
-        Ok(Self { sources })
+        let (mut sources, mut worlds) = (BTreeMap::new(), BTreeMap::new());
+        for guest in metadata.workspace_packages() {
+            let targets = &mut guest.targets.iter();
+            if !targets.any(|target| target.crate_types.contains(&CrateType::CDyLib)) {
+                continue;
+            }
+            let name = guest.name.to_string();
+            let digest = sources_digest(&folders.root, &metadata, guest)?;
+            sources.insert(name.clone(), digest);
+            let world = guest.metadata["aevir"]["world"].as_str();
+            let world = world.unwrap_or(DEFAULT_WORLD);
+            worlds.insert(name, format!("{}/{world}@{}", WORLDS.0, WORLDS.1));
+        }
+        Ok(Self { sources, worlds })
     }
 }
 
@@ -255,7 +257,7 @@ fn write(
             Module {
                 sha256,
                 size: bytes.len() as u64,
-                world: WORLD.into(),
+                world: guests.worlds[name].clone(),
                 sources: guests.sources[name].clone(),
             },
         );

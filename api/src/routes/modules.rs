@@ -52,7 +52,8 @@ struct Named {
     name: String,
 }
 
-/// Pushes a WebAssembly component. Pushing the same one again answers what is there.
+/// Pushes a WebAssembly component, or a core module for WASI preview 1, which is adapted to one: the digest in the answer is the
+/// component's. Pushing the same one again answers what is there.
 #[utoipa::path(post, path = "/v1/modules", tag = "modules", params(Named),
     request_body(content = Vec<u8>, content_type = "application/wasm"),
     responses((status = 201, body = wire::Module), (status = 200, body = wire::Module)))]
@@ -66,12 +67,17 @@ async fn push_module(
     caller.require(Scope::TasksWrite)?;
     let bytes_max = app.limits.module_bytes_max;
     check_length(&headers, bytes_max as u64)?;
-    let wasm = read_all(body, bytes_max, UPLOAD_TIME_MAX).await?;
+    let uploaded = read_all(body, bytes_max, UPLOAD_TIME_MAX).await?;
+    if let Some(known) = own_module(&app, &caller, Digest::of(&uploaded)) {
+        return Ok((StatusCode::OK, Reply(known)));
+    }
+    let inspected = app.inspector.inspect(uploaded.clone()).await;
+    let inspected = inspected.map_err(refusal)?;
+    let wasm = inspected.adapted.unwrap_or(uploaded);
     let digest = Digest::of(&wasm);
     if let Some(known) = own_module(&app, &caller, digest) {
         return Ok((StatusCode::OK, Reply(known)));
     }
-    let inspected = app.inspector.inspect(wasm.clone()).await.map_err(refusal)?;
     let length = wasm.len() as u64;
     app.objects.put(digest, length, objects::once(wasm)).await?;
     let command = Command::RegisterModule(RegisterModule {

@@ -1,6 +1,6 @@
 //! Runs that do not come to their end: silence, failure, cancellation; and how work goes on elsewhere.
 
-use aevir_wire::{Action, Fail, StopReason};
+use aevir_wire::{Action, Fail, RUNTIME_FAST, RUNTIME_REPRODUCIBLE, StopReason};
 use serde_json::json;
 
 use crate::support::{
@@ -177,4 +177,26 @@ async fn a_run_resumes_from_the_checkpoint_of_the_one_before() {
     let ended = until(&requester.client, &task.id, "settled").await;
     let resumed = ended.assignments[1].resumed_from.as_deref();
     assert_eq!(resumed, Some(saved.checkpoint.digest.as_str()));
+}
+
+/// Runs whose results are compared bit by bit are reproducible; a result that stands by its checks alone need not be.
+#[tokio::test]
+async fn a_lease_names_the_runtime_that_the_verification_needs() {
+    let platform = TestPlatform::builder().start().await;
+    let (requester, module) = platform.requester().await;
+    let node = platform.node("n").await;
+    for (definition, runtime) in [
+        (single(&module), RUNTIME_FAST),
+        (
+            single(&module).with("verification", json!([{"method": "check", "schema": {}}])),
+            RUNTIME_FAST,
+        ),
+        (single(&module).sampled(1, 1, 1), RUNTIME_REPRODUCIBLE),
+    ] {
+        definition.submit(&requester.client).await;
+        let lease = node.lease().await;
+        assert_eq!(lease.runtime, runtime, "{:?}", definition.0);
+        let reveal = node.run(&lease, &Outcome::of(json!(1))).await;
+        node.reveal(&reveal).await.unwrap();
+    }
 }

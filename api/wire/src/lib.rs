@@ -43,9 +43,10 @@ pub use log::{
     ConsistencyProof, InclusionProof, LogCheckpoint, LogHead, LogKey, Publishing, TaskReceipt,
 };
 pub use node::{
-    Action, Ask, Checkpointed, Commit, Directive, Directives, Fail, GpuNeed, GpuProfile, Heartbeat,
-    Heartbeats, Lease, Leases, Limits, LogLine, Node, NodeConfinement, NodeList, NodeProfile,
-    NodeRecord, RegisterNode, RegisteredNode, Reveal, StopReason, Wall,
+    Action, Ask, Checkpointed, Commit, Directive, Directives, FAST_CLASS_MARK, Fail, GpuNeed,
+    GpuProfile, Heartbeat, Heartbeats, Lease, Leases, Limits, LogLine, Node, NodeConfinement,
+    NodeList, NodeProfile, NodeRecord, RUNTIME_FAST, RUNTIME_REPRODUCIBLE, RegisterNode,
+    RegisteredNode, Reveal, StopReason, Wall,
 };
 pub use policy::{AdoptedPolicy, PointsPolicy, Policy};
 pub use problem::{PROBLEM_JSON, Problem};

@@ -10,6 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+/// The runtime profile whose runs give the same bytes on every machine.
+pub const RUNTIME_REPRODUCIBLE: &str = "det/1";
+/// The runtime profile that leaves floating point as the processor has it.
+pub const RUNTIME_FAST: &str = "fast/1";
+/// What a report's class ends with when the run was one of [`RUNTIME_FAST`], so that nobody takes it for one that can be repeated.
+pub const FAST_CLASS_MARK: &str = "+fast/1";
+
 use crate::{
     contents::{Artifact, BlobRef},
     report::{MetricValue, Report},
@@ -178,6 +185,9 @@ pub struct Lease {
     pub tenant: String,
     /// From `GET /v1/node/assignments/{id}/module`.
     pub module: BlobRef,
+    /// How the module is run: [`RUNTIME_REPRODUCIBLE`], or [`RUNTIME_FAST`] where nobody compares results bit by bit.
+    #[serde(default = "reproducible")]
+    pub runtime: String,
     /// JSON text, the same bytes for every replica.
     pub params: String,
     pub seed: String,
@@ -196,6 +206,10 @@ pub struct Lease {
     pub accept_ms: u32,
     /// Reveal within this time once told to.
     pub reveal_ms: u32,
+}
+
+fn reproducible() -> String {
+    RUNTIME_REPRODUCIBLE.to_owned()
 }
 
 /// Bounds of one run.

@@ -12,8 +12,10 @@ use aevir_platform::{
     report::Report,
     state::{Stage, State, Task},
 };
-use aevir_sandbox::{End, Executor, ExecutorConfig, Input, Limits, Outcome, RunSpec, TraceIds};
-use aevir_wire::{Client, canonical, digest};
+use aevir_sandbox::{
+    End, Executor, ExecutorConfig, Input, Limits, Outcome, Profile, RunSpec, TraceIds,
+};
+use aevir_wire::{Client, FAST_CLASS_MARK, canonical, digest};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Serialize;
 use serde_json::Value;
@@ -115,6 +117,12 @@ fn accepted(task: &Task) -> Result<&Report> {
         revealed.report.class
     );
     ensure!(
+        !revealed.report.class.ends_with(FAST_CLASS_MARK),
+        "task {id} was run in the fast profile, because its verification compares no replicas: another machine may round NaNs \
+         and fused operations otherwise, so there is nothing to compare with; ask for a sample of one \
+         (`{{\"method\": \"sampling\", \"replicas\": 1, \"quorum\": 1}}`) where runs shall be repeatable"
+    );
+    ensure!(
         revealed.report.resumed_from.is_none(),
         "the accepted run of task {id} resumed from a checkpoint of an earlier one: its fuel counts only the rest"
     );
@@ -143,6 +151,7 @@ async fn spec(task: &Task, blobs: &Blobs, folder: &Path) -> Result<RunSpec> {
     Ok(RunSpec {
         module,
         module_digest: definition.module.to_string(),
+        profile: Profile::default(),
         params: String::from_utf8(canonical(&definition.params)?)?,
         seed: task.seed.0,
         inputs,

@@ -114,6 +114,8 @@ fn spec(args: &RunLocalArgs, local: &Local, digest: String, folder: &Path) -> Re
         checkpoint: args.checkpoint.clone(),
         out_dir,
         limits: local.limits.clone(),
+        // As a replica or an audit would run it, so that digests and fuel can be compared.
+        profile: Profile::Deterministic,
         gpu: local.gpu,
         tenant: String::new(),
         trace: TraceIds::default(),

@@ -1,10 +1,12 @@
 //! `aevir module`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use aevir_sandbox::{World, prepare_upload};
 use aevir_wire::{Module, ModuleList};
 use anyhow::{Context, Result};
 use clap::Subcommand;
+use serde::Serialize;
 
 use crate::{
     args::Global,
@@ -13,7 +15,7 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModuleVerb {
-    /// Upload a WebAssembly component; its digest is what task definitions name it by.
+    /// Upload a WebAssembly component, or a WASI preview 1 program, which becomes one; the component's digest is what task definitions name it by.
     Push {
         file: PathBuf,
         /// A name for people; the file's name when left out.
@@ -22,14 +24,37 @@ pub(crate) enum ModuleVerb {
     },
     /// List the account's modules.
     List,
+    /// Say, without a platform, what an upload of this file would be told: which world it fits, what it imports, or why it is refused.
+    Inspect {
+        file: PathBuf,
+        /// Write the component to this file: what a platform would store.
+        #[arg(long)]
+        component: Option<PathBuf>,
+    },
+}
+
+/// What `inspect` answers.
+#[derive(Debug, Serialize)]
+struct Inspection {
+    /// Of the component: what task definitions name it by.
+    digest: String,
+    world: World,
+    /// The file is a core module, and the component was made of it.
+    adapted: bool,
+    bytes: u64,
+    imports: Vec<String>,
+    exports: Vec<String>,
+    /// It imports GPU compute: tasks of it ask for a GPU in `qos`.
+    wants_gpu: bool,
+    /// Core instances, memories or tables, whichever are most.
+    instances: u32,
 }
 
 pub(crate) async fn run(verb: ModuleVerb, global: &Global) -> Result<()> {
-    let client = global.keyed_client()?;
     match verb {
         ModuleVerb::Push { file, name } => {
-            let wasm = std::fs::read(&file)
-                .with_context(|| format!("`{}` can't be read", file.display()))?;
+            let client = global.keyed_client()?;
+            let wasm = read(&file)?;
             let stem = file
                 .file_stem()
                 .unwrap_or_default()
@@ -38,7 +63,9 @@ pub(crate) async fn run(verb: ModuleVerb, global: &Global) -> Result<()> {
             let module = client.push_module(&name.unwrap_or(stem), wasm).await?;
             print(global.output, &module, || shown(&module))
         }
+        ModuleVerb::Inspect { file, component } => inspect(&file, component.as_deref(), global),
         ModuleVerb::List => {
+            let client = global.keyed_client()?;
             let modules = pages!(client.modules, modules);
             let list = ModuleList {
                 modules,
@@ -60,6 +87,49 @@ pub(crate) async fn run(verb: ModuleVerb, global: &Global) -> Result<()> {
             })
         }
     }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>> {
+    std::fs::read(file).with_context(|| format!("`{}` can't be read", file.display()))
+}
+
+fn inspect(file: &Path, component: Option<&Path>, global: &Global) -> Result<()> {
+    let bytes = read(file)?;
+    let upload =
+        prepare_upload(&bytes).with_context(|| format!("`{}` would be refused", file.display()))?;
+    if let Some(path) = component {
+        std::fs::write(path, &upload.component)
+            .with_context(|| format!("`{}` can't be written", path.display()))?;
+    }
+    let inspection = Inspection {
+        digest: aevir_wire::digest(&upload.component),
+        world: upload.info.world,
+        adapted: upload.is_adapted(),
+        bytes: upload.info.size,
+        wants_gpu: upload.info.wants_compute(),
+        instances: upload.info.instances,
+        imports: upload.info.imports,
+        exports: upload.info.exports,
+    };
+    print(global.output, &inspection, || {
+        let world = match inspection.world {
+            World::Task => "task",
+            World::Check => "check",
+            World::Comparator => "comparator",
+            World::Program => "program (WASI; runs as a task)",
+        };
+        let yes_no = |yes| if yes { "yes" } else { "no" };
+        properties([
+            ("digest", inspection.digest.clone()),
+            ("world", world.to_owned()),
+            ("adapted", yes_no(inspection.adapted).to_owned()),
+            ("bytes", inspection.bytes.to_string()),
+            ("wants a GPU", yes_no(inspection.wants_gpu).to_owned()),
+            ("instances", inspection.instances.to_string()),
+            ("imports", inspection.imports.join("\n")),
+            ("exports", inspection.exports.join("\n")),
+        ])
+    })
 }
 
 fn shown(module: &Module) -> String {

@@ -75,3 +75,11 @@ fn a_node_checks_before_its_seal_what_the_platform_checks_at_the_reveal() {
         )
     );
 }
+
+#[test]
+fn the_runtimes_that_leases_name_are_the_sandboxs_profiles() {
+    use aevir_sandbox::Profile;
+    let names = Profile::ALL.map(Profile::name);
+    assert_eq!(names, [wire::RUNTIME_REPRODUCIBLE, wire::RUNTIME_FAST]);
+    assert_eq!(wire::FAST_CLASS_MARK, format!("+{}", Profile::Fast.name()));
+}

@@ -161,6 +161,16 @@ impl Kernel {
     }
 }
 
+impl Kernel {
+    /// Runs the kernel by itself, one invocation for each of `items`: the workgroups' size along x is `size`, as the WGSL says. For
+    /// more than one kernel, or one again and again, fill a [`Batch`].
+    pub fn run(&self, bindings: &[&dyn Binding], items: usize, size: u32) -> Result<()> {
+        let mut batch = Batch::new()?;
+        batch.dispatch(self, bindings, [workgroups(items, size), 1, 1])?;
+        batch.submit()
+    }
+}
+
 /// Dispatches and copies that are submitted together and run in order.
 #[derive(Debug)]
 pub struct Batch {

@@ -31,6 +31,20 @@ pub fn metric(name: &str, step: u64, value: f64) {
     context::metric(name, step, value);
 }
 
+/// Says how far the task is: `progress!(done, total)`, or with a formatted note: `progress!(done, total, "epoch {epoch}")`.
+#[macro_export]
+macro_rules! progress {
+    ($done:expr, $total:expr $(,)?) => { $crate::progress($done, $total, "") };
+    ($done:expr, $total:expr, $($note:tt)+) => { $crate::progress($done, $total, &::std::format!($($note)+)) };
+}
+
+/// Reports a metric: `metric!("loss", step, value)`, or without steps `metric!("accuracy", value)`.
+#[macro_export]
+macro_rules! metric {
+    ($name:expr, $value:expr $(,)?) => { $crate::metric($name, 0, f64::from($value)) };
+    ($name:expr, $step:expr, $value:expr $(,)?) => { $crate::metric($name, u64::from($step), f64::from($value)) };
+}
+
 /// Logs a formatted line at level debug.
 #[macro_export]
 macro_rules! debug {

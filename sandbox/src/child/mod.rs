@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
 use crate::confine::{Role, confine};
-use crate::engine::Engine;
+use crate::engine::Engines;
 use crate::host::files::Files;
 use crate::ipc::{Hello, Reply, Request, RunRequest, send};
 use crate::outcome::{Outcome, RunEvent};
@@ -82,8 +82,8 @@ struct Executor {
     socket: UnixStream,
     dir: PathBuf,
     role: Role,
-    engine: Engine,
-    modules: Option<Modules>,
+    engines: Engines,
+    modules: Modules,
 }
 
 fn serve() -> io::Result<()> {
@@ -92,21 +92,21 @@ fn serve() -> io::Result<()> {
     let role = Role::from_name(&role)
         .ok_or_else(|| io::Error::other(format!("{ROLE_VAR} is `{role}`, which is no role")))?;
     let dir = PathBuf::from(variable(DIR_VAR)?);
-    let (engine, pooled) = engine(role)
+    let (engines, pooled) = engines(role)
         .map_err(|error| io::Error::other(format!("there is no WebAssembly engine: {error:#}")))?;
     let confinement = confine(role, &dir, pooled);
     die_with_parent(socket.try_clone()?)?;
     let hello = Hello {
-        compatibility: engine.compatibility().to_owned(),
+        compatibility: engines.compatibility(),
         confinement,
     };
     send(&mut socket, &Reply::Hello(Box::new(hello)))?;
     let executor = Executor {
         socket,
-        dir,
         role,
-        engine,
-        modules: None,
+        modules: Modules::new(&engines, &dir),
+        dir,
+        engines,
     };
     let thread = std::thread::Builder::new()
         .name("guest".into())
@@ -125,16 +125,16 @@ fn variable(name: &str) -> io::Result<String> {
     })
 }
 
-/// The engine of a role, and whether its memories come from a pool.
-fn engine(role: Role) -> wasmtime::Result<(Engine, bool)> {
+/// The engines of a role, and whether their memories come from pools.
+fn engines(role: Role) -> wasmtime::Result<(Engines, bool)> {
     if role == Role::Compile {
-        return Ok((Engine::new()?, false));
+        return Ok((Engines::on_demand()?, false));
     }
-    match Engine::pooled() {
-        Ok(engine) => Ok((engine, true)),
+    match Engines::pooled() {
+        Ok(engines) => Ok((engines, true)),
         Err(error) => {
             tracing::warn!(%error, "no pool of memories; each run maps its own");
-            Ok((Engine::new()?, false))
+            Ok((Engines::on_demand()?, false))
         }
     }
 }
@@ -151,7 +151,7 @@ impl Executor {
             match request {
                 Request::Run(request) => self.run(*request, files)?,
                 Request::Compile(request) => {
-                    let compiled = compile::compile(&self.engine, request, files)?;
+                    let compiled = compile::compile(self.engines.of(request.profile), request, files)?;
                     send(&mut self.socket, &Reply::Compiled(compiled))?;
                 }
                 Request::ProbeGpu(limits) => {
@@ -195,11 +195,7 @@ impl Executor {
             let outcome = Outcome::host_error("a run with a GPU came to an executor without one");
             return Ok(Reply::Outcome(Box::new(outcome)));
         }
-        let modules = match &mut self.modules {
-            Some(modules) => modules,
-            none => none.insert(Modules::new(&self.engine, &self.dir).map_err(io::Error::other)?),
-        };
-        let module = match modules.get(code, info) {
+        let module = match self.modules.get(code, info, spec.profile) {
             Ok(module) => module,
             Err(error) => return Ok(Reply::BadCode(format!("{error:#}"))),
         };

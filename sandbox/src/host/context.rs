@@ -145,13 +145,18 @@ fn create(mut s: Store<'_>, name: String) -> Answer<Result<Resource<Output>, IoE
     if !is_name(&name) {
         return Ok((Err(IoError::InvalidName(name)),));
     }
-    if host.files.outputs() >= host.limits.outputs as usize {
-        return Err(Stop::limit("outputs", host.limits.outputs.into()).into());
-    }
-    Ok((match host.files.create_output(&name)? {
+    Ok((match new_output(host, &name)? {
         Some(index) => Ok(push(host, Output(index))?),
         None => Err(IoError::InvalidName(name)),
     },))
+}
+
+/// Makes an output; answers its number, or nothing if the name is taken. The name was checked.
+pub(crate) fn new_output(host: &mut Host, name: &str) -> Result<Option<usize>, Stop> {
+    if host.files.outputs() >= host.limits.outputs as usize {
+        return Err(Stop::limit("outputs", host.limits.outputs.into()));
+    }
+    host.files.create_output(name)
 }
 
 fn write(
@@ -177,20 +182,24 @@ fn log(mut s: Store<'_>, level: Level, text: String) -> wasmtime::Result<()> {
         &mut s,
         price::MESSAGE + price::WRITE_BYTE * text.len() as u64,
     )?;
-    let host = s.data_mut();
-    if host.counts.log_lines >= host.limits.log_lines {
-        host.counts.log_lines_dropped += 1;
-        return Ok(());
-    }
-    host.counts.log_lines += 1;
     let level = match level {
         Level::Debug => outcome::Level::Debug,
         Level::Info => outcome::Level::Info,
         Level::Warn => outcome::Level::Warn,
         Level::Error => outcome::Level::Error,
     };
+    Ok(say(s.data_mut(), level, text)?)
+}
+
+/// Passes a log line on, or counts it where there were enough.
+pub(crate) fn say(host: &mut Host, level: outcome::Level, text: String) -> Result<(), Stop> {
+    if host.counts.log_lines >= host.limits.log_lines {
+        host.counts.log_lines_dropped += 1;
+        return Ok(());
+    }
+    host.counts.log_lines += 1;
     let text = cut(text, host.limits.log_line_bytes as usize);
-    Ok(host.emit(RunEvent::Log { level, text })?)
+    host.emit(RunEvent::Log { level, text })
 }
 
 fn progress(mut s: Store<'_>, ppm: u32, note: String) -> wasmtime::Result<()> {

@@ -105,6 +105,34 @@ impl Files {
         Ok(bytes)
     }
 
+    /// The names of all inputs.
+    pub(crate) fn input_names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.by_name.keys().map(String::as_str)
+    }
+
+    /// The names of all outputs, in the order in which they were made.
+    pub(crate) fn output_names(&self) -> impl Iterator<Item = &str> {
+        self.outputs.iter().map(|output| output.name.as_str())
+    }
+
+    /// The number of the output `name`, if there is one.
+    pub(crate) fn output_named(&self, name: &str) -> Option<usize> {
+        self.outputs.iter().position(|output| output.name == name)
+    }
+
+    /// Bytes written to an output so far.
+    pub(crate) fn output_size(&self, index: usize) -> u64 {
+        self.outputs.get(index).map_or(0, |output| output.size)
+    }
+
+    /// All that was written to an output so far.
+    pub(crate) fn read_output(&self, index: usize) -> Result<Vec<u8>, Stop> {
+        let Some(output) = self.outputs.get(index) else {
+            return Err(Stop::Host("an output's handle has no file".into()));
+        };
+        fs::read(&output.path).map_err(|error| failed("read", &output.path, &error))
+    }
+
     /// How many outputs there are.
     pub(crate) fn outputs(&self) -> usize {
         self.outputs.len()

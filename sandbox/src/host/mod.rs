@@ -8,6 +8,7 @@ pub(crate) mod compute;
 pub(crate) mod context;
 pub(crate) mod files;
 pub mod price;
+pub(crate) mod wasi;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +26,36 @@ pub(crate) struct Interface {
     pub name: &'static str,
     pub functions: &'static [&'static str],
     pub types: &'static [&'static str],
+}
+
+impl Interface {
+    /// Whether an import of this name is for this interface: of the same name, and of a version that is compatible in the sense of
+    /// semantic versioning, as wasmtime's linker takes it. A module made for an earlier minor version links to a later one; one
+    /// made for a later version links as long as it wants no function that is missing here, which is looked at by name.
+    pub(crate) fn is_named(&self, import: &str) -> bool {
+        match (compatible(self.name), compatible(import)) {
+            (Some(ours), Some(theirs)) => ours == theirs,
+            _ => self.name == import,
+        }
+    }
+}
+
+/// A versioned name's name, and the part of its version that compatible ones share: `1` of `1.2.3`, `0.2` of `0.2.6`.
+fn compatible(name: &str) -> Option<(&str, &str)> {
+    let (name, version) = name.split_once('@')?;
+    let mut parts = version.split('.');
+    let numbers = [parts.next()?, parts.next()?, parts.next()?];
+    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if parts.next().is_some() || !numbers.iter().all(|part| is_number(part)) {
+        return None;
+    }
+    let [major, minor, patch] = numbers;
+    let shared = match (major, minor) {
+        ("0", "0") => return None,
+        ("0", _) => version.len() - patch.len() - 1,
+        _ => major.len(),
+    };
+    Some((name, &version[..shared]))
 }
 
 /// `aevir:task/context`.
@@ -85,6 +116,9 @@ pub(crate) enum Stop {
         /// Its value.
         value: u64,
     },
+    /// The task's `params` are not what its program takes.
+    #[error("{0}")]
+    Params(String),
     /// The guest broke a rule of the interface.
     #[error("{0}")]
     Interface(String),
@@ -115,6 +149,7 @@ pub(crate) struct Host {
     pub gpu: Option<Session>,
     pub events: EventSink,
     pub throttle: context::Throttle,
+    pub wasi: wasi::State,
 }
 
 /// What was said so far.
@@ -156,19 +191,22 @@ pub(crate) fn push<T: Send + 'static>(host: &mut Host, object: T) -> wasmtime::R
     })
 }
 
-/// A linker with both interfaces. Components that import less use less.
+/// A linker with all interfaces. Components that import less use less.
 pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Host>> {
     let mut linker = Linker::new(engine);
     context::add(&mut linker)?;
     compute::add(&mut linker)?;
+    wasi::add(&mut linker)?;
     Ok(linker)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::{COMPUTE, CONTEXT, linker};
-    use crate::engine::Engine;
+    use wasmtime::component::{Component, Linker};
+
+    use super::{COMPUTE, CONTEXT, Interface, linker};
+    use crate::engine::{Engine, Profile};
 
     /// The lists that uploads are judged by are the interface's, neither more nor less.
     #[test]
@@ -206,7 +244,54 @@ mod tests {
     }
 
     #[test]
+    fn versions_are_compatible_as_semantic_versioning_says() {
+        for (import, fits) in [
+            ("aevir:task/context@1.0.0", true),
+            ("aevir:task/context@1.0.9", true),
+            ("aevir:task/context@1.7.0", true),
+            ("aevir:task/context@2.0.0", false),
+            ("aevir:task/context@0.9.0", false),
+            ("aevir:task/context@1.0.0-rc1", false),
+            ("aevir:task/context@1.0", false),
+            ("aevir:task/context", false),
+            ("aevir:task/compute@1.0.0", false),
+        ] {
+            assert_eq!(CONTEXT.is_named(import), fits, "{import}");
+        }
+        let streams = Interface {
+            name: "wasi:io/streams@0.2.12",
+            functions: &[],
+            types: &[],
+        };
+        assert!(streams.is_named("wasi:io/streams@0.2.0"));
+        assert!(streams.is_named("wasi:io/streams@0.2.99"));
+        assert!(!streams.is_named("wasi:io/streams@0.3.0"));
+    }
+
+    /// A guest that was made for 1.0 links to a host of a later minor version, which has more; not to the next major one.
+    #[test]
+    fn a_guest_links_to_later_minor_versions() {
+        let guest = "(component (import \"aevir:task/context@1.0.0\" (instance (export \"seed\" (func (result u64))))))";
+        let engine = Engine::new(Profile::default()).unwrap().inner;
+        let guest = Component::new(&engine, wat::parse_str(guest).unwrap()).unwrap();
+        for (name, links) in [
+            ("aevir:task/context@1.0.0", true),
+            ("aevir:task/context@1.4.2", true),
+            ("aevir:task/context@2.0.0", false),
+        ] {
+            let mut linker = Linker::<()>::new(&engine);
+            let mut instance = linker.instance(name).unwrap();
+            for function in ["seed", "another"] {
+                instance
+                    .func_wrap(function, |_, (): ()| Ok((7_u64,)))
+                    .unwrap();
+            }
+            assert_eq!(linker.instantiate_pre(&guest).is_ok(), links, "{name}");
+        }
+    }
+
+    #[test]
     fn the_linker_can_be_made() {
-        linker(&Engine::new().unwrap().inner).unwrap();
+        linker(&Engine::new(Profile::default()).unwrap().inner).unwrap();
     }
 }

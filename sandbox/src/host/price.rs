@@ -1,4 +1,4 @@
-//! Fuel that host calls cost. A part of the deterministic profile [`crate::engine::PROFILE`]: the numbers never change within
+//! Fuel that host calls cost. A part of each [`crate::engine::Profile`]: the numbers never change within
 //! one profile.
 //!
 //! One unit is about a nanosecond. Without prices a guest could keep the host busy with calls that cost it nothing.
@@ -17,5 +17,11 @@ pub const OPEN: u64 = 20_000;
 pub const BUFFER: u64 = 20_000;
 /// Compiling a kernel, for each byte of source.
 pub const KERNEL_BYTE: u64 = 1_000;
+/// Looking at one more handle or name in a call that takes or walks many.
+pub const HANDLE: u64 = 20;
+/// A byte of `params` that the host parses for a program.
+pub const JSON_BYTE: u64 = 10;
+/// A random byte: a 32nd of a SHA-256 block.
+pub const RANDOM_BYTE: u64 = 5;
 /// A dispatch or copy in a batch.
 pub const COMMAND: u64 = 10_000;

@@ -1,7 +1,7 @@
-;; Wants to see the environment.
+;; Wants to speak HTTP.
 (component
-  (import "wasi:cli/environment@0.2.0" (instance
-    (export "get-arguments" (func (result (list string))))))
+  (import "wasi:http/outgoing-handler@0.2.0" (instance
+    (export "handle" (func))))
   (core module $m
     (memory (export "memory") 1)
     (func (export "run") (result i32) (i32.const 0)))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use aevir_sandbox::{
-    Executor, ExecutorConfig, Input, Limits, Outcome, RunEvent, RunSpec, TraceIds,
+    Executor, ExecutorConfig, Input, Limits, Outcome, Profile, RunEvent, RunSpec, TraceIds,
 };
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -16,6 +16,24 @@ use tokio_util::sync::CancellationToken;
 pub fn guest(name: &str) -> Vec<u8> {
     let path = format!("{}/tests/guests/{name}.wat", env!("CARGO_MANIFEST_DIR"));
     wat::parse_file(path).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// How long a fuzz target runs.
+pub fn fuzz_time() -> std::time::Duration {
+    const SECONDS_DEFAULT: u64 = 30;
+    let seconds = std::env::var("AEVIR_FUZZ_SECONDS").ok();
+    let seconds = seconds.map(|text| text.parse().expect("AEVIR_FUZZ_SECONDS is a number"));
+    std::time::Duration::from_secs(seconds.unwrap_or(SECONDS_DEFAULT))
+}
+
+/// `tests/hostile/templates/NAME.wat` with `body` in the place of `;;BODY`, and `realloc` in that of `;;REALLOC` if there is one.
+pub fn hostile_template(name: &str, body: &str, realloc: &str) -> String {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hostile/templates");
+    let path = format!("{folder}/{name}.wat");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    assert!(text.contains(";;BODY"), "{path}: no ;;BODY");
+    let text = text.replacen(";;BODY", body, 1);
+    text.replacen(";;REALLOC", realloc, 1)
 }
 
 /// The bytes of the example module `NAME.wasm`.
@@ -66,6 +84,7 @@ impl Bench {
         let spec = RunSpec {
             module: path,
             module_digest: hex::encode(Sha256::digest(module)),
+            profile: Profile::default(),
             params: "{}".into(),
             seed: 7,
             inputs: Vec::new(),
@@ -104,14 +123,20 @@ impl Bench {
     }
 
     pub fn input(mut self, name: &str, bytes: &[u8]) -> Self {
-        let path = self.dir.path().join(format!("input-{name}"));
+        self.add_input(name, bytes);
+        self
+    }
+
+    pub fn add_input(&mut self, name: &str, bytes: &[u8]) {
+        // Names may hold slashes.
+        let file = format!("input-{}", self.spec.inputs.len());
+        let path = self.dir.path().join(file);
         std::fs::write(&path, bytes).unwrap();
         self.spec.inputs.push(Input {
             name: name.into(),
             path,
             size: bytes.len() as u64,
         });
-        self
     }
 
     /// The spec with a fresh output folder.

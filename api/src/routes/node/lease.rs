@@ -112,12 +112,18 @@ fn render(
     let params = wire::canonical(&definition.params)
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         .map_err(|e| ApiError::internal("parameters have no canonical form", &e))?;
+    let runtime = if definition.must_be_reproducible() {
+        wire::RUNTIME_REPRODUCIBLE
+    } else {
+        wire::RUNTIME_FAST
+    };
     Ok(wire::Lease {
         assignment: assignment.id.to_string(),
         task: task.id.to_string(),
         task_type: name_of(&definition.kind),
         tenant: tenant(node, task.requester),
         module: blob(&module),
+        runtime: runtime.to_owned(),
         params,
         seed: task.seed.to_string(),
         inputs: artifacts(&task.inputs),

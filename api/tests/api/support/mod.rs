@@ -489,6 +489,10 @@ impl ModuleInspector for FakeInspector {
             Some(_) | None => return Err(InspectError::NotAComponent("it is no component".into())),
         };
         let imports = vec!["aevir:task/context@1.0.0".into()];
-        Ok(Inspected { world, imports })
+        Ok(Inspected {
+            world,
+            imports,
+            adapted: None,
+        })
     }
 }

@@ -1,0 +1,11 @@
+;;! what = "Log lines of 1 MiB without end: cut, counted, dropped, and paid for."
+;;! template = "context"
+;;! [limits]
+;;! fuel = 1000000000
+;;! [expect]
+;;! end = "limit"
+;;! limit = "fuel"
+(func (export "run") (result i32)
+  (local $i i32) (local $h i32)
+  (loop $l (call $log (i32.const 1) (i32.const 1048576) (i32.const 1048576)) (br $l))
+  unreachable)
