@@ -12,7 +12,9 @@ use aevir_platform::{
     report::Report,
     state::{Stage, State, Task},
 };
-use aevir_sandbox::{End, Executor, ExecutorConfig, Input, Limits, Outcome, RunSpec, TraceIds};
+use aevir_sandbox::{
+    End, Executor, ExecutorConfig, Input, Limits, Outcome, RunSpec, TraceIds, Tuning,
+};
 use aevir_wire::{Client, canonical, digest};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Serialize;
@@ -71,13 +73,16 @@ pub(super) async fn reexecute(state: &State, task: &str, blobs: &Blobs) -> Resul
     let report = accepted(task)?;
     let folder = tempfile::Builder::new().prefix("aevir-audit-").tempdir()?;
     let spec = spec(task, blobs, folder.path()).await?;
-    let executor = Executor::new(ExecutorConfig {
-        program: std::env::current_exe().context("this program's own file")?,
-        args: vec![EXECUTOR.to_owned()],
-        cache_dir: folder.path().join("compiled"),
-        env: BTreeMap::new(),
-        log: None,
-    });
+    let executor = Executor::tuned(
+        ExecutorConfig {
+            program: std::env::current_exe().context("this program's own file")?,
+            args: vec![EXECUTOR.to_owned()],
+            cache_dir: folder.path().join("compiled"),
+            env: BTreeMap::new(),
+            log: None,
+        },
+        Tuning::one_run(),
+    );
     let (events, mut said) = mpsc::channel(EVENTS_WAITING);
     let running = executor.run(spec, events, CancellationToken::new());
     let listening = async { while said.recv().await.is_some() {} };

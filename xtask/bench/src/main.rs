@@ -10,6 +10,7 @@ mod host;
 mod log;
 mod plot;
 mod report;
+mod sandbox;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -33,6 +34,8 @@ enum Bench {
     Log(Options),
     /// The guest's compute interface beside native wgpu.
     Gpu(gpu::Options),
+    /// Runs: warm, cold, large components, metering.
+    Sandbox(sandbox::Options),
     /// One replay in a process of its own.
     #[command(hide = true)]
     ReplayExport { file: PathBuf },
@@ -59,6 +62,9 @@ struct Options {
     /// Where tools that peers need are kept.
     #[arg(long, env = "AEVIR_TOOLS")]
     tools: PathBuf,
+    /// The program `aevir`, built for release, for what is measured through it.
+    #[arg(long, env = "AEVIR_PROGRAM")]
+    program: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -89,6 +95,7 @@ fn run(bench: Bench) -> Result<()> {
             }
             tokio::runtime::Runtime::new()?.block_on(gpu::run(&options))
         }
+        Bench::Sandbox(options) => tokio::runtime::Runtime::new()?.block_on(sandbox::run(&options)),
         Bench::Executor => Ok(()), // `main` did it
     }
 }
