@@ -8,7 +8,7 @@ use std::{
 };
 
 use aevir_gpu::{GpuLimits, select_driver};
-use aevir_sandbox::{Applied, Confinement, Executor, ExecutorConfig, Role};
+use aevir_sandbox::{Applied, Confinement, Executor, ExecutorConfig, Role, Tuning};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
@@ -102,13 +102,16 @@ pub(crate) async fn doctor(args: DoctorArgs, global: &Global) -> Result<()> {
         .tempdir_in(&folder)
         .or_else(|_| tempfile::tempdir())
         .context("no temporary folder can be made")?;
-    let executor = Executor::new(ExecutorConfig {
-        program: std::env::current_exe().context("this program's own file can't be found")?,
-        args: vec![EXECUTOR.to_owned()],
-        cache_dir: own.path().join("compiled"),
-        env: BTreeMap::new(),
-        log: None,
-    });
+    let executor = Executor::tuned(
+        ExecutorConfig {
+            program: std::env::current_exe().context("this program's own file can't be found")?,
+            args: vec![EXECUTOR.to_owned()],
+            cache_dir: own.path().join("compiled"),
+            env: BTreeMap::new(),
+            log: None,
+        },
+        Tuning::one_run(),
+    );
     let mut checks = vec![cores(), memory(), disk(&folder), open_files()];
     let mut confinement = Vec::new();
     for role in [Role::Cpu, Role::Compile, Role::Gpu] {

@@ -78,25 +78,8 @@ impl Engine {
     }
 
     fn allocating(profile: Profile, allocation: Allocation) -> wasmtime::Result<Self> {
-        let deterministic = match profile {
-            Profile::Deterministic => true,
-            Profile::Fast => false,
-        };
-        let mut config = Config::new();
+        let mut config = config(profile);
         allocation.apply(&mut config);
-        config
-            .strategy(Strategy::Cranelift)
-            .consume_fuel(true)
-            .cranelift_nan_canonicalization(deterministic)
-            .wasm_relaxed_simd(true)
-            .relaxed_simd_deterministic(deterministic)
-            .shared_memory(false)
-            .wasm_memory64(false)
-            .wasm_wide_arithmetic(false)
-            .wasm_custom_page_sizes(false)
-            .wasm_component_model(true)
-            .concurrency_support(false)
-            .max_wasm_stack(WASM_STACK_BYTES);
         let inner = wasmtime::Engine::new(&config)?;
         let mut hasher = ShaHasher(Sha256::new());
         inner.precompile_compatibility_hash().hash(&mut hasher);
@@ -171,6 +154,29 @@ impl Compatibility {
             Profile::Fast => &self.fast,
         }
     }
+}
+
+/// A profile's settings.
+pub(crate) fn config(profile: Profile) -> Config {
+    let deterministic = match profile {
+        Profile::Deterministic => true,
+        Profile::Fast => false,
+    };
+    let mut config = Config::new();
+    config
+        .strategy(Strategy::Cranelift)
+        .consume_fuel(true)
+        .cranelift_nan_canonicalization(deterministic)
+        .wasm_relaxed_simd(true)
+        .relaxed_simd_deterministic(deterministic)
+        .shared_memory(false)
+        .wasm_memory64(false)
+        .wasm_wide_arithmetic(false)
+        .wasm_custom_page_sizes(false)
+        .wasm_component_model(true)
+        .concurrency_support(false)
+        .max_wasm_stack(WASM_STACK_BYTES);
+    config
 }
 
 /// Feeds what wasmtime hashes into SHA-256: the default hasher may change between compiler versions.

@@ -71,6 +71,20 @@ pub struct Tuning {
     pub cache_bytes_max: u64,
 }
 
+impl Tuning {
+    /// For a program that runs one task and ends: nothing is started in advance.
+    #[must_use]
+    pub fn one_run() -> Self {
+        Self {
+            pool: PoolConfig {
+                warm: 0,
+                ..PoolConfig::default()
+            },
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for Tuning {
     fn default() -> Self {
         Self {

@@ -199,7 +199,7 @@ mod tests {
 
     fn receive<T: DeserializeOwned>(from: &mut &[u8]) -> io::Result<T> {
         let mut head = [0; HEAD_BYTES];
-        from.read_exact(&mut head)?;
+        Read::read_exact(from, &mut head)?;
         receive_body(from, head, REPLY_BYTES_MAX)
     }
 

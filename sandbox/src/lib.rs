@@ -25,6 +25,8 @@ pub mod inspect;
 pub mod ipc;
 mod limiter;
 pub mod limits;
+#[doc(hidden)]
+pub mod measure;
 pub mod outcome;
 mod passing;
 pub mod pool;

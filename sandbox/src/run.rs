@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use aevir_gpu::{Gpu, GpuError, Session};
+use aevir_gpu::{Devices, GpuError, Session};
 use wasmtime::component::{ComponentNamedList, InstancePre, Lift};
 use wasmtime::{Store, Trap};
 
@@ -31,8 +31,14 @@ pub(crate) struct Module {
     pub(crate) info: ModuleInfo,
 }
 
-/// Runs `spec` to its end. Does not watch the clock: the parent does.
-pub(crate) fn run(spec: &RunSpec, module: &Module, files: Files, mut events: EventSink) -> Outcome {
+/// Runs `spec` to its end, with a GPU from `devices` if it wants one. Does not watch the clock: the parent does.
+pub(crate) fn run(
+    spec: &RunSpec,
+    module: &Module,
+    files: Files,
+    devices: &mut Devices,
+    mut events: EventSink,
+) -> Outcome {
     if module.info.instances > spec.limits.instances {
         return Outcome::empty(End::Limit {
             limit: "instances".into(),
@@ -40,8 +46,8 @@ pub(crate) fn run(spec: &RunSpec, module: &Module, files: Files, mut events: Eve
         });
     }
     let gpu = if spec.gpu && module.info.wants_compute() {
-        match Gpu::open(&spec.limits.gpu) {
-            Ok(gpu) => Some(Session::new(gpu, spec.limits.gpu.clone())),
+        match devices.session(&spec.limits.gpu) {
+            Ok(session) => Some(session),
             Err(error) => return Outcome::host_error(error.to_string()),
         }
     } else {
@@ -68,10 +74,15 @@ pub(crate) fn run(spec: &RunSpec, module: &Module, files: Files, mut events: Eve
         throttle: Throttle::default(),
         wasi: wasi::State::new(module.info.world == World::Program, spec.seed),
     };
-    execute(module, host)
+    let (outcome, session) = execute(module, host);
+    if let Some(session) = session {
+        devices.keep(session);
+    }
+    outcome
 }
 
-fn execute(module: &Module, host: Host) -> Outcome {
+/// Runs the guest; answers the session as well, once everything else of the run is dropped.
+fn execute(module: &Module, host: Host) -> (Outcome, Option<Session>) {
     let started = Instant::now();
     let fuel = host.limits.fuel;
     let result_bytes = host.limits.result_bytes;
@@ -110,7 +121,8 @@ fn execute(module: &Module, host: Host) -> Outcome {
     if let Err(stop) = flush_progress(host).and_then(|()| wasi::flush(host)) {
         (end, result) = (from_stop(stop), None);
     }
-    outcome(host, end, result, fuel.saturating_sub(left), started)
+    let outcome = outcome(host, end, result, fuel.saturating_sub(left), started);
+    (outcome, store.into_data().gpu)
 }
 
 fn outcome(

@@ -2,11 +2,32 @@
 //! more memory than a frame may have.
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use aevir_sandbox::ipc::{REPLY_BYTES_MAX, REQUEST_BYTES_MAX, read_frames};
+
+/// How long each of the two targets is tried; together half a minute.
+const TEST_TIME: Duration = Duration::from_secs(15);
+
+/// What was found or thought of before: one file each below `tests/corpus/ipc`.
+#[test]
+fn the_corpus_is_read_or_refused() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/ipc");
+    let mut files = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        for replies in [true, false] {
+            assert!(read_frames(&bytes, replies) <= 1);
+        }
+        files += 1;
+    }
+    assert!(files >= 8);
+}
 
 #[test]
 fn any_bytes_are_read_or_refused() {
     bolero::check!()
+        .with_test_time(TEST_TIME)
         .with_type::<(bool, Vec<u8>)>()
         .for_each(|(replies, bytes)| {
             let frames = read_frames(bytes, *replies);
@@ -32,6 +53,7 @@ fn changed_messages_are_read_or_refused() {
         );
     }
     bolero::check!()
+        .with_test_time(TEST_TIME)
         .with_type::<(u8, Vec<(u16, u8)>, u16)>()
         .for_each(|(which, changes, cut)| {
             let mut bytes = framed(messages[usize::from(*which) % messages.len()].as_bytes());

@@ -13,7 +13,7 @@ use aevir_platform::{
     state::{Stage, State, Task},
 };
 use aevir_sandbox::{
-    End, Executor, ExecutorConfig, Input, Limits, Outcome, Profile, RunSpec, TraceIds,
+    End, Executor, ExecutorConfig, Input, Limits, Outcome, Profile, RunSpec, TraceIds, Tuning,
 };
 use aevir_wire::{Client, FAST_CLASS_MARK, canonical, digest};
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -73,13 +73,16 @@ pub(super) async fn reexecute(state: &State, task: &str, blobs: &Blobs) -> Resul
     let report = accepted(task)?;
     let folder = tempfile::Builder::new().prefix("aevir-audit-").tempdir()?;
     let spec = spec(task, blobs, folder.path()).await?;
-    let executor = Executor::new(ExecutorConfig {
-        program: std::env::current_exe().context("this program's own file")?,
-        args: vec![EXECUTOR.to_owned()],
-        cache_dir: folder.path().join("compiled"),
-        env: BTreeMap::new(),
-        log: None,
-    });
+    let executor = Executor::tuned(
+        ExecutorConfig {
+            program: std::env::current_exe().context("this program's own file")?,
+            args: vec![EXECUTOR.to_owned()],
+            cache_dir: folder.path().join("compiled"),
+            env: BTreeMap::new(),
+            log: None,
+        },
+        Tuning::one_run(),
+    );
     let (events, mut said) = mpsc::channel(EVENTS_WAITING);
     let running = executor.run(spec, events, CancellationToken::new());
     let listening = async { while said.recv().await.is_some() {} };

@@ -11,7 +11,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aevir_sandbox::{End, Executor, ExecutorConfig, Level, Outcome, RunEvent, RunSpec, TraceIds};
+use aevir_sandbox::{
+    End, Executor, ExecutorConfig, Level, Outcome, RunEvent, RunSpec, TraceIds, Tuning,
+};
 use aevir_wire::digest;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -80,13 +82,16 @@ pub(crate) async fn run_local(args: RunLocalArgs, global: &Global) -> Result<()>
         fs::create_dir_all(out).with_context(|| format!("`{}` can't be made", out.display()))?;
     }
     let spec = spec(&args, &local, digest(&wasm), folder.path())?;
-    let executor = Executor::new(ExecutorConfig {
-        program: std::env::current_exe().context("this program's own file can't be found")?,
-        args: vec![EXECUTOR.to_owned()],
-        cache_dir: cache_dir(folder.path()),
-        env: BTreeMap::new(),
-        log: None,
-    });
+    let executor = Executor::tuned(
+        ExecutorConfig {
+            program: std::env::current_exe().context("this program's own file can't be found")?,
+            args: vec![EXECUTOR.to_owned()],
+            cache_dir: cache_dir(folder.path()),
+            env: BTreeMap::new(),
+            log: None,
+        },
+        Tuning::one_run(),
+    );
     let started = std::time::Instant::now();
     let mut outcome = run(&executor, spec.clone(), output).await;
     let total = started.elapsed();

@@ -17,6 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use aevir_gpu::Devices;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, raise};
@@ -84,6 +85,8 @@ struct Executor {
     role: Role,
     engines: Engines,
     modules: Modules,
+    /// Of one requester, as the whole process.
+    devices: Devices,
 }
 
 fn serve() -> io::Result<()> {
@@ -107,6 +110,7 @@ fn serve() -> io::Result<()> {
         modules: Modules::new(&engines, &dir),
         dir,
         engines,
+        devices: Devices::default(),
     };
     let thread = std::thread::Builder::new()
         .name("guest".into())
@@ -209,7 +213,7 @@ impl Executor {
         let files = Files::new(&spec, files, checkpoint);
         let mut socket = self.socket.try_clone()?;
         let events = Box::new(move |event: RunEvent| send(&mut socket, &Reply::Event(event)));
-        let outcome = run::run(&spec, &module, files, events);
+        let outcome = run::run(&spec, &module, files, &mut self.devices, events);
         Ok(Reply::Outcome(Box::new(outcome)))
     }
 }
