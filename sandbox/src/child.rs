@@ -129,6 +129,7 @@ fn execute(spec: &RunSpec, cache_dir: &Path, socket: &mut UnixStream) -> Outcome
         Ok(mut socket) => run::run(
             spec,
             cache_dir,
+            &mut aevir_gpu::Devices::default(),
             Box::new(move |event| send(&mut socket, &Reply::Event(event))),
         ),
         Err(error) => {

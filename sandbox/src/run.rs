@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use aevir_gpu::{Gpu, GpuError, Session};
+use aevir_gpu::{Devices, GpuError, Session};
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, ComponentNamedList, Lift};
 use wasmtime::{Store, Trap};
@@ -33,15 +33,21 @@ struct Ready {
     info: ModuleInfo,
 }
 
-/// Runs `spec` to its end. Does not watch the clock: the parent does.
-pub(crate) fn run(spec: &RunSpec, cache_dir: &Path, mut events: EventSink) -> Outcome {
+/// Runs `spec` to its end. Does not watch the clock: the parent does. `devices` is the process's, for its next run to find the
+/// device and its kernels ready.
+pub(crate) fn run(
+    spec: &RunSpec,
+    cache_dir: &Path,
+    devices: &mut Devices,
+    mut events: EventSink,
+) -> Outcome {
     let ready = match prepare(spec, cache_dir) {
         Ok(ready) => ready,
         Err(end) => return Outcome::empty(end),
     };
     let gpu = if spec.gpu && ready.info.wants_compute() {
-        match Gpu::open(&spec.limits.gpu) {
-            Ok(gpu) => Some(Session::new(gpu, spec.limits.gpu.clone())),
+        match devices.session(&spec.limits.gpu) {
+            Ok(session) => Some(session),
             Err(error) => return Outcome::host_error(error.to_string()),
         }
     } else {
@@ -71,7 +77,7 @@ pub(crate) fn run(spec: &RunSpec, cache_dir: &Path, mut events: EventSink) -> Ou
         events,
         throttle: Throttle::default(),
     };
-    execute(&ready, host)
+    execute(&ready, host, devices)
 }
 
 /// Reads, checks and compiles the module.
@@ -125,7 +131,7 @@ fn prepare(spec: &RunSpec, cache_dir: &Path) -> Result<Ready, End> {
     })
 }
 
-fn execute(ready: &Ready, host: Host) -> Outcome {
+fn execute(ready: &Ready, host: Host, devices: &mut Devices) -> Outcome {
     let started = Instant::now();
     let fuel = host.limits.fuel;
     let result_bytes = host.limits.result_bytes;
@@ -164,7 +170,14 @@ fn execute(ready: &Ready, host: Host) -> Outcome {
     if let Err(stop) = flush_progress(host) {
         (end, result) = (from_stop(stop), None);
     }
-    outcome(host, end, result, fuel.saturating_sub(left), started)
+    let outcome = outcome(host, end, result, fuel.saturating_sub(left), started);
+    let session = host.gpu.take();
+    // With it go the guest's buffers and kernels, which are the last run's and not the next one's.
+    drop(store);
+    if let Some(session) = session {
+        devices.keep(session);
+    }
+    outcome
 }
 
 fn outcome(
@@ -233,7 +246,8 @@ where
 fn gpu_end(host: &mut Host, end: &End) -> Option<End> {
     let session = host.gpu.as_mut()?;
     let ended = match end {
-        End::Ok => session.finish().err(),
+        // An error, too, is an answer, whose work is metered; after a trap or a limit nobody waits.
+        End::Ok | End::GuestError { .. } => session.finish().err(),
         _ => session.ended().cloned(),
     };
     let gave_up = matches!(

@@ -59,6 +59,9 @@ struct Options {
     /// Where tools that peers need are kept.
     #[arg(long, env = "AEVIR_TOOLS")]
     tools: PathBuf,
+    /// The program `aevir`, built for release, for what is measured through it.
+    #[arg(long, env = "AEVIR_PROGRAM")]
+    program: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {

@@ -1,6 +1,7 @@
 //! The log's figures.
 
 mod append;
+mod audit;
 mod notes;
 mod peers;
 mod proof;
@@ -35,11 +36,19 @@ pub(crate) enum Part {
     Saturated,
     /// From an export and from PostgreSQL; starts.
     Replay,
+    /// Everything that an auditor checks.
+    Audit,
     /// Out of tiles.
     Proof,
 }
 
-const PARTS: [Part; 4] = [Part::Append, Part::Saturated, Part::Replay, Part::Proof];
+const PARTS: [Part; 5] = [
+    Part::Append,
+    Part::Saturated,
+    Part::Replay,
+    Part::Audit,
+    Part::Proof,
+];
 
 /// How it is measured, and what came out so far.
 pub(crate) struct Bench {
@@ -48,6 +57,8 @@ pub(crate) struct Bench {
     /// Length of the history that is replayed.
     pub(crate) history_events: usize,
     pub(crate) tools: PathBuf,
+    /// The program `aevir`, built for release.
+    pub(crate) program: Option<PathBuf>,
     json: bool,
     figures: Vec<Figure>,
 }
@@ -67,6 +78,7 @@ impl Bench {
             span,
             history_events,
             tools: options.tools.clone(),
+            program: options.program.clone(),
             json: options.json,
             figures: Vec::new(),
         }
@@ -108,6 +120,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
                 saturated::sqlite(&mut bench).await?;
             }
             Part::Replay => peaks = replay::measure(&mut bench).await?,
+            Part::Audit => tokio::task::block_in_place(|| audit::measure(&mut bench))?,
             Part::Proof => proof::measure(&mut bench).await?,
         }
     }
