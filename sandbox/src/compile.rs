@@ -102,11 +102,7 @@ impl Compiler {
         self.compile(&key, spec).await
     }
 
-    async fn compile(
-        self: &Arc<Self>,
-        key: &str,
-        spec: &RunSpec,
-    ) -> Result<Artefact, End> {
+    async fn compile(self: &Arc<Self>, key: &str, spec: &RunSpec) -> Result<Artefact, End> {
         let _permit = self.permits.acquire().await.map_err(host_error)?;
         let (path, digest) = (spec.module.clone(), spec.module_digest.clone());
         let opened = tokio::task::spawn_blocking(move || open(path, &digest)).await;
@@ -115,7 +111,9 @@ impl Compiler {
             .map_err(|text| End::HostError { text })?;
         let artefact = self.store.begin().map_err(host_error)?;
         let writable = artefact.reopen().map_err(host_error)?;
-        let info = self.compile_in_child(spec.profile, module, writable).await?;
+        let info = self
+            .compile_in_child(spec.profile, module, writable)
+            .await?;
         let (this, key) = (Arc::clone(self), key.to_owned());
         let kept = tokio::task::spawn_blocking(move || this.store.keep(&key, info, artefact)).await;
         kept.map_err(host_error)?.map_err(host_error)

@@ -8,7 +8,7 @@ use aevir_gpu::Devices;
 use wasmtime::Store;
 use wasmtime::component::{Component, InstancePre, Linker};
 
-use crate::engine::{Engine, config};
+use crate::engine::{Engine, Profile, config};
 use crate::host;
 use crate::host::files::Files;
 use crate::inspect::inspect;
@@ -31,7 +31,7 @@ impl InProcess {
     /// # Errors
     /// It is none, or does not compile.
     pub fn new(wasm: &[u8]) -> wasmtime::Result<Self> {
-        let engine = Engine::pooled()?;
+        let engine = Engine::pooled(Profile::Deterministic)?;
         let info = inspect(wasm)?;
         let component = Component::new(&engine.inner, wasm)?;
         let pre = host::linker(&engine.inner)?.instantiate_pre(&component)?;
@@ -46,6 +46,7 @@ impl InProcess {
                 checkpoint: None,
                 out_dir: PathBuf::new(),
                 limits: Limits::default(),
+                profile: Profile::Deterministic,
                 gpu: false,
                 tenant: String::new(),
                 trace: TraceIds::default(),
@@ -75,7 +76,7 @@ impl Bare {
     /// # Errors
     /// It imports something, or does not compile.
     pub fn new(wasm: &[u8]) -> wasmtime::Result<Self> {
-        let engine = Engine::pooled()?;
+        let engine = Engine::pooled(Profile::Deterministic)?;
         let component = Component::new(&engine.inner, wasm)?;
         let pre = Linker::new(&engine.inner).instantiate_pre(&component)?;
         Ok(Self { engine, pre })
@@ -99,7 +100,7 @@ impl Bare {
 /// # Errors
 /// The machine lacks something that the profile needs.
 pub fn engine(fuel: bool, canonical_nans: bool) -> wasmtime::Result<wasmtime::Engine> {
-    let mut config = config();
+    let mut config = config(Profile::Deterministic);
     config
         .consume_fuel(fuel)
         .cranelift_nan_canonicalization(canonical_nans);

@@ -221,7 +221,8 @@ fn program(
 fn gpu_end(host: &mut Host, end: &End) -> Option<End> {
     let session = host.gpu.as_mut()?;
     let ended = match end {
-        End::Ok => session.finish().err(),
+        // An error, too, is an answer, whose work is metered; after a trap or a limit nobody waits.
+        End::Ok | End::GuestError { .. } => session.finish().err(),
         _ => session.ended().cloned(),
     };
     let gave_up = matches!(

@@ -12,7 +12,7 @@ use std::{
 };
 
 use aevir_sandbox::{
-    End, Executor, ExecutorConfig, Level, Outcome, RunEvent, RunSpec, TraceIds, Tuning,
+    End, Executor, ExecutorConfig, Level, Outcome, Profile, RunEvent, RunSpec, TraceIds, Tuning,
 };
 use aevir_wire::digest;
 use anyhow::{Context, Result, bail, ensure};

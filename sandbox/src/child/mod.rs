@@ -155,7 +155,8 @@ impl Executor {
             match request {
                 Request::Run(request) => self.run(*request, files)?,
                 Request::Compile(request) => {
-                    let compiled = compile::compile(self.engines.of(request.profile), request, files)?;
+                    let compiled =
+                        compile::compile(self.engines.of(request.profile), request, files)?;
                     send(&mut self.socket, &Reply::Compiled(compiled))?;
                 }
                 Request::ProbeGpu(limits) => {

@@ -55,12 +55,7 @@ impl Modules {
         Ok(module)
     }
 
-    fn load(
-        &mut self,
-        id: CodeId,
-        info: ModuleInfo,
-        profile: Profile,
-    ) -> wasmtime::Result<Module> {
+    fn load(&mut self, id: CodeId, info: ModuleInfo, profile: Profile) -> wasmtime::Result<Module> {
         let engine = self.engines.of(profile);
         let path = self.code_dir.join(id.file_name());
         // SAFETY: loading compiled code is running it, and changing the file changes the program. The folder is this process's

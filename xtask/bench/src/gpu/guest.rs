@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::PathBuf, time::Instant};
 
 use aevir_gpu::{AdapterInfo, GpuLimits};
-use aevir_sandbox::{End, Executor, ExecutorConfig, Limits, RunEvent, RunSpec, TraceIds};
+use aevir_sandbox::{End, Executor, ExecutorConfig, Limits, Profile, RunEvent, RunSpec, TraceIds};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -141,6 +141,7 @@ impl Guest {
             out_dir,
             limits,
             gpu: true,
+            profile: Profile::default(),
             tenant: "bench".into(),
             trace: TraceIds::default(),
         })

@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aevir_sandbox::{End, Executor, ExecutorConfig, Limits, PoolConfig, RunSpec, TraceIds, Tuning};
+use aevir_sandbox::{
+    End, Executor, ExecutorConfig, Limits, PoolConfig, Profile, RunSpec, TraceIds, Tuning,
+};
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -67,6 +69,7 @@ impl Task {
             out_dir: self.folder.path().join("out"),
             limits: Limits::default(),
             gpu: false,
+            profile: Profile::default(),
             tenant: tenant.into(),
             trace: TraceIds::default(),
         };
