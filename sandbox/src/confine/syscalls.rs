@@ -245,8 +245,8 @@ fn allowed() -> Result<Rules, seccompiler::Error> {
     names.extend(when(0, SeccompCmpOp::Eq, libc::PR_SET_VMA as u64)?);
     rules.insert(libc::SYS_prctl, names);
     // Whether standard error is a terminal.
-    let mut terminal = when(1, SeccompCmpOp::Eq, libc::TCGETS as u64)?;
-    terminal.extend(when(1, SeccompCmpOp::Eq, libc::TIOCGWINSZ as u64)?);
+    let mut terminal = when(1, SeccompCmpOp::Eq, libc::TCGETS)?;
+    terminal.extend(when(1, SeccompCmpOp::Eq, libc::TIOCGWINSZ)?);
     rules.insert(libc::SYS_ioctl, terminal);
     Ok(rules)
 }

@@ -46,7 +46,7 @@ fn compatible(name: &str) -> Option<(&str, &str)> {
     let mut parts = version.split('.');
     let numbers = [parts.next()?, parts.next()?, parts.next()?];
     let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    if parts.next().is_some() || !numbers.iter().all(|part| is_number(part)) {
+    if parts.next().is_some() || !numbers.iter().all(is_number) {
         return None;
     }
     let [major, minor, patch] = numbers;

@@ -247,7 +247,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         println!("hardware: {hardware}");
     }
     if !options.quick {
-        write(options, &bench, &host, (curve, memory), &hardware)?;
+        write(options, &bench, &host, [curve, memory], &hardware)?;
     }
     Ok(())
 }
@@ -256,7 +256,7 @@ fn write(
     options: &Options,
     bench: &Bench,
     host: &Host,
-    (curve, memory): (Vec<(f64, f64)>, Vec<(f64, f64)>),
+    [curve, memory]: [Vec<(f64, f64)>; 2],
     hardware: &str,
 ) -> Result<()> {
     std::fs::create_dir_all(&options.out)
