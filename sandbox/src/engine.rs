@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 use sha2::{Digest, Sha256};
 use wasmtime::{Config, Strategy};
 
+use crate::allocation::Allocation;
 use crate::limits::WASM_STACK_BYTES;
 
 /// The profile's name. It stands for the exact wasmtime version, its operator costs, the stack limit below and the host-call
@@ -29,12 +30,24 @@ impl std::fmt::Debug for Engine {
 
 impl Engine {
     /// Makes an engine of profile [`PROFILE`]: fuel, canonical NaNs, deterministic relaxed SIMD, no threads, 32-bit memories.
-    /// Memories are allocated on demand: a process runs one module, so a pool would only cost address space.
     ///
     /// # Errors
     /// The machine lacks something that the profile needs.
     pub fn new() -> wasmtime::Result<Self> {
+        Self::allocating(Allocation::OnDemand)
+    }
+
+    /// The same with a pool of memories, for a process that runs many guests one after the other.
+    ///
+    /// # Errors
+    /// As above, or there is no room for the pool in the address space.
+    pub fn pooled() -> wasmtime::Result<Self> {
+        Self::allocating(Allocation::Pool)
+    }
+
+    fn allocating(allocation: Allocation) -> wasmtime::Result<Self> {
         let mut config = Config::new();
+        allocation.apply(&mut config);
         config
             .strategy(Strategy::Cranelift)
             .consume_fuel(true)

@@ -1,21 +1,18 @@
-//! One run, inside of the executor process.
+//! One run, inside of the executor process: a store of its own, dropped at the end with all that the guest had.
 
-use std::path::Path;
 use std::time::Instant;
 
 use aevir_gpu::{Devices, GpuError, Session};
-use sha2::{Digest, Sha256};
-use wasmtime::component::{Component, ComponentNamedList, Lift};
+use wasmtime::component::{ComponentNamedList, InstancePre, Lift};
 use wasmtime::{Store, Trap};
 
-use crate::cache::ModuleCache;
 use crate::engine::Engine;
 use crate::host::context::{Throttle, cut, flush_progress};
 use crate::host::files::Files;
-use crate::host::{self, Counts, EventSink, Host, Stop};
-use crate::inspect::{ModuleInfo, World, inspect};
+use crate::host::{Counts, EventSink, Host, Stop};
+use crate::inspect::{ModuleInfo, World};
 use crate::limiter::Limiter;
-use crate::limits::{CHUNK_BYTES_MAX, MODULE_BYTES_MAX};
+use crate::limits::CHUNK_BYTES_MAX;
 use crate::outcome::{End, Outcome, RunEvent, TrapKind, Usage};
 use crate::spec::RunSpec;
 
@@ -26,36 +23,29 @@ const SPARE_HANDLES: usize = 1024;
 /// Most bytes of an error text in an outcome.
 const TEXT_BYTES_MAX: usize = 4096;
 
-/// A compiled module, ready to run.
-struct Ready {
-    engine: Engine,
-    component: Component,
-    info: ModuleInfo,
+/// A compiled and linked module, ready to be instantiated.
+pub(crate) struct Module {
+    pub(crate) engine: Engine,
+    pub(crate) pre: InstancePre<Host>,
+    pub(crate) info: ModuleInfo,
 }
 
 /// Runs `spec` to its end. Does not watch the clock: the parent does. `devices` is the process's, for its next run to find the
 /// device and its kernels ready.
 pub(crate) fn run(
     spec: &RunSpec,
-    cache_dir: &Path,
+    module: &Module,
+    files: Files,
     devices: &mut Devices,
     mut events: EventSink,
 ) -> Outcome {
-    let ready = match prepare(spec, cache_dir) {
-        Ok(ready) => ready,
-        Err(end) => return Outcome::empty(end),
-    };
-    let gpu = if spec.gpu && ready.info.wants_compute() {
+    let gpu = if spec.gpu && module.info.wants_compute() {
         match devices.session(&spec.limits.gpu) {
             Ok(session) => Some(session),
             Err(error) => return Outcome::host_error(error.to_string()),
         }
     } else {
         None
-    };
-    let files = match Files::new(spec) {
-        Ok(files) => files,
-        Err(stop) => return Outcome::host_error(stop.to_string()),
     };
     if let Err(error) = events(RunEvent::Started {
         pid: std::process::id(),
@@ -77,72 +67,21 @@ pub(crate) fn run(
         events,
         throttle: Throttle::default(),
     };
-    execute(&ready, host, devices)
+    execute(module, host, devices)
 }
 
-/// Reads, checks and compiles the module.
-fn prepare(spec: &RunSpec, cache_dir: &Path) -> Result<Ready, End> {
-    let host_error = |text: String| End::HostError { text };
-    let path = spec.module.display();
-    let size = std::fs::metadata(&spec.module)
-        .map_err(|error| host_error(format!("could not look at {path}: {error}")))?
-        .len();
-    if size > MODULE_BYTES_MAX {
-        return Err(host_error(format!(
-            "{path} is {size} bytes; at most {MODULE_BYTES_MAX} are allowed"
-        )));
-    }
-    let wasm = std::fs::read(&spec.module)
-        .map_err(|error| host_error(format!("could not read {path}: {error}")))?;
-    let digest = hex::encode(Sha256::digest(&wasm));
-    if digest != spec.module_digest {
-        return Err(host_error(format!(
-            "{path} has the digest {digest}, and {} was asked for",
-            spec.module_digest
-        )));
-    }
-    let refused = |text: String| End::Trap {
-        kind: TrapKind::Module,
-        text: cut(text, TEXT_BYTES_MAX),
-    };
-    let info = inspect(&wasm).map_err(|error| refused(error.to_string()))?;
-    let engine =
-        Engine::new().map_err(|error| host_error(format!("no WebAssembly engine: {error:#}")))?;
-    let cache = ModuleCache::open(cache_dir).map_err(|error| {
-        host_error(format!(
-            "could not open the cache {}: {error}",
-            cache_dir.display()
-        ))
-    })?;
-    let started = Instant::now();
-    let (component, cached) = cache
-        .load(&engine, &wasm, &digest)
-        .map_err(|error| refused(format!("the module does not compile: {error:#}")))?;
-    tracing::debug!(
-        digest,
-        cached,
-        elapsed_ms = started.elapsed().as_millis(),
-        "module loaded"
-    );
-    Ok(Ready {
-        engine,
-        component,
-        info,
-    })
-}
-
-fn execute(ready: &Ready, host: Host, devices: &mut Devices) -> Outcome {
+fn execute(module: &Module, host: Host, devices: &mut Devices) -> Outcome {
     let started = Instant::now();
     let fuel = host.limits.fuel;
     let result_bytes = host.limits.result_bytes;
-    let mut store = Store::new(&ready.engine.inner, host);
+    let mut store = Store::new(&module.engine.inner, host);
     store.limiter(|host| &mut host.limiter);
     store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
     // Above the table's own limit, which has a name: borrowed handles count here as well.
     store.set_max_component_handles(store.data().limits.handles as usize * 2 + SPARE_HANDLES);
     // Before instantiating: start functions run there.
     let called = match store.set_fuel(fuel) {
-        Ok(()) => call(ready, &mut store),
+        Ok(()) => call(module, &mut store),
         Err(error) => Err(error),
     };
     let left = store.get_fuel().unwrap_or(0);
@@ -215,11 +154,10 @@ fn outcome(
 }
 
 /// Instantiates and calls the world's export.
-fn call(ready: &Ready, store: &mut Store<Host>) -> wasmtime::Result<Result<String, String>> {
-    let linker = host::linker(&ready.engine.inner)?;
-    let instance = linker.instantiate(&mut *store, &ready.component)?;
-    let export = ready.info.world.export();
-    Ok(match ready.info.world {
+fn call(module: &Module, store: &mut Store<Host>) -> wasmtime::Result<Result<String, String>> {
+    let instance = module.pre.instantiate(&mut *store)?;
+    let export = module.info.world.export();
+    Ok(match module.info.world {
         World::Task => typed::<String>(&instance, store, export)?,
         World::Check | World::Comparator => {
             typed::<bool>(&instance, store, export)?.map(|verdict| verdict.to_string())

@@ -44,8 +44,8 @@ pub use log::{
 };
 pub use node::{
     Action, Ask, Checkpointed, Commit, Directive, Directives, Fail, GpuNeed, GpuProfile, Heartbeat,
-    Heartbeats, Lease, Leases, Limits, LogLine, Node, NodeList, NodeProfile, NodeRecord,
-    RegisterNode, RegisteredNode, Reveal, StopReason,
+    Heartbeats, Lease, Leases, Limits, LogLine, Node, NodeConfinement, NodeList, NodeProfile,
+    NodeRecord, RegisterNode, RegisteredNode, Reveal, StopReason, Wall,
 };
 pub use policy::{AdoptedPolicy, PointsPolicy, Policy};
 pub use problem::{PROBLEM_JSON, Problem};

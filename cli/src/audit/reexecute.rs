@@ -12,9 +12,7 @@ use aevir_platform::{
     report::Report,
     state::{Stage, State, Task},
 };
-use aevir_sandbox::{
-    End, Executor, ExecutorConfig, Input, Limits, Outcome, RunSpec, TraceIds, limits::ceiling,
-};
+use aevir_sandbox::{End, Executor, ExecutorConfig, Input, Limits, Outcome, RunSpec, TraceIds};
 use aevir_wire::{Client, canonical, digest};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Serialize;
@@ -24,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::EXECUTOR;
 
-const MIB: u64 = 1024 * 1024;
 /// Events of a run that may wait; an audit does not look at them.
 const EVENTS_WAITING: usize = 256;
 
@@ -152,15 +149,14 @@ async fn spec(task: &Task, blobs: &Blobs, folder: &Path) -> Result<RunSpec> {
         checkpoint: None,
         out_dir,
         // As a node grants them.
-        limits: Limits {
-            fuel: limits.fuel.0,
-            wall_ms: u64::from(limits.runtime_s) * 1_000,
-            memory_bytes: u64::from(limits.memory_mib) * MIB,
-            output_bytes: u64::from(limits.output_mib) * MIB,
-            checkpoints: ceiling::CHECKPOINTS,
-            ..Limits::default()
-        },
+        limits: Limits::for_task(
+            limits.fuel.0,
+            limits.memory_mib,
+            limits.runtime_s,
+            limits.output_mib,
+        ),
         gpu: false,
+        tenant: String::new(),
         trace: TraceIds::default(),
     })
 }

@@ -141,6 +141,7 @@ impl Guest {
             out_dir,
             limits,
             gpu: true,
+            tenant: "bench".into(),
             trace: TraceIds::default(),
         })
     }
