@@ -367,6 +367,7 @@ mod tests {
             world: World::Task,
             imports: vec!["aevir:task/context@1.0.0".into()],
             exports: vec!["run".into()],
+            instances: 1,
             size: 3,
         }
     }
