@@ -112,7 +112,8 @@ impl Default for Limits {
             wall_ms: 600_000,
             memory_bytes: GIB,
             table_elements: 1_000_000,
-            instances: 32,
+            // A Python interpreter with its libraries is a component of some forty.
+            instances: 128,
             output_bytes: GIB,
             outputs: 64,
             log_lines: 10_000,
