@@ -61,9 +61,9 @@ pub(crate) async fn up(args: UpArgs, global: &Global) -> Result<()> {
     let server = platform::start(&setup).await?;
     let url = server.url();
     let admin = platform::admin(&url, &args.data)?;
-    let you = account(&admin, &args, "you", Some("audit")).await?;
+    let you = account(&admin, &args, "you", &["audit", "admin"]).await?;
     grant(&admin, &you).await?;
-    let local = account(&admin, &args, "local", None).await?;
+    let local = account(&admin, &args, "local", &[]).await?;
     let mut nodes = Vec::new();
     for number in 1..=args.nodes {
         nodes.push(start_node(&args, global, &local, number).await?);
@@ -86,8 +86,9 @@ pub(crate) async fn up(args: UpArgs, global: &Global) -> Result<()> {
     until_ended(server, stop).await
 }
 
-/// The account of this name, opened at the first start, whose key is in the data folder.
-async fn account(admin: &Client, args: &UpArgs, name: &str, also: Option<&str>) -> Result<Client> {
+/// The account of this name, opened at the first start, whose key is in the data folder. `also` are scopes beside an
+/// owner's: whoever starts all of it is its operator, too.
+async fn account(admin: &Client, args: &UpArgs, name: &str, also: &[&str]) -> Result<Client> {
     let file = args.data.join(format!("{name}.key"));
     if let Some(key) = secrets::read(&file)? {
         return Ok(admin.with_key(key));
@@ -99,7 +100,11 @@ async fn account(admin: &Client, args: &UpArgs, name: &str, also: Option<&str>) 
         "nodes:write",
         "keys:write",
     ];
-    let scopes = owner.into_iter().chain(also).map(str::to_owned).collect();
+    let scopes = owner
+        .iter()
+        .chain(also)
+        .map(|scope| (*scope).to_owned())
+        .collect();
     let opened = admin
         .open_account(&OpenAccount {
             name: name.to_owned(),

@@ -23,8 +23,23 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::entry::Entry;
+use crate::{entry::Entry, jcs};
 
+/// A line's attributes in canonical order, which is also the order of the entry's members that they stand for.
+const ATTRIBUTES: [&str; 12] = [
+    "actor",
+    "cause",
+    "data",
+    "id",
+    "position",
+    "revision",
+    "schemaversion",
+    "source",
+    "specversion",
+    "subject",
+    "time",
+    "type",
+];
 const SPEC_VERSION: &str = "\"1.0\"";
 
 /// Why a line is no exported entry, or an entry can't be exported.
@@ -153,6 +168,46 @@ impl CloudEventLine {
     /// # Errors
     /// When it is no CloudEvent with exactly the attributes of an exported entry, or not in canonical form.
     pub fn read(line: &[u8]) -> Result<Self, CloudEventError> {
+        match Self::read_canonical(line) {
+            Some(read) => Ok(read),
+            None => Self::read_any(line),
+        }
+    }
+
+    /// Reads a line all of which is canonical, as every line is that nobody touched.
+    fn read_canonical(line: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(line).ok()?;
+        let [
+            actor,
+            cause,
+            data,
+            id,
+            position,
+            revision,
+            schema,
+            source,
+            spec_version,
+            stream,
+            time,
+            label,
+        ] = jcs::members(text, &ATTRIBUTES).ok()?;
+        if spec_version != SPEC_VERSION {
+            return None;
+        }
+        let source = jcs::string(source)?.into_owned();
+        let mut entry = Vec::with_capacity(line.len());
+        let values = [
+            actor, cause, data, id, position, revision, schema, stream, time, label,
+        ];
+        splice_entry(&mut entry, values);
+        Some(Self {
+            entry: Entry(entry),
+            source,
+        })
+    }
+
+    /// Reads a line whose values may be anything, and knows what is wrong with one that is none.
+    fn read_any(line: &[u8]) -> Result<Self, CloudEventError> {
         let raw: RawLine<'_> =
             serde_json::from_slice(line).map_err(|e| CloudEventError::Line(e.to_string()))?;
         if raw.specversion.get() != SPEC_VERSION {
@@ -163,21 +218,19 @@ impl CloudEventLine {
         let source: String = serde_json::from_str(raw.source.get())
             .map_err(|e| CloudEventError::Line(format!("its source: {e}")))?;
         let mut entry = Vec::with_capacity(line.len());
-        splice(
-            &mut entry,
-            &[
-                ("{\"actor\":", raw.actor.get()),
-                (",\"cause\":", raw.cause.get()),
-                (",\"data\":", raw.data.get()),
-                (",\"id\":", raw.id.get()),
-                (",\"position\":", raw.position.get()),
-                (",\"revision\":", raw.revision.get()),
-                (",\"schema\":", raw.schemaversion.get()),
-                (",\"stream\":", raw.subject.get()),
-                (",\"time\":", raw.time.get()),
-                (",\"type\":", raw.label.get()),
-            ],
-        );
+        let values = [
+            raw.actor,
+            raw.cause,
+            raw.data,
+            raw.id,
+            raw.position,
+            raw.revision,
+            raw.schemaversion,
+            raw.subject,
+            raw.time,
+            raw.label,
+        ];
+        splice_entry(&mut entry, values.map(RawValue::get));
         let entry = Entry(entry);
         // One line for one entry: no other order of attributes, spacing or spelling of the source.
         let mut again = Vec::with_capacity(line.len());
@@ -188,6 +241,37 @@ impl CloudEventLine {
             Err(CloudEventError::NotCanonical)
         }
     }
+}
+
+/// The entry with these values, in the order of its members.
+fn splice_entry(to: &mut Vec<u8>, values: [&str; 10]) {
+    let [
+        actor,
+        cause,
+        data,
+        id,
+        position,
+        revision,
+        schema,
+        stream,
+        time,
+        label,
+    ] = values;
+    splice(
+        to,
+        &[
+            ("{\"actor\":", actor),
+            (",\"cause\":", cause),
+            (",\"data\":", data),
+            (",\"id\":", id),
+            (",\"position\":", position),
+            (",\"revision\":", revision),
+            (",\"schema\":", schema),
+            (",\"stream\":", stream),
+            (",\"time\":", time),
+            (",\"type\":", label),
+        ],
+    );
 }
 
 fn splice(to: &mut Vec<u8>, parts: &[(&str, &str)]) {
@@ -308,6 +392,29 @@ mod tests {
         let error = writer.write(&Entry(b"{}".to_vec()), &mut line).unwrap_err();
         assert!(matches!(error, CloudEventError::Entry(_)));
         assert!(line.is_empty());
+    }
+
+    /// A line that the quick reader takes, the other one takes too, and reads the same.
+    #[test]
+    fn the_quick_reader_takes_nothing_that_the_other_one_refuses() {
+        let entry = envelope(json!({"a": ["é", 1], "b": {}}))
+            .to_entry()
+            .unwrap();
+        let line = line_of(&entry, "aevir.example/log");
+        assert!(CloudEventLine::read_canonical(&line).is_some());
+        for at in 0..line.len() {
+            for byte in *b"\"\\0 ,:{}[]u\x01Zz" {
+                let mut changed = line.clone();
+                changed[at] = byte;
+                let mut longer = line.clone();
+                longer.insert(at, byte);
+                for other in [changed, longer] {
+                    if let Some(read) = CloudEventLine::read_canonical(&other) {
+                        assert_eq!(CloudEventLine::read_any(&other), Ok(read));
+                    }
+                }
+            }
+        }
     }
 
     proptest! {

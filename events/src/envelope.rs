@@ -58,17 +58,37 @@ impl Timestamp {
         if day < 1 || day > days_in_month || hour > 23 || minute > 59 || second > 59 {
             return None;
         }
-        // Days since 1970-01-01, as in H. Hinnant, "chrono-compatible low-level date algorithms": years begin in March.
-        let (year, month) = if month > 2 {
-            (year, month - 3)
-        } else {
-            (year - 1, month + 9)
-        };
-        let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-        let of_year = (153 * month + 2) / 5 + day - 1;
-        let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
+        let days = days_from_civil(year, month, day);
         let time = Self((((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000 + ms);
         time.is_valid().then_some(time)
+    }
+
+    /// Writes what [`Timestamp::from_plain`] reads: years 0 to 9999, in a tenth of the time that a general formatter takes.
+    fn to_plain(self) -> Option<[u8; 24]> {
+        if !self.is_valid() {
+            return None;
+        }
+        let (days, ms) = (
+            self.0.div_euclid(MS_PER_DAY),
+            self.0.rem_euclid(MS_PER_DAY) as u64,
+        );
+        let (year, month, day) = civil_from_days(days);
+        let year = u64::try_from(year).ok().filter(|year| *year <= 9_999)?;
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let mut digits = |at: std::ops::Range<usize>, mut number: u64| {
+            for digit in text[at].iter_mut().rev() {
+                *digit = b'0' + (number % 10) as u8;
+                number /= 10;
+            }
+        };
+        digits(0..4, year);
+        digits(5..7, month);
+        digits(8..10, day);
+        digits(11..13, ms / 3_600_000);
+        digits(14..16, ms / 60_000 % 60);
+        digits(17..19, ms / 1_000 % 60);
+        digits(20..23, ms % 1_000);
+        Some(text)
     }
 
     /// Whether the calendar (years -9999 to 9999) has this time, so that it can be written and read back.
@@ -77,8 +97,47 @@ impl Timestamp {
     }
 }
 
+const MS_PER_DAY: i64 = 86_400_000;
+/// Days of 400 years.
+const DAYS_PER_ERA: i64 = 146_097;
+/// Days from 0000-03-01 to 1970-01-01.
+const EPOCH_DAYS: i64 = 719_468;
+
+/// Days since 1970-01-01. Source of both functions: H. Hinnant, "chrono-compatible low-level date algorithms", in which
+/// years begin in March.
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let of_year = (153 * month + 2) / 5 + day - 1;
+    era * DAYS_PER_ERA + of_era * 365 + of_era / 4 - of_era / 100 + of_year - EPOCH_DAYS
+}
+
+/// Year, month and day of a number of days since 1970-01-01.
+fn civil_from_days(days: i64) -> (i64, u64, u64) {
+    let days = days + EPOCH_DAYS;
+    let (era, day_of_era) = (days.div_euclid(DAYS_PER_ERA), days.rem_euclid(DAYS_PER_ERA));
+    let year = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
+    (era * 400 + year + carry, month as u64, day as u64)
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(text) = self.to_plain() {
+            // Digits and separators alone.
+            return f.write_str(std::str::from_utf8(&text).unwrap_or_default());
+        }
         match jiff::Timestamp::from_millisecond(self.0) {
             Ok(t) => write!(f, "{t:.3}"),
             Err(_) => write!(f, "invalid time {}", self.0),
@@ -172,6 +231,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_written_is_what_the_general_formatter_writes(ms in -377_705_023_201_000i64..253_402_207_200_000) {
+            let general = jiff::Timestamp::from_millisecond(ms).unwrap();
+            prop_assert_eq!(Timestamp(ms).to_string(), format!("{general:.3}"));
+        }
+
         #[test]
         fn what_is_written_is_read_fast(ms in -62_167_219_200_000i64..253_402_207_200_000) {
             let time = Timestamp(ms);

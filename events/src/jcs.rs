@@ -3,7 +3,7 @@
 //! To parse, write again and compare says the same and takes several times as long; a replay asks it of every
 //! entry. Knows nothing of envelopes or events.
 
-use std::cmp::Ordering;
+use std::{borrow::Cow, cmp::Ordering};
 
 use crate::{canonical::MAX_SAFE_INTEGER, entry::EntryError};
 
@@ -12,16 +12,46 @@ const DEPTH_MAX: usize = 127;
 
 /// Checks that `text` is one value in canonical form, whose integers a double holds exactly.
 pub(crate) fn check(text: &str) -> Result<(), EntryError> {
-    let mut scan = Scan {
-        text,
-        bytes: text.as_bytes(),
-        at: 0,
-    };
+    let mut scan = Scan::new(text);
     scan.value(DEPTH_MAX)?;
-    if scan.at == scan.bytes.len() {
-        Ok(())
+    scan.end()
+}
+
+/// Checks the same of an object with exactly these members, and answers their values as they are written.
+///
+/// `names` must be in canonical order and free of what has to be escaped.
+pub(crate) fn members<'a, const N: usize>(
+    text: &'a str,
+    names: &[&str; N],
+) -> Result<[&'a str; N], EntryError> {
+    let inside = DEPTH_MAX - 1;
+    let mut scan = Scan::new(text);
+    let mut values = [""; N];
+    scan.expect(b'{')?;
+    for (index, (name, value)) in names.iter().zip(&mut values).enumerate() {
+        if index > 0 {
+            scan.expect(b',')?;
+        }
+        scan.expect(b'"')?;
+        scan.literal(name)?;
+        scan.expect(b'"')?;
+        scan.expect(b':')?;
+        let start = scan.at;
+        scan.value(inside)?;
+        *value = &text[start..scan.at];
+    }
+    scan.expect(b'}')?;
+    scan.end()?;
+    Ok(values)
+}
+
+/// What a written string says; copied only where something in it is escaped. `None` for what is no string.
+pub(crate) fn string(written: &str) -> Option<Cow<'_, str>> {
+    let inner = written.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        serde_json::from_str(written).ok().map(Cow::Owned)
     } else {
-        Err(EntryError::NotCanonical)
+        Some(Cow::Borrowed(inner))
     }
 }
 
@@ -32,6 +62,22 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
+    fn new(text: &'a str) -> Self {
+        Self {
+            text,
+            bytes: text.as_bytes(),
+            at: 0,
+        }
+    }
+
+    /// Nothing may follow.
+    fn end(&self) -> Result<(), EntryError> {
+        match self.at == self.bytes.len() {
+            true => Ok(()),
+            false => Err(EntryError::NotCanonical),
+        }
+    }
+
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }

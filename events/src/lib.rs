@@ -57,7 +57,7 @@ pub use executor::{
 };
 pub use log::{
     Batch, CommandRow, Head, Log, LogError, LogHead, LogRows, NewEvent, PostgresLog, Row, RowPage,
-    SqliteLog, StoredEntry,
+    SqliteLog, StoreFault, StoredEntry,
 };
 pub use machine::{Context, Corrupt, Event, Ids, Machine, UnknownEvent, parse_data};
 pub use merkle::Hash;

@@ -3,7 +3,6 @@
 //! Knows nothing of any particular machine, of storage or of callers.
 
 use serde::{Serialize, Serializer, de::DeserializeOwned};
-use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use ulid::Ulid;
 
@@ -58,8 +57,8 @@ pub trait Event: Clone + std::fmt::Debug + Send + Sync + 'static {
     fn to_data(&self) -> serde_json::Value {
         serde_json::to_value(Data(self)).unwrap_or_default()
     }
-    /// Reads what `serialize_data` of this or an earlier version wrote, straight from the entry's bytes.
-    fn from_data(label: &str, schema: u16, data: &RawValue) -> Result<Self, UnknownEvent>;
+    /// Reads what `serialize_data` of this or an earlier version wrote; `data` is JSON text, straight from the entry's bytes.
+    fn from_data(label: &str, schema: u16, data: &str) -> Result<Self, UnknownEvent>;
 }
 
 /// An event's `data`, for serde.
@@ -71,10 +70,9 @@ impl<E: Event> Serialize for Data<'_, E> {
     }
 }
 
-/// Reads `data` with serde; for [`Event::from_data`].
-pub fn parse_data<T: DeserializeOwned>(label: &str, data: &RawValue) -> Result<T, UnknownEvent> {
-    serde_json::from_str(data.get())
-        .map_err(|e| UnknownEvent(format!("`{label}` can't be read: {e}")))
+/// Reads JSON text with serde; for [`Event::from_data`].
+pub fn parse_data<T: DeserializeOwned>(label: &str, data: &str) -> Result<T, UnknownEvent> {
+    serde_json::from_str(data).map_err(|e| UnknownEvent(format!("`{label}` can't be read: {e}")))
 }
 
 /// What a decision may know besides state and command.

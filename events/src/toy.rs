@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use serde_json::{json, value::RawValue};
+use serde_json::json;
 use sqlx::Connection as _;
 use ulid::Ulid;
 
@@ -152,7 +152,7 @@ impl Event for Happened {
         data.serialize(serializer)
     }
 
-    fn from_data(label: &str, schema: u16, data: &RawValue) -> Result<Self, UnknownEvent> {
+    fn from_data(label: &str, schema: u16, data: &str) -> Result<Self, UnknownEvent> {
         let movement = |data| {
             let Movement { account, cents } = parse_data(label, data)?;
             let cents = cents

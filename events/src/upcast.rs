@@ -4,7 +4,7 @@
 //! nothing of any particular event.
 
 use serde::de::DeserializeOwned;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
 use crate::machine::{UnknownEvent, parse_data};
 
@@ -26,7 +26,7 @@ pub fn read_data<T: DeserializeOwned>(
     steps: &[Upcaster],
     label: &str,
     (from, to): (u16, u16),
-    data: &RawValue,
+    data: &str,
 ) -> Result<T, UnknownEvent> {
     if from == to {
         return parse_data(label, data);
@@ -117,10 +117,8 @@ mod tests {
             first: String,
             letters: u64,
         }
-        let read = |version, json: &str| {
-            let data = RawValue::from_string(json.to_owned()).unwrap();
-            read_data::<Guest>(&STEPS, "guest.came", (version, 3), &data)
-        };
+        let read =
+            |version, json: &str| read_data::<Guest>(&STEPS, "guest.came", (version, 3), json);
         let ada = Guest {
             first: "Ada".into(),
             letters: 5,

@@ -8,10 +8,15 @@ use std::task::{Context, Poll, Waker};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::cache::KernelCache;
 use crate::driver::swiftshader_place;
-use crate::error::{AdapterError, shorten};
+use crate::encode::StatusWord;
+use crate::error::{AdapterError, GpuError, shorten};
+use crate::features::{self, Feature};
 use crate::limits::{DeviceLimits, GpuLimits};
 use crate::probe;
+use crate::speed::{self, ComputeClass};
+use crate::timer::Timer;
 
 /// The version of wgpu that this build uses; part of an adapter's class, because it decides the code that a driver sees.
 pub const WGPU_VERSION: &str = "30.0.1";
@@ -57,11 +62,15 @@ pub struct AdapterInfo {
     pub memory_bytes: u64,
     /// Largest buffer that can be asked for, in bytes.
     pub buffer_bytes_max: u64,
-    /// Optional features that can be asked for, by their WebGPU names.
+    /// What can be asked for beyond the portable defaults, by name: see [`crate::features`].
     pub features: Vec<String>,
+    /// Whether GPU time is metered by the device's own timestamps; otherwise it is the time in which work was outstanding.
+    pub timestamps: bool,
     /// Adapters of one class give the same bits for the same work: `<name>-<16 hex>` over adapter, driver, wgpu and naga
     /// versions and the outputs of the probes.
     pub class: String,
+    /// How fast it is, coarsely; unknown unless [`Gpu::measure`] was called.
+    pub compute: Option<ComputeClass>,
 }
 
 /// An open adapter with a device of its own, ready for one [`crate::Session`].
@@ -72,7 +81,13 @@ pub struct Gpu {
     pub(crate) faults: Arc<Faults>,
     pub(crate) device_limits: DeviceLimits,
     pub(crate) uniform_bytes_max: u64,
-    pub(crate) features: Vec<&'static str>,
+    pub(crate) features: Vec<&'static Feature>,
+    /// The layout of the group that holds the loop budget's status word.
+    pub(crate) status_layout: wgpu::BindGroupLayout,
+    /// Kernels that were compiled on this device before.
+    pub(crate) kernels: Arc<KernelCache>,
+    /// Whether it can say when work began and ended.
+    pub(crate) times: bool,
     info: AdapterInfo,
 }
 
@@ -96,19 +111,23 @@ impl Faults {
     }
 }
 
-/// The optional features that a task may ask for: WebGPU's name, wgpu's flag.
-pub(crate) const FEATURES: [(&str, wgpu::Features); 2] = [
-    ("shader-f16", wgpu::Features::SHADER_F16),
-    ("subgroups", wgpu::Features::SUBGROUP),
-];
+/// Why an adapter is not used.
+enum Unusable {
+    /// It works, and has not all that was asked for.
+    Lacks(String),
+    /// It does not work.
+    Refused(String),
+}
 
 impl Gpu {
     /// Opens the best adapter that computes the probes right and has what `limits` asks for.
     ///
     /// # Errors
-    /// [`AdapterError::None`] where Vulkan finds nothing, [`AdapterError::Refused`] with a reason for each adapter otherwise.
+    /// [`AdapterError::None`] where Vulkan finds nothing, [`AdapterError::UnknownFeature`] and [`AdapterError::Lacks`] where
+    /// too much was asked for, [`AdapterError::Refused`] with a reason for each adapter otherwise.
     pub fn open(limits: &GpuLimits) -> Result<Self, AdapterError> {
         limits.check()?;
+        let features = features::find(&limits.features)?;
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
             backends: wgpu::Backends::VULKAN,
             flags: wgpu::InstanceFlags::empty(),
@@ -117,23 +136,25 @@ impl Gpu {
         let mut adapters =
             ready(instance.enumerate_adapters(wgpu::Backends::VULKAN)).unwrap_or_default();
         adapters.sort_by_key(|adapter| device_type(adapter.get_info().device_type));
-        let mut refusals = Vec::new();
+        let (mut lacks, mut refusals) = (Vec::new(), Vec::new());
         for adapter in adapters {
-            match Self::open_adapter(&adapter, limits) {
+            let name = adapter.get_info().name;
+            match Self::open_adapter(&adapter, features.clone(), limits) {
                 Ok(gpu) => return Ok(gpu),
-                Err(reason) => {
-                    let name = adapter.get_info().name;
-                    tracing::debug!(adapter = name, reason, "adapter refused");
-                    refusals.push(format!("{name}: {reason}"));
-                }
+                Err(Unusable::Lacks(what)) => lacks.push(format!("{name} lacks {what}")),
+                Err(Unusable::Refused(reason)) => refusals.push(format!("{name}: {reason}")),
             }
         }
-        if refusals.is_empty() {
-            return Err(AdapterError::None {
-                swiftshader: swiftshader_place(),
-            });
+        tracing::debug!(?lacks, ?refusals, "no adapter");
+        if !lacks.is_empty() {
+            return Err(AdapterError::Lacks { lacks });
         }
-        Err(AdapterError::Refused { refusals })
+        if !refusals.is_empty() {
+            return Err(AdapterError::Refused { refusals });
+        }
+        Err(AdapterError::None {
+            swiftshader: swiftshader_place(),
+        })
     }
 
     /// Who computes.
@@ -142,20 +163,46 @@ impl Gpu {
         &self.info
     }
 
-    fn open_adapter(adapter: &wgpu::Adapter, limits: &GpuLimits) -> Result<Self, String> {
-        let (required_limits, device_limits) = required_limits(&adapter.limits(), limits)?;
-        let mut features = Vec::new();
-        let mut required_features = wgpu::Features::empty();
-        for asked in &limits.features {
-            let Some((name, flag)) = FEATURES.iter().find(|(name, _)| name == asked) else {
-                return Err(format!("there is no feature `{}`", shorten(asked.clone())));
-            };
-            if !adapter.features().contains(*flag) {
-                return Err(format!("it lacks the feature `{name}`"));
-            }
-            required_features |= *flag;
-            features.push(*name);
+    /// Measures the adapter's throughput and enters its [class](crate::speed::ComputeClass) into [`Gpu::info`]. Takes a few
+    /// tenths of a second, so it is for a node's start and not for every run.
+    ///
+    /// # Errors
+    /// The GPU fails or hangs.
+    pub fn measure(&mut self) -> Result<(), GpuError> {
+        let speed = speed::measure(self)?;
+        tracing::info!(adapter = self.info.name, ?speed, "adapter measured");
+        self.info.compute = Some(speed.class());
+        Ok(())
+    }
+
+    /// Whether the device still works. A lost one never comes back.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.faults.get().is_none()
+    }
+
+    fn open_adapter(
+        adapter: &wgpu::Adapter,
+        features: Vec<&'static Feature>,
+        limits: &GpuLimits,
+    ) -> Result<Self, Unusable> {
+        let has = adapter.limits();
+        let required_limits = features::required_limits(&features, limits.buffer_bytes, &has);
+        let lacks = features::lacking(adapter, &features, &required_limits);
+        if !lacks.is_empty() {
+            return Err(Unusable::Lacks(lacks.join(" and ")));
         }
+        let timer = Timer::FEATURES;
+        let times = adapter.features().contains(timer);
+        let mut required_features = if times {
+            timer
+        } else {
+            wgpu::Features::empty()
+        };
+        for feature in &features {
+            required_features |= feature.flags;
+        }
+        let device_limits = DeviceLimits::new(&required_limits, &features, limits);
         let uniform_bytes_max = required_limits.max_uniform_buffer_binding_size;
         let request = adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("aevir"),
@@ -164,8 +211,8 @@ impl Gpu {
             ..Default::default()
         });
         let (device, queue) = ready(request)
-            .ok_or("the driver did not answer")?
-            .map_err(|error| shorten(format!("no device: {error}")))?;
+            .ok_or_else(|| Unusable::Refused("the driver did not answer".into()))?
+            .map_err(|error| Unusable::Refused(shorten(format!("no device: {error}"))))?;
         let faults = Arc::new(Faults::default());
         let uncaptured = Arc::clone(&faults);
         device.on_uncaptured_error(Arc::new(move |error| uncaptured.set(error.to_string())));
@@ -173,54 +220,22 @@ impl Gpu {
         device
             .set_device_lost_callback(move |reason, text| lost.set(format!("{reason:?}: {text}")));
         let mut gpu = Self {
+            status_layout: StatusWord::layout(&device),
+            kernels: Arc::default(),
             device,
             queue,
             faults,
             device_limits,
             uniform_bytes_max,
             features,
+            times,
             info: identify(adapter),
         };
-        let outputs = probe::run(&gpu).map_err(|error| error.to_string())?;
+        gpu.info.timestamps = times;
+        let outputs = probe::run(&gpu).map_err(|error| Unusable::Refused(error.to_string()))?;
         gpu.info.class = class(&gpu.info, &outputs);
         Ok(gpu)
     }
-}
-
-/// WebGPU's portable defaults, with larger buffers where the task asked for them and one more storage buffer for the loop
-/// budget's status.
-fn required_limits(
-    available: &wgpu::Limits,
-    asked: &GpuLimits,
-) -> Result<(wgpu::Limits, DeviceLimits), String> {
-    let mut required = wgpu::Limits::defaults();
-    required.max_storage_buffers_per_shader_stage = (required.max_storage_buffers_per_shader_stage
-        + 1)
-    .min(available.max_storage_buffers_per_shader_stage);
-    required.max_storage_buffer_binding_size = required
-        .max_storage_buffer_binding_size
-        .max(asked.buffer_bytes);
-    required.max_buffer_size = required.max_buffer_size.max(asked.buffer_bytes);
-    if !required.check_limits(available) {
-        let mut missing = Vec::new();
-        required.check_limits_with_fail_fn(available, false, |name, wanted, has| {
-            missing.push(format!("{name} {has} where {wanted} is needed"));
-        });
-        return Err(missing.join(", "));
-    }
-    let device = DeviceLimits {
-        max_buffer_size: asked.buffer_bytes,
-        max_storage_buffers_per_kernel: required
-            .max_storage_buffers_per_shader_stage
-            .saturating_sub(1),
-        max_workgroup_size_x: required.max_compute_workgroup_size_x,
-        max_workgroup_size_y: required.max_compute_workgroup_size_y,
-        max_workgroup_size_z: required.max_compute_workgroup_size_z,
-        max_invocations_per_workgroup: required.max_compute_invocations_per_workgroup,
-        max_workgroups_per_dimension: required.max_compute_workgroups_per_dimension,
-        max_workgroup_storage_size: required.max_compute_workgroup_storage_size,
-    };
-    Ok((required, device))
 }
 
 fn identify(adapter: &wgpu::Adapter) -> AdapterInfo {
@@ -238,12 +253,10 @@ fn identify(adapter: &wgpu::Adapter) -> AdapterInfo {
         buffer_bytes_max: limits
             .max_buffer_size
             .min(limits.max_storage_buffer_binding_size),
-        features: FEATURES
-            .iter()
-            .filter(|(_, flag)| adapter.features().contains(*flag))
-            .map(|(name, _)| (*name).to_owned())
-            .collect(),
+        features: features::available(adapter),
+        timestamps: false,
         class: String::new(),
+        compute: None,
     }
 }
 

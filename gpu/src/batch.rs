@@ -1,7 +1,7 @@
 //! Dispatches and copies that are submitted together.
 
 use crate::buffer::Buffer;
-use crate::error::GpuError;
+use crate::error::{GpuError, limit};
 use crate::kernel::Kernel;
 
 /// One command of a batch.
@@ -45,7 +45,7 @@ impl Batch {
         groups: [u32; 3],
     ) -> Result<(), GpuError> {
         self.check_room()?;
-        let slots = &kernel.0.slots;
+        let slots = &kernel.0.compiled.slots;
         if bindings.len() != slots.len() {
             return Err(GpuError::invalid(format!(
                 "the kernel binds {} buffers, and {} were given",
@@ -65,9 +65,14 @@ impl Batch {
         let total = groups
             .iter()
             .try_fold(1u64, |product, &n| product.checked_mul(n.into()));
-        let fits = total.is_some_and(|total| total <= self.workgroups_max);
-        if !fits || groups.iter().any(|&n| n > self.dimension_max) {
-            return Err(GpuError::Limit("workgroups"));
+        if groups.iter().any(|&n| n > self.dimension_max) {
+            return Err(GpuError::limit(
+                limit::WORKGROUPS_PER_DIMENSION,
+                self.dimension_max,
+            ));
+        }
+        if total.is_none_or(|total| total > self.workgroups_max) {
+            return Err(GpuError::limit(limit::WORKGROUPS, self.workgroups_max));
         }
         self.commands.push(Command::Dispatch {
             kernel: kernel.clone(),
@@ -107,7 +112,7 @@ impl Batch {
 
     fn check_room(&self) -> Result<(), GpuError> {
         if self.commands.len() >= self.commands_max as usize {
-            return Err(GpuError::Limit("dispatches"));
+            return Err(GpuError::limit(limit::BATCH, self.commands_max));
         }
         Ok(())
     }

@@ -5,25 +5,30 @@ use crate::batch::{Batch, Command};
 use crate::buffer::Buffer;
 use crate::kernel::{Kernel, Slot, SlotKind};
 use crate::loop_budget::STATUS_GROUP;
+use crate::timer::Timer;
 
 /// The word that a kernel sets when its loop budget is used up.
 #[derive(Debug)]
 pub(crate) struct StatusWord {
     pub raw: wgpu::Buffer,
-    pub layout: wgpu::BindGroupLayout,
     pub group: wgpu::BindGroup,
 }
 
 impl StatusWord {
-    pub(crate) fn new(device: &wgpu::Device) -> Self {
-        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+    /// The layout of its group, one for a device.
+    pub(crate) fn layout(device: &wgpu::Device) -> wgpu::BindGroupLayout {
+        device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: Some("status"),
             entries: &[layout_entry(
                 0,
                 wgpu::BufferBindingType::Storage { read_only: false },
                 4,
             )],
-        });
+        })
+    }
+
+    /// A zeroed one, for one session.
+    pub(crate) fn new(device: &wgpu::Device, layout: &wgpu::BindGroupLayout) -> Self {
         let raw = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("status"),
             size: 4,
@@ -32,13 +37,13 @@ impl StatusWord {
         });
         let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some("status"),
-            layout: &layout,
+            layout,
             entries: &[wgpu::BindGroupEntry {
                 binding: 0,
                 resource: raw.as_entire_binding(),
             }],
         });
-        Self { raw, layout, group }
+        Self { raw, group }
     }
 }
 
@@ -65,7 +70,7 @@ pub(crate) fn pipeline(
     module: naga::Module,
     entry: &str,
     slots: &[Slot],
-    status: Option<&wgpu::BindGroupLayout>,
+    has_loops: bool,
 ) -> (wgpu::BindGroupLayout, wgpu::ComputePipeline) {
     let device = &gpu.device;
     let entries: Vec<_> = (0u32..)
@@ -88,13 +93,12 @@ pub(crate) fn pipeline(
         label: None,
         source: wgpu::ShaderSource::Naga(std::borrow::Cow::Owned(module)),
     });
-    let groups = [Some(&layout), status];
+    let groups = [Some(&layout), Some(&gpu.status_layout)];
     let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
         label: None,
-        bind_group_layouts: if status.is_some() {
-            &groups
-        } else {
-            &groups[..1]
+        bind_group_layouts: match has_loops {
+            true => &groups,
+            false => &groups[..1],
         },
         immediate_size: 0,
     });
@@ -113,8 +117,16 @@ pub(crate) fn pipeline(
 }
 
 /// Records a batch: a compute pass for each run of dispatches between copies.
-pub(crate) fn batch(gpu: &Gpu, batch: &Batch, status: &wgpu::BindGroup) -> wgpu::CommandEncoder {
+pub(crate) fn batch(
+    gpu: &Gpu,
+    batch: &Batch,
+    status: &wgpu::BindGroup,
+    timer: Option<&Timer>,
+) -> wgpu::CommandEncoder {
     let mut encoder = gpu.device.create_command_encoder(&Default::default());
+    if let Some(timer) = timer {
+        timer.begin(&mut encoder);
+    }
     let is_copy = |command: &Command| matches!(command, Command::Copy { .. });
     for run in batch.commands.chunk_by(|a, b| is_copy(a) == is_copy(b)) {
         let mut pass = match run.first() {
@@ -135,9 +147,9 @@ pub(crate) fn batch(gpu: &Gpu, batch: &Batch, status: &wgpu::BindGroup) -> wgpu:
                     },
                     Some(pass),
                 ) => {
-                    pass.set_pipeline(&kernel.0.pipeline);
+                    pass.set_pipeline(&kernel.0.compiled.pipeline);
                     pass.set_bind_group(0, &bind(gpu, kernel, bindings), &[]);
-                    if kernel.0.has_loops {
+                    if kernel.0.compiled.has_loops {
                         pass.set_bind_group(STATUS_GROUP, status, &[]);
                     }
                     pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
@@ -164,12 +176,15 @@ pub(crate) fn batch(gpu: &Gpu, batch: &Batch, status: &wgpu::BindGroup) -> wgpu:
             }
         }
     }
+    if let Some(timer) = timer {
+        timer.end(&mut encoder);
+    }
     encoder
 }
 
 fn bind(gpu: &Gpu, kernel: &Kernel, bindings: &[Buffer]) -> wgpu::BindGroup {
     let entries: Vec<_> = (0u32..)
-        .zip(kernel.0.slots.iter().zip(bindings))
+        .zip(kernel.0.compiled.slots.iter().zip(bindings))
         .filter(|(_, (slot, _))| slot.kind != SlotKind::Unused)
         .map(|(binding, (slot, buffer))| wgpu::BindGroupEntry {
             binding,
@@ -186,7 +201,7 @@ fn bind(gpu: &Gpu, kernel: &Kernel, bindings: &[Buffer]) -> wgpu::BindGroup {
         .collect();
     gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
         label: None,
-        layout: &kernel.0.layout,
+        layout: &kernel.0.compiled.layout,
         entries: &entries,
     })
 }

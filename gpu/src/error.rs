@@ -11,19 +11,59 @@ pub enum GpuError {
     /// The kernel, or a call, is not valid; the text says where and why. The session goes on.
     #[error("{0}")]
     Validation(String),
-    /// The run's memory budget, or the device's memory, is used up. The session goes on.
-    #[error("GPU memory is used up")]
+    /// The device has no memory left, although the run's own budget has. The session goes on.
+    #[error("the GPU's memory is used up")]
     OutOfMemory,
-    /// A named limit of [`crate::GpuLimits`] was passed. After `loop-budget` every later read fails too, because
-    /// what the kernels computed is worthless.
-    #[error("GPU limit passed: {0}")]
-    Limit(&'static str),
-    /// The GPU did not finish in time. The session is over, and the process should end.
-    #[error("the GPU did not finish in time")]
-    Timeout,
+    /// A limit of [`crate::GpuLimits`] was passed. After `loop-budget` every later call fails too, because what the kernels
+    /// computed is worthless.
+    #[error("GPU limit passed: {limit} of {value}")]
+    Limit {
+        /// Its name, one of [`limit`].
+        limit: &'static str,
+        /// Its value, in the unit of the field it comes from.
+        value: u64,
+    },
+    /// The GPU did not finish in time. The session is over.
+    #[error("the GPU did not finish in time: {limit} of {value_ms} ms")]
+    Timeout {
+        /// [`limit::TIME`] or [`limit::WAIT`].
+        limit: &'static str,
+        /// Its value, in milliseconds.
+        value_ms: u64,
+    },
     /// The device was lost, or failed in a way that the caller did not cause. The session is over.
     #[error("the GPU device was lost: {0}")]
     DeviceLost(String),
+}
+
+/// Names of limits, as they stand in errors and outcomes.
+pub mod limit {
+    /// [`crate::GpuLimits::memory_bytes`].
+    pub const MEMORY: &str = "memory";
+    /// [`crate::GpuLimits::buffers`].
+    pub const BUFFERS: &str = "buffers";
+    /// [`crate::GpuLimits::kernels`].
+    pub const KERNELS: &str = "kernels";
+    /// [`crate::GpuLimits::source_bytes`].
+    pub const SOURCE_SIZE: &str = "source-size";
+    /// [`crate::kernel::CONSTANTS_MAX`].
+    pub const CONSTANTS: &str = "constants";
+    /// [`crate::kernel::EXPANDED_STATEMENTS_MAX`].
+    pub const CALL_TREE: &str = "call-tree";
+    /// [`crate::GpuLimits::loop_budget`].
+    pub const LOOP_BUDGET: &str = "loop-budget";
+    /// [`crate::GpuLimits::workgroups_per_dispatch`].
+    pub const WORKGROUPS: &str = "workgroups";
+    /// Of one dimension of a dispatch: [`crate::DeviceLimits::max_workgroups_per_dimension`].
+    pub const WORKGROUPS_PER_DIMENSION: &str = "workgroups-per-dimension";
+    /// [`crate::GpuLimits::commands_per_batch`].
+    pub const BATCH: &str = "batch";
+    /// [`crate::GpuLimits::commands`].
+    pub const DISPATCHES: &str = "dispatches";
+    /// [`crate::GpuLimits::time_ms`].
+    pub const TIME: &str = "time";
+    /// [`crate::GpuLimits::wait_ms`].
+    pub const WAIT: &str = "wait";
 }
 
 impl GpuError {
@@ -31,13 +71,20 @@ impl GpuError {
     #[must_use]
     pub fn is_fatal(&self) -> bool {
         match self {
-            Self::Timeout | Self::DeviceLost(_) => true,
-            Self::Validation(_) | Self::OutOfMemory | Self::Limit(_) => false,
+            Self::Timeout { .. } | Self::DeviceLost(_) => true,
+            Self::Validation(_) | Self::OutOfMemory | Self::Limit { .. } => false,
         }
     }
 
     pub(crate) fn invalid(text: impl Into<String>) -> Self {
         Self::Validation(shorten(text.into()))
+    }
+
+    pub(crate) fn limit(limit: &'static str, value: impl Into<u64>) -> Self {
+        Self::Limit {
+            limit,
+            value: value.into(),
+        }
     }
 }
 
@@ -53,7 +100,21 @@ pub enum AdapterError {
         /// Where the software driver is looked for.
         swiftshader: String,
     },
-    /// Adapters exist, but each was refused.
+    /// Something was asked for that this build does not know.
+    #[error("there is no GPU feature `{name}`; known are: {}", known.join(", "))]
+    UnknownFeature {
+        /// What was asked for.
+        name: String,
+        /// What can be.
+        known: Vec<&'static str>,
+    },
+    /// Adapters work, but none has everything that was asked for.
+    #[error("no Vulkan adapter has what the task asks for: {}", lacks.join("; "))]
+    Lacks {
+        /// One sentence for each adapter, with its name and what it lacks.
+        lacks: Vec<String>,
+    },
+    /// Adapters exist, but none works.
     #[error("no usable Vulkan adapter: {}", refusals.join("; "))]
     Refused {
         /// One sentence for each adapter, with its name.

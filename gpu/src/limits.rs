@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::features::{Feature, LARGE_BUFFER_BYTES};
+
 const MIB: u64 = 1024 * 1024;
 
 /// Hard ceilings. No configuration goes above them.
@@ -27,6 +29,8 @@ pub mod ceiling {
     pub const COMMANDS: u64 = 1 << 40;
     /// One hour in one wait.
     pub const WAIT_MS: u64 = 3_600_000;
+    /// One day of GPU time in one run, as long as a run may last.
+    pub const TIME_MS: u64 = 86_400_000;
 }
 
 /// What one run may use. Every field has a default that suits small models on any GPU, and a ceiling.
@@ -35,7 +39,8 @@ pub mod ceiling {
 pub struct GpuLimits {
     /// Bytes of all live buffers together. Drivers over-commit, so the budget is kept here.
     pub memory_bytes: u64,
-    /// Bytes of one buffer. Above 128 MiB the adapter must support it (WebGPU's default binding size).
+    /// Bytes of one buffer. Above 128 MiB (WebGPU's default binding size) the adapter must support it; the feature
+    /// `large-buffers` raises it to [`crate::features::LARGE_BUFFER_BYTES`] where it is lower.
     pub buffer_bytes: u64,
     /// Live buffers.
     pub buffers: u32,
@@ -53,7 +58,9 @@ pub struct GpuLimits {
     pub commands: u64,
     /// Milliseconds that one wait for the GPU may take.
     pub wait_ms: u64,
-    /// Optional WebGPU features to ask for, by their WebGPU names: `shader-f16`, `subgroups`.
+    /// Milliseconds of GPU time of the whole run, as [`crate::Usage::time_ns`] counts it; checked after every wait.
+    pub time_ms: u64,
+    /// What to ask for beyond the portable defaults, by name: see [`crate::features`].
     pub features: Vec<String>,
 }
 
@@ -70,6 +77,7 @@ impl Default for GpuLimits {
             commands_per_batch: 4_096,
             commands: 10_000_000,
             wait_ms: 60_000,
+            time_ms: 600_000,
             features: Vec::new(),
         }
     }
@@ -120,6 +128,7 @@ impl GpuLimits {
             ),
             ("commands", self.commands, ceiling::COMMANDS),
             ("wait_ms", self.wait_ms, ceiling::WAIT_MS),
+            ("time_ms", self.time_ms, ceiling::TIME_MS),
         ];
         match rows.into_iter().find(|(_, value, max)| value > max) {
             Some((field, value, ceiling)) => Err(LimitTooHigh {
@@ -151,6 +160,31 @@ pub struct DeviceLimits {
     pub max_workgroups_per_dimension: u32,
     /// Bytes of `var<workgroup>` memory of one kernel.
     pub max_workgroup_storage_size: u32,
+}
+
+impl DeviceLimits {
+    /// What is left for kernels of what a device was opened with.
+    pub(crate) fn new(opened: &wgpu::Limits, features: &[&Feature], asked: &GpuLimits) -> Self {
+        let large = features
+            .iter()
+            .any(|feature| feature.name == "large-buffers");
+        Self {
+            max_buffer_size: match large {
+                true => asked.buffer_bytes.max(LARGE_BUFFER_BYTES),
+                false => asked.buffer_bytes,
+            },
+            // One is the loop budget's.
+            max_storage_buffers_per_kernel: opened
+                .max_storage_buffers_per_shader_stage
+                .saturating_sub(1),
+            max_workgroup_size_x: opened.max_compute_workgroup_size_x,
+            max_workgroup_size_y: opened.max_compute_workgroup_size_y,
+            max_workgroup_size_z: opened.max_compute_workgroup_size_z,
+            max_invocations_per_workgroup: opened.max_compute_invocations_per_workgroup,
+            max_workgroups_per_dimension: opened.max_compute_workgroups_per_dimension,
+            max_workgroup_storage_size: opened.max_compute_workgroup_storage_size,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,8 @@ pub struct Usage {
     pub bytes_in: u64,
     /// Bytes read from buffers.
     pub bytes_out: u64,
-    /// Nanoseconds in which work was outstanding: from a submission to the end of the next wait.
+    /// Nanoseconds of GPU time: from the start to the end of each batch by the device's own timestamps, where it has them;
+    /// otherwise the time in which work was outstanding, from a submission to the end of the next wait.
     pub time_ns: u64,
 }
 
@@ -34,7 +35,7 @@ impl Usage {
                 } => {
                     self.dispatches += 1;
                     self.workgroups += groups.iter().map(|&n| u64::from(n)).product::<u64>();
-                    let start = Entry::dispatch(&kernel.0.digest, *groups);
+                    let start = Entry::dispatch(&kernel.0.compiled.digest, *groups);
                     bindings.iter().fold(start, |entry, buffer| {
                         entry.number(buffer.0.id).number(buffer.size())
                     })

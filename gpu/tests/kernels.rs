@@ -7,7 +7,7 @@ use aevir_gpu::{Constant, GpuError, GpuLimits};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use support::{session, words};
+use support::{limit, session, words};
 
 const OUT: &str = "@group(0) @binding(0) var<storage, read_write> out: array<u32>;\n";
 
@@ -90,14 +90,15 @@ fn sizes_are_capped() {
         "{OUT}{}",
         " ".repeat(GpuLimits::default().source_bytes as usize)
     );
-    assert_eq!(refused(&long), GpuError::Limit("source-size"));
+    let most = GpuLimits::default().source_bytes;
+    assert_eq!(refused(&long), limit("source-size", most.into()));
     // 2^40 statements once every call is expanded.
     let mut tree = "fn f0() { out[0] += 1u; }\n".to_owned();
     for i in 1..=40 {
         tree += &format!("fn f{i}() {{ f{0}(); f{0}(); }}\n", i - 1);
     }
     let tree = format!("{OUT}{tree}@compute @workgroup_size(1) fn main() {{ f40(); }}");
-    assert_eq!(refused(&tree), GpuError::Limit("call-tree"));
+    assert_eq!(refused(&tree), limit("call-tree", 1_000_000));
 
     let mut s = session(GpuLimits {
         kernels: 1,
@@ -107,7 +108,7 @@ fn sizes_are_capped() {
     let kernel = s.create_kernel(wgsl, "main", &[]).unwrap();
     assert_eq!(
         s.create_kernel(wgsl, "main", &[]).map(|_| ()),
-        Err(GpuError::Limit("kernels"))
+        Err(limit("kernels", 1))
     );
     drop(kernel);
     s.create_kernel(wgsl, "main", &[]).unwrap();
@@ -148,7 +149,7 @@ fn constants_are_checked_by_name_and_value() {
     }
     let many = vec![constant("a", 1.0); 65];
     let error = s.create_kernel(&wgsl, "main", &many).map(|_| ());
-    assert_eq!(error, Err(GpuError::Limit("constants")));
+    assert_eq!(error, Err(limit("constants", 64)));
 }
 
 #[test]
@@ -213,9 +214,14 @@ fn a_wait_that_takes_too_long_is_a_timeout() {
     let mut batch = s.create_batch();
     batch.dispatch(&kernel, &[&out], [64, 1, 1]).unwrap();
     s.submit(batch).unwrap();
-    assert_eq!(s.read(&out, 0, 4).map(|_| ()), Err(GpuError::Timeout));
-    assert_eq!(s.create_buffer(4).map(|_| ()), Err(GpuError::Timeout));
-    assert_eq!(s.finish(), Err(GpuError::Timeout));
+    let timeout = Err(GpuError::Timeout {
+        limit: "wait",
+        value_ms: 1,
+    });
+    assert_eq!(s.read(&out, 0, 4).map(|_| ()), timeout);
+    assert_eq!(s.create_buffer(4).map(|_| ()), timeout);
+    assert_eq!(s.finish(), timeout);
+    assert!(s.into_gpu().is_none(), "a hung device is not used again");
 }
 
 /// Any text is judged without a panic, and none ends the session.

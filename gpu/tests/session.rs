@@ -5,8 +5,8 @@
 
 mod support;
 
-use aevir_gpu::{Constant, Gpu, GpuError, GpuLimits, Session};
-use support::{open, session, words};
+use aevir_gpu::{AdapterError, Constant, Devices, Gpu, GpuError, GpuLimits};
+use support::{limit, open, session, words};
 
 const DOUBLE: &str = "
 @group(0) @binding(0) var<storage, read> a: array<u32>;
@@ -87,7 +87,7 @@ fn an_endless_loop_is_an_error_and_not_a_wrong_answer() {
     let mut batch = s.create_batch();
     batch.dispatch(&kernel, &[&out], [1, 1, 1]).unwrap();
     s.submit(batch).unwrap();
-    let exhausted = Err(GpuError::Limit("loop-budget"));
+    let exhausted = Err(limit("loop-budget", 10_000));
     assert_eq!(s.read(&out, 0, 4).map(|_| ()), exhausted);
     assert_eq!(s.finish(), exhausted, "ignoring the error does not help");
 }
@@ -108,7 +108,7 @@ fn exhaustion_shows_at_the_end_even_if_nothing_is_read() {
     let mut batch = s.create_batch();
     batch.dispatch(&kernel, &[], [1, 1, 1]).unwrap();
     s.submit(batch).unwrap();
-    assert_eq!(s.finish(), Err(GpuError::Limit("loop-budget")));
+    assert_eq!(s.finish(), Err(limit("loop-budget", 100)));
 }
 
 #[test]
@@ -150,16 +150,20 @@ fn memory_is_budgeted_and_given_back() {
     });
     let half = s.create_buffer(1 << 19).unwrap();
     let _other = s.create_buffer(1 << 19).unwrap();
-    assert_eq!(s.create_buffer(4).map(|_| ()), Err(GpuError::OutOfMemory));
+    let full = Err(limit("memory", 1 << 20));
+    assert_eq!(s.create_buffer(4).map(|_| ()), full);
+    assert_eq!(s.refused(), full.as_ref().err());
     drop(half);
     for _ in 0..8 {
         s.create_buffer(1 << 19).unwrap();
     }
-    let _small = [s.create_buffer(4).unwrap(), s.create_buffer(4).unwrap()];
     assert_eq!(
-        s.create_buffer(4).map(|_| ()),
-        Err(GpuError::Limit("buffers"))
+        s.refused(),
+        None,
+        "a refusal that was got over is forgotten"
     );
+    let _small = [s.create_buffer(4).unwrap(), s.create_buffer(4).unwrap()];
+    assert_eq!(s.create_buffer(4).map(|_| ()), Err(limit("buffers", 3)));
 }
 
 #[test]
@@ -215,23 +219,22 @@ fn dispatches_are_checked() {
         batch.dispatch(&kernel, &[&a], [1, 1, 1]),
         Err(GpuError::Validation(_))
     ));
-    for groups in [[1001, 1, 1], [u32::MAX; 3], [100, 11, 1]] {
-        assert_eq!(
-            batch.dispatch(&kernel, &[&a, &b], groups),
-            Err(GpuError::Limit("workgroups"))
-        );
+    for (groups, refused) in [
+        ([1001, 1, 1], limit("workgroups", 1_000)),
+        ([100, 11, 1], limit("workgroups", 1_000)),
+        ([u32::MAX; 3], limit("workgroups-per-dimension", 65_535)),
+    ] {
+        let dispatched = batch.dispatch(&kernel, &[&a, &b], groups);
+        assert_eq!(dispatched, Err(refused));
     }
     batch.dispatch(&kernel, &[&a, &b], [0, 1, 1]).unwrap();
     batch.dispatch(&kernel, &[&a, &b], [10, 10, 10]).unwrap();
-    assert_eq!(
-        batch.copy(&a, 0, &b, 0, 4),
-        Err(GpuError::Limit("dispatches"))
-    );
+    assert_eq!(batch.copy(&a, 0, &b, 0, 4), Err(limit("batch", 2)));
     s.submit(batch).unwrap();
     let mut batch = s.create_batch();
     batch.dispatch(&kernel, &[&a, &b], [1, 1, 1]).unwrap();
     batch.dispatch(&kernel, &[&a, &b], [1, 1, 1]).unwrap();
-    assert_eq!(s.submit(batch), Err(GpuError::Limit("dispatches")));
+    assert_eq!(s.submit(batch), Err(limit("dispatches", 3)));
 }
 
 #[test]
@@ -292,17 +295,226 @@ fn the_identity_is_stable_and_the_class_names_the_adapter() {
 
 #[test]
 fn features_and_limits_are_asked_for_by_name() {
-    let refused = |limits| Gpu::open(&limits).map(|_| ()).unwrap_err().to_string();
-    let unknown = GpuLimits {
-        features: vec!["time-travel".into()],
+    let asked = |features: &[&str]| GpuLimits {
+        features: features.iter().map(|name| (*name).to_owned()).collect(),
         ..GpuLimits::default()
     };
-    assert!(refused(unknown).contains("time-travel"));
+    let refused = |limits| {
+        open(GpuLimits::default());
+        Gpu::open(&limits).map(|_| ()).unwrap_err()
+    };
+    let error = refused(asked(&["time-travel"]));
+    assert!(
+        matches!(&error, AdapterError::UnknownFeature { name, .. } if name == "time-travel"),
+        "{error}"
+    );
     let huge = GpuLimits {
         memory_bytes: u64::MAX,
         ..GpuLimits::default()
     };
-    assert!(refused(huge).contains("memory_bytes"));
-    let session = Session::new(open(GpuLimits::default()), GpuLimits::default());
-    assert!(session.device_limits().max_storage_buffers_per_kernel >= 7);
+    assert!(refused(huge).to_string().contains("memory_bytes"));
+
+    let portable = session(GpuLimits::default());
+    assert!(portable.device_limits().max_storage_buffers_per_kernel >= 7);
+    let has = portable.adapter().features.clone();
+    for name in [
+        "shader-f16",
+        "subgroups",
+        "large-buffers",
+        "large-workgroups",
+        "many-buffers",
+    ] {
+        let limits = asked(&[name]);
+        if has.iter().any(|feature| feature == name) {
+            let session = session(limits);
+            assert_eq!(session.features().collect::<Vec<_>>(), [name]);
+            if name == "large-buffers" {
+                assert_eq!(session.device_limits().max_buffer_size, 1 << 30);
+            }
+        } else {
+            let error = refused(limits);
+            assert!(
+                matches!(error, AdapterError::Lacks { .. }),
+                "{name}: {error}"
+            );
+        }
+    }
+}
+
+/// Order of writes, batches and reads is the order of the calls, although the newest batch is held back.
+#[test]
+fn a_batch_sees_the_writes_before_it_and_none_after() {
+    let mut s = session(GpuLimits::default());
+    let kernel = s.create_kernel(DOUBLE, "main", &[]).unwrap();
+    let [a, b, c] = [(); 3].map(|()| s.create_buffer(4).unwrap());
+    s.write(&a, 0, &5u32.to_le_bytes()).unwrap();
+    let mut batch = s.create_batch();
+    batch.dispatch(&kernel, &[&a, &b], [1, 1, 1]).unwrap();
+    s.submit(batch).unwrap();
+    s.write(&a, 0, &100u32.to_le_bytes()).unwrap();
+    assert_eq!(words(&s.read(&b, 0, 4).unwrap()), [10]);
+    let mut batch = s.create_batch();
+    batch.dispatch(&kernel, &[&a, &c], [1, 1, 1]).unwrap();
+    s.submit(batch).unwrap();
+    let mut batch = s.create_batch();
+    batch.dispatch(&kernel, &[&c, &b], [1, 1, 1]).unwrap();
+    s.submit(batch).unwrap();
+    s.write(&b, 0, &7u32.to_le_bytes()).unwrap();
+    assert_eq!(words(&s.read(&c, 0, 4).unwrap()), [200]);
+    assert_eq!(words(&s.read(&b, 0, 4).unwrap()), [7]);
+}
+
+#[test]
+fn gpu_time_is_a_limit_of_the_whole_run() {
+    let mut s = session(GpuLimits {
+        time_ms: 50,
+        ..GpuLimits::default()
+    });
+    let kernel = s
+        .create_kernel(
+            "@group(0) @binding(0) var<storage, read_write> out: array<u32>;
+             @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+                 var x = id.x;
+                 for (var i = 0u; i < 5000u; i++) { x = x * 1664525u + 1013904223u; }
+                 out[0] = x;
+             }",
+            "main",
+            &[],
+        )
+        .unwrap();
+    let out = s.create_buffer(4).unwrap();
+    let mut read = Ok(Vec::new());
+    for _ in 0..10_000 {
+        let mut batch = s.create_batch();
+        batch.dispatch(&kernel, &[&out], [64, 1, 1]).unwrap();
+        if s.submit(batch).is_err() {
+            break;
+        }
+        read = s.read(&out, 0, 4);
+        if read.is_err() {
+            break;
+        }
+    }
+    let over = GpuError::Timeout {
+        limit: "time",
+        value_ms: 50,
+    };
+    assert_eq!(s.ended(), Some(&over), "{read:?}");
+    assert!(s.usage().time_ns >= 50_000_000, "{:?}", s.usage());
+}
+
+#[test]
+fn the_time_of_a_batch_is_metered() {
+    let mut s = session(GpuLimits::default());
+    let kernel = s
+        .create_kernel(
+            "@group(0) @binding(0) var<storage, read_write> out: array<u32>;
+             override rounds: u32;
+             @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+                 var x = id.x;
+                 for (var i = 0u; i < rounds; i++) { x = x * 1664525u + 1013904223u; }
+                 out[id.x] = x;
+             }",
+            "main",
+            &[Constant {
+                name: "rounds".into(),
+                value: 20_000.0,
+            }],
+        )
+        .unwrap();
+    let out = s.create_buffer(64 * 64 * 4).unwrap();
+    let mut time = |groups| {
+        let before = s.usage().time_ns;
+        let mut batch = s.create_batch();
+        batch.dispatch(&kernel, &[&out], [groups, 1, 1]).unwrap();
+        s.submit(batch).unwrap();
+        s.read(&out, 0, 4).unwrap();
+        s.usage().time_ns - before
+    };
+    time(64); // the driver's compiler
+    let (small, large) = ((time(1) + time(1)), (time(64) + time(64)));
+    assert!(small > 0 && large > small, "{small} ns, {large} ns");
+}
+
+#[test]
+fn a_kept_device_knows_its_kernels_and_nothing_else_of_the_last_run() {
+    support::driver();
+    let mut devices = Devices::default();
+    let limits = GpuLimits::default();
+    let run = |devices: &mut Devices, limits: &GpuLimits, secret: u32| {
+        let mut s = devices.session(limits).unwrap();
+        let kernel = s.create_kernel(DOUBLE, "main", &[]).unwrap();
+        let buffers: Vec<_> = (0..8).map(|_| s.create_buffer(1 << 16).unwrap()).collect();
+        let stale = buffers
+            .iter()
+            .flat_map(|buffer| words(&s.read(buffer, 0, 1 << 16).unwrap()));
+        assert!(stale.into_iter().all(|word| word == 0));
+        for buffer in &buffers {
+            let secrets = vec![secret; 1 << 14];
+            s.write(buffer, 0, bytemuck::cast_slice(&secrets)).unwrap();
+        }
+        let mut batch = s.create_batch();
+        batch
+            .dispatch(&kernel, &[&buffers[0], &buffers[1]], [256, 1, 1])
+            .unwrap();
+        s.submit(batch).unwrap();
+        let doubled = words(&s.read(&buffers[1], 0, 8).unwrap());
+        assert_eq!(doubled, [2 * secret; 2]);
+        let (root, compiled) = (s.trace_root(), s.cached_kernels());
+        drop((kernel, buffers));
+        devices.keep(s);
+        (root, compiled)
+    };
+    let first = run(&mut devices, &limits, 0xdead);
+    assert!(devices.is_warm());
+    let second = run(&mut devices, &limits, 0xbeef);
+    assert_eq!(first, second, "the kernel was compiled once");
+
+    // A used-up loop budget leaves the device usable, and the next run's status clean.
+    let small = GpuLimits {
+        loop_budget: 10,
+        ..GpuLimits::default()
+    };
+    let mut s = devices.session(&small).unwrap();
+    let endless = "@compute @workgroup_size(1) fn main() { loop { if false { break; } } }";
+    let kernel = s.create_kernel(endless, "main", &[]).unwrap();
+    let mut batch = s.create_batch();
+    batch.dispatch(&kernel, &[], [1, 1, 1]).unwrap();
+    s.submit(batch).unwrap();
+    assert_eq!(s.finish(), Err(limit("loop-budget", 10)));
+    drop(kernel);
+    devices.keep(s);
+    assert!(devices.is_warm());
+    let third = run(&mut devices, &limits, 0xcafe);
+    assert_eq!(third.0, first.0);
+}
+
+#[test]
+fn a_lost_device_ends_its_run_and_the_next_gets_a_fresh_one() {
+    support::driver();
+    let mut devices = Devices::default();
+    let limits = GpuLimits::default();
+    let mut s = devices.session(&limits).unwrap();
+    let a = s.create_buffer(4).unwrap();
+    s.lose_device();
+    let lost = s.read(&a, 0, 4).unwrap_err();
+    assert!(matches!(lost, GpuError::DeviceLost(_)), "{lost:?}");
+    assert!(lost.is_fatal());
+    assert_eq!(s.finish(), Err(lost));
+    drop(a);
+    devices.keep(s);
+    assert!(!devices.is_warm());
+    let mut s = devices.session(&limits).unwrap();
+    let a = s.create_buffer(4).unwrap();
+    assert_eq!(words(&s.read(&a, 0, 4).unwrap()), [0]);
+}
+
+#[test]
+fn the_measured_class_is_in_the_adapters_facts() {
+    let mut gpu = open(GpuLimits::default());
+    assert_eq!(gpu.info().compute, None);
+    gpu.measure().unwrap();
+    let class = gpu.info().compute.unwrap();
+    // From a phone's processor to a rack.
+    assert!((0..=12).contains(&class.0), "{class}");
 }

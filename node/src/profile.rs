@@ -2,7 +2,7 @@
 
 use std::thread::available_parallelism;
 
-use aevir_gpu::GpuLimits;
+use aevir_gpu::{AdapterInfo, GpuLimits};
 use aevir_sandbox::{Executor, Profile};
 use aevir_wire::{GpuProfile, NodeProfile};
 
@@ -12,6 +12,9 @@ use crate::{
 };
 
 const MIB: u64 = 1024 * 1024;
+/// The label that says how fast the GPU is: `c` and a power of four, see `aevir_gpu::speed`. A task that lists it among the
+/// labels it wants gets nodes of this class.
+const COMPUTE_LABEL: &str = "gpu-compute";
 /// Memory offered when the system does not say how much there is, in MiB.
 const MEMORY_MIB_FALLBACK: u32 = 1024;
 
@@ -31,6 +34,12 @@ pub(crate) async fn measure(
             .inspect_err(|error| tracing::warn!(%error, "the node takes tasks without GPU only"))
             .ok(),
     };
+    let mut labels = config.labels.clone();
+    if let Some(class) = gpu.as_ref().and_then(|info| info.compute) {
+        // The operator's word, where there is one, stands.
+        let label = labels.entry(COMPUTE_LABEL.to_owned());
+        label.or_insert_with(|| class.to_string());
+    }
     let cores = available_parallelism().map_or(1, usize::from);
     Ok(NodeProfile {
         name: config.name.clone(),
@@ -41,17 +50,18 @@ pub(crate) async fn measure(
             .unwrap_or(MEMORY_MIB_FALLBACK),
         storage_mib: config.storage_mib,
         slots: config.slots,
-        gpu,
+        gpu: gpu.map(profile),
         runtime: Profile::Deterministic.name().to_owned(),
-        labels: config.labels.clone(),
+        labels,
     })
 }
 
-async fn probe(executor: &Executor) -> Result<GpuProfile, NodeError> {
-    let info = executor
-        .probe_gpu(&GpuLimits::default())
-        .await
-        .map_err(|e| NodeError::Gpu(e.to_string()))?;
+async fn probe(executor: &Executor) -> Result<AdapterInfo, NodeError> {
+    let probed = executor.probe_gpu(&GpuLimits::default()).await;
+    probed.map_err(|e| NodeError::Gpu(e.to_string()))
+}
+
+fn profile(info: AdapterInfo) -> GpuProfile {
     let software = info.device_type == aevir_gpu::adapter::DeviceType::Cpu;
     // A software GPU's memory is the machine's; some drivers of either kind don't say how much there is.
     let memory_mib = u32::try_from(info.memory_bytes / MIB).unwrap_or(u32::MAX);
@@ -59,13 +69,13 @@ async fn probe(executor: &Executor) -> Result<GpuProfile, NodeError> {
         (0, _) | (_, true) => total_memory_mib().unwrap_or(MEMORY_MIB_FALLBACK),
         (known, false) => known,
     };
-    Ok(GpuProfile {
+    GpuProfile {
         adapter: info.name,
         class: info.class,
         memory_mib,
         features: info.features,
         software,
-    })
+    }
 }
 
 /// The machine's memory in MiB.

@@ -1,9 +1,11 @@
 //! Everything that can have happened. Labels and versions stand in one table at the end.
 
+use std::sync::Arc;
+
 use aevir_events::{Event as LogEvent, Timestamp, UnknownEvent, read_data};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
 use crate::{
     amount::{Amount, Count, Points, Ppm},
@@ -52,7 +54,7 @@ macro_rules! events {
             fn serialize_data<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 match self { $(Self::$name(e) => e.serialize(serializer)),+ }
             }
-            fn from_data(label: &str, schema: u16, data: &RawValue) -> Result<Self, UnknownEvent> {
+            fn from_data(label: &str, schema: u16, data: &str) -> Result<Self, UnknownEvent> {
                 match label {
                     $($label => read_data::<$name>(&lift::STEPS, label, (schema, $schema), data).map(Self::$name),)+
                     label => Err(UnknownEvent(format!("unknown event type `{label}`"))),
@@ -147,7 +149,7 @@ events! {
     "task.created" v 1 TaskCreated on |e| format!("task/{}", e.task) => {
         task: TaskId,
         requester: AccountId,
-        definition: TaskDefinition,
+        definition: Arc<TaskDefinition>,
         definition_digest: Digest,
         seed: Count,
         policy_version: u32,
@@ -217,7 +219,7 @@ events! {
         commitment: Digest,
         signature: Hex<64>,
     }
-    "assignment.revealed" v 1 AssignmentRevealed on |e| format!("task/{}", e.report.task) => { report: Report, checks: Vec<CheckResult>, #[serde(default, skip_serializing_if = "Option::is_none")] published: Option<Value> }
+    "assignment.revealed" v 1 AssignmentRevealed on |e| format!("task/{}", e.report.task) => { report: Arc<Report>, checks: Vec<CheckResult>, #[serde(default, skip_serializing_if = "Option::is_none")] published: Option<Value> }
     "assignment.failed" v 1 AssignmentFailed on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, class: FailureClass, message: String }
     "assignment.lost" v 1 AssignmentLost on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, reason: LossReason }
     /// Called off: the task ended without it.

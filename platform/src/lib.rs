@@ -25,6 +25,7 @@ mod lift;
 pub mod policy;
 pub mod rejection;
 pub mod report;
+mod rights;
 pub mod schedule;
 pub mod schemas;
 pub mod state;
@@ -37,6 +38,7 @@ pub use decide::{
     RESULT_BYTES_MAX, SCHEMA_BYTES_MAX, decide, validate, worst_case,
 };
 pub use evolve::evolve;
+pub use rights::{Actor, NotAnActor};
 
 /// The platform's state machine.
 #[derive(Debug)]

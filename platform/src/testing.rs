@@ -23,6 +23,7 @@ use crate::{
     ledger::LedgerAccount,
     policy::Policy,
     report::{Artifact, BlobRef, Report, SignedCommitment, Usage},
+    rights::Giver,
     state::{State, Task},
 };
 
@@ -33,6 +34,11 @@ const REQUESTERS: usize = 8;
 const WAVE_TASKS: usize = 8;
 /// What a requester is given whenever it has less, in micro-AEV.
 const MONEY: i64 = 1_000_000_000;
+
+/// Who gives a command where nobody has to act for anybody.
+pub fn actor(command: &Command) -> String {
+    Giver::of(command).usual().to_string()
+}
 
 /// A market's life so far, and how to go on with it.
 #[derive(Debug)]
@@ -346,7 +352,7 @@ impl History {
     }
 
     fn submit(&mut self, command: Command) -> Vec<std::sync::Arc<Recorded<Event>>> {
-        must(self.author.submit("system", self.now, &command))
+        must(self.author.submit(&actor(&command), self.now, &command))
     }
 
     fn task(&self, task: TaskId) -> &Task {

@@ -68,13 +68,17 @@ fn serve() -> io::Result<()> {
             send(&mut socket, &Reply::Outcome(Box::new(outcome)))
         }
         Request::ProbeGpu(limits) => {
-            let gpu = aevir_gpu::Gpu::open(&limits);
-            let adapter = gpu
-                .map(|gpu| gpu.info().clone())
-                .map_err(|error| error.to_string());
+            let adapter = probe(&limits);
             send(&mut socket, &Reply::Adapter(adapter))
         }
     }
+}
+
+/// Opens the GPU, and measures it, for a node's profile.
+fn probe(limits: &aevir_gpu::GpuLimits) -> Result<aevir_gpu::AdapterInfo, String> {
+    let mut gpu = aevir_gpu::Gpu::open(limits).map_err(|error| error.to_string())?;
+    gpu.measure().map_err(|error| error.to_string())?;
+    Ok(gpu.info().clone())
 }
 
 /// Runs on a thread with a large stack; a panic of the host becomes an outcome.

@@ -360,8 +360,8 @@ fn answers(
     let Some(ComponentValType::Type(id)) = function.result else {
         return false;
     };
-    let is = |value: &Option<ComponentValType>, wanted| match value {
-        None => wanted == None,
+    let is = |value: &Option<ComponentValType>, wanted: Option<PrimitiveValType>| match value {
+        None => wanted.is_none(),
         Some(ComponentValType::Primitive(primitive)) => wanted == Some(*primitive),
         Some(ComponentValType::Type(_)) => false,
     };

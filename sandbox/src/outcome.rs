@@ -26,7 +26,7 @@ pub enum End {
     /// A limit was passed.
     Limit {
         /// The limit: a field of [`crate::Limits`] without its unit (`fuel`, `wall`, `memory`, `outputs`, ...), or a GPU's
-        /// (`gpu-loop-budget`, `gpu-time`).
+        /// (`gpu-` and a name out of `aevir_gpu::error::limit`: `gpu-loop-budget`, `gpu-memory`, `gpu-time`, ...).
         limit: String,
         /// Its value, in the limit's unit.
         value: u64,

@@ -165,7 +165,7 @@ fn execute(ready: &Ready, host: Host) -> Outcome {
         Err(error) => (classify(&error, fuel), None),
     };
     let host = store.data_mut();
-    if let Some(gpu_end) = gpu_end(host, end == End::Ok) {
+    if let Some(gpu_end) = gpu_end(host, &end) {
         (end, result) = (gpu_end, None);
     }
     if let Err(stop) = flush_progress(host).and_then(|()| wasi::flush(host)) {
@@ -266,30 +266,38 @@ fn program(
     Ok(Err(format!("the program exited with code {code}{said}")))
 }
 
-/// What the GPU says about the run, which outweighs what the guest says: it may have ignored an error.
-fn gpu_end(host: &mut Host, ok: bool) -> Option<End> {
-    let limits = &host.limits.gpu;
+/// What the GPU says about the run, where it outweighs what the guest says: the guest may have ignored an error that makes
+/// its results worthless, and where it failed right after a limit refused it something, it failed because of the limit.
+fn gpu_end(host: &mut Host, end: &End) -> Option<End> {
     let session = host.gpu.as_mut()?;
-    let error = if ok {
-        session.finish().err()
-    } else {
-        session.ended().cloned()
+    let ended = match end {
+        End::Ok => session.finish().err(),
+        _ => session.ended().cloned(),
     };
-    let limit = |limit: &str, value| {
-        Some(End::Limit {
-            limit: limit.into(),
+    let gave_up = matches!(
+        end,
+        End::GuestError { .. }
+            | End::Trap {
+                kind: TrapKind::Unreachable,
+                ..
+            }
+    );
+    let refused = || session.refused().filter(|_| gave_up).cloned();
+    Some(match ended.or_else(refused)? {
+        GpuError::Limit { limit, value }
+        | GpuError::Timeout {
+            limit,
+            value_ms: value,
+        } => End::Limit {
+            limit: format!("gpu-{limit}"),
             value,
-        })
-    };
-    match error? {
-        GpuError::Limit(name) => limit(&format!("gpu-{name}"), limits.loop_budget.into()),
-        GpuError::Timeout => limit("gpu-time", limits.wait_ms),
+        },
         error @ (GpuError::DeviceLost(_) | GpuError::OutOfMemory | GpuError::Validation(_)) => {
-            Some(End::HostError {
+            End::HostError {
                 text: error.to_string(),
-            })
+            }
         }
-    }
+    })
 }
 
 /// The end for an error out of wasmtime.

@@ -74,11 +74,11 @@ async fn gpu_limits_reach_the_guest_and_the_outcome() {
         .limits(|limits| limits.gpu.memory_bytes = 1024)
         .input("digits.csv.gz", &digits());
     let ran = small.run().await;
-    assert!(
-        matches!(ran.outcome.end, End::GuestError { .. }),
-        "{:?}",
-        ran.outcome.end
-    );
+    let expected = End::Limit {
+        limit: "gpu-memory".into(),
+        value: 1024,
+    };
+    assert_eq!(ran.outcome.end, expected);
 
     let mut looping = Bench::new(&example("digits-prepare"))
         .gpu()
@@ -100,6 +100,7 @@ async fn the_gpu_is_probed_in_a_process_of_its_own() {
         !adapter.name.is_empty() && adapter.class.contains('-'),
         "{adapter:?}"
     );
+    assert!(adapter.compute.is_some(), "{adapter:?}");
     let wanting = aevir_gpu::GpuLimits {
         features: vec!["time-travel".into()],
         ..Default::default()

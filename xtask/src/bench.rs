@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: builds the measuring program for release and becomes it.
+//! `cargo xtask bench`: builds the measuring program for release, and the program that it measures, and becomes it.
 //!
 //! It is a crate of its own (`xtask/bench`), so that the other chores need not build what it measures.
 
@@ -12,6 +12,8 @@ use crate::{
 };
 
 const PACKAGE: &str = "aevir-bench";
+/// What some figures are of as a whole, such as an audit.
+const PROGRAM: &str = "aevir";
 
 /// Does not return when all goes well: the process becomes the bench.
 ///
@@ -19,12 +21,21 @@ const PACKAGE: &str = "aevir-bench";
 /// When the set-up or the build fails, or the program can't be started.
 pub(crate) fn bench(args: &[String]) -> Result<()> {
     setup(Purpose::Bench)?;
-    announce("building the bench for release (the first time about five minutes on two cores)");
-    run(cargo().args(["build", "--release", "--package", PACKAGE]))?;
-    let program = target_directory()?.join("release").join(PACKAGE);
+    announce("building for release (the first time about fifteen minutes on two cores)");
+    run(cargo().args([
+        "build",
+        "--release",
+        "--package",
+        PACKAGE,
+        "--package",
+        PROGRAM,
+    ]))?;
+    let built = target_directory()?.join("release");
+    let program = built.join(PACKAGE);
     let error = Command::new(&program)
         .args(args)
         .env("AEVIR_TOOLS", cache()?.join("tools"))
+        .env("AEVIR_PROGRAM", built.join(PROGRAM))
         .current_dir(workspace())
         .exec();
     Err(error).with_context(|| format!("{} can't be started", program.display()))

@@ -283,8 +283,8 @@ fn limits(watch: &Watch, checkpoints: u64) -> Vec<Unchecked> {
     );
     push("draws of closed epochs", "there are no epochs yet".into());
     push(
-        "who gave a command, and with which right",
-        "the envelope's actor is the platform's word; nodes sign what they commit".into(),
+        "who gave a command",
+        "that the actor had the right to is checked, that it was them is the platform's word; nodes sign what they commit".into(),
     );
     push(
         "parts of results that are published",

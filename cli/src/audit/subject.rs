@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use aevir_events::{
-    Hash, LogRows,
+    Hash, LogError, LogRows,
     tlog::{Checkpoint, CheckpointRow, VerifierKey},
 };
 use aevir_wire::Client;
@@ -96,7 +96,18 @@ impl Subject {
         let log = LogRows::open(place).await.with_context(named)?;
         // Before the head, which may grow meanwhile: none of them can be larger then.
         let checkpoints = log.checkpoints().await.with_context(named)?;
-        let head = log.head().await.with_context(named)?;
+        let head = match log.head().await {
+            Ok(head) => head,
+            // What can't be read as a head is damage, not a failure to read.
+            Err(LogError::Corrupt { position, reason }) => {
+                let empty = Box::new(std::iter::empty());
+                let mut subject = Self::new("a database".into(), empty, ProgressBar::hidden());
+                let reason = format!("the database's log_head is damaged: {reason}");
+                subject.bad = Some(Finding::at(position, reason));
+                return Ok(subject);
+            }
+            Err(error) => return Err(error).with_context(named),
+        };
         let queue = RowQueue::default();
         let chunks = Database {
             log,

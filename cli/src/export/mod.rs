@@ -40,6 +40,9 @@ pub(crate) struct ExportArgs {
     /// Continue an export that was interrupted, or one of the same log that has grown since.
     #[arg(long)]
     resume: bool,
+    /// Replace a file of this name.
+    #[arg(long, conflicts_with = "resume")]
+    force: bool,
     /// The first position. Only an export from 0 can be audited by itself.
     #[arg(long, default_value_t = 0, conflicts_with = "resume")]
     from: u64,
@@ -77,6 +80,12 @@ struct Span {
 }
 
 pub(crate) async fn run(args: ExportArgs, global: &Global) -> Result<()> {
+    // An export that somebody kept may be the only one that shows what the log was then.
+    ensure!(
+        args.resume || args.force || !args.file.is_file(),
+        "`{}` exists: choose another name, continue it with --resume, or replace it with --force",
+        args.file.display()
+    );
     let client = global.keyed_client()?;
     let mut known = Known::meet(&client, args.log_key.as_ref()).await?;
     let newest = newest(&client).await?;

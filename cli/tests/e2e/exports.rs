@@ -144,6 +144,10 @@ async fn an_interrupted_export_is_continued_to_the_same_bytes() {
         let file = platform.folder().join(name);
         let first = json_of(&platform, &["log", "export", text(&file)]);
         let whole = std::fs::read(&file).unwrap();
+        // A file that is there is somebody's evidence.
+        let error = refused(&platform, &["log", "export", text(&file)]);
+        assert!(error.contains("--force"), "{error}");
+        assert!(std::fs::read(&file).unwrap() == whole);
         // What an interruption leaves: a torn end, and no file of the final name.
         let partial = platform.folder().join(format!("{name}.partial"));
         std::fs::remove_file(&file).unwrap();

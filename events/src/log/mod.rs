@@ -70,15 +70,18 @@ pub trait Log: Send + Sync + 'static {
     }
 }
 
+/// What a database's own client said.
+pub type StoreFault = Arc<dyn std::error::Error + Send + Sync>;
+
 /// Why the log did not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LogError {
     #[error("another writer has taken over the log")]
     Fenced,
     #[error("the connection was lost at commit, so the outcome is unknown")]
-    Unknown(#[source] Arc<sqlx::Error>),
+    Unknown(#[source] StoreFault),
     #[error("the log's database is unavailable")]
-    Unavailable(#[source] Arc<sqlx::Error>),
+    Unavailable(#[source] StoreFault),
     #[error("the log's tables can't be brought up to date")]
     Migration(#[source] Arc<sqlx::migrate::MigrateError>),
     #[error("the log is damaged at position {position}: {reason}")]

@@ -1,12 +1,15 @@
 //! Opening this machine's adapter from a test.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
+pub mod generate;
+pub mod plain;
+
 use std::sync::Once;
 
-use aevir_gpu::{Gpu, GpuLimits, Session, select_driver};
+use aevir_gpu::{Gpu, GpuError, GpuLimits, Session, select_driver};
 
 /// Chooses the driver, once for the test process and before anything else reads the environment.
-fn driver() {
+pub fn driver() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         for (name, value) in select_driver().env {
@@ -30,4 +33,9 @@ pub fn words(bytes: &[u8]) -> Vec<u32> {
         .chunks_exact(4)
         .map(|word| u32::from_le_bytes(word.try_into().unwrap()))
         .collect()
+}
+
+/// A limit's error.
+pub fn limit(limit: &'static str, value: u64) -> GpuError {
+    GpuError::Limit { limit, value }
 }

@@ -201,7 +201,12 @@ impl Recomputation {
             flaw,
         };
         let refused = |rejection: Rejection| fault(rejection.into());
-        let expected = match Primary::of(command, state)? {
+        let primary = Primary::of(command, state)?;
+        primary
+            .giver()
+            .admit(state, &first.actor)
+            .map_err(refused)?;
+        let expected = match primary {
             Primary::Submission(created) => {
                 let brought = primary::brought(state, command, created.event)?;
                 let task = &created.event;

@@ -16,6 +16,7 @@ use crate::{
     ids::{AssignmentId, NodeId},
     ledger::LedgerAccount,
     report::BlobRef,
+    rights::Giver,
     state::State,
 };
 
@@ -41,6 +42,17 @@ pub(super) enum Primary<'a> {
 }
 
 impl<'a> Primary<'a> {
+    /// Who may have given it.
+    pub(super) fn giver(&self) -> Giver {
+        match self {
+            Self::Command(command) => Giver::of(command),
+            Self::Submission(created) => Giver::Account(created.event.requester),
+            Self::Plan => Giver::System,
+            Self::Commit(node, ..) => Giver::Node(*node),
+            Self::Reveal(revealed) => Giver::Node(revealed.report.node),
+        }
+    }
+
     /// What the first event calls for; an event that never comes first is a fault.
     pub(super) fn of(batch: &[&'a Recorded<Event>], state: &State) -> Result<Self, Fault> {
         let Some(first) = batch.first() else {

@@ -1,6 +1,8 @@
 //! Reveals: the report is the one that was sealed, and what is recorded beside it follows from the report, as far as
 //! the log shows the result.
 
+use std::sync::Arc;
+
 use aevir_events::Context;
 use serde_json::Value;
 
@@ -27,7 +29,7 @@ pub(super) fn expected(
     let definition = &task.definition;
     let result = shown(definition, revealed)?;
     let again = AssignmentRevealed {
-        report: report.clone(),
+        report: Arc::clone(report),
         checks: checks(definition, result, revealed, counts)?,
         published: revealed.published.clone(),
     };

@@ -14,7 +14,9 @@ mod verdict;
 
 use aevir_events::Context;
 
-use crate::{command::Command, event::Event, rejection::Rejection, schedule, state::State};
+use crate::{
+    command::Command, event::Event, rejection::Rejection, rights::Giver, schedule, state::State,
+};
 
 pub use lease::CHECKPOINT_BYTES_MAX;
 pub(crate) use result::{
@@ -35,6 +37,7 @@ pub(crate) type Decision = Result<Vec<Event>, Rejection>;
 /// # Errors
 /// A [`Rejection`], whose code is stable; nothing has happened then.
 pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
+    Giver::of(command).admit(state, &context.actor)?;
     match command {
         Command::AdoptPolicy(policy) => account::adopt_policy(state, policy),
         Command::OpenAccount(c) => account::open(state, c, context),

@@ -1,6 +1,6 @@
 //! Commit and reveal: nodes seal their results before anybody sees another's.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use aevir_events::Context;
 use serde_json::Value;
@@ -158,7 +158,7 @@ pub(super) fn reveal(
     };
     check_result(report, result)?;
     let revealed = AssignmentRevealed {
-        report: report.clone(),
+        report: Arc::new(report.clone()),
         checks: check::run(&task.definition, result, &report.metrics),
         published: publish(&task.definition, result),
     };

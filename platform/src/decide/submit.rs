@@ -1,6 +1,6 @@
 //! A task is created: everything it names must exist, and its worst case must fit budget and balance.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use aevir_events::Context;
 
@@ -96,7 +96,7 @@ pub(crate) fn submit_with(
             seed: definition
                 .seed
                 .unwrap_or_else(|| drawn_seed(context, definition_digest)),
-            definition: sealed,
+            definition: Arc::new(sealed),
             definition_digest,
             policy_version,
             escrow,

@@ -1,5 +1,7 @@
 //! One node's try at a task, from its lease to its end.
 
+use std::sync::Arc;
+
 use aevir_events::{Corrupt, Timestamp};
 
 use super::{
@@ -136,7 +138,7 @@ pub(super) fn revealed(state: &mut State, e: &AssignmentRevealed) -> Result<(), 
     })?;
     assignment.stage = Stage::Revealed(Revealed {
         commitment,
-        report: Box::new(e.report.clone()),
+        report: Arc::clone(&e.report),
         checks: e.checks.clone(),
         published: e.published.clone(),
     });

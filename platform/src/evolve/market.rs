@@ -62,6 +62,7 @@ pub(super) fn key_added(state: &mut State, e: &KeyAdded) -> Result<(), Corrupt> 
         node: e.node,
         revoked: false,
     };
+    state.index.add_key(&key);
     state.keys.insert(e.key, key);
     Ok(())
 }
@@ -73,6 +74,7 @@ pub(super) fn key_revoked(state: &mut State, e: &KeyRevoked) -> Result<(), Corru
         .filter(|k| k.account == e.account && !k.revoked);
     let key = key.ok_or_else(|| Corrupt(format!("no live key {} to revoke", e.key)))?;
     key.revoked = true;
+    state.index.remove_key(key);
     Ok(())
 }
 

@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub(super) fn created(state: &mut State, e: &TaskCreated, at: Timestamp) -> Result<(), Corrupt> {
-    let definition = Arc::new(e.definition.clone());
+    let definition = Arc::clone(&e.definition);
     let task = Task {
         id: e.task,
         requester: e.requester,

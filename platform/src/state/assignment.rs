@@ -1,5 +1,7 @@
 //! One node's try at one task.
 
+use std::sync::Arc;
+
 use aevir_events::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -46,7 +48,7 @@ pub enum Stage {
         reason: RefusalReason,
         commitment: Commitment,
         /// What it revealed, where it did.
-        report: Option<Box<Report>>,
+        report: Option<Arc<Report>>,
     },
     Lost {
         reason: LossReason,
@@ -71,7 +73,7 @@ pub struct Commitment {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Revealed {
     pub commitment: Commitment,
-    pub report: Box<Report>,
+    pub report: Arc<Report>,
     /// The contract checks on this result.
     pub checks: Vec<CheckResult>,
     /// What the task's terms make public of it.

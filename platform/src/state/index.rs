@@ -2,12 +2,13 @@
 //!
 //! Each is a function of the rest of the state, whatever the way there was; [`Index::of`] is that function.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use aevir_events::Timestamp;
 
-use super::{Phase, State, Task};
+use super::{Key, Phase, State, Task};
 use crate::{
+    command::Scope,
     digest::Digest,
     ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId},
     report::NodeKey,
@@ -17,6 +18,8 @@ use crate::{
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Index {
     pub(crate) key_by_hash: BTreeMap<Digest, KeyId>,
+    /// How many live keys with the scope `admin` an account has; no account that has none.
+    pub(crate) admins: BTreeMap<AccountId, u32>,
     pub(crate) content_names: BTreeMap<(AccountId, String, String), ContentId>,
     pub(crate) node_keys: BTreeMap<NodeKey, NodeId>,
     pub(crate) task_of: BTreeMap<AssignmentId, TaskId>,
@@ -50,6 +53,9 @@ impl Index {
                 .collect(),
             ..Self::default()
         };
+        for key in state.keys.values().filter(|key| !key.revoked) {
+            index.add_key(key);
+        }
         for (id, content) in &state.contents {
             let name = (content.owner, content.name.clone(), content.version.clone());
             index.content_names.insert(name, *id);
@@ -65,6 +71,25 @@ impl Index {
             index.add_task(state, task);
         }
         index
+    }
+
+    /// A live key.
+    pub(crate) fn add_key(&mut self, key: &Key) {
+        if key.scopes.contains(&Scope::Admin) {
+            *self.admins.entry(key.account).or_default() += 1;
+        }
+    }
+
+    /// A key that was live until now.
+    pub(crate) fn remove_key(&mut self, key: &Key) {
+        if key.scopes.contains(&Scope::Admin)
+            && let Entry::Occupied(mut count) = self.admins.entry(key.account)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
     }
 
     fn add_task(&mut self, state: &State, task: &Task) {

@@ -88,6 +88,11 @@ impl State {
         (!key.revoked).then_some((*id, key))
     }
 
+    /// Whether a live key of the account has the scope `admin`.
+    pub fn is_admin(&self, account: AccountId) -> bool {
+        self.index.admins.contains_key(&account)
+    }
+
     /// The task that an assignment belongs to.
     pub fn task_of(&self, assignment: AssignmentId) -> Option<&Task> {
         self.tasks.get(self.index.task_of.get(&assignment)?)

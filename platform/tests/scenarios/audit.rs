@@ -1,5 +1,7 @@
 //! The recomputation explains every honest log, and names the first event of a dishonest one that it can't explain.
 
+use std::sync::Arc;
+
 use aevir_events::{Event as _, Recorded};
 use aevir_platform::{
     amount::{Amount, Points},
@@ -54,6 +56,42 @@ fn an_eventful_log_is_explained_to_the_last_event() {
             ..*seal
         };
         false_one.verify().unwrap_err();
+    }
+}
+
+/// Whoever gives a command in somebody else's name is found out at its first event.
+#[test]
+fn a_command_of_somebody_who_may_not_give_it_is_not_explained() {
+    let log = eventful().log;
+    let stranger = "account/01HF7YAT00ZZZZZZZZZZZZZZZZ";
+    let mut at = 0;
+    while at < log.len() {
+        let (actor, cause) = (log[at].actor.clone(), log[at].cause.clone());
+        let end = at + log[at..].iter().take_while(|r| r.cause == cause).count();
+        let others = [
+            stranger,
+            "node/01HF7YAT00ZZZZZZZZZZZZZZZZ",
+            "system",
+            "nobody",
+        ];
+        for other in others.into_iter().filter(|other| *other != actor) {
+            // The platform's own process may speak for a node that is silent.
+            if other == "system" && log[at].event.label() == "node.availability_changed" {
+                continue;
+            }
+            let mut log = log.clone();
+            for recorded in &mut log[at..end] {
+                recorded.actor = other.to_owned();
+            }
+            let fault = recompute(&log).unwrap_err();
+            let label = log[at].event.label();
+            assert_eq!(fault.position, at as u64, "{label} by {other}: {fault}");
+            assert!(
+                fault.to_string().contains("may not give"),
+                "{label} by {other}: {fault}"
+            );
+        }
+        at = end;
     }
 }
 
@@ -155,7 +193,7 @@ fn a_definition_that_is_not_the_digests_is_found() {
         let Event::TaskCreated(created) = &mut log[at].event else {
             unreachable!()
         };
-        created.definition.params = json!({"other": true});
+        Arc::make_mut(&mut created.definition).params = json!({"other": true});
         at
     });
     assert_eq!(fault.position as usize, at);

@@ -25,9 +25,10 @@ use aevir_platform::{
     rejection::Rejection,
     report::{Artifact, BlobRef, MetricValue, Report, SignedCommitment, Usage, commit_message},
     state::State,
+    testing::actor,
 };
 use ed25519_dalek::{Signer as _, SigningKey};
-use serde_json::{Value, json, value::to_raw_value};
+use serde_json::{Value, json};
 
 pub struct World {
     pub state: State,
@@ -76,7 +77,7 @@ impl World {
         let entropy = Digest::of(&self.decisions.to_be_bytes()).0;
         let context = Context {
             time: self.now,
-            actor: "system".into(),
+            actor: actor(&command),
             entropy,
         };
         let events = decide(&self.state, &command, &context)?;
@@ -86,7 +87,7 @@ impl World {
         };
         let mut ids = envelope.ids();
         for event in &events {
-            let data = to_raw_value(&event.to_data()).unwrap();
+            let data = event.to_data().to_string();
             let read = Event::from_data(event.label(), event.schema(), &data).unwrap();
             assert_eq!(&read, event, "an event survives its JSON form");
             let stream = event.stream();
@@ -97,7 +98,7 @@ impl World {
                 stream,
                 revision: *revision,
                 time: self.now,
-                actor: "system".into(),
+                actor: context.actor.clone(),
                 cause: format!("test {}", self.decisions),
                 event: read,
             };

@@ -1,5 +1,6 @@
 //! `aevir:task/compute`: the guest's GPU objects, over one [`aevir_gpu::Session`].
 
+use aevir_gpu::error::limit;
 use aevir_gpu::{Buffer, GpuError, Kernel, Session};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, ResourceType, WasmList};
@@ -100,9 +101,13 @@ pub(crate) fn add(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 fn error(error: GpuError) -> Error {
     match error {
         GpuError::Validation(text) => Error::Validation(text),
-        GpuError::OutOfMemory => Error::OutOfMemory,
-        GpuError::Limit(limit) => Error::Limit(limit.to_owned()),
-        GpuError::Timeout => Error::Timeout,
+        GpuError::OutOfMemory
+        | GpuError::Limit {
+            limit: limit::MEMORY,
+            ..
+        } => Error::OutOfMemory,
+        GpuError::Limit { limit, .. } => Error::Limit(limit.to_owned()),
+        GpuError::Timeout { .. } => Error::Timeout,
         GpuError::DeviceLost(_) => Error::DeviceLost,
     }
 }
@@ -130,13 +135,7 @@ fn limits(mut s: Store<'_>) -> Answer<Result<DeviceLimits, Error>> {
 
 fn features(mut s: Store<'_>) -> Answer<Result<Vec<String>, Error>> {
     charge(&mut s, price::CALL)?;
-    let granted = |session: &mut Session| {
-        session
-            .features()
-            .iter()
-            .map(|name| (*name).to_owned())
-            .collect()
-    };
+    let granted = |session: &mut Session| session.features().map(str::to_owned).collect();
     Ok((session(s.data_mut()).map(granted),))
 }
 
@@ -161,10 +160,14 @@ fn write(
         return Ok((Err(too_long(bytes.len())),));
     }
     charge(&mut s, price::WRITE_BYTE * bytes.len() as u64)?;
-    let bytes = bytes.as_le_slice(&s).to_vec();
-    let host = s.data_mut();
-    let buffer = host.table.get(this)?.clone();
-    Ok((session(host).and_then(|session| session.write(&buffer, offset, &bytes).map_err(error)),))
+    let buffer = s.data().table.get(this)?.clone();
+    // Out of the store while the bytes are borrowed from it, which spares a copy of them.
+    let Some(mut session) = s.data_mut().gpu.take() else {
+        return Ok((Err(Error::Unavailable),));
+    };
+    let written = session.write(&buffer, offset, bytes.as_le_slice(&s));
+    s.data_mut().gpu = Some(session);
+    Ok((written.map_err(error),))
 }
 
 fn read(
@@ -196,11 +199,9 @@ fn new_kernel(
     constants: Vec<Constant>,
 ) -> Answer<Result<Resource<Kernel>, Error>> {
     charge(&mut s, price::CALL)?;
-    let host = s.data_mut();
-    if wgsl.len() > host.limits.gpu.source_bytes as usize {
-        return Ok((Err(Error::Limit("source-size".into())),));
-    }
-    charge(&mut s, price::KERNEL_BYTE * wgsl.len() as u64)?;
+    // A longer source is refused before it is looked at.
+    let most = s.data().limits.gpu.source_bytes as usize;
+    charge(&mut s, price::KERNEL_BYTE * wgsl.len().min(most) as u64)?;
     let constants: Vec<_> = constants
         .into_iter()
         .map(|Constant { name, value }| aevir_gpu::Constant { name, value })
@@ -226,14 +227,24 @@ fn new_batch(mut s: Store<'_>) -> Answer<Result<Resource<Batch>, Error>> {
     },))
 }
 
-/// The batch behind a handle, unless it was submitted.
-fn open_batch<'a>(
-    host: &'a mut Host,
+/// Adds to the batch behind a handle, unless it was submitted; a limit that refuses the command is remembered.
+fn add_command(
+    host: &mut Host,
     this: &Resource<Batch>,
-) -> wasmtime::Result<Result<&'a mut aevir_gpu::Batch, Error>> {
-    let batch = host.table.get_mut(this)?;
-    let open = batch.0.as_mut();
-    Ok(open.ok_or_else(|| Error::Validation("the batch was submitted already".into())))
+    command: impl FnOnce(&mut aevir_gpu::Batch) -> Result<(), GpuError>,
+) -> Answer<Result<(), Error>> {
+    let Some(batch) = host.table.get_mut(this)?.0.as_mut() else {
+        return Ok((Err(submitted()),));
+    };
+    let added = command(batch);
+    Ok((session(host).and_then(|session| {
+        session.note(&added);
+        added.map_err(error)
+    }),))
+}
+
+fn submitted() -> Error {
+    Error::Validation("the batch was submitted already".into())
 }
 
 fn dispatch(
@@ -259,8 +270,9 @@ fn dispatch(
         .map(|buffer| host.table.get(buffer).cloned())
         .collect::<Result<_, _>>()?;
     let buffers: Vec<&Buffer> = buffers.iter().collect();
-    let batch = open_batch(host, this)?;
-    Ok((batch.and_then(|batch| batch.dispatch(&kernel, &buffers, groups).map_err(error)),))
+    add_command(host, this, |batch| {
+        batch.dispatch(&kernel, &buffers, groups)
+    })
 }
 
 fn copy(mut s: Store<'_>, arguments: &CopyArguments) -> Answer<Result<(), Error>> {
@@ -268,24 +280,16 @@ fn copy(mut s: Store<'_>, arguments: &CopyArguments) -> Answer<Result<(), Error>
     charge(&mut s, price::COMMAND)?;
     let host = s.data_mut();
     let (src, dst) = (host.table.get(src)?.clone(), host.table.get(dst)?.clone());
-    let batch = open_batch(host, this)?;
-    Ok((batch.and_then(|batch| {
-        batch
-            .copy(&src, *src_offset, &dst, *dst_offset, *len)
-            .map_err(error)
-    }),))
+    add_command(host, this, |batch| {
+        batch.copy(&src, *src_offset, &dst, *dst_offset, *len)
+    })
 }
 
 fn submit(mut s: Store<'_>, this: &Resource<Batch>) -> Answer<Result<(), Error>> {
     charge(&mut s, price::COMMAND)?;
     let host = s.data_mut();
-    if let Err(error) = open_batch(host, this)? {
-        return Ok((Err(error),));
-    }
-    let batch = host.table.get_mut(this)?.0.take();
-    Ok((match (session(host), batch) {
-        (Ok(session), Some(batch)) => session.submit(batch).map_err(error),
-        (Err(error), _) => Err(error),
-        (Ok(_), None) => Ok(()),
-    },))
+    let Some(batch) = host.table.get_mut(this)?.0.take() else {
+        return Ok((Err(submitted()),));
+    };
+    Ok((session(host).and_then(|session| session.submit(batch).map_err(error)),))
 }

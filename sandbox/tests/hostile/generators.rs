@@ -451,7 +451,7 @@ fn bad_pointers() -> Vec<(String, Vec<u8>)> {
 
 /// A good module to damage.
 fn original(seed: u64) -> Vec<u8> {
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         guest("ranges")
     } else {
         example("echo")

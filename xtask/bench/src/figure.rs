@@ -23,15 +23,26 @@ pub(crate) struct Figure {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Target {
     RatioAtLeast(f64),
+    RatioAtMost(f64),
     AtLeast(f64),
     Below(f64),
 }
 
 impl Figure {
-    /// A figure without a peer.
+    /// A figure of the log without a peer.
     pub(crate) fn alone(metric: impl Into<String>, value: f64, unit: &'static str) -> Self {
+        Self::of("log", metric, value, unit)
+    }
+
+    /// A figure of any bench without a peer.
+    pub(crate) fn of(
+        bench: &'static str,
+        metric: impl Into<String>,
+        value: f64,
+        unit: &'static str,
+    ) -> Self {
         Self {
-            bench: "log",
+            bench,
             metric: metric.into(),
             value,
             unit,
@@ -64,6 +75,7 @@ impl Figure {
     pub(crate) fn is_met(&self) -> Option<bool> {
         self.target.map(|target| match target {
             Target::RatioAtLeast(least) => self.ratio.is_some_and(|ratio| ratio >= least),
+            Target::RatioAtMost(most) => self.ratio.is_some_and(|ratio| ratio <= most),
             Target::AtLeast(least) => self.value >= least,
             Target::Below(most) => self.value < most,
         })
@@ -74,6 +86,7 @@ impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::RatioAtLeast(least) => write!(f, "≥ {least}x"),
+            Self::RatioAtMost(most) => write!(f, "≤ {most}x"),
             Self::AtLeast(least) => write!(f, "≥ {}", number(*least)),
             Self::Below(most) => write!(f, "< {}", number(*most)),
         }
@@ -130,6 +143,8 @@ mod tests {
         for (target, met) in [
             (Target::RatioAtLeast(0.5), true),
             (Target::RatioAtLeast(0.6), false),
+            (Target::RatioAtMost(0.5), true),
+            (Target::RatioAtMost(0.4), false),
             (Target::AtLeast(10.0), true),
             (Target::Below(10.0), false),
         ] {

@@ -64,7 +64,11 @@ pub(crate) fn load_average() -> f64 {
 
 /// The most memory that this process had resident so far, in bytes.
 pub(crate) fn peak_bytes() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    peak_of(&fs::read_to_string("/proc/self/status").unwrap_or_default())
+}
+
+/// The same out of a process's `/proc/PID/status`.
+pub(crate) fn peak_of(status: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib: Option<u64> = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
     kib.unwrap_or_default() << 10

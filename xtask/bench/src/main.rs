@@ -1,10 +1,11 @@
 //! Measures Aevir beside others. Started by `cargo xtask bench`, which builds it for release.
 //!
 //! Every ratio is between figures of one run on one machine with the same database settings; peers take turns and
-//! medians of the rounds are compared. Knows the libraries that it measures, nothing of HTTP, wasm or GPUs.
+//! medians of the rounds are compared. Knows the libraries that it measures, nothing of HTTP.
 
 mod callers;
 mod figure;
+mod gpu;
 mod host;
 mod log;
 mod plot;
@@ -30,9 +31,14 @@ struct Cli {
 enum Bench {
     /// The log: append, replay, proofs, start-up.
     Log(Options),
+    /// The guest's compute interface beside native wgpu.
+    Gpu(gpu::Options),
     /// One replay in a process of its own.
     #[command(hide = true)]
     ReplayExport { file: PathBuf },
+    /// The process that runs guests.
+    #[command(hide = true)]
+    Executor,
 }
 
 /// How to measure.
@@ -53,10 +59,17 @@ struct Options {
     /// Where tools that peers need are kept.
     #[arg(long, env = "AEVIR_TOOLS")]
     tools: PathBuf,
+    /// The program `aevir`, built for release, for what is measured through it.
+    #[arg(long, env = "AEVIR_PROGRAM")]
+    program: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
-    match run() {
+    let cli = Cli::parse();
+    if let Bench::Executor = cli.bench {
+        return aevir_sandbox::executor_main();
+    }
+    match run(cli.bench) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -65,12 +78,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<()> {
-    match Cli::parse().bench {
+fn run(bench: Bench) -> Result<()> {
+    match bench {
         Bench::Log(options) => tokio::runtime::Runtime::new()?.block_on(log::run(&options)),
         Bench::ReplayExport { file } => {
             println!("{}", serde_json::to_string(&log::replay_export(&file)?)?);
             Ok(())
         }
+        Bench::Gpu(options) => {
+            for (name, value) in aevir_gpu::select_driver().env {
+                // SAFETY: nothing else runs yet in this process.
+                unsafe { std::env::set_var(name, value) };
+            }
+            tokio::runtime::Runtime::new()?.block_on(gpu::run(&options))
+        }
+        Bench::Executor => Ok(()), // `main` did it
     }
 }

@@ -12,10 +12,6 @@ use crate::{
     host::Host,
 };
 
-/// Settings of the database server by name.
-pub(crate) type Settings = Vec<(&'static str, String)>;
-
-const BEGIN: &str = "<!-- figures: written by `cargo xtask bench log` -->";
 const END: &str = "<!-- end of figures -->";
 const HEADER: [&str; 7] = [
     "figure", "value", "unit", "peer", "peer's", "ratio", "target",
@@ -58,52 +54,53 @@ pub(crate) fn table(figures: &[Figure]) -> Table {
     table
 }
 
-/// Replaces the figures in a file, or begins it.
+/// Replaces the figures of a bench in its file under `folder`, or begins it. `conditions` is what else they were measured under.
 pub(crate) fn write(
-    file: &Path,
+    folder: &Path,
+    bench: &str,
     figures: &[Figure],
     host: &Host,
-    settings: &Settings,
+    conditions: &str,
 ) -> Result<()> {
-    let before = fs::read_to_string(file)
-        .unwrap_or_else(|_| format!("# The log's figures\n\n{BEGIN}\n{END}\n"));
-    let after = replaced(&before, &markdown(figures, host, settings)).with_context(|| {
+    let file = folder.join(format!("{bench}.md"));
+    let begin = begin(bench);
+    let before = fs::read_to_string(&file)
+        .unwrap_or_else(|_| format!("# The figures of `bench {bench}`\n\n{begin}\n{END}\n"));
+    let figures = markdown(bench, figures, host, conditions);
+    let after = replaced(&before, &begin, &figures).with_context(|| {
         format!(
-            "{} has lost its markers `{BEGIN}` and `{END}`",
+            "{} has lost its markers `{begin}` and `{END}`",
             file.display()
         )
     })?;
-    fs::write(file, after).with_context(|| format!("{} can't be written", file.display()))
+    fs::write(&file, after).with_context(|| format!("{} can't be written", file.display()))
 }
 
-fn replaced(text: &str, figures: &str) -> Option<String> {
-    let (before, rest) = text.split_once(BEGIN)?;
+fn begin(bench: &str) -> String {
+    format!("<!-- figures: written by `cargo xtask bench {bench}` -->")
+}
+
+fn replaced(text: &str, begin: &str, figures: &str) -> Option<String> {
+    let (before, rest) = text.split_once(begin)?;
     let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n{figures}{END}{after}"))
+    Some(format!("{before}{begin}\n{figures}{END}{after}"))
 }
 
-fn markdown(figures: &[Figure], host: &Host, settings: &Settings) -> String {
+fn markdown(bench: &str, figures: &[Figure], host: &Host, conditions: &str) -> String {
     let mut text = String::new();
     let date = jiff::Timestamp::now().strftime("%F");
-    let settings: Vec<String> = settings
-        .iter()
-        .map(|(name, value)| format!("{name} {value}"))
-        .collect();
     let Host {
         cores,
         processor,
         memory_gib,
         kernel,
-        sync,
+        sync: _,
         load,
     } = host;
     let _ = writeln!(
         text,
-        "\nMeasured on {date} with `cargo xtask bench log` on {cores} cores ({processor}), {memory_gib} GiB of memory, Linux {kernel}. \
-         One small write with `fdatasync` takes {:.2} ms. Load average before: {load:.1}.\n\
-         PostgreSQL for everybody: {}. SQLite for everybody: journal_mode WAL, synchronous FULL.\n",
-        sync.as_secs_f64() * 1_000.0,
-        settings.join(", ")
+        "\nMeasured on {date} with `cargo xtask bench {bench}` on {cores} cores ({processor}), {memory_gib} GiB of memory, Linux {kernel}. \
+         Load average before: {load:.1}.\n{conditions}\n",
     );
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     text += &line(&HEADER.map(str::to_owned));
@@ -123,13 +120,14 @@ mod tests {
 
     #[test]
     fn what_people_wrote_stays() {
-        let text = format!("# Log\n\nbefore\n\n{BEGIN}\nold\n{END}\n\nafter\n");
-        let new = replaced(&text, "new\n").unwrap();
+        let begin = begin("log");
+        let text = format!("# Log\n\nbefore\n\n{begin}\nold\n{END}\n\nafter\n");
+        let new = replaced(&text, &begin, "new\n").unwrap();
         assert_eq!(
             new,
-            format!("# Log\n\nbefore\n\n{BEGIN}\nnew\n{END}\n\nafter\n")
+            format!("# Log\n\nbefore\n\n{begin}\nnew\n{END}\n\nafter\n")
         );
-        assert_eq!(replaced("no markers", "new"), None);
+        assert_eq!(replaced("no markers", &begin, "new"), None);
     }
 
     #[test]

@@ -70,6 +70,16 @@ async fn a_commitment_that_its_reveal_does_not_fit_is_found() {
 }
 
 #[tokio::test]
+async fn a_command_in_somebody_elses_name_is_found() {
+    let mut world = World::new();
+    let at = world.first("assignment.started");
+    world.change(at, |entry| {
+        entry["actor"] = json!("node/01HF7YAT00ZZZZZZZZZZZZZZZZ")
+    });
+    assert_bad(&world.audit_export().await, at, "may not give this command");
+}
+
+#[tokio::test]
 async fn a_schema_violation_is_found() {
     let mut world = World::new();
     let at = world.first("module.registered");

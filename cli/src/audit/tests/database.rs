@@ -50,6 +50,14 @@ async fn an_untouched_database_is_clean_and_its_columns_are_compared() {
 }
 
 #[tokio::test]
+async fn a_head_that_is_none_is_reported_and_no_failure() {
+    let world = World::new();
+    let torn = "UPDATE log_head SET frontier = x'00'".to_owned();
+    let audit = tampered(&world, &[torn]).await;
+    assert_bad(&audit, world.entries.len(), "log_head is damaged");
+}
+
+#[tokio::test]
 async fn a_changed_entry_does_not_match_its_leaf() {
     let mut world = World::new();
     let at = world.first("account.opened");

@@ -149,8 +149,7 @@ mod tests {
         let world = resolve.select_world(&[package], Some("program")).unwrap();
         let mut module = dummy_module(&resolve, world, ManglingAndAbi::Standard32);
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
-        let encoder = ComponentEncoder::default().module(&module).unwrap();
-        let mut encoder = encoder;
+        let mut encoder = ComponentEncoder::default().module(&module).unwrap();
         let component = encoder.encode().unwrap();
         let engine = Engine::new(Profile::default()).unwrap();
         let component = Component::new(&engine.inner, component).unwrap();

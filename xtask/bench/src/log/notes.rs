@@ -9,7 +9,6 @@ use aevir_events::{
 };
 use anyhow::Result;
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::value::RawValue;
 
 use crate::callers::Caller;
 
@@ -59,7 +58,7 @@ impl Event for Noted {
         self.serialize(serializer)
     }
 
-    fn from_data(label: &str, schema: u16, data: &RawValue) -> Result<Self, UnknownEvent> {
+    fn from_data(label: &str, schema: u16, data: &str) -> Result<Self, UnknownEvent> {
         match (label, schema) {
             ("note.written", 1) => parse_data(label, data),
             _ => Err(UnknownEvent(format!("`{label}` version {schema}"))),

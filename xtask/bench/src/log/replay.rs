@@ -92,7 +92,7 @@ pub(crate) async fn measure(bench: &mut Bench) -> Result<Peaks> {
 }
 
 /// Writes the history's beginning as `aevir log export` does; answers its root.
-fn export(file: &Path, events: usize) -> Result<String> {
+pub(crate) fn export(file: &Path, events: usize) -> Result<String> {
     let mut out = BufWriter::new(File::create(file)?);
     let writer = CloudEventWriter::new("bench.invalid/log");
     let mut tree = aevir_events::merkle::Frontier::default();

@@ -1,0 +1,192 @@
+//! Handing work over, waiting for it, and reading what it left: data, the loop budget's status, and the time it took.
+
+use std::time::{Duration, Instant};
+
+use super::Session;
+use crate::buffer::Buffer;
+use crate::error::{GpuError, limit};
+use crate::timer;
+
+/// Most bytes of one read; the staging buffer grows up to it.
+pub const READ_BYTES_MAX: u32 = 8 * 1024 * 1024;
+/// Bytes before the timestamps in the staging buffer: the status word, padded.
+const STATUS_BYTES: u64 = 16;
+/// Where the data starts in the staging buffer.
+const STAGING_HEAD: u64 = STATUS_BYTES + timer::BYTES;
+const NS_PER_MS: u64 = 1_000_000;
+
+impl Session {
+    /// Waits for the work submitted so far, then reads `len` bytes at `offset`: one submission, one wait.
+    ///
+    /// # Errors
+    /// `Validation` for a range outside of the buffer, not of whole words, or over [`READ_BYTES_MAX`];
+    /// `Limit` for `loop-budget` if a kernel submitted before ran out of it; `Timeout`, `DeviceLost`.
+    pub fn read(&mut self, buffer: &Buffer, offset: u64, len: u32) -> Result<Vec<u8>, GpuError> {
+        self.check_alive()?;
+        buffer.check_range("read", offset, len.into())?;
+        if len > READ_BYTES_MAX {
+            return Err(GpuError::invalid(format!(
+                "a read is at most {READ_BYTES_MAX} bytes, and {len} were asked for"
+            )));
+        }
+        let read = self.read_back(Some((buffer, offset, len)));
+        let bytes = self.noted(read)?;
+        self.usage.bytes_out += u64::from(len);
+        Ok(bytes)
+    }
+
+    /// Hands everything over and waits for it.
+    pub(super) fn flush(&mut self) -> Result<(), GpuError> {
+        self.read_back(None).map(|_| ())
+    }
+
+    /// Hands the held batch over.
+    pub(super) fn release(&mut self) -> Result<(), GpuError> {
+        match self.held.take() {
+            None => Ok(()),
+            Some(batch) => {
+                self.scoped(|gpu, _| gpu.queue.submit([batch]))?;
+                self.note_submission();
+                Ok(())
+            }
+        }
+    }
+
+    /// Drops what is held back and waits for what is not, whatever the session came to.
+    pub(super) fn settle(&mut self) -> Result<(), GpuError> {
+        self.held = None;
+        self.staging = None;
+        // Pending writes and dropped buffers go with it.
+        self.scoped(|gpu, _| gpu.queue.submit([]))?;
+        self.note_submission();
+        self.wait()
+    }
+
+    fn note_submission(&mut self) {
+        self.in_flight += 1;
+        self.pending_write_bytes = 0;
+        self.busy_since.get_or_insert_with(Instant::now);
+    }
+
+    /// Waits for everything submitted.
+    fn wait(&mut self) -> Result<(), GpuError> {
+        let left_ms = (self.limits.time_ms).saturating_sub(self.usage.time_ns / NS_PER_MS);
+        let (name, value_ms, wait_ms) = match self.limits.wait_ms <= left_ms {
+            true => (limit::WAIT, self.limits.wait_ms, self.limits.wait_ms),
+            false => (limit::TIME, self.limits.time_ms, left_ms),
+        };
+        // Buffers dropped up to here are free once the wait is over.
+        let dropped = (self.holdings.bytes_dropped).load(std::sync::atomic::Ordering::Relaxed);
+        let polled = self.gpu.device.poll(wgpu::PollType::Wait {
+            submission_index: None,
+            timeout: Some(Duration::from_millis(wait_ms)),
+        });
+        match polled {
+            Ok(_) => {
+                (self.holdings.bytes_dropped)
+                    .fetch_sub(dropped, std::sync::atomic::Ordering::Relaxed);
+                self.in_flight = 0;
+                self.check_faults()
+            }
+            Err(wgpu::PollError::Timeout) => {
+                self.hung = true;
+                self.count_time(None);
+                Err(self.end(GpuError::Timeout {
+                    limit: name,
+                    value_ms,
+                }))
+            }
+            Err(error) => Err(self.end(GpuError::DeviceLost(error.to_string()))),
+        }
+    }
+
+    /// Copies the status word, timestamps, and a range where one is asked for, in the submission of the held batch; waits;
+    /// answers the range's bytes.
+    fn read_back(&mut self, range: Option<(&Buffer, u64, u32)>) -> Result<Vec<u8>, GpuError> {
+        let len = range.map_or(0, |(_, _, len)| u64::from(len));
+        let staging = self.staging(STAGING_HEAD + len)?;
+        let slice = staging.slice(0..STAGING_HEAD + len);
+        // Both are taken out while they are lent to the recording.
+        let (held, timer) = (self.held.take(), self.timer.take());
+        let submitted = self.scoped(|gpu, status| {
+            let mut encoder = gpu.device.create_command_encoder(&Default::default());
+            encoder.copy_buffer_to_buffer(&status.raw, 0, &staging, 0, 4);
+            if let Some(timer) = &timer {
+                timer.copy_to(&mut encoder, &staging, STATUS_BYTES);
+            }
+            if let Some((buffer, offset, len)) = range
+                && len > 0
+            {
+                encoder.copy_buffer_to_buffer(
+                    &buffer.0.raw,
+                    offset,
+                    &staging,
+                    STAGING_HEAD,
+                    u64::from(len),
+                );
+            }
+            gpu.queue.submit(held.into_iter().chain([encoder.finish()]));
+            slice.map_async(wgpu::MapMode::Read, |_| ());
+        });
+        self.timer = timer;
+        submitted?;
+        self.note_submission();
+        self.wait()?;
+        let view = match slice.get_mapped_range() {
+            Ok(view) => view,
+            Err(error) => {
+                return Err(self.end(GpuError::DeviceLost(format!("readback failed: {error}"))));
+            }
+        };
+        let exhausted = view[..4] != [0; 4];
+        self.count_time(Some(&view[STATUS_BYTES as usize..STAGING_HEAD as usize]));
+        let bytes = view[STAGING_HEAD as usize..].to_vec();
+        drop(view);
+        staging.unmap();
+        if exhausted {
+            let budget = self.limits.loop_budget;
+            return Err(self.end(GpuError::limit(limit::LOOP_BUDGET, budget)));
+        }
+        if self.usage.time_ns / NS_PER_MS >= self.limits.time_ms {
+            let value_ms = self.limits.time_ms;
+            return Err(self.end(GpuError::Timeout {
+                limit: limit::TIME,
+                value_ms,
+            }));
+        }
+        Ok(bytes)
+    }
+
+    /// Adds the time since the last wait: by the device's timestamps, where there are some, and never more than has passed.
+    fn count_time(&mut self, stamps: Option<&[u8]>) {
+        let passed = self.busy_since.take().map_or(0, |since| {
+            u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        });
+        let counted = match (&mut self.timer, stamps) {
+            (Some(timer), Some(stamps)) => timer.read(stamps).min(passed),
+            _ => passed,
+        };
+        self.usage.time_ns = self.usage.time_ns.saturating_add(counted);
+    }
+
+    /// The staging buffer, made anew where the old one is smaller than `size` (at most [`READ_BYTES_MAX`] and the head).
+    fn staging(&mut self, size: u64) -> Result<wgpu::Buffer, GpuError> {
+        if let Some(staging) = &self.staging
+            && staging.size() >= size
+        {
+            return Ok(staging.clone());
+        }
+        // Whole steps of data, so that reads of one size, however large, need one buffer.
+        let size = STAGING_HEAD + (size - STAGING_HEAD).next_power_of_two();
+        let staging = self.scoped(|gpu, _| {
+            gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("staging"),
+                size: size.next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT),
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        })?;
+        self.staging = Some(staging.clone());
+        Ok(staging)
+    }
+}
