@@ -4,6 +4,7 @@
 //! look-up takes tells anything about it.
 
 use aevir_platform::{
+    Actor,
     command::Scope,
     digest::Digest,
     ids::{AccountId, NodeId},
@@ -67,8 +68,8 @@ impl Caller {
     }
 
     /// The actor that the log records.
-    pub(crate) fn actor(&self) -> String {
-        format!("account/{}", self.account)
+    pub(crate) fn actor(&self) -> Actor {
+        Actor::Account(self.account)
     }
 }
 
@@ -143,8 +144,8 @@ pub(crate) struct NodeCaller {
 
 impl NodeCaller {
     /// The actor that the log records.
-    pub(crate) fn actor(&self) -> String {
-        format!("node/{}", self.node)
+    pub(crate) fn actor(&self) -> Actor {
+        Actor::Node(self.node)
     }
 }
 

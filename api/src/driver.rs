@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use aevir_events::{Recorded, SubscribeError};
 use aevir_platform::{
+    Actor,
     command::{Availability, Command},
     event::Event,
     ids::{AssignmentId, NodeId, TaskId},
@@ -23,7 +24,6 @@ use crate::{
 };
 
 /// Who the log says did it.
-const ACTOR: &str = "system";
 /// How often deadlines are looked at. Leases last a second at least.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Work that could not be placed is tried again this often: a back-off may have ended.
@@ -311,7 +311,7 @@ impl Driver {
 
     /// Submits a command; answers how many events it caused.
     async fn submit(&self, command: Command) -> ApiResult<usize> {
-        let submitted = submit(&self.app, ACTOR.to_owned(), None, command).await;
+        let submitted = submit(&self.app, Actor::System, None, command).await;
         let submitted = submitted.map(|receipt| receipt.events.len());
         if let Err(error) = &submitted {
             tracing::debug!(code = error.code(), "the driver's command was not taken");

@@ -3,7 +3,7 @@
 use std::{cell::Cell, sync::Arc};
 
 use aevir_events::{Receipt, Recorded, Request};
-use aevir_platform::{command::Command, event::Event};
+use aevir_platform::{Actor, command::Command, event::Event};
 use tracing::{Span, field::display};
 
 use crate::{
@@ -19,12 +19,12 @@ tokio::task_local! {
 /// Submits a command and waits until its outcome is durable. The request's span gets the position.
 pub(crate) async fn submit(
     app: &App,
-    actor: String,
+    actor: Actor,
     key: Option<String>,
     command: Command,
 ) -> ApiResult<Receipt<Event>> {
     let request = Request {
-        actor,
+        actor: actor.to_string(),
         key,
         command,
     };

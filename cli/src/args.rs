@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::{
     audit::AuditArgs,
     demo::DemoArgs,
+    doctor::DoctorArgs,
+    local::RunLocalArgs,
     node::NodeArgs,
     serve::ServeArgs,
     up::UpArgs,
@@ -79,6 +81,10 @@ pub(crate) enum Verb {
     Serve(ServeArgs),
     /// Join this machine as a node and work.
     Node(NodeArgs),
+    /// Look whether this machine can be a node, and say what to do where it can't.
+    Doctor(DoctorArgs),
+    /// Run a module on this machine, without a platform: result, usage, digests.
+    RunLocal(RunLocalArgs),
     /// Show the platform's main job from end to end: four AI tasks on three nodes, a cheater, a crash, an audit.
     Demo(DemoArgs),
     /// Task modules (WebAssembly components and WASI programs).

@@ -12,6 +12,8 @@ fn default_filter(verb: &Verb) -> &'static str {
     match verb {
         Verb::Serve(_) | Verb::Node(_) | Verb::Up(_) => "warn,aevir=info",
         Verb::Demo(_)
+        | Verb::Doctor(_)
+        | Verb::RunLocal(_)
         | Verb::Module { .. }
         | Verb::Receipt(_)
         | Verb::Task { .. }

@@ -3,9 +3,11 @@
 mod args;
 mod audit;
 mod demo;
+mod doctor;
 mod export;
 mod inspector;
 mod lifeline;
+mod local;
 mod log_key;
 mod logging;
 mod manifest;
@@ -70,6 +72,8 @@ async fn run(cli: Cli) -> Result<()> {
         Verb::Up(args) => up::up(args, &global).await,
         Verb::Serve(args) => serve::serve(args).await,
         Verb::Node(args) => node::node(args, &global).await,
+        Verb::Doctor(args) => doctor::doctor(args, &global).await,
+        Verb::RunLocal(args) => local::run_local(args, &global).await,
         Verb::Demo(args) => demo::demo(args).await,
         Verb::Module { verb } => verbs::module::run(verb, &global).await,
         Verb::Task { verb } => verbs::task::run(verb, &global).await,

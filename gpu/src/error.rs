@@ -50,6 +50,18 @@ pub mod limit {
     pub const CONSTANTS: &str = "constants";
     /// [`crate::kernel::EXPANDED_STATEMENTS_MAX`].
     pub const CALL_TREE: &str = "call-tree";
+    /// [`crate::kernel::depth::OPERATORS_MAX`].
+    pub const OPERATORS: &str = "operators";
+    /// [`crate::kernel::depth::ELSE_MAX`].
+    pub const ELSE: &str = "else";
+    /// [`crate::kernel::depth::CALLS_MAX`].
+    pub const CALLS: &str = "call-depth";
+    /// [`crate::kernel::depth::LOOPS_MAX`].
+    pub const LOOPS: &str = "loop-depth";
+    /// [`crate::kernel::depth::TYPES_MAX`].
+    pub const TYPES: &str = "type-depth";
+    /// [`crate::kernel::depth::CASES_MAX`].
+    pub const CASES: &str = "cases";
     /// [`crate::GpuLimits::loop_budget`].
     pub const LOOP_BUDGET: &str = "loop-budget";
     /// [`crate::GpuLimits::workgroups_per_dispatch`].

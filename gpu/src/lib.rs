@@ -18,8 +18,8 @@
 //! | [`trace`] | the Merkle root over everything that was dispatched |
 //!
 //! GPU objects live on the thread that owns the [`Session`]: wgpu's error scopes are thread-local. A device serves one run at a
-//! time and one requester ever. When a wait times out, end the process: dropping a hung device can hang for ever (a [`Session`] that timed
-//! out leaks its device on purpose).
+//! time and one requester ever. When a wait times out, end the process: dropping a hung device can hang for ever (a [`Session`] that is
+//! dropped before its work is done leaks its device on purpose; [`Session::finish`] waits).
 
 pub mod adapter;
 pub mod batch;

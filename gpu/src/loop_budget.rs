@@ -5,8 +5,8 @@
 //! and otherwise counts down. Leaving a loop early makes the results wrong, so the same code sets a **status word** in a
 //! storage buffer of its own (group [`STATUS_GROUP`], binding 0), which the session reads with every readback.
 //!
-//! Loops that contain a barrier count on a counter of their own: WGSL has all invocations of a workgroup pass a barrier
-//! together, so they make the same number of such iterations and leave such a loop together. With one counter for both, an
+//! Loops that contain a barrier count on a counter of their own: WGSL demands that all invocations of a workgroup pass a barrier
+//! together (naga does not check it; a kernel that breaks the rule may hang, as it might without a budget), so they make the same number of such iterations and leave such a loop together. With one counter for both, an
 //! invocation that spent more in its private loops would leave alone and hang the others at the barrier.
 
 use naga::{

@@ -98,7 +98,7 @@ fn sizes_are_capped() {
         tree += &format!("fn f{i}() {{ f{0}(); f{0}(); }}\n", i - 1);
     }
     let tree = format!("{OUT}{tree}@compute @workgroup_size(1) fn main() {{ f40(); }}");
-    assert_eq!(refused(&tree), limit("call-tree", 1_000_000));
+    assert_eq!(refused(&tree), limit("call-tree", 32_768));
 
     let mut s = session(GpuLimits {
         kernels: 1,

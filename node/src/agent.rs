@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use aevir_sandbox::{Executor, ExecutorConfig};
+use aevir_sandbox::{Executor, ExecutorConfig, PoolConfig, Tuning};
 use aevir_wire::{
     Action, Ask, Client, ClientError, Directive, Heartbeat, Heartbeats, Lease, Leases, NodeProfile,
     Secret, StopReason,
@@ -109,6 +109,7 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
         holdings: Holdings::default(),
         halt: CancellationToken::new(),
     });
+    shared.executor.warm();
     let mut tasks = JoinSet::new();
     for sealed in sealed {
         shared.holdings.add(sealed.assignment(), Held::Sealed);
@@ -121,18 +122,31 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
     shared.halt.cancel();
     while tasks.join_next().await.is_some() {}
     heartbeats.abort();
+    shared.executor.close().await;
     ended
 }
 
 fn executor(config: &NodeConfig) -> Executor {
     let (program, args) = config.executor.clone();
-    Executor::new(ExecutorConfig {
-        program,
-        args,
-        cache_dir: config.data_dir.join("compiled"),
-        env: BTreeMap::new(),
-        log: config.executor_log,
-    })
+    let slots = usize::try_from(config.slots).unwrap_or(usize::MAX);
+    let tuning = Tuning {
+        pool: PoolConfig {
+            // One for each slot, whoever's run comes into it, and those of the requesters who come most.
+            idle_max: slots.saturating_mul(2),
+            ..PoolConfig::default()
+        },
+        ..Tuning::default()
+    };
+    Executor::tuned(
+        ExecutorConfig {
+            program,
+            args,
+            cache_dir: config.data_dir.join("compiled"),
+            env: BTreeMap::new(),
+            log: config.executor_log,
+        },
+        tuning,
+    )
 }
 
 /// Keeps other agents out of the data folder while this one runs.

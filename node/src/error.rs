@@ -35,4 +35,6 @@ pub enum NodeError {
         "the machine has no GPU that can be used: {0}. Run `cargo xtask setup demo` for a software one, or start the node without a GPU"
     )]
     Gpu(String),
+    #[error("no executor process can be started; `aevir doctor` says more")]
+    Executor(#[source] aevir_sandbox::ProbeError),
 }

@@ -3,8 +3,8 @@
 use std::thread::available_parallelism;
 
 use aevir_gpu::{AdapterInfo, GpuLimits};
-use aevir_sandbox::{Executor, Profile};
-use aevir_wire::{GpuProfile, NodeProfile};
+use aevir_sandbox::{Applied, Executor, Profile, Role};
+use aevir_wire::{GpuProfile, NodeConfinement, NodeProfile, Wall};
 
 use crate::{
     config::{GpuOffer, NodeConfig},
@@ -53,6 +53,22 @@ pub(crate) async fn measure(
         gpu: gpu.map(profile),
         runtime: Profile::Deterministic.name().to_owned(),
         labels,
+        confinement: Some(confinement(executor).await?),
+    })
+}
+
+/// What an executor without a GPU says of itself. A node whose executors do not start takes no work.
+async fn confinement(executor: &Executor) -> Result<NodeConfinement, NodeError> {
+    let started = executor.try_start(Role::Cpu).await;
+    let confinement = started.map_err(NodeError::Executor)?.confinement;
+    let wall = |applied: &Applied| match applied {
+        Applied::Full => Wall::Full,
+        Applied::Partly => Wall::Partly,
+        Applied::Not(_) => Wall::None,
+    };
+    Ok(NodeConfinement {
+        seccomp: wall(&confinement.seccomp),
+        landlock: wall(&confinement.landlock),
     })
 }
 

@@ -210,6 +210,7 @@ pub(crate) mod tests {
             assignment: "01JASSIGNMENT".into(),
             task: "01JTASK".into(),
             task_type: "evaluation".into(),
+            tenant: "a".into(),
             module: BlobRef {
                 digest: "ab".repeat(32),
                 size: "10".into(),

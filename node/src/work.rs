@@ -8,9 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aevir_sandbox::{
-    Input, Limits, Outcome, Profile, RunEvent, RunSpec, TraceIds, limits::ceiling,
-};
+use aevir_sandbox::{Input, Limits, Outcome, Profile, RunEvent, RunSpec, TraceIds};
 use aevir_wire::{Fail, Lease};
 use tokio::sync::{mpsc, watch};
 
@@ -202,15 +200,12 @@ fn spec(
             size: number("input size", &input.size)?,
         });
     }
-    let mut limits = Limits {
-        fuel: number("fuel", &lease.limits.fuel)?,
-        wall_ms: u64::from(lease.limits.runtime_s) * 1_000,
-        memory_bytes: u64::from(lease.limits.memory_mib) * MIB,
-        output_bytes: u64::from(lease.limits.output_mib) * MIB,
-        // Each is removed as soon as a newer one is there.
-        checkpoints: ceiling::CHECKPOINTS,
-        ..Limits::default()
-    };
+    let mut limits = Limits::for_task(
+        number("fuel", &lease.limits.fuel)?,
+        lease.limits.memory_mib,
+        lease.limits.runtime_s,
+        lease.limits.output_mib,
+    );
     if let Some(need) = &lease.gpu {
         limits.gpu.memory_bytes = u64::from(need.memory_mib) * MIB;
         limits.gpu.features.clone_from(&need.features);
@@ -226,6 +221,7 @@ fn spec(
         out_dir: folder.to_owned(),
         limits,
         gpu: lease.gpu.is_some(),
+        tenant: lease.tenant.clone(),
         trace: TraceIds {
             task: lease.task.clone(),
             assignment: lease.assignment.clone(),

@@ -152,6 +152,20 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// Its public name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::TasksWrite => "tasks:write",
+            Self::ContentsWrite => "contents:write",
+            Self::NodesWrite => "nodes:write",
+            Self::KeysWrite => "keys:write",
+            Self::Node => "node",
+            Self::Audit => "audit",
+            Self::Admin => "admin",
+        }
+    }
+
     /// What an account's own first key gets.
     pub const OWNER: [Self; 5] = [
         Self::Read,
@@ -251,6 +265,31 @@ pub struct NodeProfile {
     pub runtime: String,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// Absent: the node did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confinement: Option<NodeConfinement>,
+}
+
+/// How much of a part of the confinement of executor processes is in force on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wall {
+    /// All of it.
+    Full,
+    /// What the node's kernel can.
+    Partly,
+    /// Nothing.
+    None,
+}
+
+/// What keeps a run that broke out of WebAssembly from the rest of the node, as the node says itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfinement {
+    /// Which system calls are left.
+    pub seccomp: Wall,
+    /// Which files and sockets are in reach.
+    pub landlock: Wall,
 }
 
 /// A node's GPU.

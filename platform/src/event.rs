@@ -135,7 +135,7 @@ events! {
         lineage: Option<Lineage>,
     }
 
-    "node.registered" v 1 NodeRegistered on |e| format!("node/{}", e.node) => {
+    "node.registered" v 2 NodeRegistered on |e| format!("node/{}", e.node) => {
         node: NodeId,
         owner: AccountId,
         /// The join token that this used up.

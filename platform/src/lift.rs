@@ -5,5 +5,10 @@
 
 use aevir_events::Upcaster;
 
-/// All steps. No event has been superseded so far.
-pub(crate) const STEPS: [Upcaster; 0] = [];
+/// All steps.
+pub(crate) const STEPS: [Upcaster; 1] = [Upcaster {
+    label: "node.registered",
+    from: 1,
+    // Version 2 adds what the node says of its executors' confinement. Before, nodes did not say.
+    lift: Ok,
+}];

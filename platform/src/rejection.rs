@@ -49,7 +49,8 @@ pub enum Kind {
 
 rejections! {
     AlreadyBootstrapped = "already-bootstrapped", Conflict, "the platform has accounts already: use an admin key";
-    NotPermitted { actor: String } = "not-permitted", Forbidden, "`{actor}` may not give this command: only whom it is about, or an administrator, may";
+    NotPermitted { actor: String, giver: String } = "not-permitted", Forbidden, "`{actor}` may not give this command: only {giver} may";
+    ScopeNotHeld { scope: &'static str } = "scope-not-held", Forbidden, "no live key of this account has the scope `{scope}`: a key gives at most what the account has";
     NameInvalid { what: &'static str } = "name-invalid", Invalid, "{what} must have 1 to 64 printable characters";
     UnknownAccount { account: AccountId } = "unknown-account", NotFound, "there is no account {account}";
     UnknownKey = "unknown-key", NotFound, "this account has no such key";

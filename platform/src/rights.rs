@@ -6,7 +6,7 @@
 use std::{fmt, str::FromStr};
 
 use crate::{
-    command::Command,
+    command::{Availability, Command, Scope},
     ids::{AccountId, NodeId},
     rejection::Rejection,
     state::State,
@@ -39,11 +39,17 @@ impl fmt::Display for Actor {
 impl FromStr for Actor {
     type Err = NotAnActor;
     fn from_str(text: &str) -> Result<Self, NotAnActor> {
-        match text.split_once('/') {
-            None if text == "system" => Ok(Self::System),
-            Some(("account", id)) => id.parse().map(Self::Account).map_err(|_| NotAnActor),
-            Some(("node", id)) => id.parse().map(Self::Node).map_err(|_| NotAnActor),
-            None | Some(_) => Err(NotAnActor),
+        let actor = match text.split_once('/') {
+            None if text == "system" => Self::System,
+            Some(("account", id)) => Self::Account(id.parse().map_err(|_| NotAnActor)?),
+            Some(("node", id)) => Self::Node(id.parse().map_err(|_| NotAnActor)?),
+            None | Some(_) => return Err(NotAnActor),
+        };
+        // A ULID is also read in lower case; an actor has one name, for command ids hash it.
+        if actor.to_string() == text {
+            Ok(actor)
+        } else {
+            Err(NotAnActor)
         }
     }
 }
@@ -55,8 +61,8 @@ pub(crate) enum Giver {
     System,
     /// The platform's own process, and accounts with a live key of scope `admin`.
     Operator,
-    /// The account that it is about, and nobody for it.
-    Account(AccountId),
+    /// The account that it is about, with a live key of one of these scopes. Which key it was the log does not say.
+    Account(AccountId, &'static [Scope]),
     /// The node that it is about.
     Node(NodeId),
     /// That node, or the platform that no longer hears of it.
@@ -70,20 +76,32 @@ impl Giver {
             Command::AdoptPolicy(_) | Command::OpenAccount(_) | Command::Deposit { .. } => {
                 Self::Operator
             }
-            Command::AddKey(c) => Self::Account(c.account),
-            Command::RevokeKey { account, .. }
-            | Command::IssueJoinToken { account, .. }
-            | Command::RecordUpload { account, .. } => Self::Account(*account),
-            Command::RegisterModule(c) => Self::Account(c.owner),
-            Command::RegisterContent(c) => Self::Account(c.owner),
-            Command::SubmitTask { requester, .. } | Command::CancelTask { requester, .. } => {
-                Self::Account(*requester)
+            Command::AddKey(c) => Self::Account(c.account, &[Scope::KeysWrite]),
+            Command::RevokeKey { account, .. } => Self::Account(*account, &[Scope::KeysWrite]),
+            Command::IssueJoinToken { account, .. } => {
+                Self::Account(*account, &[Scope::NodesWrite])
             }
+            Command::RecordUpload { account, .. } => {
+                Self::Account(*account, &[Scope::ContentsWrite, Scope::TasksWrite])
+            }
+            Command::RegisterModule(c) => Self::Account(c.owner, &[Scope::TasksWrite]),
+            Command::RegisterContent(c) => Self::Account(c.owner, &[Scope::ContentsWrite]),
+            Command::SubmitTask { requester, .. } | Command::CancelTask { requester, .. } => {
+                Self::requester(*requester)
+            }
+            // A join is authorised by its token.
             Command::RegisterNode(_)
             | Command::Plan
             | Command::Tick
             | Command::LoseLease { .. } => Self::System,
-            Command::SetAvailability { node, .. } => Self::NodeOrSystem(*node),
+            Command::SetAvailability {
+                node,
+                availability: Availability::Online,
+            } => Self::Node(*node),
+            Command::SetAvailability {
+                node,
+                availability: Availability::Offline,
+            } => Self::NodeOrSystem(*node),
             Command::Start { node, .. }
             | Command::ReportProgress { node, .. }
             | Command::SaveCheckpoint { node, .. }
@@ -94,6 +112,11 @@ impl Giver {
         }
     }
 
+    /// Of what is done with a task.
+    pub(crate) fn requester(account: AccountId) -> Self {
+        Self::Account(account, &[Scope::TasksWrite])
+    }
+
     /// Refuses every other actor.
     ///
     /// # Errors
@@ -101,12 +124,14 @@ impl Giver {
     pub(crate) fn admit(self, state: &State, actor: &str) -> Result<(), Rejection> {
         let permitted = match (self, actor.parse()) {
             (Self::System | Self::Operator | Self::NodeOrSystem(_), Ok(Actor::System)) => true,
-            (Self::Operator, Ok(Actor::Account(account))) => state.is_admin(account),
-            (Self::Account(account), Ok(Actor::Account(by))) => account == by,
+            (Self::Operator, Ok(Actor::Account(account))) => state.has_scope(account, Scope::Admin),
+            (Self::Account(account, scopes), Ok(Actor::Account(by))) => {
+                account == by && scopes.iter().any(|scope| state.has_scope(by, *scope))
+            }
             (Self::Node(node) | Self::NodeOrSystem(node), Ok(Actor::Node(by))) => node == by,
             (Self::System, Ok(Actor::Account(_) | Actor::Node(_)))
             | (Self::Operator, Ok(Actor::Node(_)))
-            | (Self::Account(_), Ok(Actor::System | Actor::Node(_)))
+            | (Self::Account(..), Ok(Actor::System | Actor::Node(_)))
             | (Self::Node(_), Ok(Actor::System | Actor::Account(_)))
             | (Self::NodeOrSystem(_), Ok(Actor::Account(_)))
             | (_, Err(NotAnActor)) => false,
@@ -116,6 +141,7 @@ impl Giver {
         } else {
             Err(Rejection::NotPermitted {
                 actor: actor.to_owned(),
+                giver: self.to_string(),
             })
         }
     }
@@ -124,8 +150,58 @@ impl Giver {
     pub(crate) fn usual(self) -> Actor {
         match self {
             Self::System | Self::Operator => Actor::System,
-            Self::Account(account) => Actor::Account(account),
+            Self::Account(account, _) => Actor::Account(account),
             Self::Node(node) | Self::NodeOrSystem(node) => Actor::Node(node),
+        }
+    }
+}
+
+impl fmt::Display for Giver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System => f.write_str("the platform itself"),
+            Self::Operator => {
+                f.write_str("the platform itself or an account with a live key of scope `admin`")
+            }
+            Self::Account(account, scopes) => {
+                let names: Vec<&str> = scopes.iter().map(|scope| scope.name()).collect();
+                let names = names.join("` or `");
+                write!(
+                    f,
+                    "{} with a live key of scope `{names}`",
+                    Actor::Account(*account)
+                )
+            }
+            Self::Node(node) => Actor::Node(*node).fmt(f),
+            Self::NodeOrSystem(node) => write!(f, "{} or the platform itself", Actor::Node(*node)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_actor_has_one_name() {
+        for good in [
+            "system",
+            "account/01HF7YAT00ZZZZZZZZZZZZZZZZ",
+            "node/01HF7YAT00ZZZZZZZZZZZZZZZZ",
+        ] {
+            let actor: Result<Actor, _> = good.parse();
+            assert_eq!(actor.map(|actor| actor.to_string()), Ok(good.to_owned()));
+        }
+        for bad in [
+            "",
+            "System",
+            "system/",
+            "account/",
+            "account/01hf7yat00zzzzzzzzzzzzzzzz",
+            "task/01HF7YAT00ZZZZZZZZZZZZZZZZ",
+            "node/01HF7YAT00ZZZZZZZZZZZZZZZZ/",
+        ] {
+            assert_eq!(bad.parse::<Actor>(), Err(NotAnActor), "{bad}");
         }
     }
 }

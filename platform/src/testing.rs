@@ -401,6 +401,7 @@ fn profile(name: String) -> NodeProfile {
         }),
         runtime: "det/1".into(),
         labels: BTreeMap::new(),
+        confinement: None,
     }
 }
 

@@ -1,142 +1,478 @@
-//! Compiled modules on disk.
+//! The artefact store: compiled modules on disk, by what they were compiled from and for.
 //!
-//! Loading compiled code is as dangerous as running any native program, so only files that this host wrote are loaded: the
-//! folder is readable by its owner alone, and each file begins with a digest over its key and its code that is checked before
-//! anything else looks at it. A file that does not match is removed and made anew.
+//! Loading compiled code is as dangerous as running any native program, so an executor is only ever given a file that a compiler
+//! process of this host wrote into a folder that is open to its user alone, and whose bytes still have the SHA-256 that they
+//! had then. That is checked once, when this process first sees the file, and again when its inode, size or time of change is another: a
+//! run must not hash megabytes. A run also never reads the WebAssembly that an artefact was made from.
+//!
+//! Layout: `KEY.json` (what the module is, and the digest of its code) beside `DIGEST.cwasm` (the code). The JSON file is
+//! written last and replaced as a whole, and says in its seal for which key it was written, so no mixture of old and new, and no file under
+//! another's name, passes. Whatever does not pass is removed and made anew.
 
-use std::fs::{self, DirBuilder};
-use std::io::Write;
-use std::os::unix::fs::DirBuilderExt;
+use std::collections::HashMap;
+use std::fs::{self, DirBuilder, File, Metadata};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use wasmtime::component::Component;
+use tempfile::NamedTempFile;
 
-use crate::engine::Engine;
+use crate::inspect::ModuleInfo;
+use crate::ipc::CodeId;
 
-/// Most bytes of all files together; the ones that were used longest ago go first.
+/// Most bytes of all artefacts together; the ones that were used longest ago go first.
 pub const CACHE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
-/// Bytes of the digest before the code.
-const DIGEST_BYTES: usize = 32;
-/// The files' extension.
-const EXTENSION: &str = "cwasm";
+/// The files' extensions.
+const CODE: &str = "cwasm";
+const ENTRY: &str = "json";
+/// How much older than now an entry's time of use may be before it is set again: setting it at each run would be a write each.
+const USED_RESOLUTION: Duration = Duration::from_secs(60);
+/// Age at which a file that is being written is taken for one that a crash left.
+const ABANDONED_AGE: Duration = Duration::from_secs(3_600);
+/// Most bytes of an entry's JSON: a module with the most imports that pass inspection takes a fraction.
+const ENTRY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// A folder of compiled modules.
-#[derive(Debug, Clone)]
-pub struct ModuleCache {
+#[derive(Debug)]
+pub struct ArtefactStore {
     dir: PathBuf,
+    bytes_max: u64,
+    next_id: AtomicU64,
+    known: Mutex<HashMap<String, Artefact>>,
+    compiling: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
-impl ModuleCache {
-    /// Uses `dir`, which is made if it is missing.
+/// Compiled code that was verified.
+#[derive(Debug, Clone)]
+pub(crate) struct Artefact {
+    pub(crate) id: CodeId,
+    pub(crate) path: PathBuf,
+    pub(crate) info: Arc<ModuleInfo>,
+    stamp: Stamp,
+    used: SystemTime,
+}
+
+/// What tells a changed file from the one that was verified, without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            changed: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
+/// The JSON file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    info: ModuleInfo,
+    code: String,
+    /// SHA-256 over the key and the fields above.
+    seal: String,
+}
+
+impl Entry {
+    fn new(key: &str, info: ModuleInfo, code: String) -> Self {
+        let seal = seal(key, &info, &code);
+        Self { info, code, seal }
+    }
+
+    fn is_for(&self, key: &str) -> bool {
+        self.seal == seal(key, &self.info, &self.code)
+    }
+}
+
+fn seal(key: &str, info: &ModuleInfo, code: &str) -> String {
+    let info = serde_json::to_vec(info).unwrap_or_default();
+    let mut hash = Sha256::new();
+    for part in [key.as_bytes(), code.as_bytes(), &info] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hex::encode(hash.finalize())
+}
+
+impl ArtefactStore {
+    /// Uses `dir`, which is made if it is missing, for at most `bytes_max` bytes.
     ///
     /// # Errors
-    /// The folder can't be made.
-    pub fn open(dir: &Path) -> std::io::Result<Self> {
+    /// The folder can't be made or read.
+    pub fn open(dir: &Path, bytes_max: u64) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        Ok(Self {
+        // It may have been there with other rights.
+        fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+        let store = Self {
             dir: dir.to_owned(),
-        })
+            bytes_max,
+            next_id: AtomicU64::new(0),
+            known: Mutex::default(),
+            compiling: Mutex::default(),
+        };
+        store.sweep()?;
+        Ok(store)
     }
 
-    /// The component `wasm`, whose SHA-256 is `digest`: from the cache, or compiled and kept. The second value says which
-    /// (`true`: from the cache). A cache that can't be written is logged and otherwise ignored.
-    ///
-    /// # Errors
-    /// The component does not compile.
-    pub fn load(
+    /// The key of a module under an engine.
+    pub(crate) fn key(module_digest: &str, compatibility: &str) -> String {
+        format!("{module_digest}-{compatibility}")
+    }
+
+    /// The lock under which `key` is compiled: whoever waited for it finds the artefact.
+    pub(crate) fn lock(&self, key: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut compiling = locked(&self.compiling);
+        // Nobody waits for those that only the map holds.
+        compiling.retain(|_, lock| Arc::strong_count(lock) > 1);
+        Arc::clone(compiling.entry(key.to_owned()).or_default())
+    }
+
+    /// The artefact, if it was verified before and its file is the same; costs one look at the file.
+    pub(crate) fn get_known(&self, key: &str) -> Option<Artefact> {
+        let mut known = locked(&self.known);
+        let artefact = known.get_mut(key)?;
+        let unchanged = fs::symlink_metadata(&artefact.path)
+            .is_ok_and(|metadata| Stamp::of(&metadata) == artefact.stamp);
+        if !unchanged {
+            known.remove(key);
+            return None;
+        }
+        let now = SystemTime::now();
+        if now
+            .duration_since(artefact.used)
+            .is_ok_and(|age| age > USED_RESOLUTION)
+        {
+            artefact.used = now;
+            mark_used(&self.entry_path(key));
+        }
+        Some(artefact.clone())
+    }
+
+    /// The artefact, if there is one that passes; reads and hashes it. One that does not pass is removed.
+    pub(crate) fn verify(&self, key: &str) -> Option<Artefact> {
+        let entry_path = self.entry_path(key);
+        let bytes = match fs::metadata(&entry_path) {
+            Ok(metadata) if metadata.len() <= ENTRY_BYTES_MAX => fs::read(&entry_path).ok()?,
+            Ok(_) => Vec::new(),
+            Err(_) => return None,
+        };
+        let entry = serde_json::from_slice::<Entry>(&bytes)
+            .ok()
+            .filter(|entry| entry.is_for(key));
+        let verified = entry.and_then(|entry| {
+            let path = self.code_path(&entry.code);
+            let (stamp, digest) = hash_file(&path).ok()?;
+            (digest == entry.code).then_some((path, stamp, entry.info))
+        });
+        let Some((path, stamp, info)) = verified else {
+            tracing::warn!(path = %entry_path.display(), "a compiled module is damaged and is made anew");
+            self.discard(key);
+            return None;
+        };
+        mark_used(&entry_path);
+        Some(self.remember(key, path, stamp, info))
+    }
+
+    /// A file to write an artefact to.
+    pub(crate) fn begin(&self) -> io::Result<NamedTempFile> {
+        NamedTempFile::new_in(&self.dir)
+    }
+
+    /// Keeps what was written to `file`.
+    pub(crate) fn keep(
         &self,
-        engine: &Engine,
-        wasm: &[u8],
-        digest: &str,
-    ) -> wasmtime::Result<(Component, bool)> {
-        let key = format!("{digest}-{}", engine.compatibility());
-        let path = self.dir.join(&key).with_extension(EXTENSION);
-        if let Some(component) = read(engine, &key, &path) {
-            return Ok((component, true));
-        }
-        let component = Component::new(&engine.inner, wasm)?;
-        let code = component.serialize()?;
-        if let Err(error) = self.write(&key, &path, &code) {
-            tracing::warn!(path = %path.display(), %error, "a compiled module could not be kept");
-        }
-        Ok((component, false))
+        key: &str,
+        info: ModuleInfo,
+        file: NamedTempFile,
+    ) -> io::Result<Artefact> {
+        let (_, code) = hash_file(file.path())?;
+        self.make_room(file.as_file().metadata()?.len())?;
+        let path = self.code_path(&code);
+        file.persist(&path)?;
+        let entry = Entry::new(key, info.clone(), code);
+        let mut written = NamedTempFile::new_in(&self.dir)?;
+        written.write_all(&serde_json::to_vec(&entry)?)?;
+        written.as_file().sync_all()?;
+        written.persist(self.entry_path(key))?;
+        let stamp = Stamp::of(&fs::symlink_metadata(&path)?);
+        Ok(self.remember(key, path, stamp, info))
     }
 
-    fn write(&self, key: &str, path: &Path, code: &[u8]) -> std::io::Result<()> {
-        self.make_room(code.len() as u64)?;
-        let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
-        file.write_all(&seal(key, code))?;
-        file.write_all(code)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
+    /// Forgets an artefact and removes its files.
+    pub(crate) fn discard(&self, key: &str) {
+        let known = locked(&self.known).remove(key);
+        let entry_path = self.entry_path(key);
+        let entry = fs::read(&entry_path)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<Entry>(&bytes).ok());
+        let code = known
+            .map(|artefact| artefact.path)
+            .or_else(|| Some(self.code_path(&entry?.code)));
+        // A file that is not there is as good as removed.
+        let _ = fs::remove_file(entry_path);
+        if let Some(code) = code.filter(|path| path.starts_with(&self.dir)) {
+            let _ = fs::remove_file(code);
+        }
     }
 
-    /// Removes old files until `bytes` more fit.
-    fn make_room(&self, bytes: u64) -> std::io::Result<()> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(&self.dir)? {
-            let entry = entry?;
-            if entry
-                .path()
-                .extension()
-                .is_some_and(|extension| extension == EXTENSION)
-            {
-                let metadata = entry.metadata()?;
+    fn remember(&self, key: &str, path: PathBuf, stamp: Stamp, info: ModuleInfo) -> Artefact {
+        let artefact = Artefact {
+            id: CodeId(self.next_id.fetch_add(1, Ordering::Relaxed)),
+            path,
+            info: Arc::new(info),
+            stamp,
+            used: SystemTime::now(),
+        };
+        locked(&self.known).insert(key.to_owned(), artefact.clone());
+        artefact
+    }
+
+    fn entry_path(&self, key: &str) -> PathBuf {
+        self.dir.join(key).with_extension(ENTRY)
+    }
+
+    fn code_path(&self, digest: &str) -> PathBuf {
+        // From a file that may be damaged: nothing but a digest becomes a path.
+        let digest: String = digest.chars().filter(char::is_ascii_hexdigit).collect();
+        self.dir.join(digest).with_extension(CODE)
+    }
+
+    /// Removes the entries that were used longest ago until `bytes` more fit.
+    fn make_room(&self, bytes: u64) -> io::Result<()> {
+        let mut entries = Vec::new();
+        let mut total = bytes;
+        for file in fs::read_dir(&self.dir)? {
+            let file = file?;
+            let Ok(metadata) = file.metadata() else {
+                continue; // removed meanwhile
+            };
+            total = total.saturating_add(metadata.len());
+            if let Some(key) = key_of(&file.path()) {
                 let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-                files.push((used, metadata.len(), entry.path()));
+                entries.push((used, key));
             }
         }
-        files.sort();
-        let mut total = files
-            .iter()
-            .fold(bytes, |sum, (_, len, _)| sum.saturating_add(*len));
-        for (_, len, path) in files {
-            if total <= CACHE_BYTES_MAX {
+        if total <= self.bytes_max {
+            return Ok(());
+        }
+        entries.sort();
+        for (_, key) in entries {
+            if total <= self.bytes_max {
                 break;
             }
-            fs::remove_file(path)?;
-            total -= len;
+            let before = self.bytes_of(&key);
+            self.discard(&key);
+            total = total.saturating_sub(before);
+        }
+        Ok(())
+    }
+
+    fn bytes_of(&self, key: &str) -> u64 {
+        let entry = self.entry_path(key);
+        let code = fs::read(&entry)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<Entry>(&bytes).ok())
+            .map(|entry| self.code_path(&entry.code));
+        let len = |path: PathBuf| fs::metadata(path).map_or(0, |metadata| metadata.len());
+        len(entry) + code.map_or(0, len)
+    }
+
+    /// Removes code that no entry names and files that a crash left in the middle of their writing.
+    fn sweep(&self) -> io::Result<()> {
+        let mut named = Vec::new();
+        let mut others = Vec::new();
+        for file in fs::read_dir(&self.dir)? {
+            let path = file?.path();
+            match key_of(&path) {
+                Some(_) => {
+                    let entry = fs::read(&path)
+                        .ok()
+                        .and_then(|bytes| serde_json::from_slice::<Entry>(&bytes).ok());
+                    named.extend(entry.map(|entry| self.code_path(&entry.code)));
+                }
+                None => others.push(path),
+            }
+        }
+        for path in others {
+            let old = fs::metadata(&path)
+                .and_then(|metadata| metadata.modified())
+                .is_ok_and(|at| at.elapsed().is_ok_and(|age| age > ABANDONED_AGE));
+            if old && path.is_file() && !named.contains(&path) {
+                let _ = fs::remove_file(path);
+            }
         }
         Ok(())
     }
 }
 
-fn seal(key: &str, code: &[u8]) -> [u8; DIGEST_BYTES] {
-    Sha256::new()
-        .chain_update(key)
-        .chain_update([0])
-        .chain_update(code)
-        .finalize()
-        .into()
+/// The key of an entry's file.
+fn key_of(path: &Path) -> Option<String> {
+    let is_entry = path.extension().is_some_and(|extension| extension == ENTRY);
+    is_entry.then(|| Some(path.file_stem()?.to_str()?.to_owned()))?
 }
 
-fn read(engine: &Engine, key: &str, path: &Path) -> Option<Component> {
-    let bytes = fs::read(path).ok()?;
-    let component = bytes
-        .split_at_checked(DIGEST_BYTES)
-        .and_then(|(digest, code)| {
-            if digest != seal(key, code) {
-                return None;
-            }
-            // SAFETY: the digest covers the code and names the module and the engine, so this host wrote it with `serialize`.
-            unsafe { Component::deserialize(&engine.inner, code) }.ok()
-        });
-    match component {
-        Some(_) => {
-            // Marks the file as used; only the order of removal depends on it.
-            let touched =
-                fs::File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
-            if let Err(error) = touched {
-                tracing::debug!(path = %path.display(), %error, "a compiled module could not be marked as used");
-            }
-        }
-        None => {
-            tracing::warn!(path = %path.display(), "a compiled module is damaged and is made anew");
-            let _ = fs::remove_file(path);
+/// Sets the time of use; only the order of removal depends on it.
+fn mark_used(entry: &Path) {
+    let touched = File::open(entry).and_then(|file| file.set_modified(SystemTime::now()));
+    if let Err(error) = touched {
+        tracing::debug!(path = %entry.display(), %error, "a compiled module could not be marked as used");
+    }
+}
+
+/// The digest of a plain file, and the stamp that it had before it was read.
+fn hash_file(path: &Path) -> io::Result<(Stamp, String)> {
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("not a plain file"));
+    }
+    let mut hash = Sha256::new();
+    let mut file = File::open(path)?;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match io::Read::read(&mut file, &mut buffer)? {
+            0 => break,
+            n => hash.update(&buffer[..n]),
         }
     }
-    component
+    Ok((Stamp::of(&metadata), hex::encode(hash.finalize())))
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::inspect::World;
+
+    const KEY: &str = "aa-bb";
+
+    fn info() -> ModuleInfo {
+        ModuleInfo {
+            world: World::Task,
+            imports: vec!["aevir:task/context@1.0.0".into()],
+            exports: vec!["run".into()],
+            size: 3,
+            instances: 1,
+        }
+    }
+
+    fn keep(store: &ArtefactStore, key: &str, bytes: &[u8]) -> Artefact {
+        let mut file = store.begin().unwrap();
+        file.write_all(bytes).unwrap();
+        store.keep(key, info(), file).unwrap()
+    }
+
+    fn set_used(store: &ArtefactStore, key: &str, seconds: u64) {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let file = File::open(store.entry_path(key)).unwrap();
+        file.set_modified(at).unwrap();
+    }
+
+    #[test]
+    fn what_is_kept_is_found_again_also_by_another_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ArtefactStore::open(folder.path(), CACHE_BYTES_MAX).unwrap();
+        assert!(store.get_known(KEY).is_none());
+        let kept = keep(&store, KEY, b"code");
+        assert_eq!(store.get_known(KEY).unwrap().id, kept.id);
+        let other = ArtefactStore::open(folder.path(), CACHE_BYTES_MAX).unwrap();
+        assert!(other.get_known(KEY).is_none(), "it was not verified yet");
+        let found = other.verify(KEY).unwrap();
+        assert_eq!((&found.path, &found.info), (&kept.path, &kept.info));
+        assert_eq!(fs::metadata(folder.path()).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn every_flipped_byte_and_every_cut_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ArtefactStore::open(folder.path(), CACHE_BYTES_MAX).unwrap();
+        let code = keep(&store, KEY, b"some code").path;
+        for file in [code, store.entry_path(KEY)] {
+            keep(&store, KEY, b"some code");
+            let good = fs::read(&file).unwrap();
+            for at in 0..good.len() {
+                let mut bad = good.clone();
+                bad[at] ^= 1;
+                keep(&store, KEY, b"some code");
+                fs::write(&file, bad).unwrap();
+                let other = ArtefactStore::open(folder.path(), CACHE_BYTES_MAX).unwrap();
+                assert!(other.verify(KEY).is_none(), "{file:?} changed at {at}");
+                assert!(other.verify(KEY).is_none(), "and it stays away");
+                keep(&store, KEY, b"some code");
+                fs::write(&file, &good[..at]).unwrap();
+                let other = ArtefactStore::open(folder.path(), CACHE_BYTES_MAX).unwrap();
+                assert!(other.verify(KEY).is_none(), "{file:?} cut at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_is_noticed_without_reading_and_one_modules_code_is_not_anothers() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ArtefactStore::open(folder.path(), CACHE_BYTES_MAX).unwrap();
+        let first = keep(&store, KEY, b"code");
+        fs::write(&first.path, b"c0de").unwrap();
+        File::open(&first.path)
+            .unwrap()
+            .set_modified(SystemTime::now() + Duration::from_secs(5))
+            .unwrap();
+        assert!(store.get_known(KEY).is_none());
+        let again = keep(&store, KEY, b"code");
+        assert_ne!(
+            first.id, again.id,
+            "a child must not use what it loaded before"
+        );
+        keep(&store, "other", b"other code");
+        fs::copy(store.entry_path("other"), store.entry_path(KEY)).unwrap();
+        assert!(store.verify(KEY).is_none());
+    }
+
+    #[test]
+    fn the_oldest_go_when_there_is_no_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ArtefactStore::open(folder.path(), 9_000).unwrap();
+        for (n, key) in ["one", "two", "three"].into_iter().enumerate() {
+            keep(&store, key, &[n as u8; 2_000]);
+            set_used(&store, key, n as u64);
+        }
+        set_used(&store, "one", 10);
+        keep(&store, "four", &[9; 3_000]);
+        let there = |key| store.verify(key).is_some();
+        assert!(there("one") && there("four"), "the newest stay");
+        assert!(!there("two"), "the one that was used longest ago went");
+    }
+
+    #[test]
+    fn what_a_crash_left_is_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ArtefactStore::open(folder.path(), CACHE_BYTES_MAX).unwrap();
+        let kept = keep(&store, KEY, b"code");
+        let left = folder.path().join(".tmpabc");
+        let long_ago = SystemTime::now() - 2 * ABANDONED_AGE;
+        for path in [&left, &kept.path] {
+            if path == &left {
+                fs::write(path, b"half").unwrap();
+            }
+            File::open(path).unwrap().set_modified(long_ago).unwrap();
+        }
+        let store = ArtefactStore::open(folder.path(), CACHE_BYTES_MAX).unwrap();
+        assert!(!left.exists());
+        assert!(store.verify(KEY).is_some());
+    }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wasmtime::{Config, Strategy};
 
+use crate::allocation::Allocation;
 use crate::limits::WASM_STACK_BYTES;
 
 /// How a module is compiled. A run uses the same fuel in either: fuel is counted by WebAssembly's operators, and not by what they
@@ -60,30 +61,25 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Makes an engine of a profile. Both have fuel, no threads, and memories of 32 bits.
-    /// Memories are allocated on demand: a process runs one module, so a pool would only cost address space.
+    /// Makes an engine of a profile: fuel, no threads, memories of 32 bits.
     ///
     /// # Errors
     /// The machine lacks something that the profile needs.
     pub fn new(profile: Profile) -> wasmtime::Result<Self> {
-        let deterministic = match profile {
-            Profile::Deterministic => true,
-            Profile::Fast => false,
-        };
-        let mut config = Config::new();
-        config
-            .strategy(Strategy::Cranelift)
-            .consume_fuel(true)
-            .cranelift_nan_canonicalization(deterministic)
-            .wasm_relaxed_simd(true)
-            .relaxed_simd_deterministic(deterministic)
-            .shared_memory(false)
-            .wasm_memory64(false)
-            .wasm_wide_arithmetic(false)
-            .wasm_custom_page_sizes(false)
-            .wasm_component_model(true)
-            .concurrency_support(false)
-            .max_wasm_stack(WASM_STACK_BYTES);
+        Self::allocating(profile, Allocation::OnDemand)
+    }
+
+    /// The same with a pool of memories, for a process that runs many guests one after the other.
+    ///
+    /// # Errors
+    /// As above, or there is no room for the pool in the address space.
+    pub fn pooled(profile: Profile) -> wasmtime::Result<Self> {
+        Self::allocating(profile, Allocation::Pool)
+    }
+
+    fn allocating(profile: Profile, allocation: Allocation) -> wasmtime::Result<Self> {
+        let mut config = config(profile);
+        allocation.apply(&mut config);
         let inner = wasmtime::Engine::new(&config)?;
         let mut hasher = ShaHasher(Sha256::new());
         inner.precompile_compatibility_hash().hash(&mut hasher);
@@ -100,6 +96,87 @@ impl Engine {
     pub fn compatibility(&self) -> &str {
         &self.compatibility
     }
+}
+
+/// An engine of each profile, for a process that runs both.
+#[derive(Debug, Clone)]
+pub(crate) struct Engines {
+    deterministic: Engine,
+    fast: Engine,
+}
+
+/// What compiled code of each profile depends on besides the module's bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Compatibility {
+    deterministic: String,
+    fast: String,
+}
+
+impl Engines {
+    /// Engines that allocate for each instance.
+    pub(crate) fn on_demand() -> wasmtime::Result<Self> {
+        Self::made(Engine::new)
+    }
+
+    /// Engines with a pool of memories each.
+    pub(crate) fn pooled() -> wasmtime::Result<Self> {
+        Self::made(Engine::pooled)
+    }
+
+    fn made(engine: fn(Profile) -> wasmtime::Result<Engine>) -> wasmtime::Result<Self> {
+        Ok(Self {
+            deterministic: engine(Profile::Deterministic)?,
+            fast: engine(Profile::Fast)?,
+        })
+    }
+
+    /// The one of a profile.
+    pub(crate) fn of(&self, profile: Profile) -> &Engine {
+        match profile {
+            Profile::Deterministic => &self.deterministic,
+            Profile::Fast => &self.fast,
+        }
+    }
+
+    pub(crate) fn compatibility(&self) -> Compatibility {
+        Compatibility {
+            deterministic: self.deterministic.compatibility().to_owned(),
+            fast: self.fast.compatibility().to_owned(),
+        }
+    }
+}
+
+impl Compatibility {
+    /// Of a profile.
+    pub(crate) fn of(&self, profile: Profile) -> &str {
+        match profile {
+            Profile::Deterministic => &self.deterministic,
+            Profile::Fast => &self.fast,
+        }
+    }
+}
+
+/// A profile's settings.
+pub(crate) fn config(profile: Profile) -> Config {
+    let deterministic = match profile {
+        Profile::Deterministic => true,
+        Profile::Fast => false,
+    };
+    let mut config = Config::new();
+    config
+        .strategy(Strategy::Cranelift)
+        .consume_fuel(true)
+        .cranelift_nan_canonicalization(deterministic)
+        .wasm_relaxed_simd(true)
+        .relaxed_simd_deterministic(deterministic)
+        .shared_memory(false)
+        .wasm_memory64(false)
+        .wasm_wide_arithmetic(false)
+        .wasm_custom_page_sizes(false)
+        .wasm_component_model(true)
+        .concurrency_support(false)
+        .max_wasm_stack(WASM_STACK_BYTES);
+    config
 }
 
 /// Feeds what wasmtime hashes into SHA-256: the default hasher may change between compiler versions.

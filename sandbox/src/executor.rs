@@ -1,39 +1,35 @@
-//! The parent's side: starts an executor process for each run, passes its events on, and ends it in time.
+//! The parent's side of a run: finds the compiled module, takes a process, passes events on, and ends it in time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use aevir_gpu::{AdapterInfo, GpuLimits, select_driver};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::UnixStream;
-use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::child::{CACHE_DIR_VAR, LOG_VAR, LogFormat};
-use crate::host::files::{NAME_BYTES_MAX, OUTPUTS_DIR, is_name};
-use crate::ipc::{Reply, Request, receive_async, send_async};
-use crate::limits::COMPILE_MS_MAX;
-use crate::outcome::{End, Outcome, RunEvent};
+use crate::cache::{Artefact, ArtefactStore, CACHE_BYTES_MAX};
+use crate::child::{LOG_VAR, LogFormat};
+use crate::compile::{CompileLimits, Compiler};
+use crate::confine::{Confinement, Role};
+use crate::engine::Engines;
+use crate::host::files::{CHECKPOINTS_DIR, OUTPUTS_DIR};
+use crate::ipc::{Reply, Request, RunRequest, receive_async};
+use crate::limits::LOAD_MS_MAX;
+use crate::outcome::{End, Outcome, RunEvent, TrapKind};
+use crate::passing::{Handed, SendError, send_with_files};
+use crate::pool::{Pool, PoolConfig, Worker};
+use crate::process::{Launcher, Process};
 use crate::spec::RunSpec;
 
-/// How long a killed process may take to be gone; one that hangs in a driver is left to the system.
-const REAP_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a process that closed its socket may take to end by itself.
-const DYING_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long opening and probing a GPU may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Bytes of one line of a child's standard error.
-const STDERR_LINE_BYTES_MAX: u64 = 64 * 1024;
-/// Last lines of it that go into the text of an unexpected end.
-const STDERR_TAIL_LINES: usize = 5;
+/// The folder of processes below that of the artefacts.
+const PROCESSES_DIR: &str = "processes";
 /// Variables that a child inherits: what dynamic linking, temporary files, GPU drivers and their shader caches need.
 const INHERITED: [&str; 9] = [
     "PATH",
@@ -56,7 +52,7 @@ pub struct ExecutorConfig {
     pub program: PathBuf,
     /// Its arguments, such as `["executor"]`.
     pub args: Vec<String>,
-    /// The folder of compiled modules; made if it is missing.
+    /// The folder of compiled modules; made if it is missing, and open to this user alone.
     pub cache_dir: PathBuf,
     /// More environment variables for the child; they win over inherited ones.
     pub env: BTreeMap<String, String>,
@@ -64,14 +60,56 @@ pub struct ExecutorConfig {
     pub log: Option<LogFormat>,
 }
 
-/// Starts executors. Cheap to clone; runs are independent of each other.
+/// How executors are kept and bounded, where the defaults do not fit.
 #[derive(Debug, Clone)]
-pub struct Executor {
-    config: ExecutorConfig,
-    env: BTreeMap<String, String>,
+pub struct Tuning {
+    /// Waiting processes.
+    pub pool: PoolConfig,
+    /// Bounds of a compilation.
+    pub compile: CompileLimits,
+    /// Most bytes of compiled modules that are kept.
+    pub cache_bytes_max: u64,
 }
 
-/// Why the GPU could not be asked.
+impl Tuning {
+    /// For a program that runs one task and ends: nothing is started in advance.
+    #[must_use]
+    pub fn one_run() -> Self {
+        Self {
+            pool: PoolConfig {
+                warm: 0,
+                ..PoolConfig::default()
+            },
+            ..Self::default()
+        }
+    }
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            pool: PoolConfig::default(),
+            compile: CompileLimits::default(),
+            cache_bytes_max: CACHE_BYTES_MAX,
+        }
+    }
+}
+
+/// Runs modules. Cheap to clone; clones share processes and compiled modules.
+#[derive(Debug, Clone)]
+pub struct Executor {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    launcher: Arc<Launcher>,
+    pool: Arc<Pool>,
+    /// Why there is none: a run says so. `new` can't fail, for a node must be able to report it.
+    compiler: Result<Arc<Compiler>, String>,
+}
+
+/// Why an executor or its GPU could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// No adapter, or none that computes right.
@@ -82,38 +120,70 @@ pub enum ProbeError {
     Executor(String),
 }
 
+/// A process that was started to see whether it can be.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// What is in force in it.
+    pub confinement: Confinement,
+    /// From nothing to its first message.
+    pub took: Duration,
+}
+
 impl Executor {
     /// Prepares to start `config.program`. The Vulkan driver is chosen here, once: see [`aevir_gpu::driver`].
     #[must_use]
     pub fn new(config: ExecutorConfig) -> Self {
-        let choice = select_driver();
-        tracing::debug!(reason = choice.reason, "Vulkan driver chosen");
-        let is_inherited = |name: &str| {
-            INHERITED.contains(&name)
-                || INHERITED_PREFIXES
-                    .iter()
-                    .any(|prefix| name.starts_with(prefix))
-        };
-        let mut env: BTreeMap<_, _> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .filter(|(name, _)| is_inherited(name))
-            .collect();
-        env.extend(choice.env);
-        if let Some(format) = config.log {
-            let format = match format {
-                LogFormat::Json => "json",
-                LogFormat::Text => "text",
-            };
-            env.insert(LOG_VAR.into(), format.into());
-        }
-        env.insert(CACHE_DIR_VAR.into(), config.cache_dir.display().to_string());
-        env.extend(config.env.clone());
-        Self { config, env }
+        Self::tuned(config, Tuning::default())
     }
 
-    /// Runs `spec` in a process of its own and answers how it ended; never fails otherwise. Events go to `events` in order;
-    /// a full channel makes the guest wait (its wall clock goes on). `cancel` kills the process, and so does dropping the
-    /// future.
+    /// The same with other numbers.
+    #[must_use]
+    pub fn tuned(config: ExecutorConfig, tuning: Tuning) -> Self {
+        let engine = Engines::on_demand().map(|engines| engines.compatibility());
+        let store = ArtefactStore::open(&config.cache_dir, tuning.cache_bytes_max);
+        let launcher = Arc::new(Launcher {
+            env: environment(&config),
+            program: config.program,
+            args: config.args,
+            processes_dir: config.cache_dir.join(PROCESSES_DIR),
+            compatibility: engine.as_ref().cloned().unwrap_or_default(),
+        });
+        launcher.sweep();
+        let compiler = match (engine, store) {
+            (Ok(_), Ok(store)) => Ok(Arc::new(Compiler::new(
+                Arc::clone(&launcher),
+                store,
+                tuning.compile,
+            ))),
+            (Err(error), _) => Err(format!("there is no WebAssembly engine: {error:#}")),
+            (_, Err(error)) => Err(format!(
+                "the folder of compiled modules {} can't be used: {error}",
+                config.cache_dir.display()
+            )),
+        };
+        let pool = Pool::new(Arc::clone(&launcher), tuning.pool);
+        Self {
+            inner: Arc::new(Inner {
+                launcher,
+                pool,
+                compiler,
+            }),
+        }
+    }
+
+    /// Starts processes in advance, as many as configured; does not wait for them. Without it the first run starts its own.
+    pub fn warm(&self) {
+        self.inner.pool.warm();
+    }
+
+    /// Ends all processes that wait. Those that are in use end with their runs.
+    pub async fn close(&self) {
+        self.inner.pool.close().await;
+    }
+
+    /// Runs `spec` in a process that serves nobody else and answers how it ended; never fails otherwise. Events go to `events`
+    /// in order; a full channel makes the guest wait (its wall clock goes on). `cancel` kills the process, and so does
+    /// dropping the future.
     pub async fn run(
         &self,
         spec: RunSpec,
@@ -123,28 +193,113 @@ impl Executor {
         if let Err(error) = spec.check() {
             return Outcome::host_error(error.to_string());
         }
-        let mut process = match Process::start(self) {
-            Ok(process) => process,
-            Err(error) => return Outcome::host_error(self.not_started(&error)),
+        let compiler = match &self.inner.compiler {
+            Ok(compiler) => compiler,
+            Err(text) => return Outcome::host_error(text),
         };
-        let out_dir = spec.out_dir.clone();
-        let wall_ms = spec.limits.wall_ms;
+        let mut remade = false;
+        loop {
+            let artefact = tokio::select! {
+                artefact = compiler.artefact(&spec) => artefact,
+                () = cancel.cancelled() => Err(End::Cancelled),
+            };
+            let artefact = match artefact {
+                Ok(artefact) => artefact,
+                Err(end) => return Outcome::empty(end),
+            };
+            match self.attempt(&spec, &artefact, &events, &cancel).await {
+                Attempt::Ended(outcome) => return *outcome,
+                // What was just made and still can't be loaded is the module's fault: too large for any pool, for example.
+                Attempt::BadCode(text) if remade => {
+                    return Outcome::empty(End::Trap {
+                        kind: TrapKind::Module,
+                        text: format!("the compiled module can't be loaded: {text}"),
+                    });
+                }
+                Attempt::BadCode(text) => {
+                    tracing::warn!(text, "a compiled module can't be loaded and is made anew");
+                    compiler.store.discard(&compiler.key(&spec));
+                    remade = true;
+                }
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        spec: &RunSpec,
+        artefact: &Artefact,
+        events: &mpsc::Sender<RunEvent>,
+        cancel: &CancellationToken,
+    ) -> Attempt {
+        let role = if spec.gpu { Role::Gpu } else { Role::Cpu };
+        let worker = tokio::select! {
+            worker = self.inner.pool.acquire(role, &spec.tenant) => worker,
+            () = cancel.cancelled() => return Attempt::ended(Outcome::empty(End::Cancelled)),
+        };
+        let mut worker = match worker {
+            Ok(worker) => worker,
+            Err(error) => return Attempt::ended(Outcome::host_error(error.to_string())),
+        };
+        let process = &mut worker.process;
+        if let Err(error) = process.link(artefact) {
+            let text = format!("the compiled module can't be given to an executor: {error}");
+            return Attempt::ended(Outcome::host_error(text));
+        }
         let ended = tokio::select! {
-            ended = converse(&mut process.socket, spec, &events) => ended,
-            () = cancel.cancelled() => Ok(Outcome::empty(End::Cancelled)),
+            ended = converse(process, spec, artefact, events) => ended,
+            () = cancel.cancelled() => Err(Broken::Cancelled),
         };
-        let dying = matches!(ended, Err(Broken::Socket(_)));
-        let (status, stderr) = process.end(dying).await;
-        match ended {
-            Ok(outcome) => confine(outcome, &out_dir),
-            Err(Broken::Compile) => limit("compile", COMPILE_MS_MAX),
-            Err(Broken::Wall) => {
-                let mut outcome = limit("wall", wall_ms);
-                outcome.usage.wall_ms = wall_ms;
+        self.conclude(worker, spec, ended).await
+    }
+
+    /// Gives the process back or ends it, and says how the run ended.
+    async fn conclude(
+        &self,
+        worker: Worker,
+        spec: &RunSpec,
+        ended: Result<Answer, Broken>,
+    ) -> Attempt {
+        let outcome = match ended {
+            Ok(Answer::Outcome(outcome)) => {
+                let outcome = take_outputs(&worker.process, *outcome, &spec.out_dir).await;
+                match outcome.end {
+                    End::Ok | End::GuestError { .. } => self.inner.pool.release(worker).await,
+                    End::Trap { .. }
+                    | End::Limit { .. }
+                    | End::HostError { .. }
+                    | End::Cancelled => {
+                        worker.process.end(false).await;
+                    }
+                }
                 outcome
             }
-            Err(Broken::Socket(error)) => Outcome::host_error(died(status, &error, &stderr)),
-        }
+            Ok(Answer::BadCode(text)) => {
+                worker.process.end(false).await;
+                return Attempt::BadCode(text);
+            }
+            Err(Broken::Socket(error)) => Outcome::host_error(worker.process.died(&error).await),
+            Err(broken) => {
+                worker.process.end(false).await;
+                match broken {
+                    Broken::Wall => {
+                        let mut outcome = Outcome::empty(End::Limit {
+                            limit: "wall".into(),
+                            value: spec.limits.wall_ms,
+                        });
+                        outcome.usage.wall_ms = spec.limits.wall_ms;
+                        outcome
+                    }
+                    Broken::Load => Outcome::host_error(format!(
+                        "the executor did not start the run within {LOAD_MS_MAX} ms"
+                    )),
+                    Broken::File(text) => Outcome::host_error(text),
+                    Broken::Cancelled => Outcome::empty(End::Cancelled),
+                    Broken::Socket(error) => Outcome::host_error(error.to_string()),
+                }
+            }
+        };
+        Attempt::ended(outcome)
     }
 
     /// Opens the GPU in a process of its own and says what it is, so that a bad driver can't harm this one.
@@ -152,37 +307,102 @@ impl Executor {
     /// # Errors
     /// No usable adapter, or no executor.
     pub async fn probe_gpu(&self, limits: &GpuLimits) -> Result<AdapterInfo, ProbeError> {
-        let mut process =
-            Process::start(self).map_err(|error| ProbeError::Executor(self.not_started(&error)))?;
+        let started = self.inner.launcher.start(Role::Gpu).await;
+        let mut process = started.map_err(|error| ProbeError::Executor(error.to_string()))?;
         let answer = timeout(PROBE_TIMEOUT, async {
-            send_async(&mut process.socket, &Request::ProbeGpu(limits.clone())).await?;
+            let request = Request::ProbeGpu(limits.clone());
+            let sent = send_with_files(&mut process.socket, &request, Vec::new()).await;
+            sent.map_err(io::Error::other)?;
             receive_async::<Reply>(&mut process.socket).await
         });
-        let answer = answer.await;
-        let (status, stderr) = process.end(matches!(answer, Ok(Err(_)))).await;
-        match answer {
-            Ok(Ok(Reply::Adapter(adapter))) => adapter.map_err(ProbeError::Adapter),
-            Ok(Ok(Reply::Event(_) | Reply::Outcome(_))) => {
-                Err(ProbeError::Executor("it gave a wrong answer".into()))
+        match answer.await {
+            Ok(Ok(Reply::Adapter(adapter))) => {
+                process.end(false).await;
+                adapter.map_err(ProbeError::Adapter)
             }
-            Ok(Err(error)) => Err(ProbeError::Executor(died(status, &error, &stderr))),
-            Err(_) => Err(ProbeError::Adapter(
-                "the GPU's driver did not answer in time".into(),
-            )),
+            Ok(Ok(reply)) => {
+                process.end(false).await;
+                Err(ProbeError::Executor(reply.unexpected().to_string()))
+            }
+            Ok(Err(error)) => Err(ProbeError::Executor(process.died(&error).await)),
+            Err(_) => {
+                process.end(false).await;
+                let text = "the GPU's driver did not answer in time";
+                Err(ProbeError::Adapter(text.into()))
+            }
         }
     }
 
-    fn not_started(&self, error: &io::Error) -> String {
-        format!("could not start {}: {error}", self.config.program.display())
+    /// Starts a process of a role, to see how it is confined and how long it takes.
+    ///
+    /// # Errors
+    /// It can't be started.
+    pub async fn try_start(&self, role: Role) -> Result<Started, ProbeError> {
+        let before = Instant::now();
+        let started = self.inner.launcher.start(role).await;
+        let process = started.map_err(|error| ProbeError::Executor(error.to_string()))?;
+        let took = before.elapsed();
+        let confinement = process.hello.confinement.clone();
+        process.end(false).await;
+        Ok(Started { confinement, took })
     }
 }
 
-/// Why a conversation ended without an outcome.
+/// What children inherit.
+fn environment(config: &ExecutorConfig) -> BTreeMap<String, String> {
+    let choice = select_driver();
+    tracing::debug!(reason = choice.reason, "Vulkan driver chosen");
+    let is_inherited = |name: &str| {
+        INHERITED.contains(&name)
+            || INHERITED_PREFIXES
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
+    };
+    let mut env: BTreeMap<_, _> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| is_inherited(name))
+        .collect();
+    env.extend(choice.env);
+    if let Some(format) = config.log {
+        let format = match format {
+            LogFormat::Json => "json",
+            LogFormat::Text => "text",
+        };
+        env.insert(LOG_VAR.into(), format.into());
+    }
+    env.extend(config.env.clone());
+    env
+}
+
+/// How an attempt at a run went.
+enum Attempt {
+    Ended(Box<Outcome>),
+    /// The compiled code can't be loaded, and nothing was run.
+    BadCode(String),
+}
+
+impl Attempt {
+    fn ended(outcome: Outcome) -> Self {
+        Self::Ended(Box::new(outcome))
+    }
+}
+
+/// The last message of a run.
+enum Answer {
+    Outcome(Box<Outcome>),
+    BadCode(String),
+}
+
+/// Why a conversation ended without one.
 enum Broken {
-    /// Compiling took too long.
-    Compile,
+    /// The run did not start in time.
+    Load,
     /// The run took too long.
     Wall,
+    /// A declared file can't be handed over.
+    File(String),
+    /// The caller does not want it any more.
+    Cancelled,
     /// The child is gone or talks nonsense.
     Socket(io::Error),
 }
@@ -193,164 +413,106 @@ impl From<io::Error> for Broken {
     }
 }
 
-/// Sends the request and passes events on until the outcome. The wall clock starts with [`RunEvent::Started`].
+impl From<SendError> for Broken {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::File(text) => Self::File(text),
+            SendError::Socket(error) => Self::Socket(error),
+        }
+    }
+}
+
+/// Sends the request and passes events on until the end. The wall clock starts with [`RunEvent::Started`].
 async fn converse(
-    socket: &mut UnixStream,
-    spec: RunSpec,
+    process: &mut Process,
+    spec: &RunSpec,
+    artefact: &Artefact,
     events: &mpsc::Sender<RunEvent>,
-) -> Result<Outcome, Broken> {
-    let wall = Duration::from_millis(spec.limits.wall_ms);
-    let compile = Duration::from_millis(COMPILE_MS_MAX);
-    let first = timeout(compile, async {
-        send_async(&mut *socket, &Request::Run(Box::new(spec))).await?;
-        receive_async::<Reply>(&mut *socket).await
+) -> Result<Answer, Broken> {
+    let (request, files) = request(spec, artefact);
+    let first = timeout(Duration::from_millis(LOAD_MS_MAX), async {
+        send_with_files(&mut process.socket, &request, files).await?;
+        Ok::<_, Broken>(receive(&mut process.socket).await?)
     });
-    let first = first.await.map_err(|_| Broken::Compile)??;
+    let mut reply = first.await.map_err(|_| Broken::Load)??;
+    let wall = Duration::from_millis(spec.limits.wall_ms);
     let rest = async {
-        let mut reply = first;
         loop {
             match reply {
-                Reply::Outcome(outcome) => return Ok(*outcome),
+                Reply::Outcome(outcome) => return Ok(Answer::Outcome(outcome)),
+                Reply::BadCode(text) => return Ok(Answer::BadCode(text)),
                 Reply::Event(event) => {
+                    let event = localize(process, event, &spec.out_dir).await?;
                     // Nobody listening is no reason to stop.
                     let _ = events.send(event).await;
                 }
-                Reply::Adapter(_) => {
-                    let error =
-                        io::Error::new(io::ErrorKind::InvalidData, "it gave a wrong answer");
-                    return Err(Broken::Socket(error));
+                Reply::Hello(_) | Reply::Adapter(_) | Reply::Compiled(_) => {
+                    return Err(Broken::Socket(reply.unexpected()));
                 }
             }
-            reply = receive_async(&mut *socket).await?;
+            reply = receive(&mut process.socket).await?;
         }
     };
     timeout(wall, rest).await.map_err(|_| Broken::Wall)?
 }
 
-fn limit(limit: &str, value: u64) -> Outcome {
-    Outcome::empty(End::Limit {
-        limit: limit.into(),
-        value,
-    })
+async fn receive(socket: &mut UnixStream) -> io::Result<Reply> {
+    receive_async::<Reply>(socket).await
 }
 
-/// Takes output paths from their names, so that a taken-over executor can't point its parent at other files.
-fn confine(mut outcome: Outcome, out_dir: &Path) -> Outcome {
-    if outcome.outputs.iter().any(|output| !is_name(&output.name)) {
-        return Outcome::host_error(format!(
-            "the executor named an output with something else than {NAME_BYTES_MAX} plain characters"
-        ));
+/// A spec as the child gets it: open files instead of paths.
+fn request(spec: &RunSpec, artefact: &Artefact) -> (Request, Vec<Handed>) {
+    let mut files: Vec<_> = spec
+        .inputs
+        .iter()
+        .map(|input| Handed::Path(input.path.clone(), Some(input.size)))
+        .collect();
+    let checkpoint = spec.checkpoint.clone();
+    files.extend(checkpoint.map(|path| Handed::Path(path, None)));
+    let mut bare = spec.clone();
+    bare.module = PathBuf::new();
+    bare.out_dir = PathBuf::new();
+    bare.checkpoint = None;
+    for input in &mut bare.inputs {
+        input.path = PathBuf::new();
     }
+    let request = RunRequest {
+        has_checkpoint: spec.checkpoint.is_some(),
+        spec: bare,
+        info: (*artefact.info).clone(),
+        code: artefact.id,
+    };
+    (Request::Run(Box::new(request)), files)
+}
+
+/// Moves the file of a checkpoint out of the process's folder.
+async fn localize(process: &Process, event: RunEvent, out_dir: &Path) -> io::Result<RunEvent> {
+    match event {
+        RunEvent::Checkpoint { path, digest, size } => {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let taken = process.take(CHECKPOINTS_DIR, name.unwrap_or_default(), out_dir);
+            let path = taken.await?;
+            Ok(RunEvent::Checkpoint { path, digest, size })
+        }
+        // The child's word for its own id is not needed.
+        RunEvent::Started { pid } => Ok(RunEvent::Started {
+            pid: process.pid().unwrap_or(pid),
+        }),
+        other @ (RunEvent::Log { .. } | RunEvent::Progress { .. } | RunEvent::Metric(_)) => {
+            Ok(other)
+        }
+    }
+}
+
+/// Moves the outputs out of the process's folder.
+async fn take_outputs(process: &Process, mut outcome: Outcome, out_dir: &Path) -> Outcome {
     for output in &mut outcome.outputs {
-        output.path = out_dir.join(OUTPUTS_DIR).join(&output.name);
+        match process.take(OUTPUTS_DIR, &output.name, out_dir).await {
+            Ok(path) => output.path = path,
+            Err(error) => {
+                return Outcome::host_error(format!("an output can't be taken: {error}"));
+            }
+        }
     }
     outcome
-}
-
-/// A sentence for an executor that ended without an answer.
-fn died(status: Option<ExitStatus>, error: &io::Error, stderr: &str) -> String {
-    let how = match status {
-        Some(status) => match (status.signal(), status.code()) {
-            (Some(signal), _) => {
-                let name = nix::sys::signal::Signal::try_from(signal);
-                let name = name.map_or("unknown", nix::sys::signal::Signal::as_str);
-                format!("the executor died of signal {signal} ({name})")
-            }
-            (None, Some(code)) => format!("the executor exited with code {code}"),
-            (None, None) => "the executor ended".to_owned(),
-        },
-        None => {
-            format!("the executor could not be talked to ({error}) and did not go away when killed")
-        }
-    };
-    if stderr.is_empty() {
-        how
-    } else {
-        format!("{how}; its last words: {stderr}")
-    }
-}
-
-/// A started executor.
-struct Process {
-    child: Child,
-    socket: UnixStream,
-    stderr: JoinHandle<String>,
-}
-
-impl Process {
-    /// Starts one, with a socket as its standard input.
-    fn start(executor: &Executor) -> io::Result<Self> {
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-        ours.set_nonblocking(true)?;
-        let mut child = Command::new(&executor.config.program)
-            .args(&executor.config.args)
-            .env_clear()
-            .envs(&executor.env)
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::null()) // drivers print there
-            .stderr(Stdio::piped())
-            // Not this terminal's group: an interrupt is for the node, which ends its runs in order.
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()?;
-        let stderr = child.stderr.take();
-        Ok(Self {
-            child,
-            socket: UnixStream::from_std(ours)?,
-            stderr: tokio::spawn(forward(stderr)),
-        })
-    }
-
-    /// Kills it and waits until it is gone. `dying`: it closed its socket, so it is ending by itself, and how it does is worth
-    /// a moment. Answers its status, unless it did not go, and the last lines that it wrote.
-    async fn end(mut self, dying: bool) -> (Option<ExitStatus>, String) {
-        let mut status = None;
-        if dying {
-            let waited = timeout(DYING_TIMEOUT, self.child.wait()).await;
-            status = waited.ok().and_then(Result::ok);
-        }
-        if status.is_none() {
-            if let Err(error) = self.child.start_kill() {
-                tracing::warn!(%error, "an executor could not be killed");
-            }
-            status = timeout(REAP_TIMEOUT, self.child.wait())
-                .await
-                .ok()
-                .and_then(Result::ok);
-        }
-        if status.is_none() {
-            tracing::error!(pid = self.child.id(), "an executor does not go away");
-            self.stderr.abort();
-        }
-        let stderr = self.stderr.await.unwrap_or_default();
-        (status, stderr)
-    }
-}
-
-/// Copies a child's standard error to this process's, line by line, and keeps the last lines.
-async fn forward(stderr: Option<ChildStderr>) -> String {
-    let mut tail = VecDeque::new();
-    let Some(stderr) = stderr else {
-        return String::new();
-    };
-    let mut reader = BufReader::new(stderr);
-    loop {
-        let mut line = Vec::new();
-        match (&mut reader)
-            .take(STDERR_LINE_BYTES_MAX)
-            .read_until(b'\n', &mut line)
-            .await
-        {
-            Ok(n) if n > 0 => {}
-            _ => break,
-        }
-        let line = String::from_utf8_lossy(&line);
-        let line = line.trim_end();
-        eprintln!("{line}");
-        if tail.len() == STDERR_TAIL_LINES {
-            tail.pop_front();
-        }
-        tail.push_back(line.to_owned());
-    }
-    Vec::from(tail).join(" | ")
 }

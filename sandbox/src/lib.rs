@@ -2,33 +2,46 @@
 //!
 //! - [`inspect()`] reads a module where it is uploaded.
 //! - [`Executor`] runs a [`RunSpec`] in a child process (started as [`executor_main`]) and answers an [`Outcome`]; while it runs,
-//!   it passes on [`RunEvent`]s. Time is bounded by killing the child.
-//! - Inside of the child, [`engine`] is the deterministic profile, [`cache`] keeps compiled modules, and [`host`] is all that a
-//!   guest can reach: the interfaces of `schemas/wit`.
+//!   it passes on [`RunEvent`]s. Time is bounded by killing the child. Behind it, [`cache`] keeps compiled modules, [`compile`]
+//!   makes them in a process of its own, and [`pool`] keeps processes waiting.
+//! - A child gives up what it does not need ([`confine`]) before it meets a guest. Inside of it, [`engine`] is the deterministic
+//!   profile, and [`host`] is all that a guest can reach: the interfaces of `schemas/wit`.
 //!
 //! A run without a GPU gives the same bytes and the same fuel on every machine. This crate knows nothing of what tasks cost, who
 //! wants them, or HTTP.
 
 pub mod adapt;
+mod allocation;
 pub mod cache;
 mod child;
+pub mod compile;
 pub mod complexity;
+pub mod confine;
 pub mod engine;
 pub mod executor;
 pub mod host;
 pub mod inspect;
-mod ipc;
+#[doc(hidden)]
+pub mod ipc;
 mod limiter;
 pub mod limits;
+#[doc(hidden)]
+pub mod measure;
 pub mod outcome;
+mod passing;
+pub mod pool;
+mod process;
 mod run;
 pub mod spec;
 
 pub use adapt::{Upload, prepare_upload};
 pub use child::{LOG_VAR, LogFormat, executor_main};
+pub use compile::CompileLimits;
+pub use confine::{Applied, Confinement, Role};
 pub use engine::Profile;
-pub use executor::{Executor, ExecutorConfig, ProbeError};
+pub use executor::{Executor, ExecutorConfig, ProbeError, Started, Tuning};
 pub use inspect::{InspectError, ModuleInfo, World, inspect};
 pub use limits::{Limits, LimitsError};
 pub use outcome::{End, Level, MetricValue, Outcome, OutputFile, RunEvent, TrapKind, Usage};
+pub use pool::PoolConfig;
 pub use spec::{Input, RunSpec, SpecError, TraceIds};

@@ -17,6 +17,14 @@ pub const PARAMS_BYTES_MAX: usize = MIB as usize;
 pub const INPUTS_MAX: usize = 1_024;
 /// Time that compiling one module may take. 20,000 tiny functions took 3.1 s; this leaves room for a slow machine.
 pub const COMPILE_MS_MAX: u64 = 120_000;
+/// Processor time of all threads together that compiling one module may take, in seconds: as much again as real time, for two
+/// busy cores.
+pub const COMPILE_CPU_S_MAX: u64 = 240;
+/// Memory that compiling one module may take. 18 MB of JavaScript engine took 0.6 GB on two threads; this leaves room for the
+/// largest module on four.
+pub const COMPILE_MEMORY_BYTES_MAX: u64 = 4 * GIB;
+/// Real time from a request to the start of its run: loading compiled code takes milliseconds, opening a GPU up to seconds.
+pub const LOAD_MS_MAX: u64 = 60_000;
 /// The stack of a guest, in bytes. A part of the deterministic profile: it decides where a recursion traps.
 pub const WASM_STACK_BYTES: usize = 1024 * 1024;
 
@@ -140,6 +148,21 @@ pub enum LimitsError {
 }
 
 impl Limits {
+    /// What a task gets by the four limits of its definition; the defaults for the rest. Nodes, audits and local runs grant the same,
+    /// so that they see the same outcome.
+    #[must_use]
+    pub fn for_task(fuel: u64, memory_mib: u32, runtime_s: u32, output_mib: u32) -> Self {
+        Self {
+            fuel,
+            wall_ms: u64::from(runtime_s) * 1_000,
+            memory_bytes: u64::from(memory_mib) * MIB,
+            output_bytes: u64::from(output_mib) * MIB,
+            // Each is removed as soon as a newer one is there.
+            checkpoints: ceiling::CHECKPOINTS,
+            ..Self::default()
+        }
+    }
+
     /// Checks every field against its ceiling.
     ///
     /// # Errors

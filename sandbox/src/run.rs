@@ -1,22 +1,19 @@
-//! One run, inside of the executor process.
+//! One run, inside of the executor process: a store of its own, dropped at the end with all that the guest had.
 
-use std::path::Path;
 use std::time::Instant;
 
-use aevir_gpu::{Gpu, GpuError, Session};
-use sha2::{Digest, Sha256};
-use wasmtime::component::{Component, ComponentNamedList, Lift};
+use aevir_gpu::{Devices, GpuError, Session};
+use wasmtime::component::{ComponentNamedList, InstancePre, Lift};
 use wasmtime::{Store, Trap};
 
-use crate::cache::ModuleCache;
 use crate::engine::Engine;
 use crate::host::context::{Throttle, cut, flush_progress};
 use crate::host::files::Files;
 use crate::host::wasi::{self, Exit};
-use crate::host::{self, Counts, EventSink, Host, Stop};
-use crate::inspect::{InspectError, ModuleInfo, World, inspect};
+use crate::host::{Counts, EventSink, Host, Stop};
+use crate::inspect::{ModuleInfo, World};
 use crate::limiter::Limiter;
-use crate::limits::{CHUNK_BYTES_MAX, MODULE_BYTES_MAX};
+use crate::limits::CHUNK_BYTES_MAX;
 use crate::outcome::{End, Outcome, RunEvent, TrapKind, Usage};
 use crate::spec::RunSpec;
 
@@ -27,36 +24,34 @@ const SPARE_HANDLES: usize = 1024;
 /// Most bytes of an error text in an outcome.
 const TEXT_BYTES_MAX: usize = 4096;
 
-/// A compiled module, ready to run.
-struct Ready {
-    engine: Engine,
-    component: Component,
-    info: ModuleInfo,
+/// A compiled and linked module, ready to be instantiated.
+pub(crate) struct Module {
+    pub(crate) engine: Engine,
+    pub(crate) pre: InstancePre<Host>,
+    pub(crate) info: ModuleInfo,
 }
 
-/// Runs `spec` to its end. Does not watch the clock: the parent does.
-pub(crate) fn run(spec: &RunSpec, cache_dir: &Path, mut events: EventSink) -> Outcome {
-    let ready = match prepare(spec, cache_dir) {
-        Ok(ready) => ready,
-        Err(end) => return Outcome::empty(end),
-    };
-    if ready.info.instances > spec.limits.instances {
+/// Runs `spec` to its end, with a GPU from `devices` if it wants one. Does not watch the clock: the parent does.
+pub(crate) fn run(
+    spec: &RunSpec,
+    module: &Module,
+    files: Files,
+    devices: &mut Devices,
+    mut events: EventSink,
+) -> Outcome {
+    if module.info.instances > spec.limits.instances {
         return Outcome::empty(End::Limit {
             limit: "instances".into(),
             value: spec.limits.instances.into(),
         });
     }
-    let gpu = if spec.gpu && ready.info.wants_compute() {
-        match Gpu::open(&spec.limits.gpu) {
-            Ok(gpu) => Some(Session::new(gpu, spec.limits.gpu.clone())),
+    let gpu = if spec.gpu && module.info.wants_compute() {
+        match devices.session(&spec.limits.gpu) {
+            Ok(session) => Some(session),
             Err(error) => return Outcome::host_error(error.to_string()),
         }
     } else {
         None
-    };
-    let files = match Files::new(spec) {
-        Ok(files) => files,
-        Err(stop) => return Outcome::host_error(stop.to_string()),
     };
     if let Err(error) = events(RunEvent::Started {
         pid: std::process::id(),
@@ -77,73 +72,28 @@ pub(crate) fn run(spec: &RunSpec, cache_dir: &Path, mut events: EventSink) -> Ou
         gpu,
         events,
         throttle: Throttle::default(),
-        wasi: wasi::State::new(ready.info.world == World::Program, spec.seed),
+        wasi: wasi::State::new(module.info.world == World::Program, spec.seed),
     };
-    execute(&ready, host)
+    let (outcome, session) = execute(module, host);
+    if let Some(session) = session {
+        devices.keep(session);
+    }
+    outcome
 }
 
-/// Reads, checks and compiles the module.
-fn prepare(spec: &RunSpec, cache_dir: &Path) -> Result<Ready, End> {
-    let host_error = |text: String| End::HostError { text };
-    let refused = |text: String| End::Trap {
-        kind: TrapKind::Module,
-        text: cut(text, TEXT_BYTES_MAX),
-    };
-    let path = spec.module.display();
-    let size = std::fs::metadata(&spec.module)
-        .map_err(|error| host_error(format!("could not look at {path}: {error}")))?
-        .len();
-    if size > MODULE_BYTES_MAX {
-        let refusal = InspectError::TooLarge { size };
-        return Err(refused(refusal.to_string()));
-    }
-    let wasm = std::fs::read(&spec.module)
-        .map_err(|error| host_error(format!("could not read {path}: {error}")))?;
-    let digest = hex::encode(Sha256::digest(&wasm));
-    if digest != spec.module_digest {
-        return Err(host_error(format!(
-            "{path} has the digest {digest}, and {} was asked for",
-            spec.module_digest
-        )));
-    }
-    let info = inspect(&wasm).map_err(|error| refused(error.to_string()))?;
-    let engine = Engine::new(spec.profile)
-        .map_err(|error| host_error(format!("no WebAssembly engine: {error:#}")))?;
-    let cache = ModuleCache::open(cache_dir).map_err(|error| {
-        host_error(format!(
-            "could not open the cache {}: {error}",
-            cache_dir.display()
-        ))
-    })?;
-    let started = Instant::now();
-    let (component, cached) = cache
-        .load(&engine, &wasm, &digest)
-        .map_err(|error| refused(format!("the module does not compile: {error:#}")))?;
-    tracing::debug!(
-        digest,
-        cached,
-        elapsed_ms = started.elapsed().as_millis(),
-        "module loaded"
-    );
-    Ok(Ready {
-        engine,
-        component,
-        info,
-    })
-}
-
-fn execute(ready: &Ready, host: Host) -> Outcome {
+/// Runs the guest; answers the session as well, once everything else of the run is dropped.
+fn execute(module: &Module, host: Host) -> (Outcome, Option<Session>) {
     let started = Instant::now();
     let fuel = host.limits.fuel;
     let result_bytes = host.limits.result_bytes;
-    let mut store = Store::new(&ready.engine.inner, host);
+    let mut store = Store::new(&module.engine.inner, host);
     store.limiter(|host| &mut host.limiter);
     store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
     // Above the table's own limit, which has a name: borrowed handles count here as well.
     store.set_max_component_handles(store.data().limits.handles as usize * 2 + SPARE_HANDLES);
     // Before instantiating: start functions run there.
     let called = match store.set_fuel(fuel) {
-        Ok(()) => call(ready, &mut store),
+        Ok(()) => call(module, &mut store),
         Err(error) => Err(error),
     };
     let left = store.get_fuel().unwrap_or(0);
@@ -171,7 +121,8 @@ fn execute(ready: &Ready, host: Host) -> Outcome {
     if let Err(stop) = flush_progress(host).and_then(|()| wasi::flush(host)) {
         (end, result) = (from_stop(stop), None);
     }
-    outcome(host, end, result, fuel.saturating_sub(left), started)
+    let outcome = outcome(host, end, result, fuel.saturating_sub(left), started);
+    (outcome, store.into_data().gpu)
 }
 
 fn outcome(
@@ -209,16 +160,15 @@ fn outcome(
 }
 
 /// Instantiates and calls the world's export.
-fn call(ready: &Ready, store: &mut Store<Host>) -> wasmtime::Result<Result<String, String>> {
-    let linker = host::linker(&ready.engine.inner)?;
-    let instance = linker.instantiate(&mut *store, &ready.component)?;
-    let export = ready.info.world.export();
-    Ok(match ready.info.world {
+fn call(module: &Module, store: &mut Store<Host>) -> wasmtime::Result<Result<String, String>> {
+    let instance = module.pre.instantiate(&mut *store)?;
+    let export = module.info.world.export();
+    Ok(match module.info.world {
         World::Task => typed::<String>(&instance, store, export)?,
         World::Check | World::Comparator => {
             typed::<bool>(&instance, store, export)?.map(|verdict| verdict.to_string())
         }
-        World::Program => program(ready, &instance, store)?,
+        World::Program => program(module, &instance, store)?,
     })
 }
 
@@ -238,11 +188,11 @@ where
 
 /// Calls a WASI program's entry. Its end by `exit` is an end like the other.
 fn program(
-    ready: &Ready,
+    module: &Module,
     instance: &wasmtime::component::Instance,
     store: &mut Store<Host>,
 ) -> wasmtime::Result<Result<String, String>> {
-    let outer = ready.info.program_export();
+    let outer = module.info.program_export();
     let outer = outer.and_then(|name| instance.get_export_index(&mut *store, None, name));
     let run = instance.get_export_index(&mut *store, outer.as_ref(), World::Program.export());
     let run = run.ok_or_else(|| Stop::Host("the program's entry is gone".into()))?;
@@ -257,7 +207,7 @@ fn program(
     let host = store.data_mut();
     wasi::flush(host)?;
     if code == 0 {
-        return Ok(Ok(wasi::result(host)?));
+        return Ok(Ok(wasi::result(host)));
     }
     let said = match host.wasi.last_words() {
         "" => String::new(),
@@ -271,7 +221,8 @@ fn program(
 fn gpu_end(host: &mut Host, end: &End) -> Option<End> {
     let session = host.gpu.as_mut()?;
     let ended = match end {
-        End::Ok => session.finish().err(),
+        // An error, too, is an answer, whose work is metered; after a trap or a limit nobody waits.
+        End::Ok | End::GuestError { .. } => session.finish().err(),
         _ => session.ended().cloned(),
     };
     let gave_up = matches!(

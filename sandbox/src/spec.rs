@@ -54,6 +54,10 @@ pub struct RunSpec {
     pub limits: Limits,
     /// Whether the task asked for a GPU. Without one every constructor of `compute` answers `unavailable`.
     pub gpu: bool,
+    /// Whose run it is: an opaque tag. Executor processes are reused within one tag only; with none (an empty one) the process
+    /// serves this run alone.
+    #[serde(default)]
+    pub tenant: String,
     /// Ids for logs.
     #[serde(default)]
     pub trace: TraceIds,

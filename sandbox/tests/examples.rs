@@ -130,6 +130,7 @@ impl<'a> Task<'a> {
             out_dir,
             limits: self.limits.clone(),
             gpu: self.gpu,
+            tenant: "tests".into(),
             trace: TraceIds::default(),
         };
         let executor = Executor::new(ExecutorConfig {

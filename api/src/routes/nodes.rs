@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use aevir_events::{Timestamp, projection::Snapshot};
 use aevir_platform::{
+    Actor,
     command::{Availability, Command, NodeProfile, RegisterNode, Scope},
     ids::NodeId,
     rejection::Rejection,
@@ -56,7 +57,7 @@ async fn register_node(
         key_hash: parse("/key_hash", &request.key_hash)?,
         profile,
     });
-    let receipt = submit(&app, "system".into(), None, command).await?;
+    let receipt = submit(&app, Actor::System, None, command).await?;
     let registered = event!(&receipt, NodeRegistered)?;
     let registered = wire::RegisteredNode {
         node: registered.node.to_string(),

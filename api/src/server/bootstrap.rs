@@ -11,7 +11,7 @@ use std::{
 
 use aevir_events::{Handle, Request, SubmitError};
 use aevir_platform::{
-    Platform,
+    Actor, Platform,
     command::{Command, OpenAccount, Scope},
     digest::Digest,
     rejection::Rejection,
@@ -23,7 +23,6 @@ use super::Bootstrap;
 /// Name of the first account.
 const OPERATOR: &str = "operator";
 /// Who the log says did it.
-const ACTOR: &str = "system";
 /// What the operator's key may do besides what every owner may.
 const OPERATOR_SCOPES: [Scope; 2] = [Scope::Admin, Scope::Audit];
 
@@ -66,7 +65,7 @@ pub(super) async fn bootstrap(
 
 async fn submit(log: &Handle<Platform>, command: Command) -> Result<(), BootstrapError> {
     let request = Request {
-        actor: ACTOR.into(),
+        actor: Actor::System.to_string(),
         key: None,
         command,
     };

@@ -198,6 +198,10 @@ fn both_sides_write_policies_and_profiles_alike() {
             software: true,
         }),
         labels: [("region".into(), "eu".into())].into(),
+        confinement: Some(aevir_wire::NodeConfinement {
+            seccomp: aevir_wire::Wall::Full,
+            landlock: aevir_wire::Wall::None,
+        }),
         ..crate::support::node::profile("n")
     };
     let json = serde_json::to_value(&profile).unwrap();

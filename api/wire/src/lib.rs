@@ -44,9 +44,9 @@ pub use log::{
 };
 pub use node::{
     Action, Ask, Checkpointed, Commit, Directive, Directives, FAST_CLASS_MARK, Fail, GpuNeed,
-    GpuProfile, Heartbeat, Heartbeats, Lease, Leases, Limits, LogLine, Node, NodeList, NodeProfile,
-    NodeRecord, RUNTIME_FAST, RUNTIME_REPRODUCIBLE, RegisterNode, RegisteredNode, Reveal,
-    StopReason,
+    GpuProfile, Heartbeat, Heartbeats, Lease, Leases, Limits, LogLine, Node, NodeConfinement,
+    NodeList, NodeProfile, NodeRecord, RUNTIME_FAST, RUNTIME_REPRODUCIBLE, RegisterNode,
+    RegisteredNode, Reveal, StopReason, Wall,
 };
 pub use policy::{AdoptedPolicy, PointsPolicy, Policy};
 pub use problem::{PROBLEM_JSON, Problem};

@@ -70,6 +70,31 @@ pub struct NodeProfile {
     pub runtime: String,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// Absent: the node did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confinement: Option<NodeConfinement>,
+}
+
+/// How much of a part of the confinement of executor processes is in force on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wall {
+    /// All of it.
+    Full,
+    /// What the node's kernel can.
+    Partly,
+    /// Nothing.
+    None,
+}
+
+/// What keeps a run that broke out of WebAssembly from the rest of the node, as the node says itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfinement {
+    /// Which system calls are left.
+    pub seccomp: Wall,
+    /// Which files and sockets are in reach.
+    pub landlock: Wall,
 }
 
 /// A node's GPU.
@@ -154,6 +179,10 @@ pub struct Lease {
     pub task: String,
     /// `training`, `inference`, `evaluation` or `data-processing`.
     pub task_type: String,
+    /// Whose task it is, for keeping requesters apart on the node: the same for all tasks of one requester on this node, and
+    /// another one on every other node. Empty where the server does not say.
+    #[serde(default)]
+    pub tenant: String,
     /// From `GET /v1/node/assignments/{id}/module`.
     pub module: BlobRef,
     /// How the module is run: [`RUNTIME_REPRODUCIBLE`], or [`RUNTIME_FAST`] where nobody compares results bit by bit.

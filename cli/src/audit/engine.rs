@@ -284,7 +284,7 @@ fn limits(watch: &Watch, checkpoints: u64) -> Vec<Unchecked> {
     push("draws of closed epochs", "there are no epochs yet".into());
     push(
         "who gave a command",
-        "that the actor had the right to is checked, that it was them is the platform's word; nodes sign what they commit".into(),
+        "that it is whom the command is about, with a live key of the scope it takes, is checked; that it was them, and by which key, is the platform's word. Nodes sign what they commit".into(),
     );
     push(
         "parts of results that are published",

@@ -13,8 +13,7 @@ use aevir_platform::{
     state::{Stage, State, Task},
 };
 use aevir_sandbox::{
-    End, Executor, ExecutorConfig, Input, Limits, Outcome, Profile, RunSpec, TraceIds,
-    limits::ceiling,
+    End, Executor, ExecutorConfig, Input, Limits, Outcome, Profile, RunSpec, TraceIds, Tuning,
 };
 use aevir_wire::{Client, FAST_CLASS_MARK, canonical, digest};
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -25,7 +24,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::EXECUTOR;
 
-const MIB: u64 = 1024 * 1024;
 /// Events of a run that may wait; an audit does not look at them.
 const EVENTS_WAITING: usize = 256;
 
@@ -75,13 +73,16 @@ pub(super) async fn reexecute(state: &State, task: &str, blobs: &Blobs) -> Resul
     let report = accepted(task)?;
     let folder = tempfile::Builder::new().prefix("aevir-audit-").tempdir()?;
     let spec = spec(task, blobs, folder.path()).await?;
-    let executor = Executor::new(ExecutorConfig {
-        program: std::env::current_exe().context("this program's own file")?,
-        args: vec![EXECUTOR.to_owned()],
-        cache_dir: folder.path().join("compiled"),
-        env: BTreeMap::new(),
-        log: None,
-    });
+    let executor = Executor::tuned(
+        ExecutorConfig {
+            program: std::env::current_exe().context("this program's own file")?,
+            args: vec![EXECUTOR.to_owned()],
+            cache_dir: folder.path().join("compiled"),
+            env: BTreeMap::new(),
+            log: None,
+        },
+        Tuning::one_run(),
+    );
     let (events, mut said) = mpsc::channel(EVENTS_WAITING);
     let running = executor.run(spec, events, CancellationToken::new());
     let listening = async { while said.recv().await.is_some() {} };
@@ -160,15 +161,14 @@ async fn spec(task: &Task, blobs: &Blobs, folder: &Path) -> Result<RunSpec> {
         checkpoint: None,
         out_dir,
         // As a node grants them.
-        limits: Limits {
-            fuel: limits.fuel.0,
-            wall_ms: u64::from(limits.runtime_s) * 1_000,
-            memory_bytes: u64::from(limits.memory_mib) * MIB,
-            output_bytes: u64::from(limits.output_mib) * MIB,
-            checkpoints: ceiling::CHECKPOINTS,
-            ..Limits::default()
-        },
+        limits: Limits::for_task(
+            limits.fuel.0,
+            limits.memory_mib,
+            limits.runtime_s,
+            limits.output_mib,
+        ),
         gpu: false,
+        tenant: String::new(),
         trace: TraceIds::default(),
     })
 }

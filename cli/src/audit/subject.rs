@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use aevir_events::{
-    Hash, LogError, LogRows,
+    Hash, LogError, LogHead, LogRows,
     tlog::{Checkpoint, CheckpointRow, VerifierKey},
 };
 use aevir_wire::Client;
@@ -94,41 +94,53 @@ impl Subject {
             format!("the database `{shown}` can't be read")
         };
         let log = LogRows::open(place).await.with_context(named)?;
-        // Before the head, which may grow meanwhile: none of them can be larger then.
-        let checkpoints = log.checkpoints().await.with_context(named)?;
-        let head = match log.head().await {
-            Ok(head) => head,
-            // What can't be read as a head is damage, not a failure to read.
-            Err(LogError::Corrupt { position, reason }) => {
-                let empty = Box::new(std::iter::empty());
-                let mut subject = Self::new("a database".into(), empty, ProgressBar::hidden());
-                let reason = format!("the database's log_head is damaged: {reason}");
-                subject.bad = Some(Finding::at(position, reason));
-                return Ok(subject);
+        // What is there and says nothing is damage, and no failure to read; the entries are audited all the same.
+        let mut bad = None;
+        let mut or_bad = |what: &str, error: LogError| match error {
+            LogError::Corrupt { reason, .. } => {
+                bad.get_or_insert(Finding::somewhere(format!(
+                    "the database's {what} is damaged: {reason}"
+                )));
+                Ok(())
             }
-            Err(error) => return Err(error).with_context(named),
+            error @ (LogError::Fenced
+            | LogError::Unknown(_)
+            | LogError::Unavailable(_)
+            | LogError::Migration(_)) => Err(error).with_context(named),
+        };
+        // Before the head, which may grow meanwhile: none of them can be larger then.
+        let checkpoints = match log.checkpoints().await {
+            Ok(checkpoints) => checkpoints,
+            Err(error) => or_bad("table of checkpoints", error).map(|()| Vec::new())?,
+        };
+        let head = match log.head().await {
+            Ok(head) => Some(head),
+            Err(error) => or_bad("log_head", error).map(|()| None)?,
         };
         let queue = RowQueue::default();
         let chunks = Database {
             log,
-            size: head.size(),
+            size: head.as_ref().map_or(u64::MAX, LogHead::size),
             next: 0,
             queue: Arc::clone(&queue),
             runtime: Handle::current(),
             ended: false,
         };
         let bar = bar("{wide_bar} {pos}/{len} events {per_sec} {eta}");
-        bar.set_length(head.size());
         let mut subject = Self::new("a database".into(), Box::new(chunks), bar);
+        subject.bad = bad;
         subject.counted = true;
         subject.rows = Some(queue);
-        subject.mark(head.size(), head.root, "the database's log_head".into());
-        let from_frontier = head.frontier.root();
-        subject.mark(
-            head.size(),
-            from_frontier,
-            "the frontier in log_head".into(),
-        );
+        if let Some(head) = head {
+            subject.bar.set_length(head.size());
+            subject.mark(head.size(), head.root, "the database's log_head".into());
+            let from_frontier = head.frontier.root();
+            subject.mark(
+                head.size(),
+                from_frontier,
+                "the frontier in log_head".into(),
+            );
+        }
         for row in &checkpoints {
             subject.recorded(row, key);
         }

@@ -30,6 +30,10 @@ use crate::{
 use partial::Found;
 use sink::Sink;
 
+/// What is added to an export's name: while it is not complete, and for its signed checkpoint.
+const PARTIAL: &str = ".partial";
+const CHECKPOINT: &str = ".checkpoint";
+
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
     /// The file; `-` for standard output. One that ends in `.zst` is compressed.
@@ -80,12 +84,6 @@ struct Span {
 }
 
 pub(crate) async fn run(args: ExportArgs, global: &Global) -> Result<()> {
-    // An export that somebody kept may be the only one that shows what the log was then.
-    ensure!(
-        args.resume || args.force || !args.file.is_file(),
-        "`{}` exists: choose another name, continue it with --resume, or replace it with --force",
-        args.file.display()
-    );
     let client = global.keyed_client()?;
     let mut known = Known::meet(&client, args.log_key.as_ref()).await?;
     let newest = newest(&client).await?;
@@ -98,6 +96,20 @@ pub(crate) async fn run(args: ExportArgs, global: &Global) -> Result<()> {
         let mut frontier = Frontier::default();
         write(&client, &span, span.from, &mut frontier, &mut sink, &bar).await?;
         return sink.finish();
+    }
+    // An export that somebody kept, or its signed checkpoint alone, may be all that shows what the log was then.
+    let kept = [args.file.clone(), beside(&args.file, CHECKPOINT)];
+    if let Some(kept) = kept
+        .iter()
+        .find(|kept| kept.is_file() && !args.resume && !args.force)
+    {
+        bail!(
+            "`{}` exists: choose another name, continue the export with --resume, or replace it with --force",
+            kept.display()
+        );
+    }
+    if args.force {
+        remove(&beside(&args.file, PARTIAL))?;
     }
     let exported = export_to(&client, &span, &args.file, args.zstd, args.resume).await?;
     print(global.output, &exported, || {
@@ -152,7 +164,7 @@ async fn export_to(
     resume: bool,
 ) -> Result<Exported> {
     let zstd = zstd || file.extension().is_some_and(|extension| extension == "zst");
-    let partial = beside(file, ".partial");
+    let partial = beside(file, PARTIAL);
     let mut found = begin(file, &partial, span, zstd, resume)?;
     let resumed = found.next - span.from;
     let bar = bar(span.to - span.from);
@@ -180,7 +192,7 @@ async fn export_to(
     let checkpoint = match &span.checkpoint {
         None => {
             // An earlier export's would not be of this file.
-            drop_stale(&beside(file, ".checkpoint"))?;
+            remove(&beside(file, CHECKPOINT))?;
             None
         }
         Some(checkpoint) => Some(keep(checkpoint, root, file, &partial)?),
@@ -196,10 +208,11 @@ async fn export_to(
     })
 }
 
-fn drop_stale(checkpoint: &Path) -> Result<()> {
-    match fs::remove_file(checkpoint) {
+/// Removes a file, if it is there.
+fn remove(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("`{}` can't be removed", checkpoint.display()))
+            Err(error).with_context(|| format!("`{}` can't be removed", file.display()))
         }
         Ok(()) | Err(_) => Ok(()),
     }
@@ -222,7 +235,7 @@ fn keep(
             partial.display()
         );
     }
-    let beside = beside(file, ".checkpoint");
+    let beside = beside(file, CHECKPOINT);
     fs::write(&beside, checkpoint.note())
         .with_context(|| format!("`{}` can't be written", beside.display()))?;
     Ok(beside)

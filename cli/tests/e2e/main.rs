@@ -6,6 +6,7 @@ mod commitment;
 mod crash;
 mod exports;
 mod failures;
+mod local;
 mod nodes;
 mod platform;
 mod receipts;

@@ -30,7 +30,8 @@ use crate::{
 /// tables with migrations of their own in the same database.
 const MIGRATIONS_TABLE: &str = "log_migrations";
 
-/// Where entries are kept. All methods may be called concurrently; appends are serialised by the store.
+/// Where entries are kept. All methods may be called concurrently; appends are serialised by the store. A call whose future
+/// is dropped may still take effect.
 #[async_trait]
 pub trait Log: Send + Sync + 'static {
     /// The head as last committed.

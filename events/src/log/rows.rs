@@ -91,11 +91,14 @@ impl LogRows {
 
     /// The head row.
     pub async fn head(&self) -> Result<LogHead, LogError> {
-        let row: HeadRow = match &self.0 {
-            Pool::Sqlite(pool) => sqlx::query_as(HEAD).fetch_one(pool).await?,
-            Pool::Postgres(pool) => sqlx::query_as(HEAD).fetch_one(pool).await?,
+        let row: Option<HeadRow> = match &self.0 {
+            Pool::Sqlite(pool) => sqlx::query_as(HEAD).fetch_optional(pool).await?,
+            Pool::Postgres(pool) => sqlx::query_as(HEAD).fetch_optional(pool).await?,
         };
-        head_from_row(row)
+        row.map_or_else(
+            || Err(corrupt(0, "there is no row in log_head")),
+            head_from_row,
+        )
     }
 
     /// At most `limit` rows from position `from` on, in order of position, up to the first that can't be read. Gaps

@@ -38,8 +38,8 @@ const KEYS_PER_QUERY: usize = 512;
 pub struct SqliteLog {
     file: PathBuf,
     readers: SqlitePool,
-    /// Dropped after any failure, so that the next use starts on a new connection.
-    writer: Mutex<Option<Writer>>,
+    /// Dropped after a failure, so that the next use starts on a new connection.
+    writer: Arc<Mutex<Option<Writer>>>,
 }
 
 impl SqliteLog {
@@ -66,7 +66,7 @@ impl SqliteLog {
         Ok(Self {
             file,
             readers,
-            writer: Mutex::new(None),
+            writer: Arc::default(),
         })
     }
 
@@ -75,33 +75,35 @@ impl SqliteLog {
         &self.readers
     }
 
-    /// Lends the writer's connection to `work`, on a thread that may block.
+    /// Lends the writer's connection to `work`, on a thread that may block. Dropping the future does not stop `work`: what
+    /// it does may still take effect.
     async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Writer) -> Result<T, LogError> + Send + 'static,
     ) -> Result<T, LogError> {
-        let mut slot = self.writer.lock().await;
-        let (writer, file) = (slot.take(), self.file.clone());
+        // Moved along, so that a caller who gives up leaves nobody a second connection while this one is at work.
+        let mut slot = Arc::clone(&self.writer).lock_owned().await;
+        let file = self.file.clone();
         let working = tokio::task::spawn_blocking(move || {
-            let mut writer = match writer {
+            let mut writer = match slot.take() {
                 Some(writer) => writer,
                 None => Writer::open(&file)?,
             };
             let done = work(&mut writer);
             // Anything else may have left a transaction open, which dropping the connection rolls back.
-            let usable = matches!(done, Ok(_) | Err(LogError::Fenced));
-            Ok::<_, LogError>((done, usable.then_some(writer)))
+            if matches!(done, Ok(_) | Err(LogError::Fenced)) {
+                *slot = Some(writer);
+            }
+            done
         });
-        let (done, writer) = match working.await {
-            Ok(worked) => worked?,
+        match working.await {
+            Ok(done) => done,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 // Only a runtime that is going away cancels; then nobody hears the answer.
                 Err(_) => std::future::pending().await,
             },
-        };
-        *slot = writer;
-        done
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! WGSL in, a checked module out. Everything here runs before a driver sees anything.
 
 mod bindings;
+pub mod depth;
 mod size;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -147,12 +148,14 @@ fn check_source(
     device: &DeviceLimits,
     features: &[&Feature],
 ) -> Result<Checked, GpuError> {
+    depth::check_source(wgsl)?;
     let module = naga::front::wgsl::parse_str(wgsl)
         .map_err(|error| GpuError::invalid(error.emit_to_string(wgsl)))?;
     check_constants(&module, constants)?;
     let info = Validator::new(ValidationFlags::all(), features::capabilities(features))
         .validate(&module)
         .map_err(|error| GpuError::invalid(error.emit_to_string(wgsl)))?;
+    depth::check_module(&module)?;
     let index = find_entry(&module, entry)?;
     // Before unused globals go: they may fill gaps in the numbering.
     let slots = bindings::slots(&module, info.get_entry_point(index))?;

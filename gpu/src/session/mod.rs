@@ -31,7 +31,7 @@ const IN_FLIGHT_MAX: u32 = 64;
 /// travels in the same submission. Nothing that a caller can see depends on it.
 #[derive(Debug)]
 pub struct Session {
-    /// Leaked when it hangs: dropping a hung device can hang for ever.
+    /// Leaked while it is at work: dropping a device waits for it, which can be for ever. Its process is about to end.
     gpu: ManuallyDrop<Gpu>,
     limits: GpuLimits,
     holdings: Arc<Holdings>,
@@ -205,7 +205,7 @@ impl Session {
             None | Some(GpuError::Limit { .. }) => true,
             Some(_) => false,
         };
-        let usable = idle && self.settle().is_ok() && self.gpu.is_healthy();
+        let usable = idle && !self.is_busy() && self.settle().is_ok() && self.gpu.is_healthy();
         usable.then(|| Gpu::clone(&self.gpu))
     }
 
@@ -292,6 +292,11 @@ impl Session {
         Ok(())
     }
 
+    /// Whether the GPU may still be at work, or is known to hang.
+    fn is_busy(&self) -> bool {
+        self.hung || self.in_flight > 0
+    }
+
     fn check_alive(&self) -> Result<(), GpuError> {
         match &self.ended {
             Some(error) => Err(error.clone()),
@@ -349,7 +354,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if !self.hung {
+        if !self.is_busy() {
             // SAFETY: the field is not used after this.
             unsafe { ManuallyDrop::drop(&mut self.gpu) }
         }

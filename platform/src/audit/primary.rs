@@ -46,7 +46,7 @@ impl<'a> Primary<'a> {
     pub(super) fn giver(&self) -> Giver {
         match self {
             Self::Command(command) => Giver::of(command),
-            Self::Submission(created) => Giver::Account(created.event.requester),
+            Self::Submission(created) => Giver::requester(created.event.requester),
             Self::Plan => Giver::System,
             Self::Commit(node, ..) => Giver::Node(*node),
             Self::Reveal(revealed) => Giver::Node(revealed.report.node),

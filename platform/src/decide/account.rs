@@ -5,7 +5,7 @@ use aevir_events::{Context, Timestamp};
 use super::Decision;
 use crate::{
     amount::{Amount, PPM},
-    command::{AddKey, OpenAccount},
+    command::{AddKey, OpenAccount, Scope},
     digest::Digest,
     event::{
         AccountOpened, JoinTokenIssued, KeyAdded, KeyRevoked, LedgerPosted, PolicyAdopted, Posting,
@@ -98,6 +98,14 @@ pub(super) fn add_key(state: &State, command: &AddKey, context: &Context) -> Dec
     known_account(state, command.account)?;
     check_name("a key's label", &command.label)?;
     check_key(state, command.hash, &command.scopes)?;
+    // A node's key comes with its join, and never otherwise.
+    let missing =
+        |scope: &&Scope| **scope == Scope::Node || !state.has_scope(command.account, **scope);
+    if let Some(scope) = command.scopes.iter().find(missing) {
+        return Err(Rejection::ScopeNotHeld {
+            scope: scope.name(),
+        });
+    }
     let key = KeyAdded {
         account: command.account,
         key: KeyId(context.ids().ulid()),
@@ -109,11 +117,7 @@ pub(super) fn add_key(state: &State, command: &AddKey, context: &Context) -> Dec
     Ok(vec![key.into()])
 }
 
-fn check_key(
-    state: &State,
-    hash: Digest,
-    scopes: &[crate::command::Scope],
-) -> Result<(), Rejection> {
+fn check_key(state: &State, hash: Digest, scopes: &[Scope]) -> Result<(), Rejection> {
     if scopes.is_empty() {
         return Err(Rejection::ScopesMissing);
     }

@@ -18,8 +18,8 @@ use crate::{
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Index {
     pub(crate) key_by_hash: BTreeMap<Digest, KeyId>,
-    /// How many live keys with the scope `admin` an account has; no account that has none.
-    pub(crate) admins: BTreeMap<AccountId, u32>,
+    /// How many live keys of an account have a scope; nothing where none has it.
+    pub(crate) live_scopes: BTreeMap<(AccountId, Scope), u32>,
     pub(crate) content_names: BTreeMap<(AccountId, String, String), ContentId>,
     pub(crate) node_keys: BTreeMap<NodeKey, NodeId>,
     pub(crate) task_of: BTreeMap<AssignmentId, TaskId>,
@@ -75,19 +75,19 @@ impl Index {
 
     /// A live key.
     pub(crate) fn add_key(&mut self, key: &Key) {
-        if key.scopes.contains(&Scope::Admin) {
-            *self.admins.entry(key.account).or_default() += 1;
+        for scope in &key.scopes {
+            *self.live_scopes.entry((key.account, *scope)).or_default() += 1;
         }
     }
 
     /// A key that was live until now.
     pub(crate) fn remove_key(&mut self, key: &Key) {
-        if key.scopes.contains(&Scope::Admin)
-            && let Entry::Occupied(mut count) = self.admins.entry(key.account)
-        {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
+        for scope in &key.scopes {
+            if let Entry::Occupied(mut count) = self.live_scopes.entry((key.account, *scope)) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
             }
         }
     }

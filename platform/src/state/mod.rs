@@ -24,6 +24,7 @@ pub use node::{Node, Record};
 pub use task::{Phase, Settlement, Task, VerdictRecord};
 
 use crate::{
+    command::Scope,
     digest::Digest,
     event::Track,
     ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId},
@@ -88,9 +89,9 @@ impl State {
         (!key.revoked).then_some((*id, key))
     }
 
-    /// Whether a live key of the account has the scope `admin`.
-    pub fn is_admin(&self, account: AccountId) -> bool {
-        self.index.admins.contains_key(&account)
+    /// Whether a live key of the account has the scope.
+    pub fn has_scope(&self, account: AccountId, scope: Scope) -> bool {
+        self.index.live_scopes.contains_key(&(account, scope))
     }
 
     /// The task that an assignment belongs to.

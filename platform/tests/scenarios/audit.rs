@@ -6,6 +6,7 @@ use aevir_events::{Event as _, Recorded};
 use aevir_platform::{
     amount::{Amount, Points},
     audit::{Fault, Sealed},
+    command::Availability,
     event::{Event, PostingReason, Verdict},
     hexbytes::Hex,
 };
@@ -75,8 +76,9 @@ fn a_command_of_somebody_who_may_not_give_it_is_not_explained() {
             "nobody",
         ];
         for other in others.into_iter().filter(|other| *other != actor) {
-            // The platform's own process may speak for a node that is silent.
-            if other == "system" && log[at].event.label() == "node.availability_changed" {
+            // The platform's own process takes off a node that is silent.
+            let off = matches!(&log[at].event, Event::AvailabilityChanged(e) if e.availability == Availability::Offline);
+            if other == "system" && off {
                 continue;
             }
             let mut log = log.clone();

@@ -68,6 +68,15 @@ fn keys_live_until_they_are_revoked() {
         })),
         "scopes-missing"
     );
+    // Nobody makes more of a key than the account has.
+    for scope in [Scope::Admin, Scope::Audit, Scope::Node] {
+        let more = AddKey {
+            hash: Digest::of(b"another secret"),
+            scopes: vec![Scope::Read, scope],
+            ..add.clone()
+        };
+        assert_eq!(w.refused(Command::AddKey(more)), "scope-not-held");
+    }
     assert_eq!(
         w.refused(Command::RevokeKey {
             account: w.requester,
@@ -89,7 +98,8 @@ fn keys_live_until_they_are_revoked() {
         hash: Digest::of(b"y"),
         scopes: vec![Scope::Read],
     };
-    assert_eq!(w.refused(Command::AddKey(lost)), "unknown-account");
+    // Who does not exist has no right to anything.
+    assert_eq!(w.refused(Command::AddKey(lost)), "not-permitted");
     assert_eq!(
         w.refused(Command::RevokeKey {
             account,

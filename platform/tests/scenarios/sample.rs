@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path, process::Command as Process};
 use aevir_events::{Entry, Timestamp, merkle::Frontier};
 use aevir_platform::{
     amount::Count,
-    command::{Command, FailureClass, LossReason},
+    command::{AddKey, Command, FailureClass, LossReason, Scope},
     digest::Digest,
     event::Track,
     ids::AssignmentId,
@@ -126,6 +126,13 @@ fn progress(w: &mut World, assignment: AssignmentId) {
         .find(|(_, k)| k.account == account)
         .unwrap();
     let key = *key;
+    // Another one first: without a key nobody can do anything.
+    w.ok(Command::AddKey(AddKey {
+        account,
+        label: "the next one".into(),
+        hash: Digest::of(b"the next one"),
+        scopes: Scope::OWNER.to_vec(),
+    }));
     w.ok(Command::RevokeKey { account, key });
 }
 

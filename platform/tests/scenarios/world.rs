@@ -10,8 +10,8 @@ use aevir_platform::{
     amount::{Amount, Count, MicroUnits, parse_micro},
     audit::{Counts, Fault, Recomputation, Sealed},
     command::{
-        Availability, Command, GpuProfile, NodeProfile, OpenAccount, RegisterModule, RegisterNode,
-        Scope, World as ModuleWorld,
+        Availability, Command, GpuProfile, NodeConfinement, NodeProfile, OpenAccount,
+        RegisterModule, RegisterNode, Scope, Wall, World as ModuleWorld,
     },
     decide,
     definition::TaskDefinition,
@@ -453,6 +453,10 @@ pub fn profile(name: &str) -> NodeProfile {
         }),
         runtime: "det/1".into(),
         labels: BTreeMap::new(),
+        confinement: Some(NodeConfinement {
+            seccomp: Wall::Full,
+            landlock: Wall::Partly,
+        }),
     }
 }
 

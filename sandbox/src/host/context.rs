@@ -108,7 +108,7 @@ pub(crate) fn add(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 fn open(mut s: Store<'_>, name: String) -> Answer<Result<Resource<Input>, IoError>> {
     charge(&mut s, price::OPEN)?;
     let host = s.data_mut();
-    Ok((match host.files.open_input(&name)? {
+    Ok((match host.files.open_input(&name) {
         Some(index) => Ok(push(host, Input(index))?),
         None => Err(IoError::NotFound(name)),
     },))

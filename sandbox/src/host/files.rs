@@ -18,7 +18,7 @@ pub(crate) const NAME_BYTES_MAX: usize = 64;
 /// The folder of outputs below a run's `out_dir`.
 pub(crate) const OUTPUTS_DIR: &str = "outputs";
 /// The folder of checkpoints below it.
-const CHECKPOINTS_DIR: &str = "checkpoints";
+pub(crate) const CHECKPOINTS_DIR: &str = "checkpoints";
 
 /// All files of one run.
 #[derive(Debug)]
@@ -28,14 +28,14 @@ pub(crate) struct Files {
     outputs: Vec<OpenOutput>,
     output_bytes: u64,
     out_dir: PathBuf,
-    checkpoint: Option<PathBuf>,
+    checkpoint: Option<File>,
     checkpoints_saved: u32,
 }
 
 #[derive(Debug)]
 struct OpenInput {
     spec: Input,
-    file: Option<File>,
+    file: File,
 }
 
 #[derive(Debug)]
@@ -55,50 +55,30 @@ pub(crate) struct Saved {
 }
 
 impl Files {
-    /// Makes the folders.
-    pub(crate) fn new(spec: &RunSpec) -> Result<Self, Stop> {
-        for dir in [OUTPUTS_DIR, CHECKPOINTS_DIR] {
-            let dir = spec.out_dir.join(dir);
-            fs::create_dir(&dir).map_err(|error| failed("make", &dir, &error))?;
-        }
+    /// The spec's inputs with their open files in the same order, and the open checkpoint. The folders of outputs and
+    /// checkpoints are there.
+    pub(crate) fn new(spec: &RunSpec, inputs: Vec<File>, checkpoint: Option<File>) -> Self {
         let names = spec.inputs.iter().map(|input| input.name.clone());
-        let open = |spec: &Input| OpenInput {
-            spec: spec.clone(),
-            file: None,
-        };
-        Ok(Self {
+        let inputs = spec.inputs.iter().zip(inputs);
+        Self {
             by_name: names.zip(0..).collect(),
-            inputs: spec.inputs.iter().map(open).collect(),
+            inputs: inputs
+                .map(|(spec, file)| OpenInput {
+                    spec: spec.clone(),
+                    file,
+                })
+                .collect(),
             outputs: Vec::new(),
             output_bytes: 0,
             out_dir: spec.out_dir.clone(),
-            checkpoint: spec.checkpoint.clone(),
+            checkpoint,
             checkpoints_saved: 0,
-        })
+        }
     }
 
-    /// Opens an input; answers its number, or nothing if there is none of this name.
-    pub(crate) fn open_input(&mut self, name: &str) -> Result<Option<usize>, Stop> {
-        let Some(&index) = self.by_name.get(name) else {
-            return Ok(None);
-        };
-        let input = &mut self.inputs[index];
-        if input.file.is_none() {
-            let path = &input.spec.path;
-            let file = File::open(path).map_err(|error| failed("open", path, &error))?;
-            let size = file
-                .metadata()
-                .map_err(|error| failed("look at", path, &error))?
-                .len();
-            if size != input.spec.size {
-                return Err(Stop::Host(format!(
-                    "input `{name}` is declared with {} bytes, and its file has {size}",
-                    input.spec.size
-                )));
-            }
-            input.file = Some(file);
-        }
-        Ok(Some(index))
+    /// The number of an input, or nothing if there is none of this name.
+    pub(crate) fn open_input(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
     }
 
     /// Bytes of an open input.
@@ -113,14 +93,15 @@ impl Files {
         offset: u64,
         len: usize,
     ) -> Result<Vec<u8>, Stop> {
-        let input = self.inputs.get(index);
-        let Some((input, file)) = input.and_then(|input| Some((input, input.file.as_ref()?)))
-        else {
+        let Some(input) = self.inputs.get(index) else {
             return Err(Stop::Host("an input's handle has no file".into()));
         };
         let mut bytes = vec![0; len];
-        file.read_exact_at(&mut bytes, offset)
-            .map_err(|error| failed("read", &input.spec.path, &error))?;
+        let read = input.file.read_exact_at(&mut bytes, offset);
+        read.map_err(|error| {
+            let name = &input.spec.name;
+            Stop::Host(format!("could not read the input `{name}`: {error}"))
+        })?;
         Ok(bytes)
     }
 
@@ -142,14 +123,6 @@ impl Files {
     /// Bytes written to an output so far.
     pub(crate) fn output_size(&self, index: usize) -> u64 {
         self.outputs.get(index).map_or(0, |output| output.size)
-    }
-
-    /// All that was written to an output so far.
-    pub(crate) fn read_output(&self, index: usize) -> Result<Vec<u8>, Stop> {
-        let Some(output) = self.outputs.get(index) else {
-            return Err(Stop::Host("an output's handle has no file".into()));
-        };
-        fs::read(&output.path).map_err(|error| failed("read", &output.path, &error))
     }
 
     /// How many outputs there are.
@@ -233,21 +206,22 @@ impl Files {
 
     /// Bytes of the checkpoint that the run resumes from.
     pub(crate) fn checkpoint_size(&self) -> Result<Option<u64>, Stop> {
-        let Some(path) = &self.checkpoint else {
+        let Some(file) = &self.checkpoint else {
             return Ok(None);
         };
-        let metadata = fs::metadata(path).map_err(|error| failed("look at", path, &error))?;
+        let metadata = file.metadata().map_err(|error| bad_checkpoint(&error))?;
         Ok(Some(metadata.len()))
     }
 
     /// The checkpoint that the run resumes from.
     pub(crate) fn read_checkpoint(&self) -> Result<Option<Vec<u8>>, Stop> {
-        let Some(path) = &self.checkpoint else {
+        let (Some(file), Some(size)) = (&self.checkpoint, self.checkpoint_size()?) else {
             return Ok(None);
         };
-        fs::read(path)
-            .map(Some)
-            .map_err(|error| failed("read", path, &error))
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
+        file.read_exact_at(&mut bytes, 0)
+            .map_err(|error| bad_checkpoint(&error))?;
+        Ok(Some(bytes))
     }
 }
 
@@ -258,6 +232,10 @@ pub(crate) fn is_name(name: &str) -> bool {
         && name.bytes().all(allowed)
         && name != "."
         && name != ".."
+}
+
+fn bad_checkpoint(error: &std::io::Error) -> Stop {
+    Stop::Host(format!("could not read the checkpoint: {error}"))
 }
 
 fn failed(what: &str, path: &Path, error: &std::io::Error) -> Stop {

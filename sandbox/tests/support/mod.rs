@@ -92,6 +92,7 @@ impl Bench {
             out_dir: PathBuf::new(),
             limits: Limits::default(),
             gpu: false,
+            tenant: "tests".into(),
             trace: TraceIds::default(),
         };
         Self {

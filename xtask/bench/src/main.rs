@@ -10,6 +10,7 @@ mod host;
 mod log;
 mod plot;
 mod report;
+mod sandbox;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -33,6 +34,8 @@ enum Bench {
     Log(Options),
     /// The guest's compute interface beside native wgpu.
     Gpu(gpu::Options),
+    /// Runs: warm, cold, large components, metering.
+    Sandbox(sandbox::Options),
     /// One replay in a process of its own.
     #[command(hide = true)]
     ReplayExport { file: PathBuf },
@@ -92,6 +95,7 @@ fn run(bench: Bench) -> Result<()> {
             }
             tokio::runtime::Runtime::new()?.block_on(gpu::run(&options))
         }
+        Bench::Sandbox(options) => tokio::runtime::Runtime::new()?.block_on(sandbox::run(&options)),
         Bench::Executor => Ok(()), // `main` did it
     }
 }

@@ -122,7 +122,7 @@ pub(super) async fn fail(
 fn would_reveal(app: &App, caller: &NodeCaller, command: &Command) -> ApiResult<bool> {
     let context = Context {
         time: now(),
-        actor: caller.actor(),
+        actor: caller.actor().to_string(),
         entropy: [0; 32],
     };
     let decided = app.log.read(|state, _| decide(state, command, &context));

@@ -6,12 +6,13 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use aevir_platform::{
-    ids::AssignmentId,
+    ids::{AccountId, AssignmentId, NodeId},
     report::BlobRef,
     state::{Assignment, Stage, State as Platform, Task},
 };
 use aevir_wire as wire;
 use axum::{Json as Reply, extract::State};
+use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::{action, show_life};
@@ -27,6 +28,8 @@ use crate::{
 const WAIT_MS_MAX: u32 = 30_000;
 /// Leases of one answer, and assignments that a node can hold.
 const LEASES_MAX: usize = 256;
+/// Bytes of a tenant's tag: enough that two never meet.
+const TENANT_BYTES: usize = 16;
 
 /// Long poll: answers as soon as there is a lease to hand out, or an assignment in `holding` to reveal or stop.
 #[utoipa::path(post, path = "/v1/node/leases", tag = "node", request_body = wire::Ask,
@@ -85,7 +88,7 @@ fn look(state: &Platform, caller: NodeCaller, ask: &wire::Ask) -> ApiResult<wire
         .filter_map(|id| state.assignment(*id))
         .filter(|(_, assignment)| matches!(assignment.stage, Stage::Leased))
         .take(LEASES_MAX.min(ask.max as usize));
-    let leases = fresh.map(|(task, assignment)| render(state, task, assignment));
+    let leases = fresh.map(|(task, assignment)| render(state, caller.node, task, assignment));
     Ok(wire::Leases {
         leases: leases.collect::<ApiResult<_>>()?,
         directives,
@@ -93,7 +96,12 @@ fn look(state: &Platform, caller: NodeCaller, ask: &wire::Ask) -> ApiResult<wire
 }
 
 /// Everything that a node needs to run an assignment; nothing that tells whether others run it too.
-fn render(state: &Platform, task: &Task, assignment: &Assignment) -> ApiResult<wire::Lease> {
+fn render(
+    state: &Platform,
+    node: NodeId,
+    task: &Task,
+    assignment: &Assignment,
+) -> ApiResult<wire::Lease> {
     let definition = &task.definition;
     let policy = state.policy_of(task);
     let module = state.modules.get(&definition.module);
@@ -113,6 +121,7 @@ fn render(state: &Platform, task: &Task, assignment: &Assignment) -> ApiResult<w
         assignment: assignment.id.to_string(),
         task: task.id.to_string(),
         task_type: name_of(&definition.kind),
+        tenant: tenant(node, task.requester),
         module: blob(&module),
         runtime: runtime.to_owned(),
         params,
@@ -133,4 +142,15 @@ fn render(state: &Platform, task: &Task, assignment: &Assignment) -> ApiResult<w
         accept_ms: policy.accept_ms,
         reveal_ms: policy.reveal_ms,
     })
+}
+
+/// A tag by which a node tells requesters apart without learning who they are. It differs from node to node, so that nodes can't
+/// find out by it that they work for the same one; whoever knows an account's id can compute it, which tells nothing new.
+fn tenant(node: NodeId, requester: AccountId) -> String {
+    let hash = Sha256::new()
+        .chain_update("aevir/tenant/1\0")
+        .chain_update(node.to_string())
+        .chain_update([0])
+        .chain_update(requester.to_string());
+    hex::encode(&hash.finalize()[..TENANT_BYTES])
 }

@@ -53,6 +53,7 @@ pub(crate) fn profile(name: &str) -> NodeProfile {
         gpu: None,
         runtime: "det/1".into(),
         labels: [].into(),
+        confinement: None,
     }
 }
 

@@ -50,11 +50,30 @@ async fn an_untouched_database_is_clean_and_its_columns_are_compared() {
 }
 
 #[tokio::test]
-async fn a_head_that_is_none_is_reported_and_no_failure() {
+async fn a_head_that_is_none_is_reported_and_the_entries_are_read_all_the_same() {
     let world = World::new();
-    let torn = "UPDATE log_head SET frontier = x'00'".to_owned();
-    let audit = tampered(&world, &[torn]).await;
-    assert_bad(&audit, world.entries.len(), "log_head is damaged");
+    for (statement, why) in [
+        (
+            "UPDATE log_head SET frontier = x'00'",
+            "log_head is damaged",
+        ),
+        ("UPDATE log_head SET size = -1", "log_head is damaged"),
+        ("DELETE FROM log_head", "no row in log_head"),
+        (
+            "INSERT INTO checkpoints VALUES (3, x'00', 'note', 0)",
+            "table of checkpoints is damaged",
+        ),
+    ] {
+        let audit = tampered(&world, &[statement.to_owned()]).await;
+        let bad = audit.first_bad.as_ref().unwrap();
+        assert_eq!(bad.position, None, "{statement}");
+        assert!(bad.reason.contains(why), "{statement}: {}", bad.reason);
+        assert_eq!(audit.events, world.entries.len() as u64, "{statement}");
+    }
+    // What is wrong with an entry has a position, and comes first.
+    let torn = "DELETE FROM log_head".to_owned();
+    let audit = tampered(&world, &[torn, update("leaf = zeroblob(32)", 5)]).await;
+    assert_bad(&audit, 5, "does not match its stored leaf");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The one connection that writes: prepared statements stepped row by row, on one thread that may block.
+//! The one connection that appends (snapshots go by a reader's): prepared statements stepped row by row, on one thread that may block.
 //!
 //! Through sqlx every statement is handed to a thread of its own and every value copied on the way, which costs more
 //! than the insert itself. Knows rows and transactions, nothing of runtimes.

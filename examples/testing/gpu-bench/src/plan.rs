@@ -210,7 +210,7 @@ pub fn transformer() -> Plan {
         },
     );
     let state = plan.buffer(activations, Fill::Zeroes);
-    let [q, k, v, mixed, out] = [(); 5].map(|()| plan.buffer(activations, Fill::Zeroes));
+    let [q, k, v, mixed, out, between] = [(); 6].map(|()| plan.buffer(activations, Fill::Zeroes));
     let hidden = plan.buffer(TOKENS * INNER, Fill::Zeroes);
     for layer in 0..LAYERS {
         let mut seed = 100 * (layer as u32 + 1);
@@ -231,15 +231,12 @@ pub fn transformer() -> Plan {
         plan.flops += 4.0 * (TOKENS * TOKENS * WIDTH) as f64;
         let [w, b] = weights(&mut plan, WIDTH, WIDTH);
         plan.linear(square, [mixed, w, b, out], [TOKENS, WIDTH, WIDTH]);
-        plan.dispatch(norm, &[input, out, state], [TOKENS, 1, 1]);
+        plan.dispatch(norm, &[input, out, between], [TOKENS, 1, 1]);
         let [w, b] = weights(&mut plan, WIDTH, INNER);
-        plan.linear(up, [state, w, b, hidden], [TOKENS, WIDTH, INNER]);
+        plan.linear(up, [between, w, b, hidden], [TOKENS, WIDTH, INNER]);
         let [w, b] = weights(&mut plan, INNER, WIDTH);
         plan.linear(down, [hidden, w, b, out], [TOKENS, INNER, WIDTH]);
-        // In place would bind one buffer for reading and writing, which WebGPU forbids.
-        plan.dispatch(norm, &[state, out, mixed], [TOKENS, 1, 1]);
-        let copy = plan.kernel(ADD, &[("ADDEND", 0)]);
-        plan.dispatch(copy, &[mixed, state], [activations.div_ceil(256), 1, 1]);
+        plan.dispatch(norm, &[between, out, state], [TOKENS, 1, 1]);
     }
     plan.result.0 = state;
     plan

@@ -245,7 +245,7 @@ fn lookup(
     let host = s.data_mut();
     let found = match node {
         Node::Folder(path) => Some(Descriptor::Folder(path)),
-        Node::Input(name) => host.files.open_input(&name)?.map(Descriptor::Input),
+        Node::Input(name) => host.files.open_input(&name).map(Descriptor::Input),
         Node::Output(name) => host.files.output_named(&name).map(Descriptor::Output),
     };
     Ok(found.ok_or(ErrorCode::NoEntry))

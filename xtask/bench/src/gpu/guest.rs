@@ -134,7 +134,6 @@ impl Guest {
         Ok(RunSpec {
             module: self.module.clone(),
             module_digest: self.digest.clone(),
-            profile: Profile::default(),
             params: params.to_string(),
             seed: 0,
             inputs: Vec::new(),
@@ -142,6 +141,8 @@ impl Guest {
             out_dir,
             limits,
             gpu: true,
+            profile: Profile::default(),
+            tenant: "bench".into(),
             trace: TraceIds::default(),
         })
     }

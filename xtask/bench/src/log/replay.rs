@@ -91,18 +91,22 @@ pub(crate) async fn measure(bench: &mut Bench) -> Result<Peaks> {
     Ok(peaks)
 }
 
-/// Writes the history's beginning as `aevir log export` does; answers its root.
+/// Writes the history's beginning as `aevir log export` does, `events` and the few more that make the last command whole;
+/// answers its root.
 pub(crate) fn export(file: &Path, events: usize) -> Result<String> {
     let mut out = BufWriter::new(File::create(file)?);
     let writer = CloudEventWriter::new("bench.invalid/log");
     let mut tree = aevir_events::merkle::Frontier::default();
     let mut line = Vec::new();
-    for entry in History::entries(SEED).take(events) {
-        line.clear();
-        writer.write(&entry, &mut line)?;
-        line.push(b'\n');
-        out.write_all(&line)?;
-        tree.push(entry.leaf());
+    let mut history = History::new(SEED);
+    while tree.size() < events as u64 {
+        for row in history.batch(1, 0).events {
+            line.clear();
+            writer.write(&row.entry, &mut line)?;
+            line.push(b'\n');
+            out.write_all(&line)?;
+            tree.push(row.leaf);
+        }
     }
     out.flush()?;
     Ok(tree.root().to_string())

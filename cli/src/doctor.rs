@@ -1,0 +1,314 @@
+//! `aevir doctor`: what this machine has for being a node, how executors are confined on it, and remedies.
+
+use std::{
+    collections::BTreeMap,
+    ffi::CString,
+    path::{Path, PathBuf},
+    thread::available_parallelism,
+};
+
+use aevir_gpu::{GpuLimits, select_driver};
+use aevir_sandbox::{Applied, Confinement, Executor, ExecutorConfig, Role, Tuning};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde::Serialize;
+
+use crate::{
+    EXECUTOR,
+    args::{Global, Output},
+    output::{print, table},
+};
+
+const MIB: u64 = 1024 * 1024;
+/// Least memory with which a node is of use: the default memory of a task, and as much again for the node and the system.
+const MEMORY_MIB_MIN: u64 = 512;
+/// Least room on the disk: the default outputs of a task, its inputs, and compiled modules.
+const DISK_MIB_MIN: u64 = 2 * 1024;
+/// Open files of a node below which many inputs at once may fail.
+const OPEN_FILES_MIN: u64 = 1_024;
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// The folder that a node would use.
+    #[arg(long, env = "AEVIR_NODE_DATA")]
+    data: Option<PathBuf>,
+    /// One JSON document, for programs; the same as `--output json`.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How a check went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Grade {
+    /// As it should be.
+    Good,
+    /// A node works, with less than it could have.
+    Warning,
+    /// No node works.
+    Bad,
+}
+
+/// One check.
+#[derive(Debug, Serialize)]
+struct Check {
+    name: &'static str,
+    grade: Grade,
+    /// What was found.
+    found: String,
+    /// What to do, where something is to be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+}
+
+/// The document.
+#[derive(Debug, Serialize)]
+struct Report {
+    checks: Vec<Check>,
+    /// What is in force in an executor, by role.
+    confinement: Vec<Confinement>,
+}
+
+impl Check {
+    fn good(name: &'static str, found: impl Into<String>) -> Self {
+        Self {
+            name,
+            grade: Grade::Good,
+            found: found.into(),
+            remedy: None,
+        }
+    }
+
+    fn not(
+        grade: Grade,
+        name: &'static str,
+        found: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self {
+            name,
+            grade,
+            found: found.into(),
+            remedy: Some(remedy.into()),
+        }
+    }
+}
+
+/// Looks; fails when no node could work here.
+pub(crate) async fn doctor(args: DoctorArgs, global: &Global) -> Result<()> {
+    let folder = args.data.unwrap_or_else(std::env::temp_dir);
+    let own = tempfile::Builder::new()
+        .prefix("aevir-doctor-")
+        .tempdir_in(&folder)
+        .or_else(|_| tempfile::tempdir())
+        .context("no temporary folder can be made")?;
+    let executor = Executor::tuned(
+        ExecutorConfig {
+            program: std::env::current_exe().context("this program's own file can't be found")?,
+            args: vec![EXECUTOR.to_owned()],
+            cache_dir: own.path().join("compiled"),
+            env: BTreeMap::new(),
+            log: None,
+        },
+        Tuning::one_run(),
+    );
+    let mut checks = vec![cores(), memory(), disk(&folder), open_files()];
+    let mut confinement = Vec::new();
+    for role in [Role::Cpu, Role::Compile, Role::Gpu] {
+        checks.push(start(&executor, role, &mut confinement).await);
+    }
+    if let Some(cpu) = confinement.iter().find(|known| known.role == Role::Cpu) {
+        checks.push(pool(cpu));
+    }
+    checks.extend(confinement.iter().map(confined));
+    checks.push(gpu(&executor).await);
+    let output = if args.json {
+        Output::Json
+    } else {
+        global.output
+    };
+    let report = Report {
+        checks,
+        confinement,
+    };
+    print(output, &report, || report.table())?;
+    let bad = report.checks.iter().find(|check| check.grade == Grade::Bad);
+    match bad {
+        None => Ok(()),
+        Some(check) => bail!("this machine can't be a node yet: {}", check.found),
+    }
+}
+
+impl Report {
+    fn table(&self) -> String {
+        let rows = self.checks.iter().map(|check| {
+            let grade = match check.grade {
+                Grade::Good => "ok",
+                Grade::Warning => "warn",
+                Grade::Bad => "BAD",
+            };
+            [grade.to_owned(), check.name.to_owned(), check.found.clone()]
+        });
+        let mut text = table(["", "check", "found"], rows);
+        let remedies = self
+            .checks
+            .iter()
+            .filter_map(|check| Some(format!("{}: {}", check.name, check.remedy.as_ref()?)));
+        let remedies: Vec<_> = remedies.collect();
+        if !remedies.is_empty() {
+            text += "\n\nWhat to do\n";
+            text += &remedies.join("\n");
+        }
+        text
+    }
+}
+
+fn cores() -> Check {
+    match available_parallelism() {
+        Ok(cores) => Check::good("cores", cores.to_string()),
+        Err(error) => Check::not(
+            Grade::Warning,
+            "cores",
+            format!("not known: {error}"),
+            "the node says one; set `--slots` by what the machine has",
+        ),
+    }
+}
+
+fn memory() -> Check {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    let Some(mib) = kib.map(|kib| kib / 1024) else {
+        let remedy = "say how much runs may take with `aevir node --memory-mib`";
+        return Check::not(Grade::Warning, "memory", "not known", remedy);
+    };
+    let found = format!("{mib} MiB available");
+    if mib >= MEMORY_MIB_MIN {
+        return Check::good("memory", found);
+    }
+    let remedy = format!(
+        "at least {MEMORY_MIB_MIN} MiB are needed: end other programs, or offer less with `--memory-mib`"
+    );
+    Check::not(Grade::Warning, "memory", found, remedy)
+}
+
+fn disk(folder: &Path) -> Check {
+    let Some(mib) = free_mib(folder) else {
+        let found = format!("`{}` can't be looked at", folder.display());
+        let remedy = "make the folder, or name another with --data";
+        return Check::not(Grade::Bad, "disk", found, remedy);
+    };
+    let found = format!("{mib} MiB free in {}", folder.display());
+    if mib >= DISK_MIB_MIN {
+        return Check::good("disk", found);
+    }
+    let remedy = format!(
+        "at least {DISK_MIB_MIN} MiB are needed for inputs, outputs and compiled modules: free some, or name another folder with --data"
+    );
+    Check::not(Grade::Warning, "disk", found, remedy)
+}
+
+fn free_mib(folder: &Path) -> Option<u64> {
+    let path = CString::new(folder.as_os_str().as_encoded_bytes()).ok()?;
+    let found = nix::sys::statvfs::statvfs(path.as_c_str()).ok()?;
+    Some(found.blocks_available() * found.fragment_size() / MIB)
+}
+
+fn open_files() -> Check {
+    use nix::sys::resource::{Resource, getrlimit};
+    match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((soft, _)) if soft >= OPEN_FILES_MIN => {
+            Check::good("open files", format!("up to {soft}"))
+        }
+        Ok((soft, hard)) => Check::not(
+            Grade::Warning,
+            "open files",
+            format!("up to {soft}"),
+            format!("raise it with `ulimit -n {}`", hard.min(4 * OPEN_FILES_MIN)),
+        ),
+        Err(error) => Check::not(
+            Grade::Warning,
+            "open files",
+            error.to_string(),
+            "set `ulimit -n 4096`",
+        ),
+    }
+}
+
+async fn start(executor: &Executor, role: Role, confinement: &mut Vec<Confinement>) -> Check {
+    let name = match role {
+        Role::Cpu => "executor",
+        Role::Compile => "compiler",
+        Role::Gpu => "executor with GPU",
+    };
+    match executor.try_start(role).await {
+        Ok(started) => {
+            confinement.push(started.confinement);
+            let ms = started.took.as_secs_f64() * 1_000.0;
+            Check::good(name, format!("starts in {ms:.1} ms"))
+        }
+        Err(error) => Check::not(
+            Grade::Bad,
+            name,
+            error.to_string(),
+            "this program must be able to start itself: look at its file's rights and at `noexec` of its file system",
+        ),
+    }
+}
+
+fn pool(confinement: &Confinement) -> Check {
+    if confinement.pooled {
+        return Check::good("address space", "enough for a pool of guest memories");
+    }
+    Check::not(
+        Grade::Warning,
+        "address space",
+        "not enough for a pool of guest memories: runs start slower",
+        "allow about 1.2 TiB of virtual memory (`ulimit -v unlimited`; no vm.overcommit_memory=2)",
+    )
+}
+
+fn confined(confinement: &Confinement) -> Check {
+    let name = match confinement.role {
+        Role::Cpu => "confinement",
+        Role::Compile => "confinement of the compiler",
+        Role::Gpu => "confinement with GPU",
+    };
+    let parts = [
+        ("seccomp", &confinement.seccomp),
+        ("landlock", &confinement.landlock),
+    ];
+    let words = parts.map(|(part, applied)| match applied {
+        Applied::Full => format!("{part} in full"),
+        Applied::Partly => format!("{part} in part"),
+        Applied::Not(why) => format!("no {part} ({why})"),
+    });
+    let found = words.join(", ");
+    if confinement.is_full() {
+        return Check::good(name, found);
+    }
+    Check::not(
+        Grade::Warning,
+        name,
+        found,
+        "guests are still contained by WebAssembly; for the second wall use Linux 6.12 or newer with CONFIG_SECCOMP_FILTER, \
+         and `landlock` in the kernel's `lsm=` list; in a container, allow the system calls seccomp and landlock_*",
+    )
+}
+
+async fn gpu(executor: &Executor) -> Check {
+    let driver = select_driver().reason;
+    match executor.probe_gpu(&GpuLimits::default()).await {
+        Ok(adapter) => Check::good("GPU", format!("{} ({driver})", adapter.class)),
+        Err(error) => Check::not(
+            Grade::Warning,
+            "GPU",
+            format!("{error} ({driver})"),
+            "the node takes tasks without GPU only; install the GPU's Vulkan driver and the loader (Debian: libvulkan1), or \
+             SwiftShader for a software one (`cargo xtask setup`)",
+        ),
+    }
+}

@@ -1,0 +1,224 @@
+//! `aevir run-local`: a task without a platform: the same module in the same sandbox under the same limits, on this machine.
+//!
+//! For authors of modules: what comes out here (result, digests, fuel) is what a node would commit to.
+
+mod definition;
+mod report;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use aevir_sandbox::{
+    End, Executor, ExecutorConfig, Level, Outcome, Profile, RunEvent, RunSpec, TraceIds, Tuning,
+    prepare_upload,
+};
+use aevir_wire::digest;
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    definition::{Given, Local},
+    report::Report,
+};
+use crate::{
+    EXECUTOR,
+    args::{Global, Output},
+    output::print,
+};
+
+/// Events of a run that may wait to be printed.
+const EVENTS_WAITING: usize = 256;
+
+#[derive(Debug, Args)]
+pub(crate) struct RunLocalArgs {
+    /// The module: a WebAssembly component.
+    module: PathBuf,
+    /// The task definition (`schemas/task.v1.json`); its parameters, seed, inline inputs, limits and GPU are used, its `module` is
+    /// not. Without one: no parameters, no inputs, default limits.
+    #[arg(long)]
+    task: Option<PathBuf>,
+    /// A file for an input that the definition takes from elsewhere; repeatable.
+    #[arg(long = "input", value_name = "NAME=PATH", value_parser = name_and_path)]
+    inputs: Vec<(String, PathBuf)>,
+    /// The seed of the run's randomness; the definition's, or 0, when left out.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Resume from this checkpoint.
+    #[arg(long)]
+    checkpoint: Option<PathBuf>,
+    /// Write the outputs into this folder, under their names.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// One JSON document, for programs; the same as `--output json`.
+    #[arg(long)]
+    json: bool,
+}
+
+fn name_and_path(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, path) = text.split_once('=').ok_or("an input is NAME=PATH")?;
+    Ok((name.to_owned(), PathBuf::from(path)))
+}
+
+/// Runs it; fails unless the run ends well.
+pub(crate) async fn run_local(args: RunLocalArgs, global: &Global) -> Result<()> {
+    let output = if args.json {
+        Output::Json
+    } else {
+        global.output
+    };
+    let given = Given {
+        inputs: args.inputs.clone(),
+        seed: args.seed,
+    };
+    let folder = tempfile::Builder::new().prefix("aevir-run-").tempdir()?;
+    let local = definition::read(args.task.as_deref(), &given, folder.path())?;
+    let wasm = fs::read(&args.module)
+        .with_context(|| format!("the module `{}` can't be read", args.module.display()))?;
+    let (module, digest) = component(&args.module, &wasm, folder.path())?;
+    if let Some(out) = &args.out {
+        fs::create_dir_all(out).with_context(|| format!("`{}` can't be made", out.display()))?;
+    }
+    let spec = spec(&args, &local, (module, digest), folder.path())?;
+    let executor = Executor::tuned(
+        ExecutorConfig {
+            program: std::env::current_exe().context("this program's own file can't be found")?,
+            args: vec![EXECUTOR.to_owned()],
+            cache_dir: cache_dir(folder.path()),
+            env: BTreeMap::new(),
+            log: None,
+        },
+        Tuning::one_run(),
+    );
+    let started = std::time::Instant::now();
+    let mut outcome = run(&executor, spec.clone(), output).await;
+    let total = started.elapsed();
+    executor.close().await;
+    if let Some(out) = &args.out {
+        keep(&mut outcome, out)?;
+    }
+    let report = Report::new(&spec, &outcome, total, args.out.is_some());
+    print(output, &report, || report.table())?;
+    match outcome.end {
+        End::Ok => Ok(()),
+        end => bail!("the run did not end well: {}", report::sentence(&end)),
+    }
+}
+
+/// What a platform would store of a module, with its digest: a WASI preview 1 program is adapted. What an upload would refuse is
+/// left to the executor, which says the same.
+fn component(path: &Path, wasm: &[u8], folder: &Path) -> Result<(PathBuf, String)> {
+    match prepare_upload(wasm) {
+        Ok(upload) if upload.is_adapted() => {
+            let adapted = folder.join("component.wasm");
+            fs::write(&adapted, &upload.component).context("the component can't be written")?;
+            Ok((adapted, digest(&upload.component)))
+        }
+        Ok(_) | Err(_) => Ok((path.to_owned(), digest(wasm))),
+    }
+}
+
+fn spec(
+    args: &RunLocalArgs,
+    local: &Local,
+    (module, module_digest): (PathBuf, String),
+    folder: &Path,
+) -> Result<RunSpec> {
+    let out_dir = folder.join("out");
+    fs::create_dir(&out_dir).context("the run's folder can't be made")?;
+    Ok(RunSpec {
+        module,
+        module_digest,
+        params: local.params.clone(),
+        seed: local.seed,
+        inputs: local.inputs.clone(),
+        checkpoint: args.checkpoint.clone(),
+        out_dir,
+        limits: local.limits.clone(),
+        // As a replica or an audit would run it, so that digests and fuel can be compared.
+        profile: Profile::Deterministic,
+        gpu: local.gpu,
+        tenant: String::new(),
+        trace: TraceIds::default(),
+    })
+}
+
+/// Where compiled modules are kept between calls; for this call only where there is no home.
+fn cache_dir(folder: &Path) -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(std::env::home_dir()?.join(".cache")));
+    cache.map_or_else(
+        || folder.join("compiled"),
+        |cache| cache.join("aevir/compiled"),
+    )
+}
+
+async fn run(executor: &Executor, spec: RunSpec, output: Output) -> Outcome {
+    let cancel = CancellationToken::new();
+    let (events, mut said) = mpsc::channel(EVENTS_WAITING);
+    let running = executor.run(spec, events, cancel.clone());
+    let listening = async {
+        while let Some(event) = said.recv().await {
+            if output == Output::Table {
+                tell(&event);
+            }
+        }
+    };
+    let interrupted = async {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            cancel.cancel();
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        (outcome, ()) = async { tokio::join!(running, listening) } => outcome,
+        () = interrupted => Outcome::empty(End::Cancelled),
+    }
+}
+
+/// What a run says, on standard error.
+fn tell(event: &RunEvent) {
+    match event {
+        RunEvent::Started { .. } => {}
+        RunEvent::Log { level, text } => {
+            let level = match level {
+                Level::Debug => "debug",
+                Level::Info => "info",
+                Level::Warn => "warn",
+                Level::Error => "error",
+            };
+            eprintln!("{level:<5} {text}");
+        }
+        RunEvent::Progress { ppm, note } => {
+            let percent = f64::from(*ppm) / 10_000.0;
+            eprintln!("{percent:5.1} % {note}");
+        }
+        RunEvent::Metric(metric) => {
+            let value = report::decimal(metric.micro);
+            eprintln!("{} = {value} (step {})", metric.name, metric.step);
+        }
+        RunEvent::Checkpoint { size, digest, .. } => {
+            eprintln!("checkpoint of {size} bytes, {digest}");
+        }
+    }
+}
+
+/// Moves the outputs to where they were asked for.
+fn keep(outcome: &mut Outcome, out: &Path) -> Result<()> {
+    for output in &mut outcome.outputs {
+        let to = out.join(&output.name);
+        ensure!(
+            !to.exists(),
+            "`{}` is there already: remove it, or choose another folder with --out",
+            to.display()
+        );
+        fs::copy(&output.path, &to)
+            .with_context(|| format!("`{}` can't be written", to.display()))?;
+        output.path = to;
+    }
+    Ok(())
+}

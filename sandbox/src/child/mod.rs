@@ -1,0 +1,274 @@
+//! The executor process: it confines itself, says how on the socket that is its standard input, and then does what it is asked
+//! to, one request after the other, until the socket closes.
+//!
+//! It trusts its parent and nothing else. The guest has no way to reach a file, a socket or the clock but through
+//! [`crate::host`]. What a run leaves in the process is dropped with its store; a panic, a limit, a trap or an error of the host
+//! is the process's last run, which is the parent's rule ([`crate::pool`]) and not this one's.
+
+mod compile;
+mod modules;
+
+use std::any::Any;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use aevir_gpu::Devices;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, raise};
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
+
+use crate::confine::{Role, confine};
+use crate::engine::Engines;
+use crate::host::files::Files;
+use crate::ipc::{Hello, Reply, Request, RunRequest, send};
+use crate::outcome::{Outcome, RunEvent};
+use crate::passing::receive_with_files;
+use crate::run;
+use modules::Modules;
+
+pub(crate) use modules::MODULES_MAX;
+
+/// Environment variable: the process's role.
+pub(crate) const ROLE_VAR: &str = "AEVIR_EXECUTOR_ROLE";
+/// Environment variable: the process's own folder.
+pub(crate) const DIR_VAR: &str = "AEVIR_EXECUTOR_DIR";
+/// Environment variable: `json` or `text` for logs on standard error; unset for none.
+pub const LOG_VAR: &str = "AEVIR_EXECUTOR_LOG";
+
+/// Stack of the thread that runs guests: the guest's own megabyte, and room for the recursive parsers of WGSL and
+/// WebAssembly, which are bounded in depth but not sized for a small stack.
+const STACK_BYTES: usize = 64 * 1024 * 1024;
+
+/// The shape of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// The executor's `main`: call it first thing in a process that was started as one.
+#[must_use]
+pub fn executor_main() -> ExitCode {
+    close_inherited();
+    init_log();
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "executor failed");
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Closes what whoever started the node left open for its children by mistake: it would be in a guest's reach.
+fn close_inherited() {
+    const FIRST_OTHER: libc::c_uint = 3;
+    // SAFETY: this is the first thing that the process does; nothing in it owns a descriptor but the three that stay.
+    let _ = unsafe { libc::syscall(libc::SYS_close_range, FIRST_OTHER, libc::c_uint::MAX, 0) };
+}
+
+/// What the process has for all of its requests.
+struct Executor {
+    socket: UnixStream,
+    dir: PathBuf,
+    role: Role,
+    engines: Engines,
+    modules: Modules,
+    /// Of one requester, as the whole process.
+    devices: Devices,
+}
+
+fn serve() -> io::Result<()> {
+    let mut socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let role = variable(ROLE_VAR)?;
+    let role = Role::from_name(&role)
+        .ok_or_else(|| io::Error::other(format!("{ROLE_VAR} is `{role}`, which is no role")))?;
+    let dir = PathBuf::from(variable(DIR_VAR)?);
+    let (engines, pooled) = engines(role)
+        .map_err(|error| io::Error::other(format!("there is no WebAssembly engine: {error:#}")))?;
+    let confinement = confine(role, &dir, pooled);
+    die_with_parent(socket.try_clone()?)?;
+    let hello = Hello {
+        compatibility: engines.compatibility(),
+        confinement,
+    };
+    send(&mut socket, &Reply::Hello(Box::new(hello)))?;
+    let executor = Executor {
+        socket,
+        role,
+        modules: Modules::new(&engines, &dir),
+        dir,
+        engines,
+        devices: Devices::default(),
+    };
+    let thread = std::thread::Builder::new()
+        .name("guest".into())
+        .stack_size(STACK_BYTES)
+        .spawn(move || executor.work())?;
+    thread
+        .join()
+        .unwrap_or_else(|_| Err(io::Error::other("the executor's thread panicked")))
+}
+
+fn variable(name: &str) -> io::Result<String> {
+    std::env::var(name).map_err(|_| {
+        io::Error::other(format!(
+            "{name} is not set: an executor process is started by a node, not by hand"
+        ))
+    })
+}
+
+/// The engines of a role, and whether their memories come from pools.
+fn engines(role: Role) -> wasmtime::Result<(Engines, bool)> {
+    if role == Role::Compile {
+        return Ok((Engines::on_demand()?, false));
+    }
+    match Engines::pooled() {
+        Ok(engines) => Ok((engines, true)),
+        Err(error) => {
+            tracing::warn!(%error, "no pool of memories; each run maps its own");
+            Ok((Engines::on_demand()?, false))
+        }
+    }
+}
+
+impl Executor {
+    /// Answers requests until the parent is done.
+    fn work(mut self) -> io::Result<()> {
+        let panic = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            tracing::error!(%info, "panic in the executor");
+            panic(info);
+        }));
+        while let Some((request, files)) = receive_with_files::<Request>(&mut self.socket)? {
+            match request {
+                Request::Run(request) => self.run(*request, files)?,
+                Request::Compile(request) => {
+                    let compiled =
+                        compile::compile(self.engines.of(request.profile), request, files)?;
+                    send(&mut self.socket, &Reply::Compiled(compiled))?;
+                }
+                Request::ProbeGpu(limits) => {
+                    let adapter = probe(&limits);
+                    send(&mut self.socket, &Reply::Adapter(adapter))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a module; a panic of the host becomes an outcome.
+    fn run(&mut self, request: RunRequest, files: Vec<File>) -> io::Result<()> {
+        let ids = &request.spec.trace;
+        let span = tracing::info_span!(
+            "run",
+            task = ids.task,
+            assignment = ids.assignment,
+            node = ids.node
+        );
+        let _entered = span.enter();
+        let reply = catch_unwind(AssertUnwindSafe(|| self.reply(request, files)));
+        let reply = reply.unwrap_or_else(|panic| {
+            let text = format!("the executor panicked: {}", panic_text(&*panic));
+            Ok(Reply::Outcome(Box::new(Outcome::host_error(text))))
+        })?;
+        if let Reply::Outcome(outcome) = &reply {
+            tracing::info!(end = ?outcome.end, usage = ?outcome.usage, "run ended");
+        }
+        send(&mut self.socket, &reply)
+    }
+
+    fn reply(&mut self, request: RunRequest, files: Vec<File>) -> io::Result<Reply> {
+        let RunRequest {
+            mut spec,
+            has_checkpoint,
+            info,
+            code,
+        } = request;
+        if spec.gpu && self.role != Role::Gpu {
+            let outcome = Outcome::host_error("a run with a GPU came to an executor without one");
+            return Ok(Reply::Outcome(Box::new(outcome)));
+        }
+        let module = match self.modules.get(code, info, spec.profile) {
+            Ok(module) => module,
+            Err(error) => return Ok(Reply::BadCode(format!("{error:#}"))),
+        };
+        let mut files = files;
+        let checkpoint = if has_checkpoint { files.pop() } else { None };
+        if files.len() != spec.inputs.len() || checkpoint.is_some() != has_checkpoint {
+            let outcome = Outcome::host_error("the executor was not given the declared files");
+            return Ok(Reply::Outcome(Box::new(outcome)));
+        }
+        spec.out_dir.clone_from(&self.dir);
+        let files = Files::new(&spec, files, checkpoint);
+        let mut socket = self.socket.try_clone()?;
+        let events = Box::new(move |event: RunEvent| send(&mut socket, &Reply::Event(event)));
+        let outcome = run::run(&spec, &module, files, &mut self.devices, events);
+        Ok(Reply::Outcome(Box::new(outcome)))
+    }
+}
+
+/// Opens the GPU, and measures it, for a node's profile.
+fn probe(limits: &aevir_gpu::GpuLimits) -> Result<aevir_gpu::AdapterInfo, String> {
+    let mut gpu = aevir_gpu::Gpu::open(limits).map_err(|error| error.to_string())?;
+    gpu.measure().map_err(|error| error.to_string())?;
+    Ok(gpu.info().clone())
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no text")
+}
+
+/// Ends this process when the parent's end of the socket closes, which it does however the parent dies. (`PR_SET_PDEATHSIG`
+/// would fire when the *thread* that started us ends, and an async runtime ends threads at will.)
+fn die_with_parent(socket: UnixStream) -> io::Result<()> {
+    let watch = move || {
+        wait_for_hangup(socket.as_fd());
+        // Not `exit`: a hung GPU driver's exit handlers could block.
+        let _ = raise(Signal::SIGKILL);
+    };
+    std::thread::Builder::new()
+        .name("parent".into())
+        .spawn(watch)?;
+    Ok(())
+}
+
+fn wait_for_hangup(socket: BorrowedFd<'_>) {
+    // Nothing is asked for, so requests do not wake this thread: the other end's closing is always reported.
+    let mut fds = [PollFd::new(socket, PollFlags::empty())];
+    while poll(&mut fds, PollTimeout::NONE) == Err(nix::errno::Errno::EINTR) {}
+}
+
+fn init_log() {
+    let Ok(format) = std::env::var(LOG_VAR) else {
+        return;
+    };
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("warn,aevir_sandbox=info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
+    // A second subscriber can't be set; whoever set the first gets the lines.
+    let _ = match format.as_str() {
+        "json" => builder.json().flatten_event(true).try_init(),
+        _ => builder.with_ansi(false).try_init(),
+    };
+}
+
+/// The process's folder of compiled code.
+pub(crate) fn code_dir(dir: &Path) -> PathBuf {
+    dir.join(crate::process::CODE_DIR)
+}

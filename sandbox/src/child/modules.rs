@@ -1,0 +1,78 @@
+//! Compiled modules that this process has loaded, linked and ready to be instantiated.
+
+use std::collections::{HashMap, hash_map::Entry};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use wasmtime::component::{Component, Linker};
+
+use super::code_dir;
+use crate::engine::{Engines, Profile};
+use crate::host::{self, Host};
+use crate::inspect::ModuleInfo;
+use crate::ipc::CodeId;
+use crate::run::Module;
+
+/// Modules that stay loaded. A process serves one requester, whose tasks use few modules; each takes address space, and memory
+/// for the parts that were used.
+pub(crate) const MODULES_MAX: usize = 8;
+
+/// The modules, the one that was used last at the end.
+pub(super) struct Modules {
+    engines: Engines,
+    /// One linker of each profile, made when it is first used.
+    linkers: HashMap<Profile, Linker<Host>>,
+    code_dir: PathBuf,
+    loaded: Vec<(CodeId, Arc<Module>)>,
+}
+
+impl Modules {
+    pub(super) fn new(engines: &Engines, dir: &Path) -> Self {
+        Self {
+            engines: engines.clone(),
+            linkers: HashMap::new(),
+            code_dir: code_dir(dir),
+            loaded: Vec::new(),
+        }
+    }
+
+    /// The module that was compiled for a profile, loaded now if it was not before.
+    pub(super) fn get(
+        &mut self,
+        id: CodeId,
+        info: ModuleInfo,
+        profile: Profile,
+    ) -> wasmtime::Result<Arc<Module>> {
+        let found = self.loaded.iter().position(|(known, _)| *known == id);
+        let module = match found {
+            Some(at) => self.loaded.remove(at).1,
+            None => Arc::new(self.load(id, info, profile)?),
+        };
+        if self.loaded.len() == MODULES_MAX {
+            self.loaded.remove(0);
+        }
+        self.loaded.push((id, Arc::clone(&module)));
+        Ok(module)
+    }
+
+    fn load(&mut self, id: CodeId, info: ModuleInfo, profile: Profile) -> wasmtime::Result<Module> {
+        let engine = self.engines.of(profile);
+        let path = self.code_dir.join(id.file_name());
+        // SAFETY: loading compiled code is running it, and changing the file changes the program. The folder is this process's
+        // own: its parent made it for its user alone and linked into it a file of its artefact store, which has the digest
+        // that it had when a compiler process of this host wrote it (see `crate::cache`); landlock keeps this process, the
+        // only other one with a way to it, from writing there. What a compiler that was taken over could have written is no
+        // worse than a guest that was: it runs for the same module only, behind the same walls.
+        let component = unsafe { Component::deserialize_file(&engine.inner, &path)? };
+        let linker = match self.linkers.entry(profile) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(none) => none.insert(host::linker(&engine.inner)?),
+        };
+        let pre = linker.instantiate_pre(&component)?;
+        Ok(Module {
+            engine: engine.clone(),
+            pre,
+            info,
+        })
+    }
+}

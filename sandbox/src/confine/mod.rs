@@ -1,0 +1,168 @@
+//! What an executor process gives up before it meets a guest: resource limits, `landlock`, `seccomp`.
+//!
+//! The sandbox is WebAssembly; this is the second wall, for what a flaw in a compiler, a runtime or a driver might open. It is
+//! applied by the process to itself, before it starts a thread and before it reads a request, and can't be taken back. By role:
+//!
+//! | | files | network | processes | devices |
+//! | --- | --- | --- | --- | --- |
+//! | run, CPU | reads its own code folder, writes its own folder; inputs come as open files | none | threads only | none |
+//! | compile | none; module and artefact come as open files | none | threads only | none |
+//! | run, GPU | also reads the system's libraries and the driver's files; shader caches in its own folder | none | threads only | GPUs' |
+//!
+//! What stays open to a taken-over GPU executor is the driver and, through it, the kernel's GPU module; nothing here can close
+//! that, which is why a GPU is offered per node and a device is never shared between requesters.
+//!
+//! A machine whose kernel lacks a part runs without it and says so: [`Confinement`] is in the executor's first message, in
+//! `aevir doctor` and in the node's registration. Knows nothing of WebAssembly.
+
+mod files;
+mod syscalls;
+
+use std::path::Path;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde::{Deserialize, Serialize};
+
+use crate::limits::ceiling;
+
+/// Open files: the most inputs and outputs together, and what a GPU driver opens.
+const OPEN_FILES_MAX: u64 = 4_096;
+
+/// What an executor process is for. A process has one role for life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Runs modules without a GPU.
+    Cpu,
+    /// Runs modules with one, and probes it.
+    Gpu,
+    /// Compiles modules.
+    Compile,
+}
+
+impl Role {
+    /// The name in the environment and in messages.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Gpu => "gpu",
+            Self::Compile => "compile",
+        }
+    }
+
+    /// The role of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Cpu, Self::Gpu, Self::Compile]
+            .into_iter()
+            .find(|role| role.name() == name)
+    }
+}
+
+/// How much of a part is in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Applied {
+    /// All of it.
+    Full,
+    /// What this kernel can.
+    Partly,
+    /// Nothing, and why.
+    Not(String),
+}
+
+/// What is in force in an executor process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
+    /// The process's role.
+    pub role: Role,
+    /// The process and what it starts can't gain privileges.
+    pub no_new_privileges: bool,
+    /// Which system calls are left; a call of another kills the process.
+    pub seccomp: Applied,
+    /// Which files, sockets and processes are in reach.
+    pub landlock: Applied,
+    /// Resource limits by their name in `getrlimit`'s manual; compilation has two more while it runs.
+    pub resource_limits: Vec<(String, u64)>,
+    /// Memories come from a pool that is zeroed between runs; `false` where the address space is too small for one.
+    pub pooled: bool,
+}
+
+impl Confinement {
+    /// What is known of a process that has not said anything yet.
+    pub(crate) fn none(role: Role) -> Self {
+        let unknown = || Applied::Not("the process has not said".into());
+        Self {
+            role,
+            no_new_privileges: false,
+            seccomp: unknown(),
+            landlock: unknown(),
+            resource_limits: Vec::new(),
+            pooled: false,
+        }
+    }
+
+    /// Whether every part is in force as far as the role allows.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.no_new_privileges && self.seccomp == Applied::Full && self.landlock == Applied::Full
+    }
+}
+
+/// Confines the calling thread and all that it will start, for good. `dir` is the process's own folder, with folders `code`,
+/// `outputs` and `checkpoints`; `pooled` is reported as it is.
+pub fn confine(role: Role, dir: &Path, pooled: bool) -> Confinement {
+    let resource_limits = limit_resources();
+    let no_new_privileges = warn("no_new_privs", nix::sys::prctl::set_no_new_privs()).is_some();
+    let landlock = files::restrict(role, dir);
+    // Last: it forbids the calls that the others need.
+    let seccomp = syscalls::restrict(role);
+    for (part, applied) in [("landlock", &landlock), ("seccomp", &seccomp)] {
+        if *applied != Applied::Full {
+            tracing::warn!(part, ?applied, "the executor is not fully confined");
+        }
+    }
+    Confinement {
+        role,
+        no_new_privileges,
+        seccomp,
+        landlock,
+        resource_limits,
+        pooled,
+    }
+}
+
+/// No core dumps (they would hold a tenant's data), bounds on open files, on the size of a file and on locked memory. No
+/// `RLIMIT_AS` or `RLIMIT_DATA`: the pool and GPU drivers reserve far more than they use; a guest's memory is metered.
+fn limit_resources() -> Vec<(String, u64)> {
+    let files = getrlimit(Resource::RLIMIT_NOFILE)
+        .map_or(OPEN_FILES_MAX, |(_, hard)| hard.min(OPEN_FILES_MAX));
+    let rows = [
+        ("RLIMIT_CORE", Resource::RLIMIT_CORE, 0),
+        ("RLIMIT_NOFILE", Resource::RLIMIT_NOFILE, files),
+        (
+            "RLIMIT_FSIZE",
+            Resource::RLIMIT_FSIZE,
+            ceiling::OUTPUT_BYTES,
+        ),
+    ];
+    let set = rows.into_iter().filter_map(|(name, resource, value)| {
+        warn(name, setrlimit(resource, value, value))?;
+        Some((name.to_owned(), value))
+    });
+    set.collect()
+}
+
+/// Bounds what compiling may take; called between confinement and the first look at the module.
+pub(crate) fn limit_compilation(cpu_s: u64, memory_bytes: u64) -> nix::Result<()> {
+    // A second between the two, so that the first signal, which says what happened, is the one that ends it.
+    setrlimit(Resource::RLIMIT_CPU, cpu_s, cpu_s + 1)?;
+    setrlimit(Resource::RLIMIT_DATA, memory_bytes, memory_bytes)
+}
+
+fn warn(what: &str, result: nix::Result<()>) -> Option<()> {
+    result
+        .inspect_err(|error| tracing::warn!(what, %error, "a limit could not be set"))
+        .ok()
+}

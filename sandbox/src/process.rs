@@ -1,0 +1,360 @@
+//! The parent's handle of one executor process: starting it, its folder, and that it is gone when it has to be.
+//!
+//! Each process has a folder of its own, the only one that it can write to: `code` (what it may load, linked in by the parent),
+//! `outputs` and `checkpoints`, and `driver` for a GPU's. What a run wrote is moved out by the parent, which takes names from the child and never paths.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::cache::Artefact;
+use crate::child::{DIR_VAR, MODULES_MAX, ROLE_VAR};
+use crate::confine::Role;
+use crate::engine::Compatibility;
+use crate::host::files::{CHECKPOINTS_DIR, OUTPUTS_DIR, is_name};
+use crate::ipc::{CodeId, Hello, Reply, receive_async};
+
+/// The folder of compiled code in a process's own.
+pub(crate) const CODE_DIR: &str = "code";
+/// The folder in which a GPU driver may keep shaders, sockets and temporary files: a process's own, so that none of it goes from one
+/// requester to another.
+pub(crate) const DRIVER_DIR: &str = "driver";
+/// The variables by which drivers are told.
+const DRIVER_DIR_VARS: [&str; 5] = [
+    "MESA_SHADER_CACHE_DIR",
+    "TMPDIR",
+    "XDG_CACHE_HOME",
+    "XDG_RUNTIME_DIR",
+    "__GL_SHADER_DISK_CACHE_PATH",
+];
+/// How long a process may take until it says hello; it loads a program and reserves address space.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a killed process may take to be gone; one that hangs in a driver is left to the system.
+const REAP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a process that closed its socket may take to end by itself.
+const DYING_TIMEOUT: Duration = Duration::from_millis(500);
+/// Bytes of one line of a child's standard error.
+const STDERR_LINE_BYTES_MAX: u64 = 64 * 1024;
+/// Last lines of it that go into the text of an unexpected end.
+const STDERR_TAIL_LINES: usize = 5;
+/// Threads that compile one module: more would take a whole machine from its runs, and memory for each.
+const COMPILE_THREADS_MAX: usize = 4;
+/// The variable by which the compiler's thread pool is bounded.
+const COMPILE_THREADS_VAR: &str = "RAYON_NUM_THREADS";
+
+/// How processes are started.
+#[derive(Debug)]
+pub(crate) struct Launcher {
+    pub(crate) program: PathBuf,
+    pub(crate) args: Vec<String>,
+    pub(crate) env: BTreeMap<String, String>,
+    /// Where the processes' folders are: beside the artefacts, so that code can be linked.
+    pub(crate) processes_dir: PathBuf,
+    /// What the parent's own engine would compile for.
+    pub(crate) compatibility: Compatibility,
+}
+
+/// Why there is no process.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("could not make a folder for an executor in {}: {source}", dir.display())]
+    Folder { dir: PathBuf, source: io::Error },
+    #[error("could not start {}: {source}", program.display())]
+    Spawn { program: PathBuf, source: io::Error },
+    #[error("{} did not become an executor: {text}", program.display())]
+    Hello { program: PathBuf, text: String },
+    #[error(
+        "{} is of another build than the program that started it; start both from one file", program.display()
+    )]
+    OtherBuild { program: PathBuf },
+}
+
+/// A started executor.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) socket: UnixStream,
+    pub(crate) hello: Hello,
+    pub(crate) born: Instant,
+    child: Child,
+    stderr: JoinHandle<String>,
+    dir: TempDir,
+    /// What is linked into its folder, the one that was used last at the end.
+    code: VecDeque<CodeId>,
+}
+
+impl Launcher {
+    /// Removes the folders of processes whose parent is gone.
+    pub(crate) fn sweep(&self) {
+        let Ok(folders) = fs::read_dir(&self.processes_dir) else {
+            return;
+        };
+        for folder in folders.flatten() {
+            let name = folder.file_name();
+            let parent = name.to_str().and_then(|name| name.split('-').next());
+            let parent = parent.and_then(|pid| pid.parse().ok());
+            let gone =
+                parent.is_some_and(|pid| kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH));
+            if gone && let Err(error) = fs::remove_dir_all(folder.path()) {
+                tracing::debug!(folder = %folder.path().display(), %error, "an old folder can't be removed");
+            }
+        }
+    }
+
+    /// Starts a process and waits for its hello.
+    pub(crate) async fn start(&self, role: Role) -> Result<Process, StartError> {
+        let program = self.program.clone();
+        let dir = self.folder().map_err(|source| StartError::Folder {
+            dir: self.processes_dir.clone(),
+            source,
+        })?;
+        let mut process = self.spawn(role, dir).map_err(|source| StartError::Spawn {
+            program: program.clone(),
+            source,
+        })?;
+        let text = match timeout(HELLO_TIMEOUT, receive_async(&mut process.socket)).await {
+            Ok(Ok(Reply::Hello(hello))) => {
+                process.hello = *hello;
+                if process.hello.compatibility != self.compatibility {
+                    process.end(false).await;
+                    return Err(StartError::OtherBuild { program });
+                }
+                return Ok(process);
+            }
+            Ok(Ok(reply)) => {
+                process.end(false).await;
+                reply.unexpected().to_string()
+            }
+            Ok(Err(error)) => process.died(&error).await,
+            Err(_) => {
+                process.end(false).await;
+                format!("it said nothing for {} s", HELLO_TIMEOUT.as_secs())
+            }
+        };
+        Err(StartError::Hello { program, text })
+    }
+
+    fn folder(&self) -> io::Result<TempDir> {
+        let private = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
+        private(&self.processes_dir)?;
+        let dir = tempfile::Builder::new()
+            .prefix(&format!("{}-", std::process::id()))
+            .tempdir_in(&self.processes_dir)?;
+        for name in [CODE_DIR, OUTPUTS_DIR, CHECKPOINTS_DIR, DRIVER_DIR] {
+            private(&dir.path().join(name))?;
+        }
+        Ok(dir)
+    }
+
+    /// Starts it, with a socket as its standard input.
+    fn spawn(&self, role: Role, dir: TempDir) -> io::Result<Process> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let mut command = Command::new(&self.program);
+        if role == Role::Compile {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            command.env(
+                COMPILE_THREADS_VAR,
+                cores.min(COMPILE_THREADS_MAX).to_string(),
+            );
+        }
+        let mut child = command
+            .args(&self.args)
+            .env_clear()
+            .envs(&self.env)
+            .env(ROLE_VAR, role.name())
+            .env(DIR_VAR, dir.path())
+            .envs(DRIVER_DIR_VARS.map(|name| (name, dir.path().join(DRIVER_DIR))))
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null()) // drivers print there
+            .stderr(Stdio::piped())
+            // Not this terminal's group: an interrupt is for the node, which ends its runs in order.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        let stderr = child.stderr.take();
+        Ok(Process {
+            socket: UnixStream::from_std(ours)?,
+            hello: Hello {
+                compatibility: Compatibility::default(),
+                confinement: crate::confine::Confinement::none(role),
+            },
+            born: Instant::now(),
+            child,
+            stderr: tokio::spawn(forward(stderr)),
+            dir,
+            code: VecDeque::new(),
+        })
+    }
+}
+
+impl Process {
+    /// Its id, while it lives.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Whether it has not ended by itself.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Puts compiled code where it can load it.
+    pub(crate) fn link(&mut self, artefact: &Artefact) -> io::Result<()> {
+        if let Some(at) = self.code.iter().position(|id| *id == artefact.id) {
+            self.code.remove(at);
+        } else {
+            let folder = self.dir.path().join(CODE_DIR);
+            let path = folder.join(artefact.id.file_name());
+            // Some file systems have no links.
+            if fs::hard_link(&artefact.path, &path).is_err() {
+                fs::copy(&artefact.path, &path)?;
+            }
+            if self.code.len() == MODULES_MAX
+                && let Some(old) = self.code.pop_front()
+            {
+                fs::remove_file(folder.join(old.file_name()))?;
+            }
+        }
+        self.code.push_back(artefact.id);
+        Ok(())
+    }
+
+    /// Moves a file that a run wrote below `out_dir`; answers its new place.
+    pub(crate) async fn take(&self, kind: &str, name: &str, out_dir: &Path) -> io::Result<PathBuf> {
+        if !is_name(name) {
+            return Err(io::Error::other(
+                "the executor named a file with something else than a few plain characters",
+            ));
+        }
+        let from = self.dir.path().join(kind).join(name);
+        // A process that was taken over may have left something else there.
+        if !fs::symlink_metadata(&from)?.is_file() {
+            return Err(io::Error::other(format!("`{name}` is no plain file")));
+        }
+        let folder = out_dir.join(kind);
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let to = folder.join(name);
+        match fs::rename(&from, &to) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                tokio::fs::copy(&from, &to).await?;
+            }
+            moved => moved?,
+        }
+        Ok(to)
+    }
+
+    /// Removes what a run left in its folder.
+    pub(crate) fn clean(&self) -> io::Result<()> {
+        for kind in [OUTPUTS_DIR, CHECKPOINTS_DIR] {
+            for entry in fs::read_dir(self.dir.path().join(kind))? {
+                fs::remove_file(entry?.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Kills it and waits until it is gone. `dying`: it closed its socket, so it is ending by itself, and how it does is worth
+    /// a moment. Answers its status, unless it did not go, and the last lines that it wrote.
+    pub(crate) async fn end(mut self, dying: bool) -> (Option<ExitStatus>, String) {
+        let mut status = None;
+        if dying {
+            let waited = timeout(DYING_TIMEOUT, self.child.wait()).await;
+            status = waited.ok().and_then(Result::ok);
+        }
+        if status.is_none() {
+            if let Err(error) = self.child.start_kill() {
+                tracing::warn!(%error, "an executor could not be killed");
+            }
+            status = timeout(REAP_TIMEOUT, self.child.wait())
+                .await
+                .ok()
+                .and_then(Result::ok);
+        }
+        if status.is_none() {
+            tracing::error!(pid = self.child.id(), "an executor does not go away");
+            self.stderr.abort();
+        }
+        let stderr = self.stderr.await.unwrap_or_default();
+        (status, stderr)
+    }
+
+    /// Ends a process that can't be talked to; a sentence about how it did.
+    pub(crate) async fn died(self, error: &io::Error) -> String {
+        let (status, stderr) = self.end(true).await;
+        describe(status, error, &stderr)
+    }
+}
+
+/// A sentence for an executor that ended without an answer.
+pub(crate) fn describe(status: Option<ExitStatus>, error: &io::Error, stderr: &str) -> String {
+    let how = match status {
+        Some(status) => match (status.signal(), status.code()) {
+            (Some(nix::libc::SIGSYS), _) => {
+                "the executor was killed for a system call that it may not make (SIGSYS)".to_owned()
+            }
+            (Some(signal), _) => {
+                let name = Signal::try_from(signal).map_or("unknown", Signal::as_str);
+                format!("the executor died of signal {signal} ({name})")
+            }
+            (None, Some(code)) => {
+                format!("the executor exited with code {code} ({error})")
+            }
+            (None, None) => "the executor ended".to_owned(),
+        },
+        None => {
+            format!("the executor could not be talked to ({error}) and did not go away when killed")
+        }
+    };
+    if stderr.is_empty() {
+        how
+    } else {
+        format!("{how}; its last words: {stderr}")
+    }
+}
+
+/// Copies a child's standard error to this process's, line by line, and keeps the last lines.
+async fn forward(stderr: Option<ChildStderr>) -> String {
+    let mut tail = VecDeque::new();
+    let Some(stderr) = stderr else {
+        return String::new();
+    };
+    let mut reader = BufReader::new(stderr);
+    loop {
+        let mut line = Vec::new();
+        match (&mut reader)
+            .take(STDERR_LINE_BYTES_MAX)
+            .read_until(b'\n', &mut line)
+            .await
+        {
+            Ok(n) if n > 0 => {}
+            _ => break,
+        }
+        let line = String::from_utf8_lossy(&line);
+        let line = line.trim_end();
+        eprintln!("{line}");
+        if tail.len() == STDERR_TAIL_LINES {
+            tail.pop_front();
+        }
+        tail.push_back(line.to_owned());
+    }
+    Vec::from(tail).join(" | ")
+}

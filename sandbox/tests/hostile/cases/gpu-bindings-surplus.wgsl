@@ -1,0 +1,12 @@
+//! what = "More buffers than the kernel binds."
+//! [dispatch]
+//! buffers = [64, 64, 64]
+//! groups = [1, 1, 1]
+//! [expect]
+//! end = 'guest-error'
+//! says = 'binds 1 buffer'
+//! [bounds]
+//! run_ms = 20000
+//! peak_mib = 640
+@group(0) @binding(0) var<storage, read_write> out: array<u32>;
+@compute @workgroup_size(1) fn main() { out[0] = 1u; }

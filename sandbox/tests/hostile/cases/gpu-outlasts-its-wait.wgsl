@@ -1,0 +1,20 @@
+//! what = "A kernel within its loop budget that takes for ever: the wait for it ends, and the process with it."
+//! [dispatch]
+//! buffers = [64]
+//! groups = [65535, 1, 1]
+//! [limits.gpu]
+//! loop_budget = 4294967295
+//! wait_ms = 500
+//! [expect]
+//! end = 'limit'
+//! limit = 'gpu-wait'
+//! value = 500
+//! [bounds]
+//! run_ms = 20000
+//! peak_mib = 640
+@group(0) @binding(0) var<storage, read_write> out: array<u32>;
+@compute @workgroup_size(256) fn main(@builtin(global_invocation_id) id: vec3u) {
+    var x = id.x;
+    for (var i = 0u; i < 4000000000u; i++) { x = x * 1664525u + 1013904223u; }
+    out[0] = x;
+}

@@ -1,0 +1,135 @@
+//! Every limit on the CPU's side: passing it is an outcome that names it and its value.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use aevir_sandbox::{End, Limits, RunEvent};
+use support::{Bench, example};
+
+/// A limit, the run that passes it, and what the outcome says.
+struct Row {
+    limit: &'static str,
+    value: u64,
+    set: fn(&mut Limits),
+    bench: fn() -> Bench,
+}
+
+fn echo(params: &str) -> Bench {
+    Bench::new(&example("echo")).params(params)
+}
+
+const ROWS: [Row; 12] = [
+    Row {
+        limit: "fuel",
+        value: 1_000,
+        set: |limits| limits.fuel = 1_000,
+        bench: || Bench::guest("spin"),
+    },
+    Row {
+        limit: "wall",
+        value: 200,
+        set: |limits| limits.wall_ms = 200,
+        bench: || Bench::guest("spin"),
+    },
+    Row {
+        limit: "memory",
+        value: 8 << 20,
+        set: |limits| limits.memory_bytes = 8 << 20,
+        bench: || Bench::guest("grow"),
+    },
+    Row {
+        limit: "table",
+        value: 63,
+        set: |limits| limits.table_elements = 63,
+        bench: || Bench::guest("stain"),
+    },
+    Row {
+        limit: "output",
+        value: 1 << 20,
+        set: |limits| limits.output_bytes = 1 << 20,
+        bench: || Bench::guest("flood"),
+    },
+    Row {
+        limit: "outputs",
+        value: 0,
+        set: |limits| limits.outputs = 0,
+        bench: || echo(r#"{"copy": ["a"]}"#).input("a", b"x"),
+    },
+    Row {
+        limit: "metrics",
+        value: 1,
+        set: |limits| limits.metric_events = 1,
+        bench: || echo(r#"{"metrics": {"a": 1, "b": 2}}"#),
+    },
+    Row {
+        limit: "metric-names",
+        value: 1,
+        set: |limits| limits.metric_names = 1,
+        bench: || echo(r#"{"metrics": {"a": 1, "b": 2}}"#),
+    },
+    Row {
+        limit: "checkpoints",
+        value: 2,
+        set: |limits| limits.checkpoints = 2,
+        bench: || echo(r#"{"spin": 4}"#),
+    },
+    Row {
+        limit: "result",
+        value: 8,
+        set: |limits| limits.result_bytes = 8,
+        bench: || Bench::guest("long-result"),
+    },
+    Row {
+        limit: "handles",
+        value: 16,
+        set: |limits| limits.handles = 16,
+        bench: || Bench::guest("hoard").input("data", b"x"),
+    },
+    Row {
+        limit: "memory",
+        value: 65_535,
+        set: |limits| limits.memory_bytes = 65_535,
+        bench: || Bench::guest("ok"),
+    },
+];
+
+#[tokio::test]
+async fn passing_a_limit_is_an_outcome_that_names_it_and_its_value() {
+    for row in ROWS {
+        let ran = (row.bench)().limits(row.set).run().await;
+        let expected = End::Limit {
+            limit: row.limit.into(),
+            value: row.value,
+        };
+        assert_eq!(ran.outcome.end, expected, "{}", row.limit);
+        assert!(ran.outcome.outputs.is_empty() && ran.outcome.result.is_none());
+    }
+}
+
+/// What is said beyond these limits is dropped, and counted where it matters: a guest must not fail for being talkative.
+#[tokio::test]
+async fn talk_beyond_its_limits_is_dropped_or_cut() {
+    let mut bench = Bench::guest("chatter").limits(|limits| {
+        limits.fuel = 1_000_000;
+        limits.log_lines = 3;
+        limits.log_line_bytes = 1;
+    });
+    let ran = bench.run().await;
+    let lines: Vec<_> = ran
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            RunEvent::Log { text, .. } => Some(text.len()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(lines, [1, 1, 1]);
+    assert!(ran.outcome.log_lines_dropped > 0);
+
+    let mut bench = echo(r#"{"spin": 4}"#).limits(|limits| limits.progress_events = 0);
+    let ran = bench.run().await;
+    assert_eq!(ran.outcome.end, End::Ok);
+    let progress = |event: &&RunEvent| matches!(event, RunEvent::Progress { .. });
+    // The newest is never lost.
+    assert!(ran.events.iter().filter(progress).count() <= 1);
+}
