@@ -65,16 +65,13 @@ fn adapt(module: &[u8]) -> Result<Vec<u8>, InspectError> {
     let has_type = check_core(module)?;
     let refused = |text: String| InspectError::NotAdaptable(shorten(&text));
     let encode = || {
-        let encoder = ComponentEncoder::default().module(module)?;
-        let encoder = if has_type {
-            encoder
-        } else {
-            encoder.adapter(
+        let mut encoder = ComponentEncoder::default().module(module)?;
+        if !has_type {
+            encoder = encoder.adapter(
                 WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME,
                 WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER,
-            )?
-        };
-        let mut encoder = encoder;
+            )?;
+        }
         encoder.encode()
     };
     // The encoder's assertions are about modules that no linker makes.

@@ -369,6 +369,7 @@ mod tests {
             exports: vec!["run".into()],
             instances: 1,
             size: 3,
+            instances: 1,
         }
     }
 

@@ -106,9 +106,7 @@ impl Compiler {
         let _permit = self.permits.acquire().await.map_err(host_error)?;
         let (path, digest) = (spec.module.clone(), spec.module_digest.clone());
         let opened = tokio::task::spawn_blocking(move || open(path, &digest)).await;
-        let module = opened
-            .map_err(host_error)?
-            .map_err(|text| End::HostError { text })?;
+        let module = opened.map_err(host_error)??;
         let artefact = self.store.begin().map_err(host_error)?;
         let writable = artefact.reopen().map_err(host_error)?;
         let info = self
@@ -186,15 +184,17 @@ fn host_error(error: impl std::fmt::Display) -> End {
 }
 
 /// Opens a module and checks that it is the one that was asked for.
-fn open(path: PathBuf, digest: &str) -> Result<File, String> {
+fn open(path: PathBuf, digest: &str) -> Result<File, End> {
     let shown = path.display();
-    let failed = |error: io::Error| format!("could not read {shown}: {error}");
+    let failed = |error: io::Error| host_error(format!("could not read {shown}: {error}"));
     let mut file = File::open(&path).map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();
     if size > MODULE_BYTES_MAX {
-        return Err(format!(
-            "{shown} is {size} bytes; at most {MODULE_BYTES_MAX} are allowed"
-        ));
+        // What an upload would refuse, too: the module's fault.
+        return Err(End::Trap {
+            kind: TrapKind::Module,
+            text: format!("the module is {size} bytes; at most {MODULE_BYTES_MAX} are allowed"),
+        });
     }
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
@@ -207,9 +207,9 @@ fn open(path: PathBuf, digest: &str) -> Result<File, String> {
     file.rewind().map_err(failed)?;
     let found = hex::encode(hash.finalize());
     if found != digest {
-        return Err(format!(
+        return Err(host_error(format!(
             "{shown} has the digest {found}, and {digest} was asked for"
-        ));
+        )));
     }
     Ok(file)
 }

@@ -378,3 +378,51 @@ async fn the_echo_guest_fails_as_told() {
     );
     assert_eq!(limit_of(&fail("memory", |_| {}).await), "memory");
 }
+
+/// Bytes of `f32`s behind a head of four bytes.
+fn floats(numbers: &[f32]) -> Vec<u8> {
+    let numbers = numbers.iter().flat_map(|number| number.to_le_bytes());
+    b"HEAD".iter().copied().chain(numbers).collect()
+}
+
+#[tokio::test]
+async fn a_check_judges_and_a_comparator_compares() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, numbers: &[f32]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, floats(numbers)).unwrap();
+        path
+    };
+    let good = write("good", &[1.0, -2.0, 3.5]);
+    let close = write("close", &[1.0, -2.000_01, 3.5]);
+    let far = write("far", &[1.0, -2.1, 3.5]);
+    let broken = write("broken", &[1.0, f32::NAN, 3.5]);
+    let verdict = async |module: &str, params: Value, inputs: &[(&str, &Path)]| {
+        let mut task = Task::new(module, params, inputs);
+        task.gpu = false;
+        task.run().await
+    };
+
+    let params = json!({"outputs": ["weights"], "skip": 4, "magnitude_max": 10.0});
+    let check = async |weights: &Path, params: Value| {
+        verdict("finite", params, &[("weights", weights)]).await
+    };
+    assert_eq!(check(&good, params.clone()).await.result(), true);
+    let run = check(&broken, params.clone()).await;
+    assert_eq!(run.result(), false);
+    assert!(run.logged("number 1 of `weights` is NaN"));
+    let tight = json!({"outputs": ["weights"], "skip": 4, "magnitude_max": 3.0});
+    assert_eq!(check(&good, tight).await.result(), false);
+    let run = check(&good, json!({"outputs": [], "magnitude_max": 1.0})).await;
+    assert!(matches!(run.outcome.end, End::GuestError { .. }));
+
+    let compare = async |a: &Path, b: &Path| {
+        let params = json!({"outputs": ["weights"], "skip": 4, "absolute": 0.0, "relative": 1e-4});
+        let inputs = [("a/weights", a), ("b/weights", b)];
+        verdict("tolerance", params, &inputs).await.result()
+    };
+    assert_eq!(compare(&good, &good).await, true);
+    assert_eq!(compare(&good, &close).await, true);
+    assert_eq!(compare(&good, &far).await, false);
+    assert_eq!(compare(&good, &broken).await, false);
+}

@@ -13,6 +13,7 @@ use std::{
 
 use aevir_sandbox::{
     End, Executor, ExecutorConfig, Level, Outcome, Profile, RunEvent, RunSpec, TraceIds, Tuning,
+    prepare_upload,
 };
 use aevir_wire::digest;
 use anyhow::{Context, Result, bail, ensure};
@@ -78,10 +79,11 @@ pub(crate) async fn run_local(args: RunLocalArgs, global: &Global) -> Result<()>
     let local = definition::read(args.task.as_deref(), &given, folder.path())?;
     let wasm = fs::read(&args.module)
         .with_context(|| format!("the module `{}` can't be read", args.module.display()))?;
+    let (module, digest) = component(&args.module, &wasm, folder.path())?;
     if let Some(out) = &args.out {
         fs::create_dir_all(out).with_context(|| format!("`{}` can't be made", out.display()))?;
     }
-    let spec = spec(&args, &local, digest(&wasm), folder.path())?;
+    let spec = spec(&args, &local, (module, digest), folder.path())?;
     let executor = Executor::tuned(
         ExecutorConfig {
             program: std::env::current_exe().context("this program's own file can't be found")?,
@@ -107,12 +109,30 @@ pub(crate) async fn run_local(args: RunLocalArgs, global: &Global) -> Result<()>
     }
 }
 
-fn spec(args: &RunLocalArgs, local: &Local, digest: String, folder: &Path) -> Result<RunSpec> {
+/// What a platform would store of a module, with its digest: a WASI preview 1 program is adapted. What an upload would refuse is
+/// left to the executor, which says the same.
+fn component(path: &Path, wasm: &[u8], folder: &Path) -> Result<(PathBuf, String)> {
+    match prepare_upload(wasm) {
+        Ok(upload) if upload.is_adapted() => {
+            let adapted = folder.join("component.wasm");
+            fs::write(&adapted, &upload.component).context("the component can't be written")?;
+            Ok((adapted, digest(&upload.component)))
+        }
+        Ok(_) | Err(_) => Ok((path.to_owned(), digest(wasm))),
+    }
+}
+
+fn spec(
+    args: &RunLocalArgs,
+    local: &Local,
+    (module, module_digest): (PathBuf, String),
+    folder: &Path,
+) -> Result<RunSpec> {
     let out_dir = folder.join("out");
     fs::create_dir(&out_dir).context("the run's folder can't be made")?;
     Ok(RunSpec {
-        module: args.module.clone(),
-        module_digest: digest,
+        module,
+        module_digest,
         params: local.params.clone(),
         seed: local.seed,
         inputs: local.inputs.clone(),

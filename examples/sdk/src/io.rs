@@ -79,7 +79,7 @@ impl Input {
         let Some(bytes) = self.size.checked_sub(offset) else {
             return Err(format!("the input has {} bytes and not {offset}", self.size).into());
         };
-        if bytes % 4 != 0 {
+        if !bytes.is_multiple_of(4) {
             return Err(format!("{bytes} bytes are no whole numbers of four bytes").into());
         }
         let mut words = Vec::with_capacity((bytes / 4) as usize);

@@ -41,8 +41,12 @@ macro_rules! progress {
 /// Reports a metric: `metric!("loss", step, value)`, or without steps `metric!("accuracy", value)`.
 #[macro_export]
 macro_rules! metric {
-    ($name:expr, $value:expr $(,)?) => { $crate::metric($name, 0, f64::from($value)) };
-    ($name:expr, $step:expr, $value:expr $(,)?) => { $crate::metric($name, u64::from($step), f64::from($value)) };
+    ($name:expr, $value:expr $(,)?) => {
+        $crate::metric($name, 0, f64::from($value))
+    };
+    ($name:expr, $step:expr, $value:expr $(,)?) => {
+        $crate::metric($name, u64::from($step), f64::from($value))
+    };
 }
 
 /// Logs a formatted line at level debug.

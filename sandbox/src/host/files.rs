@@ -125,14 +125,6 @@ impl Files {
         self.outputs.get(index).map_or(0, |output| output.size)
     }
 
-    /// All that was written to an output so far.
-    pub(crate) fn read_output(&self, index: usize) -> Result<Vec<u8>, Stop> {
-        let Some(output) = self.outputs.get(index) else {
-            return Err(Stop::Host("an output's handle has no file".into()));
-        };
-        fs::read(&output.path).map_err(|error| failed("read", &output.path, &error))
-    }
-
     /// How many outputs there are.
     pub(crate) fn outputs(&self) -> usize {
         self.outputs.len()

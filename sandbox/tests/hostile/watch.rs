@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -45,8 +46,8 @@ impl Peak {
 }
 
 struct Processes {
-    /// The line of `/proc/self/status` with this program's name.
-    name: Option<String>,
+    /// This program's own file.
+    program: Option<PathBuf>,
     /// Descendants that still run.
     ours: BTreeSet<u32>,
     foreign: BTreeSet<u32>,
@@ -55,9 +56,8 @@ struct Processes {
 
 impl Processes {
     fn new() -> Self {
-        let status = fs::read_to_string("/proc/self/status").unwrap();
         Self {
-            name: status.lines().next().map(str::to_owned),
+            program: fs::read_link("/proc/self/exe").ok(),
             ours: BTreeSet::new(),
             foreign: BTreeSet::new(),
             peaks: BTreeMap::new(),
@@ -78,8 +78,7 @@ impl Processes {
                 continue;
             };
             // A process that was forked and has not become its program yet: what it holds is ours.
-            let name = |status: &str| status.lines().next().map(str::to_owned);
-            if name(&status) == self.name {
+            if fs::read_link(format!("/proc/{pid}/exe")).ok() == self.program {
                 continue;
             }
             let parent = field(&status, "PPid:");

@@ -38,6 +38,8 @@ pub(crate) struct State {
     program: bool,
     /// The number of the output `stdout`, once something was written to it.
     stdout: Option<usize>,
+    /// What was written to it, up to one byte more than an inline result may have.
+    printed: Vec<u8>,
     stdout_lines: Lines,
     stderr_lines: Lines,
     random: Random,
@@ -49,6 +51,7 @@ impl State {
         Self {
             program,
             stdout: None,
+            printed: Vec::new(),
             stdout_lines: Lines::default(),
             stderr_lines: Lines::default(),
             random: Random::new(seed),
@@ -72,21 +75,12 @@ pub(crate) fn add(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 }
 
 /// A program's inline result: what it wrote to standard output, if that is one JSON document and short enough, and `null` otherwise.
-pub(crate) fn result(host: &Host) -> Result<String, super::Stop> {
-    let nothing = || Ok("null".to_owned());
-    let Some(output) = host.wasi.stdout else {
-        return nothing();
-    };
-    if host.files.output_size(output) > u64::from(host.limits.result_bytes) {
-        return nothing();
-    }
-    let text = String::from_utf8(host.files.read_output(output)?);
-    match text {
-        Ok(text) if serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok() => {
-            Ok(text.trim().to_owned())
-        }
-        _ => nothing(),
-    }
+pub(crate) fn result(host: &Host) -> String {
+    let printed = &host.wasi.printed;
+    let text = str::from_utf8(printed).unwrap_or_default();
+    let is_document = printed.len() <= host.limits.result_bytes as usize
+        && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    if is_document { text.trim() } else { "null" }.to_owned()
 }
 
 /// Passes on what a program left on its standard streams without a line's end.
@@ -149,8 +143,7 @@ mod tests {
         let world = resolve.select_world(&[package], Some("program")).unwrap();
         let mut module = dummy_module(&resolve, world, ManglingAndAbi::Standard32);
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
-        let encoder = ComponentEncoder::default().module(&module).unwrap();
-        let mut encoder = encoder;
+        let mut encoder = ComponentEncoder::default().module(&module).unwrap();
         let component = encoder.encode().unwrap();
         let engine = Engine::new(Profile::default()).unwrap();
         let component = Component::new(&engine.inner, component).unwrap();

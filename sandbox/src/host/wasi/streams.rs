@@ -281,6 +281,12 @@ fn put(
     let host = s.data_mut();
     let total_max = host.limits.output_bytes;
     host.files.write_output(output, bytes, total_max)?;
+    if matches!(to, OutputStream::Stdout) {
+        let room = host.limits.result_bytes as usize + 1;
+        let printed = &mut host.wasi.printed;
+        let more = bytes.len().min(room.saturating_sub(printed.len()));
+        printed.extend(&bytes[..more]);
+    }
     Ok(Ok(()))
 }
 

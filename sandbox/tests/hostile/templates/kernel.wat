@@ -44,6 +44,7 @@
     (import "c" "submit" (func $submit (param i32 i32)))
     ;; The answer's text, 8 hex digits in quotes, and the names of errors that carry no text, 16 bytes each.
     (data (i32.const 256) "\"00000000\"")
+    (data (i32.const 49152) "validation: ")
     (data (i32.const 512) "validation      out-of-memory   limit           timeout         device-lost     unavailable     ")
     ;; Whether the call whose result stands at 64 failed.
     (func $failed (result i32) (i32.load8_u (i32.const 64)))
@@ -51,7 +52,13 @@
     (func $error (local $case i32)
       (local.set $case (i32.load8_u (i32.const 68)))
       (i32.store8 (i32.const 0) (i32.const 1))
-      (if (i32.or (i32.eqz (local.get $case)) (i32.eq (local.get $case) (i32.const 2)))
+      (if (i32.eqz (local.get $case))
+        (then
+          (memory.copy (i32.const 49164) (i32.load (i32.const 72)) (i32.load (i32.const 76)))
+          (i32.store (i32.const 4) (i32.const 49152))
+          (i32.store (i32.const 8) (i32.add (i32.const 12) (i32.load (i32.const 76))))
+          (return)))
+      (if (i32.eq (local.get $case) (i32.const 2))
         (then
           (i32.store (i32.const 4) (i32.load (i32.const 72)))
           (i32.store (i32.const 8) (i32.load (i32.const 76))))
