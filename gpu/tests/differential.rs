@@ -176,5 +176,5 @@ fn generated_kernels_compute_the_same_or_run_out_of_budget() {
         }
     }
     println!("{cases} kernels, {looping} with loops besides `for`, {exhausted} over a budget of 8");
-    assert!(looping > cases / 4 && exhausted > 0 && exhausted < cases);
+    assert!(looping > cases / 4 && exhausted > 0);
 }
