@@ -138,7 +138,8 @@ impl Pool {
             oldest.filter(|_| is_surplus).map(|at| idle.remove(at))
         };
         if let Some(surplus) = surplus {
-            surplus.process.end(false).await;
+            // Unmapping what it held takes milliseconds, which the run that ended is not to wait for.
+            tokio::spawn(surplus.process.end(false));
         }
         self.keep_clean();
     }
