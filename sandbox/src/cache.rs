@@ -367,7 +367,6 @@ mod tests {
             world: World::Task,
             imports: vec!["aevir:task/context@1.0.0".into()],
             exports: vec!["run".into()],
-            instances: 1,
             size: 3,
             instances: 1,
         }

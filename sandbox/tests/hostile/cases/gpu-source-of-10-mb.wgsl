@@ -1,12 +1,11 @@
-//! what = "A source of 10 MB."
+//! what = "A source of 10 MB: more than one call may hand over, so that it does not even reach the kernel's limits."
 //! [dispatch]
 //! buffers = [64]
 //! groups = [1, 1, 1]
 //! source_times = 9600
 //! [expect]
-//! end = 'limit'
-//! limit = 'gpu-source-size'
-//! value = 131072
+//! end = 'trap'
+//! kind = 'interface'
 //! [bounds]
 //! run_ms = 20000
 //! peak_mib = 640
