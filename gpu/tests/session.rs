@@ -5,17 +5,8 @@
 
 mod support;
 
-use aevir_gpu::{AdapterError, Constant, Devices, Gpu, GpuError, GpuLimits};
-use support::{limit, open, session, words};
-
-const DOUBLE: &str = "
-@group(0) @binding(0) var<storage, read> a: array<u32>;
-@group(0) @binding(1) var<storage, read_write> b: array<u32>;
-override factor: u32 = 2u;
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    if id.x < arrayLength(&a) { b[id.x] = a[id.x] * factor; }
-}";
+use aevir_gpu::{AdapterError, Constant, Gpu, GpuError, GpuLimits};
+use support::{DOUBLE, limit, open, session, words};
 
 #[test]
 fn computes_with_constants_copies_and_uniforms() {
@@ -434,79 +425,6 @@ fn the_time_of_a_batch_is_metered() {
     time(64); // the driver's compiler
     let (small, large) = ((time(1) + time(1)), (time(64) + time(64)));
     assert!(small > 0 && large > small, "{small} ns, {large} ns");
-}
-
-#[test]
-fn a_kept_device_knows_its_kernels_and_nothing_else_of_the_last_run() {
-    support::driver();
-    let mut devices = Devices::default();
-    let limits = GpuLimits::default();
-    let run = |devices: &mut Devices, limits: &GpuLimits, secret: u32| {
-        let mut s = devices.session(limits).unwrap();
-        let kernel = s.create_kernel(DOUBLE, "main", &[]).unwrap();
-        let buffers: Vec<_> = (0..8).map(|_| s.create_buffer(1 << 16).unwrap()).collect();
-        let stale = buffers
-            .iter()
-            .flat_map(|buffer| words(&s.read(buffer, 0, 1 << 16).unwrap()));
-        assert!(stale.into_iter().all(|word| word == 0));
-        for buffer in &buffers {
-            let secrets = vec![secret; 1 << 14];
-            s.write(buffer, 0, bytemuck::cast_slice(&secrets)).unwrap();
-        }
-        let mut batch = s.create_batch();
-        batch
-            .dispatch(&kernel, &[&buffers[0], &buffers[1]], [256, 1, 1])
-            .unwrap();
-        s.submit(batch).unwrap();
-        let doubled = words(&s.read(&buffers[1], 0, 8).unwrap());
-        assert_eq!(doubled, [2 * secret; 2]);
-        let (root, compiled) = (s.trace_root(), s.cached_kernels());
-        drop((kernel, buffers));
-        devices.keep(s);
-        (root, compiled)
-    };
-    let first = run(&mut devices, &limits, 0xdead);
-    assert!(devices.is_warm());
-    let second = run(&mut devices, &limits, 0xbeef);
-    assert_eq!(first, second, "the kernel was compiled once");
-
-    // A used-up loop budget leaves the device usable, and the next run's status clean.
-    let small = GpuLimits {
-        loop_budget: 10,
-        ..GpuLimits::default()
-    };
-    let mut s = devices.session(&small).unwrap();
-    let endless = "@compute @workgroup_size(1) fn main() { loop { if false { break; } } }";
-    let kernel = s.create_kernel(endless, "main", &[]).unwrap();
-    let mut batch = s.create_batch();
-    batch.dispatch(&kernel, &[], [1, 1, 1]).unwrap();
-    s.submit(batch).unwrap();
-    assert_eq!(s.finish(), Err(limit("loop-budget", 10)));
-    drop(kernel);
-    devices.keep(s);
-    assert!(devices.is_warm());
-    let third = run(&mut devices, &limits, 0xcafe);
-    assert_eq!(third.0, first.0);
-}
-
-#[test]
-fn a_lost_device_ends_its_run_and_the_next_gets_a_fresh_one() {
-    support::driver();
-    let mut devices = Devices::default();
-    let limits = GpuLimits::default();
-    let mut s = devices.session(&limits).unwrap();
-    let a = s.create_buffer(4).unwrap();
-    s.lose_device();
-    let lost = s.read(&a, 0, 4).unwrap_err();
-    assert!(matches!(lost, GpuError::DeviceLost(_)), "{lost:?}");
-    assert!(lost.is_fatal());
-    assert_eq!(s.finish(), Err(lost));
-    drop(a);
-    devices.keep(s);
-    assert!(!devices.is_warm());
-    let mut s = devices.session(&limits).unwrap();
-    let a = s.create_buffer(4).unwrap();
-    assert_eq!(words(&s.read(&a, 0, 4).unwrap()), [0]);
 }
 
 #[test]

@@ -321,7 +321,7 @@ async fn compiling_is_bounded_in_time_and_memory() {
         (|limits: &mut aevir_sandbox::CompileLimits| limits.cpu_s = 1) as fn(&mut _),
         |limits| limits.wall_ms = 1_000,
     ] {
-        let mut bench = limited(Bench::new(&many_functions(150_000)), set);
+        let mut bench = limited(Bench::new(&many_functions(90_000)), set);
         let end = bench.run().await.outcome.end;
         let expected = End::Limit {
             limit: "compile-time".into(),

@@ -1,6 +1,16 @@
 //! Opening this machine's adapter from a test.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
+/// Doubles `a` into `b`.
+pub const DOUBLE: &str = "
+@group(0) @binding(0) var<storage, read> a: array<u32>;
+@group(0) @binding(1) var<storage, read_write> b: array<u32>;
+override factor: u32 = 2u;
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+    if id.x < arrayLength(&a) { b[id.x] = a[id.x] * factor; }
+}";
+
 pub mod generate;
 pub mod plain;
 

@@ -7,7 +7,8 @@ use wasm_encoder::{
 };
 
 use crate::case::Generator;
-use crate::support::{example, guest, hostile_template};
+use crate::damaged::{flipped, smith, truncated};
+use crate::support::{guest, hostile_template};
 
 /// Seeds are spread by the golden ratio, as in SplitMix64.
 const GOLDEN_GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -54,7 +55,7 @@ pub(crate) fn modules(generator: &Generator) -> Vec<(String, Vec<u8>)> {
 }
 
 /// `random(seed)` are SplitMix64's numbers.
-fn random(seed: u64) -> impl FnMut() -> u64 {
+pub(crate) fn random(seed: u64) -> impl FnMut() -> u64 {
     let mut state = seed;
     move || {
         state = state.wrapping_add(GOLDEN_GAMMA);
@@ -66,7 +67,7 @@ fn random(seed: u64) -> impl FnMut() -> u64 {
 }
 
 /// A component around a core module that exports `memory` and `run`: the text template's, with its module exchanged.
-fn component(core: &[u8]) -> Vec<u8> {
+pub(crate) fn component(core: &[u8]) -> Vec<u8> {
     let text = hostile_template(
         "plain",
         "(func (export \"run\") (result i32) (call $ok))",
@@ -447,57 +448,4 @@ fn bad_pointers() -> Vec<(String, Vec<u8>)> {
         }
     }
     modules
-}
-
-/// A good module to damage.
-fn original(seed: u64) -> Vec<u8> {
-    if seed.is_multiple_of(2) {
-        guest("ranges")
-    } else {
-        example("echo")
-    }
-}
-
-fn truncated(seed: u64) -> Vec<u8> {
-    let mut module = original(seed);
-    let len = random(seed)() as usize % module.len();
-    module.truncate(len);
-    module
-}
-
-/// A good module in which so many bits are another.
-fn flipped(seed: u64, bits: usize) -> Vec<u8> {
-    let mut module = original(seed);
-    let mut next = random(seed);
-    for _ in 0..bits {
-        let at = next() as usize % (module.len() * 8);
-        module[at / 8] ^= 1 << (at % 8);
-    }
-    module
-}
-
-/// A valid random core module in a component; its `run` does whatever it does.
-fn smith(seed: u64, bytes: usize) -> Vec<u8> {
-    let mut next = random(seed);
-    let words = std::iter::repeat_with(|| next().to_le_bytes()).take(bytes / 8);
-    let entropy: Vec<u8> = words.flatten().collect();
-    let exports =
-        "(module (memory (export \"memory\") 1) (func (export \"run\") (result i32) unreachable))";
-    let config = wasm_smith::Config {
-        exports: Some(wat::parse_str(exports).unwrap()),
-        max_imports: 0,
-        max_memories: 1,
-        max_memory32_bytes: 1 << 24,
-        threads_enabled: false,
-        memory64_enabled: false,
-        exceptions_enabled: false,
-        gc_enabled: false,
-        custom_page_sizes_enabled: false,
-        wide_arithmetic_enabled: false,
-        shared_everything_threads_enabled: false,
-        ..wasm_smith::Config::default()
-    };
-    let mut unstructured = arbitrary::Unstructured::new(&entropy);
-    let module = wasm_smith::Module::new(config, &mut unstructured).unwrap();
-    component(&module.to_bytes())
 }

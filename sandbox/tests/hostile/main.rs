@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod case;
+mod damaged;
 mod generators;
 mod kernel;
 #[path = "../support/mod.rs"]

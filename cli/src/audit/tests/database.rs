@@ -51,7 +51,6 @@ async fn an_untouched_database_is_clean_and_its_columns_are_compared() {
 
 #[tokio::test]
 async fn a_head_that_is_none_is_reported_and_the_entries_are_read_all_the_same() {
-    let world = World::new();
     for (statement, why) in [
         (
             "UPDATE log_head SET frontier = x'00'",
@@ -64,6 +63,7 @@ async fn a_head_that_is_none_is_reported_and_the_entries_are_read_all_the_same()
             "table of checkpoints is damaged",
         ),
     ] {
+        let world = World::new();
         let audit = tampered(&world, &[statement.to_owned()]).await;
         let bad = audit.first_bad.as_ref().unwrap();
         assert_eq!(bad.position, None, "{statement}");
@@ -72,7 +72,7 @@ async fn a_head_that_is_none_is_reported_and_the_entries_are_read_all_the_same()
     }
     // What is wrong with an entry has a position, and comes first.
     let torn = "DELETE FROM log_head".to_owned();
-    let audit = tampered(&world, &[torn, update("leaf = zeroblob(32)", 5)]).await;
+    let audit = tampered(&World::new(), &[torn, update("leaf = zeroblob(32)", 5)]).await;
     assert_bad(&audit, 5, "does not match its stored leaf");
 }
 

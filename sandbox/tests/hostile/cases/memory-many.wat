@@ -1,5 +1,7 @@
 ;;! what = "More memories than a component may have."
 ;;! template = "plain"
+;;! [limits]
+;;! instances = 32
 ;;! [expect]
 ;;! end = "limit"
 ;;! limit = "instances"
