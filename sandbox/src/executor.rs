@@ -1,12 +1,14 @@
 //! The parent's side of a run: finds the compiled module, takes a process, passes events on, and ends it in time.
 
+mod probe;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use aevir_gpu::{AdapterInfo, GpuLimits, select_driver};
+use aevir_gpu::select_driver;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -15,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cache::{Artefact, ArtefactStore, CACHE_BYTES_MAX};
 use crate::child::{LOG_VAR, LogFormat};
 use crate::compile::{CompileLimits, Compiler};
-use crate::confine::{Confinement, Role};
+use crate::confine::Role;
 use crate::engine::Engines;
 use crate::host::files::{CHECKPOINTS_DIR, OUTPUTS_DIR};
 use crate::ipc::{Reply, Request, RunRequest, receive_async};
@@ -26,8 +28,8 @@ use crate::pool::{Pool, PoolConfig, Worker};
 use crate::process::{Launcher, Process};
 use crate::spec::RunSpec;
 
-/// How long opening and probing a GPU may take.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(60);
+pub use probe::{ProbeError, Started};
+
 /// The folder of processes below that of the artefacts.
 const PROCESSES_DIR: &str = "processes";
 /// Variables that a child inherits: what dynamic linking, temporary files, GPU drivers and their shader caches need.
@@ -107,26 +109,6 @@ struct Inner {
     pool: Arc<Pool>,
     /// Why there is none: a run says so. `new` can't fail, for a node must be able to report it.
     compiler: Result<Arc<Compiler>, String>,
-}
-
-/// Why an executor or its GPU could not be asked.
-#[derive(Debug, thiserror::Error)]
-pub enum ProbeError {
-    /// No adapter, or none that computes right.
-    #[error("{0}")]
-    Adapter(String),
-    /// The executor process failed.
-    #[error("the executor failed: {0}")]
-    Executor(String),
-}
-
-/// A process that was started to see whether it can be.
-#[derive(Debug, Clone)]
-pub struct Started {
-    /// What is in force in it.
-    pub confinement: Confinement,
-    /// From nothing to its first message.
-    pub took: Duration,
 }
 
 impl Executor {
@@ -300,51 +282,6 @@ impl Executor {
             }
         };
         Attempt::ended(outcome)
-    }
-
-    /// Opens the GPU in a process of its own and says what it is, so that a bad driver can't harm this one.
-    ///
-    /// # Errors
-    /// No usable adapter, or no executor.
-    pub async fn probe_gpu(&self, limits: &GpuLimits) -> Result<AdapterInfo, ProbeError> {
-        let started = self.inner.launcher.start(Role::Gpu).await;
-        let mut process = started.map_err(|error| ProbeError::Executor(error.to_string()))?;
-        let answer = timeout(PROBE_TIMEOUT, async {
-            let request = Request::ProbeGpu(limits.clone());
-            let sent = send_with_files(&mut process.socket, &request, Vec::new()).await;
-            sent.map_err(io::Error::other)?;
-            receive_async::<Reply>(&mut process.socket).await
-        });
-        match answer.await {
-            Ok(Ok(Reply::Adapter(adapter))) => {
-                process.end(false).await;
-                adapter.map_err(ProbeError::Adapter)
-            }
-            Ok(Ok(reply)) => {
-                process.end(false).await;
-                Err(ProbeError::Executor(reply.unexpected().to_string()))
-            }
-            Ok(Err(error)) => Err(ProbeError::Executor(process.died(&error).await)),
-            Err(_) => {
-                process.end(false).await;
-                let text = "the GPU's driver did not answer in time";
-                Err(ProbeError::Adapter(text.into()))
-            }
-        }
-    }
-
-    /// Starts a process of a role, to see how it is confined and how long it takes.
-    ///
-    /// # Errors
-    /// It can't be started.
-    pub async fn try_start(&self, role: Role) -> Result<Started, ProbeError> {
-        let before = Instant::now();
-        let started = self.inner.launcher.start(role).await;
-        let process = started.map_err(|error| ProbeError::Executor(error.to_string()))?;
-        let took = before.elapsed();
-        let confinement = process.hello.confinement.clone();
-        process.end(false).await;
-        Ok(Started { confinement, took })
     }
 }
 
