@@ -214,7 +214,7 @@ impl Tail {
     /// Takes staged events in. They must have been staged on this very tail.
     pub(crate) fn accept<E: Event>(&mut self, staged: &[Staged<E>]) {
         for Staged { row, .. } in staged {
-            self.advance(&row.stream, &row.label, row.time, row.leaf);
+            self.advance(&row.stream, row.label, row.time, row.leaf);
         }
     }
 
@@ -288,7 +288,7 @@ fn stage_one<E: Event>(
         revision: read.revision,
         id: read.id,
         type_id,
-        label: read.event.label().to_owned(),
+        label: read.event.label(),
         schema: recorded.event.schema(),
         time: read.time,
         leaf: entry.leaf(),

@@ -158,7 +158,7 @@ pub struct NewEvent {
     pub id: Ulid,
     /// Position of the first event with this label.
     pub type_id: u64,
-    pub label: String,
+    pub label: &'static str,
     pub schema: u16,
     pub time: Timestamp,
     pub entry: Entry,
@@ -173,7 +173,7 @@ impl NewEvent {
 
     /// The label where this event is the first with it.
     pub(crate) fn new_type(&self) -> Option<&str> {
-        (self.type_id == self.position).then_some(&self.label)
+        (self.type_id == self.position).then_some(self.label)
     }
 }
 

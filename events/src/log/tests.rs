@@ -30,7 +30,7 @@ fn batch(head: &LogHead, count: u64, commands: Vec<CommandRow>) -> Arc<Batch> {
                 revision: position - base,
                 id: Ulid::from_parts(position, 1),
                 type_id: 0,
-                label: "thing.happened".to_owned(),
+                label: "thing.happened",
                 schema: 1,
                 time: Timestamp(position as i64),
                 entry,

@@ -103,7 +103,7 @@ impl World {
                     revision: position - base,
                     id: Ulid::from_parts(position, 1),
                     type_id: 0,
-                    label: "thing.happened".to_owned(),
+                    label: "thing.happened",
                     schema: 1,
                     time: Timestamp(position as i64),
                     entry,

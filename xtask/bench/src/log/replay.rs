@@ -108,7 +108,8 @@ pub(crate) fn export(file: &Path, events: usize) -> Result<String> {
             tree.push(row.leaf);
         }
     }
-    out.flush()?;
+    // On the disk, so that no replay shares the machine with the writing of it.
+    out.into_inner()?.sync_all()?;
     Ok(tree.root().to_string())
 }
 
