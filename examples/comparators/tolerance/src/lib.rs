@@ -45,8 +45,11 @@ pub fn equal(params: Params) -> Result<bool> {
 }
 
 fn agree(a: f32, b: f32, absolute: f32, relative: f32) -> bool {
-    // Infinities are equal to themselves alone: their difference is none.
-    a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= absolute + relative * a.abs()
+    if a.is_finite() && b.is_finite() {
+        return (a - b).abs() <= absolute + relative * a.abs();
+    }
+    // An infinity is within no tolerance of anything but itself: a part of it is infinite, too.
+    a == b || (a.is_nan() && b.is_nan())
 }
 
 #[cfg(test)]
