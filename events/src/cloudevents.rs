@@ -23,7 +23,10 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{entry::Entry, jcs};
+use crate::{
+    entry::{Entry, MEMBERS},
+    jcs,
+};
 
 /// A line's attributes in canonical order, which is also the order of the entry's members that they stand for.
 const ATTRIBUTES: [&str; 12] = [
@@ -132,23 +135,21 @@ impl CloudEventWriter {
         let raw: RawEntry<'_> =
             serde_json::from_slice(&entry.0).map_err(|e| CloudEventError::Entry(e.to_string()))?;
         line.reserve(entry.0.len() + self.source.len() + 64);
-        splice(
-            line,
-            &[
-                ("{\"actor\":", raw.actor.get()),
-                (",\"cause\":", raw.cause.get()),
-                (",\"data\":", raw.data.get()),
-                (",\"id\":", raw.id.get()),
-                (",\"position\":", raw.position.get()),
-                (",\"revision\":", raw.revision.get()),
-                (",\"schemaversion\":", raw.schema.get()),
-                (",\"source\":", &self.source),
-                (",\"specversion\":", SPEC_VERSION),
-                (",\"subject\":", raw.stream.get()),
-                (",\"time\":", raw.time.get()),
-                (",\"type\":", raw.label.get()),
-            ],
-        );
+        let values = [
+            raw.actor.get(),
+            raw.cause.get(),
+            raw.data.get(),
+            raw.id.get(),
+            raw.position.get(),
+            raw.revision.get(),
+            raw.schema.get(),
+            &self.source,
+            SPEC_VERSION,
+            raw.stream.get(),
+            raw.time.get(),
+            raw.label.get(),
+        ];
+        splice(line, &ATTRIBUTES, values);
         Ok(())
     }
 }
@@ -199,7 +200,7 @@ impl CloudEventLine {
         let values = [
             actor, cause, data, id, position, revision, schema, stream, time, label,
         ];
-        splice_entry(&mut entry, values);
+        splice(&mut entry, &MEMBERS, values);
         Some(Self {
             entry: Entry(entry),
             source,
@@ -230,7 +231,7 @@ impl CloudEventLine {
             raw.time,
             raw.label,
         ];
-        splice_entry(&mut entry, values.map(RawValue::get));
+        splice(&mut entry, &MEMBERS, values.map(RawValue::get));
         let entry = Entry(entry);
         // One line for one entry: no other order of attributes, spacing or spelling of the source.
         let mut again = Vec::with_capacity(line.len());
@@ -243,41 +244,15 @@ impl CloudEventLine {
     }
 }
 
-/// The entry with these values, in the order of its members.
-fn splice_entry(to: &mut Vec<u8>, values: [&str; 10]) {
-    let [
-        actor,
-        cause,
-        data,
-        id,
-        position,
-        revision,
-        schema,
-        stream,
-        time,
-        label,
-    ] = values;
-    splice(
-        to,
-        &[
-            ("{\"actor\":", actor),
-            (",\"cause\":", cause),
-            (",\"data\":", data),
-            (",\"id\":", id),
-            (",\"position\":", position),
-            (",\"revision\":", revision),
-            (",\"schema\":", schema),
-            (",\"stream\":", stream),
-            (",\"time\":", time),
-            (",\"type\":", label),
-        ],
-    );
-}
-
-fn splice(to: &mut Vec<u8>, parts: &[(&str, &str)]) {
-    for (name, value) in parts {
+/// An object with these values, which stand in the order of their names.
+fn splice<const N: usize>(to: &mut Vec<u8>, names: &[&str; N], values: [&str; N]) {
+    let mut before: &[u8] = b"{\"";
+    for (name, value) in names.iter().zip(values) {
+        to.extend_from_slice(before);
         to.extend_from_slice(name.as_bytes());
+        to.extend_from_slice(b"\":");
         to.extend_from_slice(value.as_bytes());
+        before = b",\"";
     }
     to.push(b'}');
 }

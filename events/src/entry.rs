@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ulid::Ulid;
 
+pub(crate) use self::written::MEMBERS;
 use self::written::{Written, malformed};
 use crate::{
     canonical::{JcsError, canonical_bytes},

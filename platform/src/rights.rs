@@ -183,6 +183,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_scope_is_named_as_it_is_written() {
+        for scope in [
+            Scope::Read,
+            Scope::TasksWrite,
+            Scope::ContentsWrite,
+            Scope::NodesWrite,
+            Scope::KeysWrite,
+            Scope::Node,
+            Scope::Audit,
+            Scope::Admin,
+        ] {
+            assert_eq!(serde_json::to_value(scope).ok(), Some(scope.name().into()));
+        }
+    }
+
+    #[test]
     fn an_actor_has_one_name() {
         for good in [
             "system",

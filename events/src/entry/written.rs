@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The envelope's members in canonical order.
-const MEMBERS: [&str; 10] = [
+pub(crate) const MEMBERS: [&str; 10] = [
     "actor", "cause", "data", "id", "position", "revision", "schema", "stream", "time", "type",
 ];
 

@@ -14,7 +14,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use aevir_gpu::Devices;
@@ -266,9 +266,4 @@ fn init_log() {
         "json" => builder.json().flatten_event(true).try_init(),
         _ => builder.with_ansi(false).try_init(),
     };
-}
-
-/// The process's folder of compiled code.
-pub(crate) fn code_dir(dir: &Path) -> PathBuf {
-    dir.join(crate::process::CODE_DIR)
 }

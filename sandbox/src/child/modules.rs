@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use wasmtime::component::{Component, Linker};
 
-use super::code_dir;
 use crate::engine::{Engines, Profile};
 use crate::host::{self, Host};
 use crate::inspect::ModuleInfo;
 use crate::ipc::CodeId;
+use crate::process::CODE_DIR;
 use crate::run::Module;
 
 /// Modules that stay loaded. A process serves one requester, whose tasks use few modules; each takes address space, and memory
@@ -31,7 +31,7 @@ impl Modules {
         Self {
             engines: engines.clone(),
             linkers: HashMap::new(),
-            code_dir: code_dir(dir),
+            code_dir: dir.join(CODE_DIR),
             loaded: Vec::new(),
         }
     }

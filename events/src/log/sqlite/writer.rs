@@ -10,9 +10,7 @@ use ulid::Ulid;
 
 use super::BUSY;
 use crate::{
-    log::{
-        Batch, CommandRow, HeadRow, LogError, LogHead, NewEvent, StoreFault, head_from_row, signed,
-    },
+    log::{Batch, CommandRow, HeadRow, LogError, LogHead, NewEvent, head_from_row, signed},
     tlog::{CHECKPOINTS_KEPT, CheckpointRow},
 };
 
@@ -89,7 +87,7 @@ impl Writer {
             return Err(LogError::Fenced);
         }
         insert(&tx, batch)?;
-        tx.commit().map_err(|e| LogError::Unknown(fault(e)))
+        tx.commit().map_err(|e| LogError::Unknown(Arc::new(e)))
     }
 
     /// Keeps a signed checkpoint if `leader` leads and it is the newest; answers whether it was kept.
@@ -166,8 +164,4 @@ fn insert(tx: &Transaction<'_>, batch: &Batch) -> Result<(), LogError> {
         ])?;
     }
     Ok(())
-}
-
-fn fault(error: rusqlite::Error) -> StoreFault {
-    Arc::new(error)
 }
