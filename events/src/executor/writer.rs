@@ -249,6 +249,8 @@ impl<M: Machine> Writer<M> {
                 // First the next batch, so that the log works while this one is folded and its callers are answered.
                 if !self.open.is_empty() {
                     self.launch();
+                    // The new task waits on this thread, where no other takes it over: let it send the batch first.
+                    tokio::task::yield_now().await;
                 }
                 self.committed(flight)
             }
