@@ -431,3 +431,41 @@ async fn a_module_that_no_pool_holds_is_refused_and_not_the_hosts_fault() {
         ran.outcome.end
     );
 }
+
+/// Whatever a process takes beyond what its limits grant, by whatever way, ends the run with a limit, and the node goes on.
+#[tokio::test]
+async fn a_process_that_takes_too_much_memory_is_ended() {
+    let mut bench = Bench::guest("spin").limits(|limits| {
+        limits.memory_bytes = 1 << 20;
+        limits.fuel = 1_000_000_000_000_000;
+        limits.wall_ms = 30_000;
+    });
+    let tuning = Tuning {
+        host_bytes_max: 0, // less than any process takes
+        ..Tuning::default()
+    };
+    bench.executor = Executor::tuned(config(&bench), tuning);
+    let ran = bench.run().await;
+    let expected = End::Limit {
+        limit: "host-memory".into(),
+        value: 1 << 20,
+    };
+    assert_eq!(ran.outcome.end, expected);
+    assert!(is_gone(pid(&ran)));
+}
+
+/// A compiled module that another's took the place of between two looks is compiled again.
+#[tokio::test]
+async fn modules_that_drive_each_other_out_still_run() {
+    let mut bench = Bench::guest("ok");
+    let tuning = Tuning {
+        cache_bytes_max: 1, // no compiled code fits
+        ..Tuning::default()
+    };
+    bench.executor = Executor::tuned(config(&bench), tuning);
+    let ran = bench.run().await;
+    let End::HostError { text } = &ran.outcome.end else {
+        panic!("{:?}", ran.outcome.end);
+    };
+    assert!(text.contains("at most 1 are kept"), "{text}");
+}
