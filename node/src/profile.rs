@@ -1,6 +1,6 @@
 //! What this machine has to offer, measured at the start.
 
-use std::thread::available_parallelism;
+use std::{collections::BTreeMap, thread::available_parallelism};
 
 use aevir_gpu::{AdapterInfo, GpuLimits};
 use aevir_sandbox::{Applied, Executor, Profile, Role};
@@ -15,6 +15,8 @@ const MIB: u64 = 1024 * 1024;
 /// The label that says how fast the GPU is: `c` and a power of four, see `aevir_gpu::speed`. A task that lists it among the
 /// labels it wants gets nodes of this class.
 const COMPUTE_LABEL: &str = "gpu-compute";
+/// Labels that a platform takes of a node.
+const LABELS_MAX: usize = 64;
 /// Memory offered when the system does not say how much there is, in MiB.
 const MEMORY_MIB_FALLBACK: u32 = 1024;
 
@@ -36,9 +38,7 @@ pub(crate) async fn measure(
     };
     let mut labels = config.labels.clone();
     if let Some(class) = gpu.as_ref().and_then(|info| info.compute) {
-        // The operator's word, where there is one, stands.
-        let label = labels.entry(COMPUTE_LABEL.to_owned());
-        label.or_insert_with(|| class.to_string());
+        add_compute(&mut labels, &class.to_string());
     }
     let cores = available_parallelism().map_or(1, usize::from);
     Ok(NodeProfile {
@@ -55,6 +55,19 @@ pub(crate) async fn measure(
         labels,
         confinement: Some(confinement(executor).await?),
     })
+}
+
+/// Adds the label of the GPU's class. The operator's word, where there is one, stands, and so do the operator's labels where there is no
+/// room for another: a node with one too many would be refused.
+fn add_compute(labels: &mut BTreeMap<String, String>, class: &str) {
+    if labels.len() >= LABELS_MAX && !labels.contains_key(COMPUTE_LABEL) {
+        tracing::warn!(
+            "there is no room for the label `{COMPUTE_LABEL}` beside {LABELS_MAX} others"
+        );
+        return;
+    }
+    let label = labels.entry(COMPUTE_LABEL.to_owned());
+    label.or_insert_with(|| class.to_owned());
 }
 
 /// What an executor without a GPU says of itself. A node whose executors do not start takes no work.
@@ -109,6 +122,21 @@ fn parse_total(meminfo: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_operators_labels_come_before_the_gpus() {
+        let full: BTreeMap<_, _> = (0..LABELS_MAX)
+            .map(|n| (format!("l{n}"), "x".to_owned()))
+            .collect();
+        let mut labels = full.clone();
+        add_compute(&mut labels, "c5");
+        assert_eq!(labels, full);
+        labels.pop_first();
+        add_compute(&mut labels, "c5");
+        assert_eq!(labels[COMPUTE_LABEL], "c5");
+        add_compute(&mut labels, "c6");
+        assert_eq!(labels[COMPUTE_LABEL], "c5", "what is said stands");
+    }
 
     #[test]
     fn the_total_is_found() {
