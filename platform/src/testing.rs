@@ -396,10 +396,13 @@ fn profile(name: String) -> NodeProfile {
             adapter: "software".into(),
             class: "class-a".into(),
             memory_mib: 4_096,
+            buffer_mib: Some(2_048),
             features: Vec::new(),
             software: true,
+            compute: Some(3),
         }),
         runtime: "det/1".into(),
+        cpu_mfuel_s: Some(2_000),
         labels: BTreeMap::new(),
         confinement: None,
     }

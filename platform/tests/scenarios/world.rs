@@ -24,6 +24,7 @@ use aevir_platform::{
     policy::Policy,
     rejection::Rejection,
     report::{Artifact, BlobRef, MetricValue, Report, SignedCommitment, Usage, commit_message},
+    rotation::SignedRotation,
     state::State,
     testing::actor,
 };
@@ -253,6 +254,20 @@ impl World {
         self.state.nodes[&node].owner
     }
 
+    /// A rotation of the node's key to one made from `seed`, signed by the key that it has.
+    pub fn rotation(&self, node: NodeId, seed: &str) -> SignedRotation {
+        let next = SigningKey::from_bytes(&Digest::of(seed.as_bytes()).0);
+        SignedRotation::sign(node, &self.keys[&node], &next)
+    }
+
+    /// The node changes its key to one made from `seed`, and signs with it from then on.
+    pub fn rotate(&mut self, node: NodeId, seed: &str) {
+        let rotation = self.rotation(node, seed);
+        self.ok(Command::RotateKey { node, rotation });
+        let next = SigningKey::from_bytes(&Digest::of(seed.as_bytes()).0);
+        self.keys.insert(node, next);
+    }
+
     /// Registers the world's module for another account too.
     pub fn push_module(&mut self, owner: AccountId) {
         self.ok(Command::RegisterModule(RegisterModule {
@@ -448,10 +463,13 @@ pub fn profile(name: &str) -> NodeProfile {
             adapter: "software".into(),
             class: "class-a".into(),
             memory_mib: 1_024,
+            buffer_mib: Some(1_024),
             features: vec![],
             software: true,
+            compute: Some(3),
         }),
         runtime: "det/1".into(),
+        cpu_mfuel_s: Some(2_000),
         labels: BTreeMap::new(),
         confinement: Some(NodeConfinement {
             seccomp: Wall::Full,
