@@ -18,9 +18,6 @@ use crate::{
 
 use super::{Suspension, speed::SpeedRecord};
 
-/// A node that shows less than one of so many parts of the speed that it claims is slower than it claims.
-const SLOWER_PART: u32 = 2;
-
 /// A machine that runs tasks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
@@ -158,18 +155,12 @@ impl Node {
     /// Fuel that a run burns on it, in millions a second: the lower of what it claims and what its results showed.
     /// `None` where it never said.
     pub fn cpu_mfuel_s(&self) -> Option<u32> {
-        let claimed = self.profile.cpu_mfuel_s?;
-        Some(match self.speed.shown() {
-            Some(shown) => claimed.min(shown),
-            None => claimed,
-        })
+        self.speed.counted(self.profile.cpu_mfuel_s)
     }
 
     /// Its results show, again and again, less than half of the speed that it claims.
     pub fn is_slower_than_claimed(&self) -> bool {
-        let claimed = self.profile.cpu_mfuel_s.unwrap_or(0);
-        let shown = self.speed.shown();
-        shown.is_some_and(|shown| shown < claimed / SLOWER_PART)
+        self.speed.is_below(self.profile.cpu_mfuel_s)
     }
 
     /// Slots that no assignment holds.

@@ -13,6 +13,8 @@ const SPAN_MS_MIN: i64 = 1_000;
 const SAMPLES_MIN: u32 = 8;
 /// With each further result the best so far loses one of so many parts.
 const FADING: u32 = 16;
+/// A node that shows less than one of so many parts of the speed that it claims is slower than it claims.
+const SLOWER_PART: u32 = 2;
 /// Fuel in a million a second, for each fuel unit a millisecond: 1,000 units a ms are a million a second.
 const FUEL_PER_MS: u64 = 1_000;
 
@@ -38,6 +40,17 @@ impl SpeedRecord {
         self.samples = self.samples.saturating_add(1);
     }
 
+    /// What placement counts with, for a node that claims so much: the lower of the two. `None` where it claims nothing.
+    pub fn counted(self, claimed: Option<u32>) -> Option<u32> {
+        claimed.map(|claimed| self.shown().map_or(claimed, |shown| claimed.min(shown)))
+    }
+
+    /// It showed, again and again, less than half of what the node claims.
+    pub fn is_below(self, claimed: Option<u32>) -> bool {
+        let floor = claimed.unwrap_or(0) / SLOWER_PART;
+        self.shown().is_some_and(|shown| shown < floor)
+    }
+
     /// What it showed, once that is more than chance.
     pub fn shown(self) -> Option<u32> {
         (self.samples >= SAMPLES_MIN).then_some(self.mfuel_s)
@@ -59,11 +72,7 @@ mod tests {
         for _ in 0..7 {
             speed.see(1_000_000_000, 2_000);
         }
-        assert_eq!(
-            speed.shown(),
-            Some(1_271),
-            "a sixteenth fewer, seven times"
-        );
+        assert_eq!(speed.shown(), Some(1_271), "a sixteenth fewer, seven times");
         for _ in 0..60 {
             speed.see(1_000_000_000, 2_000);
         }

@@ -121,7 +121,7 @@ fn assignment(
         round: assignment.round,
         state: assignment.state_name().into(),
         leased_at: time(assignment.leased_at),
-        started_at: None,
+        started_at: assignment.started_at.map(time),
         ended_at: None,
         resumed_from: assignment.resume.map(|b| b.digest.to_string()),
         progress: None,
@@ -132,14 +132,9 @@ fn assignment(
     };
     match &assignment.stage {
         Stage::Leased | Stage::Committed(_) | Stage::Withdrawn => {}
-        Stage::Running {
-            started_at,
-            ppm,
-            note,
-        } => {
+        Stage::Running { ppm, note } => {
             let recorded = (*ppm, note.clone());
             let (ppm, note) = app.live.progress(assignment.id).unwrap_or(recorded);
-            view.started_at = Some(time(*started_at));
             view.progress = Some(wire::Progress { ppm, note });
         }
         Stage::Revealed(revealed) | Stage::Accepted(revealed) => {
