@@ -82,6 +82,16 @@ impl FakeNode {
         }
     }
 
+    /// The key that it signs with.
+    pub(crate) fn signing(&self) -> &SigningKey {
+        &self.signing
+    }
+
+    /// Signs with another key from now on.
+    pub(crate) fn sign_with(&mut self, key: SigningKey) {
+        self.signing = key;
+    }
+
     /// Talks to a server that was started again.
     pub(crate) fn moved(self, platform: &TestPlatform) -> Self {
         Self {
