@@ -311,7 +311,7 @@ async fn a_batch_is_answered_item_by_item() {
         let body = json!({"items": items}).to_string();
         let path = "/v1/node/assignments";
         platform
-            .refuse((Method::POST, path), key, &body, (422, "field-invalid"))
+            .refuse((Method::POST, path), key, body, (422, "field-invalid"))
             .await;
     }
     platform.check_replay().await;

@@ -169,7 +169,7 @@ async fn terms_are_set_over_http_and_refused_with_what_is_wrong() {
         (json!({"hour": []}), "field-invalid"),
     ] {
         platform
-            .refuse((Method::PUT, &path), key, &body.to_string(), (422, code))
+            .refuse((Method::PUT, &path), key, body.to_string(), (422, code))
             .await;
     }
     node.client
@@ -241,7 +241,8 @@ async fn administrators_suspend_and_release() {
         .refused(requester.client.suspend(&account), 403, "scope-missing")
         .await;
     platform.admin.suspend(&account).await.unwrap();
-    let submit = requester.client.submit_task(&single(&module).0, None);
+    let definition = single(&module).0;
+    let submit = requester.client.submit_task(&definition, None);
     let problem = platform.refused(submit, 403, "account-suspended").await;
     assert!(problem.detail.contains("under inquiry"));
     assert!(

@@ -11,6 +11,7 @@ mod money;
 mod node_terms;
 mod nodes;
 mod properties;
+mod rotations;
 mod sample;
 mod schemas;
 mod state_table;

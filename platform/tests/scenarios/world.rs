@@ -24,7 +24,6 @@ use aevir_platform::{
     policy::Policy,
     rejection::Rejection,
     report::{Artifact, BlobRef, MetricValue, Report, SignedCommitment, Usage, commit_message},
-    rotation::SignedRotation,
     state::State,
     testing::actor,
 };
@@ -37,7 +36,7 @@ pub struct World {
     pub now: Timestamp,
     decisions: u64,
     revisions: BTreeMap<String, u64>,
-    keys: BTreeMap<NodeId, SigningKey>,
+    pub keys: BTreeMap<NodeId, SigningKey>,
     pub requester: AccountId,
     pub module: Digest,
 }
@@ -252,20 +251,6 @@ impl World {
 
     pub fn owner(&self, node: NodeId) -> AccountId {
         self.state.nodes[&node].owner
-    }
-
-    /// A rotation of the node's key to one made from `seed`, signed by the key that it has.
-    pub fn rotation(&self, node: NodeId, seed: &str) -> SignedRotation {
-        let next = SigningKey::from_bytes(&Digest::of(seed.as_bytes()).0);
-        SignedRotation::sign(node, &self.keys[&node], &next)
-    }
-
-    /// The node changes its key to one made from `seed`, and signs with it from then on.
-    pub fn rotate(&mut self, node: NodeId, seed: &str) {
-        let rotation = self.rotation(node, seed);
-        self.ok(Command::RotateKey { node, rotation });
-        let next = SigningKey::from_bytes(&Digest::of(seed.as_bytes()).0);
-        self.keys.insert(node, next);
     }
 
     /// Registers the world's module for another account too.
