@@ -81,7 +81,7 @@ fn failure() -> Fail {
     }
 }
 
-async fn sent(node: &FakeNode, lease: &aevir_wire::Lease) -> Sent {
+fn sent_by(node: &FakeNode, lease: &aevir_wire::Lease) -> Sent {
     let outcome = Outcome::of(json!(1));
     let report = node.report(lease, &outcome);
     let commit = node.seal(&report);
@@ -103,14 +103,15 @@ async fn what_comes_late_or_from_somebody_else_changes_nothing() {
         .submit(&requester.client)
         .await;
     let lease = node.lease().await;
-    let sent = sent(&node, &lease).await;
+    let sent = sent_by(&node, &lease);
     let thief = platform.node("thief").await;
     thief.appear().await;
+    let forged = sent_by(&thief, &lease);
     let nonsense = "01J00000000000000000000009";
     for stage in ["leased", "running"] {
         let before = platform.size();
         for what in CALLS {
-            let foreign = call(what, &thief.client, &lease.assignment, &sent).await;
+            let foreign = call(what, &thief.client, &lease.assignment, &forged).await;
             assert_eq!(
                 foreign.as_deref(),
                 Some("unknown-assignment"),
@@ -184,7 +185,7 @@ async fn what_comes_twice_counts_once() {
     let mut all = Vec::new();
     for node in &nodes {
         let lease = node.lease().await;
-        let sent = sent(node, &lease).await;
+        let sent = sent_by(node, &lease);
         let id = lease.assignment.clone();
         for what in ["start", "output", "commit"] {
             assert_eq!(call(what, &node.client, &id, &sent).await, None, "{what}");
@@ -238,15 +239,17 @@ async fn a_batch_is_answered_item_by_item() {
         single(&module).submit(&requester.client).await.id,
         single(&module).submit(&requester.client).await.id,
     ];
-    let leases = [node.lease().await, {
+    let leases: [aevir_wire::Lease; 2] = loop {
         let ask = aevir_wire::Ask {
-            max: 1,
-            wait_ms: 5_000,
+            max: 2,
+            wait_ms: 500,
             ..aevir_wire::Ask::default()
         };
-        let mut got = node.client.lease(&ask).await.unwrap().leases;
-        got.pop().unwrap()
-    }];
+        let leases = node.client.lease(&ask).await.unwrap().leases;
+        if let Ok(both) = leases.try_into() {
+            break both;
+        }
+    };
     let ids = leases.each_ref().map(|lease| lease.assignment.clone());
     let batch = |calls: Vec<(&str, NodeCall)>| {
         let item = |(assignment, call): (&str, NodeCall)| BatchItem {
@@ -261,7 +264,6 @@ async fn a_batch_is_answered_item_by_item() {
             answers.into_iter().map(code).collect::<Vec<_>>()
         }
     };
-    // Another one is drawn each time it is not named: both leases are in hand, in whichever order.
     let (first, second) = (ids[0].as_str(), ids[1].as_str());
     let nonsense = "nonsense";
     let started = batch(vec![
@@ -277,7 +279,7 @@ async fn a_batch_is_answered_item_by_item() {
             .put_output(&lease.assignment, "42")
             .await
             .unwrap();
-        sents.push(sent(&node, lease).await);
+        sents.push(sent_by(&node, lease));
     }
     let bad = Commit {
         signature: "00".repeat(64),

@@ -307,3 +307,30 @@ async fn a_stopping_node_gets_nothing_more() {
     node.work(&Outcome::of(json!(1))).await;
     until(&requester.client, &task.id, "settled").await;
 }
+
+#[tokio::test]
+async fn a_faulty_node_backs_off_for_that_type_of_task_whoever_leads() {
+    let platform = TestPlatform::start().await;
+    let (requester, module) = platform.requester().await;
+    let node = platform.node("n").await;
+    single(&module).submit(&requester.client).await;
+    let lease = node.lease().await;
+    let fail = aevir_wire::Fail {
+        class: "host-error".into(),
+        message: "disk".into(),
+    };
+    node.client.fail(&lease.assignment, &fail).await.unwrap();
+    let before = node.client.node(&node.id).await.unwrap().records;
+    let (kind, record) = before.first_key_value().unwrap();
+    assert_eq!(*kind, lease.task_type);
+    assert_eq!((record.bad, record.faults_in_a_row), (1, 1));
+    assert!(record.backoff_until.is_some());
+    let platform = platform.restart().await;
+    let node = node.moved(&platform);
+    let after = node.client.node(&node.id).await.unwrap().records;
+    assert_eq!(after, before);
+    // What it never did before, it may do at once.
+    let other = single(&module).with("type", json!("evaluation"));
+    let other = other.submit(&platform.client(&requester.key)).await;
+    assert_eq!(node.lease().await.task, other.id);
+}

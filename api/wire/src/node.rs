@@ -2,7 +2,9 @@
 //!
 //! A node asks (`POST /v1/node/leases`, long poll), starts each lease, sends heartbeats at a third of `lease_ms`,
 //! uploads outputs, commits, and reveals once it is told to. It tells in `holding` which assignments it has, so
-//! that a lease whose answer got lost is handed out again and nothing is handed out twice.
+//! that a lease whose answer got lost is handed out again and nothing is handed out twice. What it says of several
+//! assignments may go in one request (`crate::batch`). Each answer to an ask says how the node stands, which it obeys; one
+//! that is about to stop says so with `stopping`.
 
 use std::collections::BTreeMap;
 

@@ -96,7 +96,9 @@ fn waiting(state: &State, task: &Task, now: Timestamp) -> Vec<wire::Waiting> {
     let mut reasons: BTreeMap<&str, u32> = BTreeMap::new();
     for node in state.nodes.values().take(NODES_ASKED_MAX) {
         let refused = schedule::refusal(state, task, node, now);
-        let reason = refused.map_or("eligible", |r| r.code());
+        // A suspension holds the task back from all of them.
+        let held = schedule::held(state, task).map(|held| held.code());
+        let reason = held.or(refused.map(|r| r.code())).unwrap_or("eligible");
         *reasons.entry(reason).or_default() += 1;
     }
     let reasons = reasons.into_iter().map(|(reason, nodes)| wire::Waiting {
