@@ -38,7 +38,7 @@ EXACT_INTEGER_MAX = 2**53  # doubles hold all integers up to here
 LINE_BYTES_MAX = ENTRY_BYTES_MAX + 4_096  # an entry with the attributes of a CloudEvent, the log's origin among them
 EXTENSIONS = {"schemaversion": "schema", "subject": "stream"}  # what a CloudEvent calls otherwise than the entry
 # The newest version of the types that have more than one; what is read of them here stands alike in all.
-NEWEST = {"node.registered": 2}
+NEWEST = {"node.registered": 3, "assignment.lost": 2}
 ENVELOPE_FIELDS = {"position", "id", "stream", "revision", "type", "schema", "time", "actor", "cause", "data"}
 ID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"  # a ULID
 ID_PATTERN = re.compile(ID)
@@ -57,7 +57,8 @@ CONSEQUENCES = {"ledger.posted", "points.changed", "task.settled", "task.matured
 
 # Entries that move no money and no points, and that nothing here depends on.
 BYSTANDERS = {"account.opened", "account.key_added", "account.key_revoked", "account.join_token_issued", "account.blob_uploaded",
-              "module.registered", "node.availability_changed"}
+              "module.registered", "account.suspended", "account.released", "module.suspended", "module.released",
+              "content.suspended", "content.released"}
 
 
 class Problem(Exception):
@@ -310,8 +311,25 @@ class Node:
     """A node, and how many runs it has under way."""
     owner: str
     public_key: bytes
-    slots: int
+    slots: int  # as its machine has them; its terms may allow fewer
     busy: int = 0
+    online: bool = False
+    standing: str = "working"
+    suspended: bool = False
+    sealed: set = field(default_factory=set)  # assignments with a sealed result in a task that has not ended
+    terms: dict = field(default_factory=dict)
+    keys: list = field(default_factory=list)  # that it had before
+
+    def runs_max(self):
+        """Runs at once, as machine and terms allow: each takes a core."""
+        caps = self.terms.get("caps") or {}
+        return min(self.slots, caps.get("runs", self.slots), caps.get("cpu_cores", self.slots))
+
+    def is_open(self, now):
+        """Whether its terms have it work at this time: minutes of the week count from Monday 00:00 UTC."""
+        minute = (now // 60_000 + 3 * 1_440) % (7 * 1_440)
+        hours = self.terms.get("hours") or []
+        return not hours or any(window["from_min"] <= minute < window["to_min"] for window in hours)
 
 
 class Content(NamedTuple):
@@ -766,6 +784,69 @@ class Auditor:
         require(data["node"] not in self.nodes, f"expected a new node, found {data['node']} again")
         self.nodes[data["node"]] = Node(data["owner"], bytes.fromhex(data["public_key"]), data["profile"]["slots"])
 
+    def present_node(self, data):
+        """The node that an event is about, which must not be gone."""
+        node = self.nodes[data["node"]]
+        require(node.standing not in ("left", "revoked"), f"expected a node that is there, found {data['node']} {node.standing}")
+        return node
+
+    def on_node_availability_changed(self, data):
+        """A node that is gone does not come back."""
+        online = data["availability"] == "online"
+        (self.present_node(data) if online else self.nodes[data["node"]]).online = online
+
+    def on_node_profile_changed(self, data):
+        """Another machine, or another version."""
+        self.present_node(data).slots = data["profile"]["slots"]
+
+    def on_node_terms_changed(self, data):
+        """What its operator allows from here on."""
+        self.present_node(data).terms = data["terms"]
+
+    def on_node_drained(self, data):
+        """It gets nothing new."""
+        self.present_node(data).standing = "leaving" if data["leaving"] else "draining"
+
+    def on_node_resumed(self, data):
+        """It takes work again."""
+        self.present_node(data).standing = "working"
+
+    def on_node_left(self, data):
+        """It goes once nothing of it is open."""
+        node = self.present_node(data)
+        expect("the standing of a node that left", "leaving", node.standing)
+        expect("what a node that left has open", (0, []), (node.busy, sorted(node.sealed)))
+        node.standing = "left"
+
+    def on_node_key_rotated(self, data):
+        """The key before signs the new one, and none comes back."""
+        node, new = self.present_node(data), bytes.fromhex(data["public_key"])
+        known = any(new == other.public_key or new in other.keys for other in self.nodes.values())
+        require(not known, f"expected a key that no node has or had, found {data['public_key']}")
+        if self.check_signatures:
+            message = b"aevir.rotate/1\n" + data["node"].encode() + b"\n" + new
+            require(signature_holds(node.public_key, message, bytes.fromhex(data["signature"])),
+                    f"expected the key of node {data['node']} to have signed the next, found a signature that does not verify")
+            self.signatures += 1
+        node.keys.append(node.public_key)
+        node.public_key = new
+
+    def on_node_revoked(self, data):
+        """Its leases are lost in the same batch."""
+        self.present_node(data).standing = "revoked"
+
+    def on_node_suspended(self, data):
+        """It gets nothing new."""
+        node = self.nodes[data["node"]]
+        require(not node.suspended, f"expected a node that is not suspended, found {data['node']} again")
+        node.suspended = True
+
+    def on_node_released(self, data):
+        """It may get work again."""
+        node = self.nodes[data["node"]]
+        require(node.suspended, f"expected a suspended node to be released, found {data['node']}")
+        node.suspended = False
+
     def on_content_registered(self, data):
         """A content has one owner and one weight."""
         require(data["content"] not in self.contents, f"expected a new content, found {data['content']} again")
@@ -787,6 +868,8 @@ class Auditor:
     def end(self, task, state):
         """The task ended; only what became of it is kept."""
         self.ended[task.id] = state
+        for assignment in task.assignments.values():
+            self.nodes[assignment.node].sealed.discard(assignment.id)
         del self.tasks[task.id]
 
     def on_task_created(self, data):
@@ -973,7 +1056,10 @@ class Auditor:
             parties = [task.requester] + [a.owner for a in live]
             require(node.owner not in parties, f"expected an owner who is no party to the task yet, found {node.owner}")
         node.busy += 1
-        require(node.busy <= node.slots, f"expected at most {node.slots} runs at once on node {data['node']}, found {node.busy}")
+        most = node.runs_max()
+        require(node.busy <= most, f"expected at most {most} runs at once on node {data['node']}, found {node.busy}")
+        require(node.online and node.standing == "working" and not node.suspended and node.is_open(self.now),
+                f"expected a node that takes work, found {data['node']}")
         task.assignments[id] = Assignment(id, data["node"], node.owner, task.round)
 
     def on_assignment_started(self, data):
@@ -1004,6 +1090,7 @@ class Auditor:
                     f"expected node {assignment.node} to have signed its commitment, found a signature that does not verify")
             self.signatures += 1
         self.leave(assignment, "committed")
+        self.nodes[assignment.node].sealed.add(assignment.id)
         assignment.commitment = data["commitment"]
 
     def on_assignment_revealed(self, data):
@@ -1023,8 +1110,9 @@ class Auditor:
 
     def on_assignment_lost(self, data):
         """A lease without a sign of life costs its owner points."""
-        states = {"not-started": ["leased"], "silent": ["leased", "running"]}[data["reason"]]
+        states = {"not-started": ["leased"], "silent": ["leased", "running"], "revoked": ["leased", "running"]}[data["reason"]]
         task, assignment = self.open_assignment(data, *states)
+        expect("whether its node is revoked", data["reason"] == "revoked", self.nodes[assignment.node].standing == "revoked")
         self.leave(assignment, "lost")
         loss = min(self.points[assignment.owner, "compute"], task.policy["points"]["lost"])
         self.points_due(task, assignment.owner, "compute", -loss, "lease-lost", assignment.id)
@@ -1048,6 +1136,7 @@ class Auditor:
         task, assignment = self.open_assignment(data, "leased", "running", "committed", "revealed")
         assignment.withdrawn_from = assignment.state
         self.leave(assignment, "withdrawn")
+        self.nodes[assignment.node].sealed.discard(assignment.id)
         self.closing_due(task)
 
 
@@ -1060,7 +1149,7 @@ def stream_of(kind, data):
         return f"task/{(data['report'] if kind == 'assignment.revealed' else data)['task']}"
     if family in ("account", "points"):
         return f"account/{data['account']}"
-    return f"{family}/{data['blob']['digest'] if family == 'module' else data[family]}"
+    return f"{family}/{data['blob']['digest'] if kind == 'module.registered' else data[family]}"
 
 
 def check_bytes(expected, found):

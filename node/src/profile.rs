@@ -3,12 +3,14 @@
 use std::{collections::BTreeMap, thread::available_parallelism};
 
 use aevir_gpu::{AdapterInfo, GpuLimits};
-use aevir_sandbox::{Applied, Executor, Profile, Role};
-use aevir_wire::{GpuProfile, NodeConfinement, NodeProfile, Wall};
+use aevir_sandbox::{Applied, Confinement, Executor, Profile, Role};
+use aevir_wire::{GpuConfinement, GpuProfile, NodeConfinement, NodeProfile, Wall};
 
 use crate::{
     config::{GpuOffer, NodeConfig},
     error::NodeError,
+    probe,
+    retry::full,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -30,8 +32,8 @@ pub(crate) async fn measure(
 ) -> Result<NodeProfile, NodeError> {
     let gpu = match config.gpu {
         GpuOffer::Off => None,
-        GpuOffer::Required => Some(probe(executor).await?),
-        GpuOffer::Auto => probe(executor)
+        GpuOffer::Required => Some(probe_gpu(executor).await?),
+        GpuOffer::Auto => probe_gpu(executor)
             .await
             .inspect_err(|error| tracing::warn!(%error, "the node takes tasks without GPU only"))
             .ok(),
@@ -40,6 +42,7 @@ pub(crate) async fn measure(
     if let Some(class) = gpu.as_ref().and_then(|info| info.compute) {
         add_compute(&mut labels, &class.to_string());
     }
+    let confinement = confinement(executor, gpu.is_some()).await?;
     let cores = available_parallelism().map_or(1, usize::from);
     Ok(NodeProfile {
         name: config.name.clone(),
@@ -52,8 +55,9 @@ pub(crate) async fn measure(
         slots: config.slots,
         gpu: gpu.map(profile),
         runtime: Profile::Deterministic.name().to_owned(),
+        cpu_mfuel_s: Some(cpu_speed(config, executor).await?),
         labels,
-        confinement: Some(confinement(executor).await?),
+        confinement: Some(confinement),
     })
 }
 
@@ -70,22 +74,62 @@ fn add_compute(labels: &mut BTreeMap<String, String>, class: &str) {
     label.or_insert_with(|| class.to_owned());
 }
 
-/// What an executor without a GPU says of itself. A node whose executors do not start takes no work.
-async fn confinement(executor: &Executor) -> Result<NodeConfinement, NodeError> {
-    let started = executor.try_start(Role::Cpu).await;
-    let confinement = started.map_err(NodeError::Executor)?.confinement;
-    let wall = |applied: &Applied| match applied {
-        Applied::Full => Wall::Full,
-        Applied::Partly => Wall::Partly,
-        Applied::Not(_) => Wall::None,
+/// How fast runs are here. A node on which the probe does not run takes no work.
+async fn cpu_speed(config: &NodeConfig, executor: &Executor) -> Result<u32, NodeError> {
+    let measured = probe::cpu_mfuel_s(executor, &config.data_dir).await;
+    let speed = measured.map_err(|e| NodeError::Probe(full(&e)))?;
+    tracing::info!(cpu_mfuel_s = speed, "the CPU was measured");
+    Ok(speed)
+}
+
+/// What executors say of themselves: one without a GPU and, on a node that offers one, one with it, which can reach a driver. A node whose
+/// executors do not start takes no work.
+async fn confinement(executor: &Executor, with_gpu: bool) -> Result<NodeConfinement, NodeError> {
+    let cpu = started(executor, Role::Cpu).await?;
+    let gpu = match with_gpu {
+        true => Some(started(executor, Role::Gpu).await?),
+        false => None,
     };
     Ok(NodeConfinement {
-        seccomp: wall(&confinement.seccomp),
-        landlock: wall(&confinement.landlock),
+        seccomp: wall(&cpu.seccomp),
+        landlock: wall(&cpu.landlock),
+        capabilities: Some(wall(&cpu.capabilities)),
+        resource_limits: Some(resource_limits(&cpu)),
+        pooled: Some(cpu.pooled),
+        gpu: gpu.map(|gpu| GpuConfinement {
+            seccomp: wall(&gpu.seccomp),
+            landlock: wall(&gpu.landlock),
+            capabilities: wall(&gpu.capabilities),
+            resource_limits: resource_limits(&gpu),
+        }),
     })
 }
 
-async fn probe(executor: &Executor) -> Result<AdapterInfo, NodeError> {
+async fn started(executor: &Executor, role: Role) -> Result<Confinement, NodeError> {
+    let started = executor.try_start(role).await;
+    Ok(started.map_err(NodeError::Executor)?.confinement)
+}
+
+fn wall(applied: &Applied) -> Wall {
+    match applied {
+        Applied::Full => Wall::Full,
+        Applied::Partly => Wall::Partly,
+        Applied::Not(_) => Wall::None,
+    }
+}
+
+fn resource_limits(confinement: &Confinement) -> Wall {
+    match (
+        confinement.has_resource_limits(),
+        confinement.resource_limits.is_empty(),
+    ) {
+        (true, _) => Wall::Full,
+        (false, false) => Wall::Partly,
+        (false, true) => Wall::None,
+    }
+}
+
+async fn probe_gpu(executor: &Executor) -> Result<AdapterInfo, NodeError> {
     let probed = executor.probe_gpu(&GpuLimits::default()).await;
     probed.map_err(|e| NodeError::Gpu(e.to_string()))
 }
@@ -102,8 +146,10 @@ fn profile(info: AdapterInfo) -> GpuProfile {
         adapter: info.name,
         class: info.class,
         memory_mib,
+        buffer_mib: Some(u32::try_from(info.buffer_bytes_max / MIB).unwrap_or(u32::MAX)),
         features: info.features,
         software,
+        compute: info.compute.map(|class| class.0),
     }
 }
 

@@ -6,9 +6,23 @@
 use aevir_events::Upcaster;
 
 /// All steps.
-pub(crate) const STEPS: [Upcaster; 1] = [Upcaster {
-    label: "node.registered",
-    from: 1,
-    // Version 2 adds what the node says of its executors' confinement. Before, nodes did not say.
-    lift: Ok,
-}];
+pub(crate) const STEPS: [Upcaster; 3] = [
+    Upcaster {
+        label: "node.registered",
+        from: 1,
+        // Version 2 adds what the node says of its executors' confinement. Before, nodes did not say.
+        lift: Ok,
+    },
+    Upcaster {
+        label: "node.registered",
+        from: 2,
+        // Version 3 adds measured speeds and the GPU's largest buffer. Before, nothing was measured.
+        lift: Ok,
+    },
+    Upcaster {
+        label: "assignment.lost",
+        from: 1,
+        // Version 2 adds the reason `revoked`.
+        lift: Ok,
+    },
+];

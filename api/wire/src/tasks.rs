@@ -151,8 +151,9 @@ pub struct Task {
 /// Why nodes can't take a waiting replica.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Waiting {
-    /// Such as `offline`, `no-free-slot`, `no-gpu`, `gpu-class`, `own-node`, `same-owner`, `already-tried`,
-    /// `backing-off`; `eligible` for nodes that can take it.
+    /// Such as `offline`, `draining`, `suspended`, `no-free-slot`, `hours`, `price`, `no-gpu`, `gpu-class`, `own-node`,
+    /// `same-owner`, `already-tried`, `backing-off`; `requester-suspended`, `module-suspended` or `content-suspended` for all
+    /// of them; `eligible` for nodes that can take it.
     pub reason: String,
     pub nodes: u32,
 }

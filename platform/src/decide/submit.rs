@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use aevir_events::Context;
 
-use super::{Decision, account::known_account, validate::validate};
+use super::{Decision, account::active_account, validate::validate};
 use crate::{
     amount::{Amount, Count},
     command::World,
@@ -42,7 +42,7 @@ pub(crate) fn submit_with(
     brought: &[BlobRef],
     context: &Context,
 ) -> Decision {
-    known_account(state, requester)?;
+    active_account(state, requester)?;
     if state
         .index
         .unended
@@ -59,6 +59,12 @@ pub(crate) fn submit_with(
     let module = module.ok_or(Rejection::UnknownModule {
         digest: definition.module,
     })?;
+    if let Some(suspension) = &module.suspended {
+        return Err(Rejection::ModuleSuspended {
+            digest: definition.module,
+            reason: suspension.reason.clone(),
+        });
+    }
     if module.world != World::Task {
         return Err(Rejection::WrongWorld {
             digest: definition.module,
@@ -203,6 +209,15 @@ fn check_sources(
                 return Err(Rejection::BlobUnknown { digest: *digest });
             }
             DataSource::Blob(_) | DataSource::Inline(_) => {}
+        }
+    }
+    for content in definition.contents() {
+        let known = state.contents.get(&content);
+        if let Some(suspension) = known.and_then(|c| c.suspended.as_ref()) {
+            return Err(Rejection::ContentSuspended {
+                content,
+                reason: suspension.reason.clone(),
+            });
         }
     }
     let Some(model) = &definition.model else {

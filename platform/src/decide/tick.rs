@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use aevir_events::Context;
 
-use super::{close::close, submit::resolve_inputs, verdict};
+use super::{close::close, node, submit::resolve_inputs, verdict};
 use crate::{
     event::{CloseReason, Event, TaskQueued},
     ids::TaskId,
@@ -50,6 +50,7 @@ pub(super) fn tick(state: &State, context: &Context) -> Vec<Event> {
             events.extend(unblock(state, *id));
         }
     }
+    events.extend(node::departures(state));
     events
 }
 

@@ -6,7 +6,7 @@ use aevir_events::{Corrupt, Timestamp};
 
 use super::{
     ensure,
-    market::{node_mut, refresh_free},
+    node::{node_mut, refresh_node, unseal},
     task::{assignment_mut, expect, refresh_open, task_mut, task_ref},
 };
 use crate::{
@@ -33,6 +33,7 @@ pub(super) fn leased(
         node: e.node,
         round: e.round,
         leased_at: at,
+        started_at: None,
         resume: e.resume,
         uploads: Vec::new(),
         stage: Stage::Leased,
@@ -43,12 +44,11 @@ pub(super) fn leased(
         format!("assignment {} leased twice", e.assignment)
     })?;
     state.index.task_of.insert(e.assignment, e.task);
-    let node = node_mut(state, e.node)?;
-    ensure(node.is_free(), || {
-        format!("node {} has no free slot", e.node)
+    ensure(state.index.free_nodes.contains(&e.node), || {
+        format!("node {} takes no work or has no free slot", e.node)
     })?;
-    node.active.insert(e.assignment);
-    refresh_free(state, e.node);
+    node_mut(state, e.node)?.active.insert(e.assignment);
+    refresh_node(state, e.node);
     refresh_open(state, e.task);
     Ok(())
 }
@@ -64,8 +64,8 @@ pub(super) fn started(
     ensure(assignment.stage == Stage::Leased, || {
         format!("assignment {} started amiss", e.assignment)
     })?;
+    assignment.started_at = Some(at);
     assignment.stage = Stage::Running {
-        started_at: at,
         ppm: 0,
         note: String::new(),
     };
@@ -117,9 +117,11 @@ pub(super) fn committed(
         digest: e.commitment,
         at,
     };
-    end_active(state, e.task, e.assignment, |stage| {
+    let (node, _) = end_active(state, e.task, e.assignment, |stage| {
         matches!(stage, Stage::Running { .. }).then_some(Stage::Committed(commitment))
     })?;
+    node_mut(state, node)?.sealed.insert(e.assignment);
+    refresh_node(state, node);
     Ok(())
 }
 
@@ -183,6 +185,8 @@ pub(super) fn withdrawn(state: &mut State, e: &AssignmentWithdrawn) -> Result<()
         }
         Stage::Committed(_) | Stage::Revealed(_) => {
             assignment.stage = Stage::Withdrawn;
+            let node = assignment.node;
+            unseal(state, node, e.assignment)?;
             refresh_open(state, e.task);
         }
         Stage::Accepted(_)
@@ -218,7 +222,7 @@ fn end_active(
         stage.ok_or_else(|| Corrupt(format!("assignment {id} can't end from here")))?;
     let node = assignment.node;
     node_mut(state, node)?.active.remove(&id);
-    refresh_free(state, node);
+    refresh_node(state, node);
     refresh_open(state, task_id);
     Ok((node, kind))
 }

@@ -1,19 +1,17 @@
-//! Accounts, keys, money, points, modules, contents and nodes.
+//! Accounts, keys, money, points, modules and contents.
 
 use aevir_events::{Corrupt, Timestamp};
 use std::sync::Arc;
 
 use super::ensure;
 use crate::{
-    command::Availability,
     event::{
-        AccountOpened, AvailabilityChanged, BlobUploaded, ContentRegistered, JoinTokenIssued,
-        KeyAdded, KeyRevoked, LedgerPosted, ModuleRegistered, NodeRegistered, PointsChanged,
-        PolicyAdopted,
+        AccountOpened, BlobUploaded, ContentRegistered, JoinTokenIssued, KeyAdded, KeyRevoked,
+        LedgerPosted, ModuleRegistered, PointsChanged, PolicyAdopted,
     },
-    ids::{AccountId, NodeId},
+    ids::AccountId,
     report::BlobRef,
-    state::{Account, Blob, Content, JoinToken, Key, Module, Node, State},
+    state::{Account, Blob, Content, JoinToken, Key, Module, State},
 };
 
 pub(super) fn policy_adopted(state: &mut State, e: &PolicyAdopted) -> Result<(), Corrupt> {
@@ -38,6 +36,7 @@ pub(super) fn account_opened(
         Account {
             name: e.name.clone(),
             opened_at: at,
+            suspended: None,
         },
     );
     Ok(())
@@ -62,7 +61,7 @@ pub(super) fn key_added(state: &mut State, e: &KeyAdded) -> Result<(), Corrupt> 
         node: e.node,
         revoked: false,
     };
-    state.index.add_key(&key);
+    state.index.add_key(e.key, &key);
     state.keys.insert(e.key, key);
     Ok(())
 }
@@ -152,6 +151,7 @@ pub(super) fn module_registered(
             world: e.world,
             imports: e.imports.clone(),
             registered_at: at,
+            suspended: None,
         });
     let earlier = module.names.insert(e.owner, e.name.clone());
     ensure(
@@ -190,68 +190,10 @@ pub(super) fn content_registered(
         weight: e.weight,
         lineage: e.lineage.clone(),
         registered_at: at,
+        suspended: None,
     };
     let earlier = state.contents.insert(e.content, content);
     ensure(earlier.is_none(), || {
         format!("content {} registered twice", e.content)
     })
-}
-
-pub(super) fn node_registered(
-    state: &mut State,
-    e: &NodeRegistered,
-    at: Timestamp,
-) -> Result<(), Corrupt> {
-    let token = state.join_tokens.remove(&e.token_hash);
-    ensure(token.is_some_and(|t| t.account == e.owner), || {
-        format!("node {} without its token", e.node)
-    })?;
-    ensure(
-        state.index.node_keys.insert(e.public_key, e.node).is_none(),
-        || "a node key twice".into(),
-    )?;
-    let node = Node {
-        id: e.node,
-        owner: e.owner,
-        public_key: e.public_key,
-        profile: e.profile.clone(),
-        availability: Availability::Offline,
-        active: [].into(),
-        records: [].into(),
-        registered_at: at,
-    };
-    state
-        .index
-        .nodes_by_owner
-        .entry(e.owner)
-        .or_default()
-        .insert(e.node);
-    ensure(state.nodes.insert(e.node, node).is_none(), || {
-        format!("node {} registered twice", e.node)
-    })
-}
-
-pub(super) fn availability_changed(
-    state: &mut State,
-    e: &AvailabilityChanged,
-) -> Result<(), Corrupt> {
-    node_mut(state, e.node)?.availability = e.availability;
-    refresh_free(state, e.node);
-    Ok(())
-}
-
-pub(super) fn node_mut(state: &mut State, node: NodeId) -> Result<&mut Node, Corrupt> {
-    state
-        .nodes
-        .get_mut(&node)
-        .ok_or_else(|| Corrupt(format!("no node {node}")))
-}
-
-/// Keeps the index of free nodes right after a node changed.
-pub(super) fn refresh_free(state: &mut State, node: NodeId) {
-    if state.nodes.get(&node).is_some_and(Node::is_free) {
-        state.index.free_nodes.insert(node);
-    } else {
-        state.index.free_nodes.remove(&node);
-    }
 }

@@ -2,7 +2,7 @@
 
 use aevir_events::Timestamp;
 
-use super::{Given, owners_on};
+use super::{Given, owners_on, terms};
 use crate::{
     command::Availability,
     definition::TaskDefinition,
@@ -13,7 +13,21 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Refused {
     Offline,
+    /// Drained by its operator.
+    Draining,
+    /// It left, or was revoked.
+    Gone,
+    /// It, or its owner, is suspended.
+    Suspended,
     NoFreeSlot,
+    /// Outside the hours of its terms.
+    Hours,
+    /// The task pays less than it asks for.
+    Price,
+    /// Its terms take no such module.
+    ModuleDenied,
+    /// Its terms take nothing of this requester.
+    RequesterDenied,
     NoGpu,
     GpuMemory,
     GpuFeature,
@@ -36,7 +50,14 @@ impl Refused {
     pub fn code(self) -> &'static str {
         match self {
             Self::Offline => "offline",
+            Self::Draining => "draining",
+            Self::Gone => "gone",
+            Self::Suspended => "suspended",
             Self::NoFreeSlot => "no-free-slot",
+            Self::Hours => "hours",
+            Self::Price => "price",
+            Self::ModuleDenied => "module-denied",
+            Self::RequesterDenied => "requester-denied",
             Self::NoGpu => "no-gpu",
             Self::GpuMemory => "gpu-memory",
             Self::GpuFeature => "gpu-feature",
@@ -67,14 +88,22 @@ pub(super) fn refusal_given(
     if node.availability == Availability::Offline {
         return Some(Refused::Offline);
     }
+    if let Some(refused) = terms::standing(state, node) {
+        return Some(refused);
+    }
     if given.slots_left(node) == 0 {
         return Some(Refused::NoFreeSlot);
     }
     if node.record(task.definition.kind).backoff_until > now {
         return Some(Refused::BackingOff);
     }
-    room(state, task, node, given)
-        .or_else(|| capability(&task.definition, node))
+    let definition = &task.definition;
+    terms::hours(node, now)
+        .or_else(|| terms::price(node, definition))
+        .or_else(|| terms::module(node, definition))
+        .or_else(|| terms::requester(node, task))
+        .or_else(|| room(state, task, node, given))
+        .or_else(|| capability(definition, node))
         .or_else(|| relation(state, task, node, given))
 }
 
@@ -82,10 +111,10 @@ pub(super) fn refusal_given(
 fn room(state: &State, task: &Task, node: &Node, given: &Given) -> Option<Refused> {
     let mut needed = given.room_taken(state, node);
     needed.add(task);
-    if needed.memory_mib > node.profile.memory_mib.into() {
+    if needed.memory_mib > node.memory_mib().into() {
         return Some(Refused::Memory);
     }
-    (needed.storage_mib > node.profile.storage_mib.into()).then_some(Refused::Storage)
+    (needed.storage_mib > node.storage_mib().into()).then_some(Refused::Storage)
 }
 
 fn capability(definition: &TaskDefinition, node: &Node) -> Option<Refused> {
@@ -102,7 +131,7 @@ fn capability(definition: &TaskDefinition, node: &Node) -> Option<Refused> {
     let Some(gpu) = &profile.gpu else {
         return Some(Refused::NoGpu);
     };
-    if gpu.memory_mib < need.memory_mib {
+    if node.gpu_memory_mib() < need.memory_mib {
         return Some(Refused::GpuMemory);
     }
     need.features

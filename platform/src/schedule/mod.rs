@@ -5,6 +5,7 @@
 
 mod filter;
 mod rank;
+mod terms;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +19,7 @@ use crate::{
 };
 
 pub use filter::{Refused, refusal};
+pub use terms::{Held, held};
 
 /// Placements of one plan: the next one follows at once.
 const PLACEMENTS_MAX: usize = 256;
@@ -103,7 +105,7 @@ pub(crate) fn place<'a>(
     let mut given = Given::default();
     let mut events = Vec::new();
     for (_, id) in &state.index.open {
-        let Some(task) = state.tasks.get(id) else {
+        let Some(task) = state.tasks.get(id).filter(|t| held(state, t).is_none()) else {
             continue;
         };
         for _ in 0..task.open_slots() {

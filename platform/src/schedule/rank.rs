@@ -25,7 +25,7 @@ fn score(state: &State, task: &Task, node: &Node) -> i64 {
     let points = i128::from(state.points(node.owner, Track::Compute).max(0));
     let points = points * i128::from(PPM) / (points + i128::from(POINTS_HALF));
     let points = i64::try_from(points).unwrap_or(PPM);
-    let idle = i64::from(node.free_slots()) * PPM / i64::from(node.profile.slots.max(1));
+    let idle = i64::from(node.free_slots()) * PPM / i64::from(node.slots().max(1));
     reliability * RELIABILITY_WEIGHT + points * POINTS_WEIGHT + idle * IDLE_WEIGHT
 }
 

@@ -23,6 +23,8 @@ pub struct Assignment {
     pub node: NodeId,
     pub round: u32,
     pub leased_at: Timestamp,
+    /// When the node began to run it.
+    pub started_at: Option<Timestamp>,
     /// The checkpoint that it resumes from.
     pub resume: Option<BlobRef>,
     /// What the node uploaded under it.
@@ -37,7 +39,6 @@ pub enum Stage {
     /// The node has it, but has not begun.
     Leased,
     Running {
-        started_at: Timestamp,
         ppm: Ppm,
         note: String,
     },

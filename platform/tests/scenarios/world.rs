@@ -10,8 +10,8 @@ use aevir_platform::{
     amount::{Amount, Count, MicroUnits, parse_micro},
     audit::{Counts, Fault, Recomputation, Sealed},
     command::{
-        Availability, Command, GpuProfile, NodeConfinement, NodeProfile, OpenAccount,
-        RegisterModule, RegisterNode, Scope, Wall, World as ModuleWorld,
+        Availability, Command, GpuConfinement, GpuProfile, NodeConfinement, NodeProfile,
+        OpenAccount, RegisterModule, RegisterNode, Scope, Wall, World as ModuleWorld,
     },
     decide,
     definition::TaskDefinition,
@@ -36,7 +36,7 @@ pub struct World {
     pub now: Timestamp,
     decisions: u64,
     revisions: BTreeMap<String, u64>,
-    keys: BTreeMap<NodeId, SigningKey>,
+    pub keys: BTreeMap<NodeId, SigningKey>,
     pub requester: AccountId,
     pub module: Digest,
 }
@@ -448,14 +448,26 @@ pub fn profile(name: &str) -> NodeProfile {
             adapter: "software".into(),
             class: "class-a".into(),
             memory_mib: 1_024,
+            buffer_mib: Some(1_024),
             features: vec![],
             software: true,
+            compute: Some(3),
         }),
         runtime: "det/1".into(),
+        cpu_mfuel_s: Some(2_000),
         labels: BTreeMap::new(),
         confinement: Some(NodeConfinement {
             seccomp: Wall::Full,
             landlock: Wall::Partly,
+            capabilities: Some(Wall::Full),
+            resource_limits: Some(Wall::Full),
+            pooled: Some(true),
+            gpu: Some(GpuConfinement {
+                seccomp: Wall::Full,
+                landlock: Wall::Partly,
+                capabilities: Wall::Full,
+                resource_limits: Wall::None,
+            }),
         }),
     }
 }
