@@ -454,12 +454,12 @@ async fn a_process_that_takes_too_much_memory_is_ended() {
     assert!(is_gone(pid(&ran)));
 }
 
-/// A compiled module that another's took the place of between two looks is compiled again.
+/// Code that is larger than the whole cache drives nothing out of it, and is the node's fault and not the module's.
 #[tokio::test]
-async fn modules_that_drive_each_other_out_still_run() {
+async fn code_that_never_fits_the_cache_is_a_host_error() {
     let mut bench = Bench::guest("ok");
     let tuning = Tuning {
-        cache_bytes_max: 1, // no compiled code fits
+        cache_bytes_max: 1,
         ..Tuning::default()
     };
     bench.executor = Executor::tuned(config(&bench), tuning);
@@ -468,4 +468,29 @@ async fn modules_that_drive_each_other_out_still_run() {
         panic!("{:?}", ran.outcome.end);
     };
     assert!(text.contains("at most 1 are kept"), "{text}");
+}
+
+/// Compiled code that is gone when a process is to get it (another run's took its place) is made again.
+#[tokio::test]
+async fn code_that_is_driven_out_before_its_run_is_compiled_again() {
+    let mut bench = Bench::guest("ok");
+    let mut config = config(&bench);
+    // The first process that is to run something removes all compiled code before it starts.
+    let (script, once) = (
+        bench.dir.path().join("executor"),
+        bench.dir.path().join("once"),
+    );
+    let text = format!(
+        "#!/bin/sh\nif [ $AEVIR_EXECUTOR_ROLE = cpu ] && [ ! -e {once} ]; then touch {once}; rm {cache}/*.cwasm; fi\nexec {program}\n",
+        once = once.display(),
+        cache = config.cache_dir.display(),
+        program = config.program.display(),
+    );
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    config.program = script;
+    bench.executor = Executor::tuned(config, Tuning::one_run());
+    let ran = bench.run().await;
+    assert_eq!(ran.outcome.end, End::Ok);
+    assert!(once.exists(), "nothing was removed");
 }
