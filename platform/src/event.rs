@@ -71,7 +71,7 @@ macro_rules! events {
 
 events! {
     /// The market's constants from here on.
-    "policy.adopted" v 1 PolicyAdopted on |_| "policy".into() => { version: u32, policy: Policy }
+    "policy.adopted" v 2 PolicyAdopted on |_| "policy".into() => { version: u32, policy: Policy }
 
     "account.opened" v 1 AccountOpened on |e| format!("account/{}", e.account) => { account: AccountId, name: String }
     /// An API key; `hash` is the SHA-256 of its secret.

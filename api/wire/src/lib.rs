@@ -48,7 +48,9 @@ pub use node::{
     NodeList, NodeProfile, NodeRecord, RUNTIME_FAST, RUNTIME_REPRODUCIBLE, RegisterNode,
     RegisteredNode, Reveal, StopReason, Wall,
 };
-pub use policy::{AdoptedPolicy, PointsPolicy, Policy};
+pub use policy::{
+    AccountLimits, AdoptedPolicy, PointsPolicy, Policy, SchedulingPolicy, ScorePolicy,
+};
 pub use problem::{PROBLEM_JSON, Problem};
 pub use projections::{Projection, ProjectionList, Rebuild};
 pub use report::{MetricValue, Report, Usage, canonical, commit_message, digest};
