@@ -7,7 +7,7 @@ use aevir_events::{UnknownEvent, Upcaster};
 use serde_json::{Value, json};
 
 /// All steps.
-pub(crate) const STEPS: [Upcaster; 2] = [
+pub(crate) const STEPS: [Upcaster; 4] = [
     Upcaster {
         label: "node.registered",
         from: 1,
@@ -18,6 +18,17 @@ pub(crate) const STEPS: [Upcaster; 2] = [
         label: "policy.adopted",
         from: 1,
         lift: policy_with_scheduling,
+    },
+    Upcaster {
+        label: "task.created",
+        from: 1,
+        lift: task_with_nonce,
+    },
+    Upcaster {
+        label: "assignment.leased",
+        from: 1,
+        // Version 2 says how the node was drawn. Before, draws could not be recomputed.
+        lift: Ok,
     },
 ];
 
@@ -53,6 +64,12 @@ fn policy_with_scheduling(mut data: Value) -> Result<Value, UnknownEvent> {
         "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000},
     });
     object(&mut data, "/policy")?.insert("scheduling".into(), scheduling);
+    Ok(data)
+}
+
+/// Version 2 of `task.created` adds the nonce of draws. Before, nothing was drawn with one.
+fn task_with_nonce(mut data: Value) -> Result<Value, UnknownEvent> {
+    object(&mut data, "")?.insert("nonce".into(), "0".repeat(64).into());
     Ok(data)
 }
 

@@ -73,9 +73,10 @@ impl Giver {
     /// Of a command.
     pub(crate) fn of(command: &Command) -> Self {
         match command {
-            Command::AdoptPolicy(_) | Command::OpenAccount(_) | Command::Deposit { .. } => {
-                Self::Operator
-            }
+            Command::AdoptPolicy(_)
+            | Command::OpenAccount(_)
+            | Command::SetLimits { .. }
+            | Command::Deposit { .. } => Self::Operator,
             Command::AddKey(c) => Self::Account(c.account, &[Scope::KeysWrite]),
             Command::RevokeKey { account, .. } => Self::Account(*account, &[Scope::KeysWrite]),
             Command::IssueJoinToken { account, .. } => {

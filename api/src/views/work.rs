@@ -154,7 +154,10 @@ impl Projection<Event> for Work {
             | Event::PointsChanged(_)
             | Event::ModuleRegistered(_)
             | Event::AssignmentCheckpointed(_)
-            | Event::OutputUploaded(_) => Ok(()),
+            | Event::OutputUploaded(_)
+            | Event::EpochOpened(_)
+            | Event::EpochClosed(_)
+            | Event::LimitsSet(_) => Ok(()),
         }
     }
 }
@@ -206,6 +209,9 @@ fn wants(event: &Event, keys: &mut Keys) {
         Event::AssignmentRevealed(e) => e.report.assignment,
         Event::AvailabilityChanged(e) => return keys.add(NODES, [id(e.node)]),
         Event::PolicyAdopted(_)
+        | Event::EpochOpened(_)
+        | Event::EpochClosed(_)
+        | Event::LimitsSet(_)
         | Event::NodeRegistered(_)
         | Event::ContentRegistered(_)
         | Event::AccountOpened(_)

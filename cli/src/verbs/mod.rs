@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod content;
 pub(crate) mod log;
 pub(crate) mod module;
+mod plan;
 pub(crate) mod policy;
 pub(crate) mod projections;
 mod proof;

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use super::ensure;
 use crate::{
     command::Availability,
+    digest::Digest,
     event::{
         AccountOpened, AvailabilityChanged, BlobUploaded, ContentRegistered, JoinTokenIssued,
         KeyAdded, KeyRevoked, LedgerPosted, ModuleRegistered, NodeRegistered, PointsChanged,
-        PolicyAdopted,
+        PolicyAdopted, Track,
     },
     ids::{AccountId, NodeId},
-    report::BlobRef,
-    state::{Account, Blob, Content, JoinToken, Key, Module, Node, State},
+    report::{Artifact, BlobRef},
+    schedule::Fleet,
+    state::{Account, Blob, Content, JoinToken, Key, Module, Node, Room, State},
 };
 
 pub(super) fn policy_adopted(state: &mut State, e: &PolicyAdopted) -> Result<(), Corrupt> {
@@ -22,6 +24,8 @@ pub(super) fn policy_adopted(state: &mut State, e: &PolicyAdopted) -> Result<(),
         format!("policy version {} where {next} is due", e.version)
     })?;
     state.policies.insert(e.version, Arc::new(e.policy.clone()));
+    // Scores follow from the policy in force.
+    state.index.fleet = Fleet::of(state);
     Ok(())
 }
 
@@ -135,7 +139,13 @@ pub(super) fn points_changed(state: &mut State, e: &PointsChanged) -> Result<(),
         .ok_or_else(|| Corrupt("points pass 64 bits".into()))?;
     ensure(points.0 >= 0, || {
         format!("points of {} would be below zero", e.account)
-    })
+    })?;
+    if e.track == Track::Compute {
+        let nodes = state.index.nodes_by_owner.get(&e.account);
+        let nodes: Vec<NodeId> = nodes.into_iter().flatten().copied().collect();
+        nodes.into_iter().for_each(|node| regard(state, node));
+    }
+    Ok(())
 }
 
 pub(super) fn module_registered(
@@ -210,13 +220,18 @@ pub(super) fn node_registered(
         state.index.node_keys.insert(e.public_key, e.node).is_none(),
         || "a node key twice".into(),
     )?;
+    let ordinal = u32::try_from(state.nodes.len())
+        .map_err(|_| Corrupt("more nodes than 32 bits count".into()))?;
     let node = Node {
         id: e.node,
+        ordinal,
         owner: e.owner,
         public_key: e.public_key,
         profile: e.profile.clone(),
         availability: Availability::Offline,
         active: [].into(),
+        taken: Room::default(),
+        cached: Vec::new(),
         records: [].into(),
         registered_at: at,
     };
@@ -228,7 +243,9 @@ pub(super) fn node_registered(
         .insert(e.node);
     ensure(state.nodes.insert(e.node, node).is_none(), || {
         format!("node {} registered twice", e.node)
-    })
+    })?;
+    with_fleet(state, e.node, |fleet, state, node| fleet.add(state, node));
+    Ok(())
 }
 
 pub(super) fn availability_changed(
@@ -247,11 +264,46 @@ pub(super) fn node_mut(state: &mut State, node: NodeId) -> Result<&mut Node, Cor
         .ok_or_else(|| Corrupt(format!("no node {node}")))
 }
 
-/// Keeps the index of free nodes right after a node changed.
+/// Keeps the index of nodes right after one came or went, took a run or ended one.
 pub(super) fn refresh_free(state: &mut State, node: NodeId) {
-    if state.nodes.get(&node).is_some_and(Node::is_free) {
-        state.index.free_nodes.insert(node);
-    } else {
-        state.index.free_nodes.remove(&node);
+    with_fleet(state, node, |fleet, state, node| fleet.refresh(state, node));
+}
+
+/// The same after a node's records or its owner's points changed.
+pub(super) fn regard(state: &mut State, node: NodeId) {
+    with_fleet(state, node, |fleet, state, node| fleet.regard(state, node));
+}
+
+/// The node has these inputs from here on, as far as anybody can tell; the oldest ones may be gone.
+pub(super) fn remember(state: &mut State, node: NodeId, inputs: &[Artifact]) {
+    let policy = &state.scheduling().score;
+    let (least, most) = (policy.cached_bytes_min, policy.cached_blobs_max as usize);
+    let worth_it: Vec<Digest> = inputs
+        .iter()
+        .filter(|i| i.size >= least)
+        .map(|i| i.digest)
+        .collect();
+    for digest in worth_it {
+        let Some(known) = state.nodes.get_mut(&node) else {
+            return;
+        };
+        known.cached.retain(|held| *held != digest);
+        known.cached.push(digest);
+        let gone = (known.cached.len() > most).then(|| known.cached.remove(0));
+        with_fleet(state, node, |fleet, _, node| {
+            fleet.hold(node, digest);
+            if let Some(gone) = gone {
+                fleet.let_go(node, gone);
+            }
+        });
     }
+}
+
+fn with_fleet(state: &mut State, node: NodeId, change: impl FnOnce(&mut Fleet, &State, &Node)) {
+    // Taken out, so that the index can be changed while the state is read.
+    let mut fleet = std::mem::take(&mut state.index.fleet);
+    if let Some(node) = state.nodes.get(&node) {
+        change(&mut fleet, state, node);
+    }
+    state.index.fleet = fleet;
 }

@@ -12,6 +12,7 @@ use crate::{
     digest::Digest,
     ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId},
     report::NodeKey,
+    schedule::{Fleet, Queues},
 };
 
 /// Indexes over the state.
@@ -23,8 +24,8 @@ pub(crate) struct Index {
     pub(crate) content_names: BTreeMap<(AccountId, String, String), ContentId>,
     pub(crate) node_keys: BTreeMap<NodeKey, NodeId>,
     pub(crate) task_of: BTreeMap<AssignmentId, TaskId>,
-    /// Tasks with a replica to place, in the order in which they were queued.
-    pub(crate) open: BTreeSet<(Timestamp, TaskId)>,
+    /// Tasks with a replica to place.
+    pub(crate) queues: Queues,
     /// When tasks expire.
     pub(crate) deadlines: BTreeSet<(Timestamp, TaskId)>,
     /// When the reveals of closed rounds are due.
@@ -33,8 +34,8 @@ pub(crate) struct Index {
     pub(crate) unblocked: BTreeSet<TaskId>,
     /// Tasks that wait for another one, which has not ended.
     pub(crate) dependents: BTreeMap<TaskId, BTreeSet<TaskId>>,
-    /// Nodes that are online and have a free slot.
-    pub(crate) free_nodes: BTreeSet<NodeId>,
+    /// What nodes have and do, as placement looks at it.
+    pub(crate) fleet: Fleet,
     /// How many tasks of each requester have not ended.
     pub(crate) unended: BTreeMap<AccountId, u32>,
     pub(crate) tasks_by_requester: BTreeMap<AccountId, BTreeSet<TaskId>>,
@@ -51,6 +52,8 @@ impl Index {
                 .values()
                 .map(|node| (node.public_key, node.id))
                 .collect(),
+            fleet: Fleet::of(state),
+            queues: Queues::of(state),
             ..Self::default()
         };
         for key in state.keys.values().filter(|key| !key.revoked) {
@@ -63,9 +66,6 @@ impl Index {
         for node in state.nodes.values() {
             let nodes = index.nodes_by_owner.entry(node.owner).or_default();
             nodes.insert(node.id);
-            if node.is_free() {
-                index.free_nodes.insert(node.id);
-            }
         }
         for task in state.tasks.values() {
             index.add_task(state, task);
@@ -100,9 +100,6 @@ impl Index {
         *self.unended.entry(task.requester).or_default() += u32::from(!task.phase.is_final());
         self.task_of
             .extend(task.assignments.keys().map(|id| (*id, task.id)));
-        if let Some(queued_at) = task.queued_at.filter(|_| task.open_slots() > 0) {
-            self.open.insert((queued_at, task.id));
-        }
         match task.phase {
             Phase::Created | Phase::Queued | Phase::Running => {
                 let deadline = task.definition.qos.deadline;

@@ -4,6 +4,7 @@
 //! `serde(skip)` are indexes over the others and stay out of the hash.
 
 mod assignment;
+mod epoch;
 mod index;
 mod market;
 mod node;
@@ -11,16 +12,17 @@ mod task;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use aevir_events::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use assignment::{Assignment, Commitment, Revealed, Stage};
+pub use epoch::{Epochs, OpenEpoch, Requester};
 pub(crate) use index::{Index, awaited, is_unblocked};
 pub use market::{Account, Blob, Content, JoinToken, Key, Module, PointsBalance};
-pub use node::{Node, Record};
+pub use node::{Node, Record, Room};
 pub use task::{Phase, Settlement, Task, VerdictRecord};
 
 use crate::{
@@ -29,7 +31,7 @@ use crate::{
     event::Track,
     ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId},
     ledger::Ledger,
-    policy::{Market, Policy},
+    policy::{AccountLimits, Market, Policy, SchedulingPolicy},
 };
 
 /// The whole platform at a position of the log.
@@ -50,6 +52,11 @@ pub struct State {
     pub tasks: BTreeMap<TaskId, Task>,
     pub ledger: Ledger,
     pub points: BTreeMap<AccountId, PointsBalance>,
+    pub epochs: Epochs,
+    /// What accounts have used as requesters, from their first task on.
+    pub requesters: BTreeMap<AccountId, Requester>,
+    /// What the requester who was served last had used before: where newcomers begin.
+    pub virtual_time: u64,
 
     #[serde(skip)]
     pub(crate) index: Index,
@@ -74,6 +81,34 @@ impl State {
             .get(&task.policy_version)
             .cloned()
             .unwrap_or_default()
+    }
+
+    /// The constants of placement in force; the defaults before the platform was set up.
+    pub fn scheduling(&self) -> &SchedulingPolicy {
+        static DEFAULT: LazyLock<SchedulingPolicy> = LazyLock::new(SchedulingPolicy::default);
+        self.policy().map_or(&DEFAULT, |(_, p)| &p.scheduling)
+    }
+
+    /// When the open epoch's time is over; `None` where none is open.
+    pub fn epoch_due(&self) -> Option<Timestamp> {
+        let open = self.epochs.open.as_ref()?;
+        Some(open.opened_at.plus_ms(self.scheduling().epoch_ms.into()))
+    }
+
+    /// An account's share and quotas.
+    pub fn limits_of(&self, account: AccountId) -> AccountLimits {
+        let own = self.requesters.get(&account).and_then(|r| r.limits);
+        own.unwrap_or(self.scheduling().account)
+    }
+
+    /// What a requester has used.
+    pub(crate) fn used(&self, requester: AccountId) -> u64 {
+        self.requesters.get(&requester).map_or(0, |r| r.used)
+    }
+
+    /// Replicas of a requester's tasks that hold a slot.
+    pub fn running(&self, requester: AccountId) -> u32 {
+        self.requesters.get(&requester).map_or(0, |r| r.running)
     }
 
     /// Whether owner filters are off.
@@ -136,7 +171,7 @@ impl State {
 
     /// Whether anything waits to be placed while a node is free.
     pub fn has_placeable(&self) -> bool {
-        !self.index.open.is_empty() && !self.index.free_nodes.is_empty()
+        !self.index.queues.is_empty() && self.index.fleet.has_free()
     }
 
     /// When the next tick is due: at once (`Timestamp::default`) when something is due already.
@@ -144,9 +179,13 @@ impl State {
         if !self.index.unblocked.is_empty() {
             return Some(Timestamp::default());
         }
+        if self.policy().is_some() && self.epochs.open.is_none() {
+            return Some(Timestamp::default());
+        }
         let deadline = self.index.deadlines.first().map(|(time, _)| *time);
         let reveal = self.index.reveals.first().map(|(time, _)| *time);
-        deadline.into_iter().chain(reveal).min()
+        let epoch = self.epoch_due();
+        deadline.into_iter().chain(reveal).chain(epoch).min()
     }
 
     /// Whether the account may read the blob: it uploaded it, or it is the result of a task that it paid for.

@@ -9,6 +9,7 @@ use crate::{
     amount::Ppm,
     command::{Availability, NodeProfile},
     definition::TaskType,
+    digest::Digest,
     fixed::wilson_lower_bound,
     ids::{AccountId, AssignmentId, NodeId},
     policy::Policy,
@@ -19,14 +20,41 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     pub id: NodeId,
+    /// How many nodes were registered before it.
+    pub ordinal: u32,
     pub owner: AccountId,
     pub public_key: NodeKey,
     pub profile: NodeProfile,
     pub availability: Availability,
     /// Assignments that hold a slot: leased or running.
     pub active: BTreeSet<AssignmentId>,
+    /// Memory and storage that they may take.
+    pub taken: Room,
+    /// Inputs that it fetched, the last one last: it may have them still.
+    pub cached: Vec<Digest>,
     pub records: BTreeMap<TaskType, Record>,
     pub registered_at: Timestamp,
+}
+
+/// Memory and storage of runs, in MiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub struct Room {
+    pub memory_mib: u64,
+    pub storage_mib: u64,
+}
+
+impl Room {
+    /// Room for both.
+    pub fn add(&mut self, more: Self) {
+        self.memory_mib = self.memory_mib.saturating_add(more.memory_mib);
+        self.storage_mib = self.storage_mib.saturating_add(more.storage_mib);
+    }
+
+    /// What is left without the other.
+    pub fn remove(&mut self, less: Self) {
+        self.memory_mib = self.memory_mib.saturating_sub(less.memory_mib);
+        self.storage_mib = self.storage_mib.saturating_sub(less.storage_mib);
+    }
 }
 
 /// How a node did on one type of task.
@@ -88,6 +116,11 @@ impl Node {
     /// Lower confidence bound of the share of good results on a type of task.
     pub fn reliability(&self, kind: TaskType) -> Ppm {
         self.record(kind).reliability()
+    }
+
+    /// Fuel that a run burns on it, in millions a second; 0 where it is not known.
+    pub fn mfuel_s(&self) -> u64 {
+        0
     }
 
     /// The class that GPU results of this node compare within.

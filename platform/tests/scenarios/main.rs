@@ -8,6 +8,7 @@ mod life;
 mod lives;
 mod market;
 mod money;
+mod placement;
 mod properties;
 mod sample;
 mod schemas;
