@@ -80,6 +80,8 @@ pub(super) struct Open<M: Machine> {
     pub(super) commands: Vec<CommandRow>,
     pub(super) held: Vec<Held<M>>,
     bytes: usize,
+    /// It takes no more, and waits as this for the flight before it to land.
+    pub(super) sealed: Option<Arc<Batch>>,
 }
 
 impl<M: Machine> Open<M> {
@@ -91,6 +93,7 @@ impl<M: Machine> Open<M> {
             commands: Vec::new(),
             held: Vec::new(),
             bytes: 0,
+            sealed: None,
         }
     }
 
@@ -101,7 +104,7 @@ impl<M: Machine> Open<M> {
 
     /// How many more commands it takes, `limit` being the most.
     pub(super) fn room(&self, limit: usize) -> usize {
-        if self.bytes >= BATCH_BYTES {
+        if self.bytes >= BATCH_BYTES || self.sealed.is_some() {
             0
         } else {
             limit.saturating_sub(self.held.len())

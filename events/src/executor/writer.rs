@@ -156,6 +156,7 @@ impl<M: Machine> Writer<M> {
             if self.broken && self.flight.is_none() {
                 self.rebuild(commands).await?;
             }
+            self.prepare();
             if !self.broken && !self.waiting.is_empty() && self.room() > 0 {
                 self.decide_waiting().await;
                 continue;
@@ -196,31 +197,45 @@ impl<M: Machine> Writer<M> {
         self.keeper.finish(Replay::<M> { state, tail }).await;
     }
 
+    /// Closes the open batch: what the log is to store.
+    fn seal(&mut self) -> Arc<Batch> {
+        let open = &mut self.open;
+        if let Some(sealed) = &open.sealed {
+            return Arc::clone(sealed);
+        }
+        let frontier = self.speculation.tail.frontier().clone();
+        let batch = Arc::new(Batch {
+            epoch: self.epoch,
+            base: open.base,
+            events: std::mem::take(&mut open.events),
+            commands: std::mem::take(&mut open.commands),
+            root: frontier.root(),
+            frontier,
+        });
+        open.sealed = Some(Arc::clone(&batch));
+        batch
+    }
+
+    /// A batch that is full while another one is on its way is made ready, so that the log need not wait for it.
+    fn prepare(&mut self) {
+        let is_full = self.open.room(self.options.batch_commands.max(1)) == 0;
+        if is_full && self.flight.is_some() && self.open.sealed.is_none() {
+            let batch = self.seal();
+            if !is_empty(&batch) {
+                self.shared.log.prepare(&batch);
+            }
+        }
+    }
+
     /// Starts committing the open batch. Without anything to store it is the base that is confirmed: a rejection
     /// is answered only if the head is still the one that it was decided on.
     fn launch(&mut self) {
+        let batch = self.seal();
         let next = self.speculation.tail.size();
-        let Open {
-            base,
-            events,
-            recorded,
-            commands,
-            held,
-            ..
-        } = std::mem::replace(&mut self.open, Open::new(next));
-        let frontier = self.speculation.tail.frontier().clone();
-        let root = frontier.root();
-        let batch = Arc::new(Batch {
-            epoch: self.epoch,
-            base,
-            events,
-            commands,
-            frontier,
-            root,
-        });
+        let Open { recorded, held, .. } = std::mem::replace(&mut self.open, Open::new(next));
         let (log, stored) = (Arc::clone(&self.shared.log), Arc::clone(&batch));
         let task = tokio::spawn(async move {
-            if stored.events.is_empty() && stored.commands.is_empty() {
+            if is_empty(&stored) {
                 confirm(log.as_ref(), &stored).await
             } else {
                 log.append(stored).await
@@ -249,6 +264,8 @@ impl<M: Machine> Writer<M> {
                 // First the next batch, so that the log works while this one is folded and its callers are answered.
                 if !self.open.is_empty() {
                     self.launch();
+                    // The new task waits on this thread, where no other takes it over: let it send the batch first.
+                    tokio::task::yield_now().await;
                 }
                 self.committed(flight)
             }
@@ -330,10 +347,16 @@ impl<M: Machine> Writer<M> {
         for Held { reply, .. } in open.held {
             let _ = reply.send(Err(answer()));
         }
-        for command in open.commands {
+        let sealed = open.sealed.iter().flat_map(|batch| &batch.commands);
+        for command in open.commands.iter().chain(sealed) {
             self.pending.remove(&command.id);
         }
     }
+}
+
+/// Nothing is to be stored: only rejections, or commands that changed nothing.
+fn is_empty(batch: &Batch) -> bool {
+    batch.events.is_empty() && batch.commands.is_empty()
 }
 
 /// Waits for the flight's end; must not be polled without a flight.

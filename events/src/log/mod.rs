@@ -52,6 +52,12 @@ pub trait Log: Send + Sync + 'static {
     /// connection was lost while committing; [`Log::reclaim`] and compare.
     async fn append(&self, batch: Arc<Batch>) -> Result<(), LogError>;
 
+    /// Says that `batch` will most likely be appended next, while the one before it is on its way: a store can do now what takes
+    /// only the processor. Nothing is sent, and the batch may be given up.
+    fn prepare(&self, batch: &Arc<Batch>) {
+        let _ = batch;
+    }
+
     /// At most `limit` entries from position `from` on, in order of position. Gaps are not hidden.
     async fn read(&self, from: u64, limit: usize) -> Result<Vec<StoredEntry>, LogError>;
 

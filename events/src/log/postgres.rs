@@ -1,23 +1,24 @@
 //! The log in PostgreSQL: one database, one writer at a time, any number of readers.
 
 mod checkpoints;
+mod columns;
 
 use std::{
     str::FromStr as _,
-    sync::Arc,
+    sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use sqlx::{
     Connection as _, PgConnection, PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    postgres::{PgArguments, PgConnectOptions, PgPoolOptions},
 };
 use tokio::{sync::Mutex, time::timeout};
 use ulid::Ulid;
 
 use super::{
-    Batch, CommandRow, HeadRow, Log, LogError, LogHead, MIGRATIONS_TABLE, NewEvent, SNAPSHOTS_KEPT,
+    Batch, CommandRow, HeadRow, Log, LogError, LogHead, MIGRATIONS_TABLE, SNAPSHOTS_KEPT,
     StoredEntry, command_from_row, entry_from_row, head_from_row, signed, snapshots,
 };
 use crate::{merkle::Hash, snapshot::StoredSnapshot};
@@ -40,27 +41,6 @@ const LOCK_TIMEOUT: &str = "10s";
 /// A writer's connection that rested for longer is tried out before it is trusted with an append.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
-/// The compare-and-set and all inserts as one statement, which is its own transaction: one round trip, and the
-/// server never waits for the client while it holds the head's row lock.
-const APPEND: &str = "
-WITH head AS (
-    UPDATE log_head SET size = $3, root = $4, frontier = $5 WHERE epoch = $1 AND size = $2 RETURNING 1
-), new_streams AS (
-    INSERT INTO streams (id, name)
-    SELECT u.* FROM head, unnest($6::bigint[], $7::text[]) AS u
-), new_types AS (
-    INSERT INTO event_types (id, name)
-    SELECT u.* FROM head, unnest($8::bigint[], $9::text[]) AS u
-), new_commands AS (
-    INSERT INTO commands (id, payload, position, events)
-    SELECT u.* FROM head, unnest($10::bytea[], $11::bytea[], $12::bigint[], $13::integer[]) AS u
-), new_events AS (
-    INSERT INTO events (position, stream, revision, id, type, schema, time, entry, leaf)
-    SELECT u.* FROM head, unnest($14::bigint[], $15::bigint[], $16::bigint[], $17::bytea[], $18::bigint[],
-                                 $19::integer[], $20::bigint[], $21::bytea[], $22::bytea[]) AS u
-)
-SELECT count(*) FROM head";
-
 /// The log in PostgreSQL (15 or newer).
 #[derive(Debug)]
 pub struct PostgresLog {
@@ -68,6 +48,8 @@ pub struct PostgresLog {
     readers: PgPool,
     /// Dropped after any failure, so that the next use starts on a new connection.
     writer: Mutex<Option<Writer>>,
+    /// The batch that was encoded ahead, and its columns.
+    prepared: std::sync::Mutex<Option<(Arc<Batch>, PgArguments)>>,
 }
 
 #[derive(Debug)]
@@ -93,6 +75,7 @@ impl PostgresLog {
             options,
             readers,
             writer: Mutex::new(None),
+            prepared: std::sync::Mutex::default(),
         };
         let mut writer = log.connect().await?;
         let mut migrator = sqlx::migrate!("migrations/postgres");
@@ -147,6 +130,14 @@ impl PostgresLog {
         self.connect().await
     }
 
+    /// The columns of this batch, if they were encoded ahead. Those of another one are dropped: it was given up.
+    fn take_prepared(&self, batch: &Arc<Batch>) -> Option<PgArguments> {
+        let mut slot = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.take()
+            .filter(|(of, _)| Arc::ptr_eq(of, batch))
+            .map(|(_, encoded)| encoded)
+    }
+
     /// Bumps the epoch for `leader`; where `held`, only if that leader holds it now.
     async fn bump(&self, leader: Ulid, held: bool) -> Result<LogHead, LogError> {
         let mut slot = self.writer.lock().await;
@@ -187,10 +178,14 @@ impl Log for PostgresLog {
     }
 
     async fn append(&self, batch: Arc<Batch>) -> Result<(), LogError> {
+        let encoded = match self.take_prepared(&batch) {
+            Some(encoded) => encoded,
+            None => columns::encode(&batch)?,
+        };
         let mut slot = self.writer.lock().await;
         let mut writer = self.writer(&mut slot).await?;
-        let statement = append(&mut writer.connection, &batch)?;
-        let heads = timeout(WRITE, statement)
+        let statement = sqlx::query_scalar_with::<_, i64, _>(columns::APPEND, encoded);
+        let heads = timeout(WRITE, statement.fetch_one(&mut writer.connection))
             .await
             .unwrap_or_else(|_| Err(timed_out()))
             .map_err(append_error)?;
@@ -203,6 +198,13 @@ impl Log for PostgresLog {
         } else {
             Err(LogError::Fenced)
         }
+    }
+
+    fn prepare(&self, batch: &Arc<Batch>) {
+        // What can't be encoded is told when it is appended.
+        let encoded = columns::encode(batch).ok();
+        *self.prepared.lock().unwrap_or_else(PoisonError::into_inner) =
+            encoded.map(|encoded| (Arc::clone(batch), encoded));
     }
 
     async fn read(&self, from: u64, limit: usize) -> Result<Vec<StoredEntry>, LogError> {
@@ -250,105 +252,6 @@ impl Log for PostgresLog {
         })
         .await
     }
-}
-
-/// Binds the batch's columns; the future answers how many head rows matched.
-fn append<'c>(
-    connection: &'c mut PgConnection,
-    batch: &'c Batch,
-) -> Result<impl Future<Output = Result<i64, sqlx::Error>> + Send + 'c, LogError> {
-    let events = &batch.events;
-    let column = |of: fn(&NewEvent) -> u64| {
-        events
-            .iter()
-            .map(|e| signed(of(e)))
-            .collect::<Result<Vec<i64>, _>>()
-    };
-    let streams: Vec<(u64, &str)> = events
-        .iter()
-        .filter_map(|e| Some((e.position, e.new_stream()?)))
-        .collect();
-    let types: Vec<(u64, &str)> = events
-        .iter()
-        .filter_map(|e| Some((e.position, e.new_type()?)))
-        .collect();
-    let commands = &batch.commands;
-    let count =
-        |n: u32| i32::try_from(n).map_err(|e| LogError::from(sqlx::Error::Encode(e.into())));
-    Ok(sqlx::query_scalar(APPEND)
-        .bind(signed(batch.epoch)?)
-        .bind(signed(batch.base)?)
-        .bind(signed(batch.frontier.size())?)
-        .bind(batch.root.as_ref())
-        .bind(batch.frontier.to_bytes())
-        .bind(
-            streams
-                .iter()
-                .map(|(id, _)| signed(*id))
-                .collect::<Result<Vec<i64>, _>>()?,
-        )
-        .bind(streams.iter().map(|(_, name)| *name).collect::<Vec<&str>>())
-        .bind(
-            types
-                .iter()
-                .map(|(id, _)| signed(*id))
-                .collect::<Result<Vec<i64>, _>>()?,
-        )
-        .bind(types.iter().map(|(_, name)| *name).collect::<Vec<&str>>())
-        .bind(
-            commands
-                .iter()
-                .map(|c| c.id.as_ref())
-                .collect::<Vec<&[u8]>>(),
-        )
-        .bind(
-            commands
-                .iter()
-                .map(|c| c.payload.as_ref())
-                .collect::<Vec<&[u8]>>(),
-        )
-        .bind(
-            commands
-                .iter()
-                .map(|c| signed(c.position))
-                .collect::<Result<Vec<i64>, _>>()?,
-        )
-        .bind(
-            commands
-                .iter()
-                .map(|c| count(c.events))
-                .collect::<Result<Vec<i32>, _>>()?,
-        )
-        .bind(column(|e| e.position)?)
-        .bind(column(|e| e.stream_id)?)
-        .bind(column(|e| e.revision)?)
-        .bind(
-            events
-                .iter()
-                .map(|e| e.id.to_bytes().to_vec())
-                .collect::<Vec<Vec<u8>>>(),
-        )
-        .bind(column(|e| e.type_id)?)
-        .bind(
-            events
-                .iter()
-                .map(|e| i32::from(e.schema))
-                .collect::<Vec<i32>>(),
-        )
-        .bind(events.iter().map(|e| e.time.0).collect::<Vec<i64>>())
-        .bind(
-            events
-                .iter()
-                .map(|e| e.entry.as_ref())
-                .collect::<Vec<&[u8]>>(),
-        )
-        .bind(
-            events
-                .iter()
-                .map(|e| e.leaf.as_ref())
-                .collect::<Vec<&[u8]>>(),
-        )
-        .fetch_one(connection))
 }
 
 /// What a failed append statement means. A statement that the server refused took no effect; when the server is

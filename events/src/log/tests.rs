@@ -93,6 +93,22 @@ on_both! {
         assert_eq!(found, [command("a", 0, 2), command("b", 2, 0)]);
     }
 
+    async fn only_what_is_appended_counts_whatever_was_prepared(store: Store) {
+        let log = store.open().await;
+        let head = log.claim(Ulid::nil()).await.unwrap();
+        let given_up = batch(&head, 3, vec![command("a", 0, 3)]);
+        log.prepare(&given_up);
+        let first = batch(&head, 2, vec![command("b", 0, 2)]);
+        log.append(Arc::clone(&first)).await.unwrap();
+        let second = batch(&log.head().await.unwrap(), 2, vec![]);
+        log.prepare(&second);
+        log.append(Arc::clone(&second)).await.unwrap();
+        let rows = log.read(0, 9).await.unwrap();
+        let appended = first.events.iter().chain(&second.events);
+        assert!(rows.iter().map(|row| &row.entry).eq(appended.map(|event| &event.entry)));
+        assert_eq!(log.find_commands(&[command("a", 0, 3).id]).await.unwrap(), []);
+    }
+
     async fn of_two_appends_on_one_head_one_succeeds(store: Store) {
         let head = store.open().await.claim(Ulid::nil()).await.unwrap();
         let mut contenders = Vec::new();

@@ -45,6 +45,7 @@ pub struct FaultyLog {
     /// Appends wait while this is false.
     flowing: watch::Sender<bool>,
     appends: AtomicUsize,
+    prepared: AtomicUsize,
 }
 
 impl std::fmt::Debug for FaultyLog {
@@ -62,6 +63,7 @@ impl FaultyLog {
             reachable: AtomicBool::new(true),
             flowing: watch::Sender::new(true),
             appends: AtomicUsize::new(0),
+            prepared: AtomicUsize::new(0),
         })
     }
 
@@ -86,6 +88,11 @@ impl FaultyLog {
     /// How many appends have arrived here, held ones included.
     pub fn appends(&self) -> usize {
         self.appends.load(Ordering::SeqCst)
+    }
+
+    /// How many batches were made ready before they could be sent.
+    pub fn prepared(&self) -> usize {
+        self.prepared.load(Ordering::SeqCst)
     }
 
     fn reach(&self) -> Result<(), LogError> {
@@ -143,6 +150,11 @@ impl Log for FaultyLog {
             }
             Some(AppendFault::Panic) => panic!("injected: the append's task dies"),
         }
+    }
+
+    fn prepare(&self, batch: &Arc<Batch>) {
+        self.prepared.fetch_add(1, Ordering::SeqCst);
+        self.inner.prepare(batch);
     }
 
     async fn read(&self, from: u64, limit: usize) -> Result<Vec<StoredEntry>, LogError> {

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
 use crate::confine::{Role, confine};
-use crate::engine::Engines;
+use crate::engine::{Engines, Profile};
 use crate::host::files::Files;
 use crate::ipc::{Hello, Reply, Request, RunRequest, send};
 use crate::outcome::{Outcome, RunEvent};
@@ -151,6 +151,13 @@ impl Executor {
             tracing::error!(%info, "panic in the executor");
             panic(info);
         }));
+        if self.role != Role::Compile {
+            for profile in Profile::ALL {
+                self.modules.linker(profile).map_err(|error| {
+                    io::Error::other(format!("the host functions can't be linked: {error:#}"))
+                })?;
+            }
+        }
         while let Some((request, files)) = receive_with_files::<Request>(&mut self.socket)? {
             match request {
                 Request::Run(request) => self.run(*request, files)?,

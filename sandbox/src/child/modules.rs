@@ -20,7 +20,7 @@ pub(crate) const MODULES_MAX: usize = 8;
 /// The modules, the one that was used last at the end.
 pub(super) struct Modules {
     engines: Engines,
-    /// One linker of each profile, made when it is first used.
+    /// One linker of each profile.
     linkers: HashMap<Profile, Linker<Host>>,
     code_dir: PathBuf,
     loaded: Vec<(CodeId, Arc<Module>)>,
@@ -34,6 +34,15 @@ impl Modules {
             code_dir: dir.join(CODE_DIR),
             loaded: Vec::new(),
         }
+    }
+
+    /// A profile's linker, made now if it was not before: some hundred host functions, for which a process that waits for its
+    /// first run has the time.
+    pub(super) fn linker(&mut self, profile: Profile) -> wasmtime::Result<&Linker<Host>> {
+        Ok(match self.linkers.entry(profile) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(none) => none.insert(host::linker(&self.engines.of(profile).inner)?),
+        })
     }
 
     /// The module that was compiled for a profile, loaded now if it was not before.
@@ -56,7 +65,7 @@ impl Modules {
     }
 
     fn load(&mut self, id: CodeId, info: ModuleInfo, profile: Profile) -> wasmtime::Result<Module> {
-        let engine = self.engines.of(profile);
+        let engine = self.engines.of(profile).clone();
         let path = self.code_dir.join(id.file_name());
         // SAFETY: loading compiled code is running it, and changing the file changes the program. The folder is this process's
         // own: its parent made it for its user alone and linked into it a file of its artefact store, which has the digest
@@ -64,15 +73,7 @@ impl Modules {
         // only other one with a way to it, from writing there. What a compiler that was taken over could have written is no
         // worse than a guest that was: it runs for the same module only, behind the same walls.
         let component = unsafe { Component::deserialize_file(&engine.inner, &path)? };
-        let linker = match self.linkers.entry(profile) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(none) => none.insert(host::linker(&engine.inner)?),
-        };
-        let pre = linker.instantiate_pre(&component)?;
-        Ok(Module {
-            engine: engine.clone(),
-            pre,
-            info,
-        })
+        let pre = self.linker(profile)?.instantiate_pre(&component)?;
+        Ok(Module { engine, pre, info })
     }
 }

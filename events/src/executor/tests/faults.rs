@@ -154,6 +154,41 @@ on_both! {
         assert_eq!(check_replay(&bank, &store).await.total(), accepted);
     }
 
+    async fn a_full_batch_that_waits_goes_with_the_one_before(store: Store) {
+        for fault in [Some(AppendFault::Refused), None] {
+            let log = FaultyLog::new(store.open().await);
+            let options = Options { batch_commands: 2, ..reproducible() };
+            let bank = start_with(Arc::clone(&log) as Arc<dyn Log>, options).await.unwrap();
+            let before = bank.head().size;
+            log.hold_appends(true);
+            if let Some(fault) = fault {
+                log.fail_append(fault);
+            }
+            let in_flight = spawn(&bank, request(deposit("a", 1)));
+            until("the first batch is in flight", || log.appends() == 1).await;
+            let full: Vec<_> = ["x", "y"].map(|key| spawn(&bank, keyed(key, deposit("a", 1)))).into();
+            until("the next one is full and made ready", || log.prepared() == 1).await;
+            let later = spawn(&bank, request(deposit("a", 1)));
+            log.hold_appends(false);
+            let landed = in_flight.await.unwrap().is_ok();
+            assert_eq!(landed, fault.is_none());
+            for answer in full {
+                assert_eq!(answer.await.unwrap().is_ok(), landed);
+            }
+            later.await.unwrap().unwrap();
+            // Done once, whether the first try was or not.
+            for key in ["x", "y"] {
+                let again = bank.submit(keyed(key, deposit("a", 1))).await.unwrap();
+                assert_eq!(again.replayed, landed, "{key}");
+            }
+            let after = before + if landed { 4 } else { 3 };
+            assert_eq!(bank.head().size, after);
+            check_replay(&bank, &store).await;
+            bank.shutdown().await;
+            store.tamper("DELETE FROM commands", &[]).await;
+        }
+    }
+
     async fn a_stopped_log_does_not_hold_up_the_end(store: Store) {
         let log = FaultyLog::new(store.open().await);
         let bank = start(Arc::clone(&log) as Arc<dyn Log>).await;
