@@ -9,6 +9,7 @@ mod documents;
 mod leases;
 mod lifecycle;
 mod objects;
+mod plan;
 mod protocol;
 mod recovery;
 mod refusals;
