@@ -159,11 +159,22 @@ impl Driver {
             Event::RoundClosed(e) => self.wake_nodes_of(e.task),
             Event::TaskVerified(e) => self.task_ended(e.task),
             Event::TaskClosed(e) => self.task_ended(e.task),
+            Event::NodeDrained(e) => live.nodes().wake(e.node),
+            Event::NodeSuspended(e) => live.nodes().wake(e.node),
+            Event::NodeLeft(e) => live.nodes().wake(e.node),
+            Event::NodeRevoked(e) => live.nodes().wake(e.node),
             Event::TaskQueued(_)
             | Event::TaskExtended(_)
             | Event::AvailabilityChanged(_)
             | Event::LimitsSet(_)
             | Event::EpochOpened(_)
+            | Event::ProfileChanged(_)
+            | Event::TermsChanged(_)
+            | Event::NodeResumed(_)
+            | Event::NodeReleased(_)
+            | Event::AccountReleased(_)
+            | Event::ContentReleased(_)
+            | Event::ModuleReleased(_)
             | Event::PolicyAdopted(_) => {}
             Event::AccountOpened(_)
             | Event::KeyAdded(_)
@@ -175,6 +186,10 @@ impl Driver {
             | Event::ModuleRegistered(_)
             | Event::ContentRegistered(_)
             | Event::NodeRegistered(_)
+            | Event::KeyRotated(_)
+            | Event::AccountSuspended(_)
+            | Event::ContentSuspended(_)
+            | Event::ModuleSuspended(_)
             | Event::TaskCreated(_)
             | Event::TaskSettled(_)
             | Event::TaskMatured(_)

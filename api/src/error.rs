@@ -149,7 +149,8 @@ impl ApiError {
         self.code
     }
 
-    fn problem(self) -> Problem {
+    /// As it is told, by itself or as one answer of several.
+    pub(crate) fn problem(self) -> Problem {
         Problem {
             kind: format!("{TYPE_PREFIX}{}", self.code),
             title: self.status.canonical_reason().unwrap_or("Error").to_owned(),

@@ -9,12 +9,19 @@ use crate::{
     demo::DemoArgs,
     doctor::DoctorArgs,
     local::RunLocalArgs,
-    node::NodeArgs,
+    node::NodeCommand,
     serve::ServeArgs,
     up::UpArgs,
     verbs::{
-        account::AccountVerb, content::ContentVerb, log::LogVerb, module::ModuleVerb,
-        policy::PolicyVerb, projections::ProjectionsVerb, receipt::ReceiptArgs, task::TaskVerb,
+        account::AccountVerb,
+        admin::{AdminVerb, Market},
+        content::ContentVerb,
+        log::LogVerb,
+        module::ModuleVerb,
+        policy::PolicyVerb,
+        projections::ProjectionsVerb,
+        receipt::ReceiptArgs,
+        task::TaskVerb,
     },
 };
 
@@ -79,8 +86,8 @@ pub(crate) enum Verb {
     Up(UpArgs),
     /// Run the server.
     Serve(ServeArgs),
-    /// Join this machine as a node and work.
-    Node(NodeArgs),
+    /// Join this machine as a node and work; or look after a node.
+    Node(Box<NodeCommand>),
     /// Look whether this machine can be a node, and say what to do where it can't.
     Doctor(DoctorArgs),
     /// Run a module on this machine, without a platform: result, usage, digests.
@@ -108,6 +115,16 @@ pub(crate) enum Verb {
     Content {
         #[command(subcommand)]
         verb: ContentVerb,
+    },
+    /// Suspend and release accounts, nodes, contents and modules.
+    Admin {
+        #[command(subcommand)]
+        verb: AdminVerb,
+    },
+    /// Show or set who may take part in the market (setting: scope `admin`).
+    Market {
+        #[arg(value_enum)]
+        market: Option<Market>,
     },
     /// The market's constants.
     Policy {

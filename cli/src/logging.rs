@@ -10,14 +10,18 @@ use crate::args::{Cli, LogStyle, Verb};
 /// only.
 fn default_filter(verb: &Verb) -> &'static str {
     match verb {
-        Verb::Serve(_) | Verb::Node(_) | Verb::Up(_) => "warn,aevir=info",
+        Verb::Serve(_) | Verb::Up(_) => "warn,aevir=info",
+        Verb::Node(command) if command.is_agent() => "warn,aevir=info",
         Verb::Demo(_)
+        | Verb::Node(_)
         | Verb::Doctor(_)
         | Verb::RunLocal(_)
         | Verb::Module { .. }
         | Verb::Receipt(_)
         | Verb::Task { .. }
         | Verb::Account { .. }
+        | Verb::Admin { .. }
+        | Verb::Market { .. }
         | Verb::Content { .. }
         | Verb::Policy { .. }
         | Verb::Projections { .. }

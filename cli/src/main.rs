@@ -5,6 +5,7 @@ mod audit;
 mod demo;
 mod doctor;
 mod export;
+mod hours;
 mod inspector;
 mod lifeline;
 mod local;
@@ -18,6 +19,7 @@ mod platform;
 mod processes;
 mod secrets;
 mod serve;
+mod terms;
 mod up;
 mod verbs;
 
@@ -71,7 +73,7 @@ async fn run(cli: Cli) -> Result<()> {
     match verb {
         Verb::Up(args) => up::up(args, &global).await,
         Verb::Serve(args) => serve::serve(args).await,
-        Verb::Node(args) => node::node(args, &global).await,
+        Verb::Node(command) => node::node(*command, &global).await,
         Verb::Doctor(args) => doctor::doctor(args, &global).await,
         Verb::RunLocal(args) => local::run_local(args, &global).await,
         Verb::Demo(args) => demo::demo(args).await,
@@ -80,6 +82,8 @@ async fn run(cli: Cli) -> Result<()> {
         Verb::Receipt(args) => verbs::receipt::receipt(args, &global).await,
         Verb::Account { verb } => verbs::account::run(verb, &global).await,
         Verb::Content { verb } => verbs::content::run(verb, &global).await,
+        Verb::Admin { verb } => verbs::admin::run(verb, &global).await,
+        Verb::Market { market } => verbs::admin::market(market, &global).await,
         Verb::Policy { verb } => verbs::policy::run(verb, &global).await,
         Verb::Projections { verb } => verbs::projections::run(verb, &global).await,
         Verb::Log { verb } => verbs::log::run(verb, &global).await,

@@ -12,7 +12,26 @@ use crate::{
     EXECUTOR,
     args::{Global, LogStyle},
     lifeline,
+    terms::TermsArgs,
+    verbs::{self, node::NodeVerb},
 };
+
+/// `aevir node`: the agent, or a verb about a node.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct NodeCommand {
+    #[command(subcommand)]
+    verb: Option<NodeVerb>,
+    #[command(flatten)]
+    agent: NodeArgs,
+}
+
+impl NodeCommand {
+    /// Whether this is to be a node.
+    pub(crate) fn is_agent(&self) -> bool {
+        self.verb.is_none()
+    }
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct NodeArgs {
@@ -41,10 +60,12 @@ pub(crate) struct NodeArgs {
     /// What tasks may ask for, such as `region=eu`; repeatable.
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = name_and_value)]
     labels: Vec<(String, String)>,
-    /// How long a stopping node lets its runs go on, in s.
+    #[command(flatten)]
+    terms: TermsArgs,
+    /// How long a stopping node lets its runs go on, in s; a second signal ends it at once.
     #[arg(long, default_value_t = GRACE_DEFAULT.as_secs())]
     grace_s: u64,
-    /// Misbehave, for tests of the platform: `wrong-result=<task type>` or `stall`.
+    /// Misbehave, for tests of the platform: `wrong-result=<task type>`, `slow=<ms>`, `flaky=<percent>` or `stall`.
     #[arg(long, hide = true)]
     fault: Option<Fault>,
     /// End when standard input ends.
@@ -78,7 +99,14 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-pub(crate) async fn node(args: NodeArgs, global: &Global) -> Result<()> {
+pub(crate) async fn node(command: NodeCommand, global: &Global) -> Result<()> {
+    match command.verb {
+        None => agent(command.agent, global).await,
+        Some(verb) => verbs::node::run(verb, global).await,
+    }
+}
+
+async fn agent(args: NodeArgs, global: &Global) -> Result<()> {
     let shutdown = lifeline::shutdown(args.lifeline);
     let program = std::env::current_exe().context("this program's own file can't be found")?;
     let config = NodeConfig {
@@ -91,6 +119,7 @@ pub(crate) async fn node(args: NodeArgs, global: &Global) -> Result<()> {
         storage_mib: args.storage_mib,
         gpu: args.gpu.into(),
         labels: args.labels.into_iter().collect::<BTreeMap<_, _>>(),
+        terms: args.terms.terms()?,
         grace: Duration::from_secs(args.grace_s),
         executor: (program, vec![EXECUTOR.to_owned()]),
         executor_log: Some(match global.log {
@@ -102,7 +131,7 @@ pub(crate) async fn node(args: NodeArgs, global: &Global) -> Result<()> {
     Ok(aevir_node::run(config, shutdown).await?)
 }
 
-fn default_data_dir() -> Result<PathBuf> {
+pub(crate) fn default_data_dir() -> Result<PathBuf> {
     let home = std::env::home_dir().context("there is no home folder: give --data")?;
     Ok(home.join(".local/share/aevir/node"))
 }

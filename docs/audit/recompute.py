@@ -40,7 +40,7 @@ EXACT_INTEGER_MAX = 2**53  # doubles hold all integers up to here
 LINE_BYTES_MAX = ENTRY_BYTES_MAX + 4_096  # an entry with the attributes of a CloudEvent, the log's origin among them
 EXTENSIONS = {"schemaversion": "schema", "subject": "stream"}  # what a CloudEvent calls otherwise than the entry
 # The newest version of the types that have more than one; what is read of them here stands alike in all.
-NEWEST = {"assignment.leased": 2, "node.registered": 2, "policy.adopted": 2, "task.created": 2}
+NEWEST = {"assignment.leased": 2, "assignment.lost": 2, "node.registered": 3, "policy.adopted": 2, "task.created": 2}
 ENVELOPE_FIELDS = {"position", "id", "stream", "revision", "type", "schema", "time", "actor", "cause", "data"}
 ID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"  # a ULID
 ID_PATTERN = re.compile(ID)
@@ -321,15 +321,42 @@ class Node:
     storage: int = 0
     cached: list = field(default_factory=list)  # digests of inputs that it fetched, the last one last
     records: dict = field(default_factory=dict)  # by type of task
-
-    @property
-    def slots(self):
-        """Runs at once."""
-        return self.profile["slots"]
+    standing: str = "working"
+    suspended: bool = False
+    sealed: set = field(default_factory=set)  # assignments with a sealed result in a task that has not ended
+    terms: dict = field(default_factory=dict)
+    keys: list = field(default_factory=list)  # that it had before
+    shown: int = 0  # fuel that its results showed, in millions a second
+    samples: int = 0  # of those
 
     def record(self, kind):
         """How it did on a type of task."""
         return self.records.setdefault(kind, Record())
+
+    def allowed(self, cap, has):
+        """What the machine has, or less where the terms cap it."""
+        return min(has, (self.terms.get("caps") or {}).get(cap, has))
+
+    def runs_max(self):
+        """Runs at once, as machine and terms allow: each takes a core."""
+        return self.allowed("cpu_cores", self.allowed("runs", self.profile["slots"]))
+
+    def is_open(self, now):
+        """Whether its terms have it work at this time: minutes of the week count from Monday 00:00 UTC."""
+        minute = (now // 60_000 + 3 * 1_440) % (7 * 1_440)
+        hours = self.terms.get("hours") or []
+        return not hours or any(window["from_min"] <= minute < window["to_min"] for window in hours)
+
+    def admits(self, whom, one):
+        """Whether its terms take one's tasks, or a module."""
+        lists = self.terms.get(whom) or {}
+        return one not in (lists.get("deny") or []) and (not lists.get("allow") or one in lists["allow"])
+
+    def see(self, fuel, ms):
+        """An accepted result shows how fast it is at least: the best counts, and fades."""
+        if ms >= 1_000:
+            faded = self.shown - -(-self.shown // 16)
+            self.shown, self.samples = max(min(fuel // ms // 1_000, 2**32 - 1), faded), self.samples + 1
 
 
 @dataclass
@@ -369,7 +396,9 @@ class Assignment:
     outputs: list = field(default_factory=list)
     result: dict | None = None
     leased_at: int = 0
+    started_at: int = 0
     committed_at: int = 0
+    fuel: int = 0  # that its report says
 
 
 @dataclass
@@ -624,6 +653,7 @@ class Needs:
     storage: int
     data: str | None  # the largest input, where it is worth having
     speed_in_time: int
+    price: int
 
 
 def needs_of(task):
@@ -638,12 +668,14 @@ def needs_of(task):
     if not sampled and qos.get("expected_fuel") is not None and qos.get("max_latency_ms") is not None:
         in_time = -(-integer(qos["expected_fuel"]) * 1_000 // (max(qos["max_latency_ms"], 1) * MILLION))
     storage = sum(-(-size // MIB) for size, _ in sizes) + limits["output_mib"] + policy["storage_reserve_mib"]
-    return Needs(task.definition["type"], sampled, qos, limits["memory_mib"], storage, worth, in_time)
+    return Needs(task.definition["type"], sampled, qos, limits["memory_mib"], storage, worth, in_time,
+                 task.terms.price)
 
 
 def speed(node):
     """Fuel that a run burns on the node, in millions a second; 0 where it is not known."""
-    return 0
+    claimed = node.profile.get("cpu_mfuel_s")
+    return min(claimed or 0, node.shown) if node.samples >= 8 else claimed or 0
 
 
 def capable(needs, node):
@@ -658,16 +690,20 @@ def capable(needs, node):
         return False
     if profile["cpu_cores"] < (qos.get("cpu_cores") or 0) or speed(node) < (qos.get("min_mfuel_s") or 0):
         return False
-    return need is None or (gpu is not None and gpu["memory_mib"] >= need["memory_mib"]
+    return need is None or (gpu is not None and node.allowed("gpu_memory_mib", gpu["memory_mib"]) >= need["memory_mib"]
+                            and (gpu.get("buffer_mib") or 0) >= (need.get("buffer_mib") or 0)
+                            and (need.get("min_compute") is None or gpu.get("compute", -1) >= need["min_compute"])
                             and gpu["class"] in (need.get("classes") or [gpu["class"]])
                             and set(need.get("features") or []) <= set(gpu["features"]))
 
 
 def fits(needs, node, now):
-    """Whether it has a slot and room, and is neither away nor backing off."""
-    return (node.online and node.busy < node.slots and node.record(needs.kind).backoff_until <= now
-            and node.memory + needs.memory <= node.profile["memory_mib"]
-            and node.storage + needs.storage <= node.profile["storage_mib"] and capable(needs, node))
+    """Whether it works, has a slot and room, earns what it asks for, and is neither away nor backing off."""
+    return (node.online and node.standing == "working" and not node.suspended and node.is_open(now)
+            and node.busy < node.runs_max() and node.record(needs.kind).backoff_until <= now
+            and needs.price >= integer((node.terms.get("asks") or {}).get(needs.kind, "0"))
+            and node.memory + needs.memory <= node.allowed("memory_mib", node.profile["memory_mib"])
+            and node.storage + needs.storage <= node.allowed("storage_mib", node.profile["storage_mib"]) and capable(needs, node))
 
 
 def wilson(good, bad):
@@ -684,7 +720,7 @@ def level(needs, node, points, policy):
     record = node.record(needs.kind)
     weights = policy["reliability_weight"], policy["points_weight"], policy["idle_weight"]
     parts = (wilson(record.good, record.bad), points * MILLION // (points + policy["points_half"]),
-             (node.slots - node.busy) * MILLION // node.slots)
+             max(0, node.runs_max() - node.busy) * MILLION // max(1, node.runs_max()))
     score = sum(weight * part for weight, part in zip(weights, parts))
     base = min(score * LEVELS // (sum(weights) * MILLION), LEVELS - 1)
     cached = needs.data is not None and needs.data in node.cached
@@ -745,6 +781,7 @@ class Auditor:
         self.points = Counter()  # by (account, track)
         self.references = set()
         self.policies = []
+        self.suspended = set()  # accounts, modules and contents
         self.epoch = 0  # the last one that was opened
         self.commitment = None  # of the open one
         self.opened_at = 0
@@ -915,10 +952,6 @@ class Auditor:
         node = Node(data["node"], data["owner"], bytes.fromhex(data["public_key"]), data["profile"], len(self.nodes))
         self.nodes[node.id] = node
 
-    def on_node_availability_changed(self, data):
-        """Nodes come and go."""
-        self.nodes[data["node"]].online = data["availability"] == "online"
-
     # ---- epochs
 
     def on_epoch_opened(self, data):
@@ -957,6 +990,8 @@ class Auditor:
         bound = classes[:1] if needs.sampled and needs.qos.get("gpu") else []
         fit = [node for node in self.nodes.values()
                if fits(needs, node, self.now) and node.id not in tried and node.owner not in parties
+               and node.owner not in self.suspended and node.admits("requesters", task.requester)
+               and node.admits("modules", task.definition["module"])
                and all((node.profile.get("gpu") or {}).get("class") == one for one in bound)]
         if needs.sampled or not fit:
             return fit
@@ -971,6 +1006,8 @@ class Auditor:
         if draw is None:
             require(self.epoch == 0, "expected a draw once there are epochs, found a lease without one")
             return
+        held = self.suspended & {task.requester, task.definition["module"], *task.terms.contents}
+        require(not held, f"expected a task that nothing holds back, found {sorted(held)} suspended")
         candidates = [node.id for node in self.candidates(task)]
         purpose = "replica" if task.terms.replicas > 1 else "run"
         expect("the draw", {"epoch": self.epoch, "purpose": purpose, "number": len(task.assignments), "candidates": len(candidates)},
@@ -979,6 +1016,81 @@ class Auditor:
         require(data["node"] in candidates, f"expected one of {len(candidates)} nodes that the rules let be drawn, found {data['node']}")
         index = candidates.index(data["node"])
         self.drawn.append(Drawn(self.tree.size, draw_message(task, draw), len(candidates), index))
+
+    def present_node(self, data):
+        """The node that an event is about, which must not be gone."""
+        node = self.nodes[data["node"]]
+        require(node.standing not in ("left", "revoked"), f"expected a node that is there, found {data['node']} {node.standing}")
+        return node
+
+    def on_node_availability_changed(self, data):
+        """A node that is gone does not come back."""
+        online = data["availability"] == "online"
+        (self.present_node(data) if online else self.nodes[data["node"]]).online = online
+
+    def on_node_profile_changed(self, data):
+        """Another machine, or another version."""
+        self.present_node(data).profile = data["profile"]
+
+    def on_node_terms_changed(self, data):
+        """What its operator allows from here on."""
+        self.present_node(data).terms = data["terms"]
+
+    def on_node_drained(self, data):
+        """It gets nothing new."""
+        self.present_node(data).standing = "leaving" if data["leaving"] else "draining"
+
+    def on_node_resumed(self, data):
+        """It takes work again."""
+        self.present_node(data).standing = "working"
+
+    def on_node_left(self, data):
+        """It goes once nothing of it is open."""
+        node = self.present_node(data)
+        expect("the standing of a node that left", "leaving", node.standing)
+        expect("what a node that left has open", (0, []), (node.busy, sorted(node.sealed)))
+        node.standing = "left"
+
+    def on_node_key_rotated(self, data):
+        """The key before signs the new one, and none comes back."""
+        node, new = self.present_node(data), bytes.fromhex(data["public_key"])
+        known = any(new == other.public_key or new in other.keys for other in self.nodes.values())
+        require(not known, f"expected a key that no node has or had, found {data['public_key']}")
+        if self.check_signatures:
+            message = b"aevir.rotate/1\n" + data["node"].encode() + b"\n" + new
+            require(signature_holds(node.public_key, message, bytes.fromhex(data["signature"])),
+                    f"expected the key of node {data['node']} to have signed the next, found a signature that does not verify")
+            self.signatures += 1
+        node.keys.append(node.public_key)
+        node.public_key = new
+
+    def on_node_revoked(self, data):
+        """Its leases are lost in the same batch."""
+        self.present_node(data).standing = "revoked"
+
+    def on_account_suspended(self, data):
+        """Its tasks are not placed, and its nodes get nothing new."""
+        self.suspended.add(data.get("account") or data.get("module") or data["content"])
+
+    on_module_suspended = on_content_suspended = on_account_suspended
+
+    def on_account_released(self, data):
+        """As before."""
+        self.suspended.remove(data.get("account") or data.get("module") or data["content"])
+
+    on_module_released = on_content_released = on_account_released
+
+    def on_node_suspended(self, data):
+        """It gets nothing new."""
+        node = self.nodes[data["node"]]
+        require(not node.suspended, f"expected a node that is not suspended, found {data['node']} again")
+        node.suspended = True
+
+    def on_node_released(self, data):
+        """It may get work again."""
+        node = self.nodes[data["node"]]
+        require(node.suspended, f"expected a suspended node to be released, found {data['node']}")
+        node.suspended = False
 
     def on_content_registered(self, data):
         """A content has one owner and one weight."""
@@ -1001,6 +1113,8 @@ class Auditor:
     def end(self, task, state):
         """The task ended; only what became of it is kept."""
         self.ended[task.id] = state
+        for assignment in task.assignments.values():
+            self.nodes[assignment.node].sealed.discard(assignment.id)
         del self.tasks[task.id]
 
     def on_task_created(self, data):
@@ -1073,6 +1187,8 @@ class Auditor:
         """A verdict counts for and against nodes, on the task's type."""
         kind, limit = task.definition["type"], task.terms.max_latency_ms
         for assignment in task.accepted:
+            if not (task.definition.get("qos") or {}).get("gpu"):
+                self.nodes[assignment.node].see(assignment.fuel, assignment.committed_at - assignment.started_at)
             record = self.nodes[assignment.node].record(kind)
             if limit is not None and assignment.committed_at - assignment.leased_at > limit:
                 record.bad += 1
@@ -1211,12 +1327,16 @@ class Auditor:
             require(node.owner not in parties, f"expected an owner who is no party to the task yet, found {node.owner}")
         self.note_draw(task, data)
         self.load(node.id, task, 1)
-        require(node.busy <= node.slots, f"expected at most {node.slots} runs at once on node {data['node']}, found {node.busy}")
+        most = node.runs_max()
+        require(node.busy <= most, f"expected at most {most} runs at once on node {data['node']}, found {node.busy}")
+        require(node.online and node.standing == "working" and not node.suspended and node.is_open(self.now),
+                f"expected a node that takes work, found {data['node']}")
         task.assignments[id] = Assignment(id, data["node"], node.owner, task.round, leased_at=self.now)
 
     def on_assignment_started(self, data):
         """The run begins."""
-        self.open_assignment(data, "leased")[1].state = "running"
+        assignment = self.open_assignment(data, "leased")[1]
+        assignment.state, assignment.started_at = "running", self.now
 
     def on_assignment_progressed(self, data):
         """Only of a run under way."""
@@ -1244,6 +1364,7 @@ class Auditor:
         self.leave(task, assignment, "committed")
         assignment.committed_at = self.now
         self.remember(self.nodes[assignment.node], task.inputs)
+        self.nodes[assignment.node].sealed.add(assignment.id)
         assignment.commitment = data["commitment"]
 
     def remember(self, node, inputs):
@@ -1265,14 +1386,16 @@ class Auditor:
             blob = {"digest": output["digest"], "size": output["size"]}
             require(blob in assignment.uploads, f"expected outputs that the node uploaded, found {output['name']}")
         expect("the commitment", assignment.commitment, tagged_hash(b"aevir.report/1\n", report))
+        assignment.fuel = integer(report["usage"]["fuel"])
         assignment.checks = verify_checks(task.terms, report, data["checks"])
         assignment.agreement = agreement_key(report)
         assignment.outputs, assignment.result, assignment.state = report["outputs"], report["result"], "revealed"
 
     def on_assignment_lost(self, data):
         """A lease without a sign of life costs its owner points."""
-        states = {"not-started": ["leased"], "silent": ["leased", "running"]}[data["reason"]]
+        states = {"not-started": ["leased"], "silent": ["leased", "running"], "revoked": ["leased", "running"]}[data["reason"]]
         task, assignment = self.open_assignment(data, *states)
+        expect("whether its node is revoked", data["reason"] == "revoked", self.nodes[assignment.node].standing == "revoked")
         self.leave(task, assignment, "lost")
         self.nodes[assignment.node].record(task.definition["type"]).fault(self.now, task.policy)
         loss = min(self.points[assignment.owner, "compute"], task.policy["points"]["lost"])
@@ -1299,6 +1422,7 @@ class Auditor:
         task, assignment = self.open_assignment(data, "leased", "running", "committed", "revealed")
         assignment.withdrawn_from = assignment.state
         self.leave(task, assignment, "withdrawn")
+        self.nodes[assignment.node].sealed.discard(assignment.id)
         self.closing_due(task)
 
 
@@ -1311,7 +1435,7 @@ def stream_of(kind, data):
         return f"task/{(data['report'] if kind == 'assignment.revealed' else data)['task']}"
     if family in ("account", "points"):
         return f"account/{data['account']}"
-    return f"{family}/{data['blob']['digest'] if family == 'module' else data[family]}"
+    return f"{family}/{data['blob']['digest'] if kind == 'module.registered' else data[family]}"
 
 
 def check_bytes(expected, found):

@@ -124,6 +124,16 @@ class Log:
         profile = {"name": "n", "cpu_cores": 1, "memory_mib": 1, "storage_mib": 1, "slots": slots, "runtime": "det/1"}
         self.decide("node.registered", {"node": node, "owner": owner, "token_hash": "00" * 32,
                                         "public_key": key_pair(seed)[2].hex(), "profile": profile})
+        self.decide("node.availability_changed", {"node": node, "availability": "online"})
+
+    def rotate(self, node, word, signed_by=None):
+        """A node's key signs the next, made from a word."""
+        owner, seed = self.nodes[node]
+        following = hashlib.sha256(word.encode()).digest()
+        public = key_pair(following)[2]
+        message = b"aevir.rotate/1\n" + node.encode() + b"\n" + public
+        self.decide("node.key_rotated", {"node": node, "public_key": public.hex(), "signature": sign(signed_by or seed, message).hex()})
+        self.nodes[node] = owner, following
 
     def content(self, content, owner, weight):
         """A dataset."""
@@ -742,8 +752,7 @@ class Draws(unittest.TestCase):
         log.decide("epoch.opened", {"epoch": 1, "commitment": hashlib.sha256(b"aevir.epoch/1\n" + self.SECRET).hexdigest()})
         for node, owner in zip(NODES, OWNERS):
             log.node(node, owner)
-            log.entries[-1]["data"]["profile"] |= {"memory_mib": 1024, "storage_mib": 4096}
-            log.decide("node.availability_changed", {"node": node, "availability": "online"})
+            log.entries[-2]["data"]["profile"] |= {"memory_mib": 1024, "storage_mib": 4096}
         log.task(TASK, "3153000", replicas=replicas, quorum=2, initial=2)
         definition = bytes.fromhex(log.entries[find(log.entries, "task.created")]["data"]["definition_digest"])
         message = b"aevir.draw/1\nreplica\n" + definition + bytes(32) + bytes([0, 0, 0, 1, 0, 0, 0, 0])
@@ -815,6 +824,82 @@ class Draws(unittest.TestCase):
         log, index = self.log()
         log.lease(TASK, ulid(900), NODES[index])
         self.assertIn("expected a draw", self.audited(log)[1]["what"])
+
+
+class Nodes(unittest.TestCase):
+    """Nodes come and go, change their keys and terms, and are suspended; what they then may not do is found."""
+
+    def check(self, happens, says=None):
+        """A node that something happened to, and what it does then."""
+        log = with_nodes()
+        log.task(TASK, "1053000")
+        happens(log)
+        error = audited(lines_of(log.entries))["error"]
+        if says is None:
+            self.assertIsNone(error)
+        else:
+            self.assertIsNotNone(error, "not found")
+            self.assertIn(says, error["what"])
+            self.assertEqual(error["position"], len(log.entries) - 1)
+
+    def about(self, kind, **data):
+        """Something that happens to the first node."""
+        return lambda log: log.decide(kind, {"node": NODES[0]} | data)
+
+    def lease(self, log):
+        log.lease(TASK, RUNS[0], NODES[0])
+
+    def test_nodes_that_take_no_work(self):
+        closed = {"hours": [{"from_min": 0, "to_min": 1}]}
+        for before in (self.about("node.drained", leaving=False), self.about("node.drained", leaving=True),
+                       self.about("node.revoked", reason="r"), self.about("node.suspended", reason="r"),
+                       self.about("node.availability_changed", availability="offline"),
+                       self.about("node.terms_changed", terms=closed)):
+            self.check(lambda log: (before(log), self.lease(log)), "takes work")
+        for terms in ({"caps": {"runs": 0}}, {"caps": {"cpu_cores": 0}}):
+            before = self.about("node.terms_changed", terms=terms)
+            self.check(lambda log: (before(log), self.lease(log)), "at most 0 runs at once")
+
+    def test_nodes_that_take_work_again(self):
+        for pair in ((self.about("node.drained", leaving=True), self.about("node.resumed")),
+                     (self.about("node.suspended", reason="r"), self.about("node.released", reason="r"))):
+            self.check(lambda log: (pair[0](log), pair[1](log), self.lease(log)))
+        twice = self.about("node.suspended", reason="r")
+        self.check(lambda log: (twice(log), twice(log)), "not suspended")
+        self.check(self.about("node.released", reason="r"), "suspended node")
+
+    def test_a_node_leaves_when_nothing_of_it_is_open(self):
+        leave, left = self.about("node.drained", leaving=True), self.about("node.left")
+        self.check(lambda log: (leave(log), left(log)))
+        self.check(left, "standing of a node that left")
+        self.check(lambda log: (self.lease(log), leave(log), left(log)), "has open")
+        self.check(lambda log: (leave(log), left(log), self.about("node.resumed")(log)), "is there")
+
+    def test_keys_change_by_the_key_before(self):
+        self.check(lambda log: (log.rotate(NODES[0], "next"), log.run(TASK, (RUNS[0], NODES[0], "a"))))
+        other = hashlib.sha256(b"another").digest()
+        self.check(lambda log: log.rotate(NODES[0], "next", signed_by=other), "does not verify")
+        self.check(lambda log: (log.rotate(NODES[0], "one"), log.rotate(NODES[0], "two"), log.rotate(NODES[0], "one")),
+                   "no node has or had")
+
+        def with_the_old_key(log):
+            before = log.nodes[NODES[0]]
+            log.rotate(NODES[0], "next")
+            log.nodes[NODES[0]] = before
+            log.lease(TASK, RUNS[0], NODES[0])
+            log.start(TASK, RUNS[0])
+            log.commit(TASK, RUNS[0], NODES[0])
+
+        self.check(with_the_old_key, "does not verify")
+
+    def test_only_a_revoked_nodes_leases_are_lost_for_that(self):
+        def lost(reason):
+            return lambda log: log.decide("assignment.lost", {"task": TASK, "assignment": RUNS[0], "reason": reason})
+
+        revoke = self.about("node.revoked", reason="r")
+        self.check(lambda log: (self.lease(log), revoke(log), lost("revoked")(log)))
+        self.check(lambda log: (self.lease(log), lost("revoked")(log)), "whether its node is revoked")
+        self.check(lambda log: (self.lease(log), revoke(log), lost("silent")(log)), "whether its node is revoked")
 
 
 class Formulas(unittest.TestCase):

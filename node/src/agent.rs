@@ -12,13 +12,14 @@ use std::{
 use aevir_sandbox::{Executor, ExecutorConfig, PoolConfig, Tuning};
 use aevir_wire::{
     Action, Ask, Client, ClientError, Directive, Heartbeat, Heartbeats, Lease, Leases, NodeProfile,
-    Secret, StopReason,
+    NodeStanding, Secret, StopReason,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::{
+    allowance::{Allowance, Room},
     cache::BlobCache,
     config::NodeConfig,
     error::NodeError,
@@ -27,9 +28,12 @@ use crate::{
     identity::NodeKey,
     join::join,
     journal::{Journal, is_plain},
-    profile,
+    offer, profile,
     retry::{Backoff, full, may_pass},
     reveal::{recommit, reveal},
+    rotation,
+    seal::CurrentKey,
+    submit::Submitter,
     telemetry::HEARTBEAT_BYTES,
     work,
 };
@@ -43,6 +47,11 @@ const IDLE_HEARTBEAT: Duration = Duration::from_secs(5);
 const HEARTBEATS_PER_LEASE: u32 = 3;
 /// Wait after an answer that told only what is known or being done already: it would come again at once.
 const NO_NEWS_PAUSE: Duration = Duration::from_millis(250);
+/// How long a node that stops waits until the platform knows it.
+const GOODBYE_PATIENCE: Duration = Duration::from_secs(3);
+/// Standings of a node that mean something to it.
+const WORKING: &str = "working";
+const LEAVING: &str = "leaving";
 const MIB: u64 = 1024 * 1024;
 
 /// What all parts of the agent share.
@@ -51,12 +60,17 @@ pub(crate) struct Shared {
     pub(crate) config: NodeConfig,
     pub(crate) client: Client,
     pub(crate) node: String,
-    pub(crate) key: NodeKey,
+    pub(crate) key: CurrentKey,
     pub(crate) profile: NodeProfile,
+    /// What the operator of this machine allows, whatever the platform hands out.
+    pub(crate) allowance: Allowance,
+    pub(crate) submitter: Submitter,
     pub(crate) cache: Arc<BlobCache>,
     pub(crate) journal: Journal,
     pub(crate) executor: Executor,
     pub(crate) holdings: Holdings,
+    /// No more work: what there is may end.
+    pub(crate) shutdown: CancellationToken,
     /// Everything ends now.
     pub(crate) halt: CancellationToken,
 }
@@ -91,22 +105,34 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
         registration = join(&config, &client, &key, &profile) => registration?,
         () = shutdown.cancelled() => return Ok(()),
     };
+    let client = client.with_key(Secret::from_text(registration.api_key));
+    let node = registration.node;
+    rotation::resume(&client, &node, &config.data_dir).await?;
+    // A rotation may have been completed just now.
+    let key = NodeKey::load_or_create(&config.data_dir)?;
+    if !offer::renew(&client, &node, &profile, config.terms.as_ref(), &shutdown).await? {
+        return Ok(());
+    }
+    let caps = config.terms.as_ref().map(|terms| terms.caps);
     tracing::info!(
-        node = registration.node,
+        node,
         gpu = profile.gpu.as_ref().map(|gpu| gpu.adapter.as_str()),
         slots = config.slots,
         "the node is ready"
     );
     let shared = Arc::new(Shared {
-        client: client.with_key(Secret::from_text(registration.api_key)),
-        node: registration.node,
+        submitter: Submitter::new(client.clone()),
+        client,
+        node,
         config,
-        key,
+        key: CurrentKey::new(key),
+        allowance: Allowance::of(&profile, &caps.unwrap_or_default()),
         profile,
         cache,
         journal,
         executor,
         holdings: Holdings::default(),
+        shutdown: shutdown.clone(),
         halt: CancellationToken::new(),
     });
     shared.executor.warm();
@@ -118,10 +144,13 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
         tasks.spawn(recommit(Arc::clone(&shared), sealed).instrument(span));
     }
     let heartbeats = tokio::spawn(heartbeats(Arc::clone(&shared)));
-    let ended = lease_loop(&shared, &shutdown, &mut tasks).await;
+    let ended = lease_loop(&shared, &mut tasks).await;
     shared.halt.cancel();
     while tasks.join_next().await.is_some() {}
     heartbeats.abort();
+    if ended.is_ok() {
+        say_goodbye(&shared).await;
+    }
     shared.executor.close().await;
     ended
 }
@@ -165,11 +194,9 @@ fn lock(config: &NodeConfig) -> Result<File, NodeError> {
 
 /// Asks for work and for what to do with what we have, until the node is stopped and has nothing left, or its time
 /// to stop is over.
-async fn lease_loop(
-    shared: &Arc<Shared>,
-    shutdown: &CancellationToken,
-    tasks: &mut JoinSet<()>,
-) -> Result<(), NodeError> {
+async fn lease_loop(shared: &Arc<Shared>, tasks: &mut JoinSet<()>) -> Result<(), NodeError> {
+    let shutdown = &shared.shutdown;
+    let mut standing = NodeStanding::default();
     let mut backoff = Backoff::default();
     let grace = async {
         shutdown.cancelled().await;
@@ -182,11 +209,14 @@ async fn lease_loop(
         if shutdown.is_cancelled() && shared.holdings.is_empty() {
             return Ok(());
         }
-        let free = shared.config.slots.saturating_sub(shared.holdings.busy());
+        let free = shared.allowance.runs.saturating_sub(shared.holdings.busy());
+        let stopping = shutdown.is_cancelled();
+        let idle = stopping || !takes_work(&standing);
         let ask = Ask {
-            max: if shutdown.is_cancelled() { 0 } else { free },
+            max: if idle { 0 } else { free },
             wait_ms: LEASE_WAIT_MS,
             holding: shared.holdings.named(),
+            stopping,
         };
         let answer = tokio::select! {
             answer = shared.client.lease(&ask) => answer,
@@ -196,6 +226,7 @@ async fn lease_loop(
         match answer {
             Ok(leases) => {
                 backoff.reset();
+                heed_standing(&mut standing, &leases.standing);
                 let silent = leases.leases.is_empty() && leases.directives.is_empty();
                 if !follow(shared, leases, tasks) && !silent {
                     tokio::select! {
@@ -203,6 +234,11 @@ async fn lease_loop(
                         () = &mut grace => return Ok(()),
                     }
                 }
+            }
+            // It asked to leave, and is gone now.
+            Err(error) if is_disowned(&error) && standing.standing == LEAVING => {
+                tracing::info!("the node has left the market");
+                return Ok(());
             }
             Err(error) if is_disowned(&error) => return Err(NodeError::Disowned(error)),
             Err(error) => {
@@ -214,6 +250,42 @@ async fn lease_loop(
             }
         }
         while tasks.try_join_next().is_some() {}
+    }
+}
+
+/// Whether the platform lets the node take work. Servers that do not say so let it.
+fn takes_work(standing: &NodeStanding) -> bool {
+    matches!(standing.standing.as_str(), "" | WORKING) && standing.suspended.is_none()
+}
+
+/// Says what changed in how the node stands.
+fn heed_standing(known: &mut NodeStanding, told: &NodeStanding) {
+    if known == told {
+        return;
+    }
+    match (&told.suspended, told.standing.as_str()) {
+        (Some(reason), _) => {
+            tracing::warn!(
+                reason,
+                "suspended: what runs goes on, and nothing new comes"
+            );
+        }
+        (None, "" | WORKING) if takes_work(known) => {}
+        (None, "" | WORKING) => tracing::info!("taking work again"),
+        (None, standing) => tracing::info!(standing, "what runs goes on, and nothing new comes"),
+    }
+    known.clone_from(told);
+}
+
+/// Tells the platform that nobody is here any more, so that it plans nothing on this node until it is silent for long.
+async fn say_goodbye(shared: &Shared) {
+    let last = Heartbeats {
+        assignments: Vec::new(),
+        stopping: true,
+    };
+    let told = tokio::time::timeout(GOODBYE_PATIENCE, shared.client.heartbeat(&last)).await;
+    if !matches!(told, Ok(Ok(_))) {
+        tracing::debug!("the platform was not told that the node is gone");
     }
 }
 
@@ -259,17 +331,31 @@ fn take(shared: &Arc<Shared>, lease: Lease, tasks: &mut JoinSet<()>) -> bool {
         }
         return fresh;
     }
+    let others = shared.holdings.running().into_iter();
+    let others = others.filter(|(id, _)| *id != assignment);
+    let allowed = shared
+        .allowance
+        .check(&lease, others.map(|(_, work)| work.room));
     let running = Work {
         stop: shared.halt.child_token(),
         telemetry: Arc::default(),
         lease: Duration::from_millis(lease.lease_ms.into()),
+        room: Room::of(&lease),
     };
     let fresh = shared
         .holdings
         .add(&assignment, Held::Running(running.clone()));
     if fresh {
         let shared = Arc::clone(shared);
-        tasks.spawn(async move { work::work(&shared, lease, running).await }.instrument(span));
+        tasks.spawn(
+            async move {
+                match allowed {
+                    Ok(()) => work::work(&shared, lease, running).await,
+                    Err(error) => work::decline(&shared, &assignment, &running, &error).await,
+                }
+            }
+            .instrument(span),
+        );
     }
     fresh
 }
@@ -343,8 +429,10 @@ async fn beat(shared: &Shared) {
         .iter()
         .map(|(assignment, work)| work.telemetry.take(assignment, budget))
         .collect();
+    let stopping = shared.shutdown.is_cancelled();
     let full_beat = Heartbeats {
         assignments: assignments.clone(),
+        stopping,
     };
     match shared.client.heartbeat(&full_beat).await {
         Ok(answer) => heed(shared, answer.directives),
@@ -361,7 +449,11 @@ async fn beat(shared: &Shared) {
                 "a heartbeat was refused; going on without what the runs said"
             );
             let assignments = assignments.into_iter().map(bare).collect();
-            match shared.client.heartbeat(&Heartbeats { assignments }).await {
+            let bare_beat = Heartbeats {
+                assignments,
+                stopping,
+            };
+            match shared.client.heartbeat(&bare_beat).await {
                 Ok(answer) => heed(shared, answer.directives),
                 Err(error) => tracing::warn!(error = full(&error), "a heartbeat did not arrive"),
             }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use aevir_sandbox::LogFormat;
-use aevir_wire::Secret;
+use aevir_wire::{NodeTerms, Secret};
 
 use crate::fault::Fault;
 
@@ -43,6 +43,8 @@ pub struct NodeConfig {
     pub gpu: GpuOffer,
     /// What tasks may ask for, such as `region=eu`.
     pub labels: BTreeMap<String, String>,
+    /// On which terms the node is offered; absent: as its owner set them on the platform.
+    pub terms: Option<NodeTerms>,
     /// How long a stopping node lets its runs go on before it gives them back.
     pub grace: Duration,
     /// The program that executor processes run, and its arguments: see [`aevir_sandbox::executor_main`].

@@ -23,6 +23,14 @@ pub enum NodeError {
         "this node has not joined yet: give it a join token (`aevir account join-token` makes one)"
     )]
     NoToken,
+    #[error(
+        "there is no node in this folder yet: it joins at its first start (`aevir node --token TOKEN`)"
+    )]
+    NotJoined,
+    #[error("the node's key was not changed, and still is the one before")]
+    Rotation(#[source] ClientError),
+    #[error("the platform refused what this node offers")]
+    Offer(#[source] ClientError),
     #[error("the platform refused the node")]
     Join(#[source] ClientError),
     #[error(
@@ -35,6 +43,8 @@ pub enum NodeError {
         "the machine has no GPU that can be used: {0}. Run `cargo xtask setup demo` for a software one, or start the node without a GPU"
     )]
     Gpu(String),
+    #[error("the probe of the CPU does not run ({0}), so no task would; `aevir doctor` says more")]
+    Probe(String),
     #[error("no executor process can be started; `aevir doctor` says more")]
     Executor(#[source] aevir_sandbox::ProbeError),
 }

@@ -1,6 +1,6 @@
 //! Faults that a node commits on purpose, for tests of the platform and for the demo. Never for production.
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
 use serde_json::Value;
 
@@ -14,11 +14,17 @@ pub enum Fault {
     },
     /// `stall`: leases are taken and started, and then nothing more is heard of them.
     Stall,
+    /// `slow=<ms>`: each run takes so much longer.
+    Slow { ms: u32 },
+    /// `flaky=<percent>`: so many of a hundred runs fail, at random.
+    Flaky { percent: u8 },
 }
 
 /// A text that names no fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no fault: there are `wrong-result=<task type>` and `stall`")]
+#[error(
+    "`{0}` is no fault: there are `wrong-result=<task type>`, `slow=<ms>`, `flaky=<percent>` and `stall`"
+)]
 pub struct UnknownFault(String);
 
 impl FromStr for Fault {
@@ -28,6 +34,14 @@ impl FromStr for Fault {
             Some(("wrong-result", task_type)) => Ok(Self::WrongResult {
                 task_type: task_type.to_owned(),
             }),
+            Some(("slow", ms)) => match ms.parse() {
+                Ok(ms) => Ok(Self::Slow { ms }),
+                Err(_) => Err(UnknownFault(text.to_owned())),
+            },
+            Some(("flaky", percent)) => match percent.parse() {
+                Ok(percent @ 0..=100) => Ok(Self::Flaky { percent }),
+                Ok(_) | Err(_) => Err(UnknownFault(text.to_owned())),
+            },
             None if text == "stall" => Ok(Self::Stall),
             Some(_) | None => Err(UnknownFault(text.to_owned())),
         }
@@ -39,7 +53,23 @@ impl Fault {
     pub(crate) fn spoils(&self, kind: &str) -> bool {
         match self {
             Self::WrongResult { task_type } => task_type == kind,
-            Self::Stall => false,
+            Self::Stall | Self::Slow { .. } | Self::Flaky { .. } => false,
+        }
+    }
+
+    /// How much longer a run takes.
+    pub(crate) fn delay(&self) -> Duration {
+        match self {
+            Self::Slow { ms } => Duration::from_millis((*ms).into()),
+            Self::WrongResult { .. } | Self::Stall | Self::Flaky { .. } => Duration::ZERO,
+        }
+    }
+
+    /// Whether this run is to fail.
+    pub(crate) fn breaks(&self) -> bool {
+        match self {
+            Self::Flaky { percent } => rand::random_range(0..100) < *percent,
+            Self::WrongResult { .. } | Self::Stall | Self::Slow { .. } => false,
         }
     }
 }
@@ -79,7 +109,20 @@ mod tests {
         let wrong = Fault::from_str("wrong-result=evaluation").unwrap();
         assert!(wrong.spoils("evaluation") && !wrong.spoils("training"));
         assert_eq!(Fault::from_str("stall"), Ok(Fault::Stall));
-        for bad in ["", "wrong-result", "stall=1", "other=training"] {
+        let slow = Fault::from_str("slow=1500").unwrap();
+        assert_eq!(slow.delay(), Duration::from_millis(1_500));
+        assert!(!slow.breaks());
+        assert!(Fault::from_str("flaky=100").unwrap().breaks());
+        assert!(!Fault::from_str("flaky=0").unwrap().breaks());
+        for bad in [
+            "",
+            "wrong-result",
+            "stall=1",
+            "other=training",
+            "slow",
+            "slow=x",
+            "flaky=101",
+        ] {
             assert!(Fault::from_str(bad).is_err(), "{bad}");
         }
     }

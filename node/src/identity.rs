@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::files;
 
 const KEY_FILE: &str = "node.key";
+/// The key that a rotation under way brings.
+const NEXT_KEY_FILE: &str = "node.key.next";
 const REGISTRATION_FILE: &str = "node.json";
 /// The API key of a registration under way, so that one whose answer got lost can still be used.
 const PENDING_FILE: &str = "joining.key";
@@ -116,27 +118,66 @@ impl NodeKey {
     /// # Errors
     /// When the file can't be read or written, holds no key, or can be read by others.
     pub fn load_or_create(data_dir: &Path) -> Result<Self, IdentityError> {
+        Self::in_file(data_dir.join(KEY_FILE))
+    }
+
+    /// The key that a rotation under way brings, or a new one for a rotation that begins.
+    pub(crate) fn next_or_create(data_dir: &Path) -> Result<Self, IdentityError> {
+        Self::in_file(data_dir.join(NEXT_KEY_FILE))
+    }
+
+    /// The key that a rotation under way brings, where there is one.
+    pub(crate) fn next(data_dir: &Path) -> Result<Option<Self>, IdentityError> {
+        Self::read(&data_dir.join(NEXT_KEY_FILE))
+    }
+
+    /// Whether a rotation is under way, or was interrupted.
+    pub(crate) fn has_next(data_dir: &Path) -> bool {
+        data_dir.join(NEXT_KEY_FILE).exists()
+    }
+
+    /// Makes the next key the node's key: one step, which happens or does not.
+    pub(crate) fn take_place(&self, data_dir: &Path) -> Result<(), IdentityError> {
         let path = data_dir.join(KEY_FILE);
-        let failed = |e| IdentityError::file(&path, e);
-        match fs::read_to_string(&path) {
-            Ok(text) => {
-                let mode = fs::metadata(&path).map_err(failed)?.permissions().mode();
-                if mode & 0o077 != 0 {
-                    return Err(IdentityError::Exposed(path));
-                }
-                let mut seed = [0; 32];
-                hex::decode_to_slice(text.trim(), &mut seed)
-                    .map_err(|_| IdentityError::NotAKey(path))?;
-                Ok(Self::from_seed(seed))
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let key = Self::from_seed(rand::random());
-                let text = format!("{}\n", hex::encode(key.0.to_bytes()));
-                files::write(&path, text.as_bytes()).map_err(failed)?;
-                Ok(key)
-            }
-            Err(e) => Err(failed(e)),
+        self.write(&path)?;
+        Self::forget_next(data_dir)
+    }
+
+    /// Gives a rotation up.
+    pub(crate) fn forget_next(data_dir: &Path) -> Result<(), IdentityError> {
+        let path = data_dir.join(NEXT_KEY_FILE);
+        files::remove(&path).map_err(|e| IdentityError::file(&path, e))
+    }
+
+    fn in_file(path: PathBuf) -> Result<Self, IdentityError> {
+        if let Some(key) = Self::read(&path)? {
+            return Ok(key);
         }
+        let key = Self::from_seed(rand::random());
+        key.write(&path)?;
+        Ok(key)
+    }
+
+    fn read(path: &Path) -> Result<Option<Self>, IdentityError> {
+        let failed = |e| IdentityError::file(path, e);
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(failed(e)),
+        };
+        let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            return Err(IdentityError::Exposed(path.to_owned()));
+        }
+        let mut seed = [0; 32];
+        hex::decode_to_slice(text.trim(), &mut seed)
+            .map_err(|_| IdentityError::NotAKey(path.to_owned()))?;
+        Ok(Some(Self::from_seed(seed)))
+    }
+
+    fn write(&self, path: &Path) -> Result<(), IdentityError> {
+        let text = format!("{}\n", hex::encode(self.0.to_bytes()));
+        files::write(path, text.as_bytes()).map_err(|e| IdentityError::file(path, e))
     }
 
     /// The key that belongs to a 32-byte seed (RFC 8032).
@@ -146,7 +187,12 @@ impl NodeKey {
 
     /// The public key in hex.
     pub fn public_hex(&self) -> String {
-        hex::encode(self.0.verifying_key().to_bytes())
+        hex::encode(self.public_bytes())
+    }
+
+    /// The public key.
+    pub(crate) fn public_bytes(&self) -> [u8; 32] {
+        self.0.verifying_key().to_bytes()
     }
 
     /// The signature over a message, in hex.

@@ -9,6 +9,7 @@
 
 mod admissible;
 mod agent;
+mod allowance;
 mod cache;
 mod config;
 mod error;
@@ -19,10 +20,15 @@ mod held;
 mod identity;
 mod join;
 mod journal;
+mod offer;
+mod probe;
 mod profile;
 mod report;
 mod retry;
 mod reveal;
+mod rotation;
+mod seal;
+mod submit;
 mod telemetry;
 mod work;
 
@@ -34,3 +40,4 @@ pub use error::NodeError;
 pub use fault::{Fault, UnknownFault};
 pub use identity::{IdentityError, NodeKey, Registration};
 pub use journal::{Journal, Sealed};
+pub use rotation::rotate_key;

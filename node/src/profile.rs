@@ -9,6 +9,8 @@ use aevir_wire::{GpuProfile, NodeConfinement, NodeProfile, Wall};
 use crate::{
     config::{GpuOffer, NodeConfig},
     error::NodeError,
+    probe,
+    retry::full,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -28,8 +30,8 @@ pub(crate) async fn measure(
 ) -> Result<NodeProfile, NodeError> {
     let gpu = match config.gpu {
         GpuOffer::Off => None,
-        GpuOffer::Required => Some(probe(executor).await?),
-        GpuOffer::Auto => probe(executor)
+        GpuOffer::Required => Some(probe_gpu(executor).await?),
+        GpuOffer::Auto => probe_gpu(executor)
             .await
             .inspect_err(|error| tracing::warn!(%error, "the node takes tasks without GPU only"))
             .ok(),
@@ -52,9 +54,18 @@ pub(crate) async fn measure(
         slots: config.slots,
         gpu: gpu.map(profile),
         runtime: Profile::Deterministic.name().to_owned(),
+        cpu_mfuel_s: Some(cpu_speed(config, executor).await?),
         labels,
         confinement: Some(confinement(executor).await?),
     })
+}
+
+/// How fast runs are here. A node on which the probe does not run takes no work.
+async fn cpu_speed(config: &NodeConfig, executor: &Executor) -> Result<u32, NodeError> {
+    let measured = probe::cpu_mfuel_s(executor, &config.data_dir).await;
+    let speed = measured.map_err(|e| NodeError::Probe(full(&e)))?;
+    tracing::info!(cpu_mfuel_s = speed, "the CPU was measured");
+    Ok(speed)
 }
 
 /// What an executor without a GPU says of itself. A node whose executors do not start takes no work.
@@ -72,7 +83,7 @@ async fn confinement(executor: &Executor) -> Result<NodeConfinement, NodeError> 
     })
 }
 
-async fn probe(executor: &Executor) -> Result<AdapterInfo, NodeError> {
+async fn probe_gpu(executor: &Executor) -> Result<AdapterInfo, NodeError> {
     let probed = executor.probe_gpu(&GpuLimits::default()).await;
     probed.map_err(|e| NodeError::Gpu(e.to_string()))
 }
@@ -89,8 +100,10 @@ fn profile(info: AdapterInfo) -> GpuProfile {
         adapter: info.name,
         class: info.class,
         memory_mib,
+        buffer_mib: Some(u32::try_from(info.buffer_bytes_max / MIB).unwrap_or(u32::MAX)),
         features: info.features,
         software,
+        compute: info.compute.map(|class| class.0),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     held::Held,
     journal::Sealed,
     retry::{Backoff, Tried, full, until_answered},
+    seal::commit,
 };
 
 /// Opens a sealed result.
@@ -27,7 +28,7 @@ pub(crate) async fn reveal(shared: &Shared, assignment: &str) {
     };
     let mut backoff = Backoff::default();
     loop {
-        let call = || shared.client.reveal(assignment, &request);
+        let call = || shared.submitter.reveal(assignment, &request);
         match until_answered("reveal", &shared.halt, call).await {
             Tried::Done(()) => {
                 tracing::info!("revealed");
@@ -87,9 +88,8 @@ async fn upload_again(shared: &Shared, sealed: &Sealed) {
 /// Sends the commitment of a result that was sealed before a restart: it may not have arrived, and again does no
 /// harm.
 pub(crate) async fn recommit(shared: Arc<Shared>, sealed: Sealed) {
-    let assignment = sealed.assignment();
-    let call = || shared.client.commit(assignment, &sealed.commit);
-    match until_answered("commit", &shared.halt, call).await {
+    let assignment = sealed.report.assignment.clone();
+    match commit(&shared, sealed, &shared.halt).await {
         Tried::Done(()) => tracing::info!("a result sealed before the restart stands"),
         // The round has closed with it: what comes next is told by a directive.
         Tried::Refused(error) if error.code() == Some("round-closed") => {}
@@ -98,7 +98,7 @@ pub(crate) async fn recommit(shared: Arc<Shared>, sealed: Sealed) {
                 error = full(&error),
                 "a result sealed before the restart is void"
             );
-            forget(&shared, assignment);
+            forget(&shared, &assignment);
         }
         Tried::Stopped => {}
     }

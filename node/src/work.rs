@@ -5,6 +5,7 @@ use std::{
     convert::Infallible,
     fs, io,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -14,12 +15,14 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     agent::Shared,
+    allowance::NotAllowed,
     fault::Fault,
     fetch::{Materials, fetch},
     held::{Held, Work},
     journal::Sealed,
-    report::{self, Author, class, failure},
+    report::{self, class, failure},
     retry::{Tried, full, until_answered},
+    seal::{author, commit},
 };
 
 const RUNS_FOLDER: &str = "runs";
@@ -27,6 +30,8 @@ const RUNS_FOLDER: &str = "runs";
 const CHECKPOINT_PERIOD: Duration = Duration::from_secs(5);
 /// How long a stopping node tries to give a run back.
 const GIVE_BACK_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a stopping node tries to keep a run's newest checkpoint.
+const CHECKPOINT_PATIENCE: Duration = Duration::from_secs(5);
 /// Events of a run that may wait for the agent; a run that is faster is slowed down.
 const EVENTS_WAITING: usize = 256;
 const MIB: u64 = 1024 * 1024;
@@ -80,7 +85,7 @@ pub(crate) async fn work(shared: &Shared, lease: Lease, work: Work) {
         }
         Err(Ended::Failed(fail)) => {
             tracing::warn!(class = fail.class, message = fail.message, "the run failed");
-            let call = || shared.client.fail(&lease.assignment, &fail);
+            let call = || shared.submitter.fail(&lease.assignment, &fail);
             if let Tried::Refused(error) = until_answered("fail", &work.stop, call).await {
                 tracing::info!(error = full(&error), "the failure was not wanted");
             }
@@ -91,10 +96,24 @@ pub(crate) async fn work(shared: &Shared, lease: Lease, work: Work) {
     shared.holdings.remove(&lease.assignment);
 }
 
+/// Gives back a lease for more than this machine's operator allows.
+pub(crate) async fn decline(shared: &Shared, assignment: &str, work: &Work, why: &NotAllowed) {
+    tracing::error!(error = %why, "the lease is declined");
+    let fail = failure(class::HOST_ERROR, why.to_string());
+    let call = || shared.submitter.fail(assignment, &fail);
+    if let Tried::Refused(error) = until_answered("fail", &work.stop, call).await {
+        tracing::info!(
+            error = full(&error),
+            "the declined lease was not wanted back"
+        );
+    }
+    shared.holdings.remove(assignment);
+}
+
 /// Tells the platform that this node won't finish, so that another one need not wait for the lease to run out.
 async fn give_back(shared: &Shared, assignment: &str) {
     let fail = failure(class::HOST_ERROR, "the node is stopping");
-    let told = tokio::time::timeout(GIVE_BACK_PATIENCE, shared.client.fail(assignment, &fail));
+    let told = tokio::time::timeout(GIVE_BACK_PATIENCE, shared.submitter.fail(assignment, &fail));
     match told.await {
         Ok(Ok(())) => tracing::info!("the run was given back"),
         Ok(Err(error)) => tracing::warn!(error = full(&error), "the run could not be given back"),
@@ -118,11 +137,20 @@ async fn attempt(shared: &Shared, lease: &Lease, work: &Work, folder: &Path) -> 
         () = work.stop.cancelled() => return Err(stopped()),
     };
     // Fetched first: what it takes is not counted as the run's time.
-    let call = || shared.client.start(&lease.assignment);
+    let call = || shared.submitter.start(&lease.assignment);
     expect_answer(until_answered("start", &work.stop, call).await, stopped)?;
     work.telemetry.note("starting");
     let spec = spec(shared, lease, &materials, folder)?;
-    let outcome = run(shared, lease, work, spec).await;
+    let (outcome, checkpoint) = run(shared, lease, work, spec).await;
+    if shared.halt.is_cancelled()
+        && let Some(path) = checkpoint
+    {
+        keep_checkpoint(shared, lease, &path).await;
+    }
+    if work.stop.is_cancelled() {
+        return Err(stopped());
+    }
+    misbehave(shared, work).await?;
     if work.stop.is_cancelled() {
         return Err(stopped());
     }
@@ -138,11 +166,11 @@ async fn attempt(shared: &Shared, lease: &Lease, work: &Work, folder: &Path) -> 
         .journal
         .keep(&sealed, outputs)
         .map_err(host_error("the sealed result can't be kept"))?;
-    let call = || shared.client.commit(&lease.assignment, &sealed.commit);
-    let answer = until_answered("commit", &work.stop, call).await;
+    let commitment = sealed.commit.commitment.clone();
+    let answer = commit(shared, sealed, &work.stop).await;
     let committed = expect_answer(answer, stopped);
     match &committed {
-        Ok(()) => tracing::info!(commitment = sealed.commit.commitment, "committed"),
+        Ok(()) => tracing::info!(commitment, "committed"),
         // A stopping node keeps it: the next start sends the commitment again.
         Err(Ended::Halted) => {}
         Err(Ended::Dropped | Ended::Failed(_)) => {
@@ -230,8 +258,42 @@ fn spec(
     })
 }
 
-/// Runs it, passing on what it says.
-async fn run(shared: &Shared, lease: &Lease, work: &Work, spec: RunSpec) -> Outcome {
+/// Faults on purpose, between a run's end and its seal.
+async fn misbehave(shared: &Shared, work: &Work) -> Result<(), Ended> {
+    let Some(fault) = &shared.config.fault else {
+        return Ok(());
+    };
+    tokio::select! {
+        () = tokio::time::sleep(fault.delay()) => {}
+        () = work.stop.cancelled() => {}
+    }
+    if fault.breaks() {
+        let text = "failing on purpose";
+        return Err(Ended::Failed(failure(class::HOST_ERROR, text)));
+    }
+    Ok(())
+}
+
+/// Offers the newest checkpoint of a run that a stopping node breaks off, so that another node loses nothing.
+async fn keep_checkpoint(shared: &Shared, lease: &Lease, path: &Path) {
+    let Ok(bytes) = tokio::fs::read(path).await else {
+        return;
+    };
+    let kept = shared.client.save_checkpoint(&lease.assignment, bytes);
+    match tokio::time::timeout(CHECKPOINT_PATIENCE, kept).await {
+        Ok(Ok(_)) => tracing::info!("the newest checkpoint was kept"),
+        Ok(Err(error)) => tracing::warn!(error = full(&error), "a checkpoint was not stored"),
+        Err(_) => tracing::warn!("the platform did not take the checkpoint in time"),
+    }
+}
+
+/// Runs it, passing on what it says. Answers with the outcome the newest checkpoint, where the platform does not have it.
+async fn run(
+    shared: &Shared,
+    lease: &Lease,
+    work: &Work,
+    spec: RunSpec,
+) -> (Outcome, Option<PathBuf>) {
     let (events, mut said) = mpsc::channel(EVENTS_WAITING);
     let (newest, checkpoints) = watch::channel(None);
     let started = Instant::now();
@@ -241,7 +303,8 @@ async fn run(shared: &Shared, lease: &Lease, work: &Work, spec: RunSpec) -> Outc
             hear(work, event, &newest);
         }
     };
-    let uploading = upload_checkpoints(shared, lease, checkpoints);
+    let kept = Mutex::new(None);
+    let uploading = upload_checkpoints(shared, lease, checkpoints, &kept);
     let (outcome, ()) = tokio::select! {
         done = async { tokio::join!(running, listening) } => done,
         // A run that has ended needs no checkpoint any more.
@@ -254,7 +317,9 @@ async fn run(shared: &Shared, lease: &Lease, work: &Work, spec: RunSpec) -> Outc
         total_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         "the run ended"
     );
-    outcome
+    let last = newest.borrow().clone();
+    let kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+    (outcome, last.filter(|last| Some(last) != kept.as_ref()))
 }
 
 fn hear(work: &Work, event: RunEvent, newest: &watch::Sender<Option<PathBuf>>) {
@@ -281,6 +346,7 @@ async fn upload_checkpoints(
     shared: &Shared,
     lease: &Lease,
     mut checkpoints: watch::Receiver<Option<PathBuf>>,
+    kept: &Mutex<Option<PathBuf>>,
 ) -> Infallible {
     while checkpoints.changed().await.is_ok() {
         let Some(path) = checkpoints.borrow_and_update().clone() else {
@@ -290,12 +356,13 @@ async fn upload_checkpoints(
         let Ok(bytes) = tokio::fs::read(&path).await else {
             continue;
         };
-        if let Err(error) = shared
+        match shared
             .client
             .save_checkpoint(&lease.assignment, bytes)
             .await
         {
-            tracing::warn!(error = full(&error), "a checkpoint was not stored");
+            Ok(_) => *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(path),
+            Err(error) => tracing::warn!(error = full(&error), "a checkpoint was not stored"),
         }
         tokio::time::sleep(CHECKPOINT_PERIOD).await;
     }
@@ -308,13 +375,8 @@ fn seal(shared: &Shared, lease: &Lease, outcome: &Outcome) -> Result<Sealed, End
     if spoil {
         tracing::warn!("altering the result on purpose");
     }
-    let author = Author {
-        node: &shared.node,
-        key: &shared.key,
-        gpu_class: shared.profile.gpu.as_ref().map(|gpu| gpu.class.as_str()),
-        spoil,
-    };
-    report::seal(lease, outcome, author).map_err(Ended::Failed)
+    let key = shared.key.get();
+    report::seal(lease, outcome, author(shared, &key, spoil)).map_err(Ended::Failed)
 }
 
 async fn upload(shared: &Shared, lease: &Lease, outcome: &Outcome) -> Result<(), Ended> {

@@ -14,6 +14,8 @@ use crate::{
     ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId},
     policy::{AccountLimits, Policy},
     report::{Artifact, BlobRef, NodeKey, Report, SignedCommitment},
+    rotation::SignedRotation,
+    terms::NodeTerms,
 };
 
 /// Every command, an imperative each.
@@ -52,6 +54,44 @@ pub enum Command {
     SetAvailability {
         node: NodeId,
         availability: Availability,
+    },
+    /// The node came back as another machine, or with another driver or version.
+    ChangeProfile {
+        node: NodeId,
+        profile: Box<NodeProfile>,
+    },
+    ChangeTerms {
+        node: NodeId,
+        terms: Box<NodeTerms>,
+    },
+    /// The node finishes what it has, and gets nothing new.
+    DrainNode {
+        node: NodeId,
+    },
+    /// It takes work again.
+    ResumeNode {
+        node: NodeId,
+    },
+    /// It drains, and is gone for good once nothing of it is open any more.
+    LeaveMarket {
+        node: NodeId,
+    },
+    RotateKey {
+        node: NodeId,
+        rotation: SignedRotation,
+    },
+    /// Its leases are lost at once, and its keys are dead.
+    RevokeNode {
+        node: NodeId,
+        reason: String,
+    },
+    Suspend {
+        subject: Subject,
+        reason: String,
+    },
+    Release {
+        subject: Subject,
+        reason: String,
     },
     SubmitTask {
         requester: AccountId,
@@ -268,6 +308,9 @@ pub struct NodeProfile {
     pub gpu: Option<GpuProfile>,
     /// The deterministic runtime profile it runs, such as `det/1`.
     pub runtime: String,
+    /// Fuel that a run burns on it, in millions a second, as a probe measured it. Absent: not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_mfuel_s: Option<u32>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Absent: the node did not say.
@@ -307,9 +350,26 @@ pub struct GpuProfile {
     pub class: String,
     /// In MiB.
     pub memory_mib: u32,
+    /// The largest buffer, in MiB. Absent: not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer_mib: Option<u32>,
     pub features: Vec<String>,
     /// Runs on the CPU.
     pub software: bool,
+    /// Class `n` of arithmetic throughput is from 4^(n-1) to 4^n f32 GFLOP/s, class 0 all below 1, as a probe measured it.
+    /// Absent: not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute: Option<u8>,
+}
+
+/// What an administrator can suspend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Subject {
+    Account(AccountId),
+    Node(NodeId),
+    Content(ContentId),
+    Module(Digest),
 }
 
 /// Whether a node takes work.
@@ -354,4 +414,6 @@ pub enum LossReason {
     NotStarted,
     /// The node's heartbeats stopped.
     Silent,
+    /// The node was revoked.
+    Revoked,
 }

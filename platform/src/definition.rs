@@ -204,6 +204,13 @@ pub struct GpuNeed {
     /// WebGPU feature names, such as `shader-f16`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
+    /// The largest buffer that it must be able to make, in MiB. A GPU of which this is not known does not fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer_mib: Option<u32>,
+    /// Least class of arithmetic throughput, as nodes measure it: class n is from 4^(n-1) to 4^n f32 GFLOP/s. A GPU that was
+    /// not measured does not fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_compute: Option<u8>,
     /// Hardware classes of which the node's GPU must be one. Empty: any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<String>,

@@ -21,6 +21,7 @@ use crate::{
     policy::{AccountLimits, Policy},
     report::{Artifact, BlobRef, NodeKey, Report},
     schedule::{Draw, EpochSecret},
+    terms::NodeTerms,
 };
 
 macro_rules! events {
@@ -148,7 +149,7 @@ events! {
         lineage: Option<Lineage>,
     }
 
-    "node.registered" v 2 NodeRegistered on |e| format!("node/{}", e.node) => {
+    "node.registered" v 3 NodeRegistered on |e| format!("node/{}", e.node) => {
         node: NodeId,
         owner: AccountId,
         /// The join token that this used up.
@@ -157,6 +158,32 @@ events! {
         profile: NodeProfile,
     }
     "node.availability_changed" v 1 AvailabilityChanged on |e| format!("node/{}", e.node) => { node: NodeId, availability: Availability }
+    /// It came back as another machine, or with another driver or version.
+    "node.profile_changed" v 1 ProfileChanged on |e| format!("node/{}", e.node) => { node: NodeId, profile: NodeProfile }
+    "node.terms_changed" v 1 TermsChanged on |e| format!("node/{}", e.node) => { node: NodeId, terms: NodeTerms }
+    /// It gets nothing new; with `leaving` it is gone once nothing of it is open.
+    "node.drained" v 1 NodeDrained on |e| format!("node/{}", e.node) => { node: NodeId, leaving: bool }
+    "node.resumed" v 1 NodeResumed on |e| format!("node/{}", e.node) => { node: NodeId }
+    /// Gone for good; its API key is revoked in the same batch.
+    "node.left" v 1 NodeLeft on |e| format!("node/{}", e.node) => { node: NodeId }
+    /// From here on the node signs with `public_key`.
+    "node.key_rotated" v 1 KeyRotated on |e| format!("node/{}", e.node) => {
+        node: NodeId,
+        public_key: NodeKey,
+        /// The key before signs this one.
+        signature: Hex<64>,
+    }
+    /// Its API key is revoked and its leases are lost in the same batch.
+    "node.revoked" v 1 NodeRevoked on |e| format!("node/{}", e.node) => { node: NodeId, reason: String }
+
+    "account.suspended" v 1 AccountSuspended on |e| format!("account/{}", e.account) => { account: AccountId, reason: String }
+    "account.released" v 1 AccountReleased on |e| format!("account/{}", e.account) => { account: AccountId, reason: String }
+    "node.suspended" v 1 NodeSuspended on |e| format!("node/{}", e.node) => { node: NodeId, reason: String }
+    "node.released" v 1 NodeReleased on |e| format!("node/{}", e.node) => { node: NodeId, reason: String }
+    "content.suspended" v 1 ContentSuspended on |e| format!("content/{}", e.content) => { content: ContentId, reason: String }
+    "content.released" v 1 ContentReleased on |e| format!("content/{}", e.content) => { content: ContentId, reason: String }
+    "module.suspended" v 1 ModuleSuspended on |e| format!("module/{}", e.module) => { module: Digest, reason: String }
+    "module.released" v 1 ModuleReleased on |e| format!("module/{}", e.module) => { module: Digest, reason: String }
 
     /// The requester's definition with the terms that hold for it; the escrow is posted in the same batch.
     "task.created" v 2 TaskCreated on |e| format!("task/{}", e.task) => {
@@ -239,7 +266,7 @@ events! {
     }
     "assignment.revealed" v 1 AssignmentRevealed on |e| format!("task/{}", e.report.task) => { report: Arc<Report>, checks: Vec<CheckResult>, #[serde(default, skip_serializing_if = "Option::is_none")] published: Option<Value> }
     "assignment.failed" v 1 AssignmentFailed on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, class: FailureClass, message: String }
-    "assignment.lost" v 1 AssignmentLost on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, reason: LossReason }
+    "assignment.lost" v 2 AssignmentLost on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, reason: LossReason }
     /// Called off: the task ended without it.
     "assignment.withdrawn" v 1 AssignmentWithdrawn on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId }
 }

@@ -26,9 +26,11 @@ pub mod policy;
 pub mod rejection;
 pub mod report;
 mod rights;
+pub mod rotation;
 pub mod schedule;
 pub mod schemas;
 pub mod state;
+pub mod terms;
 pub mod testing;
 
 use aevir_events::{Context, Corrupt, Machine, Recorded};

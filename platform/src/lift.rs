@@ -7,11 +7,23 @@ use aevir_events::{UnknownEvent, Upcaster};
 use serde_json::{Value, json};
 
 /// All steps.
-pub(crate) const STEPS: [Upcaster; 4] = [
+pub(crate) const STEPS: [Upcaster; 6] = [
     Upcaster {
         label: "node.registered",
         from: 1,
         // Version 2 adds what the node says of its executors' confinement. Before, nodes did not say.
+        lift: Ok,
+    },
+    Upcaster {
+        label: "node.registered",
+        from: 2,
+        // Version 3 adds measured speeds and the GPU's largest buffer. Before, nothing was measured.
+        lift: Ok,
+    },
+    Upcaster {
+        label: "assignment.lost",
+        from: 1,
+        // Version 2 adds the reason `revoked`.
         lift: Ok,
     },
     Upcaster {

@@ -67,6 +67,17 @@ rejections! {
     NodeKeyInUse = "node-key-in-use", Conflict, "a node with this public key is registered: make a new key pair";
     ProfileInvalid { detail: String } = "node-profile-invalid", Invalid, "the node's profile can't hold: {detail}";
     UnknownNode = "unknown-node", NotFound, "there is no such node";
+    NodeGone = "node-gone", Conflict, "this node left the market or was revoked, for good: remove its data folder and join anew with a new token";
+    TermsInvalid { detail: String } = "node-terms-invalid", Invalid, "the node's terms can't hold: {detail}";
+    TooManyNodeKeys { most: usize } = "too-many-node-keys", Conflict, "this node has changed its key {most} times, and no more can be kept: let it leave, and join anew";
+    ReasonInvalid { most: usize } = "reason-invalid", Invalid, "a reason has 1 to {most} printable characters: say why";
+    SuspendedAlready = "suspended-already", Conflict, "it is suspended already: release it first to give another reason";
+    NotSuspended = "not-suspended", Conflict, "it is not suspended: there is nothing to release";
+    SuspendsItself = "suspends-itself", Conflict, "an account can't suspend itself, so that somebody is left who can release: use another administrator's key";
+    AccountSuspended { reason: String } = "account-suspended", Forbidden, "this account is suspended ({reason}): what is running goes on, and nothing new is taken; ask the operator to release it";
+    ModuleSuspended { digest: Digest, reason: String } = "module-suspended", Conflict, "module {digest} is suspended ({reason}): use another one, or ask the operator to release it";
+    ContentSuspended { content: ContentId, reason: String } = "content-suspended", Conflict, "content {content} is suspended ({reason}): use another one, or ask the operator to release it";
+    UnregisteredModule { digest: Digest } = "unregistered-module", NotFound, "nobody has registered a module {digest}";
     BlobUnknown { digest: Digest } = "unknown-blob", NotFound, "this account has uploaded no blob {digest}: upload it first";
     BlobSizeMismatch { digest: Digest } = "blob-size-mismatch", Invalid, "blob {digest} has another size than stated";
     ModuleExists { digest: Digest } = "module-exists", Conflict, "this account has registered module {digest} already";

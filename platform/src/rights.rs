@@ -67,6 +67,10 @@ pub(crate) enum Giver {
     Node(NodeId),
     /// That node, or the platform that no longer hears of it.
     NodeOrSystem(NodeId),
+    /// That node, or its owner.
+    Keeper(NodeId),
+    /// The owner of that node, or who runs the platform.
+    OwnerOrOperator(NodeId),
 }
 
 impl Giver {
@@ -76,7 +80,9 @@ impl Giver {
             Command::AdoptPolicy(_)
             | Command::OpenAccount(_)
             | Command::SetLimits { .. }
-            | Command::Deposit { .. } => Self::Operator,
+            | Command::Deposit { .. }
+            | Command::Suspend { .. }
+            | Command::Release { .. } => Self::Operator,
             Command::AddKey(c) => Self::Account(c.account, &[Scope::KeysWrite]),
             Command::RevokeKey { account, .. } => Self::Account(*account, &[Scope::KeysWrite]),
             Command::IssueJoinToken { account, .. } => {
@@ -103,7 +109,14 @@ impl Giver {
                 node,
                 availability: Availability::Offline,
             } => Self::NodeOrSystem(*node),
-            Command::Start { node, .. }
+            Command::ChangeTerms { node, .. }
+            | Command::DrainNode { node }
+            | Command::ResumeNode { node }
+            | Command::LeaveMarket { node } => Self::Keeper(*node),
+            Command::RevokeNode { node, .. } => Self::OwnerOrOperator(*node),
+            Command::ChangeProfile { node, .. }
+            | Command::RotateKey { node, .. }
+            | Command::Start { node, .. }
             | Command::ReportProgress { node, .. }
             | Command::SaveCheckpoint { node, .. }
             | Command::RecordOutput { node, .. }
@@ -124,17 +137,34 @@ impl Giver {
     /// [`Rejection::NotPermitted`].
     pub(crate) fn admit(self, state: &State, actor: &str) -> Result<(), Rejection> {
         let permitted = match (self, actor.parse()) {
-            (Self::System | Self::Operator | Self::NodeOrSystem(_), Ok(Actor::System)) => true,
-            (Self::Operator, Ok(Actor::Account(account))) => state.has_scope(account, Scope::Admin),
+            (
+                Self::System | Self::Operator | Self::NodeOrSystem(_) | Self::OwnerOrOperator(_),
+                Ok(Actor::System),
+            ) => true,
+            (Self::Operator, Ok(Actor::Account(account))) => operates(state, account),
+            (Self::OwnerOrOperator(node), Ok(Actor::Account(account))) => {
+                operates(state, account) || owns(state, account, node)
+            }
+            (Self::Keeper(node), Ok(Actor::Account(account))) => owns(state, account, node),
             (Self::Account(account, scopes), Ok(Actor::Account(by))) => {
                 account == by && scopes.iter().any(|scope| state.has_scope(by, *scope))
             }
-            (Self::Node(node) | Self::NodeOrSystem(node), Ok(Actor::Node(by))) => node == by,
+            (
+                Self::Node(node) | Self::NodeOrSystem(node) | Self::Keeper(node),
+                Ok(Actor::Node(by)),
+            ) => {
+                // Its keys are dead.
+                if state.nodes.get(&by).is_some_and(|n| n.standing.is_gone()) {
+                    return Err(Rejection::NodeGone);
+                }
+                node == by
+            }
             (Self::System, Ok(Actor::Account(_) | Actor::Node(_)))
-            | (Self::Operator, Ok(Actor::Node(_)))
+            | (Self::Operator | Self::OwnerOrOperator(_), Ok(Actor::Node(_)))
             | (Self::Account(..), Ok(Actor::System | Actor::Node(_)))
             | (Self::Node(_), Ok(Actor::System | Actor::Account(_)))
             | (Self::NodeOrSystem(_), Ok(Actor::Account(_)))
+            | (Self::Keeper(_), Ok(Actor::System))
             | (_, Err(NotAnActor)) => false,
         };
         if permitted {
@@ -150,11 +180,22 @@ impl Giver {
     /// Who gives it where nobody has to act for anybody.
     pub(crate) fn usual(self) -> Actor {
         match self {
-            Self::System | Self::Operator => Actor::System,
+            Self::System | Self::Operator | Self::OwnerOrOperator(_) => Actor::System,
             Self::Account(account, _) => Actor::Account(account),
-            Self::Node(node) | Self::NodeOrSystem(node) => Actor::Node(node),
+            Self::Node(node) | Self::NodeOrSystem(node) | Self::Keeper(node) => Actor::Node(node),
         }
     }
+}
+
+/// Runs the platform. Not while it is suspended itself.
+fn operates(state: &State, account: AccountId) -> bool {
+    state.has_scope(account, Scope::Admin) && state.suspension(account).is_none()
+}
+
+/// Owns the node, and may look after it.
+fn owns(state: &State, account: AccountId, node: NodeId) -> bool {
+    let owner = state.nodes.get(&node).map(|node| node.owner);
+    owner == Some(account) && state.has_scope(account, Scope::NodesWrite)
 }
 
 impl fmt::Display for Giver {
@@ -175,6 +216,16 @@ impl fmt::Display for Giver {
             }
             Self::Node(node) => Actor::Node(*node).fmt(f),
             Self::NodeOrSystem(node) => write!(f, "{} or the platform itself", Actor::Node(*node)),
+            Self::Keeper(node) => write!(
+                f,
+                "{} or its owner with a live key of scope `nodes:write`",
+                Actor::Node(*node)
+            ),
+            Self::OwnerOrOperator(node) => write!(
+                f,
+                "the owner of {} with a live key of scope `nodes:write`, the platform itself or an account with a live key of scope `admin`",
+                Actor::Node(*node)
+            ),
         }
     }
 }

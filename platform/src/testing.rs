@@ -3,6 +3,8 @@
 //! Every event was decided by the machine on the state before it, signatures included; the same seed makes the
 //! same bytes. Part of the library so that other crates' benchmarks and tests have it; nothing else may use it.
 
+mod life;
+
 use std::collections::BTreeMap;
 
 use aevir_events::{Batch, Entry, Recorded, Timestamp, testing::Author};
@@ -50,6 +52,8 @@ pub struct History {
     requesters: Vec<AccountId>,
     dataset: String,
     deposits: u64,
+    /// Nodes that joined later.
+    joined: usize,
 }
 
 impl History {
@@ -63,6 +67,7 @@ impl History {
             requesters: Vec::new(),
             dataset: String::new(),
             deposits: 0,
+            joined: 0,
         };
         history.submit(Command::AdoptPolicy(Policy::default()));
         // Nothing is drawn before an epoch is open.
@@ -108,6 +113,10 @@ impl History {
 
     /// A few tasks from their submission to their ends.
     fn wave(&mut self) {
+        // Between waves no node has anything under way that a change could take away.
+        if self.chance(2) {
+            self.change_a_node();
+        }
         let mut tasks: Vec<TaskId> = (0..WAVE_TASKS).map(|_| self.submit_task()).collect();
         if self.chance(5) {
             let task = self.task(tasks[0]);
@@ -398,10 +407,13 @@ fn profile(name: String) -> NodeProfile {
             adapter: "software".into(),
             class: "class-a".into(),
             memory_mib: 4_096,
+            buffer_mib: Some(2_048),
             features: Vec::new(),
             software: true,
+            compute: Some(3),
         }),
         runtime: "det/1".into(),
+        cpu_mfuel_s: Some(2_000),
         labels: BTreeMap::new(),
         confinement: None,
     }

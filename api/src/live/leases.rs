@@ -152,6 +152,33 @@ mod tests {
     }
 
     #[test]
+    fn fetching_takes_none_of_the_runs_time_and_has_a_limit_of_its_own() {
+        let granted = Instant::now();
+        let mut leases = Leases::default();
+        leases.grant(ID, granted, ACCEPT, LEASE);
+        let mut now = granted;
+        while now + Duration::from_secs(5) < granted + FETCH_TIME_MAX {
+            now += Duration::from_secs(5);
+            leases.extend(ID, now);
+            assert!(leases.expired(now).is_empty(), "it shows life");
+        }
+        // However long that took, the run has all its time.
+        let runtime = Duration::from_secs(60);
+        leases.start(ID, now, runtime);
+        let begun = now;
+        while now < begun + runtime {
+            now += Duration::from_secs(5);
+            leases.extend(ID, now);
+            assert!(leases.expired(now).is_empty());
+        }
+        leases.grant(ID, granted, ACCEPT, LEASE);
+        leases.extend(ID, granted + FETCH_TIME_MAX);
+        let late = granted + FETCH_TIME_MAX + Duration::from_secs(1);
+        leases.extend(ID, late);
+        assert_eq!(leases.expired(late), [(ID, LossReason::NotStarted)]);
+    }
+
+    #[test]
     fn progress_is_recorded_now_and_then() {
         let now = Instant::now();
         let mut leases = Leases::default();

@@ -9,10 +9,12 @@ mod limits;
 mod log;
 mod modules;
 mod node;
+mod node_life;
 mod nodes;
 mod policy;
 mod projections;
 mod server;
+mod suspensions;
 mod tasks;
 mod tlog;
 
@@ -37,5 +39,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .merge(log::routes())
         .merge(tlog::routes())
         .merge(nodes::routes())
+        .merge(node_life::routes())
         .merge(node::routes())
+        .merge(suspensions::routes())
 }

@@ -8,7 +8,7 @@ use aevir_platform::{
     command::{Availability, Command, NodeProfile, RegisterNode, Scope},
     ids::NodeId,
     rejection::Rejection,
-    state::{Node, Record},
+    state::{Node, Record, SpeedRecord, Standing},
 };
 use aevir_wire as wire;
 use axum::{Json as Reply, extract::State, http::StatusCode};
@@ -110,7 +110,8 @@ async fn list_nodes(
     let owner = whose(filter.owner.as_deref(), caller.sees_all(), &caller, what)?;
     let after = cursor::<NodeId>(filter.after.as_deref())?;
     let mut query = views::Query::new(
-        "SELECT id, owner, public_key, profile, availability, registered_at FROM {nodes}",
+        "SELECT id, owner, public_key, profile, availability, standing, standing_reason, suspended_for, suspended_at, terms,
+            shown_mfuel_s, speed_samples, earned, registered_at FROM {nodes}",
     );
     query.when_some("owner = ?", owner.map(|a| a.to_string()));
     query.when_some("availability = ?", availability);
@@ -126,13 +127,36 @@ async fn list_nodes(
 }
 
 fn from_row(mut cells: Cells) -> ApiResult<wire::Node> {
+    let (id, owner, public_key) = (cells.text()?, cells.text()?, cells.text()?);
+    let profile: wire::NodeProfile = cells.json()?;
+    let availability = cells.text()?;
+    let (standing, standing_reason) = (cells.text()?, cells.text_or_null()?);
+    let suspended = match (cells.text_or_null()?, cells.int_or_null()?) {
+        (Some(reason), Some(since)) => Some(wire::Suspension {
+            reason,
+            since: time(Timestamp(since)),
+        }),
+        (Some(_) | None, _) => None,
+    };
+    let terms = cells.json()?;
+    let shown = SpeedRecord {
+        mfuel_s: cells.count()?,
+        samples: cells.count()?,
+    };
     Ok(wire::Node {
-        id: cells.text()?,
-        owner: cells.text()?,
-        public_key: cells.text()?,
-        profile: cells.json()?,
-        availability: cells.text()?,
+        id,
+        owner,
+        public_key,
+        availability,
+        standing,
+        standing_reason,
+        suspended,
+        terms,
+        speed: speed(shown, profile.cpu_mfuel_s),
+        profile,
         active: Vec::new(),
+        sealed: Vec::new(),
+        earned: cells.int()?.to_string(),
         records: [].into(),
         registered_at: time(Timestamp(cells.int()?)),
     })
@@ -153,8 +177,21 @@ async fn complete(view: &mut Snapshot, nodes: &mut [wire::Node]) -> ApiResult<()
             nodes[*place].active.push(cells.text()?);
         }
     }
+    let sealed = format!(
+        "SELECT a.node, a.id FROM {{assignments}} a JOIN {{tasks}} t ON t.id = a.task
+            WHERE a.state IN ('committed', 'revealed', 'accepted', 'refused')
+            AND (t.ended_at IS NULL OR (t.verdict IN ('passed', 'unmet') AND t.matured_at IS NULL))
+            AND {} ORDER BY a.id",
+        view.is_one_of("a.node", 1)
+    );
+    for row in view.select(&sealed, std::slice::from_ref(&ids)).await? {
+        let mut cells = Cells::new(row);
+        if let Some(place) = places.get(&cells.text()?) {
+            nodes[*place].sealed.push(cells.text()?);
+        }
+    }
     let records = format!(
-        "SELECT node, type, good, bad, backoff_until FROM {{node_records}} WHERE {}",
+        "SELECT node, type, good, bad, faults_in_a_row, backoff_until FROM {{node_records}} WHERE {}",
         view.is_one_of("node", 1)
     );
     for row in view.select(&records, &[ids]).await? {
@@ -163,8 +200,8 @@ async fn complete(view: &mut Snapshot, nodes: &mut [wire::Node]) -> ApiResult<()
         let of = Record {
             good: cells.count()?,
             bad: cells.count()?,
+            faults_in_a_row: cells.count()?,
             backoff_until: Timestamp(cells.int()?),
-            ..Record::default()
         };
         if let Some(place) = places.get(&node) {
             nodes[*place].records.insert(kind, record(&of));
@@ -173,7 +210,7 @@ async fn complete(view: &mut Snapshot, nodes: &mut [wire::Node]) -> ApiResult<()
     Ok(())
 }
 
-/// One node.
+/// One node, with how it stands. A node's own key shows that node.
 #[utoipa::path(get, path = "/v1/nodes/{id}", tag = "nodes", params(("id" = String, Path)),
     responses((status = 200, body = wire::Node)))]
 async fn show_node(
@@ -181,17 +218,21 @@ async fn show_node(
     caller: Caller,
     Path(text): Path<String>,
 ) -> ApiResult<Reply<wire::Node>> {
-    caller.require(Scope::Read)?;
+    caller.require_one_of(&[Scope::Read, Scope::Node])?;
     let unknown = || ApiError::from(Rejection::UnknownNode);
     let id: NodeId = text.parse().map_err(|_| unknown())?;
     let node = app.log.read(|state, _| {
         let node = state.nodes.get(&id)?;
-        (node.owner == caller.account || caller.sees_all()).then(|| view(node))
+        let own = match caller.node() {
+            Some(of_key) => of_key == id,
+            None => node.owner == caller.account || caller.sees_all(),
+        };
+        own.then(|| view(node))
     });
     Ok(Reply(node.ok_or_else(unknown)??))
 }
 
-fn view(node: &Node) -> ApiResult<wire::Node> {
+pub(super) fn view(node: &Node) -> ApiResult<wire::Node> {
     let records = node.records.iter();
     Ok(wire::Node {
         id: node.id.to_string(),
@@ -199,6 +240,19 @@ fn view(node: &Node) -> ApiResult<wire::Node> {
         public_key: node.public_key.to_string(),
         profile: to_wire(&node.profile)?,
         availability: name_of(&node.availability),
+        standing: node.standing.name().to_owned(),
+        standing_reason: match &node.standing {
+            Standing::Revoked { reason, .. } => Some(reason.clone()),
+            Standing::Working | Standing::Draining { .. } | Standing::Left { .. } => None,
+        },
+        suspended: node.suspended.as_ref().map(|s| wire::Suspension {
+            reason: s.reason.clone(),
+            since: time(s.since),
+        }),
+        terms: to_wire(&node.terms)?,
+        speed: speed(node.speed, node.profile.cpu_mfuel_s),
+        sealed: node.sealed.iter().map(ToString::to_string).collect(),
+        earned: node.earned.to_string(),
         active: node.active.iter().map(ToString::to_string).collect(),
         records: records
             .map(|(kind, of)| (name_of(kind), record(of)))
@@ -207,10 +261,21 @@ fn view(node: &Node) -> ApiResult<wire::Node> {
     })
 }
 
+fn speed(shown: SpeedRecord, claimed: Option<u32>) -> wire::NodeSpeed {
+    wire::NodeSpeed {
+        claimed_mfuel_s: claimed,
+        shown_mfuel_s: shown.mfuel_s,
+        samples: shown.samples,
+        counted_mfuel_s: shown.counted(claimed),
+        slower_than_claimed: shown.is_below(claimed),
+    }
+}
+
 fn record(record: &Record) -> wire::NodeRecord {
     wire::NodeRecord {
         good: record.good,
         bad: record.bad,
+        faults_in_a_row: record.faults_in_a_row,
         reliability_ppm: record.reliability(),
         backoff_until: (record.backoff_until > now()).then(|| time(record.backoff_until)),
     }

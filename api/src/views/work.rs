@@ -9,14 +9,14 @@ use aevir_platform::{
         AssignmentFailed, AssignmentLeased, Event, TaskClosed, TaskCreated, TaskExtended,
         TaskSettled, Verdict,
     },
-    ids::TaskId,
-    state::Phase,
+    ids::{NodeId, TaskId},
+    state::{Phase, Standing},
 };
 use async_trait::async_trait;
 use serde::Serialize;
 
 use super::{
-    id, json, money, ms, name, work_nodes as nodes,
+    id, json, money, ms, name, work_life as life, work_nodes as nodes,
     work_tables::{ASSIGNMENTS, LABELS, NODES, POLICIES, TABLES, TASKS},
 };
 
@@ -33,7 +33,7 @@ impl Projection<Event> for Work {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [Table] {
@@ -60,6 +60,24 @@ impl Projection<Event> for Work {
                 let node = rows.row(NODES, [id(e.node)]).await?;
                 node.set("availability", name(&e.availability)).map(drop)
             }
+            Event::ProfileChanged(e) => life::profile(rows, e).await,
+            Event::TermsChanged(e) => life::terms(rows, e).await,
+            Event::NodeDrained(e) => {
+                let leaving = e.leaving;
+                life::standing(rows, e.node, &Standing::Draining { leaving }).await
+            }
+            Event::NodeResumed(e) => life::standing(rows, e.node, &Standing::Working).await,
+            Event::NodeLeft(e) => life::standing(rows, e.node, &Standing::Left { at }).await,
+            Event::NodeRevoked(e) => {
+                let reason = e.reason.clone();
+                life::standing(rows, e.node, &Standing::Revoked { reason, at }).await
+            }
+            Event::KeyRotated(e) => {
+                let node = rows.row(NODES, [id(e.node)]).await?;
+                node.set("public_key", id(e.public_key)).map(drop)
+            }
+            Event::NodeSuspended(e) => life::suspension(rows, e.node, Some((&e.reason, at))).await,
+            Event::NodeReleased(e) => life::suspension(rows, e.node, None).await,
             Event::ContentRegistered(e) => {
                 let Some(lineage) = &e.lineage else {
                     return Ok(());
@@ -130,7 +148,12 @@ impl Projection<Event> for Work {
             }
             Event::AssignmentRevealed(e) => {
                 let assignment = rows.row(ASSIGNMENTS, [id(e.report.assignment)]).await?;
-                assignment.set("state", "revealed").map(drop)
+                // A column holds 63 bits, far more than a run may burn.
+                let fuel = i64::try_from(e.report.usage.fuel.0).unwrap_or(i64::MAX);
+                assignment
+                    .set("state", "revealed")?
+                    .set("fuel", fuel)
+                    .map(drop)
             }
             Event::AssignmentFailed(e) => failed(rows, e, at).await,
             Event::AssignmentLost(e) => {
@@ -153,6 +176,12 @@ impl Projection<Event> for Work {
             | Event::LedgerPosted(_)
             | Event::PointsChanged(_)
             | Event::ModuleRegistered(_)
+            | Event::AccountSuspended(_)
+            | Event::AccountReleased(_)
+            | Event::ContentSuspended(_)
+            | Event::ContentReleased(_)
+            | Event::ModuleSuspended(_)
+            | Event::ModuleReleased(_)
             | Event::AssignmentCheckpointed(_)
             | Event::OutputUploaded(_)
             | Event::EpochOpened(_)
@@ -167,12 +196,19 @@ fn wants(event: &Event, keys: &mut Keys) {
     fn task(keys: &mut Keys, task: TaskId) {
         keys.add(TASKS, [id(task)]);
     }
+    fn node(keys: &mut Keys, node: NodeId) {
+        keys.add(NODES, [id(node)]);
+    }
     let assignment = match event {
         Event::TaskCreated(e) => return task(keys, e.task),
         Event::TaskQueued(e) => return task(keys, e.task),
         Event::RoundClosed(e) => return task(keys, e.task),
         Event::TaskExtended(e) => return task(keys, e.task),
-        Event::TaskSettled(e) => return task(keys, e.task),
+        Event::TaskSettled(e) => {
+            task(keys, e.task);
+            let nodes = e.shares.iter().filter_map(|share| share.node);
+            return nodes.for_each(|of_share| node(keys, of_share));
+        }
         Event::TaskMatured(e) => return task(keys, e.task),
         Event::TaskClosed(e) => return task(keys, e.task),
         Event::TaskVerified(e) => {
@@ -207,7 +243,16 @@ fn wants(event: &Event, keys: &mut Keys) {
         Event::AssignmentProgressed(e) => e.assignment,
         Event::AssignmentCommitted(e) => e.assignment,
         Event::AssignmentRevealed(e) => e.report.assignment,
-        Event::AvailabilityChanged(e) => return keys.add(NODES, [id(e.node)]),
+        Event::AvailabilityChanged(e) => return node(keys, e.node),
+        Event::ProfileChanged(e) => return node(keys, e.node),
+        Event::TermsChanged(e) => return node(keys, e.node),
+        Event::NodeDrained(e) => return node(keys, e.node),
+        Event::NodeResumed(e) => return node(keys, e.node),
+        Event::NodeLeft(e) => return node(keys, e.node),
+        Event::NodeRevoked(e) => return node(keys, e.node),
+        Event::KeyRotated(e) => return node(keys, e.node),
+        Event::NodeSuspended(e) => return node(keys, e.node),
+        Event::NodeReleased(e) => return node(keys, e.node),
         Event::PolicyAdopted(_)
         | Event::EpochOpened(_)
         | Event::EpochClosed(_)
@@ -222,6 +267,12 @@ fn wants(event: &Event, keys: &mut Keys) {
         | Event::LedgerPosted(_)
         | Event::PointsChanged(_)
         | Event::ModuleRegistered(_)
+        | Event::AccountSuspended(_)
+        | Event::AccountReleased(_)
+        | Event::ContentSuspended(_)
+        | Event::ContentReleased(_)
+        | Event::ModuleSuspended(_)
+        | Event::ModuleReleased(_)
         | Event::AssignmentCheckpointed(_)
         | Event::OutputUploaded(_) => return,
     };
@@ -256,6 +307,7 @@ fn created(rows: &mut Rows<'_>, e: &TaskCreated, at: Timestamp) -> Done {
             ("type", name(&definition.kind)),
             ("state", Phase::Created.name().into()),
             ("module", id(definition.module)),
+            ("gpu", definition.qos.gpu.is_some().into()),
             ("labels", json(&definition.labels)?),
             ("policy_version", e.policy_version.into()),
             ("max_latency_ms", definition.qos.max_latency_ms.into()),
@@ -283,8 +335,14 @@ async fn extended(rows: &mut Rows<'_>, e: &TaskExtended) -> Done {
 async fn settled(rows: &mut Rows<'_>, e: &TaskSettled) -> Done {
     let task = rows.row(TASKS, [id(e.task)]).await?;
     task.set("fee", money(e.fee))?
-        .set("refund", money(e.refund))
-        .map(drop)
+        .set("refund", money(e.refund))?;
+    for share in &e.shares {
+        if let Some(node) = share.node {
+            let node = rows.row(NODES, [id(node)]).await?;
+            node.add("earned", share.amount.0)?;
+        }
+    }
+    Ok(())
 }
 
 async fn closed(rows: &mut Rows<'_>, e: &TaskClosed, at: Timestamp) -> Done {

@@ -7,7 +7,8 @@ use aevir_events::{
 use aevir_platform::{
     event::{NodeRegistered, TaskVerified},
     policy::Policy,
-    state::Record,
+    state::{Record, SpeedRecord, Standing},
+    terms::NodeTerms,
 };
 
 use super::{
@@ -33,6 +34,11 @@ pub(super) fn registered(rows: &mut Rows<'_>, e: &NodeRegistered, at: Timestamp)
                 profile.gpu.as_ref().map(|gpu| gpu.class.as_str()).into(),
             ),
             ("profile", json(profile)?),
+            ("terms", json(&NodeTerms::default())?),
+            ("standing", Standing::Working.name().into()),
+            ("shown_mfuel_s", 0u32.into()),
+            ("speed_samples", 0u32.into()),
+            ("earned", 0u32.into()),
             ("registered_at", ms(at)),
         ],
     )
@@ -47,6 +53,7 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
         Value::Null | Value::Text(_) => None,
     };
     let policy_version = task.int("policy_version")?;
+    let with_gpu = task.int("gpu")? != 0;
     let contradicted = if e.accepted.is_empty() {
         Vec::new()
     } else {
@@ -59,7 +66,13 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
         row.set("state", "accepted")?.set("ended_at", ms(at))?;
         let took_ms = row.int("committed_at")? - row.int("leased_at")?;
         let late = max_latency_ms.is_some_and(|most| took_ms > most);
-        accepted.push((row.text("node")?.to_owned(), late));
+        let fuel = u64::try_from(row.int("fuel")?).unwrap_or(0);
+        let ran_ms = row.int("committed_at")? - row.int("started_at")?;
+        let node = row.text("node")?.to_owned();
+        if !with_gpu {
+            see(rows, &node, fuel, ran_ms).await?;
+        }
+        accepted.push((node, late));
     }
     let mut faulty = Vec::new();
     for refusal in &e.refused {
@@ -83,6 +96,24 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
         change(rows, &node, &kind, |record| record.fault(at, &policy)).await?;
     }
     Ok(())
+}
+
+/// What an accepted result without GPU shows of its node's speed.
+async fn see(rows: &mut Rows<'_>, node: &str, fuel: u64, ms: i64) -> Done {
+    let row = rows.row(NODES, [node.into()]).await?;
+    let mut speed = SpeedRecord {
+        mfuel_s: count(row, "shown_mfuel_s")?,
+        samples: count(row, "speed_samples")?,
+    };
+    speed.see(fuel, ms);
+    row.set("shown_mfuel_s", speed.mfuel_s)?
+        .set("speed_samples", speed.samples)
+        .map(drop)
+}
+
+fn count(row: &Row, column: &str) -> Result<u32, ProjectionError> {
+    u32::try_from(row.int(column)?)
+        .map_err(|_| ProjectionError::refused(format!("`{column}` is no count")))
 }
 
 /// Counts a fault of an assignment's node.
@@ -124,10 +155,6 @@ async fn change(
     change: impl FnOnce(&mut Record),
 ) -> Done {
     let row = rows.entry(RECORDS, [node.into(), kind.into()]).await?;
-    let count = |row: &Row, column: &str| {
-        u32::try_from(row.int(column)?)
-            .map_err(|_| ProjectionError::refused(format!("`node_records.{column}` is no count")))
-    };
     let mut record = Record {
         good: count(row, "good")?,
         bad: count(row, "bad")?,

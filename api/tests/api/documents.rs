@@ -194,9 +194,12 @@ fn both_sides_write_policies_and_profiles_alike() {
             adapter: "a".into(),
             class: "c".into(),
             memory_mib: 1,
+            buffer_mib: Some(2),
             features: vec!["shader-f16".into()],
             software: true,
+            compute: Some(3),
         }),
+        cpu_mfuel_s: Some(1_500),
         labels: [("region".into(), "eu".into())].into(),
         confinement: Some(aevir_wire::NodeConfinement {
             seccomp: aevir_wire::Wall::Full,
@@ -208,4 +211,34 @@ fn both_sides_write_policies_and_profiles_alike() {
     let domain: aevir_platform::command::NodeProfile =
         serde_json::from_value(json.clone()).unwrap();
     assert_eq!(serde_json::to_value(domain).unwrap(), json);
+}
+
+#[test]
+fn both_sides_write_terms_alike() {
+    let full = serde_json::json!({
+        "caps": {"cpu_cores": 1, "memory_mib": 2, "gpu_memory_mib": 3, "storage_mib": 4, "runs": 5},
+        "hours": [{"from_min": 0, "to_min": 10_080}],
+        "asks": {"training": "5", "data-processing": "6"},
+        "requesters": {"allow": ["01J00000000000000000000001"], "deny": ["01J00000000000000000000002"]},
+        "modules": {"allow": ["11".repeat(32)], "deny": ["22".repeat(32)]},
+    });
+    for json in [full, serde_json::json!({})] {
+        let wire: aevir_wire::NodeTerms = serde_json::from_value(json.clone()).unwrap();
+        let domain: aevir_platform::terms::NodeTerms =
+            serde_json::from_value(json.clone()).unwrap();
+        assert_eq!(serde_json::to_value(wire).unwrap(), json);
+        assert_eq!(serde_json::to_value(domain).unwrap(), json);
+    }
+}
+
+#[test]
+fn both_sides_sign_a_rotation_alike() {
+    let text = "01J00000000000000000000003";
+    assert_eq!(
+        aevir_wire::rotation_message(text, [7; 32]),
+        aevir_platform::rotation::rotation_message(
+            text.parse().unwrap(),
+            aevir_platform::hexbytes::Hex([7; 32])
+        )
+    );
 }

@@ -372,6 +372,7 @@ async fn run_with_progress(node: &FakeNode) {
     };
     let beats = Heartbeats {
         assignments: vec![beat],
+        stopping: false,
     };
     node.client.heartbeat(&beats).await.unwrap();
     let reveal = node.run(&lease, &Outcome::of(json!(1))).await;

@@ -6,8 +6,10 @@
 mod accounts;
 mod connections;
 mod documents;
+mod fencing;
 mod leases;
 mod lifecycle;
+mod node_life;
 mod objects;
 mod plan;
 mod protocol;

@@ -185,6 +185,7 @@ async fn a_lease_is_handed_out_until_the_node_says_that_it_has_it() {
         max: 8,
         wait_ms: 0,
         holding: holding.iter().map(|s| (*s).to_owned()).collect(),
+        stopping: false,
     };
     let poll = |ask: Ask| {
         let client = node.client.clone();
@@ -230,6 +231,7 @@ async fn a_waiting_poll_is_answered_when_work_comes() {
         max: 1,
         wait_ms: 20_000,
         holding: Vec::new(),
+        stopping: false,
     };
     let begun = std::time::Instant::now();
     let submit = async {

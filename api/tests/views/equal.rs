@@ -8,7 +8,7 @@ use aevir_events::{
 };
 use aevir_platform::{
     event::Track,
-    state::{Assignment, Phase, Stage, State, Task},
+    state::{Assignment, Phase, Stage, Standing, State, Task},
 };
 use serde::Serialize;
 
@@ -165,6 +165,7 @@ fn assignments(state: &State) -> Table {
 }
 
 const NODES: &str = "SELECT n.id, n.owner, n.name, n.availability, n.public_key, n.slots, n.profile, n.registered_at,
+    n.terms, n.standing, n.standing_reason, n.suspended_for, n.suspended_at, n.shown_mfuel_s, n.speed_samples, n.earned,
     (SELECT count(*) FROM {assignments} a WHERE a.node = n.id AND a.state IN ('leased', 'running')) FROM {nodes} n ORDER BY n.id";
 
 fn nodes(state: &State) -> Table {
@@ -178,6 +179,17 @@ fn nodes(state: &State) -> Table {
             n.profile.slots.into(),
             json(&n.profile),
             ms(n.registered_at),
+            json(&n.terms),
+            n.standing.name().into(),
+            match &n.standing {
+                Standing::Revoked { reason, .. } => reason.as_str().into(),
+                _ => Value::Null,
+            },
+            n.suspended.as_ref().map(|s| s.reason.as_str()).into(),
+            n.suspended.as_ref().map(|s| s.since.0).into(),
+            n.speed.mfuel_s.into(),
+            n.speed.samples.into(),
+            n.earned.0.into(),
             Value::Int(n.active.len() as i64),
         ]
     };

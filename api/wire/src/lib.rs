@@ -11,11 +11,13 @@
 //! Must not know: the engine, SQL, how a task is run.
 
 mod accounts;
+mod batch;
 mod client;
 mod contents;
 mod ledger;
 mod log;
 mod node;
+mod node_life;
 mod policy;
 mod problem;
 mod projections;
@@ -28,6 +30,7 @@ pub use accounts::{
     Account, AccountPage, AddKey, AddedKey, Deposit, Deposited, IssueJoinToken, JoinToken, Key,
     KeyList, OpenAccount, OpenedAccount,
 };
+pub use batch::{BATCH_ITEMS_MAX, Batch, BatchAnswer, BatchAnswers, BatchItem, NodeCall};
 pub use client::{
     AssignmentFilter, Client, ClientError, EntryFilter, NdjsonStream, NodeFilter, TaskFilter,
     TaskUpdates,
@@ -45,15 +48,19 @@ pub use log::{
 pub use node::{
     Action, Ask, Checkpointed, Commit, Directive, Directives, FAST_CLASS_MARK, Fail, GpuNeed,
     GpuProfile, Heartbeat, Heartbeats, Lease, Leases, Limits, LogLine, Node, NodeConfinement,
-    NodeList, NodeProfile, NodeRecord, RUNTIME_FAST, RUNTIME_REPRODUCIBLE, RegisterNode,
-    RegisteredNode, Reveal, StopReason, Wall,
+    NodeList, NodeProfile, NodeRecord, NodeStanding, RUNTIME_FAST, RUNTIME_REPRODUCIBLE,
+    RegisterNode, RegisteredNode, Reveal, StopReason, Wall,
+};
+pub use node_life::{
+    AllowDeny, ChangeProfile, NodeCaps, NodeSpeed, NodeTerms, RevokeNode, RotateKey, Subject,
+    Suspend, Suspended, Suspension, SuspensionList, Window,
 };
 pub use policy::{
     AccountLimits, AdoptedPolicy, PointsPolicy, Policy, SchedulingPolicy, ScorePolicy,
 };
 pub use problem::{PROBLEM_JSON, Problem};
 pub use projections::{Projection, ProjectionList, Rebuild};
-pub use report::{MetricValue, Report, Usage, canonical, commit_message, digest};
+pub use report::{MetricValue, Report, Usage, canonical, commit_message, digest, rotation_message};
 pub use secret::{KEY_PREFIX, Secret, TOKEN_PREFIX};
 pub use server::{Health, Readiness, Version};
 pub use tasks::{

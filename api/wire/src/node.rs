@@ -2,7 +2,9 @@
 //!
 //! A node asks (`POST /v1/node/leases`, long poll), starts each lease, sends heartbeats at a third of `lease_ms`,
 //! uploads outputs, commits, and reveals once it is told to. It tells in `holding` which assignments it has, so
-//! that a lease whose answer got lost is handed out again and nothing is handed out twice.
+//! that a lease whose answer got lost is handed out again and nothing is handed out twice. What it says of several
+//! assignments may go in one request (`crate::batch`). Each answer to an ask says how the node stands, which it obeys; one
+//! that is about to stop says so with `stopping`.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +21,7 @@ pub const FAST_CLASS_MARK: &str = "+fast/1";
 
 use crate::{
     contents::{Artifact, BlobRef},
+    node_life::{NodeSpeed, NodeTerms, Suspension},
     report::{MetricValue, Report},
 };
 
@@ -68,6 +71,9 @@ pub struct NodeProfile {
     pub gpu: Option<GpuProfile>,
     /// The deterministic runtime profile, such as `det/1`.
     pub runtime: String,
+    /// Fuel that a run burns on it, in millions a second, as a probe measured it. Absent: not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_mfuel_s: Option<u32>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Absent: the node did not say.
@@ -107,9 +113,16 @@ pub struct GpuProfile {
     pub class: String,
     /// In MiB.
     pub memory_mib: u32,
+    /// The largest buffer, in MiB. Absent: not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer_mib: Option<u32>,
     pub features: Vec<String>,
     /// Runs on the CPU.
     pub software: bool,
+    /// Class `n` of arithmetic throughput is from 4^(n-1) to 4^n f32 GFLOP/s, class 0 all below 1, as a probe measured it.
+    /// Absent: not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute: Option<u8>,
 }
 
 /// A node as others see it.
@@ -121,8 +134,22 @@ pub struct Node {
     pub profile: NodeProfile,
     /// `online` or `offline`.
     pub availability: String,
+    /// `working`, `draining`, `leaving`, `left` or `revoked`.
+    pub standing: String,
+    /// Why it was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing_reason: Option<String>,
+    /// It gets nothing new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<Suspension>,
+    pub terms: NodeTerms,
+    pub speed: NodeSpeed,
     /// Assignments that hold a slot.
     pub active: Vec<String>,
+    /// Assignments with a sealed result whose shares have not matured.
+    pub sealed: Vec<String>,
+    /// Shares of settlements so far, in micro-AEV.
+    pub earned: String,
     /// By task type.
     pub records: BTreeMap<String, NodeRecord>,
     pub registered_at: String,
@@ -133,6 +160,8 @@ pub struct Node {
 pub struct NodeRecord {
     pub good: u32,
     pub bad: u32,
+    /// Faults since the last good result; each doubles the back-off.
+    pub faults_in_a_row: u32,
     /// Lower confidence bound of the share of good results, in parts per million.
     pub reliability_ppm: u32,
     /// Gets no such task before this time.
@@ -162,6 +191,9 @@ pub struct Ask {
     /// one that stands here and is due to be revealed or stopped ends the wait at once.
     #[serde(default)]
     pub holding: Vec<String>,
+    /// The node is about to stop: it counts as offline, and gets nothing more, until it asks without this.
+    #[serde(default)]
+    pub stopping: bool,
 }
 
 /// New leases, and what to do with assignments named in `holding`. Both may be empty: ask again.
@@ -170,6 +202,20 @@ pub struct Leases {
     pub leases: Vec<Lease>,
     /// Only reveals and stops.
     pub directives: Vec<Directive>,
+    /// How the node stands. A node obeys it: it takes no work unless it is `working`.
+    #[serde(default)]
+    pub standing: NodeStanding,
+}
+
+/// How a node stands with its operator and the market's administrators.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeStanding {
+    /// `working`, `draining`, `leaving`, `left` or `revoked`.
+    pub standing: String,
+    /// Why it, or its owner, is suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<String>,
+    pub terms: NodeTerms,
 }
 
 /// One assignment with everything needed to run it.
@@ -239,6 +285,9 @@ pub struct GpuNeed {
 #[serde(deny_unknown_fields)]
 pub struct Heartbeats {
     pub assignments: Vec<Heartbeat>,
+    /// The node is about to stop: it does not count as online by this.
+    #[serde(default)]
+    pub stopping: bool,
 }
 
 /// One assignment's sign of life, with what happened since the last one.

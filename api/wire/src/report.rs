@@ -95,6 +95,17 @@ pub fn commit_message(commitment: [u8; 32]) -> Vec<u8> {
     [b"aevir.commit/1\n".as_slice(), &commitment].concat()
 }
 
+/// The bytes that a node's key signs to hand over to another one.
+pub fn rotation_message(node: &str, new_key: [u8; 32]) -> Vec<u8> {
+    [
+        b"aevir.rotate/1\n".as_slice(),
+        node.as_bytes(),
+        b"\n",
+        &new_key,
+    ]
+    .concat()
+}
+
 /// The canonical bytes (RFC 8785) of an inline result; [`Report::result`] names their digest and size.
 ///
 /// # Errors

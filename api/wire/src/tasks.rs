@@ -151,8 +151,9 @@ pub struct Task {
 /// Why nodes can't take a waiting replica.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Waiting {
-    /// Such as `offline`, `no-free-slot`, `no-gpu`, `gpu-class`, `own-node`, `same-owner`, `already-tried`,
-    /// `backing-off`; `eligible` for nodes that can take it.
+    /// Such as `offline`, `draining`, `suspended`, `no-free-slot`, `hours`, `price`, `no-gpu`, `gpu-class`, `own-node`,
+    /// `same-owner`, `already-tried`, `backing-off`; `requester-suspended`, `module-suspended` or `content-suspended` for all
+    /// of them; `eligible` for nodes that can take it.
     pub reason: String,
     pub nodes: u32,
 }
@@ -190,7 +191,7 @@ pub struct Why {
     pub id: String,
     /// The task's state.
     pub state: String,
-    /// `dependencies`, `node`, `turn`, `quota`, `runs`, `reveals` or `nothing`.
+    /// `dependencies`, `node`, `turn`, `quota`, `release`, `runs`, `reveals` or `nothing`.
     pub waits_for: String,
     pub nodes: u32,
     pub nodes_looked_at: u32,

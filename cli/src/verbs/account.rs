@@ -231,12 +231,16 @@ async fn nodes(client: &Client, global: &Global) -> Result<()> {
     let list = NodeList { nodes, next: None };
     print(global.output, &list, || {
         table(
-            ["NODE", "NAME", "STATE", "SLOTS", "BUSY", "GPU"],
+            ["NODE", "NAME", "STATE", "STANDING", "SLOTS", "BUSY", "GPU"],
             list.nodes.iter().map(|n| {
                 [
                     n.id.clone(),
                     n.profile.name.clone(),
                     n.availability.clone(),
+                    match &n.suspended {
+                        None => n.standing.clone(),
+                        Some(_) => "suspended".to_owned(),
+                    },
                     n.profile.slots.to_string(),
                     n.active.len().to_string(),
                     or_dash(n.profile.gpu.as_ref().map(|g| g.adapter.as_str())),

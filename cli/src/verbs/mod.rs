@@ -1,9 +1,11 @@
 //! What people ask of a platform: one module for each kind of thing.
 
 pub(crate) mod account;
+pub(crate) mod admin;
 pub(crate) mod content;
 pub(crate) mod log;
 pub(crate) mod module;
+pub(crate) mod node;
 mod plan;
 pub(crate) mod policy;
 pub(crate) mod projections;

@@ -48,6 +48,7 @@ fn explained(why: &Why) -> String {
         "node" => "a node that can take it",
         "turn" => "its turn: nodes could take it",
         "quota" => "other runs of its account, which has as many as it may",
+        "release" => "an administrator: its account, its module or a content of it is suspended",
         "runs" => "its runs",
         "reveals" => "its nodes to reveal their results",
         "nothing" => "nothing: it has ended",

@@ -77,6 +77,16 @@ async fn a_stopping_node_gives_its_work_back() {
         Some("host-error"),
         "{task:#?}"
     );
+    let second = platform.node(&[]).await;
+    let task = platform.ended(&task.id).await;
+    assert_eq!(task.state, "settled", "{task:#?}");
+    let successor = &task.assignments[1];
+    assert_eq!(successor.node, second.id);
+    assert!(
+        successor.resumed_from.is_some(),
+        "it went on from what the stopping node had: {task:#?}\n{}",
+        first.log()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,10 @@ use std::{
 use aevir_wire::{
     Client, Deposit, IssueJoinToken, OpenAccount, Policy, Secret, SubmittedTask, Task,
 };
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::{Value, json};
 
 pub(crate) const AEVIR: &str = env!("CARGO_BIN_EXE_aevir");
@@ -110,6 +114,7 @@ impl TestPlatform {
             .unwrap();
         let mut node = TestNode {
             folder: self.folder.path().join(&name),
+            owner,
             url: self.url.clone(),
             token: token.token,
             more: more.iter().map(|&arg| arg.to_owned()).collect(),
@@ -268,7 +273,9 @@ fn serve(folder: &Path, listen: &str, stores: &Stores) -> (Child, String) {
 
 /// A node's process and folder.
 pub(crate) struct TestNode {
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
+    /// Its owner's client.
+    pub(crate) owner: Client,
     url: String,
     token: String,
     more: Vec<String>,
@@ -283,17 +290,16 @@ impl TestNode {
             .append(true)
             .open(self.folder.join("node.log"))
             .unwrap();
+        let named = |option: &str| self.more.iter().any(|arg| arg == option);
+        let grace: &[&str] = if named("--grace-s") {
+            &[]
+        } else {
+            &["--grace-s", "1"]
+        };
         let child = Command::new(AEVIR)
-            .args([
-                "node",
-                "--lifeline",
-                "--gpu",
-                "off",
-                "--grace-s",
-                "1",
-                "--data",
-            ])
+            .args(["node", "--lifeline", "--gpu", "off", "--data"])
             .arg(&self.folder)
+            .args(grace)
             .args(&self.more)
             .env("AEVIR_SERVER", &self.url)
             .env("AEVIR_JOIN_TOKEN", &self.token)
@@ -310,6 +316,17 @@ impl TestNode {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// Sends its process a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = self.child.as_ref().unwrap().id();
+        kill(Pid::from_raw(i32::try_from(id).unwrap()), signal).unwrap();
+    }
+
+    /// Waits until it ends by itself; answers whether it exited with zero.
+    pub(crate) fn wait(&mut self) -> bool {
+        self.child.take().unwrap().wait().unwrap().success()
     }
 
     /// Tells it to stop, as a service manager would, and waits until it has; answers whether it exited with zero.

@@ -15,6 +15,7 @@
 mod compare;
 mod epoch;
 mod lease;
+mod node;
 mod primary;
 mod reveal;
 
@@ -291,6 +292,21 @@ impl Recomputation {
             | Event::ContentRegistered(_)
             | Event::NodeRegistered(_)
             | Event::AvailabilityChanged(_)
+            | Event::ProfileChanged(_)
+            | Event::TermsChanged(_)
+            | Event::NodeDrained(_)
+            | Event::NodeResumed(_)
+            | Event::NodeLeft(_)
+            | Event::KeyRotated(_)
+            | Event::NodeRevoked(_)
+            | Event::AccountSuspended(_)
+            | Event::AccountReleased(_)
+            | Event::NodeSuspended(_)
+            | Event::NodeReleased(_)
+            | Event::ContentSuspended(_)
+            | Event::ContentReleased(_)
+            | Event::ModuleSuspended(_)
+            | Event::ModuleReleased(_)
             | Event::TaskQueued(_)
             | Event::RoundClosed(_)
             | Event::TaskExtended(_)
@@ -362,6 +378,21 @@ fn task_of(event: &Event) -> Option<TaskId> {
         | Event::ContentRegistered(_)
         | Event::NodeRegistered(_)
         | Event::AvailabilityChanged(_)
+        | Event::ProfileChanged(_)
+        | Event::TermsChanged(_)
+        | Event::NodeDrained(_)
+        | Event::NodeResumed(_)
+        | Event::NodeLeft(_)
+        | Event::KeyRotated(_)
+        | Event::NodeRevoked(_)
+        | Event::AccountSuspended(_)
+        | Event::AccountReleased(_)
+        | Event::NodeSuspended(_)
+        | Event::NodeReleased(_)
+        | Event::ContentSuspended(_)
+        | Event::ContentReleased(_)
+        | Event::ModuleSuspended(_)
+        | Event::ModuleReleased(_)
         | Event::TaskQueued(_)
         | Event::RoundClosed(_)
         | Event::TaskExtended(_)

@@ -2,9 +2,11 @@
 
 use aevir_events::{Event as _, Recorded};
 
-use super::{Fault, Flaw};
+use super::{Fault, Flaw, node};
 use crate::{
-    command::{AddKey, Command, OpenAccount, RegisterContent, RegisterModule, RegisterNode},
+    command::{
+        AddKey, Command, OpenAccount, RegisterContent, RegisterModule, RegisterNode, Subject,
+    },
     decide::Seal,
     definition::DataSource,
     event::{
@@ -90,7 +92,8 @@ fn read<'a>(
         | Event::EpochClosed(_)
         | Event::TaskQueued(_)
         | Event::TaskExtended(_)
-        | Event::TaskVerified(_) => Command::Tick,
+        | Event::TaskVerified(_)
+        | Event::NodeLeft(_) => Command::Tick,
         Event::AssignmentWithdrawn(_) | Event::TaskClosed(_) => closing(batch, state)?,
         Event::LedgerPosted(e) => return Ok(posting(e, batch, state)?.map(Primary::Command)),
         Event::PolicyAdopted(e) => Command::AdoptPolicy(e.policy.clone()),
@@ -116,6 +119,32 @@ fn read<'a>(
             node: e.node,
             availability: e.availability,
         },
+        Event::ProfileChanged(e) => Command::ChangeProfile {
+            node: e.node,
+            profile: Box::new(e.profile.clone()),
+        },
+        Event::TermsChanged(e) => Command::ChangeTerms {
+            node: e.node,
+            terms: Box::new(e.terms.clone()),
+        },
+        Event::NodeDrained(e) => node::draining(e),
+        Event::NodeResumed(e) => Command::ResumeNode { node: e.node },
+        Event::KeyRotated(e) => {
+            let position = batch.first().map_or(0, |recorded| recorded.position);
+            node::rotation(e, state, position)?
+        }
+        Event::NodeRevoked(e) => Command::RevokeNode {
+            node: e.node,
+            reason: e.reason.clone(),
+        },
+        Event::AccountSuspended(e) => node::suspending(Subject::Account(e.account), &e.reason),
+        Event::AccountReleased(e) => node::releasing(Subject::Account(e.account), &e.reason),
+        Event::NodeSuspended(e) => node::suspending(Subject::Node(e.node), &e.reason),
+        Event::NodeReleased(e) => node::releasing(Subject::Node(e.node), &e.reason),
+        Event::ContentSuspended(e) => node::suspending(Subject::Content(e.content), &e.reason),
+        Event::ContentReleased(e) => node::releasing(Subject::Content(e.content), &e.reason),
+        Event::ModuleSuspended(e) => node::suspending(Subject::Module(e.module), &e.reason),
+        Event::ModuleReleased(e) => node::releasing(Subject::Module(e.module), &e.reason),
         Event::AssignmentStarted(e) => return Ok(on(e.assignment).map(|n| starting(e, n))),
         Event::AssignmentProgressed(e) => return Ok(on(e.assignment).map(|n| progress(e, n))),
         Event::AssignmentCheckpointed(e) => return Ok(on(e.assignment).map(|n| checkpoint(e, n))),

@@ -22,6 +22,8 @@ use crate::{
 const ATTEMPT_FEE_MAX: Amount = Amount(1_000_000_000_000);
 /// Names of accounts, nodes, contents and the like.
 pub(super) const NAME_CHARS_MAX: usize = 64;
+/// Reasons of suspensions, releases and revocations.
+const REASON_CHARS_MAX: usize = 400;
 
 pub(super) fn check_name(what: &'static str, name: &str) -> Result<(), Rejection> {
     let length = name.chars().count();
@@ -30,6 +32,19 @@ pub(super) fn check_name(what: &'static str, name: &str) -> Result<(), Rejection
         Ok(())
     } else {
         Err(Rejection::NameInvalid { what })
+    }
+}
+
+/// Why something was done, for people.
+pub(super) fn check_reason(reason: &str) -> Result<(), Rejection> {
+    let length = reason.chars().count();
+    let printable = !reason.chars().any(char::is_control) && reason.trim() == reason;
+    if (1..=REASON_CHARS_MAX).contains(&length) && printable {
+        Ok(())
+    } else {
+        Err(Rejection::ReasonInvalid {
+            most: REASON_CHARS_MAX,
+        })
     }
 }
 
@@ -154,7 +169,7 @@ pub(super) fn issue_join_token(
     token_hash: Digest,
     expires: Timestamp,
 ) -> Decision {
-    known_account(state, account)?;
+    active_account(state, account)?;
     if state.join_tokens.contains_key(&token_hash) {
         return Err(Rejection::TokenInUse);
     }
@@ -216,5 +231,16 @@ pub(super) fn known_account(state: &State, account: AccountId) -> Result<(), Rej
         Ok(())
     } else {
         Err(Rejection::UnknownAccount { account })
+    }
+}
+
+/// An account that may do new things.
+pub(super) fn active_account(state: &State, account: AccountId) -> Result<(), Rejection> {
+    known_account(state, account)?;
+    match state.suspension(account) {
+        None => Ok(()),
+        Some(suspension) => Err(Rejection::AccountSuspended {
+            reason: suspension.reason.clone(),
+        }),
     }
 }

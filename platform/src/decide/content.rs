@@ -4,7 +4,7 @@ use aevir_events::Context;
 
 use super::{
     Decision,
-    account::{check_name, known_account},
+    account::{active_account, check_name},
     validate::{FILES_MAX, is_file_name},
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
 const WEIGHT_MAX: u32 = 1_000;
 
 pub(super) fn record_upload(state: &State, account: AccountId, blob: BlobRef) -> Decision {
-    known_account(state, account)?;
+    active_account(state, account)?;
     if state.may_read_blob(account, blob.digest) {
         return Ok(Vec::new());
     }
@@ -37,7 +37,7 @@ pub(super) fn record_upload(state: &State, account: AccountId, blob: BlobRef) ->
 }
 
 pub(super) fn register_module(state: &State, command: &RegisterModule) -> Decision {
-    known_account(state, command.owner)?;
+    active_account(state, command.owner)?;
     check_name("a module's name", &command.name)?;
     let known = state.modules.get(&command.blob.digest);
     if known.is_some_and(|module| module.names.contains_key(&command.owner)) {
@@ -60,7 +60,7 @@ pub(super) fn register_content(
     command: &RegisterContent,
     context: &Context,
 ) -> Decision {
-    known_account(state, command.owner)?;
+    active_account(state, command.owner)?;
     check_name("a content's name", &command.name)?;
     check_name("a content's version", &command.version)?;
     check_name("a content's licence", &command.licence)?;

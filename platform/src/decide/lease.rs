@@ -1,5 +1,7 @@
 //! A node works on a lease: it starts, reports, saves checkpoints, fails, or falls silent.
 
+use std::collections::BTreeMap;
+
 use super::{Decision, close};
 use crate::{
     amount::{PPM, Points, Ppm},
@@ -9,7 +11,7 @@ use crate::{
         AssignmentStarted, AvailabilityChanged, CloseReason, Event, PointsChanged, PointsReason,
         Track,
     },
-    ids::{AssignmentId, NodeId},
+    ids::{AccountId, AssignmentId, NodeId},
     rejection::Rejection,
     report::BlobRef,
     state::{Assignment, Node, Stage, State, Task},
@@ -145,6 +147,25 @@ pub(super) fn fail(
 }
 
 pub(super) fn lose(state: &State, id: AssignmentId, reason: LossReason) -> Decision {
+    let mut events = lost(state, id, reason, &mut BTreeMap::new())?;
+    let node = state.assignment(id).map(|(_, a)| a.node);
+    let node = node.and_then(|id| state.nodes.get(&id));
+    // It gets nothing more until it is heard from.
+    let online = |n: &&Node| n.availability == Availability::Online;
+    if let Some(node) = node.filter(online) {
+        let (node, availability) = (node.id, Availability::Offline);
+        events.push(AvailabilityChanged { node, availability }.into());
+    }
+    Ok(events)
+}
+
+/// A lease is lost. `costs` are the compute points that losses before it in the same decision cost.
+pub(super) fn lost(
+    state: &State,
+    id: AssignmentId,
+    reason: LossReason,
+    costs: &mut BTreeMap<AccountId, i64>,
+) -> Decision {
     let (task, assignment) = state.assignment(id).ok_or(Rejection::UnknownAssignment)?;
     if !assignment.is_active() {
         return Err(Rejection::LeaseEnded);
@@ -158,13 +179,11 @@ pub(super) fn lose(state: &State, id: AssignmentId, reason: LossReason) -> Decis
         .into(),
     ];
     if let Some(node) = state.nodes.get(&assignment.node) {
-        let loss = state
-            .policy_of(task)
-            .points
-            .lost
-            .0
-            .min(state.points(node.owner, Track::Compute));
+        let cost = costs.entry(node.owner).or_default();
+        let left = state.points(node.owner, Track::Compute) - *cost;
+        let loss = state.policy_of(task).points.lost.0.min(left);
         if loss > 0 {
+            *cost += loss;
             let changed = PointsChanged {
                 account: node.owner,
                 track: Track::Compute,
@@ -176,14 +195,12 @@ pub(super) fn lose(state: &State, id: AssignmentId, reason: LossReason) -> Decis
             events.push(changed.into());
         }
     }
-    let mut events = after_attempt(state, task, id, events, None, "the node fell silent");
-    // It gets nothing more until it is heard from.
-    let online = |n: &&Node| n.availability == Availability::Online;
-    if let Some(node) = state.nodes.get(&assignment.node).filter(online) {
-        let (node, availability) = (node.id, Availability::Offline);
-        events.push(AvailabilityChanged { node, availability }.into());
-    }
-    Ok(events)
+    let last = match reason {
+        LossReason::NotStarted => "the node did not start it",
+        LossReason::Silent => "the node fell silent",
+        LossReason::Revoked => "the node was revoked",
+    };
+    Ok(after_attempt(state, task, id, events, None, last))
 }
 
 /// After a failed or lost attempt: the slot is open again, or the attempts are spent and the task fails.

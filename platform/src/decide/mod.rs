@@ -9,6 +9,7 @@ mod node;
 mod result;
 mod settle;
 mod submit;
+mod suspension;
 mod tick;
 mod validate;
 mod verdict;
@@ -64,6 +65,17 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::SetAvailability { node, availability } => {
             node::set_availability(state, *node, *availability)
         }
+        Command::ChangeProfile { node, profile } => node::change_profile(state, *node, profile),
+        Command::ChangeTerms { node, terms } => node::change_terms(state, *node, terms),
+        Command::DrainNode { node } => node::drain(state, *node),
+        Command::ResumeNode { node } => node::resume(state, *node),
+        Command::LeaveMarket { node } => node::leave(state, *node),
+        Command::RotateKey { node, rotation } => node::rotate_key(state, *node, rotation),
+        Command::RevokeNode { node, reason } => node::revoke(state, *node, reason),
+        Command::Suspend { subject, reason } => {
+            suspension::suspend(state, *subject, reason, context)
+        }
+        Command::Release { subject, reason } => suspension::release(state, *subject, reason),
         Command::SubmitTask {
             requester,
             definition,

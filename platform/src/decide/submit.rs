@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use aevir_events::Context;
 
-use super::{Decision, account::known_account, validate::validate};
+use super::{Decision, account::active_account, validate::validate};
 use crate::{
     amount::{Amount, Count},
     command::World,
@@ -94,7 +94,7 @@ pub(crate) fn prepare(
     brought: &[BlobRef],
     context: &Context,
 ) -> Result<Prepared, Rejection> {
-    known_account(state, requester)?;
+    active_account(state, requester)?;
     let most = state.limits_of(requester).tasks_max;
     let unended = state.index.unended.get(&requester);
     if unended.copied().unwrap_or(0) >= most {
@@ -106,6 +106,12 @@ pub(crate) fn prepare(
     let module = module.ok_or(Rejection::UnknownModule {
         digest: definition.module,
     })?;
+    if let Some(suspension) = &module.suspended {
+        return Err(Rejection::ModuleSuspended {
+            digest: definition.module,
+            reason: suspension.reason.clone(),
+        });
+    }
     if module.world != World::Task {
         return Err(Rejection::WrongWorld {
             digest: definition.module,
@@ -215,6 +221,15 @@ fn check_sources(
                 return Err(Rejection::BlobUnknown { digest: *digest });
             }
             DataSource::Blob(_) | DataSource::Inline(_) => {}
+        }
+    }
+    for content in definition.contents() {
+        let known = state.contents.get(&content);
+        if let Some(suspension) = known.and_then(|c| c.suspended.as_ref()) {
+            return Err(Rejection::ContentSuspended {
+                content,
+                reason: suspension.reason.clone(),
+            });
         }
     }
     let Some(model) = &definition.model else {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use aevir_events::Context;
 
-use super::{close::close, epoch, submit::resolve_inputs, verdict};
+use super::{close::close, epoch, node, submit::resolve_inputs, verdict};
 use crate::{
     event::{CloseReason, Event, TaskQueued},
     ids::TaskId,
@@ -57,6 +57,7 @@ pub(crate) fn due(state: &State, context: &Context) -> Vec<Event> {
             events.extend(unblock(state, *id));
         }
     }
+    events.extend(node::departures(state));
     events
 }
 

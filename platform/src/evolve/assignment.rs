@@ -7,7 +7,8 @@ use aevir_events::{Corrupt, Timestamp};
 use super::{
     ensure,
     epoch::use_up,
-    market::{node_mut, refresh_free, regard, remember},
+    fleet::{regard, remember},
+    node::{node_mut, refresh_node, unseal},
     task::{assignment_mut, expect, refresh_open, task_mut, task_ref},
 };
 use crate::{
@@ -39,6 +40,7 @@ pub(super) fn leased(
         round: e.round,
         leased_at: at,
         charged,
+        started_at: None,
         resume: e.resume,
         uploads: Vec::new(),
         stage: Stage::Leased,
@@ -49,10 +51,14 @@ pub(super) fn leased(
         format!("assignment {} leased twice", e.assignment)
     })?;
     state.index.task_of.insert(e.assignment, e.task);
-    let node = node_mut(state, e.node)?;
-    ensure(node.is_free(), || {
-        format!("node {} has no free slot", e.node)
+    let free = state
+        .nodes
+        .get(&e.node)
+        .is_some_and(|n| state.takes_work(n));
+    ensure(free, || {
+        format!("node {} takes no work or has no free slot", e.node)
     })?;
+    let node = node_mut(state, e.node)?;
     node.active.insert(e.assignment);
     node.taken.add(room);
     let used = state.used(requester);
@@ -61,7 +67,7 @@ pub(super) fn leased(
         r.used = r.used.saturating_add(charged);
         r.running += 1;
     });
-    refresh_free(state, e.node);
+    refresh_node(state, e.node);
     refresh_open(state, e.task);
     Ok(())
 }
@@ -77,8 +83,8 @@ pub(super) fn started(
     ensure(assignment.stage == Stage::Leased, || {
         format!("assignment {} started amiss", e.assignment)
     })?;
+    assignment.started_at = Some(at);
     assignment.stage = Stage::Running {
-        started_at: at,
         ppm: 0,
         note: String::new(),
     };
@@ -133,8 +139,10 @@ pub(super) fn committed(
     let (node, _) = end_active(state, e.task, e.assignment, at, |stage| {
         matches!(stage, Stage::Running { .. }).then_some(Stage::Committed(commitment))
     })?;
+    node_mut(state, node)?.sealed.insert(e.assignment);
     let inputs = task_ref(state, e.task)?.inputs.clone();
     remember(state, node, &inputs);
+    refresh_node(state, node);
     Ok(())
 }
 
@@ -202,6 +210,8 @@ pub(super) fn withdrawn(
         }
         Stage::Committed(_) | Stage::Revealed(_) => {
             assignment.stage = Stage::Withdrawn;
+            let node = assignment.node;
+            unseal(state, node, e.assignment)?;
             refresh_open(state, e.task);
         }
         Stage::Accepted(_)
@@ -249,7 +259,7 @@ fn end_active(
         r.used = r.used.saturating_sub(unused);
         r.running = r.running.saturating_sub(1);
     });
-    refresh_free(state, node);
+    refresh_node(state, node);
     refresh_open(state, task_id);
     Ok((node, kind))
 }

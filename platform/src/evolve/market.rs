@@ -1,21 +1,18 @@
-//! Accounts, keys, money, points, modules, contents and nodes.
+//! Accounts, keys, money, points, modules and contents.
 
 use aevir_events::{Corrupt, Timestamp};
 use std::sync::Arc;
 
-use super::ensure;
+use super::{ensure, fleet::regard};
 use crate::{
-    command::Availability,
-    digest::Digest,
     event::{
-        AccountOpened, AvailabilityChanged, BlobUploaded, ContentRegistered, JoinTokenIssued,
-        KeyAdded, KeyRevoked, LedgerPosted, ModuleRegistered, NodeRegistered, PointsChanged,
-        PolicyAdopted, Track,
+        AccountOpened, BlobUploaded, ContentRegistered, JoinTokenIssued, KeyAdded, KeyRevoked,
+        LedgerPosted, ModuleRegistered, PointsChanged, PolicyAdopted, Track,
     },
     ids::{AccountId, NodeId},
-    report::{Artifact, BlobRef},
+    report::BlobRef,
     schedule::Fleet,
-    state::{Account, Blob, Content, JoinToken, Key, Module, Node, Room, State},
+    state::{Account, Blob, Content, JoinToken, Key, Module, State},
 };
 
 pub(super) fn policy_adopted(state: &mut State, e: &PolicyAdopted) -> Result<(), Corrupt> {
@@ -42,6 +39,7 @@ pub(super) fn account_opened(
         Account {
             name: e.name.clone(),
             opened_at: at,
+            suspended: None,
         },
     );
     Ok(())
@@ -66,7 +64,7 @@ pub(super) fn key_added(state: &mut State, e: &KeyAdded) -> Result<(), Corrupt> 
         node: e.node,
         revoked: false,
     };
-    state.index.add_key(&key);
+    state.index.add_key(e.key, &key);
     state.keys.insert(e.key, key);
     Ok(())
 }
@@ -162,6 +160,7 @@ pub(super) fn module_registered(
             world: e.world,
             imports: e.imports.clone(),
             registered_at: at,
+            suspended: None,
         });
     let earlier = module.names.insert(e.owner, e.name.clone());
     ensure(
@@ -200,110 +199,10 @@ pub(super) fn content_registered(
         weight: e.weight,
         lineage: e.lineage.clone(),
         registered_at: at,
+        suspended: None,
     };
     let earlier = state.contents.insert(e.content, content);
     ensure(earlier.is_none(), || {
         format!("content {} registered twice", e.content)
     })
-}
-
-pub(super) fn node_registered(
-    state: &mut State,
-    e: &NodeRegistered,
-    at: Timestamp,
-) -> Result<(), Corrupt> {
-    let token = state.join_tokens.remove(&e.token_hash);
-    ensure(token.is_some_and(|t| t.account == e.owner), || {
-        format!("node {} without its token", e.node)
-    })?;
-    ensure(
-        state.index.node_keys.insert(e.public_key, e.node).is_none(),
-        || "a node key twice".into(),
-    )?;
-    let ordinal = u32::try_from(state.nodes.len())
-        .map_err(|_| Corrupt("more nodes than 32 bits count".into()))?;
-    let node = Node {
-        id: e.node,
-        ordinal,
-        owner: e.owner,
-        public_key: e.public_key,
-        profile: e.profile.clone(),
-        availability: Availability::Offline,
-        active: [].into(),
-        taken: Room::default(),
-        cached: Vec::new(),
-        records: [].into(),
-        registered_at: at,
-    };
-    state
-        .index
-        .nodes_by_owner
-        .entry(e.owner)
-        .or_default()
-        .insert(e.node);
-    ensure(state.nodes.insert(e.node, node).is_none(), || {
-        format!("node {} registered twice", e.node)
-    })?;
-    with_fleet(state, e.node, |fleet, state, node| fleet.add(state, node));
-    Ok(())
-}
-
-pub(super) fn availability_changed(
-    state: &mut State,
-    e: &AvailabilityChanged,
-) -> Result<(), Corrupt> {
-    node_mut(state, e.node)?.availability = e.availability;
-    refresh_free(state, e.node);
-    Ok(())
-}
-
-pub(super) fn node_mut(state: &mut State, node: NodeId) -> Result<&mut Node, Corrupt> {
-    state
-        .nodes
-        .get_mut(&node)
-        .ok_or_else(|| Corrupt(format!("no node {node}")))
-}
-
-/// Keeps the index of nodes right after one came or went, took a run or ended one.
-pub(super) fn refresh_free(state: &mut State, node: NodeId) {
-    with_fleet(state, node, |fleet, state, node| fleet.refresh(state, node));
-}
-
-/// The same after a node's records or its owner's points changed.
-pub(super) fn regard(state: &mut State, node: NodeId) {
-    with_fleet(state, node, |fleet, state, node| fleet.regard(state, node));
-}
-
-/// The node has these inputs from here on, as far as anybody can tell; the oldest ones may be gone.
-pub(super) fn remember(state: &mut State, node: NodeId, inputs: &[Artifact]) {
-    let policy = &state.scheduling().score;
-    let (least, most) = (policy.cached_bytes_min, policy.cached_blobs_max as usize);
-    let worth_it: Vec<Digest> = inputs
-        .iter()
-        .filter(|i| i.size >= least)
-        .map(|i| i.digest)
-        .collect();
-    for digest in worth_it {
-        let Some(known) = state.nodes.get_mut(&node) else {
-            return;
-        };
-        known.cached.retain(|held| *held != digest);
-        known.cached.push(digest);
-        let gone = (known.cached.len() > most).then(|| known.cached.remove(0));
-        with_fleet(state, node, |fleet, _, node| {
-            fleet.hold(node, digest);
-            if let Some(gone) = gone {
-                fleet.let_go(node, gone);
-            }
-        });
-    }
-}
-
-fn with_fleet(state: &mut State, node: NodeId, change: impl FnOnce(&mut Fleet, &State, &Node)) {
-    // Taken out, so that the index can be changed while the state is read.
-    let mut fleet = std::mem::take(&mut state.index.fleet);
-    if let Some(node) = state.nodes.get(&node) {
-        change(&mut fleet, state, node);
-    }
-    state.index.fleet = fleet;
 }

@@ -3,12 +3,16 @@
 
 mod assignment;
 mod epoch;
+mod fleet;
 mod market;
+mod node;
+mod speed;
+mod suspension;
 mod task;
 
 use aevir_events::{Corrupt, Recorded};
 
-use crate::{event::Event, state::State};
+use crate::{command::Subject, event::Event, state::State};
 
 /// Folds one event.
 ///
@@ -30,8 +34,31 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::PointsChanged(e) => market::points_changed(state, e),
         Event::ModuleRegistered(e) => market::module_registered(state, e, at),
         Event::ContentRegistered(e) => market::content_registered(state, e, at),
-        Event::NodeRegistered(e) => market::node_registered(state, e, at),
-        Event::AvailabilityChanged(e) => market::availability_changed(state, e),
+        Event::NodeRegistered(e) => node::registered(state, e, at),
+        Event::AvailabilityChanged(e) => node::availability_changed(state, e),
+        Event::ProfileChanged(e) => node::profile_changed(state, e),
+        Event::TermsChanged(e) => node::terms_changed(state, e),
+        Event::NodeDrained(e) => node::drained(state, e),
+        Event::NodeResumed(e) => node::resumed(state, e),
+        Event::NodeLeft(e) => node::left(state, e, at),
+        Event::KeyRotated(e) => node::key_rotated(state, e),
+        Event::NodeRevoked(e) => node::revoked(state, e, at),
+        Event::AccountSuspended(e) => {
+            suspension::suspended(state, Subject::Account(e.account), &e.reason, at)
+        }
+        Event::AccountReleased(e) => suspension::released(state, Subject::Account(e.account)),
+        Event::NodeSuspended(e) => {
+            suspension::suspended(state, Subject::Node(e.node), &e.reason, at)
+        }
+        Event::NodeReleased(e) => suspension::released(state, Subject::Node(e.node)),
+        Event::ContentSuspended(e) => {
+            suspension::suspended(state, Subject::Content(e.content), &e.reason, at)
+        }
+        Event::ContentReleased(e) => suspension::released(state, Subject::Content(e.content)),
+        Event::ModuleSuspended(e) => {
+            suspension::suspended(state, Subject::Module(e.module), &e.reason, at)
+        }
+        Event::ModuleReleased(e) => suspension::released(state, Subject::Module(e.module)),
         Event::TaskCreated(e) => task::created(state, e, at),
         Event::TaskQueued(e) => task::queued(state, e, at),
         Event::RoundClosed(e) => task::round_closed(state, e),

@@ -5,7 +5,10 @@ use aevir_events::{Corrupt, Timestamp};
 use super::{
     ensure,
     epoch::use_up,
-    market::{node_mut, own_blob, regard},
+    fleet::regard,
+    market::own_blob,
+    node::{node_mut, unseal},
+    speed,
 };
 use crate::{
     event::{
@@ -164,6 +167,11 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
     let requester = task.requester;
     state.index.reveals.remove(&(reveal_by, e.task));
     ended(state, e.task);
+    if e.verdict == Verdict::Inconclusive {
+        // Nothing of it is pending.
+        unseal_all(state, e.task)?;
+    }
+    speed::seen(state, e)?;
     for (node, late) in accepted {
         let record = node_mut(state, node)?.records.entry(kind).or_default();
         if late {
@@ -223,7 +231,24 @@ pub(super) fn settled(state: &mut State, e: &TaskSettled, position: u64) -> Resu
         refund: e.refund,
         shares: e.shares.clone(),
     });
+    for share in &e.shares {
+        if let Some(node) = share.node {
+            let node = node_mut(state, node)?;
+            let earned = node.earned.plus(share.amount);
+            node.earned = earned.ok_or_else(|| Corrupt("earnings pass 64 bits".into()))?;
+        }
+    }
     Ok(())
+}
+
+/// No result of the task is open any more.
+fn unseal_all(state: &mut State, task: TaskId) -> Result<(), Corrupt> {
+    let sealed = task_ref(state, task)?.assignments.values();
+    let sealed = sealed.filter(|a| a.commitment().is_some());
+    let sealed: Vec<_> = sealed.map(|a| (a.node, a.id)).collect();
+    sealed
+        .into_iter()
+        .try_for_each(|(node, assignment)| unseal(state, node, assignment))
 }
 
 pub(super) fn matured(state: &mut State, e: &TaskMatured, at: Timestamp) -> Result<(), Corrupt> {
@@ -236,7 +261,7 @@ pub(super) fn matured(state: &mut State, e: &TaskMatured, at: Timestamp) -> Resu
             matured_at: matured @ None,
         } => {
             *matured = Some(at);
-            Ok(())
+            unseal_all(state, e.task)
         }
         Phase::Settled { .. }
         | Phase::Unmet { .. }

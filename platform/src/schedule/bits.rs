@@ -120,7 +120,6 @@ impl Bits {
     }
 
     /// The members in their order.
-    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         self.words
             .iter()

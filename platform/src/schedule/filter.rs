@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use aevir_events::Timestamp;
 
-use super::needs::Needs;
+use super::{needs::Needs, terms};
 use crate::{
     command::Availability,
     definition::GpuNeed,
@@ -19,9 +19,27 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Refused {
     Offline,
+    /// Drained by its operator.
+    Draining,
+    /// It left, or was revoked.
+    Gone,
+    /// It, or its owner, is suspended.
+    Suspended,
     NoFreeSlot,
+    /// Outside the hours of its terms.
+    Hours,
+    /// The task pays less than it asks for.
+    Price,
+    /// Its terms take no such module.
+    ModuleDenied,
+    /// Its terms take nothing of this requester.
+    RequesterDenied,
     NoGpu,
     GpuMemory,
+    /// Its largest buffer is smaller than the task asks for, or not told.
+    GpuBuffer,
+    /// Its arithmetic is slower than the task asks for, or not measured.
+    GpuSpeed,
     GpuFeature,
     /// GPU results compare bitwise within one class, and another one has begun, or the task names others.
     GpuClass,
@@ -45,9 +63,18 @@ impl Refused {
     pub fn code(self) -> &'static str {
         match self {
             Self::Offline => "offline",
+            Self::Draining => "draining",
+            Self::Gone => "gone",
+            Self::Suspended => "suspended",
             Self::NoFreeSlot => "no-free-slot",
+            Self::Hours => "hours",
+            Self::Price => "price",
+            Self::ModuleDenied => "module-denied",
+            Self::RequesterDenied => "requester-denied",
             Self::NoGpu => "no-gpu",
             Self::GpuMemory => "gpu-memory",
+            Self::GpuBuffer => "gpu-buffer",
+            Self::GpuSpeed => "gpu-speed",
             Self::GpuFeature => "gpu-feature",
             Self::GpuClass => "gpu-class",
             Self::CpuCores => "cpu-cores",
@@ -98,8 +125,12 @@ pub(super) fn reasons<'a>(
     let is_full = free_slots(node, given) == 0;
     let first = [
         offline.then_some(Refused::Offline),
+        terms::standing(state, node),
         is_full.then_some(Refused::NoFreeSlot),
         (node.record(needs.kind).backoff_until > now).then_some(Refused::BackingOff),
+        terms::hours(node, now),
+        terms::price(node, needs),
+        terms::party(node, task),
     ];
     // The dearer checks are made only where they are asked for.
     let later = [
@@ -130,10 +161,10 @@ fn room(state: &State, needs: &Needs, node: &Node, given: Gifts<'_>) -> Option<R
     for (task, _) in given.iter().filter(|(_, to)| *to == node.id) {
         needed.add(room_of(state, task));
     }
-    if needed.memory_mib > node.profile.memory_mib.into() {
+    if needed.memory_mib > node.memory_mib().into() {
         return Some(Refused::Memory);
     }
-    (needed.storage_mib > node.profile.storage_mib.into()).then_some(Refused::Storage)
+    (needed.storage_mib > node.storage_mib().into()).then_some(Refused::Storage)
 }
 
 /// The room of a task's run, under the policy that the task was created under.
@@ -148,8 +179,8 @@ pub(super) fn capable(needs: &Needs, node: &Node) -> bool {
 
 /// Whether the run would fit an idle machine.
 pub(super) fn machine_room(needs: &Needs, node: &Node) -> bool {
-    needs.room.memory_mib <= node.profile.memory_mib.into()
-        && needs.room.storage_mib <= node.profile.storage_mib.into()
+    needs.room.memory_mib <= node.memory_mib().into()
+        && needs.room.storage_mib <= node.storage_mib().into()
 }
 
 fn capability(needs: &Needs, node: &Node) -> Option<Refused> {
@@ -175,8 +206,14 @@ fn gpu(need: &GpuNeed, node: &Node) -> Option<Refused> {
     let Some(gpu) = &node.profile.gpu else {
         return Some(Refused::NoGpu);
     };
-    if gpu.memory_mib < need.memory_mib {
+    if node.gpu_memory_mib() < need.memory_mib {
         return Some(Refused::GpuMemory);
+    }
+    if gpu.buffer_mib.unwrap_or(0) < need.buffer_mib.unwrap_or(0) {
+        return Some(Refused::GpuBuffer);
+    }
+    if need.min_compute.is_some() && gpu.compute < need.min_compute {
+        return Some(Refused::GpuSpeed);
     }
     if !need.classes.is_empty() && !need.classes.contains(&gpu.class) {
         return Some(Refused::GpuClass);

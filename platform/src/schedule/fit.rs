@@ -5,10 +5,12 @@
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
-use super::{bits::Bits, fleet::Fleet, needs::Needs};
+use aevir_events::Timestamp;
+
+use super::{bits::Bits, fleet::Fleet, needs::Needs, terms};
 use crate::{
     policy::{SCORE_LEVELS, ScorePolicy},
-    state::{Room, State},
+    state::{Room, State, Task},
 };
 
 /// What a plan has given to one node.
@@ -44,7 +46,7 @@ impl Given {
 pub(super) struct Market<'a> {
     pub(super) state: &'a State,
     pub(super) score: &'a ScorePolicy,
-    pub(super) now_ms: u64,
+    pub(super) now: Timestamp,
 }
 
 impl<'a> Market<'a> {
@@ -57,7 +59,7 @@ impl<'a> Market<'a> {
         let node = self.fleet().id(i).and_then(|id| self.state.nodes.get(&id));
         node.map_or((0, 1), |node| {
             let free = node.free_slots().saturating_sub(given.to(i).slots);
-            (free, node.profile.slots)
+            (free, node.slots())
         })
     }
 }
@@ -82,14 +84,24 @@ struct Near {
 }
 
 impl Fit {
-    /// Finds them.
+    /// Finds them, for tasks of the same requester and module as this one where nodes choose by those.
     pub(super) fn of(
         market: Market<'_>,
         needs: &Arc<Needs>,
         class: Option<&str>,
+        task: &Task,
         given: &Given,
     ) -> Self {
-        let mut eligible = market.fleet().fitting(needs, class, market.now_ms);
+        let fleet = market.fleet();
+        let mut eligible = fleet.fitting(needs, class, market.now);
+        let mut choosy = fleet.choosy.clone();
+        choosy.intersect(&eligible);
+        for i in choosy.iter() {
+            let node = fleet.id(i).and_then(|id| market.state.nodes.get(&id));
+            if node.is_none_or(|node| terms::party(node, task).is_some()) {
+                eligible.remove(i);
+            }
+        }
         for i in given.nodes.keys() {
             if eligible.contains(*i) && !still_fits(market, needs, *i, given) {
                 eligible.remove(*i);

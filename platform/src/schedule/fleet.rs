@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use aevir_events::Timestamp;
+
 use super::{bits::Bits, column::Column, needs::Needs, score};
 use crate::{
     definition::TaskType,
@@ -11,6 +13,7 @@ use crate::{
     ids::NodeId,
     policy::{SCORE_LEVELS, ScorePolicy},
     state::{Node, State},
+    terms::{Window, minute_of_week},
 };
 
 /// The index of nodes.
@@ -28,6 +31,14 @@ pub(crate) struct Fleet {
     /// 0 without a GPU.
     gpu_memory_mib: Column,
     gpus: Bits,
+    /// 0 where it is not told.
+    gpu_buffer_mib: Column,
+    /// Class of throughput and one; 0 where it was not measured.
+    gpu_compute: Column,
+    /// Nodes by the hours of the week that they keep; those that always work are left out.
+    hours: BTreeMap<Vec<Window>, Bits>,
+    /// Nodes that do not take everybody's tasks, or not every module.
+    pub(super) choosy: Bits,
     gpu_features: BTreeMap<String, Bits>,
     gpu_classes: BTreeMap<String, Bits>,
     labels: BTreeMap<(String, String), Bits>,
@@ -41,6 +52,8 @@ pub(crate) struct Fleet {
 struct Kind {
     /// In ms since 1970; 0 where the node never had one.
     backoff_until: Column,
+    /// What a replica must earn at least, in micro-AEV.
+    ask: Column,
     /// The part of the score that does not change with load.
     fixed: Vec<u64>,
     level: Vec<u8>,
@@ -84,18 +97,31 @@ impl Fleet {
     pub(crate) fn describe(&mut self, node: &Node, is_there: bool) {
         let i = node.ordinal;
         let profile = &node.profile;
+        let terms = &node.terms;
+        if !terms.hours.is_empty() {
+            mark(&mut self.hours, terms.hours.clone(), i, is_there);
+        }
+        self.choosy.set(i, is_there && terms.is_choosy());
+        for kind in TaskType::ALL {
+            let ask = u64::try_from(terms.ask(kind).0).unwrap_or(0);
+            self.kinds[kind as usize].ask.set(i, ask);
+        }
         self.cpu_cores.set(i, profile.cpu_cores.into());
         for (name, value) in &profile.labels {
             let label = (name.clone(), value.clone());
             mark(&mut self.labels, label, i, is_there);
         }
         let Some(gpu) = &profile.gpu else {
-            self.gpu_memory_mib.set(i, 0);
+            self.gpus.set(i, false);
+            self.gpu_buffer_mib.set(i, 0);
+            self.gpu_compute.set(i, 0);
             return;
         };
         self.gpus.set(i, is_there);
-        let memory = if is_there { gpu.memory_mib } else { 0 };
-        self.gpu_memory_mib.set(i, memory.into());
+        let buffer = gpu.buffer_mib.unwrap_or(0);
+        self.gpu_buffer_mib.set(i, buffer.into());
+        let compute = gpu.compute.map_or(0, |class| u64::from(class) + 1);
+        self.gpu_compute.set(i, compute);
         mark(&mut self.gpu_classes, gpu.class.clone(), i, is_there);
         for feature in &gpu.features {
             mark(&mut self.gpu_features, feature.clone(), i, is_there);
@@ -135,13 +161,14 @@ impl Fleet {
     pub(crate) fn refresh(&mut self, state: &State, node: &Node) {
         let i = node.ordinal;
         let was_free = self.free.contains(i);
-        let is_free = node.is_free();
+        let is_free = state.takes_work(node);
         self.free.set(i, is_free);
-        let memory = u64::from(node.profile.memory_mib).saturating_sub(node.taken.memory_mib);
+        let memory = u64::from(node.memory_mib()).saturating_sub(node.taken.memory_mib);
         self.memory_left.set(i, memory);
-        let storage = u64::from(node.profile.storage_mib).saturating_sub(node.taken.storage_mib);
+        let storage = u64::from(node.storage_mib()).saturating_sub(node.taken.storage_mib);
         self.storage_left.set(i, storage);
         self.mfuel_s.set(i, node.mfuel_s());
+        self.gpu_memory_mib.set(i, node.gpu_memory_mib().into());
         let policy = &state.scheduling().score;
         for kind in &mut self.kinds {
             kind.levels
@@ -149,7 +176,7 @@ impl Fleet {
             let level = score::level(
                 kind.fixed.get(i as usize).copied().unwrap_or(0),
                 node.free_slots(),
-                node.profile.slots,
+                node.slots(),
                 policy,
             );
             let before = std::mem::replace(&mut kind.level[i as usize], level as u8);
@@ -197,9 +224,18 @@ impl Fleet {
     }
 
     /// The free nodes that have what is needed, at this time.
-    pub(super) fn fitting(&self, needs: &Needs, class: Option<&str>, now_ms: u64) -> Bits {
+    pub(super) fn fitting(&self, needs: &Needs, class: Option<&str>, now: Timestamp) -> Bits {
         let mut fit = self.free.clone();
         let none = Bits::default();
+        let minute = minute_of_week(now);
+        for (windows, nodes) in &self.hours {
+            if !windows.iter().any(|window| window.holds(minute)) {
+                fit.subtract(nodes);
+            }
+        }
+        let of_kind = &self.kinds[needs.kind as usize];
+        let price = u64::try_from(needs.price.0).unwrap_or(0);
+        of_kind.ask.keep_at_most(&mut fit, price);
         for (label, value) in &needs.labels {
             fit.intersect(self.labelled(label, value).unwrap_or(&none));
         }
@@ -223,6 +259,10 @@ impl Fleet {
             fit.intersect(&self.gpus);
             self.gpu_memory_mib
                 .keep_at_least(&mut fit, gpu.memory_mib.into());
+            let buffer = gpu.buffer_mib.unwrap_or(0);
+            self.gpu_buffer_mib.keep_at_least(&mut fit, buffer.into());
+            let compute = gpu.min_compute.map_or(0, |class| u64::from(class) + 1);
+            self.gpu_compute.keep_at_least(&mut fit, compute);
             for feature in &gpu.features {
                 fit.intersect(self.gpu_features.get(feature).unwrap_or(&none));
             }
@@ -244,9 +284,8 @@ impl Fleet {
             .keep_at_least(&mut fit, needs.room.memory_mib);
         self.storage_left
             .keep_at_least(&mut fit, needs.room.storage_mib);
-        self.kinds[needs.kind as usize]
-            .backoff_until
-            .keep_at_most(&mut fit, now_ms);
+        let now_ms = u64::try_from(now.0).unwrap_or(0);
+        of_kind.backoff_until.keep_at_most(&mut fit, now_ms);
         fit
     }
 

@@ -16,6 +16,7 @@ pub(crate) mod queue;
 mod quote;
 mod score;
 pub mod specification;
+mod terms;
 mod turns;
 mod why;
 
@@ -29,6 +30,7 @@ pub(crate) use fit::Candidates;
 pub(crate) use fleet::Fleet;
 pub(crate) use queue::Queues;
 pub use quote::{Quote, quote};
+pub use terms::{Held, held};
 pub use why::{NODES_MAX, Remedy, WaitsFor, Why, why};
 
 use crate::{

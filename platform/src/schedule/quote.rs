@@ -109,7 +109,7 @@ fn count(
             continue;
         }
         quote.eligible += 1;
-        slots += u64::from(node.profile.slots);
+        slots += u64::from(node.slots());
         if node.mfuel_s() > 0 {
             slowest = slowest.min(node.mfuel_s());
         }

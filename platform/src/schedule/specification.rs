@@ -8,6 +8,7 @@ use aevir_events::{Context, Timestamp};
 use super::{
     Draw, Ticket, charge,
     filter::{free_slots, refusal_given},
+    held,
     needs::Needs,
     queue, reserved_ms, resume_point, score, urn_of,
 };
@@ -75,7 +76,7 @@ fn next<'a>(
         }
         let waiting = state
             .tasks_of(requester)
-            .filter(|t| t.open_slots() as usize > on_task(t, given));
+            .filter(|t| t.open_slots() as usize > on_task(t, given) && held(state, t).is_none());
         let mut waiting: Vec<&Task> = waiting.collect();
         waiting.sort_unstable_by_key(|task| (queue::turn(state, task), task.id));
         for task in waiting {
@@ -127,7 +128,7 @@ fn candidates<'a>(
 fn level(state: &State, needs: &Needs, node: &Node, given: &Gifts<'_>) -> u32 {
     let policy = &state.scheduling().score;
     let fixed = score::fixed(state, node, needs.kind, policy);
-    let base = score::level(fixed, free_slots(node, given), node.profile.slots, policy);
+    let base = score::level(fixed, free_slots(node, given), node.slots(), policy);
     let cached = needs.data.is_some_and(|data| node.cached.contains(&data));
     let in_time = needs.in_time_mfuel_s > 0 && node.mfuel_s() >= needs.in_time_mfuel_s;
     base + u32::from(cached) * policy.cached_levels + u32::from(in_time) * policy.in_time_levels

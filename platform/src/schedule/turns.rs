@@ -18,12 +18,13 @@ use super::{
     Candidates, Drawn, charge,
     filter::{replica_class, replicas, tried},
     fit::{Fit, Given, Market},
-    lease,
+    held, lease,
     needs::Needs,
     queue::Turn,
     reserved_ms,
 };
 use crate::{
+    digest::Digest,
     event::Event,
     ids::{AccountId, NodeId, TaskId},
     state::{State, Task},
@@ -31,6 +32,10 @@ use crate::{
 
 /// The order of requesters, the least used first.
 type Order<'a> = Peekable<Box<dyn Iterator<Item = (u64, AccountId)> + 'a>>;
+
+/// What a fit is for: the needs, the GPU class that a task's replicas have begun on, and the requester and the module where
+/// nodes choose by those.
+type FitKey = (Arc<Needs>, Option<String>, Option<(AccountId, Digest)>);
 
 /// A plan while it is made.
 pub(super) struct Planner<'a> {
@@ -43,7 +48,7 @@ pub(super) struct Planner<'a> {
     again: BinaryHeap<Reverse<(u64, AccountId)>>,
     waiting: BTreeMap<AccountId, Waiting<'a>>,
     fits: Vec<Fit>,
-    fit_of: BTreeMap<(Arc<Needs>, Option<String>), usize>,
+    fit_of: BTreeMap<FitKey, usize>,
     given: Given,
     on_task: BTreeMap<TaskId, Vec<NodeId>>,
     events: Vec<Event>,
@@ -88,7 +93,7 @@ impl<'a> Planner<'a> {
             market: Market {
                 state,
                 score: &policy.score,
-                now_ms: u64::try_from(now.0).unwrap_or(0),
+                now,
             },
             placements_max: policy.placements_max as usize,
             order: order.peekable(),
@@ -158,10 +163,12 @@ impl<'a> Planner<'a> {
             })
             .collect();
         let first = |(at, line): (usize, &Line<'_>)| Some(Reverse((*line.tasks.first()?, at)));
+        let suspended = self.state.suspension(requester).is_some();
+        let quota = if suspended { 0 } else { limits.running_max };
         Waiting {
             heads: lines.iter().enumerate().filter_map(first).collect(),
             lines,
-            left: limits.running_max.saturating_sub(running),
+            left: quota.saturating_sub(running),
             weight: limits.weight,
         }
     }
@@ -213,9 +220,13 @@ impl<'a> Planner<'a> {
         }
         let gifts: Vec<(&Task, NodeId)> = on_task.iter().map(|node| (task, *node)).collect();
         let class = replica_class(state, task, &gifts);
-        let fit = self.fit(line.needs, class);
+        if held(state, task).is_some() {
+            return Found::NotThis;
+        }
+        let fit = self.fit(line.needs, class, task);
         if self.fits[fit].is_empty() {
-            return if class.is_none() {
+            // Of a line's tasks, some may have another module, and all have the same requester.
+            return if class.is_none() && state.index.fleet.choosy.is_empty() {
                 Found::NoneOfLine
             } else {
                 Found::NotThis
@@ -225,7 +236,8 @@ impl<'a> Planner<'a> {
         let candidates = self.fits[fit].candidates(self.market, &excluded, &self.given);
         if candidates.len() == 0 {
             // Its requester's own nodes are out of reach for every task of the line alike.
-            let alike = !line.tried && gifts.is_empty();
+            let chosen = !state.index.fleet.choosy.is_empty();
+            let alike = !line.tried && gifts.is_empty() && !chosen;
             return if alike {
                 Found::NoneOfLine
             } else {
@@ -248,13 +260,15 @@ impl<'a> Planner<'a> {
     }
 
     /// The nodes that fit the needs, found once.
-    fn fit(&mut self, needs: &Arc<Needs>, class: Option<&str>) -> usize {
-        let key = (Arc::clone(needs), class.map(str::to_owned));
+    fn fit(&mut self, needs: &Arc<Needs>, class: Option<&str>, task: &Task) -> usize {
+        let chosen = !self.state.index.fleet.choosy.is_empty();
+        let party = chosen.then_some((task.requester, task.definition.module));
+        let key = (Arc::clone(needs), class.map(str::to_owned), party);
         if let Some(fit) = self.fit_of.get(&key) {
             return *fit;
         }
         self.fits
-            .push(Fit::of(self.market, needs, class, &self.given));
+            .push(Fit::of(self.market, needs, class, task, &self.given));
         self.fit_of.insert(key, self.fits.len() - 1);
         self.fits.len() - 1
     }

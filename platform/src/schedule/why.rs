@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use aevir_events::Timestamp;
 
-use super::{Refused, filter::reasons, needs::Needs};
+use super::{Refused, filter::reasons, held, needs::Needs};
 use crate::{
     command::Availability,
     state::{Node, Phase, State, Task},
@@ -49,6 +49,8 @@ pub enum WaitsFor {
     Turn,
     /// Its requester's other runs: no more may run at once.
     Quota,
+    /// An administrator: its requester, its module or a content of it is suspended.
+    Release,
     /// Its runs.
     Runs,
     /// The nodes' reveals.
@@ -65,6 +67,7 @@ impl WaitsFor {
             Self::Node => "node",
             Self::Turn => "turn",
             Self::Quota => "quota",
+            Self::Release => "release",
             Self::Runs => "runs",
             Self::Reveals => "reveals",
             Self::Nothing => "nothing",
@@ -95,7 +98,9 @@ fn waits_for(state: &State, task: &Task, why: &Why) -> WaitsFor {
         Phase::Created => WaitsFor::Dependencies,
         Phase::Queued | Phase::Running if task.open_slots() == 0 => WaitsFor::Runs,
         Phase::Queued | Phase::Running => {
-            if state.running(task.requester) >= limits.running_max {
+            if held(state, task).is_some() {
+                WaitsFor::Release
+            } else if state.running(task.requester) >= limits.running_max {
                 WaitsFor::Quota
             } else if why.fitting > 0 {
                 WaitsFor::Turn
@@ -129,7 +134,14 @@ fn look(state: &State, task: &Task, now: Timestamp, why: &mut Why) {
         let hopeless = |r: &Refused| {
             matches!(
                 r,
-                Refused::OwnNode | Refused::SameOwner | Refused::AlreadyTried
+                Refused::OwnNode
+                    | Refused::SameOwner
+                    | Refused::AlreadyTried
+                    | Refused::Draining
+                    | Refused::Gone
+                    | Refused::Suspended
+                    | Refused::ModuleDenied
+                    | Refused::RequesterDenied
             )
         };
         if node.availability == Availability::Online
@@ -164,12 +176,12 @@ fn help(reason: Refused, needs: &Needs, node: &Node) -> String {
         Refused::Memory => format!(
             "lower `/limits/memory_mib` from {} to {} or less, or wait until other runs end",
             needs.room.memory_mib,
-            free(node.profile.memory_mib, node.taken.memory_mib)
+            free(node.memory_mib(), node.taken.memory_mib)
         ),
         Refused::Storage => format!(
             "inputs and outputs take up to {} MiB: lower `/limits/output_mib` or use smaller inputs, so that they fit {} MiB",
             needs.room.storage_mib,
-            free(node.profile.storage_mib, node.taken.storage_mib)
+            free(node.storage_mib(), node.taken.storage_mib)
         ),
         Refused::Label => {
             "ask for fewer labels in `/qos/labels`, `/qos/labels_any` or `/qos/labels_not`".into()
@@ -187,10 +199,23 @@ fn help(reason: Refused, needs: &Needs, node: &Node) -> String {
                 floor_power(speed)
             ),
         },
+        Refused::Draining | Refused::Gone | Refused::Suspended => {
+            "another node has to take it: this one takes no new work".into()
+        }
+        Refused::Hours => "wait: the node works at certain hours".into(),
+        Refused::Price => "offer more in `/economics/pricing/price`: the node asks for more".into(),
+        Refused::ModuleDenied => {
+            "another node has to take it: this one does not run the module".into()
+        }
+        Refused::RequesterDenied => {
+            "another node has to take it: this one does not work for the account".into()
+        }
+        Refused::GpuBuffer => "lower `/qos/gpu/buffer_mib`, or leave it out".into(),
+        Refused::GpuSpeed => "lower `/qos/gpu/min_compute`, or leave it out".into(),
         Refused::NoGpu => "leave `/qos/gpu` out, if the module can do without".into(),
         Refused::GpuMemory => {
-            let has = node.profile.gpu.as_ref().map_or(0, |gpu| gpu.memory_mib);
-            format!("lower `/qos/gpu/memory_mib` to {}", floor_power(has.into()))
+            let has = floor_power(node.gpu_memory_mib().into());
+            format!("lower `/qos/gpu/memory_mib` to {has}")
         }
         Refused::GpuFeature => "ask for fewer of `/qos/gpu/features`".into(),
         Refused::GpuClass => {

@@ -25,6 +25,8 @@ pub struct Assignment {
     pub leased_at: Timestamp,
     /// What its requester was charged for it; the rest comes back at its end.
     pub charged: u64,
+    /// When the node began to run it.
+    pub started_at: Option<Timestamp>,
     /// The checkpoint that it resumes from.
     pub resume: Option<BlobRef>,
     /// What the node uploaded under it.
@@ -39,7 +41,6 @@ pub enum Stage {
     /// The node has it, but has not begun.
     Leased,
     Running {
-        started_at: Timestamp,
         ppm: Ppm,
         note: String,
     },

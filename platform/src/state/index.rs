@@ -22,7 +22,10 @@ pub(crate) struct Index {
     /// How many live keys of an account have a scope; nothing where none has it.
     pub(crate) live_scopes: BTreeMap<(AccountId, Scope), u32>,
     pub(crate) content_names: BTreeMap<(AccountId, String, String), ContentId>,
+    /// Every key that a node has or had.
     pub(crate) node_keys: BTreeMap<NodeKey, NodeId>,
+    /// The live API key of each node.
+    pub(crate) api_keys: BTreeMap<NodeId, KeyId>,
     pub(crate) task_of: BTreeMap<AssignmentId, TaskId>,
     /// Tasks with a replica to place.
     pub(crate) queues: Queues,
@@ -36,6 +39,8 @@ pub(crate) struct Index {
     pub(crate) dependents: BTreeMap<TaskId, BTreeSet<TaskId>>,
     /// What nodes have and do, as placement looks at it.
     pub(crate) fleet: Fleet,
+    /// Nodes that are to leave, and have nothing open any more.
+    pub(crate) departing: BTreeSet<NodeId>,
     /// How many tasks of each requester have not ended.
     pub(crate) unended: BTreeMap<AccountId, u32>,
     pub(crate) tasks_by_requester: BTreeMap<AccountId, BTreeSet<TaskId>>,
@@ -47,17 +52,12 @@ impl Index {
     pub(super) fn of(state: &State) -> Self {
         let mut index = Self {
             key_by_hash: state.keys.iter().map(|(id, key)| (key.hash, *id)).collect(),
-            node_keys: state
-                .nodes
-                .values()
-                .map(|node| (node.public_key, node.id))
-                .collect(),
             fleet: Fleet::of(state),
             queues: Queues::of(state),
             ..Self::default()
         };
-        for key in state.keys.values().filter(|key| !key.revoked) {
-            index.add_key(key);
+        for (id, key) in state.keys.iter().filter(|(_, key)| !key.revoked) {
+            index.add_key(*id, key);
         }
         for (id, content) in &state.contents {
             let name = (content.owner, content.name.clone(), content.version.clone());
@@ -66,6 +66,11 @@ impl Index {
         for node in state.nodes.values() {
             let nodes = index.nodes_by_owner.entry(node.owner).or_default();
             nodes.insert(node.id);
+            let keys = node.former_keys.iter().chain([&node.public_key]);
+            index.node_keys.extend(keys.map(|key| (*key, node.id)));
+            if node.may_go() {
+                index.departing.insert(node.id);
+            }
         }
         for task in state.tasks.values() {
             index.add_task(state, task);
@@ -74,7 +79,8 @@ impl Index {
     }
 
     /// A live key.
-    pub(crate) fn add_key(&mut self, key: &Key) {
+    pub(crate) fn add_key(&mut self, id: KeyId, key: &Key) {
+        self.api_keys.extend(key.node.map(|node| (node, id)));
         for scope in &key.scopes {
             *self.live_scopes.entry((key.account, *scope)).or_default() += 1;
         }
@@ -82,6 +88,9 @@ impl Index {
 
     /// A key that was live until now.
     pub(crate) fn remove_key(&mut self, key: &Key) {
+        if let Some(node) = &key.node {
+            self.api_keys.remove(node);
+        }
         for scope in &key.scopes {
             if let Entry::Occupied(mut count) = self.live_scopes.entry((key.account, *scope)) {
                 *count.get_mut() -= 1;

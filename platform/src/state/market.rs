@@ -14,11 +14,19 @@ use crate::{
     report::Artifact,
 };
 
+/// An administrator's stop to what is new; what has begun goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspension {
+    pub reason: String,
+    pub since: Timestamp,
+}
+
 /// Somebody who takes part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     pub name: String,
     pub opened_at: Timestamp,
+    pub suspended: Option<Suspension>,
 }
 
 /// An API key.
@@ -59,6 +67,7 @@ pub struct Module {
     pub world: World,
     pub imports: Vec<String>,
     pub registered_at: Timestamp,
+    pub suspended: Option<Suspension>,
 }
 
 /// A registered dataset or model version.
@@ -73,6 +82,7 @@ pub struct Content {
     pub weight: u32,
     pub lineage: Option<Lineage>,
     pub registered_at: Timestamp,
+    pub suspended: Option<Suspension>,
 }
 
 impl Content {

@@ -8,6 +8,7 @@ mod epoch;
 mod index;
 mod market;
 mod node;
+mod speed;
 mod task;
 
 use std::{
@@ -21,8 +22,9 @@ use serde::{Deserialize, Serialize};
 pub use assignment::{Assignment, Commitment, Revealed, Stage};
 pub use epoch::{Epochs, OpenEpoch, Requester};
 pub(crate) use index::{Index, awaited, is_unblocked};
-pub use market::{Account, Blob, Content, JoinToken, Key, Module, PointsBalance};
-pub use node::{Node, Record, Room};
+pub use market::{Account, Blob, Content, JoinToken, Key, Module, PointsBalance, Suspension};
+pub use node::{Node, Record, Room, Standing};
+pub use speed::SpeedRecord;
 pub use task::{Phase, Settlement, Task, VerdictRecord};
 
 use crate::{
@@ -129,6 +131,21 @@ impl State {
         self.index.live_scopes.contains_key(&(account, scope))
     }
 
+    /// Why an account may do nothing new.
+    pub fn suspension(&self, account: AccountId) -> Option<&Suspension> {
+        self.accounts.get(&account)?.suspended.as_ref()
+    }
+
+    /// Whether a node takes work and has a slot for it, its owner considered.
+    pub fn takes_work(&self, node: &Node) -> bool {
+        node.is_free() && self.suspension(node.owner).is_none()
+    }
+
+    /// The live API key of a node.
+    pub fn key_of_node(&self, node: NodeId) -> Option<KeyId> {
+        self.index.api_keys.get(&node).copied()
+    }
+
     /// The task that an assignment belongs to.
     pub fn task_of(&self, assignment: AssignmentId) -> Option<&Task> {
         self.tasks.get(self.index.task_of.get(&assignment)?)
@@ -176,7 +193,7 @@ impl State {
 
     /// When the next tick is due: at once (`Timestamp::default`) when something is due already.
     pub fn next_due(&self) -> Option<Timestamp> {
-        if !self.index.unblocked.is_empty() {
+        if !self.index.unblocked.is_empty() || !self.index.departing.is_empty() {
             return Some(Timestamp::default());
         }
         if self.policy().is_some() && self.epochs.open.is_none() {

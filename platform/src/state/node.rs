@@ -1,4 +1,4 @@
-//! Nodes: what they offer, what they are doing, and how reliable they were.
+//! Nodes: what they offer, on which terms, what they are doing, and how reliable they were.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use aevir_events::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    amount::Ppm,
+    amount::{Amount, Ppm},
     command::{Availability, NodeProfile},
     definition::TaskType,
     digest::Digest,
@@ -14,7 +14,10 @@ use crate::{
     ids::{AccountId, AssignmentId, NodeId},
     policy::Policy,
     report::NodeKey,
+    terms::NodeTerms,
 };
+
+use super::{Suspension, speed::SpeedRecord};
 
 /// A machine that runs tasks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,15 +27,25 @@ pub struct Node {
     pub ordinal: u32,
     pub owner: AccountId,
     pub public_key: NodeKey,
+    /// The keys that it had before, oldest first; none of them may come back.
+    pub former_keys: Vec<NodeKey>,
     pub profile: NodeProfile,
+    pub terms: NodeTerms,
     pub availability: Availability,
+    pub standing: Standing,
+    pub suspended: Option<Suspension>,
     /// Assignments that hold a slot: leased or running.
     pub active: BTreeSet<AssignmentId>,
     /// Memory and storage that they may take.
     pub taken: Room,
     /// Inputs that it fetched, the last one last: it may have them still.
     pub cached: Vec<Digest>,
+    /// Assignments with a sealed result, until their task's shares have matured or it ended without any.
+    pub sealed: BTreeSet<AssignmentId>,
     pub records: BTreeMap<TaskType, Record>,
+    pub speed: SpeedRecord,
+    /// Shares of settlements so far.
+    pub earned: Amount,
     pub registered_at: Timestamp,
 }
 
@@ -54,6 +67,48 @@ impl Room {
     pub fn remove(&mut self, less: Self) {
         self.memory_mib = self.memory_mib.saturating_sub(less.memory_mib);
         self.storage_mib = self.storage_mib.saturating_sub(less.storage_mib);
+    }
+}
+
+/// Whether a node takes part, as its operator wants it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "standing", rename_all = "kebab-case")]
+pub enum Standing {
+    Working,
+    /// Gets nothing new.
+    Draining {
+        /// Gone for good once nothing of it is open any more.
+        leaving: bool,
+    },
+    /// Gone for good.
+    Left {
+        at: Timestamp,
+    },
+    /// Shut out for good.
+    Revoked {
+        reason: String,
+        at: Timestamp,
+    },
+}
+
+impl Standing {
+    /// The public name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Working => "working",
+            Self::Draining { leaving: false } => "draining",
+            Self::Draining { leaving: true } => "leaving",
+            Self::Left { .. } => "left",
+            Self::Revoked { .. } => "revoked",
+        }
+    }
+
+    /// It will never do anything again.
+    pub fn is_gone(&self) -> bool {
+        match self {
+            Self::Working | Self::Draining { .. } => false,
+            Self::Left { .. } | Self::Revoked { .. } => true,
+        }
     }
 }
 
@@ -97,15 +152,64 @@ impl Record {
 }
 
 impl Node {
+    /// Runs at once, as machine and terms allow: each takes a core.
+    pub fn slots(&self) -> u32 {
+        let caps = &self.terms.caps;
+        let runs = self.profile.slots.min(caps.runs.unwrap_or(u32::MAX));
+        runs.min(caps.cpu_cores.unwrap_or(u32::MAX))
+    }
+
+    /// Memory of all runs together, in MiB, as machine and terms allow.
+    pub fn memory_mib(&self) -> u32 {
+        let cap = self.terms.caps.memory_mib.unwrap_or(u32::MAX);
+        self.profile.memory_mib.min(cap)
+    }
+
+    /// Inputs and outputs of all runs together, in MiB, as machine and terms allow.
+    pub fn storage_mib(&self) -> u32 {
+        let cap = self.terms.caps.storage_mib.unwrap_or(u32::MAX);
+        self.profile.storage_mib.min(cap)
+    }
+
+    /// Memory of the GPU, in MiB, as machine and terms allow; zero without one.
+    pub fn gpu_memory_mib(&self) -> u32 {
+        let cap = self.terms.caps.gpu_memory_mib.unwrap_or(u32::MAX);
+        self.profile
+            .gpu
+            .as_ref()
+            .map_or(0, |gpu| gpu.memory_mib.min(cap))
+    }
+
+    /// Fuel that a run burns on it, in millions a second: the lower of what it claims and what its results showed.
+    /// `None` where it never said.
+    pub fn cpu_mfuel_s(&self) -> Option<u32> {
+        self.speed.counted(self.profile.cpu_mfuel_s)
+    }
+
+    /// Its results show, again and again, less than half of the speed that it claims.
+    pub fn is_slower_than_claimed(&self) -> bool {
+        self.speed.is_below(self.profile.cpu_mfuel_s)
+    }
+
     /// Slots that no assignment holds.
     pub fn free_slots(&self) -> u32 {
         let used = u32::try_from(self.active.len()).unwrap_or(u32::MAX);
-        self.profile.slots.saturating_sub(used)
+        self.slots().saturating_sub(used)
     }
 
-    /// Takes work and has a slot for it.
+    /// Takes work and has a slot for it, as far as the node itself can tell: its owner may be suspended.
     pub fn is_free(&self) -> bool {
-        self.availability == Availability::Online && self.free_slots() > 0
+        self.availability == Availability::Online
+            && self.standing == Standing::Working
+            && self.suspended.is_none()
+            && self.free_slots() > 0
+    }
+
+    /// It is to leave, and nothing of it is open any more.
+    pub fn may_go(&self) -> bool {
+        self.standing == Standing::Draining { leaving: true }
+            && self.active.is_empty()
+            && self.sealed.is_empty()
     }
 
     /// The node's record on a type of task.
@@ -120,7 +224,7 @@ impl Node {
 
     /// Fuel that a run burns on it, in millions a second; 0 where it is not known.
     pub fn mfuel_s(&self) -> u64 {
-        0
+        self.cpu_mfuel_s().unwrap_or(0).into()
     }
 
     /// The class that GPU results of this node compare within.

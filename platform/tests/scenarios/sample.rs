@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path, process::Command as Process};
 use aevir_events::{Entry, Timestamp, merkle::Frontier};
 use aevir_platform::{
     amount::Count,
-    command::{AddKey, Command, FailureClass, LossReason, Scope},
+    command::{AddKey, Command, FailureClass, LossReason, Scope, Subject},
     digest::Digest,
     event::Track,
     ids::AssignmentId,
@@ -95,6 +95,7 @@ pub fn eventful() -> World {
         ("expired", "cancelled")
     );
     silent_reveal(&mut w);
+    comings_and_goings(&mut w);
     // The next epoch: the draws so far can be recomputed from here on.
     w.later(3_600_000);
     w.ok(Command::Tick);
@@ -148,6 +149,58 @@ fn progress(w: &mut World, assignment: AssignmentId) {
         scopes: Scope::OWNER.to_vec(),
     }));
     w.ok(Command::RevokeKey { account, key });
+}
+
+/// Nodes change, drain, leave and are revoked; administrators suspend and release.
+fn comings_and_goings(w: &mut World) {
+    w.later(600_000);
+    let [changing, leaving, revoked] = ["changing", "leaving", "revoked"].map(|n| w.node(n));
+    let mut changed = profile("changing");
+    changed.cpu_mfuel_s = None;
+    w.ok(Command::ChangeProfile {
+        node: changing,
+        profile: Box::new(changed),
+    });
+    let terms = json!({
+        "caps": {"memory_mib": 512, "runs": 1},
+        "hours": [{"from_min": 0, "to_min": 600}, {"from_min": 1_440, "to_min": 10_080}],
+        "asks": {"training": "5000000"},
+        "requesters": {"deny": [w.owner(leaving).to_string()]},
+    });
+    w.ok(Command::ChangeTerms {
+        node: changing,
+        terms: Box::new(serde_json::from_value(terms).unwrap()),
+    });
+    w.rotate(changing, "the next key");
+    let again = w.task(json!({"verification": [sampling(5, 6, 6)]}));
+    for (_, assignment, _) in w.plan() {
+        w.start(assignment);
+    }
+    w.ok(Command::LeaveMarket { node: leaving });
+    w.ok(Command::DrainNode { node: changing });
+    w.ok(Command::ResumeNode { node: changing });
+    w.ok(Command::RevokeNode {
+        node: revoked,
+        reason: "its machine was stolen".into(),
+    });
+    // The revoked node's slot is open again, and the others have theirs.
+    w.node("spare");
+    w.finish(again, |_| json!({}));
+    assert_eq!(w.phase(again), "settled");
+    w.ok(Command::Tick);
+    let contents = w.state.contents.keys().next().copied();
+    let subjects = [
+        Subject::Account(w.requester),
+        Subject::Node(changing),
+        Subject::Module(w.module),
+        Subject::Content(contents.unwrap()),
+    ];
+    for subject in subjects {
+        let reason = "under inquiry".to_owned();
+        w.ok(Command::Suspend { subject, reason });
+        let reason = "nothing was found".to_owned();
+        w.ok(Command::Release { subject, reason });
+    }
 }
 
 fn silent_reveal(w: &mut World) {

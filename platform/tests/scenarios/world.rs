@@ -41,7 +41,7 @@ pub struct World {
     /// Of the leader.
     pub secret: [u8; 32],
     revisions: BTreeMap<String, u64>,
-    keys: BTreeMap<NodeId, SigningKey>,
+    pub keys: BTreeMap<NodeId, SigningKey>,
     pub requester: AccountId,
     pub module: Digest,
 }
@@ -461,10 +461,13 @@ pub fn profile(name: &str) -> NodeProfile {
             adapter: "software".into(),
             class: "class-a".into(),
             memory_mib: 1_024,
+            buffer_mib: Some(1_024),
             features: vec![],
             software: true,
+            compute: Some(3),
         }),
         runtime: "det/1".into(),
+        cpu_mfuel_s: Some(2_000),
         labels: BTreeMap::new(),
         confinement: Some(NodeConfinement {
             seccomp: Wall::Full,

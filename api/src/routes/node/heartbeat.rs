@@ -41,7 +41,7 @@ pub(super) async fn heartbeat(
         let detail = format!("at most {ASSIGNMENTS_MAX} assignments");
         return Err(ApiError::new(Code::FieldInvalid, detail).at("/assignments"));
     }
-    show_life(&app, caller).await?;
+    show_life(&app, caller, beats.stopping).await?;
     let mut directives = Vec::new();
     for beat in beats.assignments {
         let action = take(&app, caller, &beat).await;

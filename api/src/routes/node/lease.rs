@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, time::Duration};
 use aevir_platform::{
     ids::{AccountId, AssignmentId, NodeId},
     report::BlobRef,
-    state::{Assignment, Stage, State as Platform, Task},
+    state::{Assignment, Node, Stage, State as Platform, Task},
 };
 use aevir_wire as wire;
 use axum::{Json as Reply, extract::State};
@@ -19,7 +19,7 @@ use super::{action, show_life};
 use crate::{
     app::App,
     auth::NodeCaller,
-    convert::{artifacts, blob, name_of},
+    convert::{artifacts, blob, name_of, to_wire},
     error::{ApiError, ApiResult, Code},
     extract::Json,
 };
@@ -45,7 +45,7 @@ pub(super) async fn lease(
     }
     let wait = Duration::from_millis(ask.wait_ms.min(WAIT_MS_MAX).into());
     let until = Instant::now() + wait;
-    show_life(&app, caller).await?;
+    show_life(&app, caller, ask.stopping).await?;
     let poll = app.live.open_poll(caller.node);
     loop {
         // Registered before looking, so that what happens in between is not slept over.
@@ -53,6 +53,7 @@ pub(super) async fn lease(
         tokio::pin!(woken);
         woken.as_mut().enable();
         let leases = app.log.read(|state, _| look(state, caller, &ask))?;
+        // A node that was drained, or whose terms changed, hears of it with the next answer, and within one wait.
         if !leases.leases.is_empty() || !leases.directives.is_empty() {
             return Ok(Reply(leases));
         }
@@ -92,6 +93,19 @@ fn look(state: &Platform, caller: NodeCaller, ask: &wire::Ask) -> ApiResult<wire
     Ok(wire::Leases {
         leases: leases.collect::<ApiResult<_>>()?,
         directives,
+        standing: node
+            .map(|node| standing(state, node))
+            .transpose()?
+            .unwrap_or_default(),
+    })
+}
+
+fn standing(state: &Platform, node: &Node) -> ApiResult<wire::NodeStanding> {
+    let suspended = node.suspended.as_ref().or(state.suspension(node.owner));
+    Ok(wire::NodeStanding {
+        standing: node.standing.name().to_owned(),
+        suspended: suspended.map(|s| s.reason.clone()),
+        terms: to_wire(&node.terms)?,
     })
 }
 

@@ -1,6 +1,7 @@
 //! The protocol that a node speaks with its own key.
 
 mod assignment;
+mod batch;
 mod heartbeat;
 mod lease;
 mod transfer;
@@ -21,6 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(lease::lease))
         .routes(routes!(heartbeat::heartbeat))
+        .routes(routes!(batch::batch))
         .routes(routes!(assignment::start))
         .routes(routes!(assignment::commit))
         .routes(routes!(assignment::reveal))
@@ -31,18 +33,20 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(transfer::put_checkpoint, transfer::get_checkpoint))
 }
 
-/// Records that the node is there, where the log says otherwise.
-async fn show_life(app: &App, caller: NodeCaller) -> ApiResult<()> {
+/// Records that the node is there, or that it is about to stop, where the log says otherwise.
+async fn show_life(app: &App, caller: NodeCaller, stopping: bool) -> ApiResult<()> {
     app.live.nodes().see(caller.node);
-    let offline = app.log.read(|state, _| {
-        let node = state.nodes.get(&caller.node);
-        node.is_some_and(|n| n.availability == Availability::Offline)
-    });
-    if offline {
-        let command = Command::SetAvailability {
-            node: caller.node,
-            availability: Availability::Online,
-        };
+    let availability = if stopping {
+        Availability::Offline
+    } else {
+        Availability::Online
+    };
+    let recorded = app
+        .log
+        .read(|state, _| state.nodes.get(&caller.node).map(|n| n.availability));
+    if recorded.is_some_and(|recorded| recorded != availability) {
+        let node = caller.node;
+        let command = Command::SetAvailability { node, availability };
         submit(app, caller.actor(), None, command).await?;
     }
     Ok(())

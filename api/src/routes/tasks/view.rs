@@ -96,7 +96,9 @@ fn waiting(state: &State, task: &Task, now: Timestamp) -> Vec<wire::Waiting> {
     let mut reasons: BTreeMap<&str, u32> = BTreeMap::new();
     for node in state.nodes.values().take(NODES_ASKED_MAX) {
         let refused = schedule::refusal(state, task, node, now);
-        let reason = refused.map_or("eligible", |r| r.code());
+        // A suspension holds the task back from all of them.
+        let held = schedule::held(state, task).map(|held| held.code());
+        let reason = held.or(refused.map(|r| r.code())).unwrap_or("eligible");
         *reasons.entry(reason).or_default() += 1;
     }
     let reasons = reasons.into_iter().map(|(reason, nodes)| wire::Waiting {
@@ -121,7 +123,7 @@ fn assignment(
         round: assignment.round,
         state: assignment.state_name().into(),
         leased_at: time(assignment.leased_at),
-        started_at: None,
+        started_at: assignment.started_at.map(time),
         ended_at: None,
         resumed_from: assignment.resume.map(|b| b.digest.to_string()),
         progress: None,
@@ -132,14 +134,9 @@ fn assignment(
     };
     match &assignment.stage {
         Stage::Leased | Stage::Committed(_) | Stage::Withdrawn => {}
-        Stage::Running {
-            started_at,
-            ppm,
-            note,
-        } => {
+        Stage::Running { ppm, note } => {
             let recorded = (*ppm, note.clone());
             let (ppm, note) = app.live.progress(assignment.id).unwrap_or(recorded);
-            view.started_at = Some(time(*started_at));
             view.progress = Some(wire::Progress { ppm, note });
         }
         Stage::Revealed(revealed) | Stage::Accepted(revealed) => {

@@ -52,6 +52,7 @@ pub(crate) fn profile(name: &str) -> NodeProfile {
         slots: 2,
         gpu: None,
         runtime: "det/1".into(),
+        cpu_mfuel_s: None,
         labels: [].into(),
         confinement: None,
     }
@@ -81,6 +82,16 @@ impl FakeNode {
         }
     }
 
+    /// The key that it signs with.
+    pub(crate) fn signing(&self) -> &SigningKey {
+        &self.signing
+    }
+
+    /// Signs with another key from now on.
+    pub(crate) fn sign_with(&mut self, key: SigningKey) {
+        self.signing = key;
+    }
+
     /// Talks to a server that was started again.
     pub(crate) fn moved(self, platform: &TestPlatform) -> Self {
         Self {
@@ -102,6 +113,7 @@ impl FakeNode {
                     max: 1,
                     wait_ms: 5_000,
                     holding: Vec::new(),
+                    stopping: false,
                 };
                 if let Some(lease) = self.client.lease(&ask).await.unwrap().leases.pop() {
                     return lease;
@@ -119,6 +131,7 @@ impl FakeNode {
                 assignment: assignment.into(),
                 ..Heartbeat::default()
             }],
+            stopping: false,
         };
         let answer = self.client.heartbeat(&beats).await.unwrap();
         answer.directives.into_iter().next().unwrap().action
@@ -132,6 +145,7 @@ impl FakeNode {
                     max: 0,
                     wait_ms: 5_000,
                     holding: vec![assignment.into()],
+                    stopping: false,
                 };
                 let answer = self.client.lease(&ask).await.unwrap();
                 if let Some(directive) = answer.directives.into_iter().next() {

@@ -12,6 +12,7 @@ mod error;
 mod ledger;
 mod log;
 mod node;
+mod node_life;
 mod objects;
 mod projections;
 mod stream;

@@ -1,15 +1,24 @@
-//! Nodes join and come and go.
+//! Nodes join, come and go, and change.
+
+mod standing;
+mod terms;
 
 use aevir_events::Context;
 
-use super::{Decision, account::check_name};
+use super::{
+    Decision,
+    account::{active_account, check_name},
+};
 use crate::{
     command::{Availability, NodeProfile, RegisterNode, Scope},
-    event::{AvailabilityChanged, KeyAdded, NodeRegistered},
+    event::{AvailabilityChanged, KeyAdded, NodeRegistered, ProfileChanged},
     ids::{KeyId, NodeId},
     rejection::Rejection,
-    state::State,
+    state::{Node, State},
 };
+
+pub(super) use standing::{departures, drain, leave, resume, revoke, rotate_key};
+pub(super) use terms::change_terms;
 
 /// Runs at once on one node.
 const SLOTS_MAX: u32 = 256;
@@ -24,6 +33,7 @@ pub(super) fn register(state: &State, command: &RegisterNode, context: &Context)
     if token.expires < context.time {
         return Err(Rejection::TokenExpired);
     }
+    active_account(state, token.account)?;
     if state.index.node_keys.contains_key(&command.public_key) {
         return Err(Rejection::NodeKeyInUse);
     }
@@ -92,5 +102,26 @@ pub(super) fn set_availability(
     if known.availability == availability {
         return Ok(Vec::new());
     }
+    if availability == Availability::Online {
+        present(state, node)?;
+    }
     Ok(vec![AvailabilityChanged { node, availability }.into()])
+}
+
+pub(super) fn change_profile(state: &State, node: NodeId, profile: &NodeProfile) -> Decision {
+    if present(state, node)?.profile == *profile {
+        return Ok(Vec::new());
+    }
+    check_profile(profile)?;
+    let profile = profile.clone();
+    Ok(vec![ProfileChanged { node, profile }.into()])
+}
+
+/// A node that has not gone for good.
+fn present(state: &State, node: NodeId) -> Result<&Node, Rejection> {
+    let known = state.nodes.get(&node).ok_or(Rejection::UnknownNode)?;
+    if known.standing.is_gone() {
+        return Err(Rejection::NodeGone);
+    }
+    Ok(known)
 }

@@ -1,0 +1,56 @@
+//! What operators and administrators decide about nodes, in the projection `work`.
+
+use aevir_events::{
+    Timestamp,
+    projection::{ProjectionError, Rows, Value},
+};
+use aevir_platform::{
+    event::{ProfileChanged, TermsChanged},
+    ids::NodeId,
+    state::Standing,
+};
+
+use super::{id, json, ms, work_tables::NODES};
+
+type Done = Result<(), ProjectionError>;
+
+pub(super) async fn profile(rows: &mut Rows<'_>, e: &ProfileChanged) -> Done {
+    let gpu = e.profile.gpu.as_ref();
+    let node = rows.row(NODES, [id(e.node)]).await?;
+    node.set("profile", json(&e.profile)?)?
+        .set("name", e.profile.name.as_str())?
+        .set("slots", e.profile.slots)?
+        .set("gpu_class", gpu.map(|gpu| gpu.class.as_str()))
+        .map(drop)
+}
+
+pub(super) async fn terms(rows: &mut Rows<'_>, e: &TermsChanged) -> Done {
+    let node = rows.row(NODES, [id(e.node)]).await?;
+    node.set("terms", json(&e.terms)?).map(drop)
+}
+
+pub(super) async fn standing(rows: &mut Rows<'_>, node: NodeId, standing: &Standing) -> Done {
+    let reason = match standing {
+        Standing::Revoked { reason, .. } => Some(reason.as_str()),
+        Standing::Working | Standing::Draining { .. } | Standing::Left { .. } => None,
+    };
+    let node = rows.row(NODES, [id(node)]).await?;
+    node.set("standing", standing.name())?
+        .set("standing_reason", reason)
+        .map(drop)
+}
+
+pub(super) async fn suspension(
+    rows: &mut Rows<'_>,
+    node: NodeId,
+    suspension: Option<(&str, Timestamp)>,
+) -> Done {
+    let (reason, since) = match suspension {
+        None => (Value::Null, Value::Null),
+        Some((reason, since)) => (reason.into(), ms(since)),
+    };
+    let node = rows.row(NODES, [id(node)]).await?;
+    node.set("suspended_for", reason)?
+        .set("suspended_at", since)
+        .map(drop)
+}

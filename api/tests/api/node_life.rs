@@ -1,0 +1,336 @@
+//! Operators and administrators over HTTP: who may do what, and what a node is told.
+
+use aevir_wire::{
+    Ask, ClientError, NodeTerms, RevokeNode, RotateKey, Subject, Suspend, rotation_message,
+};
+use ed25519_dalek::{Signer as _, SigningKey};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::{
+    TestPlatform,
+    node::{FakeNode, Outcome, until},
+    single,
+};
+
+async fn standing(node: &FakeNode) -> aevir_wire::NodeStanding {
+    node.client.lease(&Ask::default()).await.unwrap().standing
+}
+
+fn code<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> String {
+    answer.unwrap_err().code().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_node_is_drained_by_its_owner_or_itself_and_told_so() {
+    let platform = TestPlatform::start().await;
+    let (requester, module) = platform.requester().await;
+    let node = platform.node("n").await;
+    node.appear().await;
+    assert_eq!(standing(&node).await.standing, "working");
+    let drained = node.owner.drain_node(&node.id).await.unwrap();
+    assert_eq!(drained.standing, "draining");
+    assert_eq!(standing(&node).await.standing, "draining");
+    let task = single(&module).submit(&requester.client).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    let waits = requester.client.task(&task.id).await.unwrap();
+    assert_eq!(
+        (waits.state.as_str(), waits.assignments.len()),
+        ("queued", 0)
+    );
+    assert_eq!(
+        node.client.resume_node(&node.id).await.unwrap().standing,
+        "working"
+    );
+    node.work(&Outcome::of(json!(1))).await;
+    until(&requester.client, &task.id, "settled").await;
+    let shown = node.client.node(&node.id).await.unwrap();
+    assert_eq!((shown.earned.as_str(), shown.sealed.len()), ("1000000", 0));
+    // Others neither see it nor do anything with it.
+    let other = platform.node("other").await;
+    for client in [&other.owner, &other.client, &requester.client] {
+        let code = code(client.drain_node(&node.id).await);
+        assert!(
+            ["unknown-node", "scope-missing"].contains(&code.as_str()),
+            "{code}"
+        );
+        assert_eq!(
+            client.node(&node.id).await.unwrap_err().code(),
+            Some("unknown-node")
+        );
+    }
+    let listed = node.owner.nodes(&Default::default()).await.unwrap().nodes;
+    assert_eq!(
+        listed[0],
+        node.owner.node(&node.id).await.unwrap(),
+        "lists and single nodes say the same"
+    );
+    platform.check_replay().await;
+}
+
+#[tokio::test]
+async fn a_node_that_leaves_is_gone_once_nothing_is_open() {
+    let platform = TestPlatform::start().await;
+    let (requester, module) = platform.requester().await;
+    let node = platform.node("n").await;
+    let task = single(&module).submit(&requester.client).await;
+    let lease = node.lease().await;
+    assert_eq!(
+        node.owner.leave_market(&node.id).await.unwrap().standing,
+        "leaving"
+    );
+    let reveal = node.run(&lease, &Outcome::of(json!(1))).await;
+    assert_eq!(
+        node.client.node(&node.id).await.unwrap().sealed,
+        [lease.assignment]
+    );
+    node.reveal(&reveal).await.unwrap();
+    until(&requester.client, &task.id, "settled").await;
+    let gone = async {
+        while node.owner.node(&node.id).await.unwrap().standing != "left" {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), gone)
+        .await
+        .unwrap();
+    assert_eq!(
+        code(node.client.lease(&Ask::default()).await),
+        "unauthenticated"
+    );
+    assert_eq!(code(node.owner.resume_node(&node.id).await), "node-gone");
+    platform.check_replay().await;
+}
+
+#[tokio::test]
+async fn a_revoked_node_is_shut_out_at_once() {
+    let platform = TestPlatform::start().await;
+    let (requester, module) = platform.requester().await;
+    let node = platform.node("n").await;
+    let task = single(&module).submit(&requester.client).await;
+    let lease = node.lease().await;
+    node.client.start(&lease.assignment).await.unwrap();
+    let revoke = RevokeNode {
+        reason: "stolen".into(),
+    };
+    let stranger = platform.account("stranger").await;
+    platform
+        .refused(
+            stranger.client.revoke_node(&node.id, &revoke),
+            404,
+            "unknown-node",
+        )
+        .await;
+    let revoked = platform.admin.revoke_node(&node.id, &revoke).await.unwrap();
+    assert_eq!(
+        (
+            revoked.standing.as_str(),
+            revoked.standing_reason.as_deref(),
+            revoked.active.len()
+        ),
+        ("revoked", Some("stolen"), 0)
+    );
+    assert_eq!(
+        code(node.client.start(&lease.assignment).await),
+        "unauthenticated"
+    );
+    let shown = requester.client.task(&task.id).await.unwrap();
+    assert_eq!(shown.assignments[0].reason.as_deref(), Some("revoked"));
+    let heir = platform.node("heir").await;
+    heir.work(&Outcome::of(json!(1))).await;
+    until(&requester.client, &task.id, "settled").await;
+    platform.level().await;
+    let filter = aevir_wire::NodeFilter::default();
+    let listed = node.owner.nodes(&filter).await.unwrap().nodes;
+    assert_eq!(listed[0].standing_reason.as_deref(), Some("stolen"));
+    platform.check_replay().await;
+}
+
+#[tokio::test]
+async fn terms_are_set_over_http_and_refused_with_what_is_wrong() {
+    let platform = TestPlatform::start().await;
+    let node = platform.node("n").await;
+    let terms: NodeTerms = serde_json::from_value(json!({
+        "caps": {"runs": 1}, "hours": [{"from_min": 0, "to_min": 10_080}], "asks": {"training": "7"},
+    }))
+    .unwrap();
+    let set = node.owner.set_node_terms(&node.id, &terms).await.unwrap();
+    assert_eq!(set.terms, terms);
+    assert_eq!(standing(&node).await.terms, terms);
+    let path = format!("/v1/nodes/{}/terms", node.id);
+    let key = Some(node.key.expose());
+    for (body, code) in [
+        (
+            json!({"hours": [{"from_min": 9, "to_min": 1}]}),
+            "node-terms-invalid",
+        ),
+        (json!({"asks": {"cooking": "1"}}), "field-invalid"),
+        (json!({"modules": {"deny": ["xy"]}}), "field-invalid"),
+        (json!({"hour": []}), "field-invalid"),
+    ] {
+        platform
+            .refuse((Method::PUT, &path), key, body.to_string(), (422, code))
+            .await;
+    }
+    node.client
+        .set_node_terms(&node.id, &NodeTerms::default())
+        .await
+        .unwrap();
+    platform.check_replay().await;
+}
+
+#[tokio::test]
+async fn a_key_is_changed_with_the_key_before() {
+    let platform = TestPlatform::start().await;
+    let mut node = platform.node("n").await;
+    let (requester, module) = platform.requester().await;
+    let task = single(&module).submit(&requester.client).await;
+    let lease = node.lease().await;
+    node.client.start(&lease.assignment).await.unwrap();
+    node.client
+        .put_output(&lease.assignment, "42")
+        .await
+        .unwrap();
+    let report = node.report(&lease, &Outcome::of(json!(1)));
+    let with_old_key = node.seal(&report);
+    let next = SigningKey::from_bytes(&[9; 32]);
+    let public = next.verifying_key().to_bytes();
+    let rotate = |by: &SigningKey| RotateKey {
+        public_key: hex::encode(public),
+        signature: hex::encode(by.sign(&rotation_message(&node.id, public)).to_bytes()),
+    };
+    let (forged, good) = (rotate(&next), rotate(node.signing()));
+    platform
+        .refused(node.client.rotate_key(&forged), 403, "bad-signature")
+        .await;
+    node.client.rotate_key(&good).await.unwrap();
+    let before = platform.size();
+    node.client.rotate_key(&good).await.unwrap();
+    platform.assert_quiet_since(before).await;
+    platform
+        .refused(
+            node.client.commit(&lease.assignment, &with_old_key),
+            403,
+            "bad-signature",
+        )
+        .await;
+    node.sign_with(next);
+    node.client
+        .commit(&lease.assignment, &node.seal(&report))
+        .await
+        .unwrap();
+    let result = json!(1);
+    let reveal = aevir_wire::Reveal { report, result };
+    node.reveal(&reveal).await.unwrap();
+    until(&requester.client, &task.id, "settled").await;
+    platform.check_replay().await;
+}
+
+#[tokio::test]
+async fn administrators_suspend_and_release() {
+    let platform = TestPlatform::start().await;
+    let (requester, module) = platform.requester().await;
+    let node = platform.node("n").await;
+    node.appear().await;
+    let on = |subject| Suspend {
+        subject,
+        reason: "under inquiry".into(),
+    };
+    let account = on(Subject::Account(requester.id.clone()));
+    platform
+        .refused(requester.client.suspend(&account), 403, "scope-missing")
+        .await;
+    platform.admin.suspend(&account).await.unwrap();
+    let definition = single(&module).0;
+    let submit = requester.client.submit_task(&definition, None);
+    let problem = platform.refused(submit, 403, "account-suspended").await;
+    assert!(problem.detail.contains("under inquiry"));
+    assert!(
+        requester.client.account().await.is_ok(),
+        "its key still reads"
+    );
+    let all = [
+        account,
+        on(Subject::Node(node.id.clone())),
+        on(Subject::Module(module)),
+    ];
+    for subject in &all[1..] {
+        platform.admin.suspend(subject).await.unwrap();
+    }
+    assert_eq!(
+        standing(&node).await.suspended.as_deref(),
+        Some("under inquiry")
+    );
+    let listed = platform.admin.suspensions().await.unwrap().suspensions;
+    assert_eq!(listed.len(), 3);
+    assert!(listed.iter().all(|s| s.reason == "under inquiry"));
+    for subject in &all {
+        platform.admin.release(subject).await.unwrap();
+        platform
+            .refused(platform.admin.release(subject), 409, "not-suspended")
+            .await;
+    }
+    assert!(
+        platform
+            .admin
+            .suspensions()
+            .await
+            .unwrap()
+            .suspensions
+            .is_empty()
+    );
+    platform.check_replay().await;
+}
+
+#[tokio::test]
+async fn a_stopping_node_gets_nothing_more() {
+    let platform = TestPlatform::start().await;
+    let (requester, module) = platform.requester().await;
+    let node = platform.node("n").await;
+    node.appear().await;
+    let stopping = Ask {
+        stopping: true,
+        ..Ask::default()
+    };
+    node.client.lease(&stopping).await.unwrap();
+    assert_eq!(
+        node.owner.node(&node.id).await.unwrap().availability,
+        "offline"
+    );
+    let task = single(&module).submit(&requester.client).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    assert_eq!(
+        requester.client.task(&task.id).await.unwrap().state,
+        "queued"
+    );
+    // It is back.
+    node.work(&Outcome::of(json!(1))).await;
+    until(&requester.client, &task.id, "settled").await;
+}
+
+#[tokio::test]
+async fn a_faulty_node_backs_off_for_that_type_of_task_whoever_leads() {
+    let platform = TestPlatform::start().await;
+    let (requester, module) = platform.requester().await;
+    let node = platform.node("n").await;
+    single(&module).submit(&requester.client).await;
+    let lease = node.lease().await;
+    let fail = aevir_wire::Fail {
+        class: "host-error".into(),
+        message: "disk".into(),
+    };
+    node.client.fail(&lease.assignment, &fail).await.unwrap();
+    let before = node.client.node(&node.id).await.unwrap().records;
+    let (kind, record) = before.first_key_value().unwrap();
+    assert_eq!(*kind, lease.task_type);
+    assert_eq!((record.bad, record.faults_in_a_row), (1, 1));
+    assert!(record.backoff_until.is_some());
+    let platform = platform.restart().await;
+    let node = node.moved(&platform);
+    let after = node.client.node(&node.id).await.unwrap().records;
+    assert_eq!(after, before);
+    // What it never did before, it may do at once.
+    let other = single(&module).with("type", json!("evaluation"));
+    let other = other.submit(&platform.client(&requester.key)).await;
+    assert_eq!(node.lease().await.task, other.id);
+}

@@ -1,0 +1,294 @@
+//! `aevir node drain` and the other verbs of who looks after a node.
+
+use std::path::PathBuf;
+
+use aevir_node::Registration;
+use aevir_wire::{Client, Node, NodeTerms, RevokeNode, Secret};
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+
+use crate::{
+    args::Global,
+    hours,
+    node::default_data_dir,
+    output::{aev, or_dash, print, properties},
+    terms::TermsArgs,
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeVerb {
+    /// Let the node finish what it has, and give it nothing new.
+    Drain(Whose),
+    /// Let the node take work again.
+    Resume(Whose),
+    /// Drain the node; it is gone for good once nothing of it is open.
+    Leave(Whose),
+    /// Show how the node stands: machine, terms, work, reliability, earnings.
+    Status(Whose),
+    /// Show the terms on which the node is offered, or set them with the options.
+    Terms {
+        #[command(flatten)]
+        whose: Whose,
+        #[command(flatten)]
+        terms: Box<TermsArgs>,
+        /// Take all restrictions back.
+        #[arg(long)]
+        any: bool,
+    },
+    /// Give the node of this machine another signing key, while it runs or not; results of the old one count no more.
+    RotateKey {
+        /// The node's own folder.
+        #[arg(long, env = "AEVIR_NODE_DATA")]
+        data: Option<PathBuf>,
+    },
+    /// Shut a node out for good (its owner's key, or scope `admin`): its leases are lost at once, its keys are dead.
+    Revoke {
+        /// The node's id.
+        node: String,
+        /// Why; it is in the log.
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+/// Which node is meant.
+#[derive(Debug, Args)]
+pub(crate) struct Whose {
+    /// The node's id, with its owner's API key; the node of this machine, with its own key, when left out.
+    node: Option<String>,
+    /// The folder of this machine's node.
+    #[arg(long, env = "AEVIR_NODE_DATA", conflicts_with = "node")]
+    data: Option<PathBuf>,
+}
+
+impl Whose {
+    /// Who asks, and for which node.
+    fn find(self, global: &Global) -> Result<(Client, String)> {
+        if let Some(node) = self.node {
+            return Ok((global.keyed_client()?, node));
+        }
+        let data = self.data.map_or_else(default_data_dir, Ok)?;
+        let registration = Registration::read(&data)?.with_context(|| {
+            let data = data.display();
+            format!("there is no node in `{data}`: name one by its id with its owner's key, or its folder with --data")
+        })?;
+        let client = Client::new(&global.server, None)?;
+        let key = Secret::from_text(registration.api_key);
+        Ok((client.with_key(key), registration.node))
+    }
+}
+
+pub(crate) async fn run(verb: NodeVerb, global: &Global) -> Result<()> {
+    let node = match verb {
+        NodeVerb::Drain(whose) => {
+            let (client, node) = whose.find(global)?;
+            client.drain_node(&node).await?
+        }
+        NodeVerb::Resume(whose) => {
+            let (client, node) = whose.find(global)?;
+            client.resume_node(&node).await?
+        }
+        NodeVerb::Leave(whose) => {
+            let (client, node) = whose.find(global)?;
+            client.leave_market(&node).await?
+        }
+        NodeVerb::Status(whose) => {
+            let (client, node) = whose.find(global)?;
+            client.node(&node).await?
+        }
+        NodeVerb::Terms { whose, terms, any } => {
+            return set_terms(whose, *terms, any, global).await;
+        }
+        NodeVerb::RotateKey { data } => return rotate_key(data, global).await,
+        NodeVerb::Revoke { node, reason } => {
+            let client = global.keyed_client()?;
+            client.revoke_node(&node, &RevokeNode { reason }).await?
+        }
+    };
+    print(global.output, &node, || status(&node))
+}
+
+async fn set_terms(whose: Whose, terms: TermsArgs, any: bool, global: &Global) -> Result<()> {
+    let given = terms.terms()?;
+    let wanted = if any {
+        Some(given.unwrap_or_default())
+    } else {
+        given
+    };
+    let (client, node) = whose.find(global)?;
+    let node = match wanted {
+        None => client.node(&node).await?,
+        Some(terms) => client.set_node_terms(&node, &terms).await?,
+    };
+    print(global.output, &node.terms, || {
+        let rows = terms_rows(&node.terms);
+        if rows.is_empty() {
+            return "no restrictions".to_owned();
+        }
+        properties(rows)
+    })
+}
+
+async fn rotate_key(data: Option<PathBuf>, global: &Global) -> Result<()> {
+    let data = data.map_or_else(default_data_dir, Ok)?;
+    let (node, public_key) = aevir_node::rotate_key(&global.server, &data).await?;
+    let document = serde_json::json!({"node": node, "public_key": public_key});
+    print(global.output, &document, || {
+        properties([("node", node.clone()), ("public key", public_key.clone())])
+    })
+}
+
+fn status(node: &Node) -> String {
+    let profile = &node.profile;
+    let speed = &node.speed;
+    let mut rows = vec![
+        ("node", node.id.clone()),
+        ("name", profile.name.clone()),
+        ("owner", node.owner.clone()),
+        ("availability", node.availability.clone()),
+        ("standing", standing(node)),
+        (
+            "machine",
+            format!(
+                "{} cores, {} MiB memory, {} MiB storage, {} slots, {}",
+                profile.cpu_cores,
+                profile.memory_mib,
+                profile.storage_mib,
+                profile.slots,
+                profile.runtime
+            ),
+        ),
+        ("GPU", gpu(node)),
+        (
+            "CPU speed",
+            format!(
+                "claimed {} Mfuel/s, shown {} by {} results, counted {}{}",
+                number(speed.claimed_mfuel_s),
+                speed.shown_mfuel_s,
+                speed.samples,
+                number(speed.counted_mfuel_s),
+                if speed.slower_than_claimed {
+                    ": SLOWER THAN CLAIMED"
+                } else {
+                    ""
+                }
+            ),
+        ),
+        ("confinement", confinement(node)),
+        ("running", list(&node.active)),
+        ("sealed", list(&node.sealed)),
+        ("earned", format!("{} AEV", aev(&node.earned))),
+    ];
+    rows.extend(terms_rows(&node.terms));
+    for (kind, record) in &node.records {
+        let mut text = format!(
+            "{} good, {} bad, reliability {}.{:02} %",
+            record.good,
+            record.bad,
+            record.reliability_ppm / 10_000,
+            record.reliability_ppm / 100 % 100
+        );
+        if let Some(until) = &record.backoff_until {
+            text += &format!(
+                ", backing off until {until} after {} faults in a row",
+                record.faults_in_a_row
+            );
+        }
+        rows.push((kind_name(kind), text));
+    }
+    properties(rows)
+}
+
+/// The types of tasks as row names.
+fn kind_name(kind: &str) -> &'static str {
+    match kind {
+        "training" => "on training",
+        "inference" => "on inference",
+        "evaluation" => "on evaluation",
+        "data-processing" => "on data-processing",
+        _ => "on others",
+    }
+}
+
+fn standing(node: &Node) -> String {
+    let reason = node.standing_reason.as_ref();
+    let own = reason.map_or(node.standing.clone(), |reason| {
+        format!("{} ({reason})", node.standing)
+    });
+    match &node.suspended {
+        None => own,
+        Some(suspension) => format!(
+            "{own}, suspended since {}: {}",
+            suspension.since, suspension.reason
+        ),
+    }
+}
+
+fn gpu(node: &Node) -> String {
+    let Some(gpu) = &node.profile.gpu else {
+        return "-".to_owned();
+    };
+    let class = gpu
+        .compute
+        .map_or("-".to_owned(), |class| format!("c{class}"));
+    format!(
+        "{} ({} MiB, speed {class}, {})",
+        gpu.adapter, gpu.memory_mib, gpu.class
+    )
+}
+
+fn confinement(node: &Node) -> String {
+    let Some(walls) = &node.profile.confinement else {
+        return "not told".to_owned();
+    };
+    let name = |wall| serde_json::to_value(wall).unwrap_or_default();
+    let (seccomp, landlock) = (name(walls.seccomp), name(walls.landlock));
+    format!(
+        "seccomp {}, landlock {}",
+        or_dash(seccomp.as_str()),
+        or_dash(landlock.as_str())
+    )
+}
+
+fn terms_rows(terms: &NodeTerms) -> Vec<(&'static str, String)> {
+    let caps = &terms.caps;
+    let caps = [
+        ("at most cores", caps.cpu_cores),
+        ("at most memory, MiB", caps.memory_mib),
+        ("at most GPU memory, MiB", caps.gpu_memory_mib),
+        ("at most storage, MiB", caps.storage_mib),
+        ("at most runs", caps.runs),
+    ];
+    let mut rows: Vec<(&'static str, String)> = caps
+        .into_iter()
+        .filter_map(|(name, cap)| Some((name, cap?.to_string())))
+        .collect();
+    let hours: Vec<String> = terms.hours.iter().map(hours::shown).collect();
+    let asks: Vec<String> = terms
+        .asks
+        .iter()
+        .map(|(kind, ask)| format!("{kind} {} AEV", aev(ask)))
+        .collect();
+    let lists = [
+        ("hours, UTC", &hours),
+        ("asks", &asks),
+        ("only for", &terms.requesters.allow),
+        ("not for", &terms.requesters.deny),
+        ("only modules", &terms.modules.allow),
+        ("not modules", &terms.modules.deny),
+    ];
+    let lists = lists.into_iter().filter(|(_, list)| !list.is_empty());
+    rows.extend(lists.map(|(name, list)| (name, list.join(", "))));
+    rows
+}
+
+fn list(items: &[String]) -> String {
+    if items.is_empty() {
+        return "-".to_owned();
+    }
+    items.join(" ")
+}
+
+fn number(number: Option<u32>) -> String {
+    number.map_or_else(|| "-".to_owned(), |number| number.to_string())
+}

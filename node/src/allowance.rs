@@ -1,0 +1,159 @@
+//! What this machine's operator allows, kept to by the agent itself, whatever the platform hands out.
+
+use aevir_wire::{Lease, NodeCaps, NodeProfile};
+
+const MIB: u64 = 1024 * 1024;
+/// Room that a run needs beside inputs and outputs, in MiB: module and compiled artefact. As the platform counts it.
+const STORAGE_RESERVE_MIB: u64 = 64;
+
+/// The most that all runs together may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Allowance {
+    /// Runs at once.
+    pub(crate) runs: u32,
+    memory_mib: u64,
+    storage_mib: u64,
+    /// Of one run.
+    gpu_memory_mib: u64,
+}
+
+/// What a run may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Room {
+    memory_mib: u64,
+    storage_mib: u64,
+}
+
+/// A lease for more than this machine's operator allows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("this node's operator allows {allowed} {what}, and it would take {needed}")]
+pub(crate) struct NotAllowed {
+    what: &'static str,
+    allowed: u64,
+    needed: u64,
+}
+
+impl Room {
+    /// The most that a lease's run may take.
+    pub(crate) fn of(lease: &Lease) -> Self {
+        let inputs = lease.inputs.iter();
+        // A size that is no number fails the lease when it is fetched.
+        let inputs = inputs.filter_map(|input| input.size.parse::<u64>().ok());
+        let inputs: u64 = inputs
+            .map(|bytes| bytes.div_ceil(MIB))
+            .fold(0, u64::saturating_add);
+        Self {
+            memory_mib: lease.limits.memory_mib.into(),
+            storage_mib: inputs
+                .saturating_add(lease.limits.output_mib.into())
+                .saturating_add(STORAGE_RESERVE_MIB),
+        }
+    }
+}
+
+impl Allowance {
+    /// The lower of what the machine offers and what its operator allows.
+    pub(crate) fn of(profile: &NodeProfile, caps: &NodeCaps) -> Self {
+        let least = |offered: u32, cap: Option<u32>| offered.min(cap.unwrap_or(u32::MAX));
+        let gpu = profile.gpu.as_ref().map_or(0, |gpu| gpu.memory_mib);
+        Self {
+            // A run takes one core.
+            runs: least(least(profile.slots, caps.runs), caps.cpu_cores),
+            memory_mib: least(profile.memory_mib, caps.memory_mib).into(),
+            storage_mib: least(profile.storage_mib, caps.storage_mib).into(),
+            gpu_memory_mib: least(gpu, caps.gpu_memory_mib).into(),
+        }
+    }
+
+    /// Whether a lease may run beside what `others` take.
+    pub(crate) fn check(
+        &self,
+        lease: &Lease,
+        others: impl Iterator<Item = Room>,
+    ) -> Result<(), NotAllowed> {
+        let own = Room::of(lease);
+        let (mut runs, mut all) = (1, own);
+        for other in others {
+            runs += 1;
+            all.memory_mib = all.memory_mib.saturating_add(other.memory_mib);
+            all.storage_mib = all.storage_mib.saturating_add(other.storage_mib);
+        }
+        let gpu = lease.gpu.as_ref().map_or(0, |need| need.memory_mib.into());
+        let rows = [
+            ("runs at once", self.runs.into(), runs),
+            ("MiB of memory", self.memory_mib, all.memory_mib),
+            ("MiB of storage", self.storage_mib, all.storage_mib),
+            ("MiB of the GPU's memory", self.gpu_memory_mib, gpu),
+        ];
+        let over = rows
+            .into_iter()
+            .find(|(_, allowed, needed)| needed > allowed);
+        over.map_or(Ok(()), |(what, allowed, needed)| {
+            Err(NotAllowed {
+                what,
+                allowed,
+                needed,
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    fn profile() -> NodeProfile {
+        serde_json::from_value(json!({
+            "name": "n", "cpu_cores": 8, "memory_mib": 1_000, "storage_mib": 1_000, "slots": 4, "runtime": "det/1",
+            "gpu": {"adapter": "a", "class": "c", "memory_mib": 1_000, "features": [], "software": true},
+        }))
+        .unwrap()
+    }
+
+    fn lease(memory_mib: u32, output_mib: u32, gpu_mib: Option<u32>) -> Lease {
+        let digest = "00".repeat(32);
+        serde_json::from_value(json!({
+            "assignment": "A", "task": "T", "task_type": "training", "module": {"digest": digest, "size": "1"},
+            "params": "{}", "seed": "1", "inputs": [{"name": "i", "digest": digest, "size": "1"}],
+            "limits": {"fuel": "1", "memory_mib": memory_mib, "runtime_s": 1, "output_mib": output_mib},
+            "gpu": gpu_mib.map(|memory_mib| json!({"memory_mib": memory_mib, "features": []})),
+            "lease_ms": 1, "accept_ms": 1, "reveal_ms": 1,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn nothing_passes_what_the_operator_allows() {
+        let caps = NodeCaps {
+            cpu_cores: Some(2),
+            memory_mib: Some(500),
+            gpu_memory_mib: Some(300),
+            storage_mib: Some(2_000),
+            runs: Some(3),
+        };
+        let allowance = Allowance::of(&profile(), &caps);
+        assert_eq!(allowance.runs, 2, "two cores are two runs");
+        let one = || std::iter::once(Room::of(&lease(300, 100, None)));
+        let check = |lease: Lease, beside: bool| {
+            let others: Vec<Room> = if beside { one().collect() } else { Vec::new() };
+            allowance
+                .check(&lease, others.into_iter())
+                .map_err(|e| e.what)
+        };
+        assert_eq!(check(lease(500, 935, Some(300)), false), Ok(()));
+        assert_eq!(check(lease(501, 1, None), false), Err("MiB of memory"));
+        assert_eq!(check(lease(1, 936, None), false), Err("MiB of storage"));
+        assert_eq!(
+            check(lease(1, 1, Some(301)), false),
+            Err("MiB of the GPU's memory")
+        );
+        assert_eq!(check(lease(200, 1, None), true), Ok(()));
+        assert_eq!(check(lease(201, 1, None), true), Err("MiB of memory"));
+        let three = one().chain(one());
+        let refused = allowance.check(&lease(1, 1, None), three).unwrap_err();
+        assert_eq!(refused.what, "runs at once");
+    }
+}

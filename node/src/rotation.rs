@@ -1,0 +1,100 @@
+//! Changing the node's signing key, while an agent runs or not.
+//!
+//! The next key is on disk before the platform hears of it, and takes the first one's place only after the platform has taken
+//! it: whatever is interrupted is completed by the next start, or by asking again. An agent that runs meanwhile finds the new
+//! key when a commitment of the old one is refused.
+
+use std::{fs::File, path::Path, time::Duration};
+
+use aevir_wire::{Client, ClientError, RotateKey, Secret, rotation_message};
+
+use crate::{
+    error::NodeError,
+    identity::{NodeKey, Registration},
+};
+
+/// Keeps two rotations of one folder apart.
+const LOCK_FILE: &str = "rotation.lock";
+/// How often, and after which pause, an agent looks for the key that a rotation under way brings.
+const LOOKS: u32 = 50;
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+
+/// Gives the node of a data folder a new key; answers its id and the new public key in hex.
+///
+/// # Errors
+/// When the folder has no node, or the platform refuses.
+pub async fn rotate_key(server: &str, data_dir: &Path) -> Result<(String, String), NodeError> {
+    let registration = Registration::read(data_dir)?.ok_or(NodeError::NotJoined)?;
+    let client = Client::new(server, None).map_err(NodeError::Server)?;
+    let client = client.with_key(Secret::from_text(registration.api_key.clone()));
+    let _lock = lock(data_dir)?;
+    let next = NodeKey::next_or_create(data_dir)?;
+    complete(&client, &registration.node, data_dir, &next).await?;
+    Ok((registration.node, next.public_hex()))
+}
+
+/// Completes a rotation that was interrupted, where there is one.
+pub(crate) async fn resume(client: &Client, node: &str, data_dir: &Path) -> Result<(), NodeError> {
+    let _lock = lock(data_dir)?;
+    match NodeKey::next(data_dir)? {
+        None => Ok(()),
+        Some(next) => complete(client, node, data_dir, &next).await,
+    }
+}
+
+async fn complete(
+    client: &Client,
+    node: &str,
+    data_dir: &Path,
+    next: &NodeKey,
+) -> Result<(), NodeError> {
+    let current = NodeKey::load_or_create(data_dir)?;
+    let message = rotation_message(node, next.public_bytes());
+    let request = RotateKey {
+        public_key: next.public_hex(),
+        signature: current.sign_hex(&message),
+    };
+    match client.rotate_key(&request).await {
+        Ok(()) => Ok(next.take_place(data_dir)?),
+        Err(error) => {
+            if is_final(&error) {
+                NodeKey::forget_next(data_dir)?;
+            }
+            Err(NodeError::Rotation(error))
+        }
+    }
+}
+
+/// Asking again with the same key would be refused again.
+fn is_final(error: &ClientError) -> bool {
+    matches!(
+        error.code(),
+        Some("node-key-in-use" | "too-many-node-keys" | "node-gone")
+    )
+}
+
+fn lock(data_dir: &Path) -> Result<File, NodeError> {
+    let failed = |source| NodeError::DataDir {
+        path: data_dir.to_owned(),
+        source,
+    };
+    let file = File::create(data_dir.join(LOCK_FILE)).map_err(failed)?;
+    file.lock().map_err(failed)?;
+    Ok(file)
+}
+
+/// The key that a rotation brought since `known` was read, if one did or does within some seconds.
+pub(crate) async fn newer_key(data_dir: &Path, known: &NodeKey) -> Option<NodeKey> {
+    for _ in 0..LOOKS {
+        match NodeKey::load_or_create(data_dir) {
+            Ok(key) if key.public_hex() != known.public_hex() => return Some(key),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "the node's key can't be read"),
+        }
+        if !NodeKey::has_next(data_dir) {
+            return None;
+        }
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
+    None
+}

@@ -1,0 +1,173 @@
+//! Nodes: they join, come and go, change, and end.
+
+use aevir_events::{Corrupt, Timestamp};
+
+use super::{ensure, fleet::with_fleet};
+use crate::{
+    amount::Amount,
+    command::Availability,
+    event::{
+        AvailabilityChanged, KeyRotated, NodeDrained, NodeLeft, NodeRegistered, NodeResumed,
+        NodeRevoked, ProfileChanged, TermsChanged,
+    },
+    ids::{AssignmentId, NodeId},
+    state::{Node, Room, Standing, State},
+    terms::NodeTerms,
+};
+
+pub(super) fn registered(
+    state: &mut State,
+    e: &NodeRegistered,
+    at: Timestamp,
+) -> Result<(), Corrupt> {
+    let token = state.join_tokens.remove(&e.token_hash);
+    ensure(token.is_some_and(|t| t.account == e.owner), || {
+        format!("node {} without its token", e.node)
+    })?;
+    ensure(
+        state.index.node_keys.insert(e.public_key, e.node).is_none(),
+        || "a node key twice".into(),
+    )?;
+    let ordinal = u32::try_from(state.nodes.len())
+        .map_err(|_| Corrupt("more nodes than 32 bits count".into()))?;
+    let node = Node {
+        id: e.node,
+        ordinal,
+        owner: e.owner,
+        public_key: e.public_key,
+        former_keys: Vec::new(),
+        profile: e.profile.clone(),
+        terms: NodeTerms::default(),
+        availability: Availability::Offline,
+        standing: Standing::Working,
+        suspended: None,
+        active: [].into(),
+        taken: Room::default(),
+        cached: Vec::new(),
+        sealed: [].into(),
+        records: [].into(),
+        speed: Default::default(),
+        earned: Amount::ZERO,
+        registered_at: at,
+    };
+    state
+        .index
+        .nodes_by_owner
+        .entry(e.owner)
+        .or_default()
+        .insert(e.node);
+    ensure(state.nodes.insert(e.node, node).is_none(), || {
+        format!("node {} registered twice", e.node)
+    })?;
+    with_fleet(state, e.node, |fleet, state, node| fleet.add(state, node));
+    Ok(())
+}
+
+pub(super) fn availability_changed(
+    state: &mut State,
+    e: &AvailabilityChanged,
+) -> Result<(), Corrupt> {
+    node_mut(state, e.node)?.availability = e.availability;
+    refresh_node(state, e.node);
+    Ok(())
+}
+
+pub(super) fn profile_changed(state: &mut State, e: &ProfileChanged) -> Result<(), Corrupt> {
+    redescribe(state, e.node, |node| node.profile = e.profile.clone())
+}
+
+pub(super) fn terms_changed(state: &mut State, e: &TermsChanged) -> Result<(), Corrupt> {
+    redescribe(state, e.node, |node| node.terms = e.terms.clone())
+}
+
+pub(super) fn drained(state: &mut State, e: &NodeDrained) -> Result<(), Corrupt> {
+    present(state, e.node)?.standing = Standing::Draining { leaving: e.leaving };
+    refresh_node(state, e.node);
+    Ok(())
+}
+
+pub(super) fn resumed(state: &mut State, e: &NodeResumed) -> Result<(), Corrupt> {
+    present(state, e.node)?.standing = Standing::Working;
+    refresh_node(state, e.node);
+    Ok(())
+}
+
+pub(super) fn left(state: &mut State, e: &NodeLeft, at: Timestamp) -> Result<(), Corrupt> {
+    let node = present(state, e.node)?;
+    ensure(node.may_go(), || {
+        format!("node {} left with something open", e.node)
+    })?;
+    node.standing = Standing::Left { at };
+    refresh_node(state, e.node);
+    Ok(())
+}
+
+pub(super) fn key_rotated(state: &mut State, e: &KeyRotated) -> Result<(), Corrupt> {
+    ensure(
+        state.index.node_keys.insert(e.public_key, e.node).is_none(),
+        || "a node key twice".into(),
+    )?;
+    let node = present(state, e.node)?;
+    node.former_keys.push(node.public_key);
+    node.public_key = e.public_key;
+    Ok(())
+}
+
+pub(super) fn revoked(state: &mut State, e: &NodeRevoked, at: Timestamp) -> Result<(), Corrupt> {
+    let reason = e.reason.clone();
+    present(state, e.node)?.standing = Standing::Revoked { reason, at };
+    refresh_node(state, e.node);
+    Ok(())
+}
+
+pub(super) fn node_mut(state: &mut State, node: NodeId) -> Result<&mut Node, Corrupt> {
+    state
+        .nodes
+        .get_mut(&node)
+        .ok_or_else(|| Corrupt(format!("no node {node}")))
+}
+
+/// A node that has not gone for good.
+fn present(state: &mut State, node: NodeId) -> Result<&mut Node, Corrupt> {
+    let node = node_mut(state, node)?;
+    if node.standing.is_gone() {
+        return Err(Corrupt(format!("node {} is gone", node.id)));
+    }
+    Ok(node)
+}
+
+/// A sealed result of the node is not open any more.
+pub(super) fn unseal(
+    state: &mut State,
+    node: NodeId,
+    assignment: AssignmentId,
+) -> Result<(), Corrupt> {
+    let sealed = node_mut(state, node)?.sealed.remove(&assignment);
+    ensure(sealed, || format!("assignment {assignment} is not sealed"))?;
+    refresh_node(state, node);
+    Ok(())
+}
+
+/// Changes what a node is or on which terms it works.
+fn redescribe(
+    state: &mut State,
+    id: NodeId,
+    change: impl FnOnce(&mut Node),
+) -> Result<(), Corrupt> {
+    present(state, id)?;
+    with_fleet(state, id, |fleet, _, node| fleet.describe(node, false));
+    change(present(state, id)?);
+    with_fleet(state, id, |fleet, _, node| fleet.describe(node, true));
+    refresh_node(state, id);
+    Ok(())
+}
+
+/// Keeps the indexes of nodes right after one, or its owner, changed.
+pub(super) fn refresh_node(state: &mut State, id: NodeId) {
+    with_fleet(state, id, |fleet, state, node| fleet.refresh(state, node));
+    if state.nodes.get(&id).is_some_and(Node::may_go) {
+        state.index.departing.insert(id);
+    } else {
+        state.index.departing.remove(&id);
+    }
+}
