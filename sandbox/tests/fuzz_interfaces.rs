@@ -150,8 +150,8 @@ fn fuzz(bench: Bench, give: impl Fn(&mut Bench, &[u8]) + std::panic::RefUnwindSa
         });
 }
 
-#[test]
-fn compute() {
+/// The guest that plays calls of GPU compute.
+fn compute_bench() -> Bench {
     // The input is the task's parameters, as hexadecimal digits in quotes.
     let body = format!(
         "{}
@@ -179,13 +179,47 @@ fn compute() {
         player(&COMPUTE, false)
     );
     let module = wat::parse_str(hostile_template("kernel", &body, "")).unwrap();
-    fuzz(Bench::new(&module).gpu(), |bench, bytes| {
-        bench.spec.params = format!("\"{}\"", hex::encode(bytes));
-    });
+    Bench::new(&module).gpu()
+}
+
+fn give_compute(bench: &mut Bench, bytes: &[u8]) {
+    bench.spec.params = format!("\"{}\"", hex::encode(bytes));
 }
 
 #[test]
-fn wasi() {
+fn compute() {
+    fuzz(compute_bench(), give_compute);
+}
+
+/// The guests play what they are given, to the GPU and to the files.
+#[tokio::test]
+async fn what_is_given_is_played() {
+    let mut bench = compute_bench();
+    give_compute(
+        &mut bench,
+        include_bytes!("__fuzz__/compute/corpus/dispatch-and-read"),
+    );
+    let ran = bench.run().await;
+    assert_eq!(ran.outcome.end, End::Ok);
+    let usage = &ran.outcome.usage;
+    assert_eq!((usage.gpu_dispatches, usage.gpu_bytes_out), (1, 4));
+    let mut bench = wasi_bench();
+    give_wasi(
+        &mut bench,
+        include_bytes!("__fuzz__/wasi/corpus/directories"),
+    );
+    let played = bench.run().await.outcome;
+    give_wasi(&mut bench, &[]);
+    let idle = bench.run().await.outcome;
+    assert_eq!((&played.end, &idle.end), (&End::Ok, &End::Ok));
+    assert!(
+        played.usage.fuel > idle.usage.fuel + 20_000,
+        "no folder was listed"
+    );
+}
+
+/// The guest that plays calls of a WASI program.
+fn wasi_bench() -> Bench {
     let wasm = |kind| match kind {
         'L' => "i64",
         _ => "i32",
@@ -211,9 +245,16 @@ fn wasi() {
     );
     let module = wat::parse_str(text).unwrap();
     let component = prepare_upload(&module).unwrap().component.into_owned();
-    fuzz(Bench::new(&component), |bench, bytes| {
-        bench.spec.inputs.clear();
-        bench.add_input("stdin", bytes);
-        bench.add_input("a/b", b"some bytes");
-    });
+    Bench::new(&component)
+}
+
+fn give_wasi(bench: &mut Bench, bytes: &[u8]) {
+    bench.spec.inputs.clear();
+    bench.add_input("stdin", bytes);
+    bench.add_input("a/b", b"some bytes");
+}
+
+#[test]
+fn wasi() {
+    fuzz(wasi_bench(), give_wasi);
 }
