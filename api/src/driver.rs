@@ -23,7 +23,6 @@ use crate::{
     submit::submit,
 };
 
-/// Who the log says did it.
 /// How often deadlines are looked at. Leases last a second at least.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Work that could not be placed is tried again this often: a back-off may have ended.
@@ -58,6 +57,7 @@ pub(crate) async fn run(app: App) {
         tick_not_before: Instant::now(),
         app,
     };
+    driver.turn_epoch().await;
     driver.follow(from).await;
 }
 
@@ -166,6 +166,8 @@ impl Driver {
             Event::TaskQueued(_)
             | Event::TaskExtended(_)
             | Event::AvailabilityChanged(_)
+            | Event::LimitsSet(_)
+            | Event::EpochOpened(_)
             | Event::ProfileChanged(_)
             | Event::TermsChanged(_)
             | Event::NodeResumed(_)
@@ -193,7 +195,8 @@ impl Driver {
             | Event::TaskMatured(_)
             | Event::AssignmentProgressed(_)
             | Event::AssignmentCheckpointed(_)
-            | Event::OutputUploaded(_) => return,
+            | Event::OutputUploaded(_)
+            | Event::EpochClosed(_) => return,
         }
         self.plan_wanted = true;
     }
@@ -288,6 +291,14 @@ impl Driver {
             {
                 return;
             }
+        }
+    }
+
+    /// The leader before may have had another secret: nothing can be drawn in its epoch any more.
+    async fn turn_epoch(&self) {
+        let is_set_up = self.app.log.read(|state, _| state.policy().is_some());
+        if is_set_up && let Err(error) = self.submit(Command::Tick).await {
+            tracing::warn!(code = error.code(), "the first tick was not taken");
         }
     }
 

@@ -12,7 +12,7 @@ use aevir_api::{
     objects::{FileStore, FileTiles, ObjectStore, S3Config, S3Store, S3Tiles},
 };
 use aevir_events::{
-    Log, Options, PostgresLog, SqliteLog,
+    LeaderSecret, Log, Options, PostgresLog, SqliteLog,
     projection::{ProjectionOptions, ViewStore},
     tlog::{CheckpointTable, TileStore},
 };
@@ -25,6 +25,10 @@ use crate::{
     log_key::{self, LOG_KEY_FILE},
     secrets,
 };
+
+/// What the secret of draws is derived from the log's key for: whoever may sign the log may draw for it, so that replicas
+/// share it, restarts keep it, and there is no second file to lose.
+const DRAW_SECRET: &str = "aevir.draw-secret/1";
 
 /// The operator's key, in the data folder.
 pub(crate) const ADMIN_KEY_FILE: &str = "admin.key";
@@ -104,7 +108,10 @@ pub(crate) async fn start(setup: &Setup) -> Result<RunningServer> {
     Ok(Server::start(Config {
         listen: setup.listen,
         log,
-        executor: Options::default(),
+        executor: Options {
+            secret: LeaderSecret(key.derive(DRAW_SECRET)),
+            ..Options::default()
+        },
         views,
         projections: ProjectionOptions::default(),
         objects,

@@ -15,12 +15,14 @@ uses Python's standard library only. From top to bottom:
     Ed25519            RFC 8032: did the node's key sign the result?
     economics          what things cost and earn, as functions of the terms
     verdicts           which results agree, and what follows from it
+    placement          which nodes a replica is drawn among, and which of them the epoch's secret draws
     the auditor        folds the entries: what must follow from each, and whether it did
     the report
 """
 
 import argparse
 import hashlib
+import hmac
 import json
 import math
 import re
@@ -38,7 +40,7 @@ EXACT_INTEGER_MAX = 2**53  # doubles hold all integers up to here
 LINE_BYTES_MAX = ENTRY_BYTES_MAX + 4_096  # an entry with the attributes of a CloudEvent, the log's origin among them
 EXTENSIONS = {"schemaversion": "schema", "subject": "stream"}  # what a CloudEvent calls otherwise than the entry
 # The newest version of the types that have more than one; what is read of them here stands alike in all.
-NEWEST = {"node.registered": 3, "assignment.lost": 2}
+NEWEST = {"assignment.leased": 2, "assignment.lost": 2, "node.registered": 3, "policy.adopted": 2, "task.created": 2}
 ENVELOPE_FIELDS = {"position", "id", "stream", "revision", "type", "schema", "time", "actor", "cause", "data"}
 ID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"  # a ULID
 ID_PATTERN = re.compile(ID)
@@ -56,9 +58,8 @@ CONSEQUENCES = {"ledger.posted", "points.changed", "task.settled", "task.matured
                 "assignment.withdrawn", "content.registered"}
 
 # Entries that move no money and no points, and that nothing here depends on.
-BYSTANDERS = {"account.opened", "account.key_added", "account.key_revoked", "account.join_token_issued", "account.blob_uploaded",
-              "module.registered", "account.suspended", "account.released", "module.suspended", "module.released",
-              "content.suspended", "content.released"}
+BYSTANDERS = {"account.opened", "account.key_added", "account.key_revoked", "account.join_token_issued", "account.limits_set",
+              "account.blob_uploaded", "module.registered"}
 
 
 class Problem(Exception):
@@ -310,28 +311,68 @@ def read_terms(definition):
 
 @dataclass
 class Node:
-    """A node, and how many runs it has under way."""
+    """A node, what it is doing, and how it did."""
+    id: str
     owner: str
     public_key: bytes
-    slots: int  # as its machine has them; its terms may allow fewer
-    busy: int = 0
+    profile: dict
+    ordinal: int = 0  # nodes that were registered before it
     online: bool = False
+    busy: int = 0
+    memory: int = 0  # that its runs may take, in MiB
+    storage: int = 0
+    cached: list = field(default_factory=list)  # digests of inputs that it fetched, the last one last
+    records: dict = field(default_factory=dict)  # by type of task
     standing: str = "working"
     suspended: bool = False
     sealed: set = field(default_factory=set)  # assignments with a sealed result in a task that has not ended
     terms: dict = field(default_factory=dict)
     keys: list = field(default_factory=list)  # that it had before
+    shown: int = 0  # fuel that its results showed, in millions a second
+    samples: int = 0  # of those
+
+    def record(self, kind):
+        """How it did on a type of task."""
+        return self.records.setdefault(kind, Record())
+
+    def allowed(self, cap, has):
+        """What the machine has, or less where the terms cap it."""
+        return min(has, (self.terms.get("caps") or {}).get(cap, has))
 
     def runs_max(self):
         """Runs at once, as machine and terms allow: each takes a core."""
-        caps = self.terms.get("caps") or {}
-        return min(self.slots, caps.get("runs", self.slots), caps.get("cpu_cores", self.slots))
+        return self.allowed("cpu_cores", self.allowed("runs", self.profile["slots"]))
 
     def is_open(self, now):
         """Whether its terms have it work at this time: minutes of the week count from Monday 00:00 UTC."""
         minute = (now // 60_000 + 3 * 1_440) % (7 * 1_440)
         hours = self.terms.get("hours") or []
         return not hours or any(window["from_min"] <= minute < window["to_min"] for window in hours)
+
+    def admits(self, whom, one):
+        """Whether its terms take one's tasks, or a module."""
+        lists = self.terms.get(whom) or {}
+        return one not in (lists.get("deny") or []) and (not lists.get("allow") or one in lists["allow"])
+
+    def see(self, fuel, ms):
+        """An accepted result shows how fast it is at least: the best counts, and fades."""
+        if ms >= 1_000:
+            faded = self.shown - -(-self.shown // 16)
+            self.shown, self.samples = max(min(fuel // ms // 1_000, 2**32 - 1), faded), self.samples + 1
+
+
+@dataclass
+class Record:
+    """A node's outcomes on one type of task."""
+    good: int = 0
+    bad: int = 0
+    in_a_row: int = 0
+    backoff_until: int = 0
+
+    def fault(self, now, policy):
+        """One more fault: it backs off, twice as long for each in a row."""
+        wait = min(policy["backoff_ms"] << min(self.in_a_row, 31), policy["backoff_max_ms"])
+        self.bad, self.in_a_row, self.backoff_until = self.bad + 1, self.in_a_row + 1, now + wait
 
 
 class Content(NamedTuple):
@@ -358,6 +399,10 @@ class Assignment:
     checks: list = field(default_factory=list)
     outputs: list = field(default_factory=list)
     result: dict | None = None
+    leased_at: int = 0
+    started_at: int = 0
+    committed_at: int = 0
+    fuel: int = 0  # that its report says
 
 
 @dataclass
@@ -369,6 +414,10 @@ class Task:
     policy: dict
     escrow: int
     target: int  # replicas that are to commit, over all rounds so far
+    definition: dict = field(default_factory=dict)
+    digest: str = ""  # of the definition
+    nonce: str = ""
+    inputs: list = field(default_factory=list)
     state: str = "created"
     round: int = 1
     queued_at: int = 0
@@ -595,6 +644,118 @@ def judge(task):
     return "passed" if all(passed for _, passed in checks) else "unmet", accepted, refused
 
 
+# ---------------------------------------------------------------- placement (docs/economics.md, Placement and Draws)
+
+LEVELS = 64
+MIB = 1 << 20
+LIMITS = {"memory_mib": 256, "output_mib": 256}  # the schema's defaults
+# What version 1 of policy.adopted had no field for.
+SCHEDULING = {
+    "epoch_ms": 3_600_000, "placements_max": 256, "storage_reserve_mib": 64, "priority_max": 9, "ageing_ms": 60_000,
+    "score": {"reliability_weight": 6, "points_weight": 2, "idle_weight": 2, "points_half": 1_000, "near_levels": 6,
+              "cached_levels": 6, "cached_bytes_min": MIB, "cached_blobs_max": 64, "in_time_levels": 12},
+    "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000}}
+
+
+@dataclass
+class Needs:
+    """What a task needs of a node."""
+    kind: str
+    sampled: bool
+    qos: dict
+    memory: int
+    storage: int
+    data: str | None  # the largest input, where it is worth having
+    speed_in_time: int
+    price: int
+
+
+def needs_of(task):
+    """From the definition, with the schema's defaults, under the policy that the task was created under."""
+    limits, qos = LIMITS | (task.definition.get("limits") or {}), task.definition.get("qos") or {}
+    policy = task.policy["scheduling"]
+    sampled = task.terms.replicas > 1
+    sizes = [(integer(i["size"]), i["digest"]) for i in task.inputs]
+    largest = max(sizes, default=(0, None))
+    worth = largest[1] if not sampled and sizes and largest[0] >= policy["score"]["cached_bytes_min"] else None
+    in_time = 0
+    if not sampled and qos.get("expected_fuel") is not None and qos.get("max_latency_ms") is not None:
+        in_time = -(-integer(qos["expected_fuel"]) * 1_000 // (max(qos["max_latency_ms"], 1) * MILLION))
+    storage = sum(-(-size // MIB) for size, _ in sizes) + limits["output_mib"] + policy["storage_reserve_mib"]
+    return Needs(task.definition["type"], sampled, qos, limits["memory_mib"], storage, worth, in_time,
+                 task.terms.price)
+
+
+def speed(node):
+    """Fuel that a run burns on the node, in millions a second; 0 where it is not known."""
+    claimed = node.profile.get("cpu_mfuel_s")
+    return min(claimed or 0, node.shown) if node.samples >= 8 else claimed or 0
+
+
+def capable(needs, node):
+    """Whether the machine is what the task needs, whatever it is doing."""
+    qos, profile = needs.qos, node.profile
+    labels, gpu, need = profile.get("labels") or {}, profile.get("gpu"), needs.qos.get("gpu")
+    if any(labels.get(name) != value for name, value in (qos.get("labels") or {}).items()):
+        return False
+    if any(labels.get(name) not in values for name, values in (qos.get("labels_any") or {}).items()):
+        return False
+    if any(labels.get(name) in values for name, values in (qos.get("labels_not") or {}).items()):
+        return False
+    if profile["cpu_cores"] < (qos.get("cpu_cores") or 0) or speed(node) < (qos.get("min_mfuel_s") or 0):
+        return False
+    return need is None or (gpu is not None and node.allowed("gpu_memory_mib", gpu["memory_mib"]) >= need["memory_mib"]
+                            and (gpu.get("buffer_mib") or 0) >= (need.get("buffer_mib") or 0)
+                            and (need.get("min_compute") is None or gpu.get("compute", -1) >= need["min_compute"])
+                            and gpu["class"] in (need.get("classes") or [gpu["class"]])
+                            and set(need.get("features") or []) <= set(gpu["features"]))
+
+
+def fits(needs, node, now):
+    """Whether it works, has a slot and room, earns what it asks for, and is neither away nor backing off."""
+    return (node.online and node.standing == "working" and not node.suspended and node.is_open(now)
+            and node.busy < node.runs_max() and node.record(needs.kind).backoff_until <= now
+            and needs.price >= integer((node.terms.get("asks") or {}).get(needs.kind, "0"))
+            and node.memory + needs.memory <= node.allowed("memory_mib", node.profile["memory_mib"])
+            and node.storage + needs.storage <= node.allowed("storage_mib", node.profile["storage_mib"]) and capable(needs, node))
+
+
+def wilson(good, bad):
+    """The lower bound of the Wilson interval in parts per million, in the integers of docs/economics.md."""
+    good, bad = good + 1, bad + 1
+    n = good + bad
+    centre = good * MILLION + 38_416 * MILLION // 20_000
+    root = math.isqrt(38_416 * MILLION * (good * bad * MILLION // n + 38_416 * MILLION // 40_000) // 10_000)
+    return max(0, centre - root - 1) * 10_000 // (n * 10_000 + 38_416)
+
+
+def level(needs, node, points, policy):
+    """How good the node is: 0 to 63, and more for what it has of the task."""
+    record = node.record(needs.kind)
+    weights = policy["reliability_weight"], policy["points_weight"], policy["idle_weight"]
+    parts = (wilson(record.good, record.bad), points * MILLION // (points + policy["points_half"]),
+             max(0, node.runs_max() - node.busy) * MILLION // max(1, node.runs_max()))
+    score = sum(weight * part for weight, part in zip(weights, parts))
+    base = min(score * LEVELS // (sum(weights) * MILLION), LEVELS - 1)
+    cached = needs.data is not None and needs.data in node.cached
+    in_time = 0 < needs.speed_in_time <= speed(node)
+    return base + cached * policy["cached_levels"] + in_time * policy["in_time_levels"]
+
+
+class Drawn(NamedTuple):
+    """A draw that waits for its epoch's secret."""
+    position: int
+    message: bytes
+    candidates: int
+    index: int  # of the node that the log says was drawn
+
+
+def draw_message(task, draw):
+    """What the seed of a draw is an HMAC of."""
+    return (b"aevir.draw/1\n" + draw["purpose"].encode() + b"\n" + bytes.fromhex(task.digest) + bytes.fromhex(task.nonce)
+            + task.round.to_bytes(4, "big") + draw["number"].to_bytes(4, "big"))
+
+
 # ---------------------------------------------------------------- the auditor
 
 class Due(NamedTuple):
@@ -634,6 +795,12 @@ class Auditor:
         self.points = Counter()  # by (account, track)
         self.references = set()
         self.policies = []
+        self.suspended = set()  # accounts, modules and contents
+        self.epoch = 0  # the last one that was opened
+        self.commitment = None  # of the open one
+        self.opened_at = 0
+        self.drawn = []  # in the open epoch
+        self.draws = Counter()  # recomputed, lost
         self.nodes = {}
         self.contents = {}
         self.tasks = {}  # that are open
@@ -791,12 +958,78 @@ class Auditor:
         expect("the version of the policy", len(self.policies) + 1, data["version"])
         market = data["policy"]["market"]
         require(market in ("open", "private"), f"expected an open or a private market, found {market}")
-        self.policies.append(with_integers(data["policy"]))
+        self.policies.append({"scheduling": SCHEDULING} | with_integers(data["policy"]))
 
     def on_node_registered(self, data):
         """A node has one owner and one key."""
         require(data["node"] not in self.nodes, f"expected a new node, found {data['node']} again")
-        self.nodes[data["node"]] = Node(data["owner"], bytes.fromhex(data["public_key"]), data["profile"]["slots"])
+        node = Node(data["node"], data["owner"], bytes.fromhex(data["public_key"]), data["profile"], len(self.nodes))
+        self.nodes[node.id] = node
+
+    # ---- epochs
+
+    def on_epoch_opened(self, data):
+        """Epochs count from 1, one at a time."""
+        require(self.commitment is None, f"expected epoch {self.epoch} to be closed first, found the next one opened")
+        self.epoch += 1
+        expect("the epoch", self.epoch, data["epoch"])
+        self.commitment, self.opened_at = data["commitment"], self.now
+
+    def on_epoch_closed(self, data):
+        """With the secret, every draw of the epoch can be recomputed."""
+        require(self.commitment is not None, "expected an open epoch, found none that could be closed")
+        expect("the epoch", self.epoch, data["epoch"])
+        drawn, self.drawn = self.drawn, []
+        commitment, self.commitment = self.commitment, None
+        if data["secret"] == "lost":
+            self.draws["lost"] += len(drawn)
+            return
+        secret = bytes.fromhex(data["secret"]["revealed"])
+        expect("the hash of the epoch's secret", commitment, hashlib.sha256(b"aevir.epoch/1\n" + secret).hexdigest())
+        over = self.opened_at + self.policies[-1]["scheduling"]["epoch_ms"]
+        require(self.now >= over, "expected the epoch to last as long as the policy says, found it closed before")
+        for draw in drawn:
+            seed = hmac.digest(secret, draw.message, "sha256")
+            index = int.from_bytes(seed[:16], "big") % draw.candidates
+            expect(f"the candidate drawn at position {draw.position}, of {draw.candidates} from 0", index, draw.index)
+            self.draws["recomputed"] += 1
+
+    def candidates(self, task):
+        """The nodes that the next replica of a task is drawn among, in the order of their registration."""
+        needs, policy = needs_of(task), self.policies[-1]
+        live = task.having("leased", "running", "committed", "revealed", "accepted", "refused")
+        tried = {a.node for a in live + task.having("failed")}
+        parties = {task.requester} | {a.owner for a in live} if policy["market"] != "private" else set()
+        classes = [gpu["class"] for a in live if (gpu := self.nodes[a.node].profile.get("gpu"))]
+        bound = classes[:1] if needs.sampled and needs.qos.get("gpu") else []
+        fit = [node for node in self.nodes.values()
+               if fits(needs, node, self.now) and node.id not in tried and node.owner not in parties
+               and node.owner not in self.suspended and node.admits("requesters", task.requester)
+               and node.admits("modules", task.definition["module"])
+               and all((node.profile.get("gpu") or {}).get("class") == one for one in bound)]
+        if needs.sampled or not fit:
+            return fit
+        score = policy["scheduling"]["score"]
+        levels = [level(needs, node, self.points[node.owner, "compute"], score) for node in fit]
+        floor = max(levels) - score["near_levels"]
+        return [node for node, has in zip(fit, levels) if has >= floor]
+
+    def note_draw(self, task, data):
+        """The node was one of those that the replica is drawn among; which of them it had to be shows when the epoch closes."""
+        draw = data.get("draw")
+        if draw is None:
+            require(self.epoch == 0, "expected a draw once there are epochs, found a lease without one")
+            return
+        held = self.suspended & {task.requester, task.definition["module"], *task.terms.contents}
+        require(not held, f"expected a task that nothing holds back, found {sorted(held)} suspended")
+        candidates = [node.id for node in self.candidates(task)]
+        purpose = "replica" if task.terms.replicas > 1 else "run"
+        expect("the draw", {"epoch": self.epoch, "purpose": purpose, "number": len(task.assignments), "candidates": len(candidates)},
+               draw)
+        require(self.commitment is not None, "expected an open epoch to draw in, found none")
+        require(data["node"] in candidates, f"expected one of {len(candidates)} nodes that the rules let be drawn, found {data['node']}")
+        index = candidates.index(data["node"])
+        self.drawn.append(Drawn(self.tree.size, draw_message(task, draw), len(candidates), index))
 
     def present_node(self, data):
         """The node that an event is about, which must not be gone."""
@@ -811,7 +1044,7 @@ class Auditor:
 
     def on_node_profile_changed(self, data):
         """Another machine, or another version."""
-        self.present_node(data).slots = data["profile"]["slots"]
+        self.present_node(data).profile = data["profile"]
 
     def on_node_terms_changed(self, data):
         """What its operator allows from here on."""
@@ -848,6 +1081,18 @@ class Auditor:
     def on_node_revoked(self, data):
         """Its leases are lost in the same batch."""
         self.present_node(data).standing = "revoked"
+
+    def on_account_suspended(self, data):
+        """Its tasks are not placed, and its nodes get nothing new."""
+        self.suspended.add(data.get("account") or data.get("module") or data["content"])
+
+    on_module_suspended = on_content_suspended = on_account_suspended
+
+    def on_account_released(self, data):
+        """As before."""
+        self.suspended.remove(data.get("account") or data.get("module") or data["content"])
+
+    on_module_released = on_content_released = on_account_released
 
     def on_node_suspended(self, data):
         """It gets nothing new."""
@@ -901,7 +1146,9 @@ class Auditor:
         unknown = [content for content in terms.contents if content not in self.contents]
         unknown += [other for other in terms.dependencies if not self.knows_task(other)]
         require(not unknown, f"expected registered contents and known tasks, found {unknown}")
-        task = Task(id, data["requester"], terms, policy, amount(data["escrow"]), terms.initial)
+        task = Task(id, data["requester"], terms, policy, amount(data["escrow"]), terms.initial, data["definition"],
+                    data["definition_digest"], data.get("nonce", "00" * 32))
+        expect("the nonce", data["definition"].get("nonce") or task.nonce, task.nonce)
         expect("the escrow", worst_case(terms, policy), task.escrow)
         require(task.escrow <= terms.budget, f"expected an escrow within the budget of {terms.budget}, found {task.escrow}")
         self.tasks[id] = task
@@ -912,7 +1159,7 @@ class Auditor:
         task = self.open_task(data, "created")
         for other in task.terms.dependencies:
             expect(f"the state of task {other}, on which this one depends", "settled", self.ended.get(other, "open"))
-        task.state, task.queued_at = "queued", self.now
+        task.state, task.queued_at, task.inputs = "queued", self.now, data["inputs"]
 
     def on_task_round_closed(self, data):
         """All replicas of the round have committed, so that nobody sees a result of the round before giving his own."""
@@ -948,6 +1195,22 @@ class Auditor:
         task.shares = verdict_shares(task, self.contents)
         self.settlement_due(task)
         self.refusals_due(task, [r["assignment"] for r in data["refused"]])
+        self.note_outcomes(task, [r["assignment"] for r in data["refused"]])
+
+    def note_outcomes(self, task, refused):
+        """A verdict counts for and against nodes, on the task's type."""
+        kind, limit = task.definition["type"], task.terms.max_latency_ms
+        for assignment in task.accepted:
+            if not (task.definition.get("qos") or {}).get("gpu"):
+                self.nodes[assignment.node].see(assignment.fuel, assignment.committed_at - assignment.started_at)
+            record = self.nodes[assignment.node].record(kind)
+            if limit is not None and assignment.committed_at - assignment.leased_at > limit:
+                record.bad += 1
+            else:
+                record.good, record.in_a_row = record.good + 1, 0
+        contradicted = [a for a in task.having("failed") if a.failure in MODULE_FAILURES] if task.accepted else []
+        for assignment in [task.assignments[a] for a in refused] + contradicted:
+            self.nodes[assignment.node].record(kind).fault(self.now, task.policy)
 
     def check_verdict(self, task, data):
         """Verdict, accepted and refused replicas, the agreed result, lateness."""
@@ -1053,11 +1316,18 @@ class Auditor:
         require(found in states, f"expected assignment {data['assignment']} to be {' or '.join(states)}, found it {found}")
         return task, assignment
 
-    def leave(self, assignment, state):
+    def leave(self, task, assignment, state):
         """Change the state of an assignment; a run that ends frees its slot."""
         if assignment.state in ("leased", "running"):
-            self.nodes[assignment.node].busy -= 1
+            self.load(assignment.node, task, -1)
         assignment.state = state
+
+    def load(self, node, task, sign):
+        """A run takes a slot and room, or gives them back."""
+        node, needs = self.nodes[node], needs_of(task)
+        node.busy += sign
+        node.memory += sign * needs.memory
+        node.storage += sign * needs.storage
 
     def on_assignment_leased(self, data):
         """A node takes a replica: no more of them than the round calls for, not two of one owner, not more than its slots."""
@@ -1070,7 +1340,8 @@ class Auditor:
         if task.policy["market"] != "private":
             parties = [task.requester] + [a.owner for a in live]
             require(node.owner not in parties, f"expected an owner who is no party to the task yet, found {node.owner}")
-        node.busy += 1
+        self.note_draw(task, data)
+        self.load(node.id, task, 1)
         most = node.runs_max()
         require(node.busy <= most, f"expected at most {most} runs at once on node {data['node']}, found {node.busy}")
         require(node.online and node.standing == "working" and not node.suspended and node.is_open(self.now),
@@ -1079,7 +1350,8 @@ class Auditor:
 
     def on_assignment_started(self, data):
         """The run begins."""
-        self.open_assignment(data, "leased")[1].state = "running"
+        assignment = self.open_assignment(data, "leased")[1]
+        assignment.state, assignment.started_at = "running", self.now
 
     def on_assignment_progressed(self, data):
         """Only of a run under way."""
@@ -1104,9 +1376,19 @@ class Auditor:
             require(signature_holds(self.nodes[assignment.node].public_key, message, bytes.fromhex(data["signature"])),
                     f"expected node {assignment.node} to have signed its commitment, found a signature that does not verify")
             self.signatures += 1
-        self.leave(assignment, "committed")
+        self.leave(task, assignment, "committed")
+        assignment.committed_at = self.now
+        self.remember(self.nodes[assignment.node], task.inputs)
         self.nodes[assignment.node].sealed.add(assignment.id)
         assignment.commitment, assignment.committed_at = data["commitment"], self.now
+
+    def remember(self, node, inputs):
+        """A node that ended a run has the run's inputs, as far as they are worth it."""
+        score = self.policies[-1]["scheduling"]["score"]
+        for digest in [i["digest"] for i in inputs if integer(i["size"]) >= score["cached_bytes_min"]]:
+            node.cached = [held for held in node.cached if held != digest] + [digest]
+            if len(node.cached) > score["cached_blobs_max"]:
+                del node.cached[0]
 
     def on_assignment_revealed(self, data):
         """The report is the one that was committed to."""
@@ -1119,6 +1401,7 @@ class Auditor:
             blob = {"digest": output["digest"], "size": output["size"]}
             require(blob in assignment.uploads, f"expected outputs that the node uploaded, found {output['name']}")
         expect("the commitment", assignment.commitment, tagged_hash(b"aevir.report/1\n", report))
+        assignment.fuel = integer(report["usage"]["fuel"])
         assignment.checks = verify_checks(task.terms, report, data["checks"])
         assignment.agreement = agreement_key(report)
         assignment.outputs, assignment.result, assignment.state = report["outputs"], report["result"], "revealed"
@@ -1128,7 +1411,8 @@ class Auditor:
         states = {"not-started": ["leased"], "silent": ["leased", "running"], "revoked": ["leased", "running"]}[data["reason"]]
         task, assignment = self.open_assignment(data, *states)
         expect("whether its node is revoked", data["reason"] == "revoked", self.nodes[assignment.node].standing == "revoked")
-        self.leave(assignment, "lost")
+        self.leave(task, assignment, "lost")
+        self.nodes[assignment.node].record(task.definition["type"]).fault(self.now, task.policy)
         loss = min(self.points[assignment.owner, "compute"], task.policy["points"]["lost"])
         self.points_due(task, assignment.owner, "compute", -loss, "lease-lost", assignment.id)
         self.count_fault(task)
@@ -1136,8 +1420,10 @@ class Auditor:
     def on_assignment_failed(self, data):
         """A failure costs an attempt, and no points."""
         task, assignment = self.open_assignment(data, "leased", "running")
-        self.leave(assignment, "failed")
+        self.leave(task, assignment, "failed")
         assignment.failure = data["class"]
+        if assignment.failure not in MODULE_FAILURES:
+            self.nodes[assignment.node].record(task.definition["type"]).fault(self.now, task.policy)
         self.count_fault(task)
 
     def count_fault(self, task):
@@ -1150,7 +1436,7 @@ class Auditor:
         """Called off, just before the task closes without it."""
         task, assignment = self.open_assignment(data, "leased", "running", "committed", "revealed")
         assignment.withdrawn_from = assignment.state
-        self.leave(assignment, "withdrawn")
+        self.leave(task, assignment, "withdrawn")
         self.nodes[assignment.node].sealed.discard(assignment.id)
         self.closing_due(task)
 
@@ -1158,7 +1444,7 @@ class Auditor:
 def stream_of(kind, data):
     """The stream that an event belongs to."""
     family = kind.split(".")[0]
-    if family in ("ledger", "policy"):
+    if family in ("ledger", "policy", "epoch"):
         return family
     if family in ("task", "assignment"):
         return f"task/{(data['report'] if kind == 'assignment.revealed' else data)['task']}"
@@ -1208,6 +1494,7 @@ def report(auditor, problem):
         "accounts": {account: str(balance) for account, balance in sorted(auditor.balances.items()) if balance},
         "points": {owner: {track: str(auditor.points[owner, track]) for track in TRACKS} for owner in owners},
         "tasks": task_counts(auditor),
+        "draws": {"recomputed": auditor.draws["recomputed"], "lost": auditor.draws["lost"], "open": len(auditor.drawn)},
         "signatures": {"checked": auditor.signatures} if auditor.check_signatures else "skipped",
         "error": problem,
     }
@@ -1225,7 +1512,8 @@ def print_table(document):
     tasks = ", ".join(f"{count} {state}" for state, count in document["tasks"].items()) or "none"
     signatures = document["signatures"]
     checked = "skipped: nothing shows whose results these are" if signatures == "skipped" else f"{signatures['checked']} checked"
-    print(f"\ntasks       {tasks}\nsignatures  {checked}\nentries     {document['events']}\nroot        {document['root']}")
+    draws = ", ".join(f"{count} {state}" for state, count in document["draws"].items())
+    print(f"\ntasks       {tasks}\ndraws       {draws}\nsignatures  {checked}\nentries     {document['events']}\nroot        {document['root']}")
 
 
 def main(arguments=None):

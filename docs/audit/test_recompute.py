@@ -8,6 +8,7 @@ The logs are written here by hand, amounts included: they are the worked example
 import contextlib
 import copy
 import hashlib
+import hmac
 import io
 import json
 import os
@@ -740,6 +741,91 @@ class Tampering(unittest.TestCase):
         self.check(log, lambda entries: entries.__delitem__(slice(at, at + 2)), at, "expected task.closed")
 
 
+class Draws(unittest.TestCase):
+    """Which node is drawn follows from the epoch's secret; the seed is computed here once more."""
+
+    SECRET = bytes(range(32))
+
+    def log(self, replicas=3):
+        """Three nodes, a sampled task in an epoch, and the node that the secret draws for its first replica."""
+        log = Log()
+        log.decide("epoch.opened", {"epoch": 1, "commitment": hashlib.sha256(b"aevir.epoch/1\n" + self.SECRET).hexdigest()})
+        for node, owner in zip(NODES, OWNERS):
+            log.node(node, owner)
+            log.entries[-2]["data"]["profile"] |= {"memory_mib": 1024, "storage_mib": 4096}
+        log.task(TASK, "3153000", replicas=replicas, quorum=2, initial=2)
+        definition = bytes.fromhex(log.entries[find(log.entries, "task.created")]["data"]["definition_digest"])
+        message = b"aevir.draw/1\nreplica\n" + definition + bytes(32) + bytes([0, 0, 0, 1, 0, 0, 0, 0])
+        seed = hmac.new(self.SECRET, message, hashlib.sha256).digest()
+        return log, int.from_bytes(seed[:16], "big") % 3
+
+    def lease(self, log, index, **more):
+        """A lease that was drawn."""
+        draw = {"epoch": 1, "purpose": "replica", "number": 0, "candidates": 3} | more
+        log.lease(TASK, ulid(900), NODES[index])
+        log.entries[-1]["data"]["draw"] = draw
+
+    def close(self, log, seconds=3_600, secret=None):
+        """The epoch ends."""
+        log.seconds += seconds
+        log.decide("epoch.closed", {"epoch": 1, "secret": secret or {"revealed": self.SECRET.hex()}})
+
+    def audited(self, log):
+        """The report, and what is wrong."""
+        auditor, problem = recompute.audit(io.BytesIO(lines_of(log.entries)))
+        return auditor, problem
+
+    def test_a_good_draw(self):
+        log, index = self.log()
+        self.lease(log, index)
+        self.close(log)
+        auditor, problem = self.audited(log)
+        self.assertIsNone(problem)
+        self.assertEqual(auditor.draws["recomputed"], 1)
+
+    def test_another_node_than_the_secret_draws(self):
+        log, index = self.log()
+        self.lease(log, (index + 1) % 3)
+        self.close(log)
+        _, problem = self.audited(log)
+        self.assertIn("the candidate drawn", problem["what"])
+
+    def test_a_lost_secret(self):
+        log, index = self.log()
+        self.lease(log, (index + 1) % 3)
+        self.close(log, secret="lost")
+        auditor, problem = self.audited(log)
+        self.assertIsNone(problem)
+        self.assertEqual(auditor.draws["lost"], 1)
+
+    def test_another_secret(self):
+        log, _ = self.log()
+        self.close(log, secret={"revealed": "00" * 32})
+        self.assertIn("the hash of the epoch's secret", self.audited(log)[1]["what"])
+
+    def test_a_secret_before_its_time(self):
+        log, _ = self.log()
+        self.close(log, seconds=10)
+        self.assertIn("closed before", self.audited(log)[1]["what"])
+
+    def test_false_candidates(self):
+        for more in ({"candidates": 2}, {"number": 1}, {"epoch": 2}, {"purpose": "run"}):
+            log, index = self.log()
+            self.lease(log, index, **more)
+            self.assertIn("the draw", self.audited(log)[1]["what"])
+
+    def test_a_node_that_does_not_fit(self):
+        log, index = self.log()
+        log.entries[find(log.entries, "node.registered")]["data"]["profile"]["memory_mib"] = 100
+        self.lease(log, 0, candidates=2)
+        self.assertIn("let be drawn", self.audited(log)[1]["what"])
+
+    def test_a_lease_without_a_draw(self):
+        log, index = self.log()
+        log.lease(TASK, ulid(900), NODES[index])
+        self.assertIn("expected a draw", self.audited(log)[1]["what"])
+
+
 class Nodes(unittest.TestCase):
     """Nodes come and go, change their keys and terms, and are suspended; what they then may not do is found."""
 
@@ -921,7 +1007,7 @@ class CommandLine(unittest.TestCase):
     def test_json(self):
         code, text = self.run_on(lines_of(worked_example().entries), "--json", "--skip-signatures")
         self.assertEqual(code, 0)
-        self.assertEqual(set(json.loads(text)), {"events", "root", "sum", "accounts", "points", "tasks", "signatures", "error"})
+        self.assertEqual(set(json.loads(text)), {"events", "root", "sum", "accounts", "points", "tasks", "draws", "signatures", "error"})
 
     def test_a_problem(self):
         lines = lines_of(worked_example().entries).splitlines(keepends=True)

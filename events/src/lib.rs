@@ -59,7 +59,7 @@ pub use log::{
     Batch, CommandRow, Head, Log, LogError, LogHead, LogRows, NewEvent, PostgresLog, Row, RowPage,
     SqliteLog, StoreFault, StoredEntry,
 };
-pub use machine::{Context, Corrupt, Event, Ids, Machine, UnknownEvent, parse_data};
+pub use machine::{Context, Corrupt, Event, Ids, LeaderSecret, Machine, UnknownEvent, parse_data};
 pub use merkle::Hash;
 pub use replay::{
     CHUNK_ENTRIES, Found, Inspect, Inspected, Replay, ReplayError, Replayed, Stopped, Visit,

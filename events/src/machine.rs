@@ -82,8 +82,21 @@ pub struct Context {
     pub time: Timestamp,
     /// Who asked: `account/<id>`, `node/<id>` or `system`.
     pub actor: String,
-    /// Fresh random bytes, for ids, nonces and draws.
+    /// Fresh random bytes, for ids and nonces.
     pub entropy: [u8; 32],
+    /// The same at every decision of one leader, and of all leaders who share it.
+    pub secret: LeaderSecret,
+}
+
+/// What the leaders of a log know and nobody else does. Decisions derive from it what they commit to now and disclose
+/// later; it never stands in an event itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct LeaderSecret(pub [u8; 32]);
+
+impl std::fmt::Debug for LeaderSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LeaderSecret(..)")
+    }
 }
 
 impl Context {

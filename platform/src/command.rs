@@ -12,7 +12,7 @@ use crate::{
     definition::TaskDefinition,
     digest::Digest,
     ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId},
-    policy::Policy,
+    policy::{AccountLimits, Policy},
     report::{Artifact, BlobRef, NodeKey, Report, SignedCommitment},
     rotation::SignedRotation,
     terms::NodeTerms,
@@ -38,6 +38,11 @@ pub enum Command {
         account: AccountId,
         amount: Amount,
         reference: String,
+    },
+    /// Gives an account another share and other quotas than the policy's.
+    SetLimits {
+        account: AccountId,
+        limits: AccountLimits,
     },
     RecordUpload {
         account: AccountId,

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::{
     amount::{Amount, Count, Ppm},
     digest::Digest,
+    hexbytes::Hex,
     ids::{ContentId, TaskId},
 };
 
@@ -23,6 +24,16 @@ pub enum TaskType {
     Inference,
     Evaluation,
     DataProcessing,
+}
+
+impl TaskType {
+    /// All of them, in their order.
+    pub const ALL: [Self; 4] = [
+        Self::Training,
+        Self::Inference,
+        Self::Evaluation,
+        Self::DataProcessing,
+    ];
 }
 
 /// A task as its requester defines it. Unknown fields are refused.
@@ -39,6 +50,10 @@ pub struct TaskDefinition {
     /// Seed of the run's only randomness; drawn by the platform when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<Count>,
+    /// Goes into every draw of a node for the task, so that its requester need not trust the platform's randomness; drawn by
+    /// the platform when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<Hex<32>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<Model>,
     /// Inputs from contents, uploaded blobs or small inline text.
@@ -152,10 +167,35 @@ pub struct Qos {
     /// Labels that the node's operator must have set, each equal.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// Labels of which the node must have one of the values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels_any: BTreeMap<String, Vec<String>>,
+    /// Labels of which the node must have none of the values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels_not: BTreeMap<String, Vec<String>>,
+    /// Cores that the node has at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_cores: Option<u32>,
+    /// Fuel that the node burns at least, in millions a second, as measured. A node of unknown speed does not fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_mfuel_s: Option<u32>,
+    /// What the run is expected to burn; with `max_latency_ms`, nodes that are fast enough for it are preferred.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_fuel: Option<Count>,
+    /// Which of the requester's own tasks come first: the higher, up to the policy's `priority_max`. It does not change the
+    /// requester's share.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub priority: u32,
+}
+
+fn is_zero(priority: &u32) -> bool {
+    *priority == 0
 }
 
 /// What the task needs of a GPU.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(deny_unknown_fields)]
 pub struct GpuNeed {
     /// GPU memory budget of the run, in MiB.
@@ -164,6 +204,16 @@ pub struct GpuNeed {
     /// WebGPU feature names, such as `shader-f16`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
+    /// The largest buffer that it must be able to make, in MiB. A GPU of which this is not known does not fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer_mib: Option<u32>,
+    /// Least class of arithmetic throughput, as nodes measure it: class n is from 4^(n-1) to 4^n f32 GFLOP/s. A GPU that was
+    /// not measured does not fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_compute: Option<u8>,
+    /// Hardware classes of which the node's GPU must be one. Empty: any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
 }
 
 fn default_gpu_memory_mib() -> u32 {

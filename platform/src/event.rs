@@ -18,8 +18,9 @@ use crate::{
     ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId},
     ledger::LedgerAccount,
     lift,
-    policy::Policy,
+    policy::{AccountLimits, Policy},
     report::{Artifact, BlobRef, NodeKey, Report},
+    schedule::{Draw, EpochSecret},
     terms::NodeTerms,
 };
 
@@ -72,7 +73,17 @@ macro_rules! events {
 
 events! {
     /// The market's constants from here on.
-    "policy.adopted" v 1 PolicyAdopted on |_| "policy".into() => { version: u32, policy: Policy }
+    "policy.adopted" v 2 PolicyAdopted on |_| "policy".into() => { version: u32, policy: Policy }
+
+    /// Draws made from here on follow from a secret that this commits to.
+    "epoch.opened" v 1 EpochOpened on |_| "epoch".into() => {
+        /// From 1.
+        epoch: u32,
+        /// `SHA-256("aevir.epoch/1\n" || secret)`.
+        commitment: Digest,
+    }
+    /// No more draws of the epoch.
+    "epoch.closed" v 1 EpochClosed on |_| "epoch".into() => { epoch: u32, secret: Disclosure }
 
     "account.opened" v 1 AccountOpened on |e| format!("account/{}", e.account) => { account: AccountId, name: String }
     /// An API key; `hash` is the SHA-256 of its secret.
@@ -93,6 +104,8 @@ events! {
         #[schemars(with = "String")]
         expires: Timestamp,
     }
+    /// An administrator gave the account another share and other quotas.
+    "account.limits_set" v 1 LimitsSet on |e| format!("account/{}", e.account) => { account: AccountId, limits: AccountLimits }
     "account.blob_uploaded" v 1 BlobUploaded on |e| format!("account/{}", e.account) => { account: AccountId, blob: BlobRef }
 
     /// The only event that moves money. The postings sum to zero.
@@ -173,12 +186,14 @@ events! {
     "module.released" v 1 ModuleReleased on |e| format!("module/{}", e.module) => { module: Digest, reason: String }
 
     /// The requester's definition with the terms that hold for it; the escrow is posted in the same batch.
-    "task.created" v 1 TaskCreated on |e| format!("task/{}", e.task) => {
+    "task.created" v 2 TaskCreated on |e| format!("task/{}", e.task) => {
         task: TaskId,
         requester: AccountId,
         definition: Arc<TaskDefinition>,
         definition_digest: Digest,
         seed: Count,
+        /// Goes into every draw for the task: the requester's, or a random one.
+        nonce: Hex<32>,
         policy_version: u32,
         escrow: Amount,
     }
@@ -225,7 +240,7 @@ events! {
     /// The end without a verdict.
     "task.closed" v 1 TaskClosed on |e| format!("task/{}", e.task) => { task: TaskId, reason: CloseReason, detail: String, fee: Amount, refund: Amount }
 
-    "assignment.leased" v 1 AssignmentLeased on |e| format!("task/{}", e.task) => {
+    "assignment.leased" v 2 AssignmentLeased on |e| format!("task/{}", e.task) => {
         task: TaskId,
         assignment: AssignmentId,
         node: NodeId,
@@ -233,6 +248,9 @@ events! {
         /// The checkpoint to resume from.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         resume: Option<BlobRef>,
+        /// How the node was drawn. Absent where the log of old has none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        draw: Option<Draw>,
     }
     "assignment.started" v 1 AssignmentStarted on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId }
     "assignment.progressed" v 1 AssignmentProgressed on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, ppm: Ppm, note: String }
@@ -259,6 +277,16 @@ events! {
 pub struct Posting {
     pub account: LedgerAccount,
     pub amount: Amount,
+}
+
+/// What became of an epoch's secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Disclosure {
+    /// Every draw of the epoch can be recomputed with it.
+    Revealed(EpochSecret),
+    /// The leader that closed the epoch does not know it: its draws can't be recomputed.
+    Lost,
 }
 
 /// Why money moved.

@@ -3,10 +3,11 @@
 //! A new version of an event: give it the next number in the table of `event.rs`, write the step from the version
 //! before here, run `cargo xtask schemas`. The golden corpus then proves that every entry ever written is still read.
 
-use aevir_events::Upcaster;
+use aevir_events::{UnknownEvent, Upcaster};
+use serde_json::{Value, json};
 
 /// All steps.
-pub(crate) const STEPS: [Upcaster; 3] = [
+pub(crate) const STEPS: [Upcaster; 6] = [
     Upcaster {
         label: "node.registered",
         from: 1,
@@ -25,4 +26,77 @@ pub(crate) const STEPS: [Upcaster; 3] = [
         // Version 2 adds the reason `revoked`.
         lift: Ok,
     },
+    Upcaster {
+        label: "policy.adopted",
+        from: 1,
+        lift: policy_with_scheduling,
+    },
+    Upcaster {
+        label: "task.created",
+        from: 1,
+        lift: task_with_nonce,
+    },
+    Upcaster {
+        label: "assignment.leased",
+        from: 1,
+        // Version 2 says how the node was drawn. Before, draws could not be recomputed.
+        lift: Ok,
+    },
 ];
+
+/// The member of an object, where it is an object.
+fn object<'a>(
+    data: &'a mut Value,
+    pointer: &str,
+) -> Result<&'a mut serde_json::Map<String, Value>, UnknownEvent> {
+    let found = data.pointer_mut(pointer).and_then(Value::as_object_mut);
+    found.ok_or_else(|| UnknownEvent(format!("there is no object at `{pointer}`")))
+}
+
+/// Version 2 of `policy.adopted` adds the constants of placement. Written out, for the defaults of a later day are not
+/// those of its time.
+fn policy_with_scheduling(mut data: Value) -> Result<Value, UnknownEvent> {
+    let scheduling = json!({
+        "epoch_ms": 3_600_000,
+        "placements_max": 256,
+        "storage_reserve_mib": 64,
+        "score": {
+            "reliability_weight": 6,
+            "points_weight": 2,
+            "idle_weight": 2,
+            "points_half": "1000",
+            "near_levels": 6,
+            "cached_levels": 6,
+            "cached_bytes_min": "1048576",
+            "cached_blobs_max": 64,
+            "in_time_levels": 12,
+        },
+        "priority_max": 9,
+        "ageing_ms": 60_000,
+        "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000},
+    });
+    object(&mut data, "/policy")?.insert("scheduling".into(), scheduling);
+    Ok(data)
+}
+
+/// Version 2 of `task.created` adds the nonce of draws. Before, nothing was drawn with one.
+fn task_with_nonce(mut data: Value) -> Result<Value, UnknownEvent> {
+    object(&mut data, "")?.insert("nonce".into(), "0".repeat(64).into());
+    Ok(data)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::policy::SchedulingPolicy;
+
+    #[test]
+    fn a_policy_without_scheduling_gets_the_first_defaults() {
+        let lifted = policy_with_scheduling(json!({"policy": {}})).unwrap();
+        let read: SchedulingPolicy =
+            serde_json::from_value(lifted["policy"]["scheduling"].clone()).unwrap();
+        assert_eq!(read, SchedulingPolicy::default());
+        assert!(policy_with_scheduling(json!({"policy": 1})).is_err());
+    }
+}

@@ -1,9 +1,13 @@
 //! The constants of the market. They live in `policy.adopted` events, so that a replay uses those of its time.
 
+mod scheduling;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::amount::{Amount, Points, Ppm};
+
+pub use scheduling::{AccountLimits, SCORE_LEVELS, SchedulingPolicy, ScorePolicy};
 
 /// Who may take part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +43,7 @@ pub struct Policy {
     /// The most that a back-off grows to.
     pub backoff_max_ms: u32,
     pub points: PointsPolicy,
+    pub scheduling: SchedulingPolicy,
 }
 
 /// How IntelliPoints are earned and lost.
@@ -77,6 +82,7 @@ impl Default for Policy {
                 refused_ppm: 500_000,
                 lost: Points(2),
             },
+            scheduling: SchedulingPolicy::default(),
         }
     }
 }

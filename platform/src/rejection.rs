@@ -60,6 +60,7 @@ rejections! {
     AmountTooLarge = "amount-too-large", Invalid, "the amount does not fit 64 bits together with what is there: use a smaller one";
     ReferenceUsed { reference: String } = "reference-used", Conflict, "a deposit with the reference `{reference}` is recorded already: each external payment is booked once";
     PolicyInvalid { detail: String } = "policy-invalid", Invalid, "the policy can't hold: {detail}";
+    LimitsInvalid { detail: String } = "limits-invalid", Invalid, "the account's limits can't hold: {detail}";
     TokenExpired = "join-token-expired", Forbidden, "the join token has expired: issue a new one";
     TokenUnknown = "join-token-unknown", Forbidden, "this join token does not exist or was used: issue a new one";
     TokenInUse = "join-token-in-use", Conflict, "a join token with this hash exists: make a new one";

@@ -79,6 +79,7 @@ impl Giver {
         match command {
             Command::AdoptPolicy(_)
             | Command::OpenAccount(_)
+            | Command::SetLimits { .. }
             | Command::Deposit { .. }
             | Command::Suspend { .. }
             | Command::Release { .. } => Self::Operator,

@@ -121,12 +121,23 @@ pub fn minute_of_week(at: Timestamp) -> u16 {
     u16::try_from(minutes.rem_euclid(WEEK_MIN.into())).unwrap_or(0)
 }
 
+impl Window {
+    /// Whether a minute of the week is in it.
+    pub fn holds(&self, minute: u16) -> bool {
+        self.from_min <= minute && minute < self.to_min
+    }
+}
+
 impl NodeTerms {
+    /// Whether it leaves out anybody's tasks, or any module.
+    pub fn is_choosy(&self) -> bool {
+        !self.requesters.is_any() || !self.modules.is_any()
+    }
+
     /// Whether the node takes work at this time.
     pub fn is_open(&self, at: Timestamp) -> bool {
         let minute = minute_of_week(at);
-        let within = |window: &Window| window.from_min <= minute && minute < window.to_min;
-        self.hours.is_empty() || self.hours.iter().any(within)
+        self.hours.is_empty() || self.hours.iter().any(|window| window.holds(minute))
     }
 
     /// The least that a replica of this type must earn.

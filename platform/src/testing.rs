@@ -70,6 +70,8 @@ impl History {
             joined: 0,
         };
         history.submit(Command::AdoptPolicy(Policy::default()));
+        // Nothing is drawn before an epoch is open.
+        history.submit(Command::Tick);
         for n in 0..REQUESTERS {
             let requester = history.open_account(&format!("requester {n}"));
             history.requesters.push(requester);

@@ -5,6 +5,7 @@ mod blobs;
 mod contents;
 mod keys;
 mod ledger;
+mod limits;
 mod log;
 mod modules;
 mod node;
@@ -27,6 +28,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .merge(server::routes())
         .merge(accounts::routes())
         .merge(keys::routes())
+        .merge(limits::routes())
         .merge(ledger::routes())
         .merge(policy::routes())
         .merge(projections::routes())

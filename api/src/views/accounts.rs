@@ -192,6 +192,9 @@ impl Projection<Event> for Accounts {
             Event::LedgerPosted(e) => posted(rows, recorded, e).await,
             Event::PointsChanged(e) => changed(rows, recorded, e).await,
             Event::PolicyAdopted(_)
+            | Event::EpochOpened(_)
+            | Event::EpochClosed(_)
+            | Event::LimitsSet(_)
             | Event::JoinTokenIssued(_)
             | Event::BlobUploaded(_)
             | Event::ModuleRegistered(_)

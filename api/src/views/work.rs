@@ -183,7 +183,10 @@ impl Projection<Event> for Work {
             | Event::ModuleSuspended(_)
             | Event::ModuleReleased(_)
             | Event::AssignmentCheckpointed(_)
-            | Event::OutputUploaded(_) => Ok(()),
+            | Event::OutputUploaded(_)
+            | Event::EpochOpened(_)
+            | Event::EpochClosed(_)
+            | Event::LimitsSet(_) => Ok(()),
         }
     }
 }
@@ -251,6 +254,9 @@ fn wants(event: &Event, keys: &mut Keys) {
         Event::NodeSuspended(e) => return node(keys, e.node),
         Event::NodeReleased(e) => return node(keys, e.node),
         Event::PolicyAdopted(_)
+        | Event::EpochOpened(_)
+        | Event::EpochClosed(_)
+        | Event::LimitsSet(_)
         | Event::NodeRegistered(_)
         | Event::ContentRegistered(_)
         | Event::AccountOpened(_)

@@ -11,6 +11,7 @@ mod leases;
 mod lifecycle;
 mod node_life;
 mod objects;
+mod plan;
 mod protocol;
 mod recovery;
 mod refusals;

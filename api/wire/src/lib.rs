@@ -55,16 +55,18 @@ pub use node_life::{
     AllowDeny, ChangeProfile, NodeCaps, NodeSpeed, NodeTerms, RevokeNode, RotateKey, Subject,
     Suspend, Suspended, Suspension, SuspensionList, Window,
 };
-pub use policy::{AdoptedPolicy, PointsPolicy, Policy};
+pub use policy::{
+    AccountLimits, AdoptedPolicy, PointsPolicy, Policy, SchedulingPolicy, ScorePolicy,
+};
 pub use problem::{PROBLEM_JSON, Problem};
 pub use projections::{Projection, ProjectionList, Rebuild};
 pub use report::{MetricValue, Report, Usage, canonical, commit_message, digest, rotation_message};
 pub use secret::{KEY_PREFIX, Secret, TOKEN_PREFIX};
 pub use server::{Health, Readiness, Version};
 pub use tasks::{
-    Assignment, AssignmentPage, AssignmentSummary, CheckResult, CloseOutcome, Progress, Refusal,
-    Settlement, Share, SubmittedTask, Task, TaskLog, TaskLogLine, TaskMetric, TaskPage, TaskResult,
-    TaskSummary, TaskUpdate, Verdict, Waiting,
+    Assignment, AssignmentPage, AssignmentSummary, CheckResult, CloseOutcome, Progress, Quote,
+    Refusal, Remedy, Settlement, Share, SubmittedTask, Task, TaskLog, TaskLogLine, TaskMetric,
+    TaskPage, TaskResult, TaskSummary, TaskUpdate, Verdict, Waiting, Why,
 };
 
 /// The version in the path of every route.

@@ -28,6 +28,7 @@ pub struct Policy {
     /// The most that a back-off grows to.
     pub backoff_max_ms: u32,
     pub points: PointsPolicy,
+    pub scheduling: SchedulingPolicy,
 }
 
 /// How IntelliPoints are earned and lost.
@@ -44,6 +45,60 @@ pub struct PointsPolicy {
     pub refused_ppm: u32,
     /// What a lost lease costs.
     pub lost: String,
+}
+
+/// How work is placed; see `docs/economics.md`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SchedulingPolicy {
+    /// How long an epoch of draws lasts, in ms.
+    pub epoch_ms: u32,
+    /// Placements of one plan at most.
+    pub placements_max: u32,
+    /// Room that a run needs beside inputs and outputs, in MiB.
+    pub storage_reserve_mib: u32,
+    pub score: ScorePolicy,
+    /// The highest priority that a requester can give a task; the lowest is 0.
+    pub priority_max: u32,
+    /// Waiting for this long outweighs one step of priority, in ms.
+    pub ageing_ms: u32,
+    pub account: AccountLimits,
+}
+
+/// How nodes are ranked for a task that is not replicated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScorePolicy {
+    /// Weight of the reliability on the type of task.
+    pub reliability_weight: u32,
+    /// Weight of the owner's compute points.
+    pub points_weight: u32,
+    /// Weight of the idle part of the node's slots.
+    pub idle_weight: u32,
+    /// Points at which the points' part is one half.
+    pub points_half: String,
+    /// Nodes at most so many levels below the best one are its near-equals.
+    pub near_levels: u32,
+    /// Levels that a node gains which has the task's largest input already.
+    pub cached_levels: u32,
+    /// Bytes that this input has at least.
+    pub cached_bytes_min: String,
+    /// Blobs of which the platform remembers that a node has them.
+    pub cached_blobs_max: u32,
+    /// Levels that a node gains which is fast enough for the task's `max_latency_ms`.
+    pub in_time_levels: u32,
+}
+
+/// What one account may have at once, and its share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AccountLimits {
+    /// Its share of the nodes' time relative to other requesters that wait; 1 to 10,000.
+    pub weight: u32,
+    /// Its tasks that have not ended.
+    pub tasks_max: u32,
+    /// Its replicas that hold a slot of a node.
+    pub running_max: u32,
 }
 
 /// The policy in force.

@@ -158,6 +158,59 @@ pub struct Waiting {
     pub nodes: u32,
 }
 
+/// What a task would cost and when it would be done, by what waits and what nodes there are now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Quote {
+    /// What it costs where the first replicas agree, with all shares, in micro-AEV.
+    pub expected_fee: String,
+    /// What is locked at submission: the most that it can cost, in micro-AEV.
+    pub escrow: String,
+    /// What the requester has, in micro-AEV.
+    pub available: String,
+    /// Whether that covers the escrow.
+    pub affordable: bool,
+    /// Nodes whose machine and owner fit, busy or not, among those looked at.
+    pub eligible_nodes: u32,
+    /// Of them, those that could begin at once.
+    pub free_nodes: u32,
+    pub nodes_looked_at: u32,
+    pub nodes: u32,
+    /// Tasks with equal needs that wait before it.
+    pub tasks_ahead: u32,
+    /// Absent where no node fits, or it waits for other tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_at: Option<String>,
+    /// The latest end of a run that begins then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finishes_by: Option<String>,
+}
+
+/// Why a task waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Why {
+    pub id: String,
+    /// The task's state.
+    pub state: String,
+    /// `dependencies`, `node`, `turn`, `quota`, `release`, `runs`, `reveals` or `nothing`.
+    pub waits_for: String,
+    pub nodes: u32,
+    pub nodes_looked_at: u32,
+    /// Nodes that could take it now.
+    pub fitting: u32,
+    /// How many of the others each filter refuses first.
+    pub refused: Vec<Waiting>,
+    /// All that is in the way of the node that lacks least.
+    pub nearest: Vec<Remedy>,
+}
+
+/// What is in a node's way, and what would help. Sizes are rounded down to a power of two.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Remedy {
+    /// As [`Waiting::reason`].
+    pub reason: String,
+    pub help: String,
+}
+
 /// One node's try at the task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Assignment {

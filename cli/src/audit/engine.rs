@@ -224,6 +224,10 @@ fn made(events: u64, watch: &Watch, checkpoints: u64) -> Vec<Check> {
         ("commands decided anew", counts.commands),
         ("definition digests and escrows", counts.tasks),
         ("leases, against the filter and the ranking", counts.leases),
+        (
+            "draws of closed epochs, against their secrets",
+            counts.draws,
+        ),
         ("reveals, against their commitments", counts.reveals),
         (
             "verdicts with settlement, shares and maturity",
@@ -260,12 +264,25 @@ fn limits(watch: &Watch, checkpoints: u64) -> Vec<Unchecked> {
             "none were given (--tiles, or a live platform)".into(),
         );
     }
-    push(
-        "which of the eligible nodes was drawn",
-        format!(
-            "{} leases follow from entropy that is not logged",
-            counts.draws_taken
-        ),
+    let mut draws = |n: u64, what, why: &str| {
+        if n > 0 {
+            push(what, format!("{n} {why}"));
+        }
+    };
+    draws(
+        counts.draws_open,
+        "draws of the open epoch",
+        "leases follow from a secret that the log discloses when the epoch closes: audit again then",
+    );
+    draws(
+        counts.draws_lost,
+        "draws of epochs whose secret was lost",
+        "leases can't be recomputed: the leader that closed their epochs did not have the secret",
+    );
+    draws(
+        counts.draws_taken,
+        "draws before there were epochs",
+        "leases follow from entropy that is not logged",
     );
     push(
         "drawn seeds and ids",
@@ -281,7 +298,6 @@ fn limits(watch: &Watch, checkpoints: u64) -> Vec<Unchecked> {
             counts.schema_checks_taken
         ),
     );
-    push("draws of closed epochs", "there are no epochs yet".into());
     push(
         "who gave a command",
         "that it is whom the command is about, with a live key of the scope it takes, is checked; that it was them, and by which key, is the platform's word. Nodes sign what they commit".into(),

@@ -1,7 +1,8 @@
 //! `aevir account`.
 
 use aevir_wire::{
-    Account, AddKey, Client, Deposit, IssueJoinToken, KeyList, NodeFilter, NodeList, OpenAccount,
+    Account, AccountLimits, AddKey, Client, Deposit, IssueJoinToken, KeyList, NodeFilter, NodeList,
+    OpenAccount,
 };
 use anyhow::Result;
 use clap::Subcommand;
@@ -33,6 +34,20 @@ pub(crate) enum AccountVerb {
         /// The external payment's reference; each is booked once.
         #[arg(long)]
         reference: String,
+    },
+    /// Show an account's share of the nodes and its quotas, or set them (scope `admin`).
+    Limits {
+        /// The account's id.
+        account: String,
+        /// Its share relative to other requesters that wait; 1 to 10000.
+        #[arg(long)]
+        weight: Option<u32>,
+        /// Its tasks that have not ended.
+        #[arg(long)]
+        tasks_max: Option<u32>,
+        /// Its replicas that hold a slot of a node.
+        #[arg(long)]
+        running_max: Option<u32>,
     },
     /// Manage API keys.
     Keys {
@@ -76,6 +91,30 @@ pub(crate) async fn run(verb: AccountVerb, global: &Global) -> Result<()> {
                     ("name", opened.name.clone()),
                     ("key", opened.key.clone()),
                     ("scopes", opened.scopes.join(" ")),
+                ])
+            })
+        }
+        AccountVerb::Limits {
+            account,
+            weight,
+            tasks_max,
+            running_max,
+        } => {
+            let before = client.limits(&account).await?;
+            let wanted = AccountLimits {
+                weight: weight.unwrap_or(before.weight),
+                tasks_max: tasks_max.unwrap_or(before.tasks_max),
+                running_max: running_max.unwrap_or(before.running_max),
+            };
+            let limits = match wanted == before {
+                true => before,
+                false => client.set_limits(&account, &wanted).await?,
+            };
+            print(global.output, &limits, || {
+                properties([
+                    ("weight", limits.weight.to_string()),
+                    ("tasks at most", limits.tasks_max.to_string()),
+                    ("running at most", limits.running_max.to_string()),
                 ])
             })
         }

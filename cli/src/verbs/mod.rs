@@ -6,6 +6,7 @@ pub(crate) mod content;
 pub(crate) mod log;
 pub(crate) mod module;
 pub(crate) mod node;
+mod plan;
 pub(crate) mod policy;
 pub(crate) mod projections;
 mod proof;

@@ -41,6 +41,10 @@ pub(crate) enum TaskVerb {
     },
     /// Print the newest log lines of a task's runs.
     Log { id: String },
+    /// Say what a task would cost and when it would be done, without submitting it.
+    Quote(QuoteArgs),
+    /// Say why a task waits: what nodes are refused for, and what would help.
+    Why { id: String },
 }
 
 #[derive(Debug, Args)]
@@ -60,6 +64,15 @@ pub(crate) struct RunArgs {
     /// Follow it until it has ended; fails unless it settles.
     #[arg(long)]
     watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QuoteArgs {
+    /// The task definition, as for `task run`; its module must have been pushed.
+    definition: PathBuf,
+    /// Set a field of the definition: a JSON pointer and a JSON value (or text), such as `/params/epochs=5`.
+    #[arg(long = "set", value_name = "POINTER=VALUE")]
+    sets: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -115,6 +128,8 @@ pub(crate) async fn run(verb: TaskVerb, global: &Global) -> Result<()> {
             })
         }
         TaskVerb::Result { id, out } => result(&client, &id, out.as_deref(), global).await,
+        TaskVerb::Quote(args) => super::plan::quote(&client, &args, global).await,
+        TaskVerb::Why { id } => super::plan::why(&client, &id, global).await,
         TaskVerb::Log { id } => {
             let log = client.task_log(&id).await?;
             print(global.output, &log, || {
@@ -126,6 +141,16 @@ pub(crate) async fn run(verb: TaskVerb, global: &Global) -> Result<()> {
             })
         }
     }
+}
+
+/// A definition from its file, with fields set and names resolved.
+pub(super) async fn definition(client: &Client, args: &QuoteArgs) -> Result<Value> {
+    let mut definition = read_definition(&args.definition)?;
+    for set in &args.sets {
+        apply(&mut definition, set)?;
+    }
+    resolve_names(client, &mut definition).await?;
+    Ok(definition)
 }
 
 async fn submit(client: &Client, args: RunArgs, global: &Global) -> Result<()> {

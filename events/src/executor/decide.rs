@@ -112,6 +112,7 @@ impl<M: Machine> Writer<M> {
             time: self.speculation.tail.clock((self.options.clock)()),
             actor,
             entropy: (self.options.entropy)(),
+            secret: self.options.secret,
         };
         let answer = match self.events(
             &command,

@@ -31,7 +31,7 @@ pub use self::{
 use crate::{
     envelope::Timestamp,
     log::{Log, LogError},
-    machine::Machine,
+    machine::{LeaderSecret, Machine},
     replay::{Replay, ReplayError, load},
     snapshot::{Keeper, Restored, restore},
     tail::{Damage, Flaw},
@@ -57,6 +57,8 @@ pub struct Options {
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// 32 fresh random bytes for every command.
     pub entropy: Arc<dyn Fn() -> [u8; 32] + Send + Sync>,
+    /// Handed to every decision. Who leads the log next should have the same, or what was committed to can't be disclosed.
+    pub secret: LeaderSecret,
     /// How to wait while the log can't be reached.
     pub timer: Arc<dyn Timer>,
     /// Commands that may wait; at least 1.
@@ -75,6 +77,7 @@ impl Default for Options {
         Self {
             clock: Arc::new(system_clock),
             entropy: Arc::new(rand::random),
+            secret: LeaderSecret(rand::random()),
             timer: Arc::new(SystemTimer::new()),
             queue_commands: QUEUE_COMMANDS,
             batch_commands: BATCH_COMMANDS,

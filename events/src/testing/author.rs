@@ -6,7 +6,7 @@ use crate::{
     entry::EntryError,
     envelope::{Recorded, Timestamp},
     log::{Batch, Head, NewEvent},
-    machine::{Context, Corrupt, Machine},
+    machine::{Context, Corrupt, LeaderSecret, Machine},
     merkle::Hash,
     replay::evolve,
     tail::{Tail, command_ulid},
@@ -78,6 +78,7 @@ impl<M: Machine> Author<M> {
             time: self.tail.clock(now),
             actor: actor.to_owned(),
             entropy: Hash::of(&seed).0,
+            secret: LeaderSecret(Hash::of(&self.seed.to_be_bytes()).0),
         };
         let events = M::decide(&self.state, command, &context).map_err(AuthorError::Rejected)?;
         let cause = command_ulid(&context).to_string();

@@ -4,6 +4,8 @@ use std::{fmt, sync::Arc};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use ed25519_dalek::SigningKey;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
 use signed_note::{
     Note, StandardSigner, StandardVerifier, Verifier as _, VerifierList, is_key_name_valid, key_id,
 };
@@ -30,6 +32,7 @@ pub enum KeyError {
 /// The key that signs checkpoints. Its secret half is never shown.
 pub struct LogKey {
     signer: StandardSigner,
+    seed: [u8; 32],
     secret: String,
     verifier: VerifierKey,
 }
@@ -72,11 +75,13 @@ impl LogKey {
         let secret = BASE64_STANDARD
             .decode(secret)
             .map_err(|_| KeyError::Secret)?;
-        let seed = secret.get(1..).and_then(|seed| seed.try_into().ok());
-        let public = BASE64_STANDARD.encode(public_part(seed.ok_or(KeyError::Secret)?));
+        let seed: Option<&[u8; 32]> = secret.get(1..).and_then(|seed| seed.try_into().ok());
+        let seed = seed.ok_or(KeyError::Secret)?;
+        let public = BASE64_STANDARD.encode(public_part(seed));
         let verifier = format!("{origin}+{id}+{public}");
         Ok(Self {
             signer,
+            seed: *seed,
             secret: text.to_owned(),
             verifier: verifier.parse().map_err(|_| KeyError::Secret)?,
         })
@@ -85,6 +90,16 @@ impl LogKey {
     /// The private form, for the key's file and nothing else.
     pub fn expose(&self) -> &str {
         &self.secret
+    }
+
+    /// A secret for another purpose, which tells nothing of the key: HMAC-SHA-256 of the purpose, keyed with the key's
+    /// 32 secret bytes. Whoever has the key file has it.
+    pub fn derive(&self, purpose: &str) -> [u8; 32] {
+        let mut block = [0; 64];
+        block[..32].copy_from_slice(&self.seed);
+        let mut mac = Hmac::<Sha256>::new(&block.into());
+        mac.update(purpose.as_bytes());
+        mac.finalize().into_bytes().into()
     }
 
     /// The public half.

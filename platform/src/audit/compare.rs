@@ -126,6 +126,9 @@ fn take_over_draws(expected: &mut [Event], batch: &[&Recorded<Event>]) {
             if e.definition.seed.is_none() {
                 e.seed = f.seed;
             }
+            if e.definition.nonce.is_none() {
+                e.nonce = f.nonce;
+            }
         } else if let (Event::LedgerPosted(e), Some((drawn, taken))) = (&mut *expected, task) {
             e.task = e.task.map(|id| if id == drawn { taken } else { id });
             for posting in &mut e.postings {

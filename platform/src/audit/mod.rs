@@ -6,23 +6,25 @@
 //! decided anew by the very functions of `decide`, and both lists are compared. So a log whose hashes, revisions and
 //! books were all made to fit again still fails at the first amount that the rules don't explain.
 //!
-//! What entropy brought can't be derived, and is taken from the log: ids, drawn seeds, and which of the nodes that were
-//! equally eligible for a lease was drawn. So is what the log holds only a digest of: a result that is not published.
+//! What entropy brought can't be derived, and is taken from the log: ids, drawn seeds and nonces. Which of several nodes was
+//! drawn follows from a secret that stands in the log once its epoch has closed, and is recomputed then. What can't be told is what the log holds only a digest of: a result that is not published.
 //! [`Counts`] says how much of each there was.
 //!
 //! Must not know: files, HTTP, where entries come from, or how their signatures are verified (see [`Sealed`]).
 
 mod compare;
+mod epoch;
 mod lease;
 mod node;
 mod primary;
 mod reveal;
 
-use aevir_events::{Context, Recorded};
+use aevir_events::{Context, LeaderSecret, Recorded};
 use serde::Serialize;
 
 use crate::{
     amount::Amount,
+    command::Command,
     decide,
     digest::Digest,
     event::Event,
@@ -90,7 +92,13 @@ pub struct Counts {
     pub closures: u64,
     pub postings: u64,
     pub points: u64,
-    /// Leases for which more than one node was eligible: which one was drawn is taken from the log.
+    /// Draws of closed epochs that were recomputed.
+    pub draws: u64,
+    /// Draws whose epoch is open, so that they can't be recomputed yet.
+    pub draws_open: u64,
+    /// Draws of epochs whose secret was lost: which node was drawn is taken from the log.
+    pub draws_lost: u64,
+    /// Leases from before there were epochs: which node was drawn is taken from the log.
     pub draws_taken: u64,
     /// Seeds that the platform drew.
     pub seeds_taken: u64,
@@ -124,11 +132,16 @@ pub struct Recomputation {
     counts: Counts,
     /// Of all postings so far.
     sum: i128,
+    /// Draws whose secret is not known yet.
+    kept: Vec<epoch::Kept>,
 }
 
 impl Recomputation {
     pub fn counts(&self) -> Counts {
-        self.counts
+        Counts {
+            draws_open: self.kept.len() as u64,
+            ..self.counts
+        }
     }
 
     /// Compares all events of one command, which stand together in the log with the same time, actor and cause, with
@@ -145,12 +158,16 @@ impl Recomputation {
         let Some(first) = command.first() else {
             return Ok(());
         };
-        let (uploads, expected) = self.derive(state, command, first)?;
-        let rest = command.get(uploads..).unwrap_or_default();
+        let (before, expected) = self.derive(state, command, first)?;
+        let rest = command.get(before..).unwrap_or_default();
         if let Some(fault) = compare::first_difference(expected, rest, first.position) {
             return Err(fault);
         }
         for recorded in command {
+            if let Event::EpochClosed(closed) = &recorded.event {
+                let kept = std::mem::take(&mut self.kept);
+                epoch::disclosed(&closed.secret, kept, &mut self.counts)?;
+            }
             self.count(&recorded.event);
             sealed.extend(seal_of(state, recorded));
         }
@@ -184,7 +201,8 @@ impl Recomputation {
         }
     }
 
-    /// What the rules derive, for the events that come after the uploads of inline inputs.
+    /// What the rules derive, for the events that come after the uploads of inline inputs and after the turn of the epoch;
+    /// and how many those are.
     fn derive(
         &mut self,
         state: &State,
@@ -196,6 +214,8 @@ impl Recomputation {
             actor: first.actor.clone(),
             // Ids and draws that follow from it are replaced by the log's.
             entropy: [0; 32],
+            // Nobody but the leaders knows it.
+            secret: LeaderSecret([0; 32]),
         };
         let fault = |flaw: Flaw| Fault {
             position: first.position,
@@ -224,10 +244,18 @@ impl Recomputation {
                 })?;
                 return Ok((brought.len(), events));
             }
+            Primary::Command(Command::Tick) => {
+                let turned = epoch::turned(state, command)?;
+                return Ok((turned, decide::due(state, &context)));
+            }
             Primary::Command(command) => {
                 decide::decide(state, &command, &context).map_err(refused)?
             }
-            Primary::Plan => lease::expected(state, command, &mut self.counts)?,
+            Primary::Plan => {
+                let leases = lease::expected(state, command, &mut self.counts)?;
+                self.kept.extend(leases.kept);
+                leases.events
+            }
             Primary::Commit(node, assignment, seal) => {
                 decide::sealed(state, node, assignment, seal, &context).map_err(refused)?
             }
@@ -251,6 +279,9 @@ impl Recomputation {
             Event::AssignmentLeased(_) => counts.leases += 1,
             Event::AssignmentRevealed(_) => counts.reveals += 1,
             Event::PolicyAdopted(_)
+            | Event::EpochOpened(_)
+            | Event::EpochClosed(_)
+            | Event::LimitsSet(_)
             | Event::AccountOpened(_)
             | Event::KeyAdded(_)
             | Event::KeyRevoked(_)
@@ -334,6 +365,9 @@ fn task_of(event: &Event) -> Option<TaskId> {
         Event::TaskSettled(e) => Some(e.task),
         Event::TaskClosed(e) => Some(e.task),
         Event::PolicyAdopted(_)
+        | Event::EpochOpened(_)
+        | Event::EpochClosed(_)
+        | Event::LimitsSet(_)
         | Event::AccountOpened(_)
         | Event::KeyAdded(_)
         | Event::KeyRevoked(_)

@@ -88,13 +88,19 @@ fn read<'a>(
                 blob: e.blob,
             },
         },
-        Event::TaskQueued(_)
+        Event::EpochOpened(_)
+        | Event::EpochClosed(_)
+        | Event::TaskQueued(_)
         | Event::TaskExtended(_)
         | Event::TaskVerified(_)
         | Event::NodeLeft(_) => Command::Tick,
         Event::AssignmentWithdrawn(_) | Event::TaskClosed(_) => closing(batch, state)?,
         Event::LedgerPosted(e) => return Ok(posting(e, batch, state)?.map(Primary::Command)),
         Event::PolicyAdopted(e) => Command::AdoptPolicy(e.policy.clone()),
+        Event::LimitsSet(e) => Command::SetLimits {
+            account: e.account,
+            limits: e.limits,
+        },
         Event::AccountOpened(e) => opening(e, key_after(batch)?),
         Event::KeyAdded(e) => adding(e),
         Event::KeyRevoked(e) => Command::RevokeKey {

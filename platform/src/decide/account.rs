@@ -8,12 +8,12 @@ use crate::{
     command::{AddKey, OpenAccount, Scope},
     digest::Digest,
     event::{
-        AccountOpened, JoinTokenIssued, KeyAdded, KeyRevoked, LedgerPosted, PolicyAdopted, Posting,
-        PostingReason,
+        AccountOpened, JoinTokenIssued, KeyAdded, KeyRevoked, LedgerPosted, LimitsSet,
+        PolicyAdopted, Posting, PostingReason,
     },
     ids::{AccountId, KeyId},
     ledger::LedgerAccount,
-    policy::Policy,
+    policy::{AccountLimits, Policy},
     rejection::Rejection,
     state::State,
 };
@@ -76,6 +76,10 @@ pub(super) fn adopt_policy(state: &State, policy: &Policy) -> Decision {
     {
         return invalid("lease, accept, reveal and offline times are at least 1,000 ms");
     }
+    policy
+        .scheduling
+        .check()
+        .map_err(|detail| Rejection::PolicyInvalid { detail })?;
     let version = state.policy().map_or(1, |(version, _)| version + 1);
     Ok(vec![
         PolicyAdopted {
@@ -84,6 +88,14 @@ pub(super) fn adopt_policy(state: &State, policy: &Policy) -> Decision {
         }
         .into(),
     ])
+}
+
+pub(super) fn set_limits(state: &State, account: AccountId, limits: AccountLimits) -> Decision {
+    known_account(state, account)?;
+    limits
+        .check()
+        .map_err(|detail| Rejection::LimitsInvalid { detail })?;
+    Ok(vec![LimitsSet { account, limits }.into()])
 }
 
 pub(super) fn open(state: &State, command: &OpenAccount, context: &Context) -> Decision {

@@ -3,6 +3,7 @@
 mod account;
 mod close;
 mod content;
+mod epoch;
 mod lease;
 mod node;
 mod result;
@@ -19,12 +20,14 @@ use crate::{
     command::Command, event::Event, rejection::Rejection, rights::Giver, schedule, state::State,
 };
 
+pub(crate) use epoch::is_over as epoch_is_over;
 pub use lease::CHECKPOINT_BYTES_MAX;
 pub(crate) use result::{
     PUBLISHED_BYTES_MAX, Seal, check_result, opened, publish, revealable, sealed,
 };
-pub(crate) use submit::submit_with;
 pub use submit::worst_case;
+pub(crate) use submit::{prepare, submit_with};
+pub(crate) use tick::due;
 pub use validate::{
     DEFINITION_BYTES_MAX, INLINE_BYTES_MAX, PARAMS_BYTES_MAX, REPLICAS_MAX, RESULT_BYTES_MAX,
     SCHEMA_BYTES_MAX, validate,
@@ -54,6 +57,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
             amount,
             reference,
         } => account::deposit(state, *account, *amount, reference),
+        Command::SetLimits { account, limits } => account::set_limits(state, *account, *limits),
         Command::RecordUpload { account, blob } => content::record_upload(state, *account, *blob),
         Command::RegisterModule(c) => content::register_module(state, c),
         Command::RegisterContent(c) => content::register_content(state, c, context),

@@ -8,9 +8,10 @@ use super::{Decision, account::active_account, validate::validate};
 use crate::{
     amount::{Amount, Count},
     command::World,
-    definition::{DataSource, TaskDefinition},
+    definition::{DataSource, Dependency, TaskDefinition},
     digest::Digest,
     event::{BlobUploaded, Event, LedgerPosted, Posting, PostingReason, TaskCreated, TaskQueued},
+    hexbytes::Hex,
     ids::{AccountId, TaskId},
     ledger::LedgerAccount,
     policy::Policy,
@@ -19,8 +20,6 @@ use crate::{
     state::{Phase, State, Task},
 };
 
-/// Tasks of one requester that have not ended: what one account can make the planner look at.
-const UNENDED_TASKS_MAX: u32 = 10_000;
 /// Tasks that wait for one other task.
 const DEPENDENTS_MAX: usize = 1_000;
 
@@ -33,6 +32,13 @@ pub(super) fn submit(
     submit_with(state, requester, definition, &[], context)
 }
 
+/// A task that would be created: everything it names exists, and its worst case fits its budget.
+pub(crate) struct Prepared {
+    pub(crate) created: TaskCreated,
+    /// Absent while it waits for other tasks.
+    pub(crate) inputs: Option<Vec<Artifact>>,
+}
+
 /// The decision on a submission. `brought` are blobs that count as the requester's already: an audit sees a definition
 /// whose inline inputs have become blobs, with their uploads just before it in the log.
 pub(crate) fn submit_with(
@@ -42,16 +48,57 @@ pub(crate) fn submit_with(
     brought: &[BlobRef],
     context: &Context,
 ) -> Decision {
+    let Prepared { created, inputs } = prepare(state, requester, definition, brought, context)?;
+    let (task, escrow) = (created.task, created.escrow);
+    let available = state.ledger.balance(LedgerAccount::Available(requester));
+    if escrow > available {
+        let needed = escrow;
+        return Err(Rejection::InsufficientBalance { available, needed });
+    }
+    let mut events = inline_uploads(state, requester, definition);
+    events.push(created.into());
+    if escrow > Amount::ZERO {
+        let postings = vec![
+            Posting {
+                account: LedgerAccount::Available(requester),
+                amount: -escrow,
+            },
+            Posting {
+                account: LedgerAccount::Escrow(task),
+                amount: escrow,
+            },
+        ];
+        let reason = PostingReason::Escrow;
+        events.push(
+            LedgerPosted {
+                reason,
+                task: Some(task),
+                reference: None,
+                postings,
+            }
+            .into(),
+        );
+    }
+    events.extend(inputs.map(|inputs| TaskQueued { task, inputs }.into()));
+    Ok(events)
+}
+
+/// What a submission would create, whether or not its requester can pay for it.
+///
+/// # Errors
+/// Why it can't be created.
+pub(crate) fn prepare(
+    state: &State,
+    requester: AccountId,
+    definition: &TaskDefinition,
+    brought: &[BlobRef],
+    context: &Context,
+) -> Result<Prepared, Rejection> {
     active_account(state, requester)?;
-    if state
-        .index
-        .unended
-        .get(&requester)
-        .is_some_and(|n| *n >= UNENDED_TASKS_MAX)
-    {
-        return Err(Rejection::TooManyTasks {
-            most: UNENDED_TASKS_MAX,
-        });
+    let most = state.limits_of(requester).tasks_max;
+    let unended = state.index.unended.get(&requester);
+    if unended.copied().unwrap_or(0) >= most {
+        return Err(Rejection::TooManyTasks { most });
     }
     validate(definition)?;
     let module = state.modules.get(&definition.module);
@@ -76,60 +123,34 @@ pub(crate) fn submit_with(
     let (policy_version, policy) = state.policy().ok_or_else(|| Rejection::PolicyInvalid {
         detail: "no policy was adopted yet: set the platform up first".into(),
     })?;
-    let escrow = check_money(state, requester, definition, policy)?;
-
-    let mut ids = context.ids();
-    let task = TaskId(ids.ulid());
+    let priority_max = policy.scheduling.priority_max;
+    if definition.qos.priority > priority_max {
+        let detail = format!("the market's policy has priorities from 0 to {priority_max}");
+        return Err(Rejection::definition("/qos/priority", detail));
+    }
+    let escrow = check_budget(definition, policy)?;
     let sealed = definition.without_inline();
     let definition_digest = Digest::of_json("aevir.task/1", &sealed)
         .map_err(|e| Rejection::definition("", format!("it has no JSON form: {e}")))?;
-    let mut events = inline_uploads(state, requester, definition);
-    let escrowed = vec![
-        Posting {
-            account: LedgerAccount::Available(requester),
-            amount: -escrow,
-        },
-        Posting {
-            account: LedgerAccount::Escrow(task),
-            amount: escrow,
-        },
-    ];
-    let inputs = resolve_inputs(state, definition, brought);
-    events.push(
-        TaskCreated {
-            task,
-            requester,
-            seed: definition
-                .seed
-                .unwrap_or_else(|| drawn_seed(context, definition_digest)),
-            definition: Arc::new(sealed),
-            definition_digest,
-            policy_version,
-            escrow,
-        }
-        .into(),
-    );
-    if escrow > Amount::ZERO {
-        let reason = PostingReason::Escrow;
-        events.push(
-            LedgerPosted {
-                reason,
-                task: Some(task),
-                reference: None,
-                postings: escrowed,
-            }
-            .into(),
-        );
-    }
-    if definition
-        .depends_on
-        .iter()
-        .all(|d| state.tasks.get(&d.task).is_some_and(is_settled))
-    {
-        let inputs = inputs.map_err(|detail| Rejection::definition("/depends_on", detail))?;
-        events.push(TaskQueued { task, inputs }.into());
-    }
-    Ok(events)
+    let is_settled = |d: &Dependency| state.tasks.get(&d.task).is_some_and(is_settled);
+    let inputs = if definition.depends_on.iter().all(is_settled) {
+        let inputs = resolve_inputs(state, definition, brought);
+        Some(inputs.map_err(|detail| Rejection::definition("/depends_on", detail))?)
+    } else {
+        None
+    };
+    let seed = definition.seed;
+    let created = TaskCreated {
+        task: TaskId(context.ids().ulid()),
+        requester,
+        seed: seed.unwrap_or_else(|| drawn_seed(context, definition_digest)),
+        nonce: definition.nonce.unwrap_or(Hex(context.entropy)),
+        definition: Arc::new(sealed),
+        definition_digest,
+        policy_version,
+        escrow,
+    };
+    Ok(Prepared { created, inputs })
 }
 
 /// The most that the task can cost under a policy: every replica accepted, with all shares, or an attempt fee
@@ -150,22 +171,13 @@ pub fn worst_case(definition: &TaskDefinition, policy: &Policy) -> Option<Amount
         .plus(policy.attempt_fee.times(definition.retry.max_attempts)?)
 }
 
-fn check_money(
-    state: &State,
-    requester: AccountId,
-    definition: &TaskDefinition,
-    policy: &Policy,
-) -> Result<Amount, Rejection> {
+fn check_budget(definition: &TaskDefinition, policy: &Policy) -> Result<Amount, Rejection> {
     let needed = worst_case(definition, policy).ok_or_else(|| {
         Rejection::definition("/economics/pricing/price", "the worst case passes 64 bits")
     })?;
     let budget = definition.economics.budget;
     if needed > budget {
         return Err(Rejection::BudgetTooSmall { budget, needed });
-    }
-    let available = state.ledger.balance(LedgerAccount::Available(requester));
-    if needed > available {
-        return Err(Rejection::InsufficientBalance { available, needed });
     }
     Ok(needed)
 }

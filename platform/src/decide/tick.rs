@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use aevir_events::Context;
 
-use super::{close::close, node, submit::resolve_inputs, verdict};
+use super::{close::close, epoch, node, submit::resolve_inputs, verdict};
 use crate::{
     event::{CloseReason, Event, TaskQueued},
     ids::TaskId,
@@ -17,6 +17,13 @@ const DUE_MAX: usize = 64;
 const VERDICTS_MAX: usize = 1;
 
 pub(super) fn tick(state: &State, context: &Context) -> Vec<Event> {
+    let mut events = epoch::turn(state, context);
+    events.extend(due(state, context));
+    events
+}
+
+/// What is due of tasks.
+pub(crate) fn due(state: &State, context: &Context) -> Vec<Event> {
     let mut events = Vec::new();
     let mut done: BTreeSet<TaskId> = BTreeSet::new();
     let now = context.time;

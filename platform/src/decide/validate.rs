@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::account::check_name;
 use crate::{
     amount::{Amount, PPM, parse_micro},
-    definition::{DataSource, Method, Publish, Sampling, TaskDefinition},
+    definition::{DataSource, Method, Publish, Qos, Sampling, TaskDefinition},
     rejection::Rejection,
 };
 
@@ -33,6 +33,7 @@ const BOUNDS_MAX: usize = 16;
 const POINTERS_MAX: usize = 16;
 const DEPENDENCIES_MAX: usize = 16;
 const FEATURES_MAX: usize = 16;
+const CLASSES_MAX: usize = 16;
 const GPU_MEMORY_MIB_MAX: u32 = 1 << 20;
 const MEMORY_MIB_MAX: u32 = 4_096;
 const OUTPUT_MIB_MAX: u32 = 1 << 16;
@@ -206,20 +207,35 @@ fn qos_and_limits(definition: &TaskDefinition) -> Result<(), Rejection> {
     }
     if let Some(gpu) = &definition.qos.gpu {
         in_range("/qos/gpu/memory_mib", gpu.memory_mib, GPU_MEMORY_MIB_MAX)?;
-        at_most(
-            "/qos/gpu/features",
-            "features",
-            gpu.features.len(),
-            FEATURES_MAX,
-        )?;
+        let (features, classes) = (gpu.features.len(), gpu.classes.len());
+        at_most("/qos/gpu/features", "features", features, FEATURES_MAX)?;
+        at_most("/qos/gpu/classes", "classes", classes, CLASSES_MAX)?;
     }
-    at_most(
-        "/qos/labels",
-        "labels",
-        definition.qos.labels.len(),
-        LABELS_MAX,
-    )?;
-    labels("/qos/labels", &definition.qos.labels)
+    qos_labels(&definition.qos)
+}
+
+/// What the task asks of labels, and the bounds of it.
+fn qos_labels(qos: &Qos) -> Result<(), Rejection> {
+    at_most("/qos/labels", "labels", qos.labels.len(), LABELS_MAX)?;
+    labels("/qos/labels", &qos.labels)?;
+    for (pointer, lists) in [
+        ("/qos/labels_any", &qos.labels_any),
+        ("/qos/labels_not", &qos.labels_not),
+    ] {
+        at_most(pointer, "labels", lists.len(), LABELS_MAX)?;
+        for (name, values) in lists {
+            at_most(pointer, "values of a label", values.len(), LABELS_MAX)?;
+            if values.is_empty() {
+                let detail = format!("label `{name}` has no values: name some, or leave it out");
+                return Err(Rejection::definition(pointer, detail));
+            }
+            for text in std::iter::once(name).chain(values) {
+                check_name("a label", text)
+                    .map_err(|e| Rejection::definition(pointer, e.to_string()))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn verification(definition: &TaskDefinition) -> Result<(), Rejection> {

@@ -6,6 +6,8 @@ use aevir_events::{Corrupt, Timestamp};
 
 use super::{
     ensure,
+    epoch::use_up,
+    fleet::{regard, remember},
     node::{node_mut, refresh_node, unseal},
     task::{assignment_mut, expect, refresh_open, task_mut, task_ref},
 };
@@ -18,6 +20,7 @@ use crate::{
         AssignmentWithdrawn, OutputUploaded,
     },
     ids::{AssignmentId, NodeId, TaskId},
+    schedule::{charge, reserved_ms, room_of},
     state::{Assignment, Commitment, Phase, Revealed, Stage, State},
 };
 
@@ -26,13 +29,17 @@ pub(super) fn leased(
     e: &AssignmentLeased,
     at: Timestamp,
 ) -> Result<(), Corrupt> {
-    let task = task_mut(state, e.task)?;
+    let task = task_ref(state, e.task)?;
     expect(task.open_slots() > 0 && task.round == e.round, task)?;
+    let (requester, room) = (task.requester, room_of(state, task));
+    let charged = charge(reserved_ms(task), state.limits_of(requester).weight);
+    let task = task_mut(state, e.task)?;
     let assignment = Assignment {
         id: e.assignment,
         node: e.node,
         round: e.round,
         leased_at: at,
+        charged,
         started_at: None,
         resume: e.resume,
         uploads: Vec::new(),
@@ -44,10 +51,22 @@ pub(super) fn leased(
         format!("assignment {} leased twice", e.assignment)
     })?;
     state.index.task_of.insert(e.assignment, e.task);
-    ensure(state.index.free_nodes.contains(&e.node), || {
+    let free = state
+        .nodes
+        .get(&e.node)
+        .is_some_and(|n| state.takes_work(n));
+    ensure(free, || {
         format!("node {} takes no work or has no free slot", e.node)
     })?;
-    node_mut(state, e.node)?.active.insert(e.assignment);
+    let node = node_mut(state, e.node)?;
+    node.active.insert(e.assignment);
+    node.taken.add(room);
+    let used = state.used(requester);
+    state.virtual_time = state.virtual_time.max(used);
+    use_up(state, requester, |r| {
+        r.used = r.used.saturating_add(charged);
+        r.running += 1;
+    });
     refresh_node(state, e.node);
     refresh_open(state, e.task);
     Ok(())
@@ -117,10 +136,12 @@ pub(super) fn committed(
         digest: e.commitment,
         at,
     };
-    let (node, _) = end_active(state, e.task, e.assignment, |stage| {
+    let (node, _) = end_active(state, e.task, e.assignment, at, |stage| {
         matches!(stage, Stage::Running { .. }).then_some(Stage::Committed(commitment))
     })?;
     node_mut(state, node)?.sealed.insert(e.assignment);
+    let inputs = task_ref(state, e.task)?.inputs.clone();
+    remember(state, node, &inputs);
     refresh_node(state, node);
     Ok(())
 }
@@ -157,7 +178,7 @@ pub(super) fn failed(
         message: e.message.clone(),
         at,
     };
-    let (node, kind) = end_active(state, e.task, e.assignment, |_| Some(stage))?;
+    let (node, kind) = end_active(state, e.task, e.assignment, at, |_| Some(stage))?;
     spend_attempt(state, e.task)?;
     // A failure that blames the module harms nobody until others contradict it.
     if e.class == FailureClass::HostError {
@@ -171,17 +192,21 @@ pub(super) fn lost(state: &mut State, e: &AssignmentLost, at: Timestamp) -> Resu
         reason: e.reason,
         at,
     };
-    let (node, kind) = end_active(state, e.task, e.assignment, |_| Some(stage))?;
+    let (node, kind) = end_active(state, e.task, e.assignment, at, |_| Some(stage))?;
     spend_attempt(state, e.task)?;
     harm(state, e.task, node, kind, at)
 }
 
-pub(super) fn withdrawn(state: &mut State, e: &AssignmentWithdrawn) -> Result<(), Corrupt> {
+pub(super) fn withdrawn(
+    state: &mut State,
+    e: &AssignmentWithdrawn,
+    at: Timestamp,
+) -> Result<(), Corrupt> {
     let task = task_mut(state, e.task)?;
     let assignment = assignment_mut(task, e.assignment)?;
     match &assignment.stage {
         Stage::Leased | Stage::Running { .. } => {
-            end_active(state, e.task, e.assignment, |_| Some(Stage::Withdrawn))?;
+            end_active(state, e.task, e.assignment, at, |_| Some(Stage::Withdrawn))?;
         }
         Stage::Committed(_) | Stage::Revealed(_) => {
             assignment.stage = Stage::Withdrawn;
@@ -208,9 +233,12 @@ fn end_active(
     state: &mut State,
     task_id: TaskId,
     id: AssignmentId,
+    at: Timestamp,
     next: impl FnOnce(&Stage) -> Option<Stage>,
 ) -> Result<(NodeId, TaskType), Corrupt> {
+    let room = room_of(state, task_ref(state, task_id)?);
     let task = task_mut(state, task_id)?;
+    let requester = task.requester;
     let kind = task.definition.kind;
     let assignment = assignment_mut(task, id)?;
     let stage = if assignment.is_active() {
@@ -220,8 +248,17 @@ fn end_active(
     };
     assignment.stage =
         stage.ok_or_else(|| Corrupt(format!("assignment {id} can't end from here")))?;
-    let node = assignment.node;
-    node_mut(state, node)?.active.remove(&id);
+    let (node, charged) = (assignment.node, assignment.charged);
+    let held_ms = u64::try_from(at.0 - assignment.leased_at.0).unwrap_or(0);
+    let host = node_mut(state, node)?;
+    host.active.remove(&id);
+    host.taken.remove(room);
+    // It is charged for the time that it held the slot, and not for all that it had reserved.
+    let unused = charged.saturating_sub(charge(held_ms, state.limits_of(requester).weight));
+    use_up(state, requester, |r| {
+        r.used = r.used.saturating_sub(unused);
+        r.running = r.running.saturating_sub(1);
+    });
     refresh_node(state, node);
     refresh_open(state, task_id);
     Ok((node, kind))
@@ -249,5 +286,6 @@ fn harm(
         .entry(kind)
         .or_default()
         .fault(at, &policy);
+    regard(state, node);
     Ok(())
 }

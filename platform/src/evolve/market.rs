@@ -3,14 +3,15 @@
 use aevir_events::{Corrupt, Timestamp};
 use std::sync::Arc;
 
-use super::ensure;
+use super::{ensure, fleet::regard};
 use crate::{
     event::{
         AccountOpened, BlobUploaded, ContentRegistered, JoinTokenIssued, KeyAdded, KeyRevoked,
-        LedgerPosted, ModuleRegistered, PointsChanged, PolicyAdopted,
+        LedgerPosted, ModuleRegistered, PointsChanged, PolicyAdopted, Track,
     },
-    ids::AccountId,
+    ids::{AccountId, NodeId},
     report::BlobRef,
+    schedule::Fleet,
     state::{Account, Blob, Content, JoinToken, Key, Module, State},
 };
 
@@ -20,6 +21,8 @@ pub(super) fn policy_adopted(state: &mut State, e: &PolicyAdopted) -> Result<(),
         format!("policy version {} where {next} is due", e.version)
     })?;
     state.policies.insert(e.version, Arc::new(e.policy.clone()));
+    // Scores follow from the policy in force.
+    state.index.fleet = Fleet::of(state);
     Ok(())
 }
 
@@ -134,7 +137,13 @@ pub(super) fn points_changed(state: &mut State, e: &PointsChanged) -> Result<(),
         .ok_or_else(|| Corrupt("points pass 64 bits".into()))?;
     ensure(points.0 >= 0, || {
         format!("points of {} would be below zero", e.account)
-    })
+    })?;
+    if e.track == Track::Compute {
+        let nodes = state.index.nodes_by_owner.get(&e.account);
+        let nodes: Vec<NodeId> = nodes.into_iter().flatten().copied().collect();
+        nodes.into_iter().for_each(|node| regard(state, node));
+    }
+    Ok(())
 }
 
 pub(super) fn module_registered(

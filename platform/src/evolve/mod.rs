@@ -2,6 +2,8 @@
 //! that does not fit the state is a corrupt log.
 
 mod assignment;
+mod epoch;
+mod fleet;
 mod market;
 mod node;
 mod speed;
@@ -20,6 +22,9 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
     let at = recorded.time;
     match &recorded.event {
         Event::PolicyAdopted(e) => market::policy_adopted(state, e),
+        Event::EpochOpened(e) => epoch::opened(state, e, at),
+        Event::EpochClosed(e) => epoch::closed(state, e),
+        Event::LimitsSet(e) => epoch::limits_set(state, e),
         Event::AccountOpened(e) => market::account_opened(state, e, at),
         Event::KeyAdded(e) => market::key_added(state, e),
         Event::KeyRevoked(e) => market::key_revoked(state, e),
@@ -71,7 +76,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::AssignmentRevealed(e) => assignment::revealed(state, e),
         Event::AssignmentFailed(e) => assignment::failed(state, e, at),
         Event::AssignmentLost(e) => assignment::lost(state, e, at),
-        Event::AssignmentWithdrawn(e) => assignment::withdrawn(state, e),
+        Event::AssignmentWithdrawn(e) => assignment::withdrawn(state, e, at),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use aevir_events::{Corrupt, Timestamp};
 
-use super::ensure;
+use super::{ensure, fleet::with_fleet};
 use crate::{
     amount::Amount,
     command::Availability,
@@ -11,7 +11,7 @@ use crate::{
         NodeRevoked, ProfileChanged, TermsChanged,
     },
     ids::{AssignmentId, NodeId},
-    state::{Node, Standing, State},
+    state::{Node, Room, Standing, State},
     terms::NodeTerms,
 };
 
@@ -28,8 +28,11 @@ pub(super) fn registered(
         state.index.node_keys.insert(e.public_key, e.node).is_none(),
         || "a node key twice".into(),
     )?;
+    let ordinal = u32::try_from(state.nodes.len())
+        .map_err(|_| Corrupt("more nodes than 32 bits count".into()))?;
     let node = Node {
         id: e.node,
+        ordinal,
         owner: e.owner,
         public_key: e.public_key,
         former_keys: Vec::new(),
@@ -39,6 +42,8 @@ pub(super) fn registered(
         standing: Standing::Working,
         suspended: None,
         active: [].into(),
+        taken: Room::default(),
+        cached: Vec::new(),
         sealed: [].into(),
         records: [].into(),
         speed: Default::default(),
@@ -53,7 +58,9 @@ pub(super) fn registered(
         .insert(e.node);
     ensure(state.nodes.insert(e.node, node).is_none(), || {
         format!("node {} registered twice", e.node)
-    })
+    })?;
+    with_fleet(state, e.node, |fleet, state, node| fleet.add(state, node));
+    Ok(())
 }
 
 pub(super) fn availability_changed(
@@ -66,15 +73,11 @@ pub(super) fn availability_changed(
 }
 
 pub(super) fn profile_changed(state: &mut State, e: &ProfileChanged) -> Result<(), Corrupt> {
-    present(state, e.node)?.profile = e.profile.clone();
-    refresh_node(state, e.node);
-    Ok(())
+    redescribe(state, e.node, |node| node.profile = e.profile.clone())
 }
 
 pub(super) fn terms_changed(state: &mut State, e: &TermsChanged) -> Result<(), Corrupt> {
-    present(state, e.node)?.terms = e.terms.clone();
-    refresh_node(state, e.node);
-    Ok(())
+    redescribe(state, e.node, |node| node.terms = e.terms.clone())
 }
 
 pub(super) fn drained(state: &mut State, e: &NodeDrained) -> Result<(), Corrupt> {
@@ -145,19 +148,24 @@ pub(super) fn unseal(
     Ok(())
 }
 
+/// Changes what a node is or on which terms it works.
+fn redescribe(
+    state: &mut State,
+    id: NodeId,
+    change: impl FnOnce(&mut Node),
+) -> Result<(), Corrupt> {
+    present(state, id)?;
+    with_fleet(state, id, |fleet, _, node| fleet.describe(node, false));
+    change(present(state, id)?);
+    with_fleet(state, id, |fleet, _, node| fleet.describe(node, true));
+    refresh_node(state, id);
+    Ok(())
+}
+
 /// Keeps the indexes of nodes right after one, or its owner, changed.
 pub(super) fn refresh_node(state: &mut State, id: NodeId) {
-    let node = state.nodes.get(&id);
-    let (free, departing) = (
-        node.is_some_and(|node| state.takes_work(node)),
-        node.is_some_and(Node::may_go),
-    );
-    if free {
-        state.index.free_nodes.insert(id);
-    } else {
-        state.index.free_nodes.remove(&id);
-    }
-    if departing {
+    with_fleet(state, id, |fleet, state, node| fleet.refresh(state, node));
+    if state.nodes.get(&id).is_some_and(Node::may_go) {
         state.index.departing.insert(id);
     } else {
         state.index.departing.remove(&id);

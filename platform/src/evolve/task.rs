@@ -1,11 +1,13 @@
 //! Tasks and their assignments.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use aevir_events::{Corrupt, Timestamp};
 
 use super::{
     ensure,
+    epoch::use_up,
+    fleet::regard,
     market::own_blob,
     node::{node_mut, unseal},
     speed,
@@ -23,30 +25,7 @@ use crate::{
 };
 
 pub(super) fn created(state: &mut State, e: &TaskCreated, at: Timestamp) -> Result<(), Corrupt> {
-    let definition = Arc::clone(&e.definition);
-    let task = Task {
-        id: e.task,
-        requester: e.requester,
-        definition_digest: e.definition_digest,
-        seed: e.seed,
-        policy_version: e.policy_version,
-        escrow: e.escrow,
-        created_at: at,
-        queued_at: None,
-        started_at: None,
-        ended_at: None,
-        phase: Phase::Created,
-        round: 1,
-        replicas_wanted: definition.sampling().initial(),
-        attempts_spent: 0,
-        inputs: Vec::new(),
-        assignments: [].into(),
-        checkpoint: None,
-        verdict: None,
-        settlement: None,
-        model: None,
-        definition,
-    };
+    let task = Task::new(e, at);
     for dependency in awaited(state, &task) {
         state
             .index
@@ -203,6 +182,7 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
         } else {
             record.succeed();
         }
+        regard(state, node);
     }
     for node in faulty {
         node_mut(state, node)?
@@ -210,6 +190,7 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
             .entry(kind)
             .or_default()
             .fault(at, &policy);
+        regard(state, node);
     }
     let results = e
         .outputs
@@ -366,13 +347,16 @@ pub(super) fn refresh_open(state: &mut State, id: TaskId) {
     let Some(task) = state.tasks.get(&id) else {
         return;
     };
-    let Some(queued_at) = task.queued_at else {
-        return;
-    };
-    if task.open_slots() > 0 {
-        state.index.open.insert((queued_at, id));
-    } else {
-        state.index.open.remove(&(queued_at, id));
+    let requester = task.requester;
+    let waited = state.index.queues.has(requester);
+    // Taken out, so that the index can be changed while the state is read.
+    let mut queues = std::mem::take(&mut state.index.queues);
+    queues.refresh(state, task);
+    state.index.queues = queues;
+    if !waited && state.index.queues.has(requester) {
+        // Who comes back does not get what it left unused while it was away.
+        let now = state.virtual_time;
+        use_up(state, requester, |r| r.used = r.used.max(now));
     }
 }
 

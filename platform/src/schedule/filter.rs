@@ -1,12 +1,18 @@
 //! Which nodes can't take a task, and why: the first reason found, from cheap to dear.
+//!
+//! This is the rule in its readable form, one node at a time. Plans apply it to all nodes at once ([`super::fleet`]), and a
+//! property test holds the two equal.
+
+use std::collections::BTreeSet;
 
 use aevir_events::Timestamp;
 
-use super::{Given, owners_on, terms};
+use super::{needs::Needs, terms};
 use crate::{
     command::Availability,
-    definition::TaskDefinition,
-    state::{Node, Stage, State, Task},
+    definition::GpuNeed,
+    ids::NodeId,
+    state::{Node, Room, Stage, State, Task},
 };
 
 /// Why a node can't take a task.
@@ -30,9 +36,16 @@ pub enum Refused {
     RequesterDenied,
     NoGpu,
     GpuMemory,
+    /// Its largest buffer is smaller than the task asks for, or not told.
+    GpuBuffer,
+    /// Its arithmetic is slower than the task asks for, or not measured.
+    GpuSpeed,
     GpuFeature,
-    /// GPU results compare bitwise within one class, and another one has begun.
+    /// GPU results compare bitwise within one class, and another one has begun, or the task names others.
     GpuClass,
+    CpuCores,
+    /// Slower than the task asks for, or not measured.
+    Speed,
     Memory,
     Storage,
     Label,
@@ -60,8 +73,12 @@ impl Refused {
             Self::RequesterDenied => "requester-denied",
             Self::NoGpu => "no-gpu",
             Self::GpuMemory => "gpu-memory",
+            Self::GpuBuffer => "gpu-buffer",
+            Self::GpuSpeed => "gpu-speed",
             Self::GpuFeature => "gpu-feature",
             Self::GpuClass => "gpu-class",
+            Self::CpuCores => "cpu-cores",
+            Self::Speed => "speed",
             Self::Memory => "memory",
             Self::Storage => "storage",
             Self::Label => "label",
@@ -73,99 +90,170 @@ impl Refused {
     }
 }
 
+/// What a plan has given out before the placement at hand, in the order of giving.
+pub(super) type Gifts<'a> = &'a [(&'a Task, NodeId)];
+
 /// Why this node can't take this task now; `None` when it can.
 pub fn refusal(state: &State, task: &Task, node: &Node, now: Timestamp) -> Option<Refused> {
-    refusal_given(state, task, node, &Given::default(), now)
+    let policy = state.policy_of(task);
+    let needs = Needs::of(task, &policy.scheduling);
+    refusal_given(state, task, &needs, node, &[], now)
 }
 
+/// The same, after a plan has given something out.
 pub(super) fn refusal_given(
     state: &State,
     task: &Task,
+    needs: &Needs,
     node: &Node,
-    given: &Given,
+    given: Gifts<'_>,
     now: Timestamp,
 ) -> Option<Refused> {
-    if node.availability == Availability::Offline {
-        return Some(Refused::Offline);
-    }
-    if let Some(refused) = terms::standing(state, node) {
-        return Some(refused);
-    }
-    if given.slots_left(node) == 0 {
-        return Some(Refused::NoFreeSlot);
-    }
-    if node.record(task.definition.kind).backoff_until > now {
-        return Some(Refused::BackingOff);
-    }
-    let definition = &task.definition;
-    terms::hours(node, now)
-        .or_else(|| terms::price(node, definition))
-        .or_else(|| terms::module(node, definition))
-        .or_else(|| terms::requester(node, task))
-        .or_else(|| room(state, task, node, given))
-        .or_else(|| capability(definition, node))
-        .or_else(|| relation(state, task, node, given))
+    reasons(state, task, needs, node, given, now).next()
+}
+
+/// All that is in the way, each with its first reason.
+pub(super) fn reasons<'a>(
+    state: &'a State,
+    task: &'a Task,
+    needs: &'a Needs,
+    node: &'a Node,
+    given: Gifts<'a>,
+    now: Timestamp,
+) -> impl Iterator<Item = Refused> + 'a {
+    let offline = node.availability == Availability::Offline;
+    let is_full = free_slots(node, given) == 0;
+    let first = [
+        offline.then_some(Refused::Offline),
+        terms::standing(state, node),
+        is_full.then_some(Refused::NoFreeSlot),
+        (node.record(needs.kind).backoff_until > now).then_some(Refused::BackingOff),
+        terms::hours(node, now),
+        terms::price(node, needs),
+        terms::party(node, task),
+    ];
+    // The dearer checks are made only where they are asked for.
+    let later = [
+        |(_, _, needs, node, _): Asked<'a>| capability(needs, node),
+        |(state, _, needs, node, given): Asked<'a>| room(state, needs, node, given),
+        |(state, task, _, node, given): Asked<'a>| relation(state, task, node, given),
+    ];
+    let asked: Asked<'a> = (state, task, needs, node, given);
+    first
+        .into_iter()
+        .flatten()
+        .chain(later.into_iter().filter_map(move |check| check(asked)))
+}
+
+/// What a check looks at.
+type Asked<'a> = (&'a State, &'a Task, &'a Needs, &'a Node, Gifts<'a>);
+
+/// Slots that are left after what was given.
+pub(super) fn free_slots(node: &Node, given: Gifts<'_>) -> u32 {
+    let taken = given.iter().filter(|(_, to)| *to == node.id).count();
+    node.free_slots().saturating_sub(taken as u32)
 }
 
 /// Whether the run fits beside the node's other runs.
-fn room(state: &State, task: &Task, node: &Node, given: &Given) -> Option<Refused> {
-    let mut needed = given.room_taken(state, node);
-    needed.add(task);
+fn room(state: &State, needs: &Needs, node: &Node, given: Gifts<'_>) -> Option<Refused> {
+    let mut needed = node.taken;
+    needed.add(needs.room);
+    for (task, _) in given.iter().filter(|(_, to)| *to == node.id) {
+        needed.add(room_of(state, task));
+    }
     if needed.memory_mib > node.memory_mib().into() {
         return Some(Refused::Memory);
     }
     (needed.storage_mib > node.storage_mib().into()).then_some(Refused::Storage)
 }
 
-fn capability(definition: &TaskDefinition, node: &Node) -> Option<Refused> {
+/// The room of a task's run, under the policy that the task was created under.
+pub(crate) fn room_of(state: &State, task: &Task) -> Room {
+    super::needs::room(task, &state.policy_of(task).scheduling)
+}
+
+/// Whether the machine is what the task needs, whatever it is doing.
+pub(super) fn capable(needs: &Needs, node: &Node) -> bool {
+    capability(needs, node).is_none()
+}
+
+/// Whether the run would fit an idle machine.
+pub(super) fn machine_room(needs: &Needs, node: &Node) -> bool {
+    needs.room.memory_mib <= node.memory_mib().into()
+        && needs.room.storage_mib <= node.storage_mib().into()
+}
+
+fn capability(needs: &Needs, node: &Node) -> Option<Refused> {
     let profile = &node.profile;
-    if definition
-        .qos
-        .labels
-        .iter()
-        .any(|(name, value)| profile.labels.get(name) != Some(value))
+    let has = |name: &String, value: &String| profile.labels.get(name) == Some(value);
+    let one_of = |(name, values): (&String, &Vec<String>)| values.iter().any(|v| has(name, v));
+    if !needs.labels.iter().all(|(name, value)| has(name, value))
+        || !needs.labels_any.iter().all(one_of)
+        || needs.labels_not.iter().any(one_of)
     {
         return Some(Refused::Label);
     }
-    let need = definition.qos.gpu.as_ref()?;
-    let Some(gpu) = &profile.gpu else {
+    if profile.cpu_cores < needs.cpu_cores {
+        return Some(Refused::CpuCores);
+    }
+    if node.mfuel_s() < needs.mfuel_s {
+        return Some(Refused::Speed);
+    }
+    needs.gpu.as_ref().and_then(|need| gpu(need, node))
+}
+
+fn gpu(need: &GpuNeed, node: &Node) -> Option<Refused> {
+    let Some(gpu) = &node.profile.gpu else {
         return Some(Refused::NoGpu);
     };
     if node.gpu_memory_mib() < need.memory_mib {
         return Some(Refused::GpuMemory);
     }
-    need.features
-        .iter()
-        .any(|f| !gpu.features.contains(f))
-        .then_some(Refused::GpuFeature)
+    if gpu.buffer_mib.unwrap_or(0) < need.buffer_mib.unwrap_or(0) {
+        return Some(Refused::GpuBuffer);
+    }
+    if need.min_compute.is_some() && gpu.compute < need.min_compute {
+        return Some(Refused::GpuSpeed);
+    }
+    if !need.classes.is_empty() && !need.classes.contains(&gpu.class) {
+        return Some(Refused::GpuClass);
+    }
+    let lacks = need.features.iter().any(|f| !gpu.features.contains(f));
+    lacks.then_some(Refused::GpuFeature)
 }
 
-fn relation(state: &State, task: &Task, node: &Node, given: &Given) -> Option<Refused> {
-    let tried = task
-        .assignments
-        .values()
-        .any(|a| a.node == node.id && counts_as_tried(&a.stage));
-    if tried || given.nodes_on(task.id).any(|n| n == node.id) {
+/// Whether who the node is, and whose, stands in the way.
+fn relation(state: &State, task: &Task, node: &Node, given: Gifts<'_>) -> Option<Refused> {
+    if tried(task, given).any(|n| n == node.id) {
         return Some(Refused::AlreadyTried);
     }
     if !state.is_private_market() {
         if node.owner == task.requester {
             return Some(Refused::OwnNode);
         }
-        if owners_on(state, task, given).contains(&node.owner) {
+        let owners: BTreeSet<_> = replicas(task, given)
+            .filter_map(|n| state.nodes.get(&n))
+            .map(|n| n.owner)
+            .collect();
+        if owners.contains(&node.owner) {
             return Some(Refused::SameOwner);
         }
     }
-    if task.definition.qos.gpu.is_some() && task.definition.sampling().replicas > 1 {
-        let class = replica_class(state, task, given);
-        return class
-            .filter(|class| node.gpu_class() != Some(*class))
-            .map(|_| Refused::GpuClass);
-    }
-    None
+    let class = replica_class(state, task, given);
+    let other = class.is_some_and(|class| node.gpu_class() != Some(class));
+    other.then_some(Refused::GpuClass)
 }
 
-/// A lost lease may be tried again by the same node, once its back-off is over; nothing else may.
+/// The nodes that a task can't go to for it was there. A lost lease may be tried again by the same node, once its back-off
+/// is over; nothing else may.
+pub(super) fn tried<'a>(task: &'a Task, given: Gifts<'a>) -> impl Iterator<Item = NodeId> + 'a {
+    let before = task
+        .assignments
+        .values()
+        .filter(|a| counts_as_tried(&a.stage));
+    before.map(|a| a.node).chain(given_to(task, given))
+}
+
 fn counts_as_tried(stage: &Stage) -> bool {
     match stage {
         Stage::Leased
@@ -179,14 +267,25 @@ fn counts_as_tried(stage: &Stage) -> bool {
     }
 }
 
-/// The GPU class that the task's replicas have begun on.
-fn replica_class<'a>(state: &'a State, task: &Task, given: &Given) -> Option<&'a str> {
-    let placed = task
-        .assignments
-        .values()
-        .filter(|a| a.is_replica())
-        .map(|a| a.node);
-    placed
-        .chain(given.nodes_on(task.id))
-        .find_map(|n| state.nodes.get(&n)?.gpu_class())
+/// The nodes of a task's replicas, oldest first.
+pub(super) fn replicas<'a>(task: &'a Task, given: Gifts<'a>) -> impl Iterator<Item = NodeId> + 'a {
+    let before = task.assignments.values().filter(|a| a.is_replica());
+    before.map(|a| a.node).chain(given_to(task, given))
+}
+
+fn given_to<'a>(task: &'a Task, given: Gifts<'a>) -> impl Iterator<Item = NodeId> + 'a {
+    let gifts = given.iter().filter(|(of, _)| of.id == task.id);
+    gifts.map(|(_, to)| *to)
+}
+
+/// The GPU class that a sampled task's replicas have begun on.
+pub(super) fn replica_class<'a>(
+    state: &'a State,
+    task: &Task,
+    given: Gifts<'_>,
+) -> Option<&'a str> {
+    if task.definition.qos.gpu.is_none() || task.definition.sampling().replicas == 1 {
+        return None;
+    }
+    replicas(task, given).find_map(|n| state.nodes.get(&n)?.gpu_class())
 }

@@ -1,154 +1,107 @@
-//! Placement: which node gets which replica. A pure function of the state and the decision's context.
+//! Placement: which node gets which replica. A pure function of the state, the time and the epoch's secret.
 //!
-//! Filter on capability, rank by reliability, points and load, draw among near-equals. Replicas of a sampled
-//! task are drawn among all nodes that fit, so that rank can't be gamed into a pair.
+//! Whose turn it is follows from what requesters have used ([`queue`], [`turns`]); which nodes fit, from filters and ranks
+//! ([`filter`], [`score`]); which of those gets the replica, from a draw that everybody can recompute later ([`draw`]).
+//! [`specification`] says the same in its readable form, one node at a time, and a property test holds the two equal; what
+//! stands here works on indexes ([`fleet`]), so that a placement costs about the same with 10 nodes and with 100,000.
 
+mod bits;
+mod column;
+pub(crate) mod draw;
 mod filter;
-mod rank;
+mod fit;
+mod fleet;
+pub(crate) mod needs;
+pub(crate) mod queue;
+mod quote;
+mod score;
+pub mod specification;
 mod terms;
-
-use std::collections::{BTreeMap, BTreeSet};
+mod turns;
+mod why;
 
 use aevir_events::{Context, Timestamp};
 
+pub use draw::{Draw, EpochSecret, Purpose, commitment};
+pub(crate) use draw::{Ticket, Urn, secret_of};
+pub(crate) use filter::room_of;
+pub use filter::{Refused, refusal};
+pub(crate) use fit::Candidates;
+pub(crate) use fleet::Fleet;
+pub(crate) use queue::Queues;
+pub use quote::{Quote, quote};
+pub use terms::{Held, held};
+pub use why::{NODES_MAX, Remedy, WaitsFor, Why, why};
+
 use crate::{
     event::{AssignmentLeased, Event},
-    ids::{AccountId, AssignmentId, NodeId, TaskId},
+    ids::{AssignmentId, NodeId},
     report::BlobRef,
-    state::{Node, State, Task},
+    state::{State, Task},
 };
 
-pub use filter::{Refused, refusal};
-pub use terms::{Held, held};
-
-/// Placements of one plan: the next one follows at once.
-const PLACEMENTS_MAX: usize = 256;
-
-/// Memory and storage of runs, in MiB.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Room {
-    memory_mib: u64,
-    storage_mib: u64,
+/// A placement that a draw has decided on: the node's ordinal, and what the lease says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Drawn {
+    pub(crate) ordinal: u32,
+    pub(crate) assignment: AssignmentId,
+    /// Absent where the log of old has none.
+    pub(crate) draw: Option<Draw>,
 }
 
-/// Room that a run needs beside inputs and outputs, in MiB: module and compiled artefact.
-const STORAGE_RESERVE_MIB: u64 = 64;
-const MIB: u64 = 1024 * 1024;
-
-impl Room {
-    /// Adds the most that a task's run may take.
-    fn add(&mut self, task: &Task) {
-        let limits = &task.definition.limits;
-        let inputs: u64 = task
-            .inputs
-            .iter()
-            .map(|i| i.size.0.div_ceil(MIB))
-            .fold(0, u64::saturating_add);
-        let outputs = u64::from(limits.output_mib);
-        let storage = inputs
-            .saturating_add(outputs)
-            .saturating_add(STORAGE_RESERVE_MIB);
-        self.memory_mib = self.memory_mib.saturating_add(limits.memory_mib.into());
-        self.storage_mib = self.storage_mib.saturating_add(storage);
-    }
-}
-
-/// What a plan has given out so far.
-#[derive(Debug, Default)]
-pub(crate) struct Given {
-    slots: BTreeMap<NodeId, u32>,
-    room: BTreeMap<NodeId, Room>,
-    on_task: BTreeMap<TaskId, BTreeSet<NodeId>>,
-}
-
-impl Given {
-    fn give(&mut self, task: &Task, node: NodeId) {
-        *self.slots.entry(node).or_default() += 1;
-        self.room.entry(node).or_default().add(task);
-        self.on_task.entry(task.id).or_default().insert(node);
-    }
-
-    /// What the node's other runs may use: those under way and those given out by this plan.
-    fn room_taken(&self, state: &State, node: &Node) -> Room {
-        let mut taken = self.room.get(&node.id).copied().unwrap_or_default();
-        let active = node.active.iter().filter_map(|id| state.task_of(*id));
-        active.for_each(|task| taken.add(task));
-        taken
-    }
-
-    fn slots_left(&self, node: &Node) -> u32 {
-        node.free_slots()
-            .saturating_sub(self.slots.get(&node.id).copied().unwrap_or_default())
-    }
-
-    fn nodes_on(&self, task: TaskId) -> impl Iterator<Item = NodeId> + '_ {
-        self.on_task.get(&task).into_iter().flatten().copied()
-    }
-}
-
-/// Places waiting replicas on free nodes, oldest task first.
+/// Places waiting replicas on free nodes. Nothing is placed while no epoch is open, or one whose secret the leader does not
+/// know: a tick turns it first.
 pub(crate) fn plan(state: &State, context: &Context) -> Vec<Event> {
+    let Some((epoch, urn)) = urn_of(state, context) else {
+        return Vec::new();
+    };
     let mut ids = context.ids();
-    place(state, context.time, |task, candidates| {
-        let node = rank::draw(task, candidates, context)?;
-        Some((node, AssignmentId(ids.ulid())))
+    place(state, context.time, |task, number, candidates| {
+        let ticket = Ticket::of(task, number);
+        let ordinal = candidates.select(ticket.index(&urn, candidates.len()))?;
+        let draw = Draw {
+            epoch,
+            purpose: ticket.purpose,
+            number,
+            candidates: candidates.len(),
+        };
+        Some(Drawn {
+            ordinal,
+            assignment: AssignmentId(ids.ulid()),
+            draw: Some(draw),
+        })
     })
 }
 
-/// Places waiting replicas by the rules; `draw` chooses among the nodes that may get one, and names the assignment.
-/// An audit gives what the log says was drawn.
-pub(crate) fn place<'a>(
-    state: &'a State,
-    now: Timestamp,
-    mut draw: impl FnMut(&Task, Vec<&'a Node>) -> Option<(&'a Node, AssignmentId)>,
-) -> Vec<Event> {
-    let mut given = Given::default();
-    let mut events = Vec::new();
-    for (_, id) in &state.index.open {
-        let Some(task) = state.tasks.get(id).filter(|t| held(state, t).is_none()) else {
-            continue;
-        };
-        for _ in 0..task.open_slots() {
-            if events.len() >= PLACEMENTS_MAX {
-                return events;
-            }
-            let candidates = candidates(state, task, &given, now);
-            let Some((node, assignment)) = draw(task, candidates) else {
-                break;
-            };
-            given.give(task, node.id);
-            let resume = resume_point(task);
-            events.push(
-                AssignmentLeased {
-                    task: task.id,
-                    assignment,
-                    node: node.id,
-                    round: task.round,
-                    resume,
-                }
-                .into(),
-            );
-        }
-    }
-    events
+/// The open epoch and its secret, where the leader knows it.
+pub(crate) fn urn_of(state: &State, context: &Context) -> Option<(u32, Urn)> {
+    let open = state.epochs.open.as_ref()?;
+    let secret = secret_of(&context.secret, open.number);
+    (commitment(&secret) == open.commitment).then(|| (open.number, Urn::of(&secret)))
 }
 
-/// The nodes that the next replica of a task is drawn among.
-fn candidates<'a>(state: &'a State, task: &Task, given: &Given, now: Timestamp) -> Vec<&'a Node> {
-    let free = state
-        .index
-        .free_nodes
-        .iter()
-        .filter_map(|id| state.nodes.get(id));
-    let fit: Vec<&Node> = free
-        .filter(|n| filter::refusal_given(state, task, n, given, now).is_none())
-        .collect();
-    let sampled = task.definition.sampling().replicas > 1;
-    if sampled {
-        fit
-    } else {
-        rank::near_best(state, task, fit)
-    }
+/// Places waiting replicas by the rules; `draw` chooses among the nodes that may get one, and is told how often the task was
+/// drawn for before. An audit answers what the log says was drawn. `None` ends the plan.
+pub(crate) fn place(
+    state: &State,
+    now: Timestamp,
+    draw: impl FnMut(&Task, u32, &Candidates<'_>) -> Option<Drawn>,
+) -> Vec<Event> {
+    turns::Planner::new(state, now).run(draw)
+}
+
+/// The lease that a draw brings.
+fn lease(state: &State, task: &Task, drawn: &Drawn) -> Option<(NodeId, Event)> {
+    let node = state.index.fleet.id(drawn.ordinal)?;
+    let leased = AssignmentLeased {
+        task: task.id,
+        assignment: drawn.assignment,
+        node,
+        round: task.round,
+        resume: resume_point(task),
+        draw: drawn.draw,
+    };
+    Some((node, leased.into()))
 }
 
 /// A run of a task that is not replicated goes on from its newest checkpoint. A sampled replica starts from
@@ -158,16 +111,18 @@ fn resume_point(task: &Task) -> Option<BlobRef> {
     task.checkpoint.filter(|_| alone).map(|(_, blob)| blob)
 }
 
-/// The owners of a task's replicas.
-fn owners_on(state: &State, task: &Task, given: &Given) -> BTreeSet<AccountId> {
-    let placed = task
-        .assignments
-        .values()
-        .filter(|a| a.is_replica())
-        .map(|a| a.node);
-    placed
-        .chain(given.nodes_on(task.id))
-        .filter_map(|n| state.nodes.get(&n))
-        .map(|n| n.owner)
-        .collect()
+/// What a placement costs its requester: the time for which it reserves a slot, in ms, times 1,000 and divided by the
+/// account's weight; at least 1, so that placements always count.
+pub(crate) fn charge(ms: u64, weight: u32) -> u64 {
+    ms.saturating_mul(CHARGE_SCALE)
+        .div_ceil(weight.max(1).into())
+        .max(1)
+}
+
+/// Keeps a charge exact to a thousandth of a ms at the greatest weight.
+const CHARGE_SCALE: u64 = 1_000;
+
+/// For how long a run reserves its slot, in ms.
+pub(crate) fn reserved_ms(task: &Task) -> u64 {
+    u64::from(task.definition.limits.runtime_s) * 1_000
 }

@@ -3,9 +3,8 @@
 
 use aevir_events::Timestamp;
 
-use super::Refused;
+use super::{Refused, needs::Needs};
 use crate::{
-    definition::TaskDefinition,
     ids::ContentId,
     state::{Node, Standing, State, Task},
 };
@@ -68,18 +67,16 @@ pub(super) fn hours(node: &Node, now: Timestamp) -> Option<Refused> {
     (!node.terms.is_open(now)).then_some(Refused::Hours)
 }
 
-/// Whether the node takes this module.
-pub(super) fn module(node: &Node, definition: &TaskDefinition) -> Option<Refused> {
-    (!node.terms.modules.admits(&definition.module)).then_some(Refused::ModuleDenied)
-}
-
-/// Whether the node works for this requester.
-pub(super) fn requester(node: &Node, task: &Task) -> Option<Refused> {
-    (!node.terms.requesters.admits(&task.requester)).then_some(Refused::RequesterDenied)
+/// Whether the node takes this module, and works for this requester.
+pub(super) fn party(node: &Node, task: &Task) -> Option<Refused> {
+    if !node.terms.modules.admits(&task.definition.module) {
+        return Some(Refused::ModuleDenied);
+    }
+    let admits = node.terms.requesters.admits(&task.requester);
+    (!admits).then_some(Refused::RequesterDenied)
 }
 
 /// Whether a replica earns what the node asks for.
-pub(super) fn price(node: &Node, definition: &TaskDefinition) -> Option<Refused> {
-    let offered = definition.economics.pricing.max_price();
-    (offered < node.terms.ask(definition.kind)).then_some(Refused::Price)
+pub(super) fn price(node: &Node, needs: &Needs) -> Option<Refused> {
+    (needs.price < node.terms.ask(needs.kind)).then_some(Refused::Price)
 }

@@ -23,6 +23,8 @@ pub struct Assignment {
     pub node: NodeId,
     pub round: u32,
     pub leased_at: Timestamp,
+    /// What its requester was charged for it; the rest comes back at its end.
+    pub charged: u64,
     /// When the node began to run it.
     pub started_at: Option<Timestamp>,
     /// The checkpoint that it resumes from.

@@ -12,6 +12,7 @@ use crate::{
     digest::Digest,
     ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId},
     report::NodeKey,
+    schedule::{Fleet, Queues},
 };
 
 /// Indexes over the state.
@@ -26,8 +27,8 @@ pub(crate) struct Index {
     /// The live API key of each node.
     pub(crate) api_keys: BTreeMap<NodeId, KeyId>,
     pub(crate) task_of: BTreeMap<AssignmentId, TaskId>,
-    /// Tasks with a replica to place, in the order in which they were queued.
-    pub(crate) open: BTreeSet<(Timestamp, TaskId)>,
+    /// Tasks with a replica to place.
+    pub(crate) queues: Queues,
     /// When tasks expire.
     pub(crate) deadlines: BTreeSet<(Timestamp, TaskId)>,
     /// When the reveals of closed rounds are due.
@@ -36,8 +37,8 @@ pub(crate) struct Index {
     pub(crate) unblocked: BTreeSet<TaskId>,
     /// Tasks that wait for another one, which has not ended.
     pub(crate) dependents: BTreeMap<TaskId, BTreeSet<TaskId>>,
-    /// Nodes that take work and have a free slot.
-    pub(crate) free_nodes: BTreeSet<NodeId>,
+    /// What nodes have and do, as placement looks at it.
+    pub(crate) fleet: Fleet,
     /// Nodes that are to leave, and have nothing open any more.
     pub(crate) departing: BTreeSet<NodeId>,
     /// How many tasks of each requester have not ended.
@@ -51,6 +52,8 @@ impl Index {
     pub(super) fn of(state: &State) -> Self {
         let mut index = Self {
             key_by_hash: state.keys.iter().map(|(id, key)| (key.hash, *id)).collect(),
+            fleet: Fleet::of(state),
+            queues: Queues::of(state),
             ..Self::default()
         };
         for (id, key) in state.keys.iter().filter(|(_, key)| !key.revoked) {
@@ -65,9 +68,6 @@ impl Index {
             nodes.insert(node.id);
             let keys = node.former_keys.iter().chain([&node.public_key]);
             index.node_keys.extend(keys.map(|key| (*key, node.id)));
-            if state.takes_work(node) {
-                index.free_nodes.insert(node.id);
-            }
             if node.may_go() {
                 index.departing.insert(node.id);
             }
@@ -109,9 +109,6 @@ impl Index {
         *self.unended.entry(task.requester).or_default() += u32::from(!task.phase.is_final());
         self.task_of
             .extend(task.assignments.keys().map(|id| (*id, task.id)));
-        if let Some(queued_at) = task.queued_at.filter(|_| task.open_slots() > 0) {
-            self.open.insert((queued_at, task.id));
-        }
         match task.phase {
             Phase::Created | Phase::Queued | Phase::Running => {
                 let deadline = task.definition.qos.deadline;

@@ -4,6 +4,7 @@
 //! `serde(skip)` are indexes over the others and stay out of the hash.
 
 mod assignment;
+mod epoch;
 mod index;
 mod market;
 mod node;
@@ -12,16 +13,17 @@ mod task;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use aevir_events::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use assignment::{Assignment, Commitment, Revealed, Stage};
+pub use epoch::{Epochs, OpenEpoch, Requester};
 pub(crate) use index::{Index, awaited, is_unblocked};
 pub use market::{Account, Blob, Content, JoinToken, Key, Module, PointsBalance, Suspension};
-pub use node::{Node, Record, Standing};
+pub use node::{Node, Record, Room, Standing};
 pub use speed::SpeedRecord;
 pub use task::{Phase, Settlement, Task, VerdictRecord};
 
@@ -31,7 +33,7 @@ use crate::{
     event::Track,
     ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId},
     ledger::Ledger,
-    policy::{Market, Policy},
+    policy::{AccountLimits, Market, Policy, SchedulingPolicy},
 };
 
 /// The whole platform at a position of the log.
@@ -52,6 +54,11 @@ pub struct State {
     pub tasks: BTreeMap<TaskId, Task>,
     pub ledger: Ledger,
     pub points: BTreeMap<AccountId, PointsBalance>,
+    pub epochs: Epochs,
+    /// What accounts have used as requesters, from their first task on.
+    pub requesters: BTreeMap<AccountId, Requester>,
+    /// What the requester who was served last had used before: where newcomers begin.
+    pub virtual_time: u64,
 
     #[serde(skip)]
     pub(crate) index: Index,
@@ -76,6 +83,34 @@ impl State {
             .get(&task.policy_version)
             .cloned()
             .unwrap_or_default()
+    }
+
+    /// The constants of placement in force; the defaults before the platform was set up.
+    pub fn scheduling(&self) -> &SchedulingPolicy {
+        static DEFAULT: LazyLock<SchedulingPolicy> = LazyLock::new(SchedulingPolicy::default);
+        self.policy().map_or(&DEFAULT, |(_, p)| &p.scheduling)
+    }
+
+    /// When the open epoch's time is over; `None` where none is open.
+    pub fn epoch_due(&self) -> Option<Timestamp> {
+        let open = self.epochs.open.as_ref()?;
+        Some(open.opened_at.plus_ms(self.scheduling().epoch_ms.into()))
+    }
+
+    /// An account's share and quotas.
+    pub fn limits_of(&self, account: AccountId) -> AccountLimits {
+        let own = self.requesters.get(&account).and_then(|r| r.limits);
+        own.unwrap_or(self.scheduling().account)
+    }
+
+    /// What a requester has used.
+    pub(crate) fn used(&self, requester: AccountId) -> u64 {
+        self.requesters.get(&requester).map_or(0, |r| r.used)
+    }
+
+    /// Replicas of a requester's tasks that hold a slot.
+    pub fn running(&self, requester: AccountId) -> u32 {
+        self.requesters.get(&requester).map_or(0, |r| r.running)
     }
 
     /// Whether owner filters are off.
@@ -153,7 +188,7 @@ impl State {
 
     /// Whether anything waits to be placed while a node is free.
     pub fn has_placeable(&self) -> bool {
-        !self.index.open.is_empty() && !self.index.free_nodes.is_empty()
+        !self.index.queues.is_empty() && self.index.fleet.has_free()
     }
 
     /// When the next tick is due: at once (`Timestamp::default`) when something is due already.
@@ -161,9 +196,13 @@ impl State {
         if !self.index.unblocked.is_empty() || !self.index.departing.is_empty() {
             return Some(Timestamp::default());
         }
+        if self.policy().is_some() && self.epochs.open.is_none() {
+            return Some(Timestamp::default());
+        }
         let deadline = self.index.deadlines.first().map(|(time, _)| *time);
         let reveal = self.index.reveals.first().map(|(time, _)| *time);
-        deadline.into_iter().chain(reveal).min()
+        let epoch = self.epoch_due();
+        deadline.into_iter().chain(reveal).chain(epoch).min()
     }
 
     /// Whether the account may read the blob: it uploaded it, or it is the result of a task that it paid for.

@@ -9,6 +9,7 @@ use crate::{
     amount::{Amount, Ppm},
     command::{Availability, NodeProfile},
     definition::TaskType,
+    digest::Digest,
     fixed::wilson_lower_bound,
     ids::{AccountId, AssignmentId, NodeId},
     policy::Policy,
@@ -22,6 +23,8 @@ use super::{Suspension, speed::SpeedRecord};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     pub id: NodeId,
+    /// How many nodes were registered before it.
+    pub ordinal: u32,
     pub owner: AccountId,
     pub public_key: NodeKey,
     /// The keys that it had before, oldest first; none of them may come back.
@@ -33,6 +36,10 @@ pub struct Node {
     pub suspended: Option<Suspension>,
     /// Assignments that hold a slot: leased or running.
     pub active: BTreeSet<AssignmentId>,
+    /// Memory and storage that they may take.
+    pub taken: Room,
+    /// Inputs that it fetched, the last one last: it may have them still.
+    pub cached: Vec<Digest>,
     /// Assignments with a sealed result, until their task's shares have matured or it ended without any.
     pub sealed: BTreeSet<AssignmentId>,
     pub records: BTreeMap<TaskType, Record>,
@@ -40,6 +47,27 @@ pub struct Node {
     /// Shares of settlements so far.
     pub earned: Amount,
     pub registered_at: Timestamp,
+}
+
+/// Memory and storage of runs, in MiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub struct Room {
+    pub memory_mib: u64,
+    pub storage_mib: u64,
+}
+
+impl Room {
+    /// Room for both.
+    pub fn add(&mut self, more: Self) {
+        self.memory_mib = self.memory_mib.saturating_add(more.memory_mib);
+        self.storage_mib = self.storage_mib.saturating_add(more.storage_mib);
+    }
+
+    /// What is left without the other.
+    pub fn remove(&mut self, less: Self) {
+        self.memory_mib = self.memory_mib.saturating_sub(less.memory_mib);
+        self.storage_mib = self.storage_mib.saturating_sub(less.storage_mib);
+    }
 }
 
 /// Whether a node takes part, as its operator wants it.
@@ -192,6 +220,11 @@ impl Node {
     /// Lower confidence bound of the share of good results on a type of task.
     pub fn reliability(&self, kind: TaskType) -> Ppm {
         self.record(kind).reliability()
+    }
+
+    /// Fuel that a run burns on it, in millions a second; 0 where it is not known.
+    pub fn mfuel_s(&self) -> u64 {
+        self.cpu_mfuel_s().unwrap_or(0).into()
     }
 
     /// The class that GPU results of this node compare within.

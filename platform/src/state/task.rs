@@ -11,7 +11,8 @@ use crate::{
     amount::{Amount, Count},
     definition::TaskDefinition,
     digest::Digest,
-    event::{CheckResult, CloseReason, Refusal, Share, Verdict},
+    event::{CheckResult, CloseReason, Refusal, Share, TaskCreated, Verdict},
+    hexbytes::Hex,
     ids::{AccountId, AssignmentId, ContentId, NodeId, TaskId},
     report::{Artifact, BlobRef},
 };
@@ -24,6 +25,8 @@ pub struct Task {
     pub definition: Arc<TaskDefinition>,
     pub definition_digest: Digest,
     pub seed: Count,
+    /// Goes into every draw for it.
+    pub nonce: Hex<32>,
     pub policy_version: u32,
     /// What was locked at creation: the worst case.
     pub escrow: Amount,
@@ -151,6 +154,35 @@ impl Phase {
 }
 
 impl Task {
+    /// A task that was just created.
+    pub(crate) fn new(e: &TaskCreated, at: Timestamp) -> Self {
+        let definition = Arc::clone(&e.definition);
+        Self {
+            id: e.task,
+            requester: e.requester,
+            definition_digest: e.definition_digest,
+            seed: e.seed,
+            nonce: e.nonce,
+            policy_version: e.policy_version,
+            escrow: e.escrow,
+            created_at: at,
+            queued_at: None,
+            started_at: None,
+            ended_at: None,
+            phase: Phase::Created,
+            round: 1,
+            replicas_wanted: definition.sampling().initial(),
+            attempts_spent: 0,
+            inputs: Vec::new(),
+            assignments: [].into(),
+            checkpoint: None,
+            verdict: None,
+            settlement: None,
+            model: None,
+            definition,
+        }
+    }
+
     /// How many replicas are placed or have brought a result.
     pub fn replicas(&self) -> u32 {
         let count = self.assignments.values().filter(|a| a.is_replica()).count();

@@ -10,6 +10,7 @@ mod market;
 mod money;
 mod node_terms;
 mod nodes;
+mod placement;
 mod properties;
 mod rotations;
 mod sample;

@@ -327,6 +327,7 @@ fn a_node_is_looked_after_by_itself_its_owner_and_nobody_else() {
             time: w.now,
             actor: format!("account/{account}"),
             entropy: [0; 32],
+            secret: aevir_events::LeaderSecret([7; 32]),
         };
         aevir_platform::decide(&w.state, &command, &context).map_err(|e| e.code())
     };

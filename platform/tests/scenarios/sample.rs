@@ -9,6 +9,7 @@ use aevir_platform::{
     digest::Digest,
     event::Track,
     ids::AssignmentId,
+    policy::AccountLimits,
     report::BlobRef,
 };
 use serde_json::{Value, json};
@@ -95,6 +96,19 @@ pub fn eventful() -> World {
     );
     silent_reveal(&mut w);
     comings_and_goings(&mut w);
+    // The next epoch: the draws so far can be recomputed from here on.
+    w.later(3_600_000);
+    w.ok(Command::Tick);
+    let limits = AccountLimits {
+        weight: 200,
+        ..w.state.limits_of(w.requester)
+    };
+    w.ok(Command::SetLimits {
+        account: w.requester,
+        limits,
+    });
+    w.task(json!({"nonce": "ab".repeat(32)}));
+    assert_eq!(w.plan().len(), 1);
     let twin = w.account("idle owner");
     w.node_of(twin, profile("idle"));
     w.task(json!({"seed": "7", "data": [{"name": "p", "from": {"inline": "täxt\u{1}"}}], "params": {"é": [1e21, 0.1, -0.0, 5]}}));

@@ -200,6 +200,7 @@ fn there_is_always_an_administrator_left() {
             time: w.now,
             actor: format!("account/{account}"),
             entropy: [0; 32],
+            secret: aevir_events::LeaderSecret([7; 32]),
         };
         decide(&w.state, &command, &context).map_err(|e| e.code())
     };

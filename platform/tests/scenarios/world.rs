@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use aevir_events::{Context, Event as _, Machine as _, Recorded, Timestamp, state_hash};
+use aevir_events::{
+    Context, Event as _, LeaderSecret, Machine as _, Recorded, Timestamp, state_hash,
+};
 use aevir_platform::{
     Platform,
     amount::{Amount, Count, MicroUnits, parse_micro},
@@ -24,6 +26,7 @@ use aevir_platform::{
     policy::Policy,
     rejection::Rejection,
     report::{Artifact, BlobRef, MetricValue, Report, SignedCommitment, Usage, commit_message},
+    schedule::specification,
     state::State,
     testing::actor,
 };
@@ -35,6 +38,8 @@ pub struct World {
     pub log: Vec<Recorded<Event>>,
     pub now: Timestamp,
     decisions: u64,
+    /// Of the leader.
+    pub secret: [u8; 32],
     revisions: BTreeMap<String, u64>,
     pub keys: BTreeMap<NodeId, SigningKey>,
     pub requester: AccountId,
@@ -59,12 +64,15 @@ impl World {
             log: Vec::new(),
             now: Timestamp(1_700_000_000_000),
             decisions: 0,
+            secret: [7; 32],
             revisions: BTreeMap::new(),
             keys: BTreeMap::new(),
             requester: AccountId(ulid::Ulid::nil()),
             module: Digest::of(b"module"),
         };
         world.ok(Command::AdoptPolicy(policy));
+        // Nothing is drawn before an epoch is open.
+        world.ok(Command::Tick);
         world.requester = world.account("requester");
         world.deposit(world.requester, 1_000_000_000);
         world.push_module(world.requester);
@@ -79,8 +87,13 @@ impl World {
             time: self.now,
             actor: actor(&command),
             entropy,
+            secret: LeaderSecret(self.secret),
         };
         let events = decide(&self.state, &command, &context)?;
+        if matches!(command, Command::Plan) {
+            let specified = specification::plan(&self.state, &context);
+            assert_eq!(events, specified, "a plan is what the specification says");
+        }
         let envelope = Context {
             entropy: Digest::of(&entropy).0,
             ..context.clone()

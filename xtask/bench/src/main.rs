@@ -8,6 +8,7 @@ mod figure;
 mod gpu;
 mod host;
 mod log;
+mod plan;
 mod plot;
 mod report;
 mod sandbox;
@@ -36,6 +37,8 @@ enum Bench {
     Gpu(gpu::Options),
     /// Runs: warm, cold, large components, metering.
     Sandbox(sandbox::Options),
+    /// Placements with 10, 1,000 and 100,000 nodes.
+    Plan(plan::Options),
     /// One replay in a process of its own.
     #[command(hide = true)]
     ReplayExport { file: PathBuf },
@@ -96,6 +99,7 @@ fn run(bench: Bench) -> Result<()> {
             tokio::runtime::Runtime::new()?.block_on(gpu::run(&options))
         }
         Bench::Sandbox(options) => tokio::runtime::Runtime::new()?.block_on(sandbox::run(&options)),
+        Bench::Plan(options) => plan::run(&options),
         Bench::Executor => Ok(()), // `main` did it
     }
 }

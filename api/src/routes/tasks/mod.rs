@@ -1,6 +1,7 @@
 //! Tasks: submitted, listed, followed, cancelled, and their results read.
 
 mod list;
+mod plan;
 mod receipt;
 mod result;
 mod submit;
@@ -34,6 +35,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(list::list_assignments))
         .routes(routes!(show_task))
         .routes(routes!(cancel_task))
+        .routes(routes!(plan::quote_task))
+        .routes(routes!(plan::why_task))
         .routes(routes!(result::task_result))
         .routes(routes!(result::task_output))
         .routes(routes!(result::task_log))

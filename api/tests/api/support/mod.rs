@@ -11,7 +11,7 @@ use aevir_api::{
     objects::{FileStore, FileTiles},
 };
 use aevir_events::{
-    Entry, Log, Options, PostgresLog, SqliteLog,
+    Entry, LeaderSecret, Log, Options, PostgresLog, SqliteLog,
     projection::{ProjectionOptions, ViewStore},
     state_hash,
     testing::{FaultyLog, PrivatePostgres},
@@ -226,7 +226,7 @@ impl TestPlatform {
             postgres: false,
             policy: Policy::default(),
             limits: Limits::default(),
-            executor: Options::default(),
+            executor: executor(),
             faulty: false,
             public: false,
             tiles: None,
@@ -275,7 +275,7 @@ impl TestPlatform {
         let server = serve(
             dir.path(),
             (log, views),
-            Options::default(),
+            executor(),
             publishing,
             &policy,
             &limits,
@@ -462,6 +462,14 @@ impl TestPlatform {
         assert_problem(&problem, status, code);
         self.assert_quiet_since(before).await;
         problem
+    }
+}
+
+/// With the same secret after a restart, as a server with its key file has it.
+fn executor() -> Options {
+    Options {
+        secret: LeaderSecret([7; 32]),
+        ..Options::default()
     }
 }
 

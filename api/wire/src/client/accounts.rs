@@ -6,6 +6,7 @@ use crate::{
         Account, AccountPage, AddKey, AddedKey, Deposit, Deposited, IssueJoinToken, JoinToken,
         KeyList, OpenAccount, OpenedAccount,
     },
+    policy::AccountLimits,
     report,
     server::{Health, Readiness, Version},
 };
@@ -39,6 +40,22 @@ impl Client {
     pub async fn accounts(&self, after: Option<&str>) -> Result<AccountPage, ClientError> {
         self.fetch(Call::list("/v1/accounts").query("after", after))
             .await
+    }
+
+    /// An account's share and quotas.
+    pub async fn limits(&self, account: &str) -> Result<AccountLimits, ClientError> {
+        self.fetch(Call::get(format!("/v1/accounts/{account}/limits")))
+            .await
+    }
+
+    /// Scope `admin`.
+    pub async fn set_limits(
+        &self,
+        account: &str,
+        limits: &AccountLimits,
+    ) -> Result<AccountLimits, ClientError> {
+        let call = Call::put(format!("/v1/accounts/{account}/limits")).keyed(None);
+        self.fetch(call.json(limits)?).await
     }
 
     /// Scope `admin`. A deposit's reference makes it safe to repeat.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Client, ClientError, call::Call};
 use crate::tasks::{
-    AssignmentPage, CloseOutcome, SubmittedTask, Task, TaskLog, TaskPage, TaskResult,
+    AssignmentPage, CloseOutcome, Quote, SubmittedTask, Task, TaskLog, TaskPage, TaskResult, Why,
 };
 
 /// Which tasks to list. The default: the newest of the caller's own.
@@ -53,6 +53,17 @@ impl Client {
     ) -> Result<SubmittedTask, ClientError> {
         let call = Call::post("/v1/tasks").keyed(idempotency_key);
         self.fetch(call.json(definition)?).await
+    }
+
+    /// What a task would cost and when it would be done; nothing is stored.
+    pub async fn quote_task(&self, definition: &Value) -> Result<Quote, ClientError> {
+        self.fetch(Call::post("/v1/tasks:quote").json(definition)?)
+            .await
+    }
+
+    /// Why a task waits.
+    pub async fn why_task(&self, id: &str) -> Result<Why, ClientError> {
+        self.fetch(Call::get(format!("/v1/tasks/{id}/why"))).await
     }
 
     pub async fn tasks(&self, filter: &TaskFilter) -> Result<TaskPage, ClientError> {

@@ -244,6 +244,7 @@ fn decide(state: &Balances, order: &Order) -> Result<Vec<Happened>, Refused> {
         time: Timestamp(0),
         actor: String::new(),
         entropy: [0; 32],
+        secret: crate::LeaderSecret([0; 32]),
     };
     let events = Bank::decide(state, order, &context)?;
     Ok(events.iter().map(without_ticket).collect())

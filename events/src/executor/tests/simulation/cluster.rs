@@ -126,6 +126,7 @@ impl Cluster {
                 let passed = i64::try_from(time.now().as_millis()).unwrap();
                 Timestamp(clock.load(Ordering::Relaxed) + passed)
             }),
+            secret: crate::LeaderSecret([0; 32]),
             entropy: Arc::new(move || random.entropy()),
             timer: Arc::new(VirtualTimer(Arc::clone(world))),
             queue_commands: [2, 16, 4_096][world.below(3) as usize],

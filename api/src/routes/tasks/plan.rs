@@ -1,0 +1,104 @@
+//! What a task would cost and when it would run, and why one waits.
+
+use aevir_events::{Context, LeaderSecret};
+use aevir_platform::{
+    command::Scope,
+    schedule::{self, Quote, Why},
+};
+use aevir_wire as wire;
+use axum::{Json as Reply, extract::State};
+use serde_json::Value;
+
+use super::with_task;
+use crate::{
+    app::{App, now},
+    auth::Caller,
+    convert::time,
+    error::ApiResult,
+    extract::{Json, Path},
+};
+
+/// What a task definition (`schemas/task.v1.json`) would cost and when it would be done, by what waits and what nodes there
+/// are now. Nothing is stored, and nothing is promised but the escrow.
+#[utoipa::path(post, path = "/v1/tasks:quote", tag = "tasks", request_body = Object,
+    responses((status = 200, body = wire::Quote)))]
+pub(super) async fn quote_task(
+    State(app): State<App>,
+    caller: Caller,
+    Json(definition): Json<Value>,
+) -> ApiResult<Reply<wire::Quote>> {
+    caller.require(Scope::TasksWrite)?;
+    let definition = app.task_schema.read(&definition)?;
+    let context = Context {
+        time: now(),
+        actor: caller.actor().to_string(),
+        // A quote draws nothing that is kept.
+        entropy: [0; 32],
+        secret: LeaderSecret([0; 32]),
+    };
+    let quote = app
+        .log
+        .read(|state, _| schedule::quote(state, caller.account, &definition, &context));
+    Ok(Reply(quote_to_wire(&quote?)))
+}
+
+fn quote_to_wire(quote: &Quote) -> wire::Quote {
+    wire::Quote {
+        expected_fee: quote.expected_fee.to_string(),
+        escrow: quote.escrow.to_string(),
+        available: quote.available.to_string(),
+        affordable: quote.escrow <= quote.available,
+        eligible_nodes: count(quote.eligible),
+        free_nodes: count(quote.free),
+        nodes_looked_at: count(quote.looked_at),
+        nodes: count(quote.nodes),
+        tasks_ahead: count(quote.ahead),
+        starts_at: quote.starts_at.map(time),
+        finishes_by: quote.finishes_by.map(time),
+    }
+}
+
+/// Why a task waits: how many nodes each filter refuses, which one lacks least, and what would help.
+#[utoipa::path(get, path = "/v1/tasks/{id}/why", tag = "tasks", params(("id" = String, Path)),
+    responses((status = 200, body = wire::Why)))]
+pub(super) async fn why_task(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> ApiResult<Reply<wire::Why>> {
+    caller.require(Scope::Read)?;
+    let (state, why) = with_task(&app, &caller, &id, |state, task| {
+        (task.phase.name(), schedule::why(state, task, now()))
+    })?;
+    Ok(Reply(why_to_wire(id, state, why)))
+}
+
+fn why_to_wire(id: String, state: &str, why: Why) -> wire::Why {
+    let refused = why
+        .refused
+        .into_iter()
+        .map(|(reason, nodes)| wire::Waiting {
+            reason: reason.code().into(),
+            nodes: count(nodes),
+        });
+    let nearest = why.nearest.unwrap_or_default().into_iter();
+    wire::Why {
+        id,
+        state: state.into(),
+        waits_for: why.waits_for.code().into(),
+        nodes: count(why.nodes),
+        nodes_looked_at: count(why.looked_at),
+        fitting: count(why.fitting),
+        refused: refused.collect(),
+        nearest: nearest
+            .map(|remedy| wire::Remedy {
+                reason: remedy.reason.code().into(),
+                help: remedy.help,
+            })
+            .collect(),
+    }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

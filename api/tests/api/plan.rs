@@ -1,0 +1,96 @@
+//! Quotes, why a task waits, and accounts' limits.
+
+use serde_json::json;
+
+use crate::support::{TestPlatform, single};
+
+#[tokio::test]
+async fn a_quote_says_what_a_submission_would_lock_and_stores_nothing() {
+    let platform = TestPlatform::start().await;
+    let (requester, module) = platform.requester().await;
+    let definition = single(&module);
+    let quote = requester.client.quote_task(&definition.0).await.unwrap();
+    assert_eq!(
+        (quote.nodes, quote.eligible_nodes, quote.starts_at),
+        (0, 0, None)
+    );
+    let _node = platform.node("n").await;
+    let quote = requester.client.quote_task(&definition.0).await.unwrap();
+    assert_eq!(
+        (quote.nodes, quote.eligible_nodes, quote.tasks_ahead),
+        (1, 1, 0)
+    );
+    assert!(quote.affordable && quote.starts_at.is_some() && quote.finishes_by > quote.starts_at);
+    let (fee, escrow): (u64, u64) = (
+        quote.expected_fee.parse().unwrap(),
+        quote.escrow.parse().unwrap(),
+    );
+    assert!(0 < fee && fee <= escrow);
+    let size = requester.client.account().await.unwrap();
+    let submitted = definition.submit(&requester.client).await;
+    assert_eq!(submitted.escrow, quote.escrow);
+    let after = requester.client.account().await.unwrap();
+    let spent: u64 =
+        size.available.parse::<u64>().unwrap() - after.available.parse::<u64>().unwrap();
+    assert_eq!(spent, escrow, "the quote itself locked nothing");
+    let wrong = requester.client.quote_task(&json!({"type": "inference"}));
+    platform.refused(wrong, 422, "definition-invalid").await;
+}
+
+#[tokio::test]
+async fn a_task_that_waits_says_what_for_and_what_would_help() {
+    let platform = TestPlatform::start().await;
+    let (requester, module) = platform.requester().await;
+    let node = platform.node("n").await;
+    let needy = single(&module)
+        .with("limits", json!({"memory_mib": 4_096}))
+        .with("qos", json!({"labels": {"region": "moon"}}))
+        .submit(&requester.client)
+        .await;
+    let why = requester.client.why_task(&needy.id).await.unwrap();
+    assert_eq!(
+        (why.state.as_str(), why.waits_for.as_str()),
+        ("queued", "node")
+    );
+    assert_eq!((why.nodes, why.fitting), (1, 0));
+    assert_eq!(why.refused[0].reason, "label");
+    let reasons: Vec<&str> = why.nearest.iter().map(|r| r.reason.as_str()).collect();
+    assert!(reasons.starts_with(&["label"]), "{reasons:?}");
+    assert!(why.nearest.iter().all(|r| !r.help.is_empty()));
+    let told = serde_json::to_string(&why).unwrap();
+    assert!(!told.contains(&node.id), "nobody's node is named");
+
+    let other = platform.account("other").await;
+    platform
+        .refused(other.client.why_task(&needy.id), 404, "unknown-task")
+        .await;
+    let fine = single(&module).submit(&requester.client).await;
+    node.lease().await;
+    let why = requester.client.why_task(&fine.id).await.unwrap();
+    assert_eq!(why.waits_for, "runs");
+}
+
+#[tokio::test]
+async fn limits_are_an_administrators_to_set_and_hold_at_once() {
+    let platform = TestPlatform::start().await;
+    let (requester, module) = platform.requester().await;
+    let account = requester.client.account().await.unwrap().account;
+    let mut limits = requester.client.limits(&account).await.unwrap();
+    assert_eq!(limits.weight, 100);
+    limits.tasks_max = 1;
+    let own = requester.client.set_limits(&account, &limits);
+    platform.refused(own, 403, "scope-missing").await;
+    platform.admin.set_limits(&account, &limits).await.unwrap();
+    assert_eq!(requester.client.limits(&account).await.unwrap(), limits);
+    single(&module).submit(&requester.client).await;
+    let second = requester.client.submit_task(&single(&module).0, None);
+    platform.refused(second, 409, "too-many-tasks").await;
+    limits.weight = 0;
+    platform
+        .refused(
+            platform.admin.set_limits(&account, &limits),
+            422,
+            "limits-invalid",
+        )
+        .await;
+}

@@ -1,0 +1,87 @@
+//! `aevir task quote` and `aevir task why`.
+
+use aevir_wire::{Client, Quote, Why};
+use anyhow::Result;
+
+use super::task::{QuoteArgs, definition};
+use crate::{
+    args::Global,
+    output::{aev, or_dash, print, properties, table},
+};
+
+pub(super) async fn quote(client: &Client, args: &QuoteArgs, global: &Global) -> Result<()> {
+    let definition = definition(client, args).await?;
+    let quote = client.quote_task(&definition).await?;
+    print(global.output, &quote, || quoted(&quote))
+}
+
+fn quoted(quote: &Quote) -> String {
+    let available = match quote.affordable {
+        true => aev(&quote.available),
+        false => format!("{}: deposit the difference first", aev(&quote.available)),
+    };
+    properties([
+        ("expected fee", aev(&quote.expected_fee)),
+        ("escrow (at most)", aev(&quote.escrow)),
+        ("available", available),
+        (
+            "nodes",
+            format!(
+                "{} of {} fit, {} of them free",
+                quote.eligible_nodes, quote.nodes_looked_at, quote.free_nodes
+            ),
+        ),
+        ("tasks ahead", quote.tasks_ahead.to_string()),
+        ("starts at", or_dash(quote.starts_at.as_deref())),
+        ("finishes by", or_dash(quote.finishes_by.as_deref())),
+    ])
+}
+
+pub(super) async fn why(client: &Client, id: &str, global: &Global) -> Result<()> {
+    let why = client.why_task(id).await?;
+    print(global.output, &why, || explained(&why))
+}
+
+fn explained(why: &Why) -> String {
+    let waits_for = match why.waits_for.as_str() {
+        "dependencies" => "the tasks that it depends on",
+        "node" => "a node that can take it",
+        "turn" => "its turn: nodes could take it",
+        "quota" => "other runs of its account, which has as many as it may",
+        "release" => "an administrator: its account, its module or a content of it is suspended",
+        "runs" => "its runs",
+        "reveals" => "its nodes to reveal their results",
+        "nothing" => "nothing: it has ended",
+        other => other,
+    };
+    let mut text = properties([
+        ("id", why.id.clone()),
+        ("state", why.state.clone()),
+        ("waits for", waits_for.to_owned()),
+        (
+            "nodes",
+            format!(
+                "{} looked at, {} could take it",
+                why.nodes_looked_at, why.fitting
+            ),
+        ),
+    ]);
+    if !why.refused.is_empty() {
+        let rows = why
+            .refused
+            .iter()
+            .map(|r| [r.reason.clone(), r.nodes.to_string()]);
+        text += &format!("\n\n{}", table(["REFUSED FOR", "NODES"], rows));
+    }
+    if !why.nearest.is_empty() {
+        let rows = why
+            .nearest
+            .iter()
+            .map(|r| [r.reason.clone(), r.help.clone()]);
+        text += &format!(
+            "\n\n{}",
+            table(["THE NEAREST NODE", "WHAT WOULD HELP"], rows)
+        );
+    }
+    text
+}

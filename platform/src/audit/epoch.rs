@@ -1,0 +1,97 @@
+//! Epochs: each turns when its time is over, and once its secret is disclosed, every draw made in it is recomputed.
+
+use aevir_events::Recorded;
+
+use super::{Counts, Fault, Flaw};
+use crate::{
+    decide,
+    event::{Disclosure, Event},
+    ids::{NodeId, TaskId},
+    schedule::{Ticket, Urn},
+    state::State,
+};
+
+/// A draw that waits for its epoch's secret.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    /// Of its lease in the log.
+    pub(super) position: u64,
+    pub(super) task: TaskId,
+    pub(super) node: NodeId,
+    pub(super) ticket: Ticket,
+    /// Which of the candidates the log says was drawn.
+    pub(super) index: u32,
+    pub(super) candidates: u32,
+}
+
+/// How many of a tick's first events turn the epoch, as they must.
+///
+/// # Errors
+/// Where an epoch was closed too early, was not closed in time, or was not followed by the next one.
+pub(super) fn turned(state: &State, batch: &[&Recorded<Event>]) -> Result<usize, Fault> {
+    let Some(first) = batch.first() else {
+        return Ok(0);
+    };
+    let due = decide::epoch_is_over(state, first.time);
+    let fault = |position: u64, text: &str| {
+        let flaw = Flaw::Rule(text.into());
+        Err(Fault { position, flaw })
+    };
+    let mut events = batch.iter().map(|r| (&r.event, r.position));
+    let mut next = events.next();
+    let mut turned = 0;
+    if let Some((Event::EpochClosed(closed), position)) = next {
+        if !due && closed.secret != Disclosure::Lost {
+            return fault(position, "the epoch was closed before its time was over");
+        }
+        turned += 1;
+        next = events.next();
+    }
+    let opens = matches!(next, Some((Event::EpochOpened(_), _)));
+    if opens {
+        turned += 1;
+    }
+    if turned == 1 && !opens {
+        return fault(first.position + 1, "no epoch was opened after the last one");
+    }
+    // Logs of old have no epochs.
+    if turned == 0 && due && state.epochs.last > 0 {
+        return fault(
+            first.position,
+            "the epoch's time was over, and it was not closed",
+        );
+    }
+    Ok(turned)
+}
+
+/// Recomputes the draws of an epoch that is closed here.
+///
+/// # Errors
+/// The first draw that the secret does not lead to.
+pub(super) fn disclosed(
+    secret: &Disclosure,
+    kept: Vec<Kept>,
+    counts: &mut Counts,
+) -> Result<(), Fault> {
+    let Disclosure::Revealed(secret) = secret else {
+        counts.draws_lost += kept.len() as u64;
+        return Ok(());
+    };
+    let urn = Urn::of(secret);
+    for draw in kept {
+        let index = draw.ticket.index(&urn, draw.candidates);
+        if index != draw.index {
+            let text = format!(
+                "node {} was not drawn for task {}: of {} candidates, from 0, the epoch's secret draws number {index}, and \
+                 the log has number {}",
+                draw.node, draw.task, draw.candidates, draw.index
+            );
+            return Err(Fault {
+                position: draw.position,
+                flaw: Flaw::Rule(text),
+            });
+        }
+        counts.draws += 1;
+    }
+    Ok(())
+}

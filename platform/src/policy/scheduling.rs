@@ -1,0 +1,164 @@
+//! The constants of placement: how nodes are ranked, how requesters take turns, how long an epoch of draws lasts.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::amount::{Count, Points};
+
+/// Levels that a score is rounded down to. Part of the rule, not of a policy: 64 of them tell nodes apart by one and a
+/// half per cent, which is finer than any of the score's parts is true.
+pub const SCORE_LEVELS: u32 = 64;
+
+/// How work is placed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SchedulingPolicy {
+    /// How long an epoch lasts, in ms: its draws can be recomputed once it has ended.
+    pub epoch_ms: u32,
+    /// Placements of one plan at most; the next plan follows at once.
+    pub placements_max: u32,
+    /// Room that a run needs beside inputs and outputs, in MiB: module and compiled artefact.
+    pub storage_reserve_mib: u32,
+    pub score: ScorePolicy,
+    /// The highest priority that a requester can give a task; the lowest is 0.
+    pub priority_max: u32,
+    /// Waiting for this long outweighs one step of priority, in ms.
+    pub ageing_ms: u32,
+    /// What an account has that no administrator gave other limits.
+    pub account: AccountLimits,
+}
+
+/// How nodes are ranked for a task that is not replicated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScorePolicy {
+    /// Weights of the score's parts, each of which is in parts per million: reliability on the type of task,
+    pub reliability_weight: u32,
+    /// the owner's compute points,
+    pub points_weight: u32,
+    /// and the idle part of the node's slots.
+    pub idle_weight: u32,
+    /// Points at which the points' part is one half: `points / (points + half)`.
+    pub points_half: Points,
+    /// Nodes at most so many levels below the best one are its near-equals.
+    pub near_levels: u32,
+    /// Levels that a node gains which has the task's largest input already ...
+    pub cached_levels: u32,
+    /// ... where that has at least so many bytes.
+    pub cached_bytes_min: Count,
+    /// Blobs of which the platform remembers that a node has them; the oldest is forgotten first.
+    pub cached_blobs_max: u32,
+    /// Levels that a node gains which is fast enough for the task's `max_latency_ms`.
+    pub in_time_levels: u32,
+}
+
+/// What one account may have at once, and its share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AccountLimits {
+    /// Its share of the nodes' time relative to other requesters that wait.
+    pub weight: u32,
+    /// Its tasks that have not ended.
+    pub tasks_max: u32,
+    /// Its replicas that hold a slot of a node.
+    pub running_max: u32,
+}
+
+impl Default for SchedulingPolicy {
+    fn default() -> Self {
+        Self {
+            epoch_ms: 3_600_000,
+            placements_max: 256,
+            storage_reserve_mib: 64,
+            score: ScorePolicy {
+                reliability_weight: 6,
+                points_weight: 2,
+                idle_weight: 2,
+                points_half: Points(1_000),
+                near_levels: 6,
+                cached_levels: 6,
+                cached_bytes_min: Count(1 << 20),
+                cached_blobs_max: 64,
+                in_time_levels: 12,
+            },
+            priority_max: 9,
+            ageing_ms: 60_000,
+            account: AccountLimits {
+                weight: 100,
+                tasks_max: 10_000,
+                running_max: 10_000,
+            },
+        }
+    }
+}
+
+/// Bounds of an epoch's length: a shorter one fills the log, a longer one keeps auditors waiting.
+const EPOCH_MS: std::ops::RangeInclusive<u32> = 1_000..=86_400_000;
+/// A plan's events are one batch of the log.
+const PLACEMENTS_MAX: std::ops::RangeInclusive<u32> = 1..=1_024;
+/// Above it a weight's part of a task's charge would round to nothing.
+pub(crate) const WEIGHT_MAX: u32 = 10_000;
+/// Priorities that a policy can open.
+const PRIORITY_MAX: u32 = 100;
+/// A day: a longer wait for one step of priority is none.
+const AGEING_MS_MAX: u32 = 86_400_000;
+/// Remembered blobs of one node: they stand in the state.
+const CACHED_BLOBS_MAX: u32 = 1_024;
+
+impl SchedulingPolicy {
+    /// What is wrong with it, if anything.
+    ///
+    /// # Errors
+    /// A sentence that names the field and its bounds.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let score = &self.score;
+        if !EPOCH_MS.contains(&self.epoch_ms) {
+            return Err("an epoch lasts 1,000 to 86,400,000 ms".into());
+        }
+        if !PLACEMENTS_MAX.contains(&self.placements_max) {
+            return Err("a plan makes 1 to 1,024 placements".into());
+        }
+        let weights = [
+            score.reliability_weight,
+            score.points_weight,
+            score.idle_weight,
+        ];
+        if weights.iter().any(|w| *w > WEIGHT_MAX) || weights.iter().all(|w| *w == 0) {
+            return Err(format!(
+                "the score's weights are 0 to {WEIGHT_MAX}, and one is above 0"
+            ));
+        }
+        if score.points_half.0 < 1 {
+            return Err("the score's `points_half` is at least 1".into());
+        }
+        let levels = [score.near_levels, score.cached_levels, score.in_time_levels];
+        if levels.iter().any(|l| *l > SCORE_LEVELS) {
+            return Err(format!("levels are 0 to {SCORE_LEVELS}"));
+        }
+        if score.cached_blobs_max > CACHED_BLOBS_MAX {
+            return Err(format!(
+                "at most {CACHED_BLOBS_MAX} blobs are remembered of a node"
+            ));
+        }
+        if self.priority_max > PRIORITY_MAX || !(1..=AGEING_MS_MAX).contains(&self.ageing_ms) {
+            return Err(format!(
+                "priorities end at {PRIORITY_MAX} at most, and a step ages in 1 to {AGEING_MS_MAX} ms"
+            ));
+        }
+        self.account.check()
+    }
+}
+
+impl AccountLimits {
+    /// What is wrong with them, if anything.
+    ///
+    /// # Errors
+    /// A sentence that names the bounds.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if (1..=WEIGHT_MAX).contains(&self.weight) {
+            Ok(())
+        } else {
+            Err(format!("an account's weight is 1 to {WEIGHT_MAX}"))
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The draw: which of the candidates gets a replica follows from a secret that was committed to before, and can be
+//! recomputed by everybody once the secret is disclosed (`docs/economics.md`, Draws).
+
+use aevir_events::LeaderSecret;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::{digest::Digest, hexbytes::Hex, state::Task};
+
+/// The secret of an epoch: known to the leaders while it lasts, and to all afterwards.
+pub type EpochSecret = Hex<32>;
+
+/// What is drawn.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// The only run of a task, among the best nodes and their near-equals.
+    Run,
+    /// One replica of a sampled task, among all nodes that fit.
+    Replica,
+}
+
+impl Purpose {
+    /// Its public name, which stands in the seed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Replica => "replica",
+        }
+    }
+}
+
+/// How a node was drawn, as `assignment.leased` records it: with the task's definition and nonce, all that a seed is made
+/// of but for the epoch's secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Draw {
+    pub epoch: u32,
+    pub purpose: Purpose,
+    /// Draws of the task before this one.
+    pub number: u32,
+    /// How many nodes it was among.
+    pub candidates: u32,
+}
+
+/// All that one draw follows from, but for the secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    pub(crate) purpose: Purpose,
+    pub(crate) definition: Digest,
+    pub(crate) nonce: Hex<32>,
+    pub(crate) round: u32,
+    pub(crate) number: u32,
+}
+
+impl Ticket {
+    /// Of a task that was drawn for so many times.
+    pub(crate) fn of(task: &Task, number: u32) -> Self {
+        let sampled = task.definition.sampling().replicas > 1;
+        Self {
+            purpose: if sampled {
+                Purpose::Replica
+            } else {
+                Purpose::Run
+            },
+            definition: task.definition_digest,
+            nonce: task.nonce,
+            round: task.round,
+            number,
+        }
+    }
+
+    /// Which of so many candidates is drawn: the seed's first 128 bits, modulo their number. What that prefers the first
+    /// ones by is below one part in 2^96.
+    pub(crate) fn index(&self, urn: &Urn, candidates: u32) -> u32 {
+        let mut mac = urn.0.clone();
+        mac.update(b"aevir.draw/1\n");
+        mac.update(self.purpose.name().as_bytes());
+        mac.update(b"\n");
+        mac.update(&self.definition.0);
+        mac.update(&self.nonce.0);
+        mac.update(&self.round.to_be_bytes());
+        mac.update(&self.number.to_be_bytes());
+        let seed: [u8; 32] = mac.finalize().into_bytes().into();
+        let first = seed.first_chunk().copied().unwrap_or_default();
+        let index = u128::from_be_bytes(first) % u128::from(candidates.max(1));
+        u32::try_from(index).unwrap_or(0)
+    }
+}
+
+/// An epoch's secret, ready to draw with (HMAC-SHA-256, RFC 2104).
+#[derive(Clone)]
+pub(crate) struct Urn(Hmac<Sha256>);
+
+impl Urn {
+    pub(crate) fn of(secret: &EpochSecret) -> Self {
+        Self(keyed(&secret.0))
+    }
+}
+
+/// What `epoch.opened` says of a secret: it can't be taken back, and tells nothing.
+pub fn commitment(secret: &EpochSecret) -> Digest {
+    let mut hash = Sha256::new();
+    hash.update(b"aevir.epoch/1\n");
+    hash.update(secret.0);
+    Digest(hash.finalize().into())
+}
+
+/// The secret of an epoch, as every leader with the same secret derives it.
+pub(crate) fn secret_of(leader: &LeaderSecret, epoch: u32) -> EpochSecret {
+    let mut mac = keyed(&leader.0);
+    mac.update(b"aevir.epoch-secret/1\n");
+    mac.update(&epoch.to_be_bytes());
+    Hex(mac.finalize().into_bytes().into())
+}
+
+fn keyed(secret: &[u8; 32]) -> Hmac<Sha256> {
+    // A key of one block; shorter ones are padded with zeros, so that 32 bytes are as good.
+    let mut key = [0; 64];
+    key[..32].copy_from_slice(secret);
+    Hmac::new(&key.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticket() -> Ticket {
+        Ticket {
+            purpose: Purpose::Replica,
+            definition: Digest([1; 32]),
+            nonce: Hex([2; 32]),
+            round: 1,
+            number: 0,
+        }
+    }
+
+    /// Computed apart, with Python's hmac and hashlib (docs/audit/recompute.py).
+    #[test]
+    fn agrees_with_another_implementation() {
+        let secret = Hex([3; 32]);
+        assert_eq!(
+            commitment(&secret).to_string(),
+            "e6ec92efb6b29e9a7b199c311b7269f2211dc1ac49faf1f971996e6ddbe63e2d"
+        );
+        assert_eq!(ticket().index(&Urn::of(&secret), 1_000_000), 751_677);
+        let leader = LeaderSecret([4; 32]);
+        assert_eq!(
+            secret_of(&leader, 7).to_string(),
+            "df28d7a387a1e495bc5d2611d08d787c98645d7e766e4b0f56887b98adb18402"
+        );
+    }
+
+    #[test]
+    fn every_part_matters_and_all_candidates_are_drawn() {
+        let urn = Urn::of(&Hex([3; 32]));
+        let other = Urn::of(&Hex([4; 32]));
+        const MANY: u32 = u32::MAX;
+        let of = |ticket: Ticket| ticket.index(&urn, MANY);
+        let base = ticket();
+        let changed = [
+            of(Ticket {
+                purpose: Purpose::Run,
+                ..base
+            }),
+            of(Ticket {
+                definition: Digest([9; 32]),
+                ..base
+            }),
+            of(Ticket {
+                nonce: Hex([9; 32]),
+                ..base
+            }),
+            of(Ticket { round: 2, ..base }),
+            of(Ticket { number: 1, ..base }),
+            base.index(&other, MANY),
+        ];
+        assert!(changed.iter().all(|index| *index != of(base)));
+        let mut drawn = [0u32; 8];
+        for number in 0..8_000 {
+            drawn[Ticket { number, ..base }.index(&urn, 8) as usize] += 1;
+        }
+        assert!(drawn.iter().all(|n| (850..1_150).contains(n)), "{drawn:?}");
+    }
+}

@@ -1,0 +1,349 @@
+//! The nodes that fit one kind of needs, while a plan gives them out.
+//!
+//! Found once a plan with a few operations on sets, and then kept right with each placement: what was given out leaves the
+//! set or sinks in it, and when the best level is used up the set grows downwards.
+
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+
+use aevir_events::Timestamp;
+
+use super::{bits::Bits, fleet::Fleet, needs::Needs, terms};
+use crate::{
+    policy::{SCORE_LEVELS, ScorePolicy},
+    state::{Room, State, Task},
+};
+
+/// What a plan has given to one node.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Taken {
+    pub(super) slots: u32,
+    pub(super) room: Room,
+}
+
+/// What a plan has given out so far, by ordinal.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    nodes: BTreeMap<u32, Taken>,
+    /// The same nodes as a set.
+    touched: Bits,
+}
+
+impl Given {
+    pub(super) fn give(&mut self, i: u32, room: Room) {
+        let taken = self.nodes.entry(i).or_default();
+        taken.slots += 1;
+        taken.room.add(room);
+        self.touched.insert(i);
+    }
+
+    fn to(&self, i: u32) -> Taken {
+        self.nodes.get(&i).copied().unwrap_or_default()
+    }
+}
+
+/// What all fits of a plan look at.
+#[derive(Clone, Copy)]
+pub(super) struct Market<'a> {
+    pub(super) state: &'a State,
+    pub(super) score: &'a ScorePolicy,
+    pub(super) now: Timestamp,
+}
+
+impl<'a> Market<'a> {
+    fn fleet(&self) -> &'a Fleet {
+        &self.state.index.fleet
+    }
+
+    /// Slots of a node that are free after what was given, and all its slots.
+    fn slots(&self, i: u32, given: &Given) -> (u32, u32) {
+        let node = self.fleet().id(i).and_then(|id| self.state.nodes.get(&id));
+        node.map_or((0, 1), |node| {
+            let free = node.free_slots().saturating_sub(given.to(i).slots);
+            (free, node.slots())
+        })
+    }
+}
+
+/// The nodes that fit some needs.
+#[derive(Debug, Clone)]
+pub(super) struct Fit {
+    needs: Arc<Needs>,
+    eligible: Bits,
+    /// Of tasks that are not replicated.
+    near: Option<Near>,
+}
+
+/// The best of them and their near-equals.
+#[derive(Debug, Clone)]
+struct Near {
+    set: Bits,
+    /// The level of the best, what a node has of the task included.
+    best: u32,
+    /// Nodes that were not given anything yet, by what they gain for what they have of the task.
+    parts: Vec<(Bits, u32)>,
+}
+
+impl Fit {
+    /// Finds them, for tasks of the same requester and module as this one where nodes choose by those.
+    pub(super) fn of(
+        market: Market<'_>,
+        needs: &Arc<Needs>,
+        class: Option<&str>,
+        task: &Task,
+        given: &Given,
+    ) -> Self {
+        let fleet = market.fleet();
+        let mut eligible = fleet.fitting(needs, class, market.now);
+        let mut choosy = fleet.choosy.clone();
+        choosy.intersect(&eligible);
+        for i in choosy.iter() {
+            let node = fleet.id(i).and_then(|id| market.state.nodes.get(&id));
+            if node.is_none_or(|node| terms::party(node, task).is_some()) {
+                eligible.remove(i);
+            }
+        }
+        for i in given.nodes.keys() {
+            if eligible.contains(*i) && !still_fits(market, needs, *i, given) {
+                eligible.remove(*i);
+            }
+        }
+        let mut fit = Self {
+            needs: Arc::clone(needs),
+            eligible,
+            near: None,
+        };
+        fit.rank(market, given);
+        fit
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.eligible.is_empty()
+    }
+
+    /// After a node was given a run.
+    pub(super) fn gave(&mut self, market: Market<'_>, i: u32, given: &Given) {
+        if !self.eligible.contains(i) {
+            return;
+        }
+        let fits = still_fits(market, &self.needs, i, given);
+        if !fits {
+            self.eligible.remove(i);
+        }
+        let level = self
+            .near
+            .as_ref()
+            .map(|near| near.level(market, &self.needs, i, given));
+        if let (Some(near), Some(level)) = (&mut self.near, level)
+            && (!fits || level < near.floor(market.score))
+        {
+            near.set.remove(i);
+        }
+    }
+
+    /// The nodes that a task with these needs is drawn among, without those that it can't go to itself.
+    pub(super) fn candidates(
+        &mut self,
+        market: Market<'_>,
+        excluded: &[u32],
+        given: &Given,
+    ) -> Candidates<'_> {
+        if let Some(near) = &mut self.near {
+            near.settle(market, &self.needs, &self.eligible, given);
+        }
+        let set = self.near.as_ref().map_or(&self.eligible, |near| &near.set);
+        let inside = excluded.iter().copied().filter(|i| set.contains(*i));
+        let inside: Vec<u32> = inside.collect();
+        let is_best = |near: &Near| {
+            let level = |i: &u32| near.level(market, &self.needs, *i, given);
+            inside.iter().any(|i| level(i) == near.best)
+        };
+        if !self.near.as_ref().is_some_and(is_best) {
+            return Candidates {
+                set: Cow::Borrowed(set),
+                excluded: inside,
+            };
+        }
+        // The best may be out of reach for this one task: it has a ranking of its own.
+        let mut own = self.clone();
+        excluded.iter().for_each(|i| {
+            own.eligible.remove(*i);
+        });
+        own.rank(market, given);
+        let set = own.near.map(|near| near.set).unwrap_or_default();
+        Candidates {
+            set: Cow::Owned(set),
+            excluded: Vec::new(),
+        }
+    }
+
+    /// Ranks the nodes anew.
+    fn rank(&mut self, market: Market<'_>, given: &Given) {
+        self.near = None;
+        if self.needs.sampled {
+            return;
+        }
+        let parts = parts(market, &self.needs, &self.eligible, &given.touched);
+        let top = SCORE_LEVELS - 1 + parts.iter().map(|(_, gain)| *gain).max().unwrap_or(0);
+        let mut near = Near {
+            set: Bits::default(),
+            best: top,
+            parts,
+        };
+        let floor = near.floor(market.score);
+        near.extend(market, &self.needs, &self.eligible, given, floor, top);
+        near.settle(market, &self.needs, &self.eligible, given);
+        self.near = Some(near);
+    }
+}
+
+/// The nodes by what they gain for having the largest input and for being fast enough.
+fn parts(market: Market<'_>, needs: &Needs, eligible: &Bits, touched: &Bits) -> Vec<(Bits, u32)> {
+    let mut rest = eligible.clone();
+    rest.subtract(touched);
+    let mut parts = vec![(rest, 0)];
+    let holders = needs.data.as_ref().and_then(|d| market.fleet().holders(d));
+    if let Some(holders) = holders {
+        split(&mut parts, market.score.cached_levels, |set| {
+            set.intersect(holders)
+        });
+    }
+    if needs.in_time_mfuel_s > 0 {
+        let speeds = &market.fleet().mfuel_s;
+        split(&mut parts, market.score.in_time_levels, |set| {
+            speeds.keep_at_least(set, needs.in_time_mfuel_s);
+        });
+    }
+    parts.retain(|(set, _)| !set.is_empty());
+    parts
+}
+
+fn split(parts: &mut Vec<(Bits, u32)>, gain: u32, keep: impl Fn(&mut Bits)) {
+    let with: Vec<(Bits, u32)> = parts
+        .iter_mut()
+        .map(|(set, before)| {
+            let mut kept = set.clone();
+            keep(&mut kept);
+            set.subtract(&kept);
+            (kept, *before + gain)
+        })
+        .collect();
+    parts.extend(with);
+}
+
+fn still_fits(market: Market<'_>, needs: &Needs, i: u32, given: &Given) -> bool {
+    let taken = given.to(i).room;
+    let (memory, storage) = market.fleet().room_left(i);
+    market.slots(i, given).0 > 0
+        && memory >= taken.memory_mib.saturating_add(needs.room.memory_mib)
+        && storage >= taken.storage_mib.saturating_add(needs.room.storage_mib)
+}
+
+impl Near {
+    fn floor(&self, score: &ScorePolicy) -> u32 {
+        self.best.saturating_sub(score.near_levels)
+    }
+
+    /// A node's level for these needs, after what it was given.
+    fn level(&self, market: Market<'_>, needs: &Needs, i: u32, given: &Given) -> u32 {
+        let fleet = market.fleet();
+        let base = if given.touched.contains(i) {
+            let (free, slots) = market.slots(i, given);
+            fleet.level_with(needs.kind, i, free, slots, market.score)
+        } else {
+            fleet.level_of(needs.kind, i)
+        };
+        let holds = needs.data.as_ref().and_then(|d| fleet.holders(d));
+        let cached = holds.is_some_and(|holders| holders.contains(i));
+        let in_time = needs.in_time_mfuel_s > 0 && fleet.mfuel_s.get(i) >= needs.in_time_mfuel_s;
+        base + u32::from(cached) * market.score.cached_levels
+            + u32::from(in_time) * market.score.in_time_levels
+    }
+
+    /// Lowers the best level to one that a node has, and takes in those that are near it then.
+    fn settle(&mut self, market: Market<'_>, needs: &Needs, eligible: &Bits, given: &Given) {
+        while self.best > 0 && !self.has_best(market, needs, given) {
+            let floor = self.floor(market.score);
+            self.best -= 1;
+            let lower = self.floor(market.score);
+            if lower < floor {
+                self.extend(market, needs, eligible, given, lower, lower);
+            }
+        }
+    }
+
+    fn has_best(&self, market: Market<'_>, needs: &Needs, given: &Given) -> bool {
+        let fleet = market.fleet();
+        let untouched = self.parts.iter().any(|(part, gain)| {
+            let level = self.best.checked_sub(*gain);
+            let level = level.and_then(|level| fleet.at_level(needs.kind, level));
+            level.is_some_and(|level| level.meets(part, &given.touched))
+        });
+        untouched
+            || given
+                .nodes
+                .keys()
+                .any(|i| self.set.contains(*i) && self.level(market, needs, *i, given) == self.best)
+    }
+
+    /// Takes in the nodes of some levels.
+    fn extend(
+        &mut self,
+        market: Market<'_>,
+        needs: &Needs,
+        eligible: &Bits,
+        given: &Given,
+        from: u32,
+        to: u32,
+    ) {
+        for level in from..=to {
+            for (part, gain) in &self.parts {
+                let level = level.checked_sub(*gain);
+                if let Some(level) = level.and_then(|l| market.fleet().at_level(needs.kind, l)) {
+                    self.set.add_shared(level, part, &given.touched);
+                }
+            }
+        }
+        for i in given.nodes.keys().filter(|i| eligible.contains(**i)) {
+            if (from..=to).contains(&self.level(market, needs, *i, given)) {
+                self.set.insert(*i);
+            }
+        }
+    }
+}
+
+/// The nodes that one draw is among, in the order of their registration.
+#[derive(Debug)]
+pub(crate) struct Candidates<'a> {
+    set: Cow<'a, Bits>,
+    /// Members of the set that are none of the candidates, ascending.
+    excluded: Vec<u32>,
+}
+
+impl Candidates<'_> {
+    /// How many.
+    pub(crate) fn len(&self) -> u32 {
+        self.set.len() - self.excluded.len() as u32
+    }
+
+    /// The candidate with `k` others before it.
+    pub(crate) fn select(&self, k: u32) -> Option<u32> {
+        let mut k = k;
+        for i in &self.excluded {
+            if self.set.rank(*i) <= k {
+                k += 1;
+            } else {
+                break;
+            }
+        }
+        self.set.select(k)
+    }
+
+    /// How many candidates are before this one; `None` where it is none.
+    pub(crate) fn position(&self, i: u32) -> Option<u32> {
+        if !self.set.contains(i) || self.excluded.contains(&i) {
+            return None;
+        }
+        let before = self.excluded.iter().filter(|e| **e < i).count();
+        Some(self.set.rank(i) - before as u32)
+    }
+}

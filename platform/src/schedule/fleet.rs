@@ -1,0 +1,307 @@
+//! The index of nodes that placement works on: who is free, who has what, and who is how good, each as a set of ordinals.
+//!
+//! A function of the state, kept by `evolve` one node at a time; [`Fleet::of`] is that function.
+
+use std::collections::BTreeMap;
+
+use aevir_events::Timestamp;
+
+use super::{bits::Bits, column::Column, needs::Needs, score};
+use crate::{
+    definition::TaskType,
+    digest::Digest,
+    ids::NodeId,
+    policy::{SCORE_LEVELS, ScorePolicy},
+    state::{Node, State},
+    terms::{Window, minute_of_week},
+};
+
+/// The index of nodes.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Fleet {
+    /// By ordinal, in the order in which they were registered.
+    ids: Vec<NodeId>,
+    /// Those that take work and have a slot for it.
+    pub(super) free: Bits,
+    memory_left: Column,
+    storage_left: Column,
+    cpu_cores: Column,
+    /// Measured speed, in millions of fuel a second; 0 where it is not known.
+    pub(super) mfuel_s: Column,
+    /// 0 without a GPU.
+    gpu_memory_mib: Column,
+    gpus: Bits,
+    /// 0 where it is not told.
+    gpu_buffer_mib: Column,
+    /// Class of throughput and one; 0 where it was not measured.
+    gpu_compute: Column,
+    /// Nodes by the hours of the week that they keep; those that always work are left out.
+    hours: BTreeMap<Vec<Window>, Bits>,
+    /// Nodes that do not take everybody's tasks, or not every module.
+    pub(super) choosy: Bits,
+    gpu_features: BTreeMap<String, Bits>,
+    gpu_classes: BTreeMap<String, Bits>,
+    labels: BTreeMap<(String, String), Bits>,
+    kinds: [Kind; TaskType::ALL.len()],
+    /// Who has a blob.
+    holders: BTreeMap<Digest, Bits>,
+}
+
+/// What depends on the type of task.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Kind {
+    /// In ms since 1970; 0 where the node never had one.
+    backoff_until: Column,
+    /// What a replica must earn at least, in micro-AEV.
+    ask: Column,
+    /// The part of the score that does not change with load.
+    fixed: Vec<u64>,
+    level: Vec<u8>,
+    /// The free nodes of each level.
+    levels: Vec<Bits>,
+}
+
+impl Fleet {
+    /// The index over a state's nodes.
+    pub(crate) fn of(state: &State) -> Self {
+        let mut fleet = Self::default();
+        let mut nodes: Vec<&Node> = state.nodes.values().collect();
+        nodes.sort_unstable_by_key(|node| node.ordinal);
+        for node in nodes {
+            fleet.add(state, node);
+        }
+        fleet
+    }
+
+    /// The node with an ordinal.
+    pub(crate) fn id(&self, ordinal: u32) -> Option<NodeId> {
+        self.ids.get(ordinal as usize).copied()
+    }
+
+    /// Whether any node takes work.
+    pub(crate) fn has_free(&self) -> bool {
+        !self.free.is_empty()
+    }
+
+    /// A node that was just registered.
+    pub(crate) fn add(&mut self, state: &State, node: &Node) {
+        self.ids.push(node.id);
+        self.describe(node, true);
+        for digest in &node.cached {
+            self.hold(node, *digest);
+        }
+        self.regard(state, node);
+    }
+
+    /// What a node is: added, or taken back before its profile changes.
+    pub(crate) fn describe(&mut self, node: &Node, is_there: bool) {
+        let i = node.ordinal;
+        let profile = &node.profile;
+        let terms = &node.terms;
+        if !terms.hours.is_empty() {
+            mark(&mut self.hours, terms.hours.clone(), i, is_there);
+        }
+        self.choosy.set(i, is_there && terms.is_choosy());
+        for kind in TaskType::ALL {
+            let ask = u64::try_from(terms.ask(kind).0).unwrap_or(0);
+            self.kinds[kind as usize].ask.set(i, ask);
+        }
+        self.cpu_cores.set(i, profile.cpu_cores.into());
+        for (name, value) in &profile.labels {
+            let label = (name.clone(), value.clone());
+            mark(&mut self.labels, label, i, is_there);
+        }
+        let Some(gpu) = &profile.gpu else {
+            self.gpus.set(i, false);
+            self.gpu_buffer_mib.set(i, 0);
+            self.gpu_compute.set(i, 0);
+            return;
+        };
+        self.gpus.set(i, is_there);
+        let buffer = gpu.buffer_mib.unwrap_or(0);
+        self.gpu_buffer_mib.set(i, buffer.into());
+        let compute = gpu.compute.map_or(0, |class| u64::from(class) + 1);
+        self.gpu_compute.set(i, compute);
+        mark(&mut self.gpu_classes, gpu.class.clone(), i, is_there);
+        for feature in &gpu.features {
+            mark(&mut self.gpu_features, feature.clone(), i, is_there);
+        }
+    }
+
+    /// The node has a blob from here on.
+    pub(crate) fn hold(&mut self, node: &Node, digest: Digest) {
+        mark(&mut self.holders, digest, node.ordinal, true);
+    }
+
+    /// The node is not known to have the blob any more.
+    pub(crate) fn let_go(&mut self, node: &Node, digest: Digest) {
+        mark(&mut self.holders, digest, node.ordinal, false);
+    }
+
+    /// A node's records or its owner's points changed.
+    pub(crate) fn regard(&mut self, state: &State, node: &Node) {
+        let policy = state.scheduling();
+        for kind in TaskType::ALL {
+            let record = node.record(kind);
+            let of = &mut self.kinds[kind as usize];
+            let until = u64::try_from(record.backoff_until.0).unwrap_or(0);
+            of.backoff_until.set(node.ordinal, until);
+            let fixed = score::fixed(state, node, kind, &policy.score);
+            let i = node.ordinal as usize;
+            if i >= of.fixed.len() {
+                of.fixed.resize(i + 1, 0);
+                of.level.resize(i + 1, 0);
+            }
+            of.fixed[i] = fixed;
+        }
+        self.refresh(state, node);
+    }
+
+    /// A node came or went, took a run or ended one.
+    pub(crate) fn refresh(&mut self, state: &State, node: &Node) {
+        let i = node.ordinal;
+        let was_free = self.free.contains(i);
+        let is_free = state.takes_work(node);
+        self.free.set(i, is_free);
+        let memory = u64::from(node.memory_mib()).saturating_sub(node.taken.memory_mib);
+        self.memory_left.set(i, memory);
+        let storage = u64::from(node.storage_mib()).saturating_sub(node.taken.storage_mib);
+        self.storage_left.set(i, storage);
+        self.mfuel_s.set(i, node.mfuel_s());
+        self.gpu_memory_mib.set(i, node.gpu_memory_mib().into());
+        let policy = &state.scheduling().score;
+        for kind in &mut self.kinds {
+            kind.levels
+                .resize_with(SCORE_LEVELS as usize, Bits::default);
+            let level = score::level(
+                kind.fixed.get(i as usize).copied().unwrap_or(0),
+                node.free_slots(),
+                node.slots(),
+                policy,
+            );
+            let before = std::mem::replace(&mut kind.level[i as usize], level as u8);
+            if was_free && (!is_free || u32::from(before) != level) {
+                kind.levels[before as usize].remove(i);
+            }
+            if is_free {
+                kind.levels[level as usize].insert(i);
+            }
+        }
+    }
+
+    /// The free nodes of a level for a type of task.
+    pub(super) fn at_level(&self, kind: TaskType, level: u32) -> Option<&Bits> {
+        self.kinds[kind as usize].levels.get(level as usize)
+    }
+
+    /// The level of a node as the state has it.
+    pub(super) fn level_of(&self, kind: TaskType, i: u32) -> u32 {
+        let level = self.kinds[kind as usize].level.get(i as usize);
+        level.copied().unwrap_or(0).into()
+    }
+
+    /// The level that a node would have with so many free slots.
+    pub(super) fn level_with(
+        &self,
+        kind: TaskType,
+        i: u32,
+        free: u32,
+        slots: u32,
+        policy: &ScorePolicy,
+    ) -> u32 {
+        let fixed = self.kinds[kind as usize].fixed.get(i as usize);
+        score::level(fixed.copied().unwrap_or(0), free, slots, policy)
+    }
+
+    /// Memory and storage that are left, in MiB.
+    pub(super) fn room_left(&self, i: u32) -> (u64, u64) {
+        (self.memory_left.get(i), self.storage_left.get(i))
+    }
+
+    /// Who is known to have a blob.
+    pub(super) fn holders(&self, digest: &Digest) -> Option<&Bits> {
+        self.holders.get(digest)
+    }
+
+    /// The free nodes that have what is needed, at this time.
+    pub(super) fn fitting(&self, needs: &Needs, class: Option<&str>, now: Timestamp) -> Bits {
+        let mut fit = self.free.clone();
+        let none = Bits::default();
+        let minute = minute_of_week(now);
+        for (windows, nodes) in &self.hours {
+            if !windows.iter().any(|window| window.holds(minute)) {
+                fit.subtract(nodes);
+            }
+        }
+        let of_kind = &self.kinds[needs.kind as usize];
+        let price = u64::try_from(needs.price.0).unwrap_or(0);
+        of_kind.ask.keep_at_most(&mut fit, price);
+        for (label, value) in &needs.labels {
+            fit.intersect(self.labelled(label, value).unwrap_or(&none));
+        }
+        for (label, values) in &needs.labels_any {
+            let mut any = Bits::default();
+            for bits in values
+                .iter()
+                .filter_map(|value| self.labelled(label, value))
+            {
+                any.add_shared(bits, &fit, &none);
+            }
+            fit = any;
+        }
+        for (label, values) in &needs.labels_not {
+            let unwanted = values
+                .iter()
+                .filter_map(|value| self.labelled(label, value));
+            unwanted.for_each(|bits| fit.subtract(bits));
+        }
+        if let Some(gpu) = &needs.gpu {
+            fit.intersect(&self.gpus);
+            self.gpu_memory_mib
+                .keep_at_least(&mut fit, gpu.memory_mib.into());
+            let buffer = gpu.buffer_mib.unwrap_or(0);
+            self.gpu_buffer_mib.keep_at_least(&mut fit, buffer.into());
+            let compute = gpu.min_compute.map_or(0, |class| u64::from(class) + 1);
+            self.gpu_compute.keep_at_least(&mut fit, compute);
+            for feature in &gpu.features {
+                fit.intersect(self.gpu_features.get(feature).unwrap_or(&none));
+            }
+            if !gpu.classes.is_empty() {
+                let mut any = Bits::default();
+                for bits in gpu.classes.iter().filter_map(|c| self.gpu_classes.get(c)) {
+                    any.add_shared(bits, &fit, &none);
+                }
+                fit = any;
+            }
+        }
+        if let Some(class) = class {
+            fit.intersect(self.gpu_classes.get(class).unwrap_or(&none));
+        }
+        self.cpu_cores
+            .keep_at_least(&mut fit, needs.cpu_cores.into());
+        self.mfuel_s.keep_at_least(&mut fit, needs.mfuel_s);
+        self.memory_left
+            .keep_at_least(&mut fit, needs.room.memory_mib);
+        self.storage_left
+            .keep_at_least(&mut fit, needs.room.storage_mib);
+        let now_ms = u64::try_from(now.0).unwrap_or(0);
+        of_kind.backoff_until.keep_at_most(&mut fit, now_ms);
+        fit
+    }
+
+    fn labelled(&self, label: &str, value: &str) -> Option<&Bits> {
+        self.labels.get(&(label.to_owned(), value.to_owned()))
+    }
+}
+
+/// Puts a node into the set under a name, or takes it out; an empty set is not kept.
+fn mark<K: Ord>(sets: &mut BTreeMap<K, Bits>, name: K, i: u32, is_there: bool) {
+    if is_there {
+        sets.entry(name).or_default().insert(i);
+    } else if let std::collections::btree_map::Entry::Occupied(mut set) = sets.entry(name) {
+        set.get_mut().remove(i);
+        if set.get().is_empty() {
+            set.remove();
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Placement in its readable form: what a plan must do, one task and one node at a time.
+//!
+//! Slow and plain. Nothing but tests calls it; they hold the planner that works on indexes equal to it, event for event.
+//! `docs/audit/recompute.py` says the same once more, in another language.
+
+use aevir_events::{Context, Timestamp};
+
+use super::{
+    Draw, Ticket, charge,
+    filter::{free_slots, refusal_given},
+    held,
+    needs::Needs,
+    queue, reserved_ms, resume_point, score, urn_of,
+};
+use crate::{
+    event::{AssignmentLeased, Event},
+    ids::{AccountId, AssignmentId, NodeId},
+    state::{Node, State, Task},
+};
+
+/// What a plan gave so far.
+type Gifts<'a> = Vec<(&'a Task, NodeId)>;
+
+/// The events of a plan.
+pub fn plan(state: &State, context: &Context) -> Vec<Event> {
+    let Some((epoch, urn)) = urn_of(state, context) else {
+        return Vec::new();
+    };
+    let mut ids = context.ids();
+    let mut given: Gifts<'_> = Vec::new();
+    let mut events = Vec::new();
+    while events.len() < state.scheduling().placements_max as usize {
+        let Some((task, candidates)) = next(state, &given, context.time) else {
+            break;
+        };
+        let earlier = task.assignments.len() + on_task(task, &given);
+        let ticket = Ticket::of(task, earlier as u32);
+        let of = candidates.len() as u32;
+        let node = candidates[ticket.index(&urn, of) as usize];
+        let leased = AssignmentLeased {
+            task: task.id,
+            assignment: AssignmentId(ids.ulid()),
+            node: node.id,
+            round: task.round,
+            resume: resume_point(task),
+            draw: Some(Draw {
+                epoch,
+                purpose: ticket.purpose,
+                number: earlier as u32,
+                candidates: of,
+            }),
+        };
+        events.push(leased.into());
+        given.push((task, node.id));
+    }
+    events
+}
+
+/// The next task that a node can take, and the nodes that it is drawn among.
+fn next<'a>(
+    state: &'a State,
+    given: &Gifts<'_>,
+    now: Timestamp,
+) -> Option<(&'a Task, Vec<&'a Node>)> {
+    let mut requesters: Vec<(u64, AccountId)> = Vec::new();
+    for requester in state.accounts.keys() {
+        requesters.push((used(state, *requester, given), *requester));
+    }
+    // Whoever has used least, by weight, is served first.
+    requesters.sort_unstable();
+    for (_, requester) in requesters {
+        let of = |(task, _): &&(&Task, NodeId)| task.requester == requester;
+        let running = state.running(requester) as usize + given.iter().filter(of).count();
+        if running >= state.limits_of(requester).running_max as usize {
+            continue;
+        }
+        let waiting = state
+            .tasks_of(requester)
+            .filter(|t| t.open_slots() as usize > on_task(t, given) && held(state, t).is_none());
+        let mut waiting: Vec<&Task> = waiting.collect();
+        waiting.sort_unstable_by_key(|task| (queue::turn(state, task), task.id));
+        for task in waiting {
+            let candidates = candidates(state, task, given, now);
+            if !candidates.is_empty() {
+                return Some((task, candidates));
+            }
+        }
+    }
+    None
+}
+
+/// What a requester has used, with what this plan gave.
+fn used(state: &State, requester: AccountId, given: &Gifts<'_>) -> u64 {
+    let weight = state.limits_of(requester).weight;
+    let of = given.iter().filter(|(task, _)| task.requester == requester);
+    of.fold(state.used(requester), |used, (task, _)| {
+        used.saturating_add(charge(reserved_ms(task), weight))
+    })
+}
+
+fn on_task(task: &Task, given: &Gifts<'_>) -> usize {
+    given.iter().filter(|(of, _)| of.id == task.id).count()
+}
+
+/// The nodes that the next replica of a task is drawn among, in the order of their registration: those that can take it,
+/// and of them only the best and its near-equals where the task is not replicated.
+fn candidates<'a>(
+    state: &'a State,
+    task: &Task,
+    given: &Gifts<'_>,
+    now: Timestamp,
+) -> Vec<&'a Node> {
+    let needs = Needs::of(task, &state.policy_of(task).scheduling);
+    let fits = |node: &&Node| refusal_given(state, task, &needs, node, given, now).is_none();
+    let mut fit: Vec<&Node> = state.nodes.values().filter(fits).collect();
+    fit.sort_unstable_by_key(|node| node.ordinal);
+    if needs.sampled {
+        return fit;
+    }
+    let level = |node: &Node| level(state, &needs, node, given);
+    let best = fit.iter().map(|node| level(node)).max().unwrap_or(0);
+    let floor = best.saturating_sub(state.scheduling().score.near_levels);
+    fit.retain(|node| level(node) >= floor);
+    fit
+}
+
+/// How good a node is for needs.
+fn level(state: &State, needs: &Needs, node: &Node, given: &Gifts<'_>) -> u32 {
+    let policy = &state.scheduling().score;
+    let fixed = score::fixed(state, node, needs.kind, policy);
+    let base = score::level(fixed, free_slots(node, given), node.slots(), policy);
+    let cached = needs.data.is_some_and(|data| node.cached.contains(&data));
+    let in_time = needs.in_time_mfuel_s > 0 && node.mfuel_s() >= needs.in_time_mfuel_s;
+    base + u32::from(cached) * policy.cached_levels + u32::from(in_time) * policy.in_time_levels
+}

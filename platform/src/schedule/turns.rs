@@ -1,0 +1,303 @@
+//! The plan itself: requesters take turns, each with the first of its tasks that a node can take.
+//!
+//! A requester's turn comes by what it has used ([start-time fair queueing](https://doi.org/10.1109/90.649569), Goyal, Vin
+//! and Cheng, 1997), so that those who wait share the nodes by their weights. What can't be placed is passed over in whole
+//! lines.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    iter::Peekable,
+    ops::Bound,
+    sync::Arc,
+};
+
+use aevir_events::Timestamp;
+
+use super::{
+    Candidates, Drawn, charge,
+    filter::{replica_class, replicas, tried},
+    fit::{Fit, Given, Market},
+    held, lease,
+    needs::Needs,
+    queue::Turn,
+    reserved_ms,
+};
+use crate::{
+    digest::Digest,
+    event::Event,
+    ids::{AccountId, NodeId, TaskId},
+    state::{State, Task},
+};
+
+/// The order of requesters, the least used first.
+type Order<'a> = Peekable<Box<dyn Iterator<Item = (u64, AccountId)> + 'a>>;
+
+/// What a fit is for: the needs, the GPU class that a task's replicas have begun on, and the requester and the module where
+/// nodes choose by those.
+type FitKey = (Arc<Needs>, Option<String>, Option<(AccountId, Digest)>);
+
+/// A plan while it is made.
+pub(super) struct Planner<'a> {
+    state: &'a State,
+    market: Market<'a>,
+    placements_max: usize,
+    /// Requesters that this plan has not come to.
+    order: Order<'a>,
+    /// Requesters that got something and may get more, with what they have used by now.
+    again: BinaryHeap<Reverse<(u64, AccountId)>>,
+    waiting: BTreeMap<AccountId, Waiting<'a>>,
+    fits: Vec<Fit>,
+    fit_of: BTreeMap<FitKey, usize>,
+    given: Given,
+    on_task: BTreeMap<TaskId, Vec<NodeId>>,
+    events: Vec<Event>,
+}
+
+/// A requester in this plan.
+struct Waiting<'a> {
+    /// The first task of each line that may still have something to place.
+    heads: BinaryHeap<Reverse<(Turn, usize)>>,
+    lines: Vec<Line<'a>>,
+    /// Replicas that it may have placed before its quota is reached.
+    left: u32,
+    weight: u32,
+}
+
+/// Tasks with equal needs.
+struct Line<'a> {
+    needs: &'a Arc<Needs>,
+    tasks: &'a BTreeSet<Turn>,
+    /// Nodes were tried, which differ from task to task.
+    tried: bool,
+}
+
+/// What looking for a place for a task brought.
+enum Found {
+    Placed,
+    /// Not this task; the next one of its line may.
+    NotThis,
+    /// No task of its line.
+    NoneOfLine,
+    /// The draw ended the plan.
+    Ended,
+}
+
+impl<'a> Planner<'a> {
+    pub(super) fn new(state: &'a State, now: Timestamp) -> Self {
+        let policy = state.scheduling();
+        let order: Box<dyn Iterator<Item = (u64, AccountId)> + 'a> =
+            Box::new(state.index.queues.turns());
+        Self {
+            state,
+            market: Market {
+                state,
+                score: &policy.score,
+                now,
+            },
+            placements_max: policy.placements_max as usize,
+            order: order.peekable(),
+            again: BinaryHeap::new(),
+            waiting: BTreeMap::new(),
+            fits: Vec::new(),
+            fit_of: BTreeMap::new(),
+            given: Given::default(),
+            on_task: BTreeMap::new(),
+            events: Vec::new(),
+        }
+    }
+
+    pub(super) fn run(
+        mut self,
+        mut draw: impl FnMut(&Task, u32, &Candidates<'_>) -> Option<Drawn>,
+    ) -> Vec<Event> {
+        if !self.state.index.fleet.has_free() {
+            return self.events;
+        }
+        while self.events.len() < self.placements_max {
+            let Some((used, requester)) = self.next_requester() else {
+                break;
+            };
+            let mut waiting = match self.waiting.remove(&requester) {
+                Some(waiting) => waiting,
+                None => self.begin(requester),
+            };
+            match self.serve(&mut waiting, &mut draw) {
+                // Nothing of this requester can be placed any more.
+                None => {}
+                Some(Found::Ended) => break,
+                Some(_) => {
+                    let cost = self.last_charge(waiting.weight);
+                    self.again
+                        .push(Reverse((used.saturating_add(cost), requester)));
+                    waiting.left = waiting.left.saturating_sub(1);
+                    self.waiting.insert(requester, waiting);
+                }
+            }
+        }
+        self.events
+    }
+
+    fn next_requester(&mut self) -> Option<(u64, AccountId)> {
+        let fresh = self.order.peek().copied();
+        let known = self.again.peek().map(|Reverse(next)| *next);
+        match (fresh, known) {
+            (Some(fresh), Some(known)) if known < fresh => self.again.pop().map(|Reverse(n)| n),
+            (Some(_), _) => self.order.next(),
+            (None, _) => self.again.pop().map(|Reverse(next)| next),
+        }
+    }
+
+    fn begin(&self, requester: AccountId) -> Waiting<'a> {
+        let limits = self.state.limits_of(requester);
+        let running = self.state.running(requester);
+        let lines: Vec<Line<'a>> = self
+            .state
+            .index
+            .queues
+            .lines_of(requester)
+            .map(|((needs, tried), tasks)| Line {
+                needs,
+                tasks,
+                tried: *tried,
+            })
+            .collect();
+        let first = |(at, line): (usize, &Line<'_>)| Some(Reverse((*line.tasks.first()?, at)));
+        let suspended = self.state.suspension(requester).is_some();
+        let quota = if suspended { 0 } else { limits.running_max };
+        Waiting {
+            heads: lines.iter().enumerate().filter_map(first).collect(),
+            lines,
+            left: quota.saturating_sub(running),
+            weight: limits.weight,
+        }
+    }
+
+    /// Places one replica of a requester's first task that a node can take.
+    fn serve(
+        &mut self,
+        waiting: &mut Waiting<'a>,
+        draw: &mut impl FnMut(&Task, u32, &Candidates<'_>) -> Option<Drawn>,
+    ) -> Option<Found> {
+        if waiting.left == 0 {
+            return None;
+        }
+        loop {
+            let Reverse((turn, at)) = *waiting.heads.peek()?;
+            let line = waiting.lines.get(at)?;
+            let found = match self.state.tasks.get(&turn.1) {
+                Some(task) => self.try_task(task, line, draw),
+                None => Found::NotThis,
+            };
+            match found {
+                Found::Placed | Found::Ended => return Some(found),
+                Found::NoneOfLine => {
+                    waiting.heads.pop();
+                }
+                Found::NotThis => {
+                    waiting.heads.pop();
+                    let rest = (Bound::Excluded(turn), Bound::Unbounded);
+                    let next = line.tasks.range(rest).next();
+                    waiting.heads.extend(next.map(|turn| Reverse((*turn, at))));
+                }
+            }
+        }
+    }
+
+    fn try_task(
+        &mut self,
+        task: &'a Task,
+        line: &Line<'a>,
+        draw: &mut impl FnMut(&Task, u32, &Candidates<'_>) -> Option<Drawn>,
+    ) -> Found {
+        let state = self.state;
+        let on_task = self
+            .on_task
+            .get(&task.id)
+            .map_or(&[][..], |nodes| &nodes[..]);
+        if on_task.len() >= task.open_slots() as usize {
+            return Found::NotThis;
+        }
+        let gifts: Vec<(&Task, NodeId)> = on_task.iter().map(|node| (task, *node)).collect();
+        let class = replica_class(state, task, &gifts);
+        if held(state, task).is_some() {
+            return Found::NotThis;
+        }
+        let fit = self.fit(line.needs, class, task);
+        if self.fits[fit].is_empty() {
+            // Of a line's tasks, some may have another module, and all have the same requester.
+            return if class.is_none() && state.index.fleet.choosy.is_empty() {
+                Found::NoneOfLine
+            } else {
+                Found::NotThis
+            };
+        }
+        let excluded = excluded(state, task, &gifts);
+        let candidates = self.fits[fit].candidates(self.market, &excluded, &self.given);
+        if candidates.len() == 0 {
+            // Its requester's own nodes are out of reach for every task of the line alike.
+            let chosen = !state.index.fleet.choosy.is_empty();
+            let alike = !line.tried && gifts.is_empty() && !chosen;
+            return if alike {
+                Found::NoneOfLine
+            } else {
+                Found::NotThis
+            };
+        }
+        let number = task.assignments.len() + gifts.len();
+        let drawn = draw(task, u32::try_from(number).unwrap_or(u32::MAX), &candidates);
+        let leased = drawn.and_then(|drawn| Some((drawn.ordinal, lease(state, task, &drawn)?)));
+        let Some((ordinal, (node, event))) = leased else {
+            return Found::Ended;
+        };
+        self.events.push(event);
+        self.on_task.entry(task.id).or_default().push(node);
+        self.given.give(ordinal, line.needs.room);
+        for fit in &mut self.fits {
+            fit.gave(self.market, ordinal, &self.given);
+        }
+        Found::Placed
+    }
+
+    /// The nodes that fit the needs, found once.
+    fn fit(&mut self, needs: &Arc<Needs>, class: Option<&str>, task: &Task) -> usize {
+        let chosen = !self.state.index.fleet.choosy.is_empty();
+        let party = chosen.then_some((task.requester, task.definition.module));
+        let key = (Arc::clone(needs), class.map(str::to_owned), party);
+        if let Some(fit) = self.fit_of.get(&key) {
+            return *fit;
+        }
+        self.fits
+            .push(Fit::of(self.market, needs, class, task, &self.given));
+        self.fit_of.insert(key, self.fits.len() - 1);
+        self.fits.len() - 1
+    }
+
+    /// What the placement just made costs.
+    fn last_charge(&self, weight: u32) -> u64 {
+        let Some(Event::AssignmentLeased(leased)) = self.events.last() else {
+            return 0;
+        };
+        let task = self.state.tasks.get(&leased.task);
+        task.map_or(0, |task| charge(reserved_ms(task), weight))
+    }
+}
+
+/// The ordinals of nodes that a task can't go to for who they are, or whose: ascending.
+fn excluded(state: &State, task: &Task, gifts: &[(&Task, NodeId)]) -> Vec<u32> {
+    let mut nodes: BTreeSet<u32> = tried(task, gifts)
+        .filter_map(|n| ordinal(state, n))
+        .collect();
+    if !state.is_private_market() {
+        let placed = replicas(task, gifts).filter_map(|n| state.nodes.get(&n));
+        let owners: BTreeSet<AccountId> = placed.map(|n| n.owner).chain([task.requester]).collect();
+        for owner in owners {
+            nodes.extend(state.nodes_of(owner).map(|node| node.ordinal));
+        }
+    }
+    nodes.into_iter().collect()
+}
+
+fn ordinal(state: &State, node: NodeId) -> Option<u32> {
+    state.nodes.get(&node).map(|node| node.ordinal)
+}

@@ -1,0 +1,590 @@
+//! Placement: turns, filters, ranks and draws. `World` holds every plan equal to the specification; here random markets make
+//! that hard, and what must hold of every placement is told from the log alone.
+
+use std::collections::BTreeMap;
+
+use aevir_platform::{
+    command::{Availability, Command, FailureClass, LossReason},
+    event::{Disclosure, Event},
+    hexbytes::Hex,
+    ids::{AccountId, NodeId, TaskId},
+    policy::{AccountLimits, Policy},
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::world::{World, profile, recompute};
+
+/// A market of several requesters and nodes of all sorts.
+struct Market {
+    w: World,
+    requesters: Vec<AccountId>,
+    nodes: Vec<NodeId>,
+}
+
+#[derive(Debug, Clone)]
+struct Machine {
+    owner: usize,
+    slots: u32,
+    memory: u32,
+    region: u8,
+    class: Option<u8>,
+    f16: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Ask {
+    requester: usize,
+    kind: u8,
+    memory: u32,
+    region: u8,
+    gpu: u8,
+    replicas: u32,
+    priority: u32,
+    runtime_s: u32,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Submit(Ask),
+    Plan,
+    Later(u16),
+    Start(usize),
+    Commit(usize),
+    Reveal(usize),
+    Fail(usize),
+    Lose(usize),
+    Flip(usize),
+    Limits {
+        who: usize,
+        weight: u32,
+        running: u32,
+    },
+}
+
+fn machine() -> impl Strategy<Value = Machine> {
+    (
+        0usize..6,
+        1u32..5,
+        0u32..4,
+        0u8..4,
+        prop::option::of(0u8..2),
+        any::<bool>(),
+    )
+        .prop_map(|(owner, slots, memory, region, class, f16)| Machine {
+            owner,
+            slots,
+            memory: 256 << memory,
+            region,
+            class,
+            f16,
+        })
+}
+
+fn ask() -> impl Strategy<Value = Ask> {
+    let of = (0usize..4, 0u8..4, 0u32..4, 0u8..6, 0u8..6);
+    (of, 1u32..4, 0u32..10, 1u32..100).prop_map(
+        |((requester, kind, memory, region, gpu), replicas, priority, runtime_s)| Ask {
+            requester,
+            kind,
+            memory: 128 << memory,
+            region,
+            gpu,
+            replicas,
+            priority,
+            runtime_s,
+        },
+    )
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let index = any::<usize>;
+    prop_oneof![
+        8 => ask().prop_map(Step::Submit),
+        4 => Just(Step::Plan),
+        2 => (0u16..30_000).prop_map(Step::Later),
+        6 => index().prop_map(Step::Start),
+        6 => index().prop_map(Step::Commit),
+        6 => index().prop_map(Step::Reveal),
+        1 => index().prop_map(Step::Fail),
+        1 => index().prop_map(Step::Lose),
+        1 => index().prop_map(Step::Flip),
+        1 => (index(), 1u32..1_000, 0u32..6).prop_map(|(who, weight, running)| Step::Limits { who, weight, running }),
+    ]
+}
+
+impl Market {
+    fn new(machines: &[Machine], policy: Policy) -> Self {
+        let mut w = World::with_policy(policy);
+        let mut requesters = vec![w.requester];
+        for name in ["second", "third", "fourth"] {
+            let account = w.account(name);
+            w.deposit(account, 1_000_000_000);
+            w.push_module(account);
+            requesters.push(account);
+        }
+        // Some requesters own nodes themselves.
+        let mut owners = requesters[..2].to_vec();
+        owners.extend((0..4).map(|i| w.account(&format!("owner {i}"))));
+        let mut nodes = Vec::new();
+        for (i, machine) in machines.iter().enumerate() {
+            let mut profile = profile(&format!("node {i}"));
+            profile.slots = machine.slots;
+            profile.memory_mib = machine.memory;
+            profile.cpu_cores = machine.slots;
+            profile.labels = [("region".to_owned(), format!("r{}", machine.region))].into();
+            match (machine.class, &mut profile.gpu) {
+                (Some(class), Some(gpu)) => {
+                    gpu.class = format!("class-{class}");
+                    gpu.memory_mib = machine.memory;
+                    gpu.features = machine
+                        .f16
+                        .then(|| "shader-f16".to_owned())
+                        .into_iter()
+                        .collect();
+                }
+                _ => profile.gpu = None,
+            }
+            nodes.push(w.node_of(owners[machine.owner], profile));
+        }
+        Self {
+            w,
+            requesters,
+            nodes,
+        }
+    }
+
+    fn submit(&mut self, ask: &Ask) {
+        let kind = ["training", "inference", "evaluation", "data-processing"][ask.kind as usize];
+        let mut qos = json!({"priority": ask.priority});
+        match ask.region {
+            0 => qos["labels"] = json!({"region": "r0"}),
+            1 => qos["labels_any"] = json!({"region": ["r1", "r2"]}),
+            2 => qos["labels_not"] = json!({"region": ["r0", "r3"]}),
+            _ => {}
+        }
+        match ask.gpu {
+            0 => qos["gpu"] = json!({"memory_mib": ask.memory}),
+            1 => qos["gpu"] = json!({"features": ["shader-f16"]}),
+            2 => qos["gpu"] = json!({"classes": ["class-1"]}),
+            3 => qos["cpu_cores"] = json!(2),
+            _ => {}
+        }
+        let mut overrides = json!({
+            "type": kind,
+            "qos": qos,
+            "limits": {"memory_mib": ask.memory, "runtime_s": ask.runtime_s, "output_mib": 64},
+            "data": [{"name": "a", "from": {"inline": format!("{}", ask.memory)}}],
+        });
+        if ask.replicas > 1 {
+            let sampling =
+                json!({"method": "sampling", "quorum": ask.replicas, "replicas": ask.replicas});
+            overrides["verification"] = json!([sampling]);
+        }
+        let requester = self.requesters[ask.requester];
+        let definition = Box::new(self.w.definition(overrides));
+        // A quota or the money may be used up.
+        let _ = self.w.submit(Command::SubmitTask {
+            requester,
+            definition,
+        });
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Submit(ask) => self.submit(&ask),
+            Step::Plan => drop(self.w.plan()),
+            Step::Later(ms) => {
+                self.w.later(ms.into());
+                self.w.ok(Command::Tick);
+            }
+            Step::Start(i) => self.on("leased", i, |w, id| w.start(id)),
+            Step::Commit(i) => self.on("running", i, |w, id| {
+                let run = w.run(id, json!({}), &[]);
+                w.commit(&run);
+            }),
+            Step::Reveal(i) => self.on("committed", i, |w, id| {
+                let run = w.run(id, json!({}), &[]);
+                let _ = w.submit(crate::world::reveal_command(&run));
+            }),
+            Step::Fail(i) => self.on("running", i, |w, assignment| {
+                let node = w.node_on(assignment);
+                let (class, message) = (FailureClass::HostError, "no".into());
+                w.ok(Command::Fail {
+                    node,
+                    assignment,
+                    class,
+                    message,
+                });
+            }),
+            Step::Lose(i) => self.on("running", i, |w, assignment| {
+                let reason = LossReason::Silent;
+                w.ok(Command::LoseLease { assignment, reason });
+            }),
+            Step::Flip(i) => {
+                let node = self.nodes[i % self.nodes.len()];
+                let availability = match self.w.state.nodes[&node].availability {
+                    Availability::Online => Availability::Offline,
+                    Availability::Offline => Availability::Online,
+                };
+                self.w.ok(Command::SetAvailability { node, availability });
+            }
+            Step::Limits {
+                who,
+                weight,
+                running,
+            } => {
+                let account = self.requesters[who % self.requesters.len()];
+                let limits = AccountLimits {
+                    weight,
+                    tasks_max: 100,
+                    running_max: running,
+                };
+                self.w.ok(Command::SetLimits { account, limits });
+            }
+        }
+    }
+
+    fn on(
+        &mut self,
+        state: &str,
+        which: usize,
+        act: impl FnOnce(&mut World, aevir_platform::ids::AssignmentId),
+    ) {
+        let tasks = self.w.state.tasks.values();
+        let all: Vec<_> = tasks
+            .flat_map(|t| t.assignments.values())
+            .filter(|a| a.state_name() == state)
+            .map(|a| a.id)
+            .collect();
+        if !all.is_empty() {
+            act(&mut self.w, all[which % all.len()]);
+        }
+    }
+}
+
+/// What must hold of every lease, told from the state alone.
+fn check(w: &World) {
+    for node in w.state.nodes.values() {
+        let active = node.active.iter().filter_map(|id| w.state.task_of(*id));
+        let limits = active.map(|t| &t.definition.limits);
+        let (memory, storage) = limits.fold((0, 0), |(m, s), l| {
+            // One small input and the reserve come beside the outputs.
+            (
+                m + u64::from(l.memory_mib),
+                s + u64::from(l.output_mib) + 1 + 64,
+            )
+        });
+        assert_eq!(
+            (node.taken.memory_mib, node.taken.storage_mib),
+            (memory, storage)
+        );
+        assert!(memory <= node.profile.memory_mib.into());
+        assert!(storage <= node.profile.storage_mib.into());
+        assert!(node.active.len() <= node.profile.slots as usize);
+    }
+    for task in w.state.tasks.values() {
+        let qos = &task.definition.qos;
+        let mut owners = vec![task.requester];
+        for assignment in task.assignments.values() {
+            let node = &w.state.nodes[&assignment.node];
+            let label = |name: &String| node.profile.labels.get(name);
+            assert!(
+                qos.labels
+                    .iter()
+                    .all(|(name, value)| label(name) == Some(value))
+            );
+            assert!(
+                qos.labels_any
+                    .iter()
+                    .all(|(name, values)| values.contains(label(name).unwrap()))
+            );
+            assert!(
+                !qos.labels_not
+                    .iter()
+                    .any(|(name, values)| values.contains(label(name).unwrap()))
+            );
+            assert!(
+                qos.cpu_cores
+                    .is_none_or(|cores| node.profile.cpu_cores >= cores)
+            );
+            if let Some(need) = &qos.gpu {
+                let gpu = node.profile.gpu.as_ref().unwrap();
+                assert!(gpu.memory_mib >= need.memory_mib);
+                assert!(need.features.iter().all(|f| gpu.features.contains(f)));
+                assert!(need.classes.is_empty() || need.classes.contains(&gpu.class));
+            }
+            assert_ne!(node.owner, task.requester, "nobody works for himself");
+            if assignment.is_replica() {
+                assert!(!owners.contains(&node.owner), "one owner, one replica");
+                owners.push(node.owner);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #[test]
+    fn plans_are_what_the_specification_says(
+        machines in prop::collection::vec(machine(), 1..14),
+        steps in prop::collection::vec(step(), 1..120),
+        near in 0u32..10,
+        placements in 1u32..20,
+    ) {
+        let mut policy = Policy::default();
+        policy.scheduling.score.near_levels = near;
+        policy.scheduling.placements_max = placements;
+        policy.scheduling.epoch_ms = 60_000;
+        let mut market = Market::new(&machines, policy);
+        for step in steps {
+            market.take(step);
+            check(&market.w);
+        }
+        market.w.check_replay();
+    }
+
+    #[test]
+    fn those_who_wait_share_the_nodes_by_their_weights(
+        weights in prop::collection::vec(1u32..20, 2..5),
+        runtimes in prop::collection::vec(1u32..50, 5),
+    ) {
+        let mut w = World::new();
+        let owner = w.account("owner");
+        w.node_of(owner, profile("only"));
+        let mut requesters = Vec::new();
+        for (i, weight) in weights.iter().enumerate() {
+            let account = w.account(&format!("requester {i}"));
+            w.deposit(account, 1_000_000_000);
+            w.push_module(account);
+            let limits = AccountLimits { weight: *weight, tasks_max: 1_000, running_max: 10 };
+            w.ok(Command::SetLimits { account, limits });
+            requesters.push(account);
+            for _ in 0..60 {
+                let limits = json!({"runtime_s": runtimes[i], "memory_mib": 64});
+                let definition = Box::new(w.definition(json!({"limits": limits})));
+                w.ok(Command::SubmitTask { requester: account, definition });
+            }
+        }
+        let mut served: BTreeMap<AccountId, u64> = BTreeMap::new();
+        for _ in 0..60 {
+            let (task, assignment, _) = w.plan()[0];
+            let task = &w.state.tasks[&task];
+            let (requester, runtime_s) = (task.requester, task.definition.limits.runtime_s);
+            *served.entry(requester).or_default() += u64::from(runtime_s);
+            // It runs for all the time that it reserved.
+            w.start(assignment);
+            w.later(i64::from(runtime_s) * 1_000);
+            let run = w.run(assignment, json!({}), &[]);
+            w.commit(&run);
+            w.reveal(&run);
+        }
+        // The bound of start-time fair queueing: shares by weight differ by one task of each at most.
+        for (a, b) in requesters.iter().enumerate().flat_map(|a| requesters.iter().enumerate().map(move |b| (a, b))) {
+            let share = |(i, r): (usize, &AccountId)| served.get(r).copied().unwrap_or(0) * 1_000 / u64::from(weights[i]);
+            let task = |(i, _): (usize, &AccountId)| u64::from(runtimes[i]) * 1_000 / u64::from(weights[i]) + 1;
+            prop_assert!(share(a) <= share(b) + task(a) + task(b), "{weights:?} {runtimes:?}: {served:?}");
+        }
+    }
+}
+
+#[test]
+fn priority_orders_a_requesters_own_tasks_and_waiting_outweighs_it() {
+    let mut w = World::new();
+    let old = w.task(json!({}));
+    w.later(30_000);
+    let urgent = w.task(json!({"qos": {"priority": 1}}));
+    w.later(31_000);
+    // A minute's wait is worth one step.
+    let late = w.task(json!({"qos": {"priority": 1}}));
+    let owner = w.account("owner");
+    w.node_of(owner, profile("only"));
+    let mut order = Vec::new();
+    for _ in 0..3 {
+        let (task, assignment, _) = w.plan()[0];
+        order.push(task);
+        w.start(assignment);
+        let run = w.run(assignment, json!({}), &[]);
+        w.commit(&run);
+    }
+    assert_eq!(order, [urgent, old, late]);
+    let command = w.submission(json!({"qos": {"priority": 10}}));
+    assert_eq!(w.refused(command), "definition-invalid");
+}
+
+#[test]
+fn quotas_bound_what_an_account_has_at_once() {
+    let mut w = World::new();
+    for name in ["a", "b", "c"] {
+        w.node(name);
+    }
+    let account = w.requester;
+    let limits = AccountLimits {
+        weight: 100,
+        tasks_max: 4,
+        running_max: 2,
+    };
+    w.ok(Command::SetLimits { account, limits });
+    for _ in 0..4 {
+        w.task(json!({}));
+    }
+    let command = w.submission(json!({}));
+    assert_eq!(w.refused(command), "too-many-tasks");
+    assert_eq!(w.plan().len(), 2);
+    assert_eq!(w.plan().len(), 0);
+    let limits = AccountLimits {
+        weight: 0,
+        ..limits
+    };
+    assert_eq!(
+        w.refused(Command::SetLimits { account, limits }),
+        "limits-invalid"
+    );
+}
+
+#[test]
+fn a_task_with_rare_needs_gets_its_node_among_many_others() {
+    let mut w = World::new();
+    let mut big = profile("big");
+    big.memory_mib = 4_096;
+    let owner = w.account("owner");
+    let rare = w.node_of(owner, big);
+    w.node("small");
+    for _ in 0..50 {
+        w.task(json!({}));
+    }
+    let needy = w.task(json!({"limits": {"memory_mib": 2_000}}));
+    let mut placed_after = 0;
+    while w.phase(needy) == "queued" {
+        let leases = w.plan();
+        assert!(!leases.is_empty(), "it is never passed over for good");
+        for (task, assignment, node) in leases {
+            if task == needy {
+                assert_eq!(node, rare);
+            }
+            placed_after += 1;
+            w.start(assignment);
+            w.later(1_000);
+            let run = w.run(assignment, json!({}), &[]);
+            w.commit(&run);
+            w.reveal(&run);
+        }
+    }
+    assert!(placed_after <= 51);
+}
+
+#[test]
+fn a_draw_that_the_secret_does_not_lead_to_is_found_where_it_was_made() {
+    let mut w = World::new();
+    for name in ["a", "b", "c", "d"] {
+        w.node(name);
+    }
+    let sampled: Value = json!([{"method": "sampling", "quorum": 1, "replicas": 1}]);
+    for _ in 0..3 {
+        w.task(json!({"verification": sampled}));
+    }
+    w.plan();
+    w.later(3_600_000);
+    w.ok(Command::Tick);
+    let (counts, _) = recompute(&w.log).unwrap();
+    assert_eq!((counts.draws, counts.draws_open), (3, 0));
+    let leased = |e: &Event| matches!(e, Event::AssignmentLeased(_));
+    let at: Vec<usize> = (0..w.log.len())
+        .filter(|i| leased(&w.log[*i].event))
+        .collect();
+    // The last lease goes to a node that was a candidate too.
+    let others: Vec<NodeId> = w.state.nodes.keys().copied().collect();
+    let mut taken = Vec::new();
+    for i in &at {
+        if let Event::AssignmentLeased(lease) = &w.log[*i].event {
+            taken.push(lease.node);
+        }
+    }
+    let free = others.into_iter().find(|n| !taken.contains(n)).unwrap();
+    if let Event::AssignmentLeased(lease) = &mut w.log[at[2]].event {
+        lease.node = free;
+    }
+    let fault = recompute(&w.log).unwrap_err();
+    assert_eq!(fault.position as usize, at[2]);
+    assert!(fault.to_string().contains("was not drawn"), "{fault}");
+}
+
+#[test]
+fn an_epoch_whose_secret_is_lost_is_closed_and_said_so() {
+    let mut w = World::new();
+    w.node("a");
+    w.task(json!({}));
+    assert_eq!(w.plan().len(), 1);
+    // Another leader, with another secret.
+    w.secret = [8; 32];
+    w.task(json!({}));
+    w.node("b");
+    assert_eq!(w.plan().len(), 0, "nothing is drawn with a wrong secret");
+    let events = w.ok(Command::Tick);
+    assert!(
+        matches!(&events[0], Event::EpochClosed(e) if e.secret == Disclosure::Lost && e.epoch == 1)
+    );
+    assert!(matches!(&events[1], Event::EpochOpened(e) if e.epoch == 2));
+    assert_eq!(w.plan().len(), 1);
+    let (counts, _) = recompute(&w.log).unwrap();
+    assert_eq!((counts.draws_lost, counts.draws_open), (1, 1));
+    w.check_replay();
+}
+
+#[test]
+fn an_epochs_secret_is_disclosed_when_its_time_is_over_and_not_before() {
+    let mut w = World::new();
+    w.later(3_599_999);
+    assert!(w.ok(Command::Tick).is_empty());
+    w.later(1);
+    let events = w.ok(Command::Tick);
+    let Event::EpochClosed(closed) = &events[0] else {
+        panic!("{events:?}")
+    };
+    assert!(matches!(closed.secret, Disclosure::Revealed(_)));
+    let at = w.log.len() - 2;
+    if let Event::EpochClosed(closed) = &mut w.log[at].event {
+        closed.secret = Disclosure::Revealed(Hex([1; 32]));
+    }
+    let written = w.log[at].clone();
+    let mut state = aevir_platform::state::State::default();
+    for recorded in &w.log[..at] {
+        aevir_platform::evolve(&mut state, recorded).unwrap();
+    }
+    let refused = aevir_platform::evolve(&mut state, &written).unwrap_err();
+    assert!(
+        refused.to_string().contains("not the one committed to"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn data_that_a_node_has_draws_further_tasks_to_it() {
+    let mut policy = Policy::default();
+    policy.scheduling.score.cached_bytes_min = aevir_platform::amount::Count(4);
+    policy.scheduling.score.near_levels = 0;
+    policy.scheduling.score.cached_levels = 64;
+    let mut w = World::with_policy(policy);
+    for i in 0..6 {
+        w.node(&format!("node {i}"));
+    }
+    let data = json!([{"name": "a", "from": {"inline": "some bytes"}}]);
+    let first = w.task(json!({"data": data}));
+    w.finish(first, |_| json!({}));
+    let had = |w: &World, task: TaskId| {
+        w.state.tasks[&task]
+            .assignments
+            .values()
+            .next()
+            .unwrap()
+            .node
+    };
+    let node = had(&w, first);
+    assert_eq!(w.state.nodes[&node].cached.len(), 1);
+    for _ in 0..4 {
+        let task = w.task(json!({"data": data}));
+        w.finish(task, |_| json!({}));
+        assert_eq!(had(&w, task), node);
+    }
+    w.check_replay();
+}

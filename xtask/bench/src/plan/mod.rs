@@ -1,0 +1,216 @@
+//! Placement's figures: what one placement costs with 10, 1,000 and 100,000 nodes while 100,000 tasks wait, what a task and
+//! a node cost in memory, and how long equal tasks wait.
+//!
+//! Everything goes through the real state machine: a placement is its part of a plan's decision and of the fold of its events.
+
+mod market;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde_json::{Value, json};
+
+use self::market::Market;
+use crate::{
+    figure::{Figure, Target, median},
+    host::{Host, load_average},
+    plot, report,
+};
+
+const BENCH: &str = "plan";
+const SIZES: [usize; 3] = [10, 1_000, 100_000];
+const TASKS: usize = 100_000;
+const REQUESTERS: usize = 20;
+/// Placements that are measured at each size.
+const PLACEMENTS: usize = 40_000;
+/// Rounds at each size; the median counts.
+const ROUNDS: usize = 3;
+/// How long a run of the waiting test lasts, in ms of the market's time.
+const RUN_MS: i64 = 10_000;
+
+/// How to measure.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Options {
+    /// One JSON line per figure on stdout, nothing else.
+    #[arg(long)]
+    json: bool,
+    /// Few tasks and one round: shows that everything works, and proves nothing. Writes no files.
+    #[arg(long)]
+    quick: bool,
+    /// Where the table and the plot are written.
+    #[arg(long, default_value = "docs/benchmarks")]
+    out: PathBuf,
+}
+
+/// What one size gave.
+struct Measured {
+    /// Seconds for one placement.
+    placement_s: f64,
+    bytes_per_task: f64,
+    bytes_per_node: f64,
+}
+
+/// Measures.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let host = Host::look(&std::env::temp_dir())?;
+    let tasks = if options.quick { TASKS / 50 } else { TASKS };
+    let rounds = if options.quick { 1 } else { ROUNDS };
+    let mut figures = Vec::new();
+    let mut curve = Vec::new();
+    let mut smallest = None;
+    for nodes in SIZES {
+        say(&format!("{tasks} tasks on {nodes} nodes"));
+        let mut all = Vec::new();
+        for _ in 0..rounds {
+            all.push(measure(nodes, tasks)?);
+        }
+        let cost = median(all.iter().map(|m| m.placement_s).collect());
+        let smallest = *smallest.get_or_insert(cost);
+        let micros = Figure::of(BENCH, format!("placement.{nodes}"), cost * 1e6, "µs");
+        figures.push(match nodes {
+            100_000 => micros
+                .beside("10 nodes", smallest * 1e6)
+                .target(Target::RatioAtMost(3.0)),
+            _ => micros,
+        });
+        let rate = Figure::of(BENCH, format!("rate.{nodes}"), 1.0 / cost, "placements/s");
+        figures.push(match nodes {
+            1_000 => rate.target(Target::AtLeast(100_000.0)),
+            _ => rate,
+        });
+        curve.push((nodes as f64, cost * 1e6));
+        if nodes == 100_000 {
+            let task = median(all.iter().map(|m| m.bytes_per_task).collect());
+            let node = median(all.iter().map(|m| m.bytes_per_node).collect());
+            figures.push(Figure::of(BENCH, "memory.task", task, "bytes"));
+            figures.push(Figure::of(BENCH, "memory.node", node, "bytes"));
+        }
+    }
+    say("equal tasks until all are done");
+    let (mean, longest) = waits(tasks)?;
+    let wait = Figure::of(BENCH, "wait.longest", longest, "s").beside("mean wait", mean);
+    figures.push(wait.target(Target::RatioAtMost(3.0)));
+    show(options, &host, &figures, curve)
+}
+
+fn show(options: &Options, host: &Host, figures: &[Figure], curve: Vec<(f64, f64)>) -> Result<()> {
+    if options.json {
+        for figure in figures {
+            println!("{}", serde_json::to_string(figure)?);
+        }
+    } else {
+        println!("{}", report::table(figures));
+    }
+    if options.quick {
+        return Ok(());
+    }
+    std::fs::create_dir_all(&options.out)
+        .with_context(|| format!("{} can't be made", options.out.display()))?;
+    let frame = plot::Frame {
+        title: "One placement while 100,000 tasks wait",
+        x: "nodes",
+        y: "µs",
+    };
+    let line = plot::Line {
+        name: "decide and fold".into(),
+        points: curve,
+    };
+    plot::draw(&options.out.join("plan.svg"), &frame, &[line])?;
+    let conditions = "One core, everything in memory: commands are decided and their events folded; nothing is written.";
+    report::write(&options.out, BENCH, figures, host, conditions)?;
+    say(&format!("written to {}", options.out.display()));
+    Ok(())
+}
+
+fn say(what: &str) {
+    eprintln!("==> {what} (load {:.1})", load_average());
+}
+
+/// Placements one after the other, while finished runs make room for the next.
+fn measure(nodes: usize, tasks: usize) -> Result<Measured> {
+    let empty = resident();
+    let mut market = Market::new(REQUESTERS, nodes)?;
+    let with_nodes = resident();
+    for n in 0..tasks {
+        let requester = market.requesters[n % REQUESTERS];
+        let needs = needs(&mut market);
+        market.task(requester, needs)?;
+    }
+    let with_tasks = resident();
+    let (mut placed, mut seconds) = (0, 0.0);
+    while placed < PLACEMENTS.min(tasks / 2) {
+        let planned = market.plan()?;
+        placed += planned.leases.len();
+        seconds += planned.took.as_secs_f64();
+        market.now = market.now.plus_ms(1_000);
+        // As many end as were begun, once the market is full.
+        let ended = planned.leases.len().max(market.running.len() / 8);
+        if planned.leases.len() < 256 {
+            market.finish(ended)?;
+        }
+    }
+    Ok(Measured {
+        placement_s: seconds / f64::from(u32::try_from(placed)?),
+        bytes_per_task: with_tasks.saturating_sub(with_nodes) as f64 / tasks as f64,
+        bytes_per_node: with_nodes.saturating_sub(empty) as f64 / nodes as f64,
+    })
+}
+
+/// A mix of what tasks need: most of them little, some a region, a GPU, much memory, or replicas.
+fn needs(market: &mut Market) -> Value {
+    let kind =
+        ["inference", "inference", "evaluation", "data-processing"][market.below(4) as usize];
+    let mut qos = json!({"priority": market.below(3)});
+    match market.below(10) {
+        0 => qos["labels"] = json!({"region": format!("region-{}", market.below(6))}),
+        1 => qos["labels_not"] = json!({"tier": ["tier-0"]}),
+        2 => qos["labels_any"] = json!({"tier": ["tier-1", "tier-2"]}),
+        3 => qos["gpu"] = json!({"memory_mib": 2_048}),
+        4 => qos["gpu"] = json!({"memory_mib": 4_096, "features": ["shader-f16"]}),
+        _ => {}
+    }
+    let memory = [128, 256, 256, 1_024][market.below(4) as usize];
+    let mut task =
+        json!({"type": kind, "qos": qos, "limits": {"memory_mib": memory, "runtime_s": 60}});
+    if market.below(8) == 0 {
+        task["verification"] = json!([{"method": "sampling", "quorum": 2, "replicas": 2}]);
+    }
+    task
+}
+
+/// Mean and longest wait of equal tasks, in seconds of the market's time, until all of them are done.
+fn waits(tasks: usize) -> Result<(f64, f64)> {
+    let mut market = Market::new(REQUESTERS, 1_000)?;
+    for n in 0..tasks {
+        let requester = market.requesters[n * 4 % REQUESTERS];
+        market.task(requester, json!({}))?;
+    }
+    let begun = market.now;
+    let (mut sum, mut longest, mut served) = (0.0, 0.0f64, 0usize);
+    while served < tasks {
+        let planned = market.plan()?;
+        let waited = (market.now.0 - begun.0) as f64 / 1_000.0;
+        sum += waited * planned.leases.len() as f64;
+        if !planned.leases.is_empty() {
+            longest = longest.max(waited);
+        }
+        served += planned.leases.len();
+        if planned.leases.len() < 256 {
+            market.now = market.now.plus_ms(RUN_MS);
+            market.finish(market.running.len())?;
+        }
+    }
+    Ok((sum / tasks as f64, longest))
+}
+
+/// Memory of this process, in bytes.
+fn resident() -> u64 {
+    const PAGE: u64 = 4_096;
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<u64>().ok());
+    pages.unwrap_or(0) * PAGE
+}
