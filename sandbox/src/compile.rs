@@ -176,16 +176,15 @@ impl Compiler {
 /// Why a process may get less than `bytes` of memory on this machine, if it may: then that it got none is not the module's fault.
 fn less_than(bytes: u64) -> Option<String> {
     let limits = [
-        ("RLIMIT_AS", Resource::RLIMIT_AS),
-        ("RLIMIT_DATA", Resource::RLIMIT_DATA),
+        // A compiler reserves address space that it never uses, so that any bound of it may be the one that was met.
+        ("RLIMIT_AS", Resource::RLIMIT_AS, RLIM_INFINITY),
+        ("RLIMIT_DATA", Resource::RLIMIT_DATA, bytes),
     ];
-    // A compiler reserves address space that it never uses, so that any bound of it may be the one that was met.
-    for (name, resource) in limits {
-        match getrlimit(resource) {
-            Ok((soft, _)) if soft != RLIM_INFINITY && (name == "RLIMIT_AS" || soft < bytes) => {
-                return Some(format!("{name} of this process is {soft}"));
-            }
-            _ => {}
+    for (name, resource, needed) in limits {
+        if let Ok((soft, _)) = getrlimit(resource)
+            && soft < needed
+        {
+            return Some(format!("{name} of this process is {soft}"));
         }
     }
     let strict = std::fs::read_to_string(OVERCOMMIT).is_ok_and(|mode| mode.trim() == NEVER);
