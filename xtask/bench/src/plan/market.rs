@@ -325,10 +325,13 @@ fn profile(n: usize) -> NodeProfile {
             adapter: "adapter".into(),
             class: format!("class-{}", n / 3 % 5),
             memory_mib: 8_192,
+            buffer_mib: None,
             features: vec!["shader-f16".into()],
             software: false,
+            compute: None,
         }),
         runtime: "det/1".into(),
+        cpu_mfuel_s: None,
         labels: [
             label("region", format!("region-{}", n / 7 % 6)),
             label("tier", format!("tier-{}", n / 5 % 3)),
