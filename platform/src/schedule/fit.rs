@@ -23,21 +23,33 @@ struct Taken {
 /// What a plan has given out so far.
 #[derive(Debug, Default)]
 pub(super) struct Given {
-    /// By ordinal.
-    nodes: BTreeMap<u32, Taken>,
+    /// With the ordinals, in the order in which they were given something first.
+    nodes: Vec<(u32, Taken)>,
+    /// Where an ordinal stands there, from 1; 0 for those that were given nothing.
+    place: Vec<u32>,
     /// The same nodes as a set.
     touched: Bits,
-    /// The nodes in the order of giving: a fit looks at those since it was used last.
+    /// Places in the order of giving: a fit looks at those since it was used last.
     order: Vec<u32>,
 }
 
 impl Given {
     pub(super) fn give(&mut self, i: u32, room: Room) {
-        let taken = self.nodes.entry(i).or_default();
-        taken.slots += 1;
-        taken.room.add(room);
-        self.touched.insert(i);
-        self.order.push(i);
+        let at = i as usize;
+        if at >= self.place.len() {
+            self.place.resize(at + 1, 0);
+        }
+        if self.place[at] == 0 {
+            self.nodes.push((i, Taken::default()));
+            self.place[at] = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+            self.touched.insert(i);
+        }
+        let place = self.place[at];
+        self.order.push(place - 1);
+        if let Some((_, taken)) = self.nodes.get_mut(place as usize - 1) {
+            taken.slots += 1;
+            taken.room.add(room);
+        }
     }
 }
 
@@ -117,19 +129,17 @@ impl Fit {
 
     /// Takes in what was given out since the last time.
     pub(super) fn catch_up(&mut self, market: Market<'_>, given: &Given) {
-        for i in given.order.iter().skip(self.seen) {
-            self.gave(market, *i, given);
+        let since = given.order.iter().skip(self.seen);
+        for (i, taken) in since.filter_map(|place| given.nodes.get(*place as usize)) {
+            self.gave(market, *i, taken);
         }
         self.seen = given.order.len();
     }
 
-    fn gave(&mut self, market: Market<'_>, i: u32, given: &Given) {
+    fn gave(&mut self, market: Market<'_>, i: u32, taken: &Taken) {
         if !self.eligible.contains(i) {
             return;
         }
-        let Some(taken) = given.nodes.get(&i) else {
-            return;
-        };
         if !still_fits(market, &self.needs, i, taken) {
             self.eligible.remove(i);
             if let Some(near) = &mut self.near {
@@ -195,8 +205,8 @@ impl Fit {
                 sunk_at: vec![0; most as usize],
             });
         }
-        for i in given.nodes.keys() {
-            self.gave(market, *i, given);
+        for (i, taken) in &given.nodes {
+            self.gave(market, *i, taken);
         }
         self.seen = given.order.len();
         if let Some(near) = &mut self.near {

@@ -88,6 +88,7 @@ enum Found {
 impl<'a> Planner<'a> {
     pub(super) fn new(state: &'a State, now: Timestamp) -> Self {
         let policy = state.scheduling();
+        let most = policy.placements_max as usize;
         let order: Box<dyn Iterator<Item = (u64, AccountId)> + 'a> =
             Box::new(state.index.queues.turns());
         Self {
@@ -97,7 +98,7 @@ impl<'a> Planner<'a> {
                 score: &policy.score,
                 now,
             },
-            placements_max: policy.placements_max as usize,
+            placements_max: most,
             order: order.peekable(),
             again: BinaryHeap::new(),
             waiting: BTreeMap::new(),
@@ -105,7 +106,8 @@ impl<'a> Planner<'a> {
             fit_of: BTreeMap::new(),
             given: Given::default(),
             on_task: BTreeMap::new(),
-            events: Vec::new(),
+            // Grown step by step, the events would be moved more often than made.
+            events: Vec::with_capacity(state.index.queues.len().min(most)),
         }
     }
 
