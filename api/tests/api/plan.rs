@@ -43,6 +43,7 @@ async fn a_task_that_waits_says_what_for_and_what_would_help() {
     let platform = TestPlatform::start().await;
     let (requester, module) = platform.requester().await;
     let node = platform.node("n").await;
+    node.appear().await;
     let needy = single(&module)
         .with("limits", json!({"memory_mib": 4_096}))
         .with("qos", json!({"labels": {"region": "moon"}}))
