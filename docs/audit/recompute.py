@@ -278,6 +278,7 @@ class Terms:
     bounds: list  # (metric, at_least, at_most)
     schemas: int  # how many JSON Schemas the result must satisfy
     max_latency_ms: int | None
+    late_refund_ppm: int
     deadline: str | None
 
 
@@ -304,6 +305,7 @@ def read_terms(definition):
         bounds=[(b["metric"], b.get("at_least"), b.get("at_most")) for c in checks for b in c.get("bounds") or []],
         schemas=sum(1 for c in checks if c.get("schema") is not None),
         max_latency_ms=qos.get("max_latency_ms"),
+        late_refund_ppm=definition["economics"].get("late_refund_ppm", 0),
         deadline=qos.get("deadline"))
 
 
@@ -386,6 +388,8 @@ class Assignment:
     node: str
     owner: str
     round: int
+    leased_at: int = 0  # in ms
+    committed_at: int = 0
     state: str = "leased"
     withdrawn_from: str | None = None  # the state before it was called off
     failure: str | None = None
@@ -421,6 +425,7 @@ class Task:
     faults: int = 0
     assignments: dict = field(default_factory=dict)
     accepted: list = field(default_factory=list)
+    late: bool = False
     shares: list = field(default_factory=list)
     closure: dict | None = None  # what was posted for a task that is about to close
 
@@ -532,10 +537,19 @@ def verdict_shares(task, contents):
         return [Share("attempt", a.owner, a.node, "", task.policy["attempt_fee"]) for a in task.having("revealed")]
     terms = task.terms
     _, pool, platform = fee_parts(terms, task.policy, len(task.accepted))
-    compute = [Share("compute", a.owner, a.node, "", terms.price) for a in task.accepted]
+    late = [a for a in task.accepted if took_too_long(terms, a)]
+    compute = [Share("compute", a.owner, a.node, "", terms.price - (part(terms.price, terms.late_refund_ppm) if a in late else 0))
+               for a in task.accepted]
+    if task.late and not late:
+        platform -= part(platform, terms.late_refund_ppm)
     parts = largest_remainder(pool, [contents[c].weight for c in terms.contents])
     content = [Share("content", contents[c].owner, "", c, part) for c, part in zip(terms.contents, parts)]
     return compute + content + [Share("platform", "", "", "", platform)]
+
+
+def took_too_long(terms, assignment):
+    """Whether a node's time from its lease to its commitment misses the task's `max_latency_ms`."""
+    return terms.max_latency_ms is not None and assignment.committed_at - assignment.leased_at > terms.max_latency_ms
 
 
 def closing_fees(task, reason):
@@ -1207,7 +1221,8 @@ class Auditor:
         expect("the accepted replicas", sorted(a.id for a in accepted), sorted(data["accepted"]))
         expect("the refused replicas", sorted(refused.items()), sorted((r["assignment"], r["reason"]) for r in data["refused"]))
         limit = task.terms.max_latency_ms
-        expect("late", limit is not None and self.now - task.queued_at > limit, data["late"])
+        task.late = limit is not None and self.now - task.queued_at > limit
+        expect("late", task.late, data["late"])
         if accepted:
             expect("the outputs", accepted[0].outputs, data["outputs"])
             expect("the result", accepted[0].result, data.get("result"))
@@ -1365,7 +1380,7 @@ class Auditor:
         assignment.committed_at = self.now
         self.remember(self.nodes[assignment.node], task.inputs)
         self.nodes[assignment.node].sealed.add(assignment.id)
-        assignment.commitment = data["commitment"]
+        assignment.commitment, assignment.committed_at = data["commitment"], self.now
 
     def remember(self, node, inputs):
         """A node that ended a run has the run's inputs, as far as they are worth it."""

@@ -107,7 +107,7 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
     };
     let client = client.with_key(Secret::from_text(registration.api_key));
     let node = registration.node;
-    rotation::resume(&client, &node, &config.data_dir).await?;
+    rotation::resume(&client, &node, &config.data_dir, &shutdown).await?;
     // A rotation may have been completed just now.
     let key = NodeKey::load_or_create(&config.data_dir)?;
     if !offer::renew(&client, &node, &profile, config.terms.as_ref(), &shutdown).await? {

@@ -7,10 +7,12 @@
 use std::{fs::File, path::Path, time::Duration};
 
 use aevir_wire::{Client, ClientError, RotateKey, Secret, rotation_message};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::NodeError,
     identity::{NodeKey, Registration},
+    retry::{Backoff, full, may_pass},
 };
 
 /// Keeps two rotations of one folder apart.
@@ -33,8 +35,38 @@ pub async fn rotate_key(server: &str, data_dir: &Path) -> Result<(String, String
     Ok((registration.node, next.public_hex()))
 }
 
-/// Completes a rotation that was interrupted, where there is one.
-pub(crate) async fn resume(client: &Client, node: &str, data_dir: &Path) -> Result<(), NodeError> {
+/// Completes a rotation that was interrupted, where there is one, for as long as the platform can't be reached.
+///
+/// # Errors
+/// When the platform knows neither the key of the folder nor the next one.
+pub(crate) async fn resume(
+    client: &Client,
+    node: &str,
+    data_dir: &Path,
+    stop: &CancellationToken,
+) -> Result<(), NodeError> {
+    let mut backoff = Backoff::default();
+    while let Err(error) = resume_once(client, node, data_dir).await {
+        match error {
+            NodeError::Rotation(error) if may_pass(&error) => {
+                tracing::warn!(
+                    error = full(&error),
+                    "a rotation of the key waits for the platform"
+                );
+            }
+            // The key before is the node's key.
+            NodeError::Rotation(error) if is_final(&error) => return Ok(()),
+            other => return Err(other),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(backoff.next()) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+async fn resume_once(client: &Client, node: &str, data_dir: &Path) -> Result<(), NodeError> {
     let _lock = lock(data_dir)?;
     match NodeKey::next(data_dir)? {
         None => Ok(()),
@@ -83,18 +115,35 @@ fn lock(data_dir: &Path) -> Result<File, NodeError> {
     Ok(file)
 }
 
-/// The key that a rotation brought since `known` was read, if one did or does within some seconds.
-pub(crate) async fn newer_key(data_dir: &Path, known: &NodeKey) -> Option<NodeKey> {
+/// The key that a rotation brought since `known` was read, if one did, or does within some seconds. One that was left in
+/// its middle is completed here.
+pub(crate) async fn newer_key(
+    client: &Client,
+    node: &str,
+    data_dir: &Path,
+    known: &NodeKey,
+) -> Option<NodeKey> {
+    let read = || match NodeKey::load_or_create(data_dir) {
+        Ok(key) => (key.public_hex() != known.public_hex()).then_some(key),
+        Err(error) => {
+            tracing::warn!(%error, "the node's key can't be read");
+            None
+        }
+    };
     for _ in 0..LOOKS {
-        match NodeKey::load_or_create(data_dir) {
-            Ok(key) if key.public_hex() != known.public_hex() => return Some(key),
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "the node's key can't be read"),
+        if let Some(key) = read() {
+            return Some(key);
         }
         if !NodeKey::has_next(data_dir) {
             return None;
         }
         tokio::time::sleep(LOOK_PAUSE).await;
     }
-    None
+    if let Err(error) = resume_once(client, node, data_dir).await {
+        tracing::warn!(
+            error = full(&error),
+            "a rotation of the key can't be completed"
+        );
+    }
+    read()
 }

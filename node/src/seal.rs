@@ -79,7 +79,8 @@ async fn sign_anew(shared: &Shared, sealed: &Sealed) -> Option<Sealed> {
     let mut key = shared.key.get();
     let mut commit = sign(&sealed.report, &key).ok()?;
     if commit == sealed.commit {
-        key = newer_key(&shared.config.data_dir, &key).await?;
+        let data_dir = &shared.config.data_dir;
+        key = newer_key(&shared.client, &shared.node, data_dir, &key).await?;
         commit = sign(&sealed.report, &key).ok()?;
         shared.key.set(key);
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    amount::{Amount, Count},
+    amount::{Amount, Count, Ppm},
     digest::Digest,
     hexbytes::Hex,
     ids::{ContentId, TaskId},
@@ -253,6 +253,14 @@ pub struct Economics {
     /// The most that this task may ever cost, all shares and replicas included.
     pub budget: Amount,
     pub pricing: Pricing,
+    /// What comes back when `max_latency_ms` is missed: this part of the price of each replica whose node took longer, or of the
+    /// platform's share where no node did and the task waited. Nodes see it with their lease.
+    #[serde(default, skip_serializing_if = "is_none_of_it")]
+    pub late_refund_ppm: Ppm,
+}
+
+fn is_none_of_it(part: &Ppm) -> bool {
+    *part == 0
 }
 
 /// How the compute share is priced.

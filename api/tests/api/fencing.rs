@@ -74,6 +74,16 @@ async fn call(what: &str, client: &Client, assignment: &str, sent: &Sent) -> Opt
         .map(|error| error.code().unwrap_or("no code").to_owned())
 }
 
+/// What a call about an assignment that is not the node's own is answered. A report names its assignment, so that one under
+/// another id is no report of that.
+fn not_ones_own(what: &str) -> Option<&'static str> {
+    Some(if what == "reveal" {
+        "reveal-mismatch"
+    } else {
+        "unknown-assignment"
+    })
+}
+
 fn failure() -> Fail {
     Fail {
         class: "host-error".into(),
@@ -118,11 +128,7 @@ async fn what_comes_late_or_from_somebody_else_changes_nothing() {
                 "{what}, {stage}"
             );
             let unknown = call(what, &node.client, nonsense, &sent).await;
-            assert_eq!(
-                unknown.as_deref(),
-                Some("unknown-assignment"),
-                "{what}, {stage}"
-            );
+            assert_eq!(unknown.as_deref(), not_ones_own(what), "{what}, {stage}");
         }
         assert_eq!(
             thief.beat(&lease.assignment).await,
@@ -148,11 +154,7 @@ async fn what_comes_late_or_from_somebody_else_changes_nothing() {
             assert_eq!(late.as_deref(), Some("lease-ended"), "{what}, {stage}");
             // Nor does the heir's token open anything to the one before.
             let stolen = call(what, &node.client, &heir.assignment, &sent).await;
-            assert_eq!(
-                stolen.as_deref(),
-                Some("unknown-assignment"),
-                "{what}, {stage}"
-            );
+            assert_eq!(stolen.as_deref(), not_ones_own(what), "{what}, {stage}");
         }
         assert_eq!(
             node.beat(&lease.assignment).await,

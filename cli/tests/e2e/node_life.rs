@@ -44,7 +44,7 @@ async fn a_node_that_leaves_finishes_and_its_agent_ends() {
         (gone.standing.as_str(), gone.earned.as_str()),
         ("left", "100000")
     );
-    explained(&platform);
+    explained(&platform).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,7 +94,7 @@ async fn a_rotation_that_was_interrupted_is_completed_by_the_next_start() {
     assert_eq!(task.state, "settled", "{task:#?}\n{}", node.log());
     assert_ne!(node.owner.node(&node.id).await.unwrap().public_key, before);
     assert!(!next.exists());
-    explained(&platform);
+    explained(&platform).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,5 +194,5 @@ async fn administrators_have_their_verbs() {
         &["node", "revoke", &node.id, "--reason", "stolen"],
     )
     .unwrap();
-    explained(&platform);
+    explained(&platform).await;
 }

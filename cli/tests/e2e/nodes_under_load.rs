@@ -1,7 +1,7 @@
 //! Many tasks on nodes that are killed, stopped and continued, slow, flaky, drained, revoked, or change their keys, all at
 //! once: each task is paid once, nothing is lost, and the audit and the independent script explain the log.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{collections::BTreeSet, path::Path, process::Command, time::Duration};
 
 use aevir_wire::RevokeNode;
 use nix::sys::signal::Signal;
@@ -11,7 +11,7 @@ use crate::platform::{TestNode, TestPlatform, echo_definition};
 
 const TASKS: usize = 24;
 /// A second or so of work.
-const SHORT: u32 = 200;
+const SHORT: u32 = 300;
 /// Longer than a lease lasts without heartbeats, which is 4 s.
 const PAST_THE_LEASE: Duration = Duration::from_secs(7);
 /// What one task costs: its price and the platform's twentieth of it, in micro-AEV.
@@ -25,6 +25,13 @@ async fn submit(platform: &TestPlatform, definition: &Value) -> Vec<String> {
         ids.push(task.unwrap().id);
     }
     ids
+}
+
+/// Waits until the node runs something.
+async fn busy(node: &TestNode) {
+    while node.owner.node(&node.id).await.unwrap().active.is_empty() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// The node gets another key while it works.
@@ -53,6 +60,9 @@ async fn whatever_nodes_do_each_task_is_paid_once() {
     let definition = echo_definition(&module, json!({"spin": SHORT}), changes);
     let tasks = submit(&platform, &definition).await;
 
+    for node in [&killed, &stopped, &drained, &revoked, &rotating] {
+        busy(node).await;
+    }
     let first = rotate(&platform, &rotating);
     killed.kill();
     stopped.signal(Signal::SIGSTOP);
@@ -73,11 +83,19 @@ async fn whatever_nodes_do_each_task_is_paid_once() {
     killed.start();
     let third = rotate(&platform, &rotating);
 
+    let mut reasons = BTreeSet::new();
     for task in &tasks {
         let ended = platform.ended(task).await;
         assert_eq!(ended.state, "settled", "{ended:#?}");
         let accepted = ended.assignments.iter().filter(|a| a.state == "accepted");
         assert_eq!(accepted.count(), 1, "{ended:#?}");
+        reasons.extend(ended.assignments.iter().filter_map(|a| a.reason.clone()));
+    }
+    for reason in ["silent", "host-error"] {
+        assert!(
+            reasons.contains(reason),
+            "nothing went wrong as {reason}: {reasons:?}"
+        );
     }
     let account = platform.requester.account().await.unwrap();
     let spent = MONEY - account.available.parse::<i64>().unwrap();
@@ -94,20 +112,22 @@ async fn whatever_nodes_do_each_task_is_paid_once() {
     );
     let earned = honest.owner.node(&honest.id).await.unwrap().earned;
     assert_ne!(earned, "0", "{}", honest.log());
-    explained(&platform);
+    explained(&platform).await;
 }
 
 /// The audit and the independent script explain the log to its end.
-pub(crate) fn explained(platform: &TestPlatform) {
+pub(crate) async fn explained(platform: &TestPlatform) {
     let file = platform.folder().join("log.ndjson");
     let path = file.to_str().unwrap();
     let key = platform.admin_key();
     platform.aevir_with(&key, &["log", "export", path]).unwrap();
+    let log_key = platform.admin.log_key().await.unwrap().key;
     let args = [
         "audit",
         "--file",
         path,
-        "--allow-unsigned",
+        "--log-key",
+        &log_key,
         "--output",
         "json",
     ];

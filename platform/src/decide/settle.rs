@@ -11,7 +11,7 @@ use crate::{
     ids::{AccountId, AssignmentId, NodeId},
     ledger::LedgerAccount,
     policy::{Market, Policy},
-    state::{State, Task},
+    state::{Assignment, State, Task},
 };
 
 /// Settles a verdict. `revealed` are the nodes whose replicas were opened.
@@ -65,31 +65,39 @@ pub(super) fn settle(
     events
 }
 
-/// Compute to each accepted replica; content and platform shares on top of the compute fee.
+/// Compute to each accepted replica; content and platform shares on top of the compute fee. Of what came too late, the
+/// requester's terms leave less: of the price of nodes that took too long, or of the platform's share where none did.
 fn result_shares(
     state: &State,
     task: &Task,
     verified: &TaskVerified,
     policy: &Policy,
 ) -> Vec<Share> {
-    let price = task.definition.economics.pricing.max_price();
-    let nodes: Vec<NodeId> = verified
+    let economics = &task.definition.economics;
+    let price = economics.pricing.max_price();
+    let less = |amount: Amount| Amount(amount.0 - amount.share(economics.late_refund_ppm).0);
+    let accepted: Vec<&Assignment> = verified
         .accepted
         .iter()
-        .filter_map(|id| Some(task.assignments.get(id)?.node))
+        .filter_map(|id| task.assignments.get(id))
         .collect();
-    let mut shares: Vec<Share> = nodes
+    let mut shares: Vec<Share> = accepted
         .iter()
-        .filter_map(|node| Some((state.nodes.get(node)?.owner, *node)))
-        .map(|(owner, node)| Share {
+        .filter_map(|a| Some((state.nodes.get(&a.node)?.owner, a)))
+        .map(|(owner, a)| Share {
             role: ShareRole::Compute,
             account: Some(owner),
-            node: Some(node),
+            node: Some(a.node),
             content: None,
-            amount: price,
+            amount: if task.missed_latency(a) {
+                less(price)
+            } else {
+                price
+            },
         })
         .collect();
-    let compute = Amount(shares.iter().map(|s| s.amount.0).sum());
+    // Contents and the platform are paid by the full price: they were not late.
+    let compute = Amount(shares.iter().map(|_| price.0).sum());
     let contents: Vec<_> = task
         .definition
         .contents()
@@ -110,7 +118,9 @@ fn result_shares(
                 amount,
             }),
     );
-    let amount = compute.share(policy.platform_share_ppm);
+    let platform = compute.share(policy.platform_share_ppm);
+    let waited = verified.late && !accepted.iter().any(|a| task.missed_latency(a));
+    let amount = if waited { less(platform) } else { platform };
     shares.push(Share {
         role: ShareRole::Platform,
         account: None,

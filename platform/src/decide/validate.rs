@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::account::check_name;
 use crate::{
-    amount::{Amount, parse_micro},
+    amount::{Amount, PPM, parse_micro},
     definition::{DataSource, Method, Publish, Qos, Sampling, TaskDefinition},
     rejection::Rejection,
 };
@@ -71,18 +71,7 @@ pub fn validate(definition: &TaskDefinition) -> Result<(), Rejection> {
     inputs(definition)?;
     model(definition)?;
     qos_and_limits(definition)?;
-    if definition.economics.pricing.max_price().0 < 0 {
-        return Err(Rejection::definition(
-            "/economics/pricing/price",
-            "a price can't be negative",
-        ));
-    }
-    if definition.economics.budget < Amount::ZERO {
-        return Err(Rejection::definition(
-            "/economics/budget",
-            "a budget can't be negative",
-        ));
-    }
+    economics(definition)?;
     verification(definition)?;
     if let Publish::Pointers(pointers) = &definition.privacy.publish {
         at_most(
@@ -109,6 +98,29 @@ pub fn validate(definition: &TaskDefinition) -> Result<(), Rejection> {
     )?;
     at_most("/labels", "labels", definition.labels.len(), LABELS_MAX)?;
     labels("/labels", &definition.labels)
+}
+
+fn economics(definition: &TaskDefinition) -> Result<(), Rejection> {
+    let economics = &definition.economics;
+    if economics.pricing.max_price() < Amount::ZERO {
+        let detail = "a price can't be negative";
+        return Err(Rejection::definition("/economics/pricing/price", detail));
+    }
+    if economics.budget < Amount::ZERO {
+        let detail = "a budget can't be negative";
+        return Err(Rejection::definition("/economics/budget", detail));
+    }
+    let refund = economics.late_refund_ppm;
+    if i64::from(refund) > PPM {
+        let detail = format!("at most all of it comes back: 0 to {PPM}");
+        return Err(Rejection::definition("/economics/late_refund_ppm", detail));
+    }
+    if refund > 0 && definition.qos.max_latency_ms.is_none() {
+        let detail =
+            "without `qos.max_latency_ms` nothing is ever late: say one, or leave this out";
+        return Err(Rejection::definition("/economics/late_refund_ppm", detail));
+    }
+    Ok(())
 }
 
 fn inputs(definition: &TaskDefinition) -> Result<(), Rejection> {

@@ -1,5 +1,7 @@
 //! Tasks and their assignments.
 
+use std::collections::BTreeSet;
+
 use aevir_events::{Corrupt, Timestamp};
 
 use super::{
@@ -103,7 +105,12 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
         return Err(misfit(task));
     };
     let kind = task.definition.kind;
-    let latency_ms = task.definition.qos.max_latency_ms.map(i64::from);
+    let late: BTreeSet<AssignmentId> = task
+        .assignments
+        .values()
+        .filter(|a| task.missed_latency(a))
+        .map(|a| a.id)
+        .collect();
     let mut accepted = Vec::new();
     let mut faulty = Vec::new();
     for id in &e.accepted {
@@ -113,11 +120,7 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
                 "assignment {id} accepted without a reveal"
             )));
         };
-        let took_ms = revealed.commitment.at.0 - assignment.leased_at.0;
-        accepted.push((
-            assignment.node,
-            latency_ms.is_some_and(|most| took_ms > most),
-        ));
+        accepted.push((assignment.node, late.contains(id)));
         assignment.stage = Stage::Accepted(revealed.clone());
     }
     for refusal in &e.refused {

@@ -204,6 +204,17 @@ impl Task {
         }
     }
 
+    /// Whether an assignment's node took longer than `max_latency_ms` from its lease to its commitment. What the task waited for
+    /// before that is not the node's.
+    pub fn missed_latency(&self, assignment: &Assignment) -> bool {
+        let most = self.definition.qos.max_latency_ms.map(i64::from);
+        let took_ms = assignment
+            .commitment()
+            .map(|commitment| commitment.at.0 - assignment.leased_at.0);
+        most.zip(took_ms)
+            .is_some_and(|(most, took_ms)| took_ms > most)
+    }
+
     /// Assignments that hold a node's slot.
     pub fn active(&self) -> impl Iterator<Item = &Assignment> {
         self.assignments.values().filter(|a| a.is_active())

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use aevir_platform::{
-    command::{Availability, Command, FailureClass, LossReason},
+    command::{Availability, Command, FailureClass, LossReason, Subject},
+    digest::Digest,
     ids::{NodeId, TaskId},
+    rotation::SignedRotation,
 };
+use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -41,6 +44,57 @@ pub enum Step {
         node: usize,
         online: bool,
     },
+    /// Its operator or an administrator decides something about a node.
+    Decide {
+        node: usize,
+        what: Decision,
+    },
+}
+
+/// What is decided about a node.
+#[derive(Debug, Clone, Copy)]
+pub enum Decision {
+    Drain,
+    Resume,
+    Leave,
+    Revoke,
+    Rotate,
+    Terms { runs: u32, open: bool, ask: u32 },
+    Suspend(Whom),
+    Release(Whom),
+    AnotherJoins,
+}
+
+/// Whom a suspension is about.
+#[derive(Debug, Clone, Copy)]
+pub enum Whom {
+    Node,
+    Owner,
+    Requester,
+    Module,
+}
+
+fn decision() -> impl Strategy<Value = Decision> {
+    let whom = || {
+        prop_oneof![
+            Just(Whom::Node),
+            Just(Whom::Owner),
+            Just(Whom::Requester),
+            Just(Whom::Module)
+        ]
+    };
+    prop_oneof![
+        2 => Just(Decision::Drain),
+        4 => Just(Decision::Resume),
+        1 => Just(Decision::Leave),
+        1 => Just(Decision::Revoke),
+        2 => Just(Decision::Rotate),
+        2 => (0u32..3, any::<bool>(), 0u32..2_000_000)
+            .prop_map(|(runs, open, ask)| Decision::Terms { runs, open, ask }),
+        2 => whom().prop_map(Decision::Suspend),
+        4 => whom().prop_map(Decision::Release),
+        2 => Just(Decision::AnotherJoins),
+    ]
 }
 
 /// Any step.
@@ -58,6 +112,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         1 => (index(), any::<bool>()).prop_map(|(which, host)| Step::Fail { which, host }),
         1 => index().prop_map(Step::Lose),
         1 => (index(), any::<bool>()).prop_map(|(node, online)| Step::Online { node, online }),
+        3 => (index(), decision()).prop_map(|(node, what)| Step::Decide { node, what }),
     ]
 }
 
@@ -197,9 +252,72 @@ impl Lives {
                 } else {
                     Availability::Offline
                 };
-                w.ok(Command::SetAvailability { node, availability });
+                // One that is gone does not come back.
+                let _ = w.submit(Command::SetAvailability { node, availability });
+            }
+            Step::Decide { node, what } => {
+                let node = self.nodes[node % self.nodes.len()];
+                self.decide(node, what);
             }
         }
+    }
+
+    /// Decides something about a node; what does not fit its state is refused, and changes nothing.
+    fn decide(&mut self, node: NodeId, what: Decision) {
+        let w = &mut self.world;
+        let reason = || "a random one".to_owned();
+        let command = match what {
+            Decision::Drain => Command::DrainNode { node },
+            Decision::Resume => Command::ResumeNode { node },
+            Decision::Leave => Command::LeaveMarket { node },
+            Decision::Revoke => Command::RevokeNode {
+                node,
+                reason: reason(),
+            },
+            Decision::Rotate => {
+                let next = Digest::of(&w.log.len().to_be_bytes());
+                let next = SigningKey::from_bytes(&next.0);
+                let rotation = SignedRotation::sign(node, &w.keys[&node], &next);
+                if w.submit(Command::RotateKey { node, rotation }).is_ok() {
+                    w.keys.insert(node, next);
+                }
+                return;
+            }
+            Decision::Terms { runs, open, ask } => {
+                let hours = if open {
+                    json!([])
+                } else {
+                    json!([{"from_min": 0, "to_min": 1}])
+                };
+                let asks = json!({"data-processing": ask.to_string()});
+                let terms = json!({"caps": {"runs": runs}, "hours": hours, "asks": asks});
+                let terms = Box::new(serde_json::from_value(terms).unwrap());
+                Command::ChangeTerms { node, terms }
+            }
+            Decision::Suspend(whom) => Command::Suspend {
+                subject: subject(w, node, whom),
+                reason: reason(),
+            },
+            Decision::Release(whom) => Command::Release {
+                subject: subject(w, node, whom),
+                reason: reason(),
+            },
+            Decision::AnotherJoins => {
+                let name = format!("node {}", self.nodes.len());
+                let joined = self.world.node(&name);
+                return self.nodes.push(joined);
+            }
+        };
+        let _ = w.submit(command);
+    }
+}
+
+fn subject(w: &World, node: NodeId, whom: Whom) -> Subject {
+    match whom {
+        Whom::Node => Subject::Node(node),
+        Whom::Owner => Subject::Account(w.owner(node)),
+        Whom::Requester => Subject::Account(w.requester),
+        Whom::Module => Subject::Module(w.module),
     }
 }
 

@@ -15,6 +15,7 @@ mod properties;
 mod rotations;
 mod sample;
 mod schemas;
+mod sla;
 mod state_table;
 mod suspensions;
 mod verification;

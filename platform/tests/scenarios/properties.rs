@@ -1,9 +1,15 @@
 //! What must hold whatever happens: random lives of a small platform. `World` checks the books after each
 //! command; here the money is also counted by a naive model, and the whole is replayed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use aevir_platform::{event::Event, ids::TaskId};
+use aevir_events::Recorded;
+use aevir_platform::{
+    command::Availability,
+    event::Event,
+    ids::{AssignmentId, NodeId, TaskId},
+    terms::NodeTerms,
+};
 use proptest::prelude::*;
 
 use crate::{
@@ -53,6 +59,87 @@ fn check(w: &World) {
     }
 }
 
+/// What the operators and administrators decided so far, as the events tell it.
+#[derive(Default)]
+struct Decided {
+    /// Draining, leaving, left or revoked.
+    out: BTreeSet<NodeId>,
+    online: BTreeSet<NodeId>,
+    terms: BTreeMap<NodeId, NodeTerms>,
+    /// Public names of accounts, nodes and modules.
+    suspended: BTreeSet<String>,
+    open: BTreeMap<NodeId, BTreeSet<AssignmentId>>,
+}
+
+impl Decided {
+    fn fold(&mut self, event: &Event) {
+        match event {
+            Event::NodeDrained(e) => drop(self.out.insert(e.node)),
+            Event::NodeResumed(e) => drop(self.out.remove(&e.node)),
+            Event::NodeRevoked(e) => drop(self.out.insert(e.node)),
+            Event::AvailabilityChanged(e) if e.availability == Availability::Online => {
+                self.online.insert(e.node);
+            }
+            Event::AvailabilityChanged(e) => drop(self.online.remove(&e.node)),
+            Event::TermsChanged(e) => drop(self.terms.insert(e.node, e.terms.clone())),
+            Event::AccountSuspended(e) => drop(self.suspended.insert(e.account.to_string())),
+            Event::NodeSuspended(e) => drop(self.suspended.insert(e.node.to_string())),
+            Event::ModuleSuspended(e) => drop(self.suspended.insert(e.module.to_string())),
+            Event::AccountReleased(e) => drop(self.suspended.remove(&e.account.to_string())),
+            Event::NodeReleased(e) => drop(self.suspended.remove(&e.node.to_string())),
+            Event::ModuleReleased(e) => drop(self.suspended.remove(&e.module.to_string())),
+            _ => {}
+        }
+    }
+
+    /// Nothing is placed against any of it, and nobody leaves with something open.
+    fn check(&mut self, w: &World, recorded: &Recorded<Event>) {
+        match &recorded.event {
+            Event::AssignmentLeased(e) => {
+                let (node, task) = (&w.state.nodes[&e.node], &w.state.tasks[&e.task]);
+                assert!(self.online.contains(&e.node) && !self.out.contains(&e.node));
+                let names = [
+                    e.node.to_string(),
+                    node.owner.to_string(),
+                    task.requester.to_string(),
+                    task.definition.module.to_string(),
+                ];
+                assert!(names.iter().all(|name| !self.suspended.contains(name)));
+                let terms = self.terms.entry(e.node).or_default();
+                assert!(terms.is_open(recorded.time));
+                let ask = terms.ask(task.definition.kind);
+                assert!(task.definition.economics.pricing.max_price() >= ask);
+                let open = self.open.entry(e.node).or_default();
+                open.insert(e.assignment);
+                // Each of these machines has one slot.
+                let most = terms.caps.runs.unwrap_or(1).min(1) as usize;
+                assert!(open.len() <= most, "{open:?}");
+            }
+            Event::AssignmentCommitted(e) => self.closed(e.assignment),
+            Event::AssignmentFailed(e) => self.closed(e.assignment),
+            Event::AssignmentLost(e) => self.closed(e.assignment),
+            Event::AssignmentWithdrawn(e) => self.closed(e.assignment),
+            Event::NodeLeft(e) => {
+                assert!(self.open.get(&e.node).is_none_or(BTreeSet::is_empty));
+            }
+            _ => {}
+        }
+        self.fold(&recorded.event);
+    }
+
+    fn closed(&mut self, assignment: AssignmentId) {
+        for open in self.open.values_mut() {
+            open.remove(&assignment);
+        }
+    }
+}
+
+/// Follows the log beside the machine, knowing only what was decided about nodes.
+fn check_placements(w: &World) {
+    let mut decided = Decided::default();
+    w.log.iter().for_each(|recorded| decided.check(w, recorded));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
     #[test]
@@ -62,5 +149,6 @@ proptest! {
             lives.take(step);
         }
         check(&lives.world);
+        check_placements(&lives.world);
     }
 }

@@ -1,0 +1,101 @@
+//! `max_latency_ms`: misses are recorded, charged to whom they are due, and refunded by the task's terms.
+
+use aevir_platform::{amount::Amount, ids::TaskId, ledger::LedgerAccount};
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+/// Two replicas at 1 AEV; a quarter comes back when a second was missed.
+fn hurried(w: &mut World) -> TaskId {
+    w.task(json!({
+        "verification": [{"method": "sampling", "quorum": 2, "replicas": 2}],
+        "qos": {"max_latency_ms": 1_000},
+        "economics": {"budget": "9000000", "pricing": {"mode": "fixed", "price": "1000000"}, "late_refund_ppm": 250_000},
+    }))
+}
+
+fn treasury(w: &World) -> Amount {
+    w.state.ledger.balance(LedgerAccount::Treasury)
+}
+
+/// Commits both replicas so many ms after their lease, one after the other, and reveals them.
+fn finish_after(w: &mut World, task: TaskId, ms: [i64; 2]) {
+    let mut passed = 0;
+    let mut runs = Vec::new();
+    for ((_, assignment, _), ms) in w.plan().into_iter().zip(ms) {
+        w.start(assignment);
+        w.later(ms - passed);
+        passed = ms;
+        let run = w.run(assignment, json!({}), &[]);
+        w.commit(&run);
+        runs.push(run);
+    }
+    assert_eq!(runs.len(), 2);
+    for run in &runs {
+        w.reveal(run);
+    }
+    assert_eq!(w.phase(task), "settled");
+    w.check_replay();
+}
+
+#[test]
+fn the_node_that_took_too_long_gets_less_and_nobody_else() {
+    let mut w = World::new();
+    let nodes = ["a", "b"].map(|name| w.node(name));
+    let before = w.available(w.requester);
+    let task = hurried(&mut w);
+    finish_after(&mut w, task, [900, 1_300]);
+    let mut paid = nodes.map(|node| w.available(w.owner(node)));
+    paid.sort_unstable();
+    assert_eq!(paid, [750_000, 1_000_000]);
+    assert_eq!(treasury(&w), Amount(100_000));
+    assert_eq!(before - w.available(w.requester), 1_850_000);
+    let verdict = w.state.tasks[&task].verdict.as_ref().unwrap();
+    assert!(verdict.late);
+    let records = nodes.map(|node| {
+        let record = w.state.nodes[&node].records.values().next().copied();
+        record.map(|record| (record.good, record.bad))
+    });
+    assert!(
+        records.contains(&Some((1, 0))) && records.contains(&Some((0, 1))),
+        "{records:?}"
+    );
+}
+
+#[test]
+fn a_task_that_waited_costs_the_platform_and_no_node() {
+    let mut w = World::new();
+    let task = hurried(&mut w);
+    w.later(600);
+    let nodes = ["a", "b"].map(|name| w.node(name));
+    finish_after(&mut w, task, [700, 900]);
+    assert_eq!(nodes.map(|node| w.available(w.owner(node))), [1_000_000; 2]);
+    assert_eq!(treasury(&w), Amount(75_000));
+}
+
+#[test]
+fn in_time_everybody_gets_all_of_it() {
+    let mut w = World::new();
+    let nodes = ["a", "b"].map(|name| w.node(name));
+    let task = hurried(&mut w);
+    finish_after(&mut w, task, [10, 1_000]);
+    assert_eq!(nodes.map(|node| w.available(w.owner(node))), [1_000_000; 2]);
+    assert_eq!(treasury(&w), Amount(100_000));
+    assert!(!w.state.tasks[&task].verdict.as_ref().unwrap().late);
+}
+
+#[test]
+fn terms_that_can_not_be_kept_are_refused() {
+    let mut w = World::new();
+    let economics = |ppm: u32| json!({"budget": "9000000", "pricing": {"mode": "fixed", "price": "1000000"}, "late_refund_ppm": ppm});
+    let qos = json!({"max_latency_ms": 5});
+    let refused: [Value; 2] = [
+        json!({"economics": economics(1_000_001), "qos": qos}),
+        json!({"economics": economics(1)}),
+    ];
+    for definition in refused {
+        assert_eq!(w.refused(w.submission(definition)), "definition-invalid");
+    }
+    let all_of_it = json!({"economics": economics(1_000_000), "qos": qos});
+    w.ok(w.submission(all_of_it));
+}
