@@ -388,8 +388,6 @@ class Assignment:
     node: str
     owner: str
     round: int
-    leased_at: int = 0  # in ms
-    committed_at: int = 0
     state: str = "leased"
     withdrawn_from: str | None = None  # the state before it was called off
     failure: str | None = None
