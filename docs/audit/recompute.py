@@ -388,8 +388,6 @@ class Assignment:
     node: str
     owner: str
     round: int
-    leased_at: int = 0  # in ms
-    committed_at: int = 0
     state: str = "leased"
     withdrawn_from: str | None = None  # the state before it was called off
     failure: str | None = None
@@ -651,7 +649,7 @@ MIB = 1 << 20
 LIMITS = {"memory_mib": 256, "output_mib": 256}  # the schema's defaults
 # What version 1 of policy.adopted had no field for.
 SCHEDULING = {
-    "epoch_ms": 3_600_000, "placements_max": 256, "storage_reserve_mib": 64, "priority_max": 9, "ageing_ms": 60_000,
+    "epoch_ms": 3_600_000, "placements_max": 1_024, "storage_reserve_mib": 64, "priority_max": 9, "ageing_ms": 60_000,
     "score": {"reliability_weight": 6, "points_weight": 2, "idle_weight": 2, "points_half": 1_000, "near_levels": 6,
               "cached_levels": 6, "cached_bytes_min": MIB, "cached_blobs_max": 64, "in_time_levels": 12},
     "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000}}

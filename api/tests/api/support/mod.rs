@@ -121,7 +121,7 @@ impl Builder {
         let server = server.unwrap();
         let key = std::fs::read_to_string(dir.path().join("admin.key")).unwrap();
         let admin = Client::new(&server.url(), Some(Secret::from_text(key.trim()))).unwrap();
-        TestPlatform {
+        let platform = TestPlatform {
             faults,
             server,
             admin,
@@ -131,7 +131,12 @@ impl Builder {
             limits,
             public: self.public,
             tiles,
+        };
+        // Policy, account and key are there; the driver opens the first epoch in moments.
+        while platform.size() < SET_UP_ENTRIES {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
+        platform
     }
 }
 
@@ -464,6 +469,9 @@ impl TestPlatform {
         problem
     }
 }
+
+/// Entries of a log that was just set up: policy, account, key, epoch.
+const SET_UP_ENTRIES: u64 = 4;
 
 /// With the same secret after a restart, as a server with its key file has it.
 fn executor() -> Options {
