@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 
 use aevir_platform::{
     command::{Availability, Command, FailureClass, LossReason},
-    event::Event,
     ids::{AccountId, NodeId, TaskId},
     policy::{AccountLimits, Policy},
 };
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::world::{World, profile, recompute};
+use crate::world::{World, profile};
 
 /// A market of several requesters and nodes of all sorts.
 struct Market {
