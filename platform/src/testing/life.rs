@@ -74,10 +74,10 @@ impl History {
             self.submit(Command::LeaveMarket { node });
             self.submit(Command::Tick);
         } else {
-            let reason = "its machine was sold".to_owned();
-            self.submit(Command::RevokeNode { node, reason });
             let availability = Availability::Offline;
             self.submit(Command::SetAvailability { node, availability });
+            let reason = "its machine was sold".to_owned();
+            self.submit(Command::RevokeNode { node, reason });
         }
         self.keys.remove(&node);
         self.joined += 1;
