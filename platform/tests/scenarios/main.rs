@@ -18,5 +18,6 @@ mod schemas;
 mod sla;
 mod state_table;
 mod suspensions;
+mod tail;
 mod verification;
 mod world;

@@ -134,7 +134,7 @@ fn assignment(
     };
     match &assignment.stage {
         Stage::Leased | Stage::Committed(_) | Stage::Withdrawn => {}
-        Stage::Running { ppm, note } => {
+        Stage::Running { ppm, note, .. } => {
             let recorded = (*ppm, note.clone());
             let (ppm, note) = app.live.progress(assignment.id).unwrap_or(recorded);
             view.progress = Some(wire::Progress { ppm, note });
