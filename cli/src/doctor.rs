@@ -8,10 +8,16 @@ use std::{
 };
 
 use aevir_gpu::{GpuLimits, select_driver};
-use aevir_sandbox::{Applied, Confinement, Executor, ExecutorConfig, Role, Tuning};
+use aevir_sandbox::{
+    Applied, Confinement, End, Executor, ExecutorConfig, Limits, Profile, Role, RunSpec, TraceIds,
+    Tuning,
+};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     EXECUTOR,
@@ -24,6 +30,10 @@ const MIB: u64 = 1024 * 1024;
 const MEMORY_MIB_MIN: u64 = 512;
 /// Least room on the disk: the default outputs of a task, its inputs, and compiled modules.
 const DISK_MIB_MIN: u64 = 2 * 1024;
+/// A small module that does nothing when it is given no parameters.
+const MODULE: &[u8] = include_bytes!("../../examples/modules/echo.wasm");
+/// Events of its run that may wait.
+const EVENTS_WAITING: usize = 16;
 /// Open files of a node below which many inputs at once may fail.
 const OPEN_FILES_MIN: u64 = 1_024;
 
@@ -96,37 +106,19 @@ impl Check {
 
 /// Looks; fails when no node could work here.
 pub(crate) async fn doctor(args: DoctorArgs, global: &Global) -> Result<()> {
-    let folder = args.data.unwrap_or_else(std::env::temp_dir);
-    let own = tempfile::Builder::new()
-        .prefix("aevir-doctor-")
-        .tempdir_in(&folder)
-        .or_else(|_| tempfile::tempdir())
-        .context("no temporary folder can be made")?;
-    let executor = Executor::tuned(
-        ExecutorConfig {
-            program: std::env::current_exe().context("this program's own file can't be found")?,
-            args: vec![EXECUTOR.to_owned()],
-            cache_dir: own.path().join("compiled"),
-            env: BTreeMap::new(),
-            log: None,
-        },
-        Tuning::one_run(),
-    );
-    let mut checks = vec![cores(), memory(), disk(&folder), open_files()];
-    let mut confinement = Vec::new();
-    for role in [Role::Cpu, Role::Compile, Role::Gpu] {
-        checks.push(start(&executor, role, &mut confinement).await);
-    }
-    if let Some(cpu) = confinement.iter().find(|known| known.role == Role::Cpu) {
-        checks.push(pool(cpu));
-    }
-    checks.extend(confinement.iter().map(confined));
-    checks.push(gpu(&executor).await);
     let output = if args.json {
         Output::Json
     } else {
         global.output
     };
+    let folder = args.data.unwrap_or_else(std::env::temp_dir);
+    let mut checks = vec![cores(), memory(), disk(&folder), open_files()];
+    let mut confinement = Vec::new();
+    // A node keeps everything below its folder, and so do the executors that are looked at here.
+    match own_folder(&folder) {
+        Ok(own) => look_at_executors(own.path(), &mut checks, &mut confinement).await?,
+        Err(check) => checks.push(check),
+    }
     let report = Report {
         checks,
         confinement,
@@ -137,6 +129,52 @@ pub(crate) async fn doctor(args: DoctorArgs, global: &Global) -> Result<()> {
         None => Ok(()),
         Some(check) => bail!("this machine can't be a node yet: {}", check.found),
     }
+}
+
+/// A folder of this look's own, with a file in it: what a node needs to be able to do there.
+fn own_folder(folder: &Path) -> Result<TempDir, Check> {
+    let own = tempfile::Builder::new()
+        .prefix("aevir-doctor-")
+        .tempdir_in(folder);
+    let written = own.and_then(|own| {
+        std::fs::write(own.path().join("probe"), [0; 4096])?;
+        Ok(own)
+    });
+    written.map_err(|error| {
+        let found = format!("nothing can be written in `{}`: {error}", folder.display());
+        let remedy =
+            "name a folder that this user may write to, with --data (or TMPDIR, without it)";
+        Check::not(Grade::Bad, "folder", found, remedy)
+    })
+}
+
+/// Starts an executor of each role, and runs a module.
+async fn look_at_executors(
+    own: &Path,
+    checks: &mut Vec<Check>,
+    confinement: &mut Vec<Confinement>,
+) -> Result<()> {
+    let executor = Executor::tuned(
+        ExecutorConfig {
+            program: std::env::current_exe().context("this program's own file can't be found")?,
+            args: vec![EXECUTOR.to_owned()],
+            cache_dir: own.join("compiled"),
+            env: BTreeMap::new(),
+            log: None,
+        },
+        Tuning::one_run(),
+    );
+    for role in [Role::Cpu, Role::Compile, Role::Gpu] {
+        checks.push(start(&executor, role, confinement).await);
+    }
+    if let Some(cpu) = confinement.iter().find(|known| known.role == Role::Cpu) {
+        checks.push(pool(cpu));
+    }
+    checks.push(run(&executor, own).await);
+    checks.extend(confinement.iter().map(confined));
+    checks.push(gpu(&executor).await);
+    executor.close().await;
+    Ok(())
 }
 
 impl Report {
@@ -223,12 +261,21 @@ fn open_files() -> Check {
         Ok((soft, _)) if soft >= OPEN_FILES_MIN => {
             Check::good("open files", format!("up to {soft}"))
         }
-        Ok((soft, hard)) => Check::not(
-            Grade::Warning,
-            "open files",
-            format!("up to {soft}"),
-            format!("raise it with `ulimit -n {}`", hard.min(4 * OPEN_FILES_MIN)),
-        ),
+        Ok((soft, hard)) => {
+            let remedy = match hard >= OPEN_FILES_MIN {
+                true => format!("raise it with `ulimit -n {}`", hard.min(4 * OPEN_FILES_MIN)),
+                false => format!(
+                    "the user may have no more than {hard}: have it raised to {} (`nofile` in /etc/security/limits.conf, or `LimitNOFILE=`)",
+                    4 * OPEN_FILES_MIN
+                ),
+            };
+            Check::not(
+                Grade::Warning,
+                "open files",
+                format!("up to {soft}"),
+                remedy,
+            )
+        }
         Err(error) => Check::not(
             Grade::Warning,
             "open files",
@@ -259,6 +306,47 @@ async fn start(executor: &Executor, role: Role, confinement: &mut Vec<Confinemen
     }
 }
 
+/// Compiles and runs a module, as a task would be.
+async fn run(executor: &Executor, own: &Path) -> Check {
+    const NAME: &str = "a run";
+    let failed = |found: String| {
+        Check::not(
+            Grade::Bad,
+            NAME,
+            found,
+            "no task would run here: allow more virtual memory (`ulimit -v unlimited`), more data (`ulimit -d unlimited`) and more open files",
+        )
+    };
+    let (module, out_dir) = (own.join("module.wasm"), own.join("out"));
+    let prepared = std::fs::write(&module, MODULE).and_then(|()| std::fs::create_dir(&out_dir));
+    if let Err(error) = prepared {
+        return failed(error.to_string());
+    }
+    let spec = RunSpec {
+        module,
+        module_digest: aevir_wire::digest(MODULE),
+        profile: Profile::Deterministic,
+        params: "{}".into(),
+        seed: 0,
+        inputs: Vec::new(),
+        checkpoint: None,
+        out_dir,
+        limits: Limits::default(),
+        gpu: false,
+        tenant: String::new(),
+        trace: TraceIds::default(),
+    };
+    let (events, mut said) = mpsc::channel(EVENTS_WAITING);
+    let running = executor.run(spec, events, CancellationToken::new());
+    let listening = async { while said.recv().await.is_some() {} };
+    let (outcome, ()) = tokio::join!(running, listening);
+    match outcome.end {
+        End::Ok => Check::good(NAME, format!("ends well, in {} ms", outcome.usage.wall_ms)),
+        End::HostError { text } => failed(text),
+        end => failed(format!("a module that does nothing ended as {end:?}")),
+    }
+}
+
 fn pool(confinement: &Confinement) -> Check {
     if confinement.pooled {
         return Check::good("address space", "enough for a pool of guest memories");
@@ -280,13 +368,19 @@ fn confined(confinement: &Confinement) -> Check {
     let parts = [
         ("seccomp", &confinement.seccomp),
         ("landlock", &confinement.landlock),
+        ("capabilities dropped", &confinement.capabilities),
+        ("first to go without memory", &confinement.oom_first),
     ];
     let words = parts.map(|(part, applied)| match applied {
         Applied::Full => format!("{part} in full"),
         Applied::Partly => format!("{part} in part"),
         Applied::Not(why) => format!("no {part} ({why})"),
     });
-    let found = words.join(", ");
+    let limits = match confinement.has_resource_limits() {
+        true => "resource limits in full",
+        false => "resource limits in part",
+    };
+    let found = format!("{}, {limits}", words.join(", "));
     if confinement.is_full() {
         return Check::good(name, found);
     }

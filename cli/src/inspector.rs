@@ -51,6 +51,7 @@ fn refusal(refusal: Refusal) -> InspectError {
         Refusal::UnknownImport(_)
         | Refusal::ForeignCoreImport(_)
         | Refusal::UnknownFunction { .. }
+        | Refusal::WrongImport(_)
         | Refusal::ComputeOutsideTask(_) => InspectError::ForbiddenImport(text),
         Refusal::NoWorld | Refusal::TwoWorlds | Refusal::WrongType(..) => {
             InspectError::WrongWorld(text)

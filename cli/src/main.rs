@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: the runtime can't be started: {error}");
+            output::say(format_args!("error: the runtime can't be started: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}", output::failure(output, &error));
+            output::last_words(output, &error);
             ExitCode::FAILURE
         }
     }

@@ -1,6 +1,6 @@
 //! Answers on standard output: tables for people, JSON for programs. Errors in one sentence.
 
-use std::io::Write as _;
+use std::{borrow::Cow, fmt::Write as _, io::Write as _};
 
 use aevir_wire::ClientError;
 use anyhow::Result;
@@ -25,6 +25,38 @@ pub(crate) fn print(
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{text}")?;
     Ok(stdout.flush()?)
+}
+
+/// Says something on standard error, where what others wrote may be a part of it. Nobody may be reading, which is no reason to fail.
+pub(crate) fn say(line: impl std::fmt::Display) {
+    let line = line.to_string();
+    let _ = writeln!(std::io::stderr(), "{}", printable(&line));
+}
+
+/// A text without what a terminal would obey: control characters but line ends, and those that turn the direction of writing, are written as
+/// numbers. Every text of a guest, a node or another account goes through here before a person sees it.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| {
+        (c.is_control() && c != '\n')
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if obeyed(c) {
+            let _ = write!(shown, "\\u{{{:x}}}", u32::from(c)); // a text takes it
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// The same for a text that stands in one line with others: whoever wrote it must not begin a line of its own.
+pub(crate) fn one_line(text: &str) -> String {
+    printable(text).replace('\n', "\\n")
 }
 
 /// All rows of a list that takes a cursor, page by page: `pages!(client.accounts, accounts)`.
@@ -52,7 +84,7 @@ pub(crate) fn table<const N: usize>(
     let mut table = new_table();
     table.set_header(header);
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.map(|cell| one_line(&cell)));
     }
     trimmed(&table)
 }
@@ -62,7 +94,7 @@ pub(crate) fn properties(rows: impl IntoIterator<Item = (impl Into<String>, Stri
     let mut table = new_table();
     for (name, value) in rows {
         let name: String = name.into();
-        table.add_row([name, value]);
+        table.add_row([name, printable(&value).into_owned()]);
     }
     trimmed(&table)
 }
@@ -116,6 +148,18 @@ pub(crate) fn sentence(error: &anyhow::Error) -> String {
     parts.join(": ")
 }
 
+/// Says on standard error why a command failed.
+pub(crate) fn last_words(output: Output, error: &anyhow::Error) {
+    let words = failure(output, error);
+    match output {
+        Output::Table => say(words),
+        // A program reads it, and JSON has its own way to write what a terminal would obey.
+        Output::Json => {
+            let _ = writeln!(std::io::stderr(), "{words}");
+        }
+    }
+}
+
 /// A failed command's last words: a sentence for people, `{"code", "detail"}` for programs. The code is the
 /// platform's, or `failed` where the platform did not answer with one.
 pub(crate) fn failure(output: Output, error: &anyhow::Error) -> String {
@@ -166,6 +210,25 @@ mod tests {
             r#"{"code":"failed","detail":"no file: full"}"#
         );
         assert_eq!(failure(Output::Table, &error), "error: no file: full");
+    }
+
+    #[test]
+    fn what_others_wrote_commands_no_terminal() {
+        let hostile = "\x1b]0;title\x07\x1b[2Jgood\nerror: no\r\u{9b}1m\u{202e}";
+        let shown = printable(hostile);
+        assert_eq!(
+            shown,
+            "\\u{1b}]0;title\\u{7}\\u{1b}[2Jgood\nerror: no\\u{d}\\u{9b}1m\\u{202e}"
+        );
+        assert!(one_line(hostile).contains("good\\nerror"));
+        assert_eq!(printable("ä 中 🙂\n"), "ä 中 🙂\n");
+        let tables = [
+            table(["name"], [[hostile.to_owned()]]),
+            properties([("result", hostile.to_owned())]),
+        ];
+        for text in tables {
+            assert!(!text.contains('\x1b') && !text.contains('\r'), "{text:?}");
+        }
     }
 
     #[test]

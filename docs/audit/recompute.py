@@ -388,12 +388,11 @@ class Assignment:
     node: str
     owner: str
     round: int
-    leased_at: int = 0  # in ms
-    committed_at: int = 0
     state: str = "leased"
     withdrawn_from: str | None = None  # the state before it was called off with its task
     doubles: str | None = None  # the run that it duplicates
     overtaken: bool = False  # it had begun when others completed the round
+    resume: dict | None = None  # the checkpoint that it goes on from
     told: tuple | None = None  # when it last told how far it is, in ms, and how far, in parts per million
     failure: str | None = None
     uploads: list = field(default_factory=list)  # blobs that the node brought under it
@@ -439,6 +438,7 @@ class Task:
     accepted: list = field(default_factory=list)
     late: bool = False
     shares: list = field(default_factory=list)
+    checkpoint: tuple | None = None  # the newest one's node and blob
     closure: dict | None = None  # what was posted for a task that is about to close
 
     def having(self, *states):
@@ -685,7 +685,7 @@ MIB = 1 << 20
 LIMITS = {"memory_mib": 256, "output_mib": 256}  # the schema's defaults
 # What version 1 of policy.adopted had no field for.
 SCHEDULING = {
-    "epoch_ms": 3_600_000, "placements_max": 256, "storage_reserve_mib": 64, "priority_max": 9, "ageing_ms": 60_000,
+    "epoch_ms": 3_600_000, "placements_max": 1_024, "storage_reserve_mib": 64, "priority_max": 9, "ageing_ms": 60_000,
     "score": {"reliability_weight": 6, "points_weight": 2, "idle_weight": 2, "points_half": 1_000, "near_levels": 6,
               "cached_levels": 6, "cached_bytes_min": MIB, "cached_blobs_max": 64, "in_time_levels": 12},
     "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000},
@@ -1387,6 +1387,10 @@ class Auditor:
         if task.policy["market"] != "private":
             parties = [task.requester] + [a.owner for a in live]
             require(node.owner not in parties, f"expected an owner who is no party to the task yet, found {node.owner}")
+        author, checkpoint = (task.checkpoint if task.terms.replicas == 1 else None) or (None, None)
+        expect("the checkpoint to resume from", checkpoint, data.get("resume"))
+        # Leases from before there were draws do not name whose it is.
+        expect("the checkpoint's author", author if data.get("draw") else None, data.get("author"))
         self.note_draw(task, data)
         self.load(node.id, task, 1)
         most = node.runs_max()
@@ -1394,7 +1398,7 @@ class Auditor:
         require(node.online and node.standing == "working" and not node.suspended and node.is_open(self.now),
                 f"expected a node that takes work, found {data['node']}")
         task.assignments[id] = Assignment(id, data["node"], node.owner, task.round, leased_at=self.now,
-                                          doubles=doubled)
+                                          doubles=doubled, resume=checkpoint)
 
     def on_assignment_started(self, data):
         """The run begins."""
@@ -1407,7 +1411,8 @@ class Auditor:
 
     def on_assignment_checkpointed(self, data):
         """Only of a run under way."""
-        self.open_assignment(data, "running")
+        task, assignment = self.open_assignment(data, "running")
+        task.checkpoint = assignment.node, data["checkpoint"]
 
     def on_assignment_output_uploaded(self, data):
         """The node brings an output, any time before it reveals."""
@@ -1447,6 +1452,7 @@ class Auditor:
         expect("the task's state", "verifying", task.state)
         expect("the round", task.round, assignment.round)
         expect("the node", assignment.node, report["node"])
+        expect("the checkpoint resumed from", (assignment.resume or {}).get("digest"), report.get("resumed_from"))
         for output in report["outputs"]:
             blob = {"digest": output["digest"], "size": output["size"]}
             require(blob in assignment.uploads, f"expected outputs that the node uploaded, found {output['name']}")

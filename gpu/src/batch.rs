@@ -1,8 +1,16 @@
 //! Dispatches and copies that are submitted together.
 
-use crate::buffer::Buffer;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::buffer::{Buffer, Holdings};
 use crate::error::{GpuError, limit};
 use crate::kernel::Kernel;
+use crate::limits::ceiling;
+
+/// Commands of all batches that wait to be submitted, together: the most that one batch may ever have. Each holds some hundred bytes of the
+/// host's memory.
+pub const WAITING_COMMANDS_MAX: u32 = ceiling::COMMANDS_PER_BATCH;
 
 /// One command of a batch.
 #[derive(Debug)]
@@ -31,6 +39,16 @@ pub struct Batch {
     pub(crate) workgroups_max: u64,
     /// Most workgroups in one dimension.
     pub(crate) dimension_max: u32,
+    /// The session's account.
+    pub(crate) holdings: Arc<Holdings>,
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        // At most `WAITING_COMMANDS_MAX`, so it fits.
+        let commands = self.commands.len() as u32;
+        self.holdings.commands.fetch_sub(commands, Relaxed);
+    }
 }
 
 impl Batch {
@@ -74,7 +92,7 @@ impl Batch {
         if total.is_none_or(|total| total > self.workgroups_max) {
             return Err(GpuError::limit(limit::WORKGROUPS, self.workgroups_max));
         }
-        self.commands.push(Command::Dispatch {
+        self.add(Command::Dispatch {
             kernel: kernel.clone(),
             bindings: bindings.iter().map(|&buffer| buffer.clone()).collect(),
             groups,
@@ -100,7 +118,7 @@ impl Batch {
         if src.is(dst) {
             return Err(GpuError::invalid("a copy needs two different buffers"));
         }
-        self.commands.push(Command::Copy {
+        self.add(Command::Copy {
             src: src.clone(),
             src_offset,
             dst: dst.clone(),
@@ -114,6 +132,15 @@ impl Batch {
         if self.commands.len() >= self.commands_max as usize {
             return Err(GpuError::limit(limit::BATCH, self.commands_max));
         }
+        if self.holdings.commands.load(Relaxed) >= WAITING_COMMANDS_MAX {
+            return Err(GpuError::limit(limit::WAITING, WAITING_COMMANDS_MAX));
+        }
         Ok(())
+    }
+
+    /// There is room for it.
+    fn add(&mut self, command: Command) {
+        self.commands.push(command);
+        self.holdings.commands.fetch_add(1, Relaxed);
     }
 }

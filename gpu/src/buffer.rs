@@ -16,6 +16,8 @@ pub(crate) struct Holdings {
     pub buffers: AtomicU32,
     /// Live kernels.
     pub kernels: AtomicU32,
+    /// Commands of batches that were not submitted yet.
+    pub commands: AtomicU32,
 }
 
 /// A zeroed buffer on the GPU. Handles are cheap to clone.

@@ -101,6 +101,8 @@ fn choose(var: impl Fn(&str) -> Option<String>, hardware: bool) -> DriverChoice 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use tempfile::TempDir;
+
     use super::*;
 
     /// Chooses with the given variables; SwiftShader "is" this crate's folder when `installed`.
@@ -120,29 +122,37 @@ mod tests {
         )
     }
 
-    fn installed() -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("aevir-driver-test-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        std::fs::write(dir.join(SWIFTSHADER_MANIFEST), "{}").unwrap();
+    /// A folder with SwiftShader's manifest in it.
+    fn installed() -> TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(SWIFTSHADER_MANIFEST), "{}").unwrap();
         dir
     }
 
     #[test]
     fn the_users_choice_stands() {
-        let choice = with(&[("VK_ICD_FILENAMES", "/x.json")], true, Some(&installed()));
+        let choice = with(
+            &[("VK_ICD_FILENAMES", "/x.json")],
+            true,
+            Some(installed().path()),
+        );
         assert!(!choice.env.keys().any(|key| key.starts_with("VK_")));
     }
 
     #[test]
     fn hardware_gets_swiftshader_behind_it() {
-        let choice = with(&[], true, Some(&installed()));
+        let choice = with(&[], true, Some(installed().path()));
         assert!(choice.env.contains_key("VK_ADD_DRIVER_FILES"));
         assert!(!choice.env.contains_key("VK_DRIVER_FILES"));
     }
 
     #[test]
     fn without_hardware_swiftshader_stands_alone() {
-        let choice = with(&[("XDG_RUNTIME_DIR", "/run/x")], false, Some(&installed()));
+        let choice = with(
+            &[("XDG_RUNTIME_DIR", "/run/x")],
+            false,
+            Some(installed().path()),
+        );
         let names: Vec<_> = choice.env.keys().map(String::as_str).collect();
         assert_eq!(names, ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"]);
     }

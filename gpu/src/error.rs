@@ -48,6 +48,8 @@ pub mod limit {
     pub const SOURCE_SIZE: &str = "source-size";
     /// [`crate::kernel::CONSTANTS_MAX`].
     pub const CONSTANTS: &str = "constants";
+    /// [`crate::kernel::VALUE_SCALARS_MAX`].
+    pub const VALUE: &str = "value";
     /// [`crate::kernel::EXPANDED_STATEMENTS_MAX`].
     pub const CALL_TREE: &str = "call-tree";
     /// [`crate::kernel::depth::OPERATORS_MAX`].
@@ -70,6 +72,8 @@ pub mod limit {
     pub const WORKGROUPS_PER_DIMENSION: &str = "workgroups-per-dimension";
     /// [`crate::GpuLimits::commands_per_batch`].
     pub const BATCH: &str = "batch";
+    /// [`crate::batch::WAITING_COMMANDS_MAX`].
+    pub const WAITING: &str = "waiting-commands";
     /// [`crate::GpuLimits::commands`].
     pub const DISPATCHES: &str = "dispatches";
     /// [`crate::GpuLimits::time_ms`].
@@ -140,12 +144,15 @@ pub enum AdapterError {
 /// Cuts a message at [`MESSAGE_BYTES_MAX`], on a character boundary.
 pub(crate) fn shorten(mut text: String) -> String {
     if text.len() > MESSAGE_BYTES_MAX {
-        let end = (0..=MESSAGE_BYTES_MAX)
-            .rev()
-            .find(|&i| text.is_char_boundary(i))
-            .unwrap_or(0);
-        text.truncate(end);
+        text = cut(text, MESSAGE_BYTES_MAX);
         text.push_str(" ...");
     }
+    text
+}
+
+/// Cuts a text at `bytes_max`, on a character's boundary.
+#[must_use]
+pub fn cut(mut text: String, bytes_max: usize) -> String {
+    text.truncate(text.floor_char_boundary(bytes_max));
     text
 }

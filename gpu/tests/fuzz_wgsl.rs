@@ -1,7 +1,7 @@
 //! Fuzzing: any text is judged without a panic, and what is accepted and instrumented is still a valid module.
 //!
 //! Thirty seconds in the test command; longer by hand with `AEVIR_FUZZ_SECONDS=n cargo test -p aevir-gpu --test fuzz_wgsl`, or guided
-//! by coverage with `cargo bolero test -p aevir-gpu any_text_is_judged`. What once failed is kept below `tests/__fuzz__` and
+//! by coverage with `cargo bolero test -p aevir-gpu any_text_is_judged`. Where it begins, and what once failed, stands below `tests/__fuzz__` and is
 //! tried first.
 #![allow(clippy::unwrap_used)]
 

@@ -90,8 +90,6 @@ fn check(name: &str, ended: &Result<u32, GpuError>, expect: &Expect) {
         ("guest-error", Err(GpuError::Validation(text))) => {
             expect.says == "validation" || text.contains(&expect.says)
         }
-        // What a guest can't hand over in one call: here there is no such bound, and the session's own refuses it.
-        ("trap", Err(GpuError::Limit { .. })) => true,
         ("contained", Err(error)) => !error.is_fatal(),
         ("contained", Ok(_)) => true,
         _ => false,

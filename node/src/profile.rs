@@ -1,10 +1,10 @@
 //! What this machine has to offer, measured at the start.
 
-use std::thread::available_parallelism;
+use std::{collections::BTreeMap, thread::available_parallelism};
 
 use aevir_gpu::{AdapterInfo, GpuLimits};
-use aevir_sandbox::{Applied, Executor, Profile, Role};
-use aevir_wire::{GpuProfile, NodeConfinement, NodeProfile, Wall};
+use aevir_sandbox::{Applied, Confinement, Executor, Profile, Role};
+use aevir_wire::{GpuConfinement, GpuProfile, NodeConfinement, NodeProfile, Wall};
 
 use crate::{
     config::{GpuOffer, NodeConfig},
@@ -17,6 +17,8 @@ const MIB: u64 = 1024 * 1024;
 /// The label that says how fast the GPU is: `c` and a power of four, see `aevir_gpu::speed`. A task that lists it among the
 /// labels it wants gets nodes of this class.
 const COMPUTE_LABEL: &str = "gpu-compute";
+/// Labels that a platform takes of a node.
+const LABELS_MAX: usize = 64;
 /// Memory offered when the system does not say how much there is, in MiB.
 const MEMORY_MIB_FALLBACK: u32 = 1024;
 
@@ -38,10 +40,9 @@ pub(crate) async fn measure(
     };
     let mut labels = config.labels.clone();
     if let Some(class) = gpu.as_ref().and_then(|info| info.compute) {
-        // The operator's word, where there is one, stands.
-        let label = labels.entry(COMPUTE_LABEL.to_owned());
-        label.or_insert_with(|| class.to_string());
+        add_compute(&mut labels, &class.to_string());
     }
+    let confinement = confinement(executor, gpu.is_some()).await?;
     let cores = available_parallelism().map_or(1, usize::from);
     Ok(NodeProfile {
         name: config.name.clone(),
@@ -56,8 +57,21 @@ pub(crate) async fn measure(
         runtime: Profile::Deterministic.name().to_owned(),
         cpu_mfuel_s: Some(cpu_speed(config, executor).await?),
         labels,
-        confinement: Some(confinement(executor).await?),
+        confinement: Some(confinement),
     })
+}
+
+/// Adds the label of the GPU's class. The operator's word, where there is one, stands, and so do the operator's labels where there is no
+/// room for another: a node with one too many would be refused.
+fn add_compute(labels: &mut BTreeMap<String, String>, class: &str) {
+    if labels.len() >= LABELS_MAX && !labels.contains_key(COMPUTE_LABEL) {
+        tracing::warn!(
+            "there is no room for the label `{COMPUTE_LABEL}` beside {LABELS_MAX} others"
+        );
+        return;
+    }
+    let label = labels.entry(COMPUTE_LABEL.to_owned());
+    label.or_insert_with(|| class.to_owned());
 }
 
 /// How fast runs are here. A node on which the probe does not run takes no work.
@@ -68,19 +82,51 @@ async fn cpu_speed(config: &NodeConfig, executor: &Executor) -> Result<u32, Node
     Ok(speed)
 }
 
-/// What an executor without a GPU says of itself. A node whose executors do not start takes no work.
-async fn confinement(executor: &Executor) -> Result<NodeConfinement, NodeError> {
-    let started = executor.try_start(Role::Cpu).await;
-    let confinement = started.map_err(NodeError::Executor)?.confinement;
-    let wall = |applied: &Applied| match applied {
+/// What executors say of themselves: one without a GPU and, on a node that offers one, one with it, which can reach a driver. A node whose
+/// executors do not start takes no work.
+async fn confinement(executor: &Executor, with_gpu: bool) -> Result<NodeConfinement, NodeError> {
+    let cpu = started(executor, Role::Cpu).await?;
+    let gpu = match with_gpu {
+        true => Some(started(executor, Role::Gpu).await?),
+        false => None,
+    };
+    Ok(NodeConfinement {
+        seccomp: wall(&cpu.seccomp),
+        landlock: wall(&cpu.landlock),
+        capabilities: Some(wall(&cpu.capabilities)),
+        resource_limits: Some(resource_limits(&cpu)),
+        pooled: Some(cpu.pooled),
+        gpu: gpu.map(|gpu| GpuConfinement {
+            seccomp: wall(&gpu.seccomp),
+            landlock: wall(&gpu.landlock),
+            capabilities: wall(&gpu.capabilities),
+            resource_limits: resource_limits(&gpu),
+        }),
+    })
+}
+
+async fn started(executor: &Executor, role: Role) -> Result<Confinement, NodeError> {
+    let started = executor.try_start(role).await;
+    Ok(started.map_err(NodeError::Executor)?.confinement)
+}
+
+fn wall(applied: &Applied) -> Wall {
+    match applied {
         Applied::Full => Wall::Full,
         Applied::Partly => Wall::Partly,
         Applied::Not(_) => Wall::None,
-    };
-    Ok(NodeConfinement {
-        seccomp: wall(&confinement.seccomp),
-        landlock: wall(&confinement.landlock),
-    })
+    }
+}
+
+fn resource_limits(confinement: &Confinement) -> Wall {
+    match (
+        confinement.has_resource_limits(),
+        confinement.resource_limits.is_empty(),
+    ) {
+        (true, _) => Wall::Full,
+        (false, false) => Wall::Partly,
+        (false, true) => Wall::None,
+    }
 }
 
 async fn probe_gpu(executor: &Executor) -> Result<AdapterInfo, NodeError> {
@@ -122,6 +168,21 @@ fn parse_total(meminfo: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_operators_labels_come_before_the_gpus() {
+        let full: BTreeMap<_, _> = (0..LABELS_MAX)
+            .map(|n| (format!("l{n}"), "x".to_owned()))
+            .collect();
+        let mut labels = full.clone();
+        add_compute(&mut labels, "c5");
+        assert_eq!(labels, full);
+        labels.pop_first();
+        add_compute(&mut labels, "c5");
+        assert_eq!(labels[COMPUTE_LABEL], "c5");
+        add_compute(&mut labels, "c6");
+        assert_eq!(labels[COMPUTE_LABEL], "c5", "what is said stands");
+    }
 
     #[test]
     fn the_total_is_found() {

@@ -332,10 +332,8 @@ fn hear(work: &Work, event: RunEvent, newest: &watch::Sender<Option<PathBuf>>) {
         RunEvent::Progress { ppm, note } => work.telemetry.progress(ppm, note),
         RunEvent::Metric(metric) => work.telemetry.metric(report::metric(&metric)),
         RunEvent::Checkpoint { path, .. } => {
-            if let Some(older) = newest.send_replace(Some(path)) {
-                // One that is being uploaded may be gone by now; then the newer one follows.
-                let _ = fs::remove_file(older);
-            }
+            // Older ones are removed, also while they are being uploaded; then the newer one follows.
+            newest.send_replace(Some(path));
         }
     }
 }

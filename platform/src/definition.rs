@@ -194,7 +194,7 @@ fn is_zero(priority: &u32) -> bool {
 
 /// What the task needs of a GPU.
 #[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema,
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(deny_unknown_fields)]
 pub struct GpuNeed {

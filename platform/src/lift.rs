@@ -58,7 +58,7 @@ fn object<'a>(
 fn policy_with_scheduling(mut data: Value) -> Result<Value, UnknownEvent> {
     let scheduling = json!({
         "epoch_ms": 3_600_000,
-        "placements_max": 256,
+        "placements_max": 1_024,
         "storage_reserve_mib": 64,
         "score": {
             "reliability_weight": 6,

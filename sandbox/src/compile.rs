@@ -11,6 +11,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -31,6 +32,9 @@ use crate::spec::RunSpec;
 const COMPILES_MAX: usize = 2;
 /// How a program that got no memory says so before it aborts.
 const ALLOCATION_FAILED: &str = "memory allocation of";
+/// Where the system says whether it gives out more memory than it has, and how it says that it never does.
+const OVERCOMMIT: &str = "/proc/sys/vm/overcommit_memory";
+const NEVER: &str = "2";
 
 /// What one compilation may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,7 +151,10 @@ impl Compiler {
         let answer = answer.await;
         let broken = matches!(answer, Ok(Err(_)));
         let (status, stderr) = process.end(broken).await;
-        let memory = || limit("compile-memory", memory_bytes);
+        let memory = || match less_than(memory_bytes) {
+            None => limit("compile-memory", memory_bytes),
+            Some(why) => host_error(format!("the compiler got no memory: {why}")),
+        };
         match answer {
             Ok(Ok(Reply::Compiled(Ok(info)))) => Ok(info),
             Ok(Ok(Reply::Compiled(Err(NotCompiled::Memory)))) => Err(memory()),
@@ -164,6 +171,24 @@ impl Compiler {
             Err(_) => Err(limit("compile-time", wall_ms)),
         }
     }
+}
+
+/// Why a process may get less than `bytes` of memory on this machine, if it may: then that it got none is not the module's fault.
+fn less_than(bytes: u64) -> Option<String> {
+    let limits = [
+        // A compiler reserves address space that it never uses, so that any bound of it may be the one that was met.
+        ("RLIMIT_AS", Resource::RLIMIT_AS, RLIM_INFINITY),
+        ("RLIMIT_DATA", Resource::RLIMIT_DATA, bytes),
+    ];
+    for (name, resource, needed) in limits {
+        if let Ok((soft, _)) = getrlimit(resource)
+            && soft < needed
+        {
+            return Some(format!("{name} of this process is {soft}"));
+        }
+    }
+    let strict = std::fs::read_to_string(OVERCOMMIT).is_ok_and(|mode| mode.trim() == NEVER);
+    strict.then(|| format!("{OVERCOMMIT} is {NEVER}"))
 }
 
 fn is_signal(status: Option<ExitStatus>, signal: i32) -> bool {

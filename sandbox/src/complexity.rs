@@ -28,6 +28,8 @@ pub const SEGMENTS_MAX: u64 = 50_000;
 pub const CONTROL_DEPTH_MAX: usize = 10_000;
 /// Components in components in components.
 pub const NESTING_MAX: usize = 32;
+/// A memory's page; other sizes are off.
+const PAGE_BYTES: u64 = 65_536;
 
 /// What instantiating something makes, with all that it instantiates in turn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,6 +42,10 @@ pub(crate) struct Made {
     pub memories: u64,
     /// Tables.
     pub tables: u64,
+    /// Bytes that the memories have from the start.
+    pub memory_bytes: u64,
+    /// Elements that the tables have from the start.
+    pub table_elements: u64,
 }
 
 impl Made {
@@ -49,6 +55,8 @@ impl Made {
         components: 0,
         memories: 0,
         tables: 0,
+        memory_bytes: 0,
+        table_elements: 0,
     };
 
     fn add(&mut self, other: Self) {
@@ -56,6 +64,8 @@ impl Made {
         self.components = self.components.saturating_add(other.components);
         self.memories = self.memories.saturating_add(other.memories);
         self.tables = self.tables.saturating_add(other.tables);
+        self.memory_bytes = self.memory_bytes.saturating_add(other.memory_bytes);
+        self.table_elements = self.table_elements.saturating_add(other.table_elements);
     }
 }
 
@@ -191,8 +201,25 @@ fn read_section(payload: &Payload<'_>, levels: &mut [Level]) {
         return;
     };
     match payload {
-        Payload::MemorySection(section) => level.makes.memories += u64::from(section.count()),
-        Payload::TableSection(section) => level.makes.tables += u64::from(section.count()),
+        Payload::MemorySection(section) => {
+            for memory in section.clone().into_iter().flatten() {
+                let bytes = memory.initial.saturating_mul(PAGE_BYTES);
+                level.makes.add(Made {
+                    memories: 1,
+                    memory_bytes: bytes,
+                    ..Made::default()
+                });
+            }
+        }
+        Payload::TableSection(section) => {
+            for table in section.clone().into_iter().flatten() {
+                level.makes.add(Made {
+                    tables: 1,
+                    table_elements: table.ty.initial,
+                    ..Made::default()
+                });
+            }
+        }
         Payload::InstanceSection(section) => {
             for instance in section.clone().into_iter().flatten() {
                 if let Instance::Instantiate { module_index, .. } = instance {
@@ -277,7 +304,7 @@ fn read_alias(alias: &ComponentAlias<'_>, level: &mut Level, outer: &[Level]) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::{Made, measure};
+    use super::{Made, PAGE_BYTES, measure};
 
     fn made(text: &str) -> Made {
         measure(&wat::parse_str(text).unwrap()).unwrap()
@@ -286,7 +313,7 @@ mod tests {
     #[test]
     fn what_instances_make_is_summed() {
         let text = "(component $top
-            (core module $m (memory 1) (table 1 funcref) (table 1 funcref))
+            (core module $m (memory 3) (table 1 funcref) (table 7 funcref))
             (component $c (alias outer $top $m (core module $m)) (core instance (instantiate $m)) (core instance (instantiate $m)))
             (instance (instantiate $c)) (instance (instantiate $c)) (core instance (instantiate $m)))";
         let expected = Made {
@@ -294,6 +321,8 @@ mod tests {
             components: 1 + 2,
             memories: 5,
             tables: 10,
+            memory_bytes: 5 * 3 * PAGE_BYTES,
+            table_elements: 5 * 8,
         };
         assert_eq!(made(text), expected);
         let unused =

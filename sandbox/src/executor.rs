@@ -1,21 +1,21 @@
 //! The parent's side of a run: finds the compiled module, takes a process, passes events on, and ends it in time.
 
+mod environment;
 mod probe;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aevir_gpu::select_driver;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::{Artefact, ArtefactStore, CACHE_BYTES_MAX};
-use crate::child::{LOG_VAR, LogFormat};
+use crate::child::LogFormat;
 use crate::compile::{CompileLimits, Compiler};
 use crate::confine::Role;
 use crate::engine::Engines;
@@ -27,26 +27,16 @@ use crate::passing::{Handed, SendError, send_with_files};
 use crate::pool::{Pool, PoolConfig, Worker};
 use crate::process::{Launcher, Process};
 use crate::spec::RunSpec;
+use crate::watch::{self, HOST_BYTES_MAX};
 
 pub use probe::{ProbeError, Started};
 
 /// The folder of processes below that of the artefacts.
 const PROCESSES_DIR: &str = "processes";
-/// Variables that a child inherits: what dynamic linking, temporary files, GPU drivers and their shader caches need.
-const INHERITED: [&str; 9] = [
-    "PATH",
-    "HOME",
-    "LD_LIBRARY_PATH",
-    "TMPDIR",
-    "XDG_RUNTIME_DIR",
-    "XDG_CACHE_HOME",
-    "RUST_LOG",
-    "RUST_BACKTRACE",
-    LOG_VAR,
-];
-/// Prefixes of more such variables.
-const INHERITED_PREFIXES: [&str; 5] = ["VK_", "MESA_", "NVIDIA_", "CUDA_", "LP_"];
-
+/// Checkpoints of a run whose files stay; see [`RunEvent::Checkpoint`].
+const CHECKPOINTS_KEPT: usize = 2;
+/// How often a compiled module may be gone when it is to be used, until something else must be wrong.
+const MISSES_MAX: u32 = 3;
 /// How executors are started.
 #[derive(Debug, Clone)]
 pub struct ExecutorConfig {
@@ -71,6 +61,8 @@ pub struct Tuning {
     pub compile: CompileLimits,
     /// Most bytes of compiled modules that are kept.
     pub cache_bytes_max: u64,
+    /// Bytes of memory that a process may take beyond what its run's limits grant.
+    pub host_bytes_max: u64,
 }
 
 impl Tuning {
@@ -93,6 +85,7 @@ impl Default for Tuning {
             pool: PoolConfig::default(),
             compile: CompileLimits::default(),
             cache_bytes_max: CACHE_BYTES_MAX,
+            host_bytes_max: HOST_BYTES_MAX,
         }
     }
 }
@@ -109,6 +102,7 @@ struct Inner {
     pool: Arc<Pool>,
     /// Why there is none: a run says so. `new` can't fail, for a node must be able to report it.
     compiler: Result<Arc<Compiler>, String>,
+    host_bytes_max: u64,
 }
 
 impl Executor {
@@ -124,7 +118,7 @@ impl Executor {
         let engine = Engines::on_demand().map(|engines| engines.compatibility());
         let store = ArtefactStore::open(&config.cache_dir, tuning.cache_bytes_max);
         let launcher = Arc::new(Launcher {
-            env: environment(&config),
+            env: environment::of(&config),
             program: config.program,
             args: config.args,
             processes_dir: config.cache_dir.join(PROCESSES_DIR),
@@ -149,6 +143,7 @@ impl Executor {
                 launcher,
                 pool,
                 compiler,
+                host_bytes_max: tuning.host_bytes_max,
             }),
         }
     }
@@ -180,6 +175,7 @@ impl Executor {
             Err(text) => return Outcome::host_error(text),
         };
         let mut remade = false;
+        let mut misses = 0;
         loop {
             let artefact = tokio::select! {
                 artefact = compiler.artefact(&spec) => artefact,
@@ -191,6 +187,13 @@ impl Executor {
             };
             match self.attempt(&spec, &artefact, &events, &cancel).await {
                 Attempt::Ended(outcome) => return *outcome,
+                // Another run's module took its place between two looks; it is compiled again.
+                Attempt::Missed if misses < MISSES_MAX => misses += 1,
+                Attempt::Missed => {
+                    return Outcome::host_error(
+                        "the compiled module is removed as often as it is made",
+                    );
+                }
                 // What was just made and still can't be loaded is the module's fault: too large for any pool, for example.
                 Attempt::BadCode(text) if remade => {
                     return Outcome::empty(End::Trap {
@@ -225,12 +228,19 @@ impl Executor {
         };
         let process = &mut worker.process;
         if let Err(error) = process.link(artefact) {
+            if error.kind() == io::ErrorKind::NotFound {
+                worker.process.end(false).await;
+                return Attempt::Missed;
+            }
             let text = format!("the compiled module can't be given to an executor: {error}");
             return Attempt::ended(Outcome::host_error(text));
         }
+        let bytes_max = watch::allowance(&spec.limits, spec.gpu, self.inner.host_bytes_max);
+        let pid = process.pid();
         let ended = tokio::select! {
             ended = converse(process, spec, artefact, events) => ended,
             () = cancel.cancelled() => Err(Broken::Cancelled),
+            () = watch::passed(pid, bytes_max) => Err(Broken::HostMemory(bytes_max)),
         };
         self.conclude(worker, spec, ended).await
     }
@@ -272,6 +282,10 @@ impl Executor {
                         outcome.usage.wall_ms = spec.limits.wall_ms;
                         outcome
                     }
+                    Broken::HostMemory(value) => Outcome::empty(End::Limit {
+                        limit: "host-memory".into(),
+                        value,
+                    }),
                     Broken::Load => Outcome::host_error(format!(
                         "the executor did not start the run within {LOAD_MS_MAX} ms"
                     )),
@@ -285,37 +299,13 @@ impl Executor {
     }
 }
 
-/// What children inherit.
-fn environment(config: &ExecutorConfig) -> BTreeMap<String, String> {
-    let choice = select_driver();
-    tracing::debug!(reason = choice.reason, "Vulkan driver chosen");
-    let is_inherited = |name: &str| {
-        INHERITED.contains(&name)
-            || INHERITED_PREFIXES
-                .iter()
-                .any(|prefix| name.starts_with(prefix))
-    };
-    let mut env: BTreeMap<_, _> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| is_inherited(name))
-        .collect();
-    env.extend(choice.env);
-    if let Some(format) = config.log {
-        let format = match format {
-            LogFormat::Json => "json",
-            LogFormat::Text => "text",
-        };
-        env.insert(LOG_VAR.into(), format.into());
-    }
-    env.extend(config.env.clone());
-    env
-}
-
 /// How an attempt at a run went.
 enum Attempt {
     Ended(Box<Outcome>),
     /// The compiled code can't be loaded, and nothing was run.
     BadCode(String),
+    /// There is no compiled code any more, and nothing was run.
+    Missed,
 }
 
 impl Attempt {
@@ -336,6 +326,8 @@ enum Broken {
     Load,
     /// The run took too long.
     Wall,
+    /// The process took more than this many bytes of memory.
+    HostMemory(u64),
     /// A declared file can't be handed over.
     File(String),
     /// The caller does not want it any more.
@@ -373,6 +365,7 @@ async fn converse(
     });
     let mut reply = first.await.map_err(|_| Broken::Load)??;
     let wall = Duration::from_millis(spec.limits.wall_ms);
+    let mut checkpoints = VecDeque::new();
     let rest = async {
         loop {
             match reply {
@@ -380,8 +373,12 @@ async fn converse(
                 Reply::BadCode(text) => return Ok(Answer::BadCode(text)),
                 Reply::Event(event) => {
                     let event = localize(process, event, &spec.out_dir).await?;
+                    if let RunEvent::Checkpoint { path, .. } = &event {
+                        checkpoints.push_back(path.clone());
+                    }
                     // Nobody listening is no reason to stop.
                     let _ = events.send(event).await;
+                    remove_older(&mut checkpoints)?;
                 }
                 Reply::Hello(_) | Reply::Adapter(_) | Reply::Compiled(_) => {
                     return Err(Broken::Socket(reply.unexpected()));
@@ -420,6 +417,20 @@ fn request(spec: &RunSpec, artefact: &Artefact) -> (Request, Vec<Handed>) {
         code: artefact.id,
     };
     (Request::Run(Box::new(request)), files)
+}
+
+/// Removes the files of checkpoints but those of the newest: a run that makes a hundred thousand takes the room of two.
+fn remove_older(checkpoints: &mut VecDeque<PathBuf>) -> io::Result<()> {
+    while checkpoints.len() > CHECKPOINTS_KEPT
+        && let Some(older) = checkpoints.pop_front()
+    {
+        match std::fs::remove_file(older) {
+            // The caller may have taken it.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Moves the file of a checkpoint out of the process's folder.

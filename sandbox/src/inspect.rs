@@ -1,8 +1,9 @@
 //! Reading a module without running or compiling it: is it a component, for which world, and what does it want.
 //!
 //! [`inspect`] runs where modules are uploaded, on bytes from anybody: it validates in one pass, in time and memory linear in
-//! the size, and refuses everything that a run could not link, by name.
+//! the size, and refuses everything that a run could not link: by name what the host does not have, and what it has with another type.
 
+use aevir_gpu::error::cut;
 use serde::{Deserialize, Serialize};
 use wasmparser::component_types::{
     ComponentDefinedType, ComponentEntityType, ComponentFuncType, ComponentValType,
@@ -17,6 +18,7 @@ use crate::complexity::{self, CONTROL_DEPTH_MAX, TooMany};
 use crate::host::wasi::{self, RUN};
 use crate::host::{COMPUTE, CONTEXT, Interface};
 use crate::limits::MODULE_BYTES_MAX;
+use crate::link;
 
 /// What the name of a program's export begins with.
 const RUN_VERSIONED: &str = "wasi:cli/run@0.2.";
@@ -70,6 +72,10 @@ pub struct ModuleInfo {
     pub size: u64,
     /// Core instances, memories and tables that it makes; see [`crate::Limits::instances`].
     pub instances: u32,
+    /// Bytes that its memories have from the start.
+    pub memory_bytes: u64,
+    /// Elements that its tables have from the start.
+    pub table_elements: u64,
 }
 
 impl ModuleInfo {
@@ -131,6 +137,9 @@ pub enum InspectError {
         /// The function or type.
         function: String,
     },
+    /// It wants something that the host has with another type.
+    #[error("the component imports something with another type than this host's: {0}")]
+    WrongImport(String),
     /// A check or comparator wants a GPU.
     #[error("only tasks may import {}; this component exports `{}`", COMPUTE.name, .0.export())]
     ComputeOutsideTask(World),
@@ -161,9 +170,13 @@ pub fn inspect(bytes: &[u8]) -> Result<ModuleInfo, InspectError> {
     let made = complexity::measure(bytes)?;
     let types = validate(bytes)?;
     let (imports, exports) = names(bytes)?;
-    for import in &imports {
-        check_import(&types, import)?;
-    }
+    let hosts = imports.iter().map(|import| {
+        let interface = check_import(&types, import)?;
+        Ok((import.as_str(), interface.name))
+    });
+    let hosts = hosts.collect::<Result<Vec<_>, InspectError>>()?;
+    link::check(bytes, &hosts, features())
+        .map_err(|text| InspectError::WrongImport(shorten(&text)))?;
     let worlds = [World::Task, World::Check, World::Comparator, World::Program];
     let mut found = worlds
         .into_iter()
@@ -180,6 +193,8 @@ pub fn inspect(bytes: &[u8]) -> Result<ModuleInfo, InspectError> {
         size,
         // Bounded by `complexity`.
         instances: made.instances.max(made.memories).max(made.tables) as u32,
+        memory_bytes: made.memory_bytes,
+        table_elements: made.table_elements,
     };
     if matches!(world, World::Check | World::Comparator) && info.wants_compute() {
         return Err(InspectError::ComputeOutsideTask(world));
@@ -288,7 +303,8 @@ fn interfaces() -> impl Iterator<Item = &'static Interface> {
     [&CONTEXT, &COMPUTE].into_iter().chain(&wasi::INTERFACES)
 }
 
-fn check_import(types: &Types, name: &str) -> Result<(), InspectError> {
+/// The interface that an import is for, if it has all that is wanted of it by name.
+fn check_import(types: &Types, name: &str) -> Result<&'static Interface, InspectError> {
     let unknown = || InspectError::UnknownImport(shorten(name));
     let interface = interfaces().find(|interface| interface.is_named(name));
     let interface = interface.ok_or_else(unknown)?;
@@ -309,7 +325,7 @@ fn check_import(types: &Types, name: &str) -> Result<(), InspectError> {
             });
         }
     }
-    Ok(())
+    Ok(interface)
 }
 
 fn check_export(types: TypesRef<'_>, world: World, exports: &[String]) -> Result<(), InspectError> {
@@ -372,5 +388,5 @@ fn answers(
 }
 
 pub(crate) fn shorten(text: &str) -> String {
-    text.chars().take(NAME_BYTES_MAX).collect()
+    cut(text.to_owned(), NAME_BYTES_MAX)
 }

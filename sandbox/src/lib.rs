@@ -14,6 +14,7 @@ pub mod adapt;
 mod allocation;
 pub mod cache;
 mod child;
+mod classify;
 pub mod compile;
 pub mod complexity;
 pub mod confine;
@@ -25,6 +26,7 @@ pub mod inspect;
 pub mod ipc;
 mod limiter;
 pub mod limits;
+mod link;
 #[doc(hidden)]
 pub mod measure;
 pub mod outcome;
@@ -33,6 +35,7 @@ pub mod pool;
 mod process;
 mod run;
 pub mod spec;
+mod watch;
 
 pub use adapt::{Upload, prepare_upload};
 pub use child::{LOG_VAR, LogFormat, executor_main};

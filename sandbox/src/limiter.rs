@@ -34,6 +34,14 @@ impl Limiter {
     }
 }
 
+/// The machine is out of memory, which must not become an answer that a guest computes with.
+fn machine_has_none(error: &wasmtime::Error) -> wasmtime::Error {
+    Stop::Host(format!(
+        "the machine could not give the guest memory: {error}"
+    ))
+    .into()
+}
+
 impl ResourceLimiter for Limiter {
     fn memory_growing(
         &mut self,
@@ -55,11 +63,11 @@ impl ResourceLimiter for Limiter {
     }
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
-        // The machine is out of memory, which must not become an answer that a guest computes with.
-        Err(Stop::Host(format!(
-            "the machine could not give the guest memory: {error}"
-        ))
-        .into())
+        Err(machine_has_none(&error))
+    }
+
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(machine_has_none(&error))
     }
 
     fn table_growing(
@@ -90,5 +98,27 @@ impl ResourceLimiter for Limiter {
 
     fn memories(&self) -> usize {
         self.instances_max
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::ResourceLimiter;
+
+    use super::Limiter;
+    use crate::host::Stop;
+    use crate::limits::Limits;
+
+    #[test]
+    fn what_the_machine_lacks_ends_the_run_as_its_fault() {
+        let mut limiter = Limiter::new(&Limits::default());
+        let failed = || wasmtime::Error::from(rustix::io::Errno::NOMEM);
+        for ended in [
+            limiter.memory_grow_failed(failed()),
+            limiter.table_grow_failed(failed()),
+        ] {
+            let stop = ended.err().and_then(|error| error.downcast::<Stop>().ok());
+            assert!(matches!(stop, Some(Stop::Host(_))), "{stop:?}");
+        }
     }
 }

@@ -20,8 +20,8 @@ pub const COMPILE_MS_MAX: u64 = 120_000;
 /// Processor time of all threads together that compiling one module may take, in seconds: as much again as real time, for two
 /// busy cores.
 pub const COMPILE_CPU_S_MAX: u64 = 240;
-/// Memory that compiling one module may take. 18 MB of JavaScript engine took 0.6 GB on two threads; this leaves room for the
-/// largest module on four.
+/// Memory that compiling one module may take. The largest compilations of the hostile corpus stay below half a gigabyte (`peak_mib` in
+/// its cases); this leaves room for a module of the largest size on four threads.
 pub const COMPILE_MEMORY_BYTES_MAX: u64 = 4 * GIB;
 /// Real time from a request to the start of its run: loading compiled code takes milliseconds, opening a GPU up to seconds.
 pub const LOAD_MS_MAX: u64 = 60_000;
@@ -158,7 +158,7 @@ impl Limits {
             wall_ms: u64::from(runtime_s) * 1_000,
             memory_bytes: u64::from(memory_mib) * MIB,
             output_bytes: u64::from(output_mib) * MIB,
-            // Each is removed as soon as a newer one is there.
+            // Each is removed when a newer one is there, so that their number bounds no more than the messages.
             checkpoints: ceiling::CHECKPOINTS,
             ..Self::default()
         }

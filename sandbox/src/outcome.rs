@@ -190,7 +190,8 @@ pub enum RunEvent {
     },
     /// A reported metric.
     Metric(MetricValue),
-    /// A saved checkpoint. Each has a file of its own; the caller removes what it no longer needs.
+    /// A saved checkpoint. Each has a file of its own, and those of the two newest stay. So a caller whose channel holds one event, and who is
+    /// done with a file before it takes the next event, finds every file; one that is slower finds the newest.
     Checkpoint {
         /// Where it is.
         path: PathBuf,

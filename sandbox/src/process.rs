@@ -1,11 +1,11 @@
 //! The parent's handle of one executor process: starting it, its folder, and that it is gone when it has to be.
 //!
-//! Each process has a folder of its own, the only one that it can write to: `code` (what it may load, linked in by the parent),
+//! Each process has a folder of its own, locked as long as its parent lives, and the only one that it can write to: `code` (what it may load, linked in by the parent),
 //! `outputs` and `checkpoints`, and `driver` for a GPU's. What a run wrote is moved out by the parent, which takes names from the child and never paths.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{self, DirBuilder};
-use std::io;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::ExitStatusExt;
@@ -13,9 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::UnixStream;
@@ -43,6 +41,8 @@ const DRIVER_DIR_VARS: [&str; 5] = [
     "XDG_RUNTIME_DIR",
     "__GL_SHADER_DISK_CACHE_PATH",
 ];
+/// How the processes' folders are called.
+const FOLDER_PREFIX: &str = "executor-";
 /// How long a process may take until it says hello; it loads a program and reserves address space.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a killed process may take to be gone; one that hangs in a driver is left to the system.
@@ -93,33 +93,73 @@ pub(crate) struct Process {
     pub(crate) born: Instant,
     child: Child,
     stderr: JoinHandle<String>,
-    dir: TempDir,
+    dir: Folder,
     /// What is linked into its folder, the one that was used last at the end.
     code: VecDeque<CodeId>,
+}
+
+/// A process's own folder, removed when it is dropped.
+#[derive(Debug)]
+struct Folder {
+    dir: TempDir,
+    /// Open and locked: whoever finds the folder unlocked knows that nobody lives who would remove it. (A number of a process says nothing
+    /// where several systems of processes share a disk, as containers do.) After the folder in this list, so that it is held until that is gone.
+    _lock: File,
+}
+
+impl Folder {
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Makes one, locked before anybody else can look at it.
+    fn new(parent: &Path) -> io::Result<Self> {
+        let private = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
+        private(parent)?;
+        let gate = File::open(parent)?;
+        gate.lock_shared()?;
+        let dir = tempfile::Builder::new()
+            .prefix(FOLDER_PREFIX)
+            .tempdir_in(parent)?;
+        let lock = File::open(dir.path())?;
+        lock.try_lock()?;
+        for name in [CODE_DIR, OUTPUTS_DIR, CHECKPOINTS_DIR, DRIVER_DIR] {
+            private(&dir.path().join(name))?;
+        }
+        Ok(Self { dir, _lock: lock })
+    }
+
+    /// Removes those that nobody holds. Who is just making one is waited for.
+    fn sweep(parent: &Path) -> io::Result<()> {
+        let gate = File::open(parent)?;
+        gate.lock()?;
+        for folder in fs::read_dir(parent)? {
+            let path = folder?.path();
+            let nobodys = File::open(&path).and_then(|lock| Ok(lock.try_lock()?));
+            if nobodys.is_ok()
+                && let Err(error) = fs::remove_dir_all(&path)
+            {
+                tracing::debug!(folder = %path.display(), %error, "an old folder can't be removed");
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Launcher {
     /// Removes the folders of processes whose parent is gone.
     pub(crate) fn sweep(&self) {
-        let Ok(folders) = fs::read_dir(&self.processes_dir) else {
-            return;
-        };
-        for folder in folders.flatten() {
-            let name = folder.file_name();
-            let parent = name.to_str().and_then(|name| name.split('-').next());
-            let parent = parent.and_then(|pid| pid.parse().ok());
-            let gone =
-                parent.is_some_and(|pid| kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH));
-            if gone && let Err(error) = fs::remove_dir_all(folder.path()) {
-                tracing::debug!(folder = %folder.path().display(), %error, "an old folder can't be removed");
-            }
+        match Folder::sweep(&self.processes_dir) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::debug!(%error, "old folders of executors can't be looked for"),
         }
     }
 
     /// Starts a process and waits for its hello.
     pub(crate) async fn start(&self, role: Role) -> Result<Process, StartError> {
         let program = self.program.clone();
-        let dir = self.folder().map_err(|source| StartError::Folder {
+        let dir = Folder::new(&self.processes_dir).map_err(|source| StartError::Folder {
             dir: self.processes_dir.clone(),
             source,
         })?;
@@ -149,20 +189,8 @@ impl Launcher {
         Err(StartError::Hello { program, text })
     }
 
-    fn folder(&self) -> io::Result<TempDir> {
-        let private = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
-        private(&self.processes_dir)?;
-        let dir = tempfile::Builder::new()
-            .prefix(&format!("{}-", std::process::id()))
-            .tempdir_in(&self.processes_dir)?;
-        for name in [CODE_DIR, OUTPUTS_DIR, CHECKPOINTS_DIR, DRIVER_DIR] {
-            private(&dir.path().join(name))?;
-        }
-        Ok(dir)
-    }
-
     /// Starts it, with a socket as its standard input.
-    fn spawn(&self, role: Role, dir: TempDir) -> io::Result<Process> {
+    fn spawn(&self, role: Role, dir: Folder) -> io::Result<Process> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let mut command = Command::new(&self.program);
@@ -350,11 +378,38 @@ async fn forward(stderr: Option<ChildStderr>) -> String {
         }
         let line = String::from_utf8_lossy(&line);
         let line = line.trim_end();
-        eprintln!("{line}");
+        // Nobody may be reading, which is no reason to stop listening.
+        let _ = writeln!(io::stderr(), "{line}");
         if tail.len() == STDERR_TAIL_LINES {
             tail.pop_front();
         }
         tail.push_back(line.to_owned());
     }
     Vec::from(tail).join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs;
+
+    use super::Folder;
+
+    #[test]
+    fn folders_are_removed_when_nobody_holds_them_and_not_before() {
+        let parent = tempfile::tempdir().unwrap();
+        let live = Folder::new(parent.path()).unwrap();
+        // As a process leaves it that is killed, whatever number it had.
+        let left = parent.path().join("1-left");
+        fs::create_dir_all(left.join("outputs")).unwrap();
+        Folder::sweep(parent.path()).unwrap();
+        assert!(
+            live.path().join("code").is_dir(),
+            "one that lives was removed"
+        );
+        assert!(!left.exists(), "one that nobody holds was left");
+        let path = live.path().to_owned();
+        drop(live);
+        assert!(!path.exists());
+    }
 }

@@ -2,33 +2,52 @@
 
 use std::time::Instant;
 
+use aevir_gpu::error::cut;
 use aevir_gpu::{Devices, GpuError, Session};
+use wasmtime::Store;
 use wasmtime::component::{ComponentNamedList, InstancePre, Lift};
-use wasmtime::{Store, Trap};
 
+use crate::classify::{classify, from_stop};
 use crate::engine::Engine;
-use crate::host::context::{Throttle, cut, flush_progress};
+use crate::host::context::{Throttle, flush_progress};
 use crate::host::files::Files;
 use crate::host::wasi::{self, Exit};
 use crate::host::{Counts, EventSink, Host, Stop};
 use crate::inspect::{ModuleInfo, World};
 use crate::limiter::Limiter;
-use crate::limits::CHUNK_BYTES_MAX;
+use crate::limits::{CHUNK_BYTES_MAX, Limits};
 use crate::outcome::{End, Outcome, RunEvent, TrapKind, Usage};
 use crate::spec::RunSpec;
 
-/// Bytes that a guest may hand over in one call: a chunk and its names.
-const HOSTCALL_BYTES_MAX: usize = CHUNK_BYTES_MAX + 1024 * 1024;
+/// Bytes that a guest may hand over in one call: four chunks, so that who hands over a little too much gets the interface's answer. More ends
+/// the run, before anything is copied.
+pub(crate) const CALL_BYTES_MAX: usize = 4 * CHUNK_BYTES_MAX;
 /// Handles that wasmtime allows beyond the limit's own.
 const SPARE_HANDLES: usize = 1024;
-/// Most bytes of an error text in an outcome.
-const TEXT_BYTES_MAX: usize = 4096;
 
 /// A compiled and linked module, ready to be instantiated.
 pub(crate) struct Module {
     pub(crate) engine: Engine,
     pub(crate) pre: InstancePre<Host>,
     pub(crate) info: ModuleInfo,
+}
+
+/// The limit that a module passes by what it declares, before a byte of it is loaded: a pool would refuse it in words of its own.
+pub(crate) fn declared(info: &ModuleInfo, limits: &Limits) -> Option<End> {
+    let rows = [
+        (
+            "instances",
+            u64::from(info.instances),
+            u64::from(limits.instances),
+        ),
+        ("memory", info.memory_bytes, limits.memory_bytes),
+        ("table", info.table_elements, limits.table_elements),
+    ];
+    let passed = rows.into_iter().find(|(_, declared, max)| declared > max);
+    passed.map(|(limit, _, value)| End::Limit {
+        limit: limit.into(),
+        value,
+    })
 }
 
 /// Runs `spec` to its end, with a GPU from `devices` if it wants one. Does not watch the clock: the parent does.
@@ -39,12 +58,6 @@ pub(crate) fn run(
     devices: &mut Devices,
     mut events: EventSink,
 ) -> Outcome {
-    if module.info.instances > spec.limits.instances {
-        return Outcome::empty(End::Limit {
-            limit: "instances".into(),
-            value: spec.limits.instances.into(),
-        });
-    }
     let gpu = if spec.gpu && module.info.wants_compute() {
         match devices.session(&spec.limits.gpu) {
             Ok(session) => Some(session),
@@ -88,7 +101,7 @@ fn execute(module: &Module, host: Host) -> (Outcome, Option<Session>) {
     let result_bytes = host.limits.result_bytes;
     let mut store = Store::new(&module.engine.inner, host);
     store.limiter(|host| &mut host.limiter);
-    store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+    store.set_hostcall_fuel(CALL_BYTES_MAX);
     // Above the table's own limit, which has a name: borrowed handles count here as well.
     store.set_max_component_handles(store.data().limits.handles as usize * 2 + SPARE_HANDLES);
     // Before instantiating: start functions run there.
@@ -249,66 +262,4 @@ fn gpu_end(host: &mut Host, end: &End) -> Option<End> {
             }
         }
     })
-}
-
-/// The end for an error out of wasmtime.
-fn classify(error: &wasmtime::Error, fuel: u64) -> End {
-    if let Some(stop) = error.downcast_ref::<Stop>() {
-        return from_stop(stop.clone());
-    }
-    let kind = match error.downcast_ref::<Trap>() {
-        Some(Trap::OutOfFuel) => {
-            return End::Limit {
-                limit: "fuel".into(),
-                value: fuel,
-            };
-        }
-        Some(Trap::UnreachableCodeReached) => TrapKind::Unreachable,
-        Some(Trap::StackOverflow) => TrapKind::StackOverflow,
-        Some(
-            Trap::MemoryOutOfBounds
-            | Trap::TableOutOfBounds
-            | Trap::ArrayOutOfBounds
-            | Trap::StringOutOfBounds
-            | Trap::ListOutOfBounds,
-        ) => TrapKind::OutOfBounds,
-        Some(
-            Trap::IntegerOverflow | Trap::IntegerDivisionByZero | Trap::BadConversionToInteger,
-        ) => TrapKind::Arithmetic,
-        Some(Trap::IndirectCallToNull | Trap::BadSignature | Trap::NullReference) => {
-            TrapKind::IndirectCall
-        }
-        // Rules of the component model: calls at the wrong time, values that are none.
-        Some(
-            Trap::CannotEnterComponent
-            | Trap::CannotLeaveComponent
-            | Trap::InvalidChar
-            | Trap::InvalidDiscriminant
-            | Trap::UnalignedPointer,
-        ) => TrapKind::Interface,
-        Some(_) => TrapKind::Other,
-        // Errors that are no trap come from moving values between guest and host: bad handles, bad text, too many bytes.
-        None => TrapKind::Interface,
-    };
-    End::Trap {
-        kind,
-        text: cut(format!("{error:?}"), TEXT_BYTES_MAX),
-    }
-}
-
-fn from_stop(stop: Stop) -> End {
-    match stop {
-        Stop::Limit { limit, value } => End::Limit {
-            limit: limit.into(),
-            value,
-        },
-        Stop::Interface(text) => End::Trap {
-            kind: TrapKind::Interface,
-            text: cut(text, TEXT_BYTES_MAX),
-        },
-        Stop::Params(text) => End::GuestError {
-            text: cut(text, TEXT_BYTES_MAX),
-        },
-        Stop::Host(text) => End::HostError { text },
-    }
 }

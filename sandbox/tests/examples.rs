@@ -71,6 +71,20 @@ impl Run {
     }
 }
 
+/// Copies a checkpoint's file into `folder`, for older ones are removed. The channel holds one event, so it is there.
+fn keep_checkpoint(event: RunEvent, folder: &Path) -> RunEvent {
+    let RunEvent::Checkpoint { path, digest, size } = event else {
+        return event;
+    };
+    let kept = folder.join(format!("checkpoint-{digest}"));
+    std::fs::copy(&path, &kept).unwrap();
+    RunEvent::Checkpoint {
+        path: kept,
+        digest,
+        size,
+    }
+}
+
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
@@ -140,11 +154,12 @@ impl<'a> Task<'a> {
             env: BTreeMap::new(),
             log: None,
         });
-        let (sender, mut receiver) = mpsc::channel(64);
+        let (sender, mut receiver) = mpsc::channel(1);
+        let kept = folder.path().to_owned();
         let collect = async {
             let mut events = Vec::new();
             while let Some(event) = receiver.recv().await {
-                events.push(event);
+                events.push(keep_checkpoint(event, &kept));
             }
             events
         };

@@ -431,3 +431,66 @@ async fn a_module_that_no_pool_holds_is_refused_and_not_the_hosts_fault() {
         ran.outcome.end
     );
 }
+
+/// Whatever a process takes beyond what its limits grant, by whatever way, ends the run with a limit, and the node goes on.
+#[tokio::test]
+async fn a_process_that_takes_too_much_memory_is_ended() {
+    let mut bench = Bench::guest("spin").limits(|limits| {
+        limits.memory_bytes = 1 << 20;
+        limits.fuel = 1_000_000_000_000_000;
+        limits.wall_ms = 30_000;
+    });
+    let tuning = Tuning {
+        host_bytes_max: 0, // less than any process takes
+        ..Tuning::default()
+    };
+    bench.executor = Executor::tuned(config(&bench), tuning);
+    let ran = bench.run().await;
+    let expected = End::Limit {
+        limit: "host-memory".into(),
+        value: 1 << 20,
+    };
+    assert_eq!(ran.outcome.end, expected);
+    assert!(is_gone(pid(&ran)));
+}
+
+/// Code that is larger than the whole cache drives nothing out of it, and is the node's fault and not the module's.
+#[tokio::test]
+async fn code_that_never_fits_the_cache_is_a_host_error() {
+    let mut bench = Bench::guest("ok");
+    let tuning = Tuning {
+        cache_bytes_max: 1,
+        ..Tuning::default()
+    };
+    bench.executor = Executor::tuned(config(&bench), tuning);
+    let ran = bench.run().await;
+    let End::HostError { text } = &ran.outcome.end else {
+        panic!("{:?}", ran.outcome.end);
+    };
+    assert!(text.contains("at most 1 are kept"), "{text}");
+}
+
+/// Compiled code that is gone when a process is to get it (another run's took its place) is made again.
+#[tokio::test]
+async fn code_that_is_driven_out_before_its_run_is_compiled_again() {
+    let mut bench = Bench::guest("ok");
+    let mut config = config(&bench);
+    // The first process that is to run something removes all compiled code before it starts.
+    let (script, once) = (
+        bench.dir.path().join("executor"),
+        bench.dir.path().join("once"),
+    );
+    let text = format!(
+        "#!/bin/sh\nif [ $AEVIR_EXECUTOR_ROLE = cpu ] && [ ! -e {once} ]; then touch {once}; rm {cache}/*.cwasm; fi\nexec {program}\n",
+        once = once.display(),
+        cache = config.cache_dir.display(),
+        program = config.program.display(),
+    );
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    config.program = script;
+    bench.executor = Executor::tuned(config, Tuning::one_run());
+    let ran = bench.run().await;
+    assert_eq!(ran.outcome.end, End::Ok);
+    assert!(once.exists(), "nothing was removed");
+}

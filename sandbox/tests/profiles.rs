@@ -41,8 +41,8 @@ fn rows() -> Vec<(&'static str, Bench, u64)> {
 
 const FUEL_OK: u64 = 11;
 const FUEL_FLOATS: u64 = 237;
-const FUEL_RANGES: u64 = 62_663;
-const FUEL_ECHO: u64 = 78_087_540;
+const FUEL_RANGES: u64 = 62_678;
+const FUEL_ECHO: u64 = 78_087_543;
 const FUEL_SURVEY: u64 = 218_624;
 
 #[tokio::test]

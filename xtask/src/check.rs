@@ -15,7 +15,13 @@ use crate::{
 /// The guests' workspace, which has its own lock file and compiler.
 const GUESTS: &str = "examples/Cargo.toml";
 /// Parts of the names of the tests that write generated files.
-const GENERATORS: [&str; 4] = ["schemas::", "golden::", "state_table::", "documents::"];
+const GENERATORS: [&str; 5] = [
+    "schemas::",
+    "golden::",
+    "state_table::",
+    "documents::",
+    "link::tests::",
+];
 
 /// How many tests ended how.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::process::{self, announce};
+use crate::programs;
 use crate::wasm_toolchain::{Compiler, TARGET, Toolchain};
 
 /// The package of the worlds that the guests implement (`schemas/wit`), and its version.
@@ -75,11 +76,13 @@ pub(crate) fn run(args: GuestsArgs) -> Result<()> {
     }
     if args.check {
         check_sources(&folders, &guests)?;
-        return check_bytes(&folders, &guests);
+        check_bytes(&folders, &guests)?;
+        return programs::build(&folders.root, true);
     }
     let toolchain = Toolchain::find(&folders.toolchains, None)?;
     let built = build(&folders, &guests, &toolchain)?;
-    write(&folders, &guests, &built, toolchain.compiler)
+    write(&folders, &guests, &built, toolchain.compiler)?;
+    programs::build(&folders.root, false)
 }
 
 impl Folders {

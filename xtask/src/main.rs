@@ -6,6 +6,7 @@ mod crash;
 mod demo;
 mod guests;
 mod process;
+mod programs;
 mod setup;
 mod wasm_toolchain;
 

@@ -15,7 +15,7 @@ use super::accounts::{key_hash, scopes};
 use crate::{
     app::{App, now},
     auth::Caller,
-    convert::{name_of, time},
+    convert::time,
     error::{ApiError, ApiResult, Code},
     extract::{Json, Path, Query},
     listing::{Shown, cursor, limit, next, open},
@@ -46,7 +46,7 @@ async fn add_key(
     caller.require(Scope::KeysWrite)?;
     let scopes = scopes(&request.scopes)?;
     if let Some(i) = scopes.iter().position(|s| !caller.has(*s)) {
-        let detail = format!("this key lacks the scope `{}` itself", name_of(&scopes[i]));
+        let detail = format!("this key lacks the scope `{}` itself", scopes[i].name());
         return Err(ApiError::new(Code::ScopeInvalid, detail).at(format!("/scopes/{i}")));
     }
     let secret = wire::Secret::new_key();
@@ -62,7 +62,11 @@ async fn add_key(
         id: added.key.to_string(),
         key: secret.expose().to_owned(),
         label: added.label.clone(),
-        scopes: added.scopes.iter().map(name_of).collect(),
+        scopes: added
+            .scopes
+            .iter()
+            .map(|scope| scope.name().to_owned())
+            .collect(),
     };
     Ok((StatusCode::CREATED, Reply(added)))
 }

@@ -204,6 +204,15 @@ fn both_sides_write_policies_and_profiles_alike() {
         confinement: Some(aevir_wire::NodeConfinement {
             seccomp: aevir_wire::Wall::Full,
             landlock: aevir_wire::Wall::None,
+            capabilities: Some(aevir_wire::Wall::Full),
+            resource_limits: Some(aevir_wire::Wall::Partly),
+            pooled: Some(true),
+            gpu: Some(aevir_wire::GpuConfinement {
+                seccomp: aevir_wire::Wall::Full,
+                landlock: aevir_wire::Wall::Full,
+                capabilities: aevir_wire::Wall::Full,
+                resource_limits: aevir_wire::Wall::None,
+            }),
         }),
         ..crate::support::node::profile("n")
     };

@@ -177,6 +177,11 @@ async fn a_run_resumes_from_the_checkpoint_of_the_one_before() {
     let ended = until(&requester.client, &task.id, "settled").await;
     let resumed = ended.assignments[1].resumed_from.as_deref();
     assert_eq!(resumed, Some(saved.checkpoint.digest.as_str()));
+    let author = ended.assignments[1].checkpoint_author.as_deref();
+    assert_eq!(author, Some(dying.id.as_str()));
+    let report = ended.assignments[1].report.as_ref().unwrap();
+    assert_eq!(report.resumed_from.as_deref(), resumed);
+    assert!(ended.assignments[0].checkpoint_author.is_none());
 }
 
 /// Runs whose results are compared bit by bit are reproducible; a result that stands by its checks alone need not be.

@@ -33,7 +33,8 @@ async fn a_quote_says_what_a_submission_would_lock_and_stores_nothing() {
     let spent: u64 =
         size.available.parse::<u64>().unwrap() - after.available.parse::<u64>().unwrap();
     assert_eq!(spent, escrow, "the quote itself locked nothing");
-    let wrong = requester.client.quote_task(&json!({"type": "inference"}));
+    let incomplete = json!({"type": "inference"});
+    let wrong = requester.client.quote_task(&incomplete);
     platform.refused(wrong, 422, "definition-invalid").await;
 }
 
@@ -42,6 +43,7 @@ async fn a_task_that_waits_says_what_for_and_what_would_help() {
     let platform = TestPlatform::start().await;
     let (requester, module) = platform.requester().await;
     let node = platform.node("n").await;
+    node.appear().await;
     let needy = single(&module)
         .with("limits", json!({"memory_mib": 4_096}))
         .with("qos", json!({"labels": {"region": "moon"}}))
@@ -83,7 +85,8 @@ async fn limits_are_an_administrators_to_set_and_hold_at_once() {
     platform.admin.set_limits(&account, &limits).await.unwrap();
     assert_eq!(requester.client.limits(&account).await.unwrap(), limits);
     single(&module).submit(&requester.client).await;
-    let second = requester.client.submit_task(&single(&module).0, None);
+    let definition = single(&module);
+    let second = requester.client.submit_task(&definition.0, None);
     platform.refused(second, 409, "too-many-tasks").await;
     limits.weight = 0;
     platform

@@ -101,6 +101,32 @@ pub struct NodeConfinement {
     pub seccomp: Wall,
     /// Which files and sockets are in reach.
     pub landlock: Wall,
+    /// Whether they are without capabilities. Absent: not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Wall>,
+    /// Limits of the system: open files, sizes of files, locked memory, priorities. Absent: not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_limits: Option<Wall>,
+    /// Whether guests' memories come from a pool that is wiped between runs. Absent: not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooled: Option<bool>,
+    /// Of executors with a GPU, which can reach its driver. Absent: there are none, or it is not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuConfinement>,
+}
+
+/// The same of executors with a GPU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GpuConfinement {
+    /// Which system calls are left.
+    pub seccomp: Wall,
+    /// Which files and sockets are in reach.
+    pub landlock: Wall,
+    /// Whether they are without capabilities.
+    pub capabilities: Wall,
+    /// Limits of the system.
+    pub resource_limits: Wall,
 }
 
 /// A node's GPU.

@@ -1,20 +1,24 @@
 //! What a local run takes from a task definition.
 //!
-//! Only what concerns the run is read, so that a manifest whose `@name`s stand for things on a platform works as it is; what is read
-//! is read as strictly as the platform does.
+//! Read as strictly as the platform reads it, and judged by the platform's own rules; but what does not concern the run may be left out, and
+//! a manifest whose `@name`s stand for things on a platform works as it is.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
 
-use aevir_platform::definition::{GpuNeed, Limits as TaskLimits};
+use aevir_platform::{
+    definition::{DataInput, DataSource, Dependency, Limits as TaskLimits, TaskDefinition},
+    validate,
+};
 use aevir_sandbox::{Input, Limits};
 use aevir_wire::canonical;
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use crate::manifest::{self, Named};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -38,7 +42,7 @@ pub(super) struct Local {
 /// Reads `file`; inline inputs are written below `folder`.
 pub(super) fn read(file: Option<&Path>, given: &Given, folder: &Path) -> Result<Local> {
     let definition = match file {
-        None => Value::Object(serde_json::Map::new()),
+        None => json!({}),
         Some(file) => {
             let named = || format!("`{}` can't be read as a task definition", file.display());
             let text = fs::read_to_string(file).with_context(named)?;
@@ -46,64 +50,109 @@ pub(super) fn read(file: Option<&Path>, given: &Given, folder: &Path) -> Result<
         }
     };
     ensure!(definition.is_object(), "a task definition is a JSON object");
-    let limits: TaskLimits = part(&definition, "/limits")?.unwrap_or_default();
-    let gpu: Option<GpuNeed> = part(&definition, "/qos/gpu")?;
-    let mut granted = Limits::for_task(
-        limits.fuel.0,
-        limits.memory_mib,
-        limits.runtime_s,
-        limits.output_mib,
-    );
-    if let Some(gpu) = &gpu {
+    let mut definition = typed(definition).context("the task definition is not valid")?;
+    // A base model's files are inputs under names that only its registration knows.
+    let base = definition
+        .model
+        .as_ref()
+        .is_some_and(|model| model.base.is_some());
+    add_given(&mut definition, given, file.is_none() || base)?;
+    validate(&definition).context("the task definition is not valid")?;
+    let TaskLimits {
+        fuel,
+        memory_mib,
+        runtime_s,
+        output_mib,
+    } = definition.limits;
+    let mut granted = Limits::for_task(fuel.0, memory_mib, runtime_s, output_mib);
+    if let Some(gpu) = &definition.qos.gpu {
         granted.gpu.memory_bytes = u64::from(gpu.memory_mib) * MIB;
         granted.gpu.features.clone_from(&gpu.features);
     }
+    let defined = definition.seed.as_ref().map_or(0, |seed| seed.0);
     Ok(Local {
-        params: String::from_utf8(canonical(&definition["params"])?)?,
-        seed: seed(&definition, given)?,
-        inputs: inputs(&definition, file.is_some(), given, folder)?,
+        params: String::from_utf8(canonical(&definition.params)?)?,
+        seed: given.seed.unwrap_or(defined),
+        inputs: inputs(&definition, given, folder)?,
         limits: granted,
-        gpu: gpu.is_some(),
+        gpu: definition.qos.gpu.is_some(),
     })
 }
 
-/// A part of the definition, if it is there.
-fn part<T: DeserializeOwned>(definition: &Value, pointer: &str) -> Result<Option<T>> {
-    let value = definition.pointer(pointer).filter(|value| !value.is_null());
-    let parsed = value.map(|value| serde_json::from_value(value.clone()));
-    parsed
-        .transpose()
-        .with_context(|| format!("the definition's `{pointer}` is not valid"))
+/// The definition as the platform reads it, to the last field. What a local run does not need may be left out or stand there as `@name`.
+fn typed(mut definition: Value) -> Result<TaskDefinition> {
+    let nothing = "0".repeat(64);
+    for (field, value) in [
+        ("type", json!("data-processing")),
+        ("module", json!(nothing)),
+        (
+            "economics",
+            json!({"budget": "0", "pricing": {"mode": "fixed", "price": "0"}}),
+        ),
+    ] {
+        let place = &mut definition[field];
+        if place.is_null() {
+            *place = value;
+        }
+    }
+    manifest::resolve(&mut definition, |kind, _| {
+        Some(match kind {
+            Named::Module => nothing.clone(),
+            Named::Content | Named::Task => "0".repeat(26),
+        })
+    })?;
+    Ok(serde_json::from_value(definition)?)
 }
 
-fn seed(definition: &Value, given: &Given) -> Result<u64> {
-    if let Some(seed) = given.seed {
-        return Ok(seed);
+/// Adds the inputs that only the command line names, where the definition may have more than it says.
+fn add_given(definition: &mut TaskDefinition, given: &Given, may_have_more: bool) -> Result<()> {
+    let known: BTreeSet<_> = names(definition).map(str::to_owned).collect();
+    let mut seen = BTreeSet::new();
+    for (name, _) in &given.inputs {
+        ensure!(seen.insert(name), "`--input {name}=` is given twice");
+        if known.contains(name) {
+            continue;
+        }
+        if !may_have_more {
+            let known: Vec<_> = known.iter().map(String::as_str).collect();
+            bail!(
+                "the definition has no input `{name}`; it has: {}",
+                known.join(", ")
+            );
+        }
+        definition.data.push(DataInput {
+            name: name.clone(),
+            from: DataSource::Inline(String::new()),
+        });
     }
-    let seed = &definition["seed"];
-    if seed.is_null() {
-        return Ok(0);
-    }
-    let parsed = seed.as_str().and_then(|text| text.parse().ok());
-    parsed.context("the definition's `/seed` is not a whole number in quotes")
+    Ok(())
 }
 
-fn inputs(
-    definition: &Value,
-    has_definition: bool,
-    given: &Given,
-    folder: &Path,
-) -> Result<Vec<Input>> {
-    let mut names = BTreeSet::new();
+/// The names of all inputs.
+fn names(definition: &TaskDefinition) -> impl Iterator<Item = &str> {
+    let data = definition.data.iter().map(|input| input.name.as_str());
+    data.chain(
+        definition
+            .depends_on
+            .iter()
+            .filter_map(Dependency::input_name),
+    )
+}
+
+fn inputs(definition: &TaskDefinition, given: &Given, folder: &Path) -> Result<Vec<Input>> {
     let mut inputs = Vec::new();
     let mut missing = Vec::new();
-    let mut add = |name: &str, inline: Option<&str>| -> Result<()> {
-        ensure!(
-            names.insert(name.to_owned()),
-            "the definition has two inputs named `{name}`"
-        );
+    let inline: BTreeMap<_, _> = definition
+        .data
+        .iter()
+        .filter_map(|data| match &data.from {
+            DataSource::Inline(text) => Some((data.name.as_str(), text)),
+            DataSource::Content { .. } | DataSource::Blob(_) => None,
+        })
+        .collect();
+    for name in names(definition) {
         let path = given.inputs.iter().find(|(given, _)| given == name);
-        let path = match (path, inline) {
+        let path = match (path, inline.get(name)) {
             (Some((_, path)), _) => path.clone(),
             (None, Some(text)) => {
                 let path = folder.join(format!("inline-{}", inputs.len()));
@@ -111,24 +160,11 @@ fn inputs(
                 path
             }
             (None, None) => {
-                missing.push(name.to_owned());
-                return Ok(());
+                missing.push(name);
+                continue;
             }
         };
         inputs.push(input(name, path)?);
-        Ok(())
-    };
-    for (index, data) in array(definition, "data").enumerate() {
-        let name = data["name"]
-            .as_str()
-            .ok_or_else(|| anyhow!("the definition's `/data/{index}/name` is missing"))?;
-        add(name, data["from"]["inline"].as_str())?;
-    }
-    for dependency in array(definition, "depends_on") {
-        let name = dependency["as"].as_str();
-        if let Some(name) = name.or_else(|| dependency["output"].as_str()) {
-            add(name, None)?;
-        }
     }
     ensure!(
         missing.is_empty(),
@@ -140,26 +176,7 @@ fn inputs(
             .collect::<Vec<_>>()
             .join(" ")
     );
-    // A base model's files are inputs under names that only its registration knows.
-    let may_have_more = !has_definition || !definition["model"]["base"].is_null();
-    for (name, path) in &given.inputs {
-        if names.contains(name) {
-            continue;
-        }
-        if !may_have_more {
-            let known: Vec<_> = names.iter().map(String::as_str).collect();
-            bail!(
-                "the definition has no input `{name}`; it has: {}",
-                known.join(", ")
-            );
-        }
-        inputs.push(input(name, path.clone())?);
-    }
     Ok(inputs)
-}
-
-fn array<'a>(definition: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
-    definition[field].as_array().into_iter().flatten()
 }
 
 fn input(name: &str, path: PathBuf) -> Result<Input> {
@@ -180,8 +197,6 @@ fn input(name: &str, path: PathBuf) -> Result<Input> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use serde_json::json;
-
     use super::*;
 
     fn read_value(definition: &Value, given: &Given) -> Result<Local, String> {
@@ -228,9 +243,30 @@ mod tests {
         let error = read_value(&json!({}), &given).unwrap_err();
         assert!(error.contains("no input `other`"), "{error}");
         for (definition, text) in [
-            (json!({"limits": {"fule": "1"}}), "`/limits` is not valid"),
-            (json!({"seed": 7}), "`/seed`"),
+            (json!({"limits": {"fule": "1"}}), "`fule`"),
+            (json!({"seed": 7}), "expected"),
             (json!([]), "JSON object"),
+            (json!({"parms": {}}), "`parms`"),
+            (json!({"data": {}}), "expected a sequence"),
+            (json!({"depends_on": 7}), "expected a sequence"),
+            (json!({"limit": {}}), "`limit`"),
+            (
+                json!({"data": [{"name": "../../x y", "from": {"inline": ""}}]}),
+                "is no input name",
+            ),
+            (
+                json!({"data": [{"name": "a", "from": {"inline": ""}}, {"name": "a", "from": {"inline": ""}}]}),
+                "two inputs are named `a`",
+            ),
+            (json!({"params": {"x": "x".repeat(16 * 1024)}}), "/params"),
+            (
+                json!({"limits": {"fuel": "1000000000000001"}}),
+                "/limits/fuel",
+            ),
+            (
+                json!({"limits": {"runtime_s": 90_000}}),
+                "/limits/runtime_s",
+            ),
         ] {
             let error = read_value(&definition, &Given::default()).unwrap_err();
             assert!(error.contains(text), "{error}");

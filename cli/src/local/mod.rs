@@ -7,13 +7,13 @@ mod report;
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
 };
 
 use aevir_sandbox::{
-    End, Executor, ExecutorConfig, Level, Outcome, Profile, RunEvent, RunSpec, TraceIds, Tuning,
-    prepare_upload,
+    End, Executor, ExecutorConfig, Level, Limits, Outcome, Profile, RunEvent, RunSpec, TraceIds,
+    Tuning, prepare_upload,
 };
 use aevir_wire::digest;
 use anyhow::{Context, Result, bail, ensure};
@@ -28,7 +28,8 @@ use self::{
 use crate::{
     EXECUTOR,
     args::{Global, Output},
-    output::print,
+    output::{one_line, print, say},
+    verbs::module,
 };
 
 /// Events of a run that may wait to be printed.
@@ -77,13 +78,14 @@ pub(crate) async fn run_local(args: RunLocalArgs, global: &Global) -> Result<()>
     };
     let folder = tempfile::Builder::new().prefix("aevir-run-").tempdir()?;
     let local = definition::read(args.task.as_deref(), &given, folder.path())?;
-    let wasm = fs::read(&args.module)
-        .with_context(|| format!("the module `{}` can't be read", args.module.display()))?;
+    let wasm = module::read(&args.module)?;
     let (module, digest) = component(&args.module, &wasm, folder.path())?;
     if let Some(out) = &args.out {
-        fs::create_dir_all(out).with_context(|| format!("`{}` can't be made", out.display()))?;
+        prepare(out)?;
     }
     let spec = spec(&args, &local, (module, digest), folder.path())?;
+    spec.check()
+        .context("the task can't be run as it is defined")?;
     let executor = Executor::tuned(
         ExecutorConfig {
             program: std::env::current_exe().context("this program's own file can't be found")?,
@@ -98,15 +100,43 @@ pub(crate) async fn run_local(args: RunLocalArgs, global: &Global) -> Result<()>
     let mut outcome = run(&executor, spec.clone(), output).await;
     let total = started.elapsed();
     executor.close().await;
-    if let Some(out) = &args.out {
-        keep(&mut outcome, out)?;
-    }
-    let report = Report::new(&spec, &outcome, total, args.out.is_some());
+    // Whatever becomes of the files, the report says how it ended.
+    let kept = args.out.as_deref().map(|out| keep(&mut outcome, out));
+    let is_kept = matches!(kept, Some(Ok(())));
+    let report = Report::new(&spec, &outcome, total, is_kept);
     print(output, &report, || report.table())?;
+    kept.transpose()?;
     match outcome.end {
         End::Ok => Ok(()),
         end => bail!("the run did not end well: {}", report::sentence(&end)),
     }
+}
+
+/// Makes the folder for outputs, which must be an empty one: nothing is ever overwritten, and that is better known before the run.
+fn prepare(out: &Path) -> Result<()> {
+    fs::create_dir_all(out).with_context(|| format!("`{}` can't be made", out.display()))?;
+    let mut inside =
+        fs::read_dir(out).with_context(|| format!("`{}` can't be read", out.display()))?;
+    ensure!(
+        inside.next().is_none(),
+        "`{}` is not empty: choose another folder with --out",
+        out.display()
+    );
+    Ok(())
+}
+
+/// The checkpoint, if it is a file that a run can resume from.
+fn checkpoint_of(path: &Path, limits: &Limits) -> Result<PathBuf> {
+    let shown = path.display();
+    let metadata =
+        fs::metadata(path).with_context(|| format!("the checkpoint `{shown}` can't be read"))?;
+    ensure!(metadata.is_file(), "the checkpoint `{shown}` is no file");
+    let (size, max) = (metadata.len(), limits.checkpoint_bytes);
+    ensure!(
+        size <= max,
+        "the checkpoint `{shown}` is {size} bytes; at most {max} are allowed"
+    );
+    Ok(path.to_owned())
 }
 
 /// What a platform would store of a module, with its digest: a WASI preview 1 program is adapted. What an upload would refuse is
@@ -128,6 +158,10 @@ fn spec(
     (module, module_digest): (PathBuf, String),
     folder: &Path,
 ) -> Result<RunSpec> {
+    let checkpoint = args.checkpoint.as_deref();
+    let checkpoint = checkpoint
+        .map(|path| checkpoint_of(path, &local.limits))
+        .transpose()?;
     let out_dir = folder.join("out");
     fs::create_dir(&out_dir).context("the run's folder can't be made")?;
     Ok(RunSpec {
@@ -136,7 +170,7 @@ fn spec(
         params: local.params.clone(),
         seed: local.seed,
         inputs: local.inputs.clone(),
-        checkpoint: args.checkpoint.clone(),
+        checkpoint,
         out_dir,
         limits: local.limits.clone(),
         // As a replica or an audit would run it, so that digests and fuel can be compared.
@@ -191,18 +225,21 @@ fn tell(event: &RunEvent) {
                 Level::Warn => "warn",
                 Level::Error => "error",
             };
-            eprintln!("{level:<5} {text}");
+            say(format_args!("{level:<5} {}", one_line(text)));
         }
         RunEvent::Progress { ppm, note } => {
             let percent = f64::from(*ppm) / 10_000.0;
-            eprintln!("{percent:5.1} % {note}");
+            say(format_args!("{percent:5.1} % {}", one_line(note)));
         }
         RunEvent::Metric(metric) => {
             let value = report::decimal(metric.micro);
-            eprintln!("{} = {value} (step {})", metric.name, metric.step);
+            say(format_args!(
+                "{} = {value} (step {})",
+                metric.name, metric.step
+            ));
         }
         RunEvent::Checkpoint { size, digest, .. } => {
-            eprintln!("checkpoint of {size} bytes, {digest}");
+            say(format_args!("checkpoint of {size} bytes, {digest}"));
         }
     }
 }
@@ -211,13 +248,9 @@ fn tell(event: &RunEvent) {
 fn keep(outcome: &mut Outcome, out: &Path) -> Result<()> {
     for output in &mut outcome.outputs {
         let to = out.join(&output.name);
-        ensure!(
-            !to.exists(),
-            "`{}` is there already: remove it, or choose another folder with --out",
-            to.display()
-        );
-        fs::copy(&output.path, &to)
-            .with_context(|| format!("`{}` can't be written", to.display()))?;
+        let copied = File::create_new(&to)
+            .and_then(|mut file| std::io::copy(&mut File::open(&output.path)?, &mut file));
+        copied.with_context(|| format!("`{}` can't be written", to.display()))?;
         output.path = to;
     }
     Ok(())

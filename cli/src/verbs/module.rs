@@ -1,10 +1,14 @@
 //! `aevir module`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 
-use aevir_sandbox::{World, prepare_upload};
+use aevir_sandbox::{World, limits::MODULE_BYTES_MAX, prepare_upload};
 use aevir_wire::{Module, ModuleList};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use serde::Serialize;
 
@@ -89,8 +93,22 @@ pub(crate) async fn run(verb: ModuleVerb, global: &Global) -> Result<()> {
     }
 }
 
-fn read(file: &Path) -> Result<Vec<u8>> {
-    std::fs::read(file).with_context(|| format!("`{}` can't be read", file.display()))
+/// The bytes of a module's file: a plain file, and no more of it than is needed to see that it is too long.
+pub(crate) fn read(file: &Path) -> Result<Vec<u8>> {
+    let shown = file.display();
+    let failed = || format!("the module `{shown}` can't be read");
+    // Looked at before it is opened: opening a pipe waits for whoever writes to it.
+    ensure!(
+        std::fs::metadata(file).with_context(failed)?.is_file(),
+        "the module `{shown}` is no regular file"
+    );
+    let mut bytes = Vec::new();
+    let opened = File::open(file).with_context(failed)?;
+    opened
+        .take(MODULE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .with_context(failed)?;
+    Ok(bytes)
 }
 
 fn inspect(file: &Path, component: Option<&Path>, global: &Global) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use aevir_node::Registration;
-use aevir_wire::{Client, Node, NodeTerms, RevokeNode, Secret};
+use aevir_wire::{Client, Node, NodeTerms, RevokeNode, Secret, Wall};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
@@ -241,13 +241,40 @@ fn confinement(node: &Node) -> String {
     let Some(walls) = &node.profile.confinement else {
         return "not told".to_owned();
     };
-    let name = |wall| serde_json::to_value(wall).unwrap_or_default();
-    let (seccomp, landlock) = (name(walls.seccomp), name(walls.landlock));
-    format!(
-        "seccomp {}, landlock {}",
-        or_dash(seccomp.as_str()),
-        or_dash(landlock.as_str())
-    )
+    let name = |wall: Option<Wall>| {
+        let name = serde_json::to_value(wall).unwrap_or_default();
+        or_dash(name.as_str())
+    };
+    let shown = |seccomp, landlock, capabilities, limits| {
+        format!(
+            "seccomp {}, landlock {}, no capabilities {}, resource limits {}",
+            name(Some(seccomp)),
+            name(Some(landlock)),
+            name(capabilities),
+            name(limits)
+        )
+    };
+    let cpu = shown(
+        walls.seccomp,
+        walls.landlock,
+        walls.capabilities,
+        walls.resource_limits,
+    );
+    let pool = match walls.pooled {
+        Some(true) => ", memories from a pool",
+        Some(false) => ", no pool of memories",
+        None => "",
+    };
+    let gpu = walls.gpu.as_ref().map(|gpu| {
+        let walls = shown(
+            gpu.seccomp,
+            gpu.landlock,
+            Some(gpu.capabilities),
+            Some(gpu.resource_limits),
+        );
+        format!("; with GPU: {walls}")
+    });
+    format!("{cpu}{pool}{}", gpu.unwrap_or_default())
 }
 
 fn terms_rows(terms: &NodeTerms) -> Vec<(&'static str, String)> {

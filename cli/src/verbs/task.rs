@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{
     args::{Global, Output},
     manifest::{self, Named},
-    output::{aev, or_dash, pages, print, properties, table},
+    output::{aev, one_line, or_dash, pages, print, properties, say, table},
 };
 
 /// Most tasks that the server answers at once.
@@ -278,24 +278,34 @@ async fn watch(client: &Client, id: &str, output: Output) -> Result<Task> {
 fn tell(update: &TaskUpdate) {
     match update {
         TaskUpdate::Task { .. } => {}
-        TaskUpdate::Event { time, kind, .. } => eprintln!("{time}  {kind}"),
+        TaskUpdate::Event { time, kind, .. } => say(format_args!("{time}  {kind}")),
         TaskUpdate::Progress {
             assignment,
             ppm,
             note,
             ..
-        } => eprintln!("  {assignment}  {:>3} %  {note}", ppm / 10_000),
+        } => {
+            let note = one_line(note);
+            say(format_args!(
+                "  {assignment}  {:>3} %  {note}",
+                ppm / 10_000
+            ));
+        }
         TaskUpdate::Log { line } => {
-            eprintln!("  {}  {}: {}", line.assignment, line.level, line.text);
+            let text = one_line(&line.text);
+            say(format_args!(
+                "  {}  {}: {text}",
+                line.assignment, line.level
+            ));
         }
         TaskUpdate::Metric { metric } => {
-            eprintln!(
+            say(format_args!(
                 "  {}  {} {} = {}",
                 metric.assignment,
-                metric.name,
+                one_line(&metric.name),
                 metric.step,
                 aev(&metric.value)
-            );
+            ));
         }
     }
 }
@@ -363,7 +373,7 @@ async fn result(client: &Client, id: &str, out: Option<&Path>, global: &Global) 
             client
                 .download_output(id, &output.name, &output.digest, &to)
                 .await?;
-            eprintln!("{} ({} bytes)", to.display(), output.size);
+            say(format_args!("{} ({} bytes)", to.display(), output.size));
         }
     }
     print(global.output, &result, || {

@@ -106,6 +106,171 @@ fn what_is_wrong_is_said_with_what_to_do() {
     }
 }
 
+/// What a task definition, an argument or a module's file has wrong is said of it, and never blamed on the machine.
+#[test]
+fn a_wrong_definition_is_not_this_machines_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = examples().join("modules/echo.wasm");
+    let echo = echo.to_str().unwrap();
+    let here = folder.path().to_str().unwrap();
+    let task = |text: &str| {
+        let path = folder
+            .path()
+            .join(format!("{}.json", aevir_wire::digest(text.as_bytes())));
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let unknown = task(r#"{"parms": {}, "limit": {}}"#);
+    let no_list = task(r#"{"depends_on": 7}"#);
+    let fuel = task(r#"{"limits": {"fuel": "1000000000000001"}}"#);
+    let path = task(r#"{"data": [{"name": "../../x y", "from": {"inline": ""}}]}"#);
+    let twice = format!("a={echo}");
+    let rows: [(&[&str], &str); 9] = [
+        (&[echo, "--task", &unknown], "unknown field"),
+        (&[echo, "--task", &no_list], "expected a sequence"),
+        (&[echo, "--task", &fuel], "/limits/fuel"),
+        (&[echo, "--task", &path], "is no input name"),
+        (&[echo, "--input", &twice, "--input", &twice], "given twice"),
+        (
+            &[echo, "--checkpoint", "/nonexistent"],
+            "the checkpoint `/nonexistent`",
+        ),
+        (&[echo, "--checkpoint", here], "is no file"),
+        (&["/dev/zero"], "is no regular file"),
+        (&[here], "is no regular file"),
+    ];
+    for (args, expected) in rows {
+        let output = aevir(folder.path(), &[&["run-local"], args].concat());
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {words}");
+        assert!(words.contains(expected), "{args:?}: {words}");
+        assert!(!words.contains("this machine failed"), "{args:?}: {words}");
+    }
+    let output = aevir(folder.path(), &["module", "inspect", "/dev/zero"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is no regular file"));
+}
+
+/// Outputs overwrite nothing, which is found out before the run and not after it.
+#[test]
+fn a_folder_with_something_in_it_takes_no_outputs() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    std::fs::create_dir(&out).unwrap();
+    std::fs::write(out.join("note"), "mine").unwrap();
+    let echo = examples().join("modules/echo.wasm");
+    let task = examples().join("testing/echo/task.json");
+    let args = [
+        "run-local",
+        echo.to_str().unwrap(),
+        "--task",
+        task.to_str().unwrap(),
+    ];
+    let output = aevir(
+        folder.path(),
+        &[&args[..], &["--out", out.to_str().unwrap()]].concat(),
+    );
+    assert!(!output.status.success());
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        words.contains("is not empty") && output.stdout.is_empty(),
+        "{words}"
+    );
+    assert_eq!(std::fs::read(out.join("note")).unwrap(), b"mine");
+}
+
+/// What a guest says commands no terminal, and that nobody listens is no reason to fail.
+#[test]
+fn what_a_guest_says_is_shown_and_not_obeyed() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = examples().join("modules/echo.wasm");
+    let task = folder.path().join("task.json");
+    // A name that is none is repeated in the text of the trap.
+    let hostile = "\u{1b}]0;title\u{7}\u{1b}[2J\nerror: forged";
+    let params = json!({"params": {"metrics": {hostile: 1}}});
+    std::fs::write(&task, params.to_string()).unwrap();
+    let args = [
+        "run-local",
+        echo.to_str().unwrap(),
+        "--task",
+        task.to_str().unwrap(),
+    ];
+    let output = aevir(folder.path(), &args);
+    assert!(!output.status.success(), "{output:?}");
+    let said = [&output.stdout[..], &output.stderr].concat();
+    let text = String::from_utf8_lossy(&said);
+    assert!(text.contains("u{1b}]0;title"), "{text}");
+    assert!(!said.contains(&0x1b) && !said.contains(&0x07), "{text}");
+    std::fs::write(&task, r#"{"params": {"spin": 2}}"#).unwrap();
+    let mut closed = Command::new(AEVIR)
+        .args(args)
+        .env("XDG_CACHE_HOME", folder.path())
+        .stdout(std::process::Stdio::null())
+        .stderr(
+            std::fs::File::options()
+                .write(true)
+                .open("/dev/full")
+                .unwrap(),
+        )
+        .spawn()
+        .unwrap();
+    assert_eq!(closed.wait().unwrap().code(), Some(0));
+}
+
+/// Memory that the machine does not give is the machine's fault, in running, loading and compiling, and the doctor says so before.
+#[test]
+fn what_the_machine_lacks_is_not_the_modules_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = examples().join("modules/echo.wasm");
+    let limited = |kib: u64, args: &str| {
+        Command::new("sh")
+            .args(["-c", &format!("ulimit -v {kib}; exec {AEVIR} {args}")])
+            .env("XDG_CACHE_HOME", folder.path())
+            .output()
+            .unwrap()
+    };
+    let run = format!("run-local {} --json", echo.display());
+    // Room for the program, and not for a guest's memory, which reserves some gigabytes of addresses.
+    for kib in [2_000_000, 1_000_000] {
+        let output = limited(kib, &run);
+        assert_eq!(document(&output)["end"], "host-error", "{kib}: {output:?}");
+    }
+    let output = limited(
+        2_000_000,
+        &format!("doctor --json --data {}", folder.path().display()),
+    );
+    let report = document(&output);
+    let checks = report["checks"].as_array().unwrap();
+    let check = checks
+        .iter()
+        .find(|check| check["name"] == "a run")
+        .unwrap();
+    assert_eq!(check["grade"], "bad", "{check}");
+    assert!(!output.status.success());
+}
+
+#[test]
+fn the_doctor_refuses_folders_that_a_node_could_not_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for data in [file.to_str().unwrap(), "/nonexistent", "/proc"] {
+        let output = aevir(folder.path(), &["doctor", "--data", data]);
+        assert!(!output.status.success(), "{data}");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("nothing can be written in"), "{data}: {text}");
+    }
+    let output = Command::new(AEVIR)
+        .args(["doctor", "--json"])
+        .env("TMPDIR", "/nonexistent")
+        .output()
+        .unwrap();
+    let report = document(&output);
+    assert_eq!(
+        report["checks"].as_array().unwrap().last().unwrap()["grade"],
+        "bad"
+    );
+}
+
 #[test]
 fn the_doctor_looks_at_all_that_a_node_needs() {
     let folder = tempfile::tempdir().unwrap();
@@ -128,6 +293,7 @@ fn the_doctor_looks_at_all_that_a_node_needs() {
         "executor",
         "compiler",
         "address space",
+        "a run",
         "confinement",
         "GPU",
     ] {

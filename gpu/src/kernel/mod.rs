@@ -21,7 +21,7 @@ use crate::loop_budget;
 use crate::trace::Hash;
 
 pub(crate) use bindings::{Slot, SlotKind};
-pub use size::{EXPANDED_STATEMENTS_MAX, PRIVATE_BYTES_MAX};
+pub use size::{EXPANDED_STATEMENTS_MAX, PRIVATE_BYTES_MAX, VALUE_SCALARS_MAX};
 
 /// Override constants of one kernel.
 pub const CONSTANTS_MAX: usize = 64;
@@ -161,7 +161,7 @@ fn check_source(
     let slots = bindings::slots(&module, info.get_entry_point(index))?;
     let (mut module, info) = resolve(module, info, entry, constants)?;
     size::check_memory(&module, &info, device)?;
-    size::check_expansion(&module)?;
+    size::check_expansion(&module, &info)?;
     naga::compact::compact(&mut module, naga::compact::KeepUnused::No);
     let has_loops = loop_budget::insert(&mut module, limits.loop_budget);
     Ok(Checked {

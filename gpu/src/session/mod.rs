@@ -22,8 +22,12 @@ pub use readback::READ_BYTES_MAX;
 
 /// Writes wait in host memory until the next submission; above this they are submitted and waited for.
 const PENDING_WRITE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Writes and new buffers between two waits: each costs the host about a kilobyte of its own until then, however small it is.
+const PENDING_CALLS_MAX: u32 = 1_024;
 /// Submissions that are not waited for. Each holds host memory until it is done.
 const IN_FLIGHT_MAX: u32 = 64;
+/// Commands of submissions that are not waited for, but for those of the newest: each holds about a kilobyte for its bindings.
+const IN_FLIGHT_COMMANDS_MAX: u64 = 16_384;
 
 /// One run's buffers, kernels, budget and meter.
 ///
@@ -43,7 +47,9 @@ pub struct Session {
     buffers_made: u64,
     commands: u64,
     pending_write_bytes: u64,
+    pending_calls: u32,
     in_flight: u32,
+    in_flight_commands: u64,
     busy_since: Option<Instant>,
     usage: Usage,
     trace: Trace,
@@ -69,7 +75,9 @@ impl Session {
             buffers_made: 0,
             commands: 0,
             pending_write_bytes: 0,
+            pending_calls: 0,
             in_flight: 0,
+            in_flight_commands: 0,
             busy_since: None,
             usage: Usage::default(),
             trace: Trace::default(),
@@ -140,6 +148,7 @@ impl Session {
         if self.pending_write_bytes.saturating_add(len) > PENDING_WRITE_BYTES_MAX {
             self.flush()?;
         }
+        self.count_call()?;
         self.scoped(|gpu, _| gpu.queue.write_buffer(&buffer.0.raw, offset, bytes))?;
         self.pending_write_bytes += len;
         self.usage.bytes_in += len;
@@ -154,6 +163,7 @@ impl Session {
             commands_max: self.limits.commands_per_batch,
             workgroups_max: self.limits.workgroups_per_dispatch,
             dimension_max: self.gpu.device_limits.max_workgroups_per_dimension,
+            holdings: Arc::clone(&self.holdings),
         }
     }
 
@@ -241,6 +251,7 @@ impl Session {
             // What was dropped may still be in use; wait until it is not.
             self.flush()?;
         }
+        self.count_call()?;
         let raw = self.scoped(|gpu, _| {
             gpu.device.create_buffer(&wgpu::BufferDescriptor {
                 label: None,
@@ -264,6 +275,15 @@ impl Session {
         })))
     }
 
+    /// Waits for what the host keeps of earlier calls, where it adds up.
+    fn count_call(&mut self) -> Result<(), GpuError> {
+        if self.pending_calls >= PENDING_CALLS_MAX {
+            self.flush()?;
+        }
+        self.pending_calls += 1;
+        Ok(())
+    }
+
     /// Records a batch, hands over the one before it, and keeps this one back.
     fn hold(&mut self, batch: Batch) -> Result<(), GpuError> {
         self.check_alive()?;
@@ -272,9 +292,11 @@ impl Session {
             return Err(GpuError::limit(limit::DISPATCHES, self.limits.commands));
         }
         let full = self.timer.as_ref().is_some_and(|timer| !timer.has_room());
-        if full || self.in_flight >= IN_FLIGHT_MAX {
+        let many = self.in_flight_commands >= IN_FLIGHT_COMMANDS_MAX;
+        if full || many || self.in_flight >= IN_FLIGHT_MAX {
             self.flush()?;
         }
+        self.in_flight_commands += batch.commands.len() as u64;
         // Taken out while it is lent to the recording.
         let timer = self.timer.take();
         let recorded = self.scoped(|gpu, status| {

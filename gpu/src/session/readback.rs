@@ -86,6 +86,8 @@ impl Session {
                 (self.holdings.bytes_dropped)
                     .fetch_sub(dropped, std::sync::atomic::Ordering::Relaxed);
                 self.in_flight = 0;
+                self.in_flight_commands = 0;
+                self.pending_calls = 0;
                 self.check_faults()
             }
             Err(wgpu::PollError::Timeout) => {

@@ -124,7 +124,7 @@ fn of_old(state: &State, batch: &[&Recorded<Event>], counts: &mut Counts) -> Res
         let fits = found.is_some_and(|(task, node)| {
             schedule::refusal(state, task, node, recorded.time).is_none()
         });
-        if !fits || lease.draw.is_some() || lease.doubles.is_some() {
+        if !fits || lease.draw.is_some() || lease.doubles.is_some() || lease.author.is_some() {
             return Err(Fault {
                 position: recorded.position,
                 flaw: Flaw::Rule(not_eligible(state, lease, recorded.time)),

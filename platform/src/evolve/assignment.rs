@@ -46,6 +46,7 @@ pub(super) fn leased(
         charged,
         started_at: None,
         resume: e.resume,
+        author: e.author,
         doubles: e.doubles,
         overtaken: false,
         uploads: Vec::new(),

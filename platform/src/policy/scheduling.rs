@@ -80,7 +80,7 @@ impl Default for SchedulingPolicy {
     fn default() -> Self {
         Self {
             epoch_ms: 3_600_000,
-            placements_max: 256,
+            placements_max: 1_024,
             storage_reserve_mib: 64,
             score: ScorePolicy {
                 reliability_weight: 6,

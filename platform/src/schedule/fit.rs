@@ -15,29 +15,41 @@ use crate::{
 
 /// What a plan has given to one node.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Taken {
-    pub(super) slots: u32,
-    pub(super) room: Room,
+struct Taken {
+    slots: u32,
+    room: Room,
 }
 
-/// What a plan has given out so far, by ordinal.
+/// What a plan has given out so far.
 #[derive(Debug, Default)]
 pub(super) struct Given {
-    nodes: BTreeMap<u32, Taken>,
+    /// With the ordinals, in the order in which they were given something first.
+    nodes: Vec<(u32, Taken)>,
+    /// Where an ordinal stands there, from 1; 0 for those that were given nothing.
+    place: Vec<u32>,
     /// The same nodes as a set.
     touched: Bits,
+    /// Places in the order of giving: a fit looks at those since it was used last.
+    order: Vec<u32>,
 }
 
 impl Given {
     pub(super) fn give(&mut self, i: u32, room: Room) {
-        let taken = self.nodes.entry(i).or_default();
-        taken.slots += 1;
-        taken.room.add(room);
-        self.touched.insert(i);
-    }
-
-    fn to(&self, i: u32) -> Taken {
-        self.nodes.get(&i).copied().unwrap_or_default()
+        let at = i as usize;
+        if at >= self.place.len() {
+            self.place.resize(at + 1, 0);
+        }
+        if self.place[at] == 0 {
+            self.nodes.push((i, Taken::default()));
+            self.place[at] = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+            self.touched.insert(i);
+        }
+        let place = self.place[at];
+        self.order.push(place - 1);
+        if let Some((_, taken)) = self.nodes.get_mut(place as usize - 1) {
+            taken.slots += 1;
+            taken.room.add(room);
+        }
     }
 }
 
@@ -53,15 +65,6 @@ impl<'a> Market<'a> {
     fn fleet(&self) -> &'a Fleet {
         &self.state.index.fleet
     }
-
-    /// Slots of a node that are free after what was given, and all its slots.
-    fn slots(&self, i: u32, given: &Given) -> (u32, u32) {
-        let node = self.fleet().id(i).and_then(|id| self.state.nodes.get(&id));
-        node.map_or((0, 1), |node| {
-            let free = node.free_slots().saturating_sub(given.to(i).slots);
-            (free, node.slots())
-        })
-    }
 }
 
 /// The nodes that fit some needs.
@@ -71,6 +74,8 @@ pub(super) struct Fit {
     eligible: Bits,
     /// Of tasks that are not replicated.
     near: Option<Near>,
+    /// How many of the plan's gifts it has seen.
+    seen: usize,
 }
 
 /// The best of them and their near-equals.
@@ -79,8 +84,11 @@ struct Near {
     set: Bits,
     /// The level of the best, what a node has of the task included.
     best: u32,
-    /// Nodes that were not given anything yet, by what they gain for what they have of the task.
+    /// Nodes that were given nothing when this began, by what they gain for what they have of the task.
     parts: Vec<(Bits, u32)>,
+    /// The levels of the nodes that were given something, and how many of them each level has.
+    sunk: BTreeMap<u32, u32>,
+    sunk_at: Vec<u32>,
 }
 
 impl Fit {
@@ -94,25 +102,24 @@ impl Fit {
     ) -> Self {
         let fleet = market.fleet();
         let mut eligible = fleet.fitting(needs, class, market.now);
-        let mut choosy = fleet.choosy.clone();
-        choosy.intersect(&eligible);
-        for i in choosy.iter() {
-            let node = fleet.id(i).and_then(|id| market.state.nodes.get(&id));
-            if node.is_none_or(|node| terms::party(node, task).is_some()) {
-                eligible.remove(i);
+        if !fleet.choosy.is_empty() {
+            let mut choosy = fleet.choosy.clone();
+            choosy.intersect(&eligible);
+            for i in choosy.iter() {
+                let node = fleet.id(i).and_then(|id| market.state.nodes.get(&id));
+                if node.is_none_or(|node| terms::party(node, task).is_some()) {
+                    eligible.remove(i);
+                }
             }
         }
-        for i in given.nodes.keys() {
-            if eligible.contains(*i) && !still_fits(market, needs, *i, given) {
-                eligible.remove(*i);
-            }
-        }
+        let needs = Arc::clone(needs);
         let mut fit = Self {
-            needs: Arc::clone(needs),
+            needs,
             eligible,
             near: None,
+            seen: 0,
         };
-        fit.rank(market, given);
+        fit.begin(market, given);
         fit
     }
 
@@ -120,23 +127,28 @@ impl Fit {
         self.eligible.is_empty()
     }
 
-    /// After a node was given a run.
-    pub(super) fn gave(&mut self, market: Market<'_>, i: u32, given: &Given) {
+    /// Takes in what was given out since the last time.
+    pub(super) fn catch_up(&mut self, market: Market<'_>, given: &Given) {
+        let since = given.order.iter().skip(self.seen);
+        for (i, taken) in since.filter_map(|place| given.nodes.get(*place as usize)) {
+            self.gave(market, *i, taken);
+        }
+        self.seen = given.order.len();
+    }
+
+    fn gave(&mut self, market: Market<'_>, i: u32, taken: &Taken) {
         if !self.eligible.contains(i) {
             return;
         }
-        let fits = still_fits(market, &self.needs, i, given);
-        if !fits {
+        if !still_fits(market, &self.needs, i, taken) {
             self.eligible.remove(i);
-        }
-        let level = self
-            .near
-            .as_ref()
-            .map(|near| near.level(market, &self.needs, i, given));
-        if let (Some(near), Some(level)) = (&mut self.near, level)
-            && (!fits || level < near.floor(market.score))
-        {
-            near.set.remove(i);
+            if let Some(near) = &mut self.near {
+                near.forget(i);
+            }
+        } else if let Some(near) = &mut self.near {
+            let fleet = market.fleet();
+            let base = fleet.level_less(self.needs.kind, i, taken.slots, market.score);
+            near.sink(i, base + gain(market, &self.needs, i), market.score);
         }
     }
 
@@ -147,14 +159,15 @@ impl Fit {
         excluded: &[u32],
         given: &Given,
     ) -> Candidates<'_> {
+        self.catch_up(market, given);
         if let Some(near) = &mut self.near {
-            near.settle(market, &self.needs, &self.eligible, given);
+            near.settle(market, &self.needs, given);
         }
         let set = self.near.as_ref().map_or(&self.eligible, |near| &near.set);
         let inside = excluded.iter().copied().filter(|i| set.contains(*i));
         let inside: Vec<u32> = inside.collect();
         let is_best = |near: &Near| {
-            let level = |i: &u32| near.level(market, &self.needs, *i, given);
+            let level = |i: &u32| near.level(market, &self.needs, *i);
             inside.iter().any(|i| level(i) == near.best)
         };
         if !self.near.as_ref().is_some_and(is_best) {
@@ -168,7 +181,7 @@ impl Fit {
         excluded.iter().for_each(|i| {
             own.eligible.remove(*i);
         });
-        own.rank(market, given);
+        own.begin(market, given);
         let set = own.near.map(|near| near.set).unwrap_or_default();
         Candidates {
             set: Cow::Owned(set),
@@ -176,23 +189,36 @@ impl Fit {
         }
     }
 
-    /// Ranks the nodes anew.
-    fn rank(&mut self, market: Market<'_>, given: &Given) {
+    /// Ranks the nodes anew, those that were given something by what is left of them.
+    fn begin(&mut self, market: Market<'_>, given: &Given) {
         self.near = None;
-        if self.needs.sampled {
-            return;
+        if !self.needs.sampled {
+            let parts = parts(market, &self.needs, &self.eligible, &given.touched);
+            let top = SCORE_LEVELS - 1 + parts.iter().map(|(_, gain)| *gain).max().unwrap_or(0);
+            let most = SCORE_LEVELS + market.score.cached_levels + market.score.in_time_levels;
+            self.near = Some(Near {
+                set: Bits::default(),
+                // So that the nodes that sink below are taken in.
+                best: top.max(most - 1),
+                parts,
+                sunk: BTreeMap::new(),
+                sunk_at: vec![0; most as usize],
+            });
         }
-        let parts = parts(market, &self.needs, &self.eligible, &given.touched);
-        let top = SCORE_LEVELS - 1 + parts.iter().map(|(_, gain)| *gain).max().unwrap_or(0);
-        let mut near = Near {
-            set: Bits::default(),
-            best: top,
-            parts,
-        };
-        let floor = near.floor(market.score);
-        near.extend(market, &self.needs, &self.eligible, given, floor, top);
-        near.settle(market, &self.needs, &self.eligible, given);
-        self.near = Some(near);
+        for (i, taken) in &given.nodes {
+            self.gave(market, *i, taken);
+        }
+        self.seen = given.order.len();
+        if let Some(near) = &mut self.near {
+            near.extend(
+                market,
+                &self.needs,
+                given,
+                near.floor(market.score),
+                near.best,
+            );
+            near.settle(market, &self.needs, given);
+        }
     }
 }
 
@@ -230,12 +256,26 @@ fn split(parts: &mut Vec<(Bits, u32)>, gain: u32, keep: impl Fn(&mut Bits)) {
     parts.extend(with);
 }
 
-fn still_fits(market: Market<'_>, needs: &Needs, i: u32, given: &Given) -> bool {
-    let taken = given.to(i).room;
-    let (memory, storage) = market.fleet().room_left(i);
-    market.slots(i, given).0 > 0
-        && memory >= taken.memory_mib.saturating_add(needs.room.memory_mib)
-        && storage >= taken.storage_mib.saturating_add(needs.room.storage_mib)
+fn still_fits(market: Market<'_>, needs: &Needs, i: u32, taken: &Taken) -> bool {
+    let fleet = market.fleet();
+    let (memory, storage) = fleet.room_left(i);
+    fleet.slots_of(i).0 > taken.slots
+        && memory >= taken.room.memory_mib.saturating_add(needs.room.memory_mib)
+        && storage
+            >= taken
+                .room
+                .storage_mib
+                .saturating_add(needs.room.storage_mib)
+}
+
+/// Levels that a node gains for what it has of the task.
+fn gain(market: Market<'_>, needs: &Needs, i: u32) -> u32 {
+    let fleet = market.fleet();
+    let holders = needs.data.as_ref().and_then(|d| fleet.holders(d));
+    let cached = holders.is_some_and(|holders| holders.contains(i));
+    let in_time = needs.in_time_mfuel_s > 0 && fleet.mfuel_s.get(i) >= needs.in_time_mfuel_s;
+    u32::from(cached) * market.score.cached_levels
+        + u32::from(in_time) * market.score.in_time_levels
 }
 
 impl Near {
@@ -244,57 +284,56 @@ impl Near {
     }
 
     /// A node's level for these needs, after what it was given.
-    fn level(&self, market: Market<'_>, needs: &Needs, i: u32, given: &Given) -> u32 {
-        let fleet = market.fleet();
-        let base = if given.touched.contains(i) {
-            let (free, slots) = market.slots(i, given);
-            fleet.level_with(needs.kind, i, free, slots, market.score)
-        } else {
-            fleet.level_of(needs.kind, i)
-        };
-        let holds = needs.data.as_ref().and_then(|d| fleet.holders(d));
-        let cached = holds.is_some_and(|holders| holders.contains(i));
-        let in_time = needs.in_time_mfuel_s > 0 && fleet.mfuel_s.get(i) >= needs.in_time_mfuel_s;
-        base + u32::from(cached) * market.score.cached_levels
-            + u32::from(in_time) * market.score.in_time_levels
+    fn level(&self, market: Market<'_>, needs: &Needs, i: u32) -> u32 {
+        let untouched = || market.fleet().level_of(needs.kind, i) + gain(market, needs, i);
+        self.sunk.get(&i).copied().unwrap_or_else(untouched)
+    }
+
+    /// A node was given something, and has another level now.
+    fn sink(&mut self, i: u32, level: u32, score: &ScorePolicy) {
+        let before = self.sunk.insert(i, level);
+        if let Some(count) = before.and_then(|level| self.sunk_at.get_mut(level as usize)) {
+            *count -= 1;
+        }
+        if let Some(count) = self.sunk_at.get_mut(level as usize) {
+            *count += 1;
+        }
+        self.set.set(i, level >= self.floor(score));
+    }
+
+    /// A node does not fit any more.
+    fn forget(&mut self, i: u32) {
+        let before = self.sunk.remove(&i);
+        if let Some(count) = before.and_then(|level| self.sunk_at.get_mut(level as usize)) {
+            *count -= 1;
+        }
+        self.set.remove(i);
     }
 
     /// Lowers the best level to one that a node has, and takes in those that are near it then.
-    fn settle(&mut self, market: Market<'_>, needs: &Needs, eligible: &Bits, given: &Given) {
+    fn settle(&mut self, market: Market<'_>, needs: &Needs, given: &Given) {
         while self.best > 0 && !self.has_best(market, needs, given) {
             let floor = self.floor(market.score);
             self.best -= 1;
             let lower = self.floor(market.score);
             if lower < floor {
-                self.extend(market, needs, eligible, given, lower, lower);
+                self.extend(market, needs, given, lower, lower);
             }
         }
     }
 
     fn has_best(&self, market: Market<'_>, needs: &Needs, given: &Given) -> bool {
-        let fleet = market.fleet();
-        let untouched = self.parts.iter().any(|(part, gain)| {
-            let level = self.best.checked_sub(*gain);
-            let level = level.and_then(|level| fleet.at_level(needs.kind, level));
-            level.is_some_and(|level| level.meets(part, &given.touched))
-        });
-        untouched
-            || given
-                .nodes
-                .keys()
-                .any(|i| self.set.contains(*i) && self.level(market, needs, *i, given) == self.best)
+        let sunk = self.sunk_at.get(self.best as usize);
+        sunk.is_some_and(|count| *count > 0)
+            || self.parts.iter().any(|(part, gain)| {
+                let level = self.best.checked_sub(*gain);
+                let level = level.and_then(|level| market.fleet().at_level(needs.kind, level));
+                level.is_some_and(|level| level.meets(part, &given.touched))
+            })
     }
 
     /// Takes in the nodes of some levels.
-    fn extend(
-        &mut self,
-        market: Market<'_>,
-        needs: &Needs,
-        eligible: &Bits,
-        given: &Given,
-        from: u32,
-        to: u32,
-    ) {
+    fn extend(&mut self, market: Market<'_>, needs: &Needs, given: &Given, from: u32, to: u32) {
         for level in from..=to {
             for (part, gain) in &self.parts {
                 let level = level.checked_sub(*gain);
@@ -303,10 +342,16 @@ impl Near {
                 }
             }
         }
-        for i in given.nodes.keys().filter(|i| eligible.contains(**i)) {
-            if (from..=to).contains(&self.level(market, needs, *i, given)) {
-                self.set.insert(*i);
-            }
+        let sunk = self.sunk_at.get(from as usize..=to as usize);
+        if sunk.is_none_or(|counts| counts.iter().any(|count| *count > 0)) {
+            let near = self
+                .sunk
+                .iter()
+                .filter(|(_, level)| (from..=to).contains(*level));
+            let near: Vec<u32> = near.map(|(i, _)| *i).collect();
+            near.into_iter().for_each(|i| {
+                self.set.insert(i);
+            });
         }
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Fleet {
     ids: Vec<NodeId>,
     /// Those that take work and have a slot for it.
     pub(super) free: Bits,
+    /// Free slots, and all.
+    slots: Vec<(u32, u32)>,
     memory_left: Column,
     storage_left: Column,
     cpu_cores: Column,
@@ -163,6 +165,11 @@ impl Fleet {
         let was_free = self.free.contains(i);
         let is_free = state.takes_work(node);
         self.free.set(i, is_free);
+        let slots = (node.free_slots(), node.slots());
+        match self.slots.get_mut(i as usize) {
+            Some(known) => *known = slots,
+            None => self.slots.push(slots),
+        }
         let memory = u64::from(node.memory_mib()).saturating_sub(node.taken.memory_mib);
         self.memory_left.set(i, memory);
         let storage = u64::from(node.storage_mib()).saturating_sub(node.taken.storage_mib);
@@ -175,8 +182,8 @@ impl Fleet {
                 .resize_with(SCORE_LEVELS as usize, Bits::default);
             let level = score::level(
                 kind.fixed.get(i as usize).copied().unwrap_or(0),
-                node.free_slots(),
-                node.slots(),
+                slots.0,
+                slots.1,
                 policy,
             );
             let before = std::mem::replace(&mut kind.level[i as usize], level as u8);
@@ -200,17 +207,23 @@ impl Fleet {
         level.copied().unwrap_or(0).into()
     }
 
-    /// The level that a node would have with so many free slots.
-    pub(super) fn level_with(
+    /// The level that a node would have with so many of its slots taken in addition.
+    pub(super) fn level_less(
         &self,
         kind: TaskType,
         i: u32,
-        free: u32,
-        slots: u32,
+        taken: u32,
         policy: &ScorePolicy,
     ) -> u32 {
         let fixed = self.kinds[kind as usize].fixed.get(i as usize);
-        score::level(fixed.copied().unwrap_or(0), free, slots, policy)
+        let (free, slots) = self.slots_of(i);
+        let fixed = fixed.copied().unwrap_or(0);
+        score::level(fixed, free.saturating_sub(taken), slots, policy)
+    }
+
+    /// Free slots, and all.
+    pub(super) fn slots_of(&self, i: u32) -> (u32, u32) {
+        self.slots.get(i as usize).copied().unwrap_or((0, 0))
     }
 
     /// Memory and storage that are left, in MiB.

@@ -99,12 +99,14 @@ fn lease(
     drawn: &Drawn,
 ) -> Option<(NodeId, Event)> {
     let node = state.index.fleet.id(drawn.ordinal)?;
+    let resume = resume_point(task);
     let leased = AssignmentLeased {
         task: task.id,
         assignment: drawn.assignment,
         node,
         round: task.round,
-        resume: resume_point(task),
+        resume: resume.map(|(_, blob)| blob),
+        author: resume.map(|(author, _)| author),
         doubles,
         draw: drawn.draw,
     };
@@ -112,10 +114,11 @@ fn lease(
 }
 
 /// A run of a task that is not replicated goes on from its newest checkpoint. A sampled replica starts from
-/// zero: it has to confirm what the others made, not to inherit it.
-fn resume_point(task: &Task) -> Option<BlobRef> {
+/// zero: it has to confirm what the others made, not to inherit it. A checkpoint is so verified by a replica from zero, or not at all,
+/// which is why the lease names its author.
+fn resume_point(task: &Task) -> Option<(NodeId, BlobRef)> {
     let alone = task.definition.sampling().replicas == 1;
-    task.checkpoint.filter(|_| alone).map(|(_, blob)| blob)
+    task.checkpoint.filter(|_| alone)
 }
 
 /// What a placement costs its requester: the time for which it reserves a slot, in ms, times 1,000 and divided by the

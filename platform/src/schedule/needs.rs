@@ -1,7 +1,10 @@
 //! What a task needs of a node, as one comparable value: tasks with equal needs wait in one line, and a plan finds their
 //! nodes once.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    hash::{Hash as _, Hasher},
+};
 
 use crate::{
     amount::Amount,
@@ -15,8 +18,10 @@ const MIB: u64 = 1024 * 1024;
 const MFUEL: u64 = 1_000_000;
 
 /// Everything about a task by which nodes are filtered and ranked, but for who it is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Needs {
+    /// A hash of the rest, which tells needs apart at once. It orders them in some way that nothing depends on.
+    key: u64,
     pub(crate) kind: TaskType,
     /// Drawn among all nodes that fit, and not among the best.
     pub(crate) sampled: bool,
@@ -45,7 +50,8 @@ impl Needs {
         let largest = task.inputs.iter().max_by_key(|i| (i.size, i.digest));
         let cached = largest.filter(|i| i.size >= policy.score.cached_bytes_min);
         let in_time = qos.expected_fuel.zip(qos.max_latency_ms);
-        Self {
+        let mut needs = Self {
+            key: 0,
             kind: definition.kind,
             sampled,
             room: room(task, policy),
@@ -61,6 +67,28 @@ impl Needs {
             in_time_mfuel_s: in_time
                 .filter(|_| !sampled)
                 .map_or(0, |(fuel, ms)| speed_in_time(fuel.0, ms)),
+        };
+        let mut hasher = Fnv(FNV_OFFSET);
+        needs.hash(&mut hasher);
+        needs.key = hasher.finish();
+        needs
+    }
+}
+
+/// FNV-1a with 64 bits (G. Fowler, L. C. Noll, K.-P. Vo): the same on every machine, which the library's hasher need not be.
+struct Fnv(u64);
+
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
+
+impl Hasher for Fnv {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(FNV_PRIME);
         }
     }
 }

@@ -44,6 +44,11 @@ impl Queues {
         self.places.is_empty()
     }
 
+    /// How many tasks wait.
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
     /// Whether any task of a requester waits.
     pub(crate) fn has(&self, requester: AccountId) -> bool {
         self.lines.contains_key(&requester)

@@ -33,12 +33,14 @@ pub fn plan(state: &State, context: &Context) -> Vec<Event> {
     let mut give = |task: &Task, ticket: Ticket, doubles, candidates: &[&Node]| {
         let of = candidates.len() as u32;
         let node = candidates[ticket.index(&urn, of) as usize];
+        let resume = resume_point(task);
         let leased = AssignmentLeased {
             task: task.id,
             assignment: AssignmentId(ids.ulid()),
             node: node.id,
             round: task.round,
-            resume: resume_point(task),
+            resume: resume.map(|(_, blob)| blob),
+            author: resume.map(|(author, _)| author),
             doubles,
             draw: Some(Draw {
                 epoch,

@@ -70,6 +70,8 @@ struct Line<'a> {
     tasks: &'a BTreeSet<Turn>,
     /// Nodes were tried, which differ from task to task.
     tried: bool,
+    /// The nodes that fit all its tasks, once they were looked for.
+    fit: Option<usize>,
 }
 
 /// What looking for a place for a task brought.
@@ -86,6 +88,7 @@ enum Found {
 impl<'a> Planner<'a> {
     pub(super) fn new(state: &'a State, now: Timestamp) -> Self {
         let policy = state.scheduling();
+        let most = policy.placements_max as usize;
         let order: Box<dyn Iterator<Item = (u64, AccountId)> + 'a> =
             Box::new(state.index.queues.turns());
         Self {
@@ -95,7 +98,7 @@ impl<'a> Planner<'a> {
                 score: &policy.score,
                 now,
             },
-            placements_max: policy.placements_max as usize,
+            placements_max: most,
             order: order.peekable(),
             again: BinaryHeap::new(),
             waiting: BTreeMap::new(),
@@ -103,7 +106,8 @@ impl<'a> Planner<'a> {
             fit_of: BTreeMap::new(),
             given: Given::default(),
             on_task: BTreeMap::new(),
-            events: Vec::new(),
+            // Grown step by step, the events would be moved more often than made.
+            events: Vec::with_capacity(state.index.queues.len().min(most)),
         }
     }
 
@@ -159,6 +163,7 @@ impl<'a> Planner<'a> {
             }
             let needs = Arc::new(tail::needs(state, task, run));
             let fit = self.fit(&needs, replica_class(state, task, &[]), task);
+            self.fits[fit].catch_up(self.market, &self.given);
             let excluded = excluded(state, task, &[]);
             if let Some(Found::Ended) = self.place(task, &needs, fit, &excluded, Some(run.id), draw)
             {
@@ -201,6 +206,7 @@ impl<'a> Planner<'a> {
                 needs,
                 tasks,
                 tried: *tried,
+                fit: None,
             })
             .collect();
         let first = |(at, line): (usize, &Line<'_>)| Some(Reverse((*line.tasks.first()?, at)));
@@ -225,7 +231,7 @@ impl<'a> Planner<'a> {
         }
         loop {
             let Reverse((turn, at)) = *waiting.heads.peek()?;
-            let line = waiting.lines.get(at)?;
+            let line = waiting.lines.get_mut(at)?;
             let found = match self.state.tasks.get(&turn.1) {
                 Some(task) => self.try_task(task, line, draw),
                 None => Found::NotThis,
@@ -248,7 +254,7 @@ impl<'a> Planner<'a> {
     fn try_task(
         &mut self,
         task: &'a Task,
-        line: &Line<'a>,
+        line: &mut Line<'a>,
         draw: &mut impl FnMut(&Task, Ticket, &Candidates<'_>) -> Option<Drawn>,
     ) -> Found {
         let state = self.state;
@@ -264,7 +270,14 @@ impl<'a> Planner<'a> {
         if held(state, task).is_some() {
             return Found::NotThis;
         }
-        let fit = self.fit(line.needs, class, task);
+        let fit = match line.fit {
+            Some(fit) if class.is_none() => fit,
+            Some(_) | None => self.fit(line.needs, class, task),
+        };
+        if class.is_none() && state.index.fleet.choosy.is_empty() {
+            line.fit = Some(fit);
+        }
+        self.fits[fit].catch_up(self.market, &self.given);
         if self.fits[fit].is_empty() {
             // Of a line's tasks, some may have another module, and all have the same requester.
             return if class.is_none() && state.index.fleet.choosy.is_empty() {
@@ -317,9 +330,6 @@ impl<'a> Planner<'a> {
         self.events.push(event);
         self.on_task.entry(task.id).or_default().push(node);
         self.given.give(ordinal, needs.room);
-        for fit in &mut self.fits {
-            fit.gave(self.market, ordinal, &self.given);
-        }
         Some(Found::Placed)
     }
 

@@ -29,6 +29,8 @@ pub struct Assignment {
     pub started_at: Option<Timestamp>,
     /// The checkpoint that it resumes from.
     pub resume: Option<BlobRef>,
+    /// The node that made that checkpoint; absent where the log of old has none.
+    pub author: Option<NodeId>,
     /// The run that it duplicates, because the task may be late.
     pub doubles: Option<AssignmentId>,
     /// It had begun when others completed the round before it: it earns the attempt fee.

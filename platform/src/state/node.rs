@@ -50,7 +50,9 @@ pub struct Node {
 }
 
 /// Memory and storage of runs, in MiB.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 pub struct Room {
     pub memory_mib: u64,
     pub storage_mib: u64,

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, missing_debug_implementations, unreachable_pub)]
 
 mod audit;
+mod draws;
 mod golden;
 mod life;
 mod lives;
+mod machine;
 mod market;
 mod money;
 mod node_terms;

@@ -12,8 +12,8 @@ use aevir_platform::{
     amount::{Amount, Count, MicroUnits, parse_micro},
     audit::{Counts, Fault, Recomputation, Sealed},
     command::{
-        Availability, Command, GpuProfile, NodeConfinement, NodeProfile, OpenAccount,
-        RegisterModule, RegisterNode, Scope, Wall, World as ModuleWorld,
+        Availability, Command, NodeProfile, OpenAccount, RegisterModule, RegisterNode, Scope,
+        World as ModuleWorld,
     },
     decide,
     definition::TaskDefinition,
@@ -32,6 +32,8 @@ use aevir_platform::{
 };
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::{Value, json};
+
+pub use crate::machine::profile;
 
 pub struct World {
     pub state: State,
@@ -447,32 +449,6 @@ pub fn reveal_command(run: &Run) -> Command {
         node: run.report.node,
         report: Box::new(run.report.clone()),
         result: run.result.clone(),
-    }
-}
-
-pub fn profile(name: &str) -> NodeProfile {
-    NodeProfile {
-        name: name.into(),
-        cpu_cores: 2,
-        memory_mib: 1_024,
-        storage_mib: 10_240,
-        slots: 1,
-        gpu: Some(GpuProfile {
-            adapter: "software".into(),
-            class: "class-a".into(),
-            memory_mib: 1_024,
-            buffer_mib: Some(1_024),
-            features: vec![],
-            software: true,
-            compute: Some(3),
-        }),
-        runtime: "det/1".into(),
-        cpu_mfuel_s: Some(2_000),
-        labels: BTreeMap::new(),
-        confinement: Some(NodeConfinement {
-            seccomp: Wall::Full,
-            landlock: Wall::Partly,
-        }),
     }
 }
 

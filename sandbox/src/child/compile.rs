@@ -5,17 +5,13 @@ use std::io::{self, Read, Write};
 
 use wasmtime::component::Component;
 
+use crate::classify::{TEXT_BYTES_MAX, is_systems};
 use crate::confine::limit_compilation;
 use crate::engine::Engine;
-use crate::host::context::cut;
 use crate::inspect::{ModuleInfo, inspect};
 use crate::ipc::{CompileRequest, NotCompiled};
 use crate::limits::MODULE_BYTES_MAX;
-
-/// Most bytes of the reason why a module is refused.
-const TEXT_BYTES_MAX: usize = 4096;
-/// How an error says that the system refused memory; the libraries between here and there keep no codes.
-const OUT_OF_MEMORY: &str = "os error 12";
+use aevir_gpu::error::cut;
 
 /// Compiles; answers what the module is, or why there is no code.
 ///
@@ -49,12 +45,8 @@ pub(super) fn compile(
             artefact.sync_all()?;
             Ok(Ok(info))
         }
-        Err(error) => {
-            let text = format!("{error:#}");
-            if text.contains(OUT_OF_MEMORY) {
-                return Ok(Err(NotCompiled::Memory));
-            }
-            refused(format!("the module does not compile: {text}"))
-        }
+        // The files are open: there is nothing but memory that the system could refuse.
+        Err(error) if is_systems(&error) => Ok(Err(NotCompiled::Memory)),
+        Err(error) => refused(format!("the module does not compile: {error:#}")),
     }
 }

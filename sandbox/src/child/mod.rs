@@ -24,14 +24,16 @@ use nix::sys::signal::{Signal, raise};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
+use crate::classify::TEXT_BYTES_MAX;
 use crate::confine::{Role, confine};
 use crate::engine::{Engines, Profile};
 use crate::host::files::Files;
 use crate::ipc::{Hello, Reply, Request, RunRequest, send};
-use crate::outcome::{Outcome, RunEvent};
+use crate::outcome::{End, Outcome, RunEvent, TrapKind};
 use crate::passing::receive_with_files;
 use crate::run;
-use modules::Modules;
+use aevir_gpu::error::cut;
+use modules::{LoadError, Modules};
 
 pub(crate) use modules::MODULES_MAX;
 
@@ -207,9 +209,25 @@ impl Executor {
             let outcome = Outcome::host_error("a run with a GPU came to an executor without one");
             return Ok(Reply::Outcome(Box::new(outcome)));
         }
+        if let Some(end) = run::declared(&info, &spec.limits) {
+            return Ok(Reply::Outcome(Box::new(Outcome::empty(end))));
+        }
         let module = match self.modules.get(code, info, spec.profile) {
             Ok(module) => module,
-            Err(error) => return Ok(Reply::BadCode(format!("{error:#}"))),
+            Err(LoadError::Code(text)) => return Ok(Reply::BadCode(text)),
+            Err(LoadError::Link(text)) => {
+                let kind = TrapKind::Module;
+                let text = cut(
+                    format!("the module can't be linked: {text}"),
+                    TEXT_BYTES_MAX,
+                );
+                let outcome = Outcome::empty(End::Trap { kind, text });
+                return Ok(Reply::Outcome(Box::new(outcome)));
+            }
+            Err(LoadError::Host(text)) => {
+                let text = format!("the compiled module can't be loaded: {text}");
+                return Ok(Reply::Outcome(Box::new(Outcome::host_error(text))));
+            }
         };
         let mut files = files;
         let checkpoint = if has_checkpoint { files.pop() } else { None };

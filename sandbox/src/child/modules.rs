@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use wasmtime::component::{Component, Linker};
 
+use crate::classify::is_systems;
 use crate::engine::{Engines, Profile};
 use crate::host::{self, Host};
 use crate::inspect::ModuleInfo;
@@ -16,6 +17,27 @@ use crate::run::Module;
 /// Modules that stay loaded. A process serves one requester, whose tasks use few modules; each takes address space, and memory
 /// for the parts that were used.
 pub(crate) const MODULES_MAX: usize = 8;
+
+/// Why a module is not ready to run.
+#[derive(Debug)]
+pub(super) enum LoadError {
+    /// The file is no code of this build's.
+    Code(String),
+    /// The module does not fit the interfaces. Compiling it anew changes nothing.
+    Link(String),
+    /// The system refused something.
+    Host(String),
+}
+
+impl LoadError {
+    fn of(error: &wasmtime::Error, otherwise: fn(String) -> Self) -> Self {
+        let text = format!("{error:#}");
+        match is_systems(error) {
+            true => Self::Host(text),
+            false => otherwise(text),
+        }
+    }
+}
 
 /// The modules, the one that was used last at the end.
 pub(super) struct Modules {
@@ -51,7 +73,7 @@ impl Modules {
         id: CodeId,
         info: ModuleInfo,
         profile: Profile,
-    ) -> wasmtime::Result<Arc<Module>> {
+    ) -> Result<Arc<Module>, LoadError> {
         let found = self.loaded.iter().position(|(known, _)| *known == id);
         let module = match found {
             Some(at) => self.loaded.remove(at).1,
@@ -64,7 +86,12 @@ impl Modules {
         Ok(module)
     }
 
-    fn load(&mut self, id: CodeId, info: ModuleInfo, profile: Profile) -> wasmtime::Result<Module> {
+    fn load(
+        &mut self,
+        id: CodeId,
+        info: ModuleInfo,
+        profile: Profile,
+    ) -> Result<Module, LoadError> {
         let engine = self.engines.of(profile).clone();
         let path = self.code_dir.join(id.file_name());
         // SAFETY: loading compiled code is running it, and changing the file changes the program. The folder is this process's
@@ -72,8 +99,12 @@ impl Modules {
         // that it had when a compiler process of this host wrote it (see `crate::cache`); landlock keeps this process, the
         // only other one with a way to it, from writing there. What a compiler that was taken over could have written is no
         // worse than a guest that was: it runs for the same module only, behind the same walls.
-        let component = unsafe { Component::deserialize_file(&engine.inner, &path)? };
-        let pre = self.linker(profile)?.instantiate_pre(&component)?;
+        let component = unsafe { Component::deserialize_file(&engine.inner, &path) };
+        let component = component.map_err(|error| LoadError::of(&error, LoadError::Code))?;
+        let linker = self.linker(profile);
+        let linker = linker.map_err(|error| LoadError::Host(format!("{error:#}")))?;
+        let pre = linker.instantiate_pre(&component);
+        let pre = pre.map_err(|error| LoadError::of(&error, LoadError::Link))?;
         Ok(Module { engine, pre, info })
     }
 }

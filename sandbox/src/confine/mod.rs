@@ -1,4 +1,4 @@
-//! What an executor process gives up before it meets a guest: resource limits, `landlock`, `seccomp`.
+//! What an executor process gives up before it meets a guest: capabilities, resource limits, `landlock`, `seccomp`.
 //!
 //! The sandbox is WebAssembly; this is the second wall, for what a flaw in a compiler, a runtime or a driver might open. It is
 //! applied by the process to itself, before it starts a thread and before it reads a request, and can't be taken back. By role:
@@ -9,6 +9,9 @@
 //! | compile | none; module and artefact come as open files | none | threads only | none |
 //! | run, GPU | also reads the system's libraries and the driver's files; shader caches in its own folder | none | threads only | GPUs' |
 //!
+//! No role has a capability, whoever started the node, and each is the first to be ended where the machine's memory runs out. What a
+//! process really takes of it the parent watches ([`crate::watch`]).
+//!
 //! What stays open to a taken-over GPU executor is the driver and, through it, the kernel's GPU module; nothing here can close
 //! that, which is why a GPU is offered per node and a device is never shared between requesters.
 //!
@@ -16,6 +19,7 @@
 //! `aevir doctor` and in the node's registration. Knows nothing of WebAssembly.
 
 mod files;
+mod privileges;
 mod syscalls;
 
 use std::path::Path;
@@ -27,6 +31,10 @@ use crate::limits::ceiling;
 
 /// Open files: the most inputs and outputs together, and what a GPU driver opens.
 const OPEN_FILES_MAX: u64 = 4_096;
+/// Bytes that a GPU driver may lock into memory: the system's own default. Nothing else locks any.
+const DRIVER_LOCKED_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// How many limits [`limit_resources`] sets.
+const RESOURCE_LIMITS: usize = 6;
 
 /// What an executor process is for. A process has one role for life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -79,6 +87,10 @@ pub struct Confinement {
     pub role: Role,
     /// The process and what it starts can't gain privileges.
     pub no_new_privileges: bool,
+    /// Whether it is without capabilities.
+    pub capabilities: Applied,
+    /// Whether it is the first to be ended where the machine's memory runs out.
+    pub oom_first: Applied,
     /// Which system calls are left; a call of another kills the process.
     pub seccomp: Applied,
     /// Which files, sockets and processes are in reach.
@@ -96,6 +108,8 @@ impl Confinement {
         Self {
             role,
             no_new_privileges: false,
+            capabilities: unknown(),
+            oom_first: unknown(),
             seccomp: unknown(),
             landlock: unknown(),
             resource_limits: Vec::new(),
@@ -106,19 +120,41 @@ impl Confinement {
     /// Whether every part is in force as far as the role allows.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.no_new_privileges && self.seccomp == Applied::Full && self.landlock == Applied::Full
+        let parts = [
+            &self.capabilities,
+            &self.oom_first,
+            &self.seccomp,
+            &self.landlock,
+        ];
+        self.no_new_privileges
+            && self.has_resource_limits()
+            && parts.into_iter().all(|part| *part == Applied::Full)
+    }
+
+    /// Whether every resource limit could be set.
+    #[must_use]
+    pub fn has_resource_limits(&self) -> bool {
+        self.resource_limits.len() == RESOURCE_LIMITS
     }
 }
 
 /// Confines the calling thread and all that it will start, for good. `dir` is the process's own folder, with folders `code`,
 /// `outputs` and `checkpoints`; `pooled` is reported as it is.
 pub fn confine(role: Role, dir: &Path, pooled: bool) -> Confinement {
-    let resource_limits = limit_resources();
+    let resource_limits = limit_resources(role);
+    let oom_first = privileges::volunteer_for_oom();
     let no_new_privileges = warn("no_new_privs", nix::sys::prctl::set_no_new_privs()).is_some();
+    let capabilities = privileges::drop_capabilities();
     let landlock = files::restrict(role, dir);
     // Last: it forbids the calls that the others need.
     let seccomp = syscalls::restrict(role);
-    for (part, applied) in [("landlock", &landlock), ("seccomp", &seccomp)] {
+    let parts = [
+        ("capabilities", &capabilities),
+        ("oom_score_adj", &oom_first),
+        ("landlock", &landlock),
+        ("seccomp", &seccomp),
+    ];
+    for (part, applied) in parts {
         if *applied != Applied::Full {
             tracing::warn!(part, ?applied, "the executor is not fully confined");
         }
@@ -126,6 +162,8 @@ pub fn confine(role: Role, dir: &Path, pooled: bool) -> Confinement {
     Confinement {
         role,
         no_new_privileges,
+        capabilities,
+        oom_first,
         seccomp,
         landlock,
         resource_limits,
@@ -133,13 +171,24 @@ pub fn confine(role: Role, dir: &Path, pooled: bool) -> Confinement {
     }
 }
 
-/// No core dumps (they would hold a tenant's data), bounds on open files, on the size of a file and on locked memory. No
-/// `RLIMIT_AS` or `RLIMIT_DATA`: the pool and GPU drivers reserve far more than they use; a guest's memory is metered.
-fn limit_resources() -> Vec<(String, u64)> {
+/// No core dumps (they would hold a tenant's data), no better priority than it has, bounds on open files, on the size of a file and on locked
+/// memory. No `RLIMIT_AS` or `RLIMIT_DATA`: the pool and GPU drivers reserve far more than they use; a guest's memory is metered, and
+/// what the process takes is watched.
+fn limit_resources(role: Role) -> Vec<(String, u64)> {
     let files = getrlimit(Resource::RLIMIT_NOFILE)
         .map_or(OPEN_FILES_MAX, |(_, hard)| hard.min(OPEN_FILES_MAX));
-    let rows = [
+    let locked = match role {
+        Role::Cpu | Role::Compile => 0,
+        Role::Gpu => getrlimit(Resource::RLIMIT_MEMLOCK)
+            .map_or(DRIVER_LOCKED_BYTES_MAX, |(_, hard)| {
+                hard.min(DRIVER_LOCKED_BYTES_MAX)
+            }),
+    };
+    let rows: [_; RESOURCE_LIMITS] = [
         ("RLIMIT_CORE", Resource::RLIMIT_CORE, 0),
+        ("RLIMIT_MEMLOCK", Resource::RLIMIT_MEMLOCK, locked),
+        ("RLIMIT_NICE", Resource::RLIMIT_NICE, 0),
+        ("RLIMIT_RTPRIO", Resource::RLIMIT_RTPRIO, 0),
         ("RLIMIT_NOFILE", Resource::RLIMIT_NOFILE, files),
         (
             "RLIMIT_FSIZE",

@@ -1,15 +1,15 @@
 //! Seccomp: the system calls that a role may make.
 //!
 //! Executors without a GPU and compilers have a list of what is allowed, and a call of anything else kills the process. A GPU
-//! driver's calls can't be listed for every vendor, so an executor with a GPU has a list of what is forbidden. Calls that
-//! libraries try and can do without are answered `ENOSYS` instead.
+//! driver's calls can't be listed for every vendor, so an executor with a GPU has a list of what is forbidden, and one of what is
+//! refused with `EPERM`: calls that a library might make in good faith. What libraries try first and can do without is answered `ENOSYS`.
 
 use std::collections::BTreeMap;
 
 use nix::libc;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch,
+    SeccompRule, TargetArch, sock_filter,
 };
 
 use super::{Applied, Role};
@@ -125,20 +125,29 @@ const FORBIDDEN: &[i64] = &[
     libc::SYS_adjtimex,
     libc::SYS_bpf,
     libc::SYS_chroot,
+    libc::SYS_clock_adjtime,
     libc::SYS_clock_settime,
     libc::SYS_delete_module,
     libc::SYS_execve,
     libc::SYS_execveat,
+    libc::SYS_fanotify_init,
+    libc::SYS_fanotify_mark,
     libc::SYS_finit_module,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
     libc::SYS_fsopen,
+    libc::SYS_fspick,
     libc::SYS_init_module,
     libc::SYS_io_uring_enter,
     libc::SYS_io_uring_register,
     libc::SYS_io_uring_setup,
+    libc::SYS_kexec_file_load,
     libc::SYS_kexec_load,
     libc::SYS_keyctl,
     libc::SYS_listen,
+    libc::SYS_migrate_pages,
     libc::SYS_mount,
+    libc::SYS_mount_setattr,
     libc::SYS_move_mount,
     libc::SYS_open_by_handle_at,
     libc::SYS_open_tree,
@@ -147,25 +156,115 @@ const FORBIDDEN: &[i64] = &[
     libc::SYS_pidfd_open,
     libc::SYS_pidfd_send_signal,
     libc::SYS_pivot_root,
+    libc::SYS_process_madvise,
+    libc::SYS_process_mrelease,
     libc::SYS_process_vm_readv,
     libc::SYS_process_vm_writev,
     libc::SYS_ptrace,
+    libc::SYS_quotactl,
+    libc::SYS_quotactl_fd,
     libc::SYS_reboot,
     libc::SYS_request_key,
+    libc::SYS_rt_sigqueueinfo,
+    libc::SYS_rt_tgsigqueueinfo,
+    libc::SYS_setdomainname,
+    libc::SYS_sethostname,
     libc::SYS_setns,
     libc::SYS_settimeofday,
     libc::SYS_swapoff,
     libc::SYS_swapon,
+    libc::SYS_syslog,
     libc::SYS_umount2,
     libc::SYS_unshare,
     libc::SYS_userfaultfd,
+    libc::SYS_vhangup,
+];
+
+/// What a driver or a library below it may try in good faith and must not have: changing what a file is (its rights, owner, times and
+/// attributes, which landlock does not see), watching others' files, memory and queues that are shared by a name, memory that can't be
+/// taken back, others' threads.
+const REFUSED: &[i64] = &[
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    libc::SYS_fchmodat2,
+    libc::SYS_fchown,
+    libc::SYS_fchownat,
+    libc::SYS_fgetxattr,
+    libc::SYS_flistxattr,
+    libc::SYS_fremovexattr,
+    libc::SYS_fsetxattr,
+    libc::SYS_getxattr,
+    libc::SYS_inotify_add_watch,
+    libc::SYS_inotify_init1,
+    libc::SYS_ioprio_set,
+    libc::SYS_kcmp,
+    libc::SYS_lgetxattr,
+    libc::SYS_listxattr,
+    libc::SYS_llistxattr,
+    libc::SYS_lremovexattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_mknodat,
+    libc::SYS_mlockall,
+    libc::SYS_mq_open,
+    libc::SYS_mq_unlink,
+    libc::SYS_msgctl,
+    libc::SYS_msgget,
+    libc::SYS_msgrcv,
+    libc::SYS_msgsnd,
+    libc::SYS_name_to_handle_at,
+    libc::SYS_removexattr,
+    libc::SYS_semctl,
+    libc::SYS_semget,
+    libc::SYS_semop,
+    libc::SYS_semtimedop,
+    libc::SYS_setpriority,
+    libc::SYS_setxattr,
+    libc::SYS_shmat,
+    libc::SYS_shmctl,
+    libc::SYS_shmget,
+    libc::SYS_tkill,
+    libc::SYS_utimensat,
+    // By their numbers, which are the same everywhere, until the C library's bindings have their names: setxattrat, getxattrat, listxattrat,
+    // removexattrat, file_getattr, file_setattr.
+    463,
+    464,
+    465,
+    466,
+    468,
+    469,
 ];
 
 /// The same by the names that only this architecture has.
 #[cfg(target_arch = "x86_64")]
-const FORBIDDEN_BY_OLD_NAMES: &[i64] = &[libc::SYS_fork, libc::SYS_vfork];
+const FORBIDDEN_BY_OLD_NAMES: &[i64] = &[
+    libc::SYS_fork,
+    libc::SYS_ioperm,
+    libc::SYS_iopl,
+    libc::SYS_modify_ldt,
+    libc::SYS_vfork,
+];
 #[cfg(not(target_arch = "x86_64"))]
 const FORBIDDEN_BY_OLD_NAMES: &[i64] = &[];
+
+/// The same.
+#[cfg(target_arch = "x86_64")]
+const REFUSED_BY_OLD_NAMES: &[i64] = &[
+    libc::SYS_chmod,
+    libc::SYS_chown,
+    libc::SYS_futimesat,
+    libc::SYS_inotify_init,
+    libc::SYS_lchown,
+    libc::SYS_mknod,
+    libc::SYS_utime,
+    libc::SYS_utimes,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const REFUSED_BY_OLD_NAMES: &[i64] = &[];
+
+/// Numbers of system calls from here on are those of a second table that 64-bit x86 has for programs with short pointers; they would pass a
+/// list of what is forbidden.
+#[cfg(target_arch = "x86_64")]
+const SECOND_TABLE: u32 = 0x4000_0000;
 
 /// Flags of `clone` that make a thread of this process and nothing else.
 const THREAD: u64 = (libc::CLONE_VM | libc::CLONE_THREAD) as u64;
@@ -192,7 +291,35 @@ fn try_restrict(role: Role) -> Result<(), seccompiler::Error> {
         )?,
     };
     seccompiler::apply_filter(&evasive)?;
+    if role == Role::Gpu {
+        let refused = filter(refused(), SeccompAction::Allow, errno(libc::EPERM))?;
+        seccompiler::apply_filter(&refused)?;
+        #[cfg(target_arch = "x86_64")]
+        seccompiler::apply_filter(&no_second_table())?;
+    }
     seccompiler::apply_filter(&main)
+}
+
+/// Kills the process for a call through the other table: `if number >= SECOND_TABLE { kill } else { allow }`.
+#[cfg(target_arch = "x86_64")]
+fn no_second_table() -> BpfProgram {
+    let instruction = |code: u32, jf, k| sock_filter {
+        code: code as u16, // all of them are two digits
+        jt: 0,
+        jf,
+        k,
+    };
+    // The call's number is the first word of what a filter sees.
+    vec![
+        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+        instruction(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 1, SECOND_TABLE),
+        instruction(
+            libc::BPF_RET | libc::BPF_K,
+            0,
+            libc::SECCOMP_RET_KILL_PROCESS,
+        ),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+    ]
 }
 
 fn errno(code: i32) -> SeccompAction {
@@ -218,6 +345,11 @@ fn evasive(role: Role) -> Result<Rules, seccompiler::Error> {
         rules.insert(libc::SYS_socket, local);
     }
     Ok(rules)
+}
+
+fn refused() -> Rules {
+    let calls = REFUSED.iter().chain(REFUSED_BY_OLD_NAMES);
+    calls.map(|call| (*call, Vec::new())).collect()
 }
 
 fn allowed() -> Result<Rules, seccompiler::Error> {

@@ -198,10 +198,15 @@ fn new_kernel(
     entry: &str,
     constants: Vec<Constant>,
 ) -> Answer<Result<Resource<Kernel>, Error>> {
-    charge(&mut s, price::CALL)?;
-    // A longer source is refused before it is looked at.
+    let names = constants
+        .iter()
+        .fold(entry.len(), |sum, constant| sum + constant.name.len());
+    let names = price::WRITE_BYTE * names as u64 + price::HANDLE * constants.len() as u64;
+    charge(&mut s, price::CALL + names)?;
+    // A longer source is refused before it is looked at, and costs no more than its copy.
     let most = s.data().limits.gpu.source_bytes as usize;
-    charge(&mut s, price::KERNEL_BYTE * wgsl.len().min(most) as u64)?;
+    let source = price::KERNEL_BYTE * wgsl.len().min(most) as u64;
+    charge(&mut s, source + price::WRITE_BYTE * wgsl.len() as u64)?;
     let constants: Vec<_> = constants
         .into_iter()
         .map(|Constant { name, value }| aevir_gpu::Constant { name, value })
@@ -254,7 +259,10 @@ fn dispatch(
     bindings: &[Resource<Buffer>],
     groups: [u32; 3],
 ) -> Answer<Result<(), Error>> {
-    charge(&mut s, price::COMMAND)?;
+    charge(
+        &mut s,
+        price::COMMAND + price::HANDLE * bindings.len() as u64,
+    )?;
     let host = s.data_mut();
     let kernel = host.table.get(kernel)?.clone();
     if bindings.len() != kernel.bindings() {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use aevir_gpu::error::cut;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, ResourceType, WasmList};
 
@@ -13,6 +14,8 @@ use crate::outcome::{self, MetricValue, RunEvent};
 
 /// Least time between two progress reports that are passed on; the newest is never lost.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+/// Most bytes of a name that is repeated to the guest that said it.
+const ECHO_BYTES_MAX: usize = 256;
 /// Millionths in a whole.
 const MICRO: f64 = 1_000_000.0;
 /// Magnitude from which a metric in millionths no longer fits 64 bits.
@@ -106,11 +109,11 @@ pub(crate) fn add(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 }
 
 fn open(mut s: Store<'_>, name: String) -> Answer<Result<Resource<Input>, IoError>> {
-    charge(&mut s, price::OPEN)?;
+    charge(&mut s, price::OPEN + price::WRITE_BYTE * name.len() as u64)?;
     let host = s.data_mut();
     Ok((match host.files.open_input(&name) {
         Some(index) => Ok(push(host, Input(index))?),
-        None => Err(IoError::NotFound(name)),
+        None => Err(IoError::NotFound(echo(name))),
     },))
 }
 
@@ -140,10 +143,10 @@ fn read(
 }
 
 fn create(mut s: Store<'_>, name: String) -> Answer<Result<Resource<Output>, IoError>> {
-    charge(&mut s, price::OPEN)?;
+    charge(&mut s, price::OPEN + price::WRITE_BYTE * name.len() as u64)?;
     let host = s.data_mut();
     if !is_name(&name) {
-        return Ok((Err(IoError::InvalidName(name)),));
+        return Ok((Err(IoError::InvalidName(echo(name))),));
     }
     Ok((match new_output(host, &name)? {
         Some(index) => Ok(push(host, Output(index))?),
@@ -235,10 +238,13 @@ pub(crate) fn flush_progress(host: &mut Host) -> Result<(), Stop> {
 }
 
 fn metric(mut s: Store<'_>, name: String, step: u64, value: f64) -> wasmtime::Result<()> {
-    charge(&mut s, price::MESSAGE)?;
+    charge(
+        &mut s,
+        price::MESSAGE + price::WRITE_BYTE * name.len() as u64,
+    )?;
     let host = s.data_mut();
     if !is_name(&name) {
-        let name = cut(name, 100);
+        let name = echo(name);
         return Err(Stop::Interface(format!(
             "`{name}` is no name for a metric: use [A-Za-z0-9._-]{{1,64}}"
         ))
@@ -304,8 +310,7 @@ fn last_checkpoint(mut s: Store<'_>) -> Answer<Option<Vec<u8>>> {
     Ok((s.data().files.read_checkpoint()?,))
 }
 
-/// Cuts a text at `max` bytes, on a character's boundary.
-pub(crate) fn cut(mut text: String, max: usize) -> String {
-    text.truncate(text.floor_char_boundary(max));
-    text
+/// A name as it is repeated in an answer: nobody needs megabytes of it to know which was meant.
+fn echo(name: String) -> String {
+    cut(name, ECHO_BYTES_MAX)
 }

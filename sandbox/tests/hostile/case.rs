@@ -34,6 +34,9 @@ struct Head {
     /// Inputs by name: their length; the bytes are zeroes.
     #[serde(default)]
     inputs: std::collections::BTreeMap<String, usize>,
+    /// So many empty inputs beside them, `many/0`, `many/1` and so on.
+    #[serde(default)]
+    many_inputs: usize,
     /// Limits other than the defaults.
     #[serde(default)]
     limits: Limits,
@@ -208,6 +211,9 @@ impl Case {
         bench.spec.gpu = self.head.gpu || self.head.dispatch.is_some();
         for (name, len) in &self.head.inputs {
             bench.add_input(name, &vec![0; *len]);
+        }
+        for number in 0..self.head.many_inputs {
+            bench.add_input(&format!("many/{number}"), &[]);
         }
     }
 }

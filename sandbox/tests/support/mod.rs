@@ -159,10 +159,12 @@ impl Bench {
         mut watch: impl FnMut(&RunEvent),
     ) -> Ran {
         let spec = self.next_spec();
-        let (sender, mut receiver) = mpsc::channel(16);
+        let (sender, mut receiver) = mpsc::channel(1);
+        let kept = self.dir.path().to_owned();
         let collect = async {
             let mut events = Vec::new();
             while let Some(event) = receiver.recv().await {
+                let event = keep_checkpoint(event, &kept);
                 watch(&event);
                 events.push(event);
             }
@@ -170,6 +172,20 @@ impl Bench {
         };
         let (outcome, events) = tokio::join!(self.executor.run(spec, sender, cancel), collect);
         Ran { outcome, events }
+    }
+}
+
+/// Copies a checkpoint's file into `folder`, for older ones are removed. The channel holds one event, so it is there.
+pub fn keep_checkpoint(event: RunEvent, folder: &Path) -> RunEvent {
+    let RunEvent::Checkpoint { path, digest, size } = event else {
+        return event;
+    };
+    let kept = folder.join(format!("checkpoint-{digest}"));
+    std::fs::copy(&path, &kept).unwrap();
+    RunEvent::Checkpoint {
+        path: kept,
+        digest,
+        size,
     }
 }
 

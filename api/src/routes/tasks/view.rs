@@ -126,6 +126,7 @@ fn assignment(
         started_at: assignment.started_at.map(time),
         ended_at: None,
         resumed_from: assignment.resume.map(|b| b.digest.to_string()),
+        checkpoint_author: assignment.author.map(|node| node.to_string()),
         progress: None,
         commitment: assignment.commitment().map(|c| c.digest.to_string()),
         reason: None,

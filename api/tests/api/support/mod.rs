@@ -1,13 +1,13 @@
 //! A platform per test, with accounts, nodes and tasks to act on it.
 
+mod inspector;
 pub(crate) mod node;
 pub(crate) mod task;
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use aevir_api::{
-    Bootstrap, Config, InspectError, Inspected, Limits, ModuleInspector, Publishing, RunningServer,
-    Server, StartError,
+    Bootstrap, Config, Limits, Publishing, RunningServer, Server, StartError,
     objects::{FileStore, FileTiles},
 };
 use aevir_events::{
@@ -17,14 +17,14 @@ use aevir_events::{
     testing::{FaultyLog, PrivatePostgres},
     tlog::{CheckpointTable, LogKey, TileStore},
 };
-use aevir_platform::{Platform, command::World, policy::Policy};
+use aevir_platform::{Platform, policy::Policy};
 use aevir_wire::{Client, ClientError, Deposit, OpenAccount, Problem, Secret};
-use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use inspector::FakeInspector;
 pub(crate) use node::FakeNode;
 pub(crate) use task::single;
 
@@ -121,7 +121,7 @@ impl Builder {
         let server = server.unwrap();
         let key = std::fs::read_to_string(dir.path().join("admin.key")).unwrap();
         let admin = Client::new(&server.url(), Some(Secret::from_text(key.trim()))).unwrap();
-        TestPlatform {
+        let platform = TestPlatform {
             faults,
             server,
             admin,
@@ -131,7 +131,12 @@ impl Builder {
             limits,
             public: self.public,
             tiles,
+        };
+        // Policy, account and key are there; the driver opens the first epoch in moments.
+        while platform.size() < SET_UP_ENTRIES {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
+        platform
     }
 }
 
@@ -465,6 +470,9 @@ impl TestPlatform {
     }
 }
 
+/// Entries of a log that was just set up: policy, account, key, epoch.
+const SET_UP_ENTRIES: u64 = 4;
+
 /// With the same secret after a restart, as a server with its key file has it.
 fn executor() -> Options {
     Options {
@@ -478,29 +486,4 @@ fn assert_problem(problem: &Problem, status: u16, code: &str) {
     assert_eq!(problem.status, status, "{problem:?}");
     assert_eq!(problem.kind, format!("urn:aevir:problem:{code}"));
     assert!(!problem.detail.is_empty());
-}
-
-/// Takes what begins with a world's name and the word `module`.
-struct FakeInspector;
-
-#[async_trait]
-impl ModuleInspector for FakeInspector {
-    async fn inspect(&self, wasm: Bytes) -> Result<Inspected, InspectError> {
-        let text = String::from_utf8_lossy(&wasm).into_owned();
-        let world = match text.split_once(" module") {
-            Some(("task", _)) => World::Task,
-            Some(("check", _)) => World::Check,
-            Some(("forbidden", _)) => return Err(InspectError::ForbiddenImport(text)),
-            Some(("other", _)) => return Err(InspectError::WrongWorld(text)),
-            Some(("endless", _)) => return Err(InspectError::TooComplex(text)),
-            Some(("unlucky", _)) => return Err(InspectError::Unavailable(text)),
-            Some(_) | None => return Err(InspectError::NotAComponent("it is no component".into())),
-        };
-        let imports = vec!["aevir:task/context@1.0.0".into()];
-        Ok(Inspected {
-            world,
-            imports,
-            adapted: None,
-        })
-    }
 }

@@ -2,7 +2,7 @@
 //! `outputs`, where a new file is written from its beginning to its end. Files have no times, and nothing of the machine's own
 //! file system shows.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use wasmtime::StoreContextMut;
@@ -31,10 +31,16 @@ pub enum Descriptor {
     Output(usize),
 }
 
-/// What is left of a folder's list; `true` for folders.
+/// What is in a folder; `true` for folders. Shared by all who read it: what a run has of names is held once, however many ask.
+pub(super) type Listing = Arc<[(String, bool)]>;
+
+/// A folder's list, and how far it was read.
 #[derive(Debug)]
 #[allow(unreachable_pub, reason = "the generated bindings re-export it")]
-pub struct Entries(VecDeque<(String, bool)>);
+pub struct Entries {
+    listing: Listing,
+    next: usize,
+}
 
 type Store<'a> = StoreContextMut<'a, Host>;
 type This = Resource<Descriptor>;
@@ -89,15 +95,18 @@ fn add_folders(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         "[method]directory-entry-stream.read-directory-entry",
         |mut s: Store<'_>, (this,): (Resource<Entries>,)| -> Filed<Option<DirectoryEntry>> {
             charge(&mut s, price::CALL)?;
-            let entry = s.data_mut().table.get_mut(&this)?.0.pop_front();
+            let entries = s.data_mut().table.get_mut(&this)?;
+            let entry = entries.listing.get(entries.next);
             let entry = entry.map(|(name, folder)| DirectoryEntry {
-                type_: if folder {
+                type_: if *folder {
                     DescriptorType::Directory
                 } else {
                     DescriptorType::RegularFile
                 },
-                name,
+                name: name.clone(),
             });
+            // Past the end it stays there.
+            entries.next += usize::from(entry.is_some());
             Ok((Ok(entry),))
         },
     )?;
@@ -326,9 +335,10 @@ fn read_directory(mut s: Store<'_>, this: &This) -> Filed<Resource<Entries>> {
         return Ok((Err(ErrorCode::NotDirectory),));
     };
     let files = &host.files;
-    let entries = tree::entries(folder, files.input_names(), files.output_names());
-    let entries = Entries(entries.into_iter().collect());
-    Ok((Ok(push(host, entries)?),))
+    let listing = host.wasi.listings.get(folder, files.outputs(), || {
+        tree::entries(folder, files.input_names(), files.output_names())
+    });
+    Ok((Ok(push(host, Entries { listing, next: 0 })?),))
 }
 
 /// A stream that appends to an output. `offset`: where the program thinks that its end is.

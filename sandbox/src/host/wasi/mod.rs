@@ -17,6 +17,7 @@ mod filesystem;
 mod filesystem_refused;
 mod interfaces;
 mod lines;
+mod listings;
 mod random;
 mod sockets;
 mod streams;
@@ -29,6 +30,7 @@ use wasmtime::component::Linker;
 
 use super::Host;
 use lines::Lines;
+use listings::Listings;
 use random::Random;
 
 /// What a run keeps for its program.
@@ -43,6 +45,7 @@ pub(crate) struct State {
     stdout_lines: Lines,
     stderr_lines: Lines,
     random: Random,
+    listings: Listings,
 }
 
 impl State {
@@ -55,6 +58,7 @@ impl State {
             stdout_lines: Lines::default(),
             stderr_lines: Lines::default(),
             random: Random::new(seed),
+            listings: Listings::default(),
         }
     }
 

@@ -8,6 +8,6 @@
 //! value = 536870912
 //! [bounds]
 //! run_ms = 20000
-//! peak_mib = 640
+//! peak_mib = 768
 @group(0) @binding(0) var<storage, read_write> out: array<u32>;
 @compute @workgroup_size(1) fn main() { out[0] = 1u; }

@@ -1,11 +1,12 @@
-//! what = "A source of 10 MB: more than one call may hand over, so that it does not even reach the kernel's limits."
+//! what = "A source of 10 MB: refused before a byte of it is looked at."
 //! [dispatch]
 //! buffers = [64]
 //! groups = [1, 1, 1]
 //! source_times = 9600
 //! [expect]
-//! end = 'trap'
-//! kind = 'interface'
+//! end = 'limit'
+//! limit = 'gpu-source-size'
+//! value = 131072
 //! [bounds]
 //! run_ms = 20000
 //! peak_mib = 640

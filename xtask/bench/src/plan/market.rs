@@ -174,15 +174,18 @@ impl Market {
         let context = self.context(&Command::Plan);
         let started = Instant::now();
         let events = decide(&self.state, &Command::Plan, &context)?;
-        let mut leases = Vec::with_capacity(events.len());
+        let decided = started.elapsed();
         let recorded = self.recorded(&context, events);
+        let started = Instant::now();
         for recorded in &recorded {
             evolve(&mut self.state, recorded)?;
-            if let Event::AssignmentLeased(lease) = &recorded.event {
-                leases.push((lease.task, lease.assignment, lease.node));
-            }
         }
-        let took = started.elapsed();
+        let took = decided + started.elapsed();
+        let leased = recorded.iter().filter_map(|r| match &r.event {
+            Event::AssignmentLeased(lease) => Some((lease.task, lease.assignment, lease.node)),
+            _ => None,
+        });
+        let leases: Vec<_> = leased.collect();
         self.running.extend(
             leases
                 .iter()
@@ -325,10 +328,13 @@ fn profile(n: usize) -> NodeProfile {
             adapter: "adapter".into(),
             class: format!("class-{}", n / 3 % 5),
             memory_mib: 8_192,
+            buffer_mib: Some(2_048),
+            compute: Some(5),
             features: vec!["shader-f16".into()],
             software: false,
         }),
         runtime: "det/1".into(),
+        cpu_mfuel_s: Some(500 + u32::try_from(n % 40).unwrap_or(0) * 25),
         labels: [
             label("region", format!("region-{}", n / 7 % 6)),
             label("tier", format!("tier-{}", n / 5 % 3)),

@@ -38,6 +38,9 @@ pub(crate) struct Options {
     /// Few tasks and one round: shows that everything works, and proves nothing. Writes no files.
     #[arg(long)]
     quick: bool,
+    /// Only these numbers of nodes; writes no files.
+    #[arg(long)]
+    nodes: Vec<usize>,
     /// Where the table and the plot are written.
     #[arg(long, default_value = "docs/benchmarks")]
     out: PathBuf,
@@ -59,7 +62,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut figures = Vec::new();
     let mut curve = Vec::new();
     let mut smallest = None;
-    for nodes in SIZES {
+    let sizes = match options.nodes.is_empty() {
+        true => SIZES.to_vec(),
+        false => options.nodes.clone(),
+    };
+    for nodes in sizes {
         say(&format!("{tasks} tasks on {nodes} nodes"));
         let mut all = Vec::new();
         for _ in 0..rounds {
@@ -87,6 +94,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             figures.push(Figure::of(BENCH, "memory.node", node, "bytes"));
         }
     }
+    if !options.nodes.is_empty() {
+        return show(options, &host, &figures, curve);
+    }
     say("equal tasks until all are done");
     let (mean, longest) = waits(tasks)?;
     let wait = Figure::of(BENCH, "wait.longest", longest, "s").beside("mean wait", mean);
@@ -102,7 +112,7 @@ fn show(options: &Options, host: &Host, figures: &[Figure], curve: Vec<(f64, f64
     } else {
         println!("{}", report::table(figures));
     }
-    if options.quick {
+    if options.quick || !options.nodes.is_empty() {
         return Ok(());
     }
     std::fs::create_dir_all(&options.out)
@@ -132,10 +142,13 @@ fn measure(nodes: usize, tasks: usize) -> Result<Measured> {
     let empty = resident();
     let mut market = Market::new(REQUESTERS, nodes)?;
     let with_nodes = resident();
+    let templates = templates(&mut market);
     for n in 0..tasks {
-        let requester = market.requesters[n % REQUESTERS];
-        let needs = needs(&mut market);
-        market.task(requester, needs)?;
+        let of = n % REQUESTERS;
+        let requester = market.requesters[of];
+        let mut task = templates[of][market.below(3) as usize].clone();
+        task["qos"]["priority"] = json!(market.below(3));
+        market.task(requester, task)?;
     }
     let with_tasks = resident();
     let (mut placed, mut seconds) = (0, 0.0);
@@ -146,7 +159,7 @@ fn measure(nodes: usize, tasks: usize) -> Result<Measured> {
         market.now = market.now.plus_ms(1_000);
         // As many end as were begun, once the market is full.
         let ended = planned.leases.len().max(market.running.len() / 8);
-        if planned.leases.len() < 256 {
+        if planned.leases.len() < 1_024 {
             market.finish(ended)?;
         }
     }
@@ -157,17 +170,27 @@ fn measure(nodes: usize, tasks: usize) -> Result<Measured> {
     })
 }
 
-/// A mix of what tasks need: most of them little, some a region, a GPU, much memory, or replicas.
+/// What the tasks of each requester need: it has three kinds of them, most of which need little, and some a region, a GPU,
+/// much memory, or replicas.
+fn templates(market: &mut Market) -> Vec<[Value; 3]> {
+    let mut all = Vec::new();
+    for _ in 0..REQUESTERS {
+        all.push([needs(market), needs(market), needs(market)]);
+    }
+    all
+}
+
 fn needs(market: &mut Market) -> Value {
     let kind =
         ["inference", "inference", "evaluation", "data-processing"][market.below(4) as usize];
-    let mut qos = json!({"priority": market.below(3)});
+    let mut qos = json!({});
     match market.below(10) {
         0 => qos["labels"] = json!({"region": format!("region-{}", market.below(6))}),
         1 => qos["labels_not"] = json!({"tier": ["tier-0"]}),
         2 => qos["labels_any"] = json!({"tier": ["tier-1", "tier-2"]}),
         3 => qos["gpu"] = json!({"memory_mib": 2_048}),
         4 => qos["gpu"] = json!({"memory_mib": 4_096, "features": ["shader-f16"]}),
+        5 => qos["min_mfuel_s"] = json!(900),
         _ => {}
     }
     let memory = [128, 256, 256, 1_024][market.below(4) as usize];
@@ -196,7 +219,7 @@ fn waits(tasks: usize) -> Result<(f64, f64)> {
             longest = longest.max(waited);
         }
         served += planned.leases.len();
-        if planned.leases.len() < 256 {
+        if planned.leases.len() < 1_024 {
             market.now = market.now.plus_ms(RUN_MS);
             market.finish(market.running.len())?;
         }

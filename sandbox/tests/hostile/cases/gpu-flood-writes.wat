@@ -1,0 +1,13 @@
+;;! what = "Two hundred thousand writes of four bytes: each costs the host a kilobyte until it is waited for."
+;;! template = "kernel"
+;;! gpu = true
+;;! [expect]
+;;! end = "ok"
+;;! [bounds]
+;;! run_ms = 60000
+;;! peak_mib = 180
+(func $attack (result i32) (local $b i32) (local $i i32)
+  (local.set $b (call $buffer (i64.const 64)))
+  (loop $l (call $write (local.get $b) (i64.const 0) (i32.const 0) (i32.const 4) (i32.const 64)) (call $must-work)
+    (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 200000))))
+  (call $failed))
