@@ -6,8 +6,8 @@ use aevir_events::{
 };
 use aevir_platform::{
     event::{
-        AssignmentFailed, AssignmentLeased, Event, TaskClosed, TaskCreated, TaskExtended,
-        TaskSettled, Verdict,
+        AssignmentFailed, AssignmentLeased, AssignmentWithdrawn, Event, TaskClosed, TaskCreated,
+        TaskExtended, TaskSettled, Verdict,
     },
     ids::{NodeId, TaskId},
     state::{Phase, Standing},

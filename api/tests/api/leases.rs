@@ -205,3 +205,31 @@ async fn a_lease_names_the_runtime_that_the_verification_needs() {
         node.reveal(&reveal).await.unwrap();
     }
 }
+
+/// The driver itself wakes for a run in danger, and the node that was overtaken is told to stop.
+#[tokio::test]
+async fn a_stuck_run_is_overtaken_by_a_duplicate() {
+    let platform = TestPlatform::builder().start().await;
+    let (requester, module) = platform.requester().await;
+    let stuck = platform.node("stuck").await;
+    let hurried = single(&module).with("qos", json!({"max_latency_ms": 2_000}));
+    let task = hurried.submit(&requester.client).await;
+    let slow = stuck.lease().await;
+    stuck.client.start(&slow.assignment).await.unwrap();
+
+    let rescuer = platform.node("rescuer").await;
+    let lease = rescuer.lease().await;
+    assert_eq!(lease.task, task.id);
+    assert_eq!(stuck.beat(&slow.assignment).await, Action::Continue);
+    let reveal = rescuer.run(&lease, &Outcome::of(json!(1))).await;
+    let withdrawn = Action::Stop {
+        reason: StopReason::Withdrawn,
+    };
+    assert_eq!(stuck.beat(&slow.assignment).await, withdrawn);
+    rescuer.reveal(&reveal).await.unwrap();
+    let ended = until(&requester.client, &task.id, "settled").await;
+    assert_eq!(ended.attempts_spent, 1);
+    let states: Vec<_> = ended.assignments.iter().map(|a| a.state.as_str()).collect();
+    assert_eq!(states, ["withdrawn", "accepted"]);
+    assert_eq!(stuck.owner.account().await.unwrap().available, "1000");
+}
