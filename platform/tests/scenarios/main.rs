@@ -7,7 +7,6 @@ mod draws;
 mod golden;
 mod life;
 mod lives;
-mod machine;
 mod market;
 mod money;
 mod node_terms;

@@ -2,6 +2,10 @@
 //!
 //! Every event goes through its JSON form before it is folded, and after every command the books must balance.
 
+// Other tests take this file by its path.
+#[path = "machine.rs"]
+mod machine;
+
 use std::collections::BTreeMap;
 
 use aevir_events::{
@@ -33,7 +37,7 @@ use aevir_platform::{
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::{Value, json};
 
-pub use crate::machine::profile;
+pub use machine::profile;
 
 pub struct World {
     pub state: State,
