@@ -327,7 +327,12 @@ impl Driver {
         }
         self.plan_wanted = false;
         self.planned = Instant::now();
-        while self.app.log.read(|state, _| state.has_placeable()) {
+        let has_work = || {
+            self.app
+                .log
+                .read(|state, _| state.has_placeable() || state.has_tail(now()))
+        };
+        while has_work() {
             match self.submit(Command::Plan).await {
                 Ok(events) if events > 0 => {}
                 Ok(_) | Err(_) => return,

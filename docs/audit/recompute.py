@@ -389,7 +389,11 @@ class Assignment:
     owner: str
     round: int
     state: str = "leased"
-    withdrawn_from: str | None = None  # the state before it was called off
+    withdrawn_from: str | None = None  # the state before it was called off with its task
+    doubles: str | None = None  # the run that it duplicates
+    overtaken: bool = False  # it had begun when others completed the round
+    resume: dict | None = None  # the checkpoint that it goes on from
+    told: tuple | None = None  # when it last told how far it is, in ms, and how far, in parts per million
     failure: str | None = None
     uploads: list = field(default_factory=list)  # blobs that the node brought under it
     commitment: str | None = None
@@ -401,6 +405,15 @@ class Assignment:
     started_at: int = 0
     committed_at: int = 0
     fuel: int = 0  # that its report says
+
+    def danger_at(self, due, after_ppm):
+        """From when it may make its task late, in ms."""
+        silent_at = self.leased_at + (due - self.leased_at) * after_ppm // MILLION
+        if self.told is None or self.told[1] == 0:
+            return silent_at
+        at, ppm = self.told
+        ends_at = self.started_at + (at - self.started_at) * MILLION // ppm
+        return at if ends_at > due else max(ends_at, silent_at)
 
 
 @dataclass
@@ -425,6 +438,7 @@ class Task:
     accepted: list = field(default_factory=list)
     late: bool = False
     shares: list = field(default_factory=list)
+    checkpoint: tuple | None = None  # the newest one's node and blob
     closure: dict | None = None  # what was posted for a task that is about to close
 
     def having(self, *states):
@@ -434,6 +448,22 @@ class Task:
     def having_ended(self, *states):
         """Its assignments in one of the states, or in one of them when they were called off."""
         return [a for a in self.assignments.values() if (a.withdrawn_from or a.state) in states and not self.missed_reveal(a)]
+
+    def due_at(self):
+        """When its verdict is late, or the task over, in ms."""
+        limit, deadline = self.terms.max_latency_ms, self.terms.deadline
+        times = [self.queued_at + limit] if limit is not None else []
+        return min(times + ([milliseconds(deadline)] if deadline else []), default=None)
+
+    def endangered(self):
+        """The run that is in danger first, as (ms, id): it may get a duplicate from then on."""
+        live, due = self.having("leased", "running", "committed", "revealed"), self.due_at()
+        more = len(live) - self.target
+        if self.state != "queued" or due is None or more < 0 or self.faults + more + 1 >= self.terms.attempts_max:
+            return None
+        doubled = {a.doubles for a in self.assignments.values()}
+        runs = [a for a in self.having("leased", "running") if a.doubles is None and a.id not in doubled and a.leased_at < due]
+        return min(((a.danger_at(due, self.policy["scheduling"]["tail"]["after_ppm"]), a.id) for a in runs), default=None)
 
     def missed_reveal(self, assignment):
         """It committed in an earlier round and did not reveal: nothing is owed for it."""
@@ -531,8 +561,11 @@ def worst_case(terms, policy):
 
 def verdict_shares(task, contents):
     """Who gets what for a verdict. Without a quorum: the attempt fee for each replica that revealed."""
+    overtaken = [a for a in task.assignments.values() if a.overtaken]
+    unpaid = overtaken if task.accepted else overtaken + task.having("revealed")
+    attempts = [Share("attempt", a.owner, a.node, "", task.policy["attempt_fee"]) for a in unpaid]
     if not task.accepted:
-        return [Share("attempt", a.owner, a.node, "", task.policy["attempt_fee"]) for a in task.having("revealed")]
+        return attempts
     terms = task.terms
     _, pool, platform = fee_parts(terms, task.policy, len(task.accepted))
     late = [a for a in task.accepted if took_too_long(terms, a)]
@@ -542,7 +575,7 @@ def verdict_shares(task, contents):
         platform -= part(platform, terms.late_refund_ppm)
     parts = largest_remainder(pool, [contents[c].weight for c in terms.contents])
     content = [Share("content", contents[c].owner, "", c, part) for c, part in zip(terms.contents, parts)]
-    return compute + content + [Share("platform", "", "", "", platform)]
+    return compute + content + attempts + [Share("platform", "", "", "", platform)]
 
 
 def took_too_long(terms, assignment):
@@ -553,13 +586,16 @@ def took_too_long(terms, assignment):
 def closing_fees(task, reason):
     """What a task that closed without a verdict owes, as (owner, amount) pairs."""
     done, attempt_fee = task.having_ended("committed", "revealed"), task.policy["attempt_fee"]
+    overtaken = [(a.owner, attempt_fee) for a in task.assignments.values() if a.overtaken]
     if reason == "cancelled":
-        return [(a.owner, task.terms.price) for a in done + task.having_ended("running")]
+        oldest = [sorted(runs, key=lambda a: (a.leased_at, a.id)) for runs in (done, task.having_ended("running"))]
+        runs = oldest[0] + oldest[1]
+        return overtaken + [(a.owner, task.terms.price if n < task.target else attempt_fee) for n, a in enumerate(runs)]
     if reason == "expired":
-        return [(a.owner, attempt_fee) for a in done]
+        return overtaken + [(a.owner, attempt_fee) for a in done]
     if reason == "attempts-spent":
-        return [(a.owner, attempt_fee) for a in done + blamed_on_module(task)]
-    return []
+        return overtaken + [(a.owner, attempt_fee) for a in done + blamed_on_module(task)]
+    return overtaken
 
 
 def blamed_on_module(task):
@@ -652,7 +688,8 @@ SCHEDULING = {
     "epoch_ms": 3_600_000, "placements_max": 1_024, "storage_reserve_mib": 64, "priority_max": 9, "ageing_ms": 60_000,
     "score": {"reliability_weight": 6, "points_weight": 2, "idle_weight": 2, "points_half": 1_000, "near_levels": 6,
               "cached_levels": 6, "cached_bytes_min": MIB, "cached_blobs_max": 64, "in_time_levels": 12},
-    "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000}}
+    "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000},
+    "tail": {"after_ppm": 500_000, "faster_ppm": 250_000}}
 
 
 @dataclass
@@ -992,16 +1029,20 @@ class Auditor:
             expect(f"the candidate drawn at position {draw.position}, of {draw.candidates} from 0", index, draw.index)
             self.draws["recomputed"] += 1
 
-    def candidates(self, task):
-        """The nodes that the next replica of a task is drawn among, in the order of their registration."""
+    def candidates(self, task, doubled):
+        """The nodes that the next replica of a task, or a duplicate, is drawn among, in the order of their registration."""
         needs, policy = needs_of(task), self.policies[-1]
+        least = 0
+        if doubled and not needs.qos.get("gpu"):
+            faster = MILLION + task.policy["scheduling"]["tail"]["faster_ppm"]
+            least = -(-speed(self.nodes[task.assignments[doubled].node]) * faster // MILLION)
         live = task.having("leased", "running", "committed", "revealed", "accepted", "refused")
         tried = {a.node for a in live + task.having("failed")}
         parties = {task.requester} | {a.owner for a in live} if policy["market"] != "private" else set()
         classes = [gpu["class"] for a in live if (gpu := self.nodes[a.node].profile.get("gpu"))]
         bound = classes[:1] if needs.sampled and needs.qos.get("gpu") else []
         fit = [node for node in self.nodes.values()
-               if fits(needs, node, self.now) and node.id not in tried and node.owner not in parties
+               if fits(needs, node, self.now) and speed(node) >= least and node.id not in tried and node.owner not in parties
                and node.owner not in self.suspended and node.admits("requesters", task.requester)
                and node.admits("modules", task.definition["module"])
                and all((node.profile.get("gpu") or {}).get("class") == one for one in bound)]
@@ -1020,8 +1061,9 @@ class Auditor:
             return
         held = self.suspended & {task.requester, task.definition["module"], *task.terms.contents}
         require(not held, f"expected a task that nothing holds back, found {sorted(held)} suspended")
-        candidates = [node.id for node in self.candidates(task)]
-        purpose = "replica" if task.terms.replicas > 1 else "run"
+        doubled = data.get("doubles")
+        candidates = [node.id for node in self.candidates(task, doubled)]
+        purpose = "tail" if doubled else "replica" if task.terms.replicas > 1 else "run"
         expect("the draw", {"epoch": self.epoch, "purpose": purpose, "number": len(task.assignments), "candidates": len(candidates)},
                draw)
         require(self.commitment is not None, "expected an open epoch to draw in, found none")
@@ -1164,7 +1206,8 @@ class Auditor:
         task = self.open_task(data, "queued")
         expect("the round", task.round, data["round"])
         expect("replicas that committed", task.target, len(task.having("committed", "revealed")))
-        expect("replicas under way", 0, len(task.having("leased", "running")))
+        for late in task.having("leased", "running"):
+            self.must_follow("assignment.withdrawn", late.id)
         task.state, task.reveal_by = "verifying", milliseconds(data["reveal_by"])
         expect("reveal_by, in ms after the round closed", task.policy["reveal_ms"], task.reveal_by - self.now)
 
@@ -1333,18 +1376,29 @@ class Auditor:
         live = task.having("leased", "running", "committed", "revealed")
         require(id not in task.assignments, f"expected a new assignment, found {id} again")
         expect("the round", task.round, data["round"])
-        require(len(live) < task.target, f"expected at most {task.target} replicas, found one more")
+        doubled = data.get("doubles")
+        if doubled is None:
+            require(len(live) < task.target, f"expected at most {task.target} replicas, found one more")
+        else:
+            since, run = task.endangered() or (None, None)
+            expect("the run that a duplicate is for", run, doubled)
+            require(since <= self.now, f"expected no duplicate before the run is in danger, found one {since - self.now} ms earlier")
         require(data["node"] not in [a.node for a in live], f"expected a node that has no replica of it, found {data['node']}")
         if task.policy["market"] != "private":
             parties = [task.requester] + [a.owner for a in live]
             require(node.owner not in parties, f"expected an owner who is no party to the task yet, found {node.owner}")
+        author, checkpoint = (task.checkpoint if task.terms.replicas == 1 else None) or (None, None)
+        expect("the checkpoint to resume from", checkpoint, data.get("resume"))
+        # Leases from before there were draws do not name whose it is.
+        expect("the checkpoint's author", author if data.get("draw") else None, data.get("author"))
         self.note_draw(task, data)
         self.load(node.id, task, 1)
         most = node.runs_max()
         require(node.busy <= most, f"expected at most {most} runs at once on node {data['node']}, found {node.busy}")
         require(node.online and node.standing == "working" and not node.suspended and node.is_open(self.now),
                 f"expected a node that takes work, found {data['node']}")
-        task.assignments[id] = Assignment(id, data["node"], node.owner, task.round, leased_at=self.now)
+        task.assignments[id] = Assignment(id, data["node"], node.owner, task.round, leased_at=self.now,
+                                          doubles=doubled, resume=checkpoint)
 
     def on_assignment_started(self, data):
         """The run begins."""
@@ -1353,9 +1407,12 @@ class Auditor:
 
     def on_assignment_progressed(self, data):
         """Only of a run under way."""
-        self.open_assignment(data, "running")
+        self.open_assignment(data, "running")[1].told = self.now, data["ppm"]
 
-    on_assignment_checkpointed = on_assignment_progressed
+    def on_assignment_checkpointed(self, data):
+        """Only of a run under way."""
+        task, assignment = self.open_assignment(data, "running")
+        task.checkpoint = assignment.node, data["checkpoint"]
 
     def on_assignment_output_uploaded(self, data):
         """The node brings an output, any time before it reveals."""
@@ -1395,6 +1452,7 @@ class Auditor:
         expect("the task's state", "verifying", task.state)
         expect("the round", task.round, assignment.round)
         expect("the node", assignment.node, report["node"])
+        expect("the checkpoint resumed from", (assignment.resume or {}).get("digest"), report.get("resumed_from"))
         for output in report["outputs"]:
             blob = {"digest": output["digest"], "size": output["size"]}
             require(blob in assignment.uploads, f"expected outputs that the node uploaded, found {output['name']}")
@@ -1431,8 +1489,14 @@ class Auditor:
             self.closing_due(task)
 
     def on_assignment_withdrawn(self, data):
-        """Called off, just before the task closes without it."""
+        """Called off: just before the task closes without it, or just after others completed the round."""
         task, assignment = self.open_assignment(data, "leased", "running", "committed", "revealed")
+        if task.state == "verifying":
+            self.settle_due("assignment.withdrawn", assignment.id)
+            assignment.overtaken = assignment.state == "running"
+            task.faults += assignment.overtaken
+            self.leave(task, assignment, "withdrawn")
+            return
         assignment.withdrawn_from = assignment.state
         self.leave(task, assignment, "withdrawn")
         self.nodes[assignment.node].sealed.discard(assignment.id)

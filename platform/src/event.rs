@@ -248,6 +248,12 @@ events! {
         /// The checkpoint to resume from.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         resume: Option<BlobRef>,
+        /// The node that made the checkpoint.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        author: Option<NodeId>,
+        /// The run of the same task that this one duplicates, because the task may be late.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        doubles: Option<AssignmentId>,
         /// How the node was drawn. Absent where the log of old has none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         draw: Option<Draw>,

@@ -6,8 +6,8 @@ use aevir_events::{
 };
 use aevir_platform::{
     event::{
-        AssignmentFailed, AssignmentLeased, Event, TaskClosed, TaskCreated, TaskExtended,
-        TaskSettled, Verdict,
+        AssignmentFailed, AssignmentLeased, AssignmentWithdrawn, Event, TaskClosed, TaskCreated,
+        TaskExtended, TaskSettled, Verdict,
     },
     ids::{NodeId, TaskId},
     state::{Phase, Standing},
@@ -161,13 +161,7 @@ impl Projection<Event> for Work {
                 spend_attempt(rows, id(e.task)).await?;
                 nodes::harm(rows, id(e.task), id(e.assignment), at).await
             }
-            Event::AssignmentWithdrawn(e) => {
-                end(rows, id(e.assignment), ("withdrawn", None::<&()>), at).await?;
-                rows.row(TASKS, [id(e.task)])
-                    .await?
-                    .add("replicas", -1)
-                    .map(drop)
-            }
+            Event::AssignmentWithdrawn(e) => withdrawn(rows, e, at).await,
             Event::AccountOpened(_)
             | Event::KeyAdded(_)
             | Event::KeyRevoked(_)
@@ -417,6 +411,19 @@ async fn end(
         Some(reason) => assignment.set("reason", name(reason)).map(drop),
         None => Ok(()),
     }
+}
+
+async fn withdrawn(rows: &mut Rows<'_>, e: &AssignmentWithdrawn, at: Timestamp) -> Done {
+    let assignment = rows.row(ASSIGNMENTS, [id(e.assignment)]).await?;
+    let had_begun = assignment.text("state")? == "running";
+    end(rows, id(e.assignment), ("withdrawn", None::<&()>), at).await?;
+    let task = rows.row(TASKS, [id(e.task)]).await?;
+    task.add("replicas", -1)?;
+    // Others completed the round before it: that uses up an attempt.
+    if had_begun && task.text("state")? == "verifying" {
+        task.add("attempts_spent", 1)?;
+    }
+    Ok(())
 }
 
 async fn spend_attempt(rows: &mut Rows<'_>, task: Value) -> Done {

@@ -43,7 +43,7 @@ pub(super) const TABLES: &[Table] = &[
                 "replicas",
                 "Assignments that may bring a result, or brought one.",
             ),
-            Column::int("attempts_spent", "Failed and lost assignments."),
+            Column::int("attempts_spent", "Failed, lost and overtaken assignments."),
             Column::text(
                 "blamed_by",
                 "JSON array: nodes that blamed the module for a failure.",

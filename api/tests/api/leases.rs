@@ -177,6 +177,11 @@ async fn a_run_resumes_from_the_checkpoint_of_the_one_before() {
     let ended = until(&requester.client, &task.id, "settled").await;
     let resumed = ended.assignments[1].resumed_from.as_deref();
     assert_eq!(resumed, Some(saved.checkpoint.digest.as_str()));
+    let author = ended.assignments[1].checkpoint_author.as_deref();
+    assert_eq!(author, Some(dying.id.as_str()));
+    let report = ended.assignments[1].report.as_ref().unwrap();
+    assert_eq!(report.resumed_from.as_deref(), resumed);
+    assert!(ended.assignments[0].checkpoint_author.is_none());
 }
 
 /// Runs whose results are compared bit by bit are reproducible; a result that stands by its checks alone need not be.
@@ -199,4 +204,32 @@ async fn a_lease_names_the_runtime_that_the_verification_needs() {
         let reveal = node.run(&lease, &Outcome::of(json!(1))).await;
         node.reveal(&reveal).await.unwrap();
     }
+}
+
+/// The driver itself wakes for a run in danger, and the node that was overtaken is told to stop.
+#[tokio::test]
+async fn a_stuck_run_is_overtaken_by_a_duplicate() {
+    let platform = TestPlatform::builder().start().await;
+    let (requester, module) = platform.requester().await;
+    let stuck = platform.node("stuck").await;
+    let hurried = single(&module).with("qos", json!({"max_latency_ms": 2_000}));
+    let task = hurried.submit(&requester.client).await;
+    let slow = stuck.lease().await;
+    stuck.client.start(&slow.assignment).await.unwrap();
+
+    let rescuer = platform.node("rescuer").await;
+    let lease = rescuer.lease().await;
+    assert_eq!(lease.task, task.id);
+    assert_eq!(stuck.beat(&slow.assignment).await, Action::Continue);
+    let reveal = rescuer.run(&lease, &Outcome::of(json!(1))).await;
+    let withdrawn = Action::Stop {
+        reason: StopReason::Withdrawn,
+    };
+    assert_eq!(stuck.beat(&slow.assignment).await, withdrawn);
+    rescuer.reveal(&reveal).await.unwrap();
+    let ended = until(&requester.client, &task.id, "settled").await;
+    assert_eq!(ended.attempts_spent, 1);
+    let states: Vec<_> = ended.assignments.iter().map(|a| a.state.as_str()).collect();
+    assert_eq!(states, ["withdrawn", "accepted"]);
+    assert_eq!(stuck.owner.account().await.unwrap().available, "1000");
 }

@@ -63,6 +63,18 @@ pub struct SchedulingPolicy {
     /// Waiting for this long outweighs one step of priority, in ms.
     pub ageing_ms: u32,
     pub account: AccountLimits,
+    pub tail: TailPolicy,
+}
+
+/// When a run gets a duplicate, because its task may be late.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TailPolicy {
+    /// Part of the time between its lease and the task's due time after which a run that does not tell how far it is counts
+    /// as in danger, in parts per million.
+    pub after_ppm: u32,
+    /// By so much the duplicate's node is faster than the run's, where speeds are known, in parts per million.
+    pub faster_ppm: u32,
 }
 
 /// How nodes are ranked for a task that is not replicated.

@@ -38,6 +38,13 @@ async fn a_killed_nodes_work_goes_on_elsewhere_from_its_checkpoint() {
         task.assignments[1].resumed_from.is_some(),
         "the second node went on from a checkpoint: {task:#?}"
     );
+    let resumed = &task.assignments[1];
+    assert_eq!(
+        resumed.checkpoint_author.as_deref(),
+        Some(first.id.as_str())
+    );
+    let report = resumed.report.as_ref().unwrap();
+    assert_eq!(report.resumed_from, resumed.resumed_from);
 }
 
 #[tokio::test(flavor = "multi_thread")]

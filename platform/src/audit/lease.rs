@@ -34,7 +34,7 @@ pub(super) fn expected(
     let mut fault = None;
     let mut kept = Vec::new();
     let end = batch.last().map_or(0, |r| r.position + 1);
-    let events = schedule::place(state, first.time, |task, number, candidates| {
+    let events = schedule::place(state, first.time, |task, ticket, candidates| {
         let position = left.peek().map_or(end, |r| r.position);
         let lease = left.peek().and_then(|r| leased(&r.event));
         let Some(lease) = lease.filter(|lease| lease.task == task.id) else {
@@ -44,7 +44,7 @@ pub(super) fn expected(
         match drawn(
             state,
             task,
-            number,
+            ticket,
             candidates,
             lease,
             (position, first.time),
@@ -70,7 +70,7 @@ pub(super) fn expected(
 fn drawn(
     state: &State,
     task: &Task,
-    number: u32,
+    ticket: Ticket,
     candidates: &Candidates<'_>,
     lease: &AssignmentLeased,
     (position, now): (u64, Timestamp),
@@ -82,11 +82,10 @@ fn drawn(
         return Err(not_eligible(state, lease, now));
     };
     let epoch = state.epochs.open.as_ref().map(|open| open.number);
-    let ticket = Ticket::of(task, number);
     let draw = epoch.map(|epoch| schedule::Draw {
         epoch,
         purpose: ticket.purpose,
-        number,
+        number: ticket.number,
         candidates: candidates.len(),
     });
     if draw.is_none() || lease.draw != draw {
@@ -125,7 +124,7 @@ fn of_old(state: &State, batch: &[&Recorded<Event>], counts: &mut Counts) -> Res
         let fits = found.is_some_and(|(task, node)| {
             schedule::refusal(state, task, node, recorded.time).is_none()
         });
-        if !fits || lease.draw.is_some() {
+        if !fits || lease.draw.is_some() || lease.doubles.is_some() || lease.author.is_some() {
             return Err(Fault {
                 position: recorded.position,
                 flaw: Flaw::Rule(not_eligible(state, lease, recorded.time)),

@@ -107,7 +107,7 @@ pub(super) fn close(
 }
 
 /// What the nodes' owners get for work that ends without a verdict (see `docs/economics.md`):
-/// a cancelled task pays the price for each run that has begun; an
+/// a cancelled task pays the price for each run that has begun, as many as it wanted, and the attempt fee for more; an
 /// expired or failed one pays the attempt fee for each committed result; a failed one also pays it for each
 /// failure that blames the module, once nodes of two owners say the same.
 fn fees(
@@ -130,13 +130,24 @@ fn fees(
     let in_good_faith = |a: &&Assignment| {
         Some(a.id) != ended && !(matches!(a.stage, Stage::Committed(_)) && a.round < task.round)
     };
-    for assignment in task.assignments.values().filter(in_good_faith) {
+    let overtaken = task.assignments.values().filter(|a| a.overtaken);
+    overtaken.for_each(|a| pay(a.node, attempt));
+    let mut runs: Vec<&Assignment> = task.assignments.values().filter(in_good_faith).collect();
+    // What is sealed comes before what runs, and the older before the younger.
+    runs.sort_by_key(|a| (a.is_active(), a.leased_at, a.id));
+    let mut left = task.replicas_wanted;
+    for assignment in runs {
         match (&assignment.stage, reason) {
             // A run shows its log while it lasts: who has seen enough of it pays like who waits for the end.
             (
                 Stage::Running { .. } | Stage::Committed(_) | Stage::Revealed(_),
                 CloseReason::Cancelled,
-            ) => pay(assignment.node, price),
+            ) => {
+                // The escrow holds the price of what the task wanted; a duplicate beyond it is an attempt.
+                let amount = if left > 0 { price } else { attempt };
+                left = left.saturating_sub(1);
+                pay(assignment.node, amount);
+            }
             (
                 Stage::Committed(_) | Stage::Revealed(_),
                 CloseReason::Expired | CloseReason::AttemptsSpent,

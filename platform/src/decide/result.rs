@@ -16,7 +16,10 @@ use crate::{
     check,
     definition::{Publish, TaskDefinition},
     digest::Digest,
-    event::{AssignmentCommitted, AssignmentRevealed, Event, OutputUploaded, RoundClosed},
+    event::{
+        AssignmentCommitted, AssignmentRevealed, AssignmentWithdrawn, Event, OutputUploaded,
+        RoundClosed,
+    },
     hexbytes::Hex,
     ids::{AssignmentId, NodeId},
     rejection::Rejection,
@@ -131,8 +134,10 @@ pub(crate) fn sealed(
         signature: seal.signature,
     };
     let mut events: Vec<Event> = vec![committed.into()];
-    let others_active = task.active().any(|a| a.id != id);
-    if task.open_slots() == 0 && !others_active {
+    // The first results that are as many as wanted make the round; duplicates, or what they duplicate, are called off.
+    let others: Vec<AssignmentId> = task.active().filter(|a| a.id != id).map(|a| a.id).collect();
+    let replicas = task.replicas() as usize;
+    if replicas - others.len() >= task.replicas_wanted as usize {
         let reveal_by = context.time.plus_ms(state.policy_of(task).reveal_ms.into());
         events.push(
             RoundClosed {
@@ -142,6 +147,9 @@ pub(crate) fn sealed(
             }
             .into(),
         );
+        let task = task.id;
+        let called_off = |assignment| AssignmentWithdrawn { task, assignment }.into();
+        events.extend(others.into_iter().map(called_off));
     }
     Ok(events)
 }

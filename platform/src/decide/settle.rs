@@ -22,10 +22,11 @@ pub(super) fn settle(
     revealed: &[NodeId],
 ) -> Vec<Event> {
     let policy = state.policy_of(task);
-    let shares = match verified.verdict {
+    let mut shares = match verified.verdict {
         Verdict::Passed | Verdict::Unmet => result_shares(state, task, verified, &policy),
         Verdict::Inconclusive => attempt_shares(state, revealed, &policy),
     };
+    shares.extend(attempt_shares(state, &overtaken(task), &policy));
     let fee = Amount(shares.iter().map(|s| s.amount.0).sum());
     let refund = Amount(task.escrow.0 - fee.0);
     let mut events = Vec::new();
@@ -131,7 +132,13 @@ fn result_shares(
     shares
 }
 
-/// Nodes that never agreed get the attempt fee, and nobody is blamed.
+/// The nodes of runs that had begun when others completed their round.
+fn overtaken(task: &Task) -> Vec<NodeId> {
+    let runs = task.assignments.values().filter(|a| a.overtaken);
+    runs.map(|a| a.node).collect()
+}
+
+/// Nodes that never agreed, or were overtaken, get the attempt fee, and nobody is blamed.
 fn attempt_shares(state: &State, revealed: &[NodeId], policy: &Policy) -> Vec<Share> {
     let owners = revealed
         .iter()

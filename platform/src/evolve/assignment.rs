@@ -20,7 +20,7 @@ use crate::{
         AssignmentWithdrawn, OutputUploaded,
     },
     ids::{AssignmentId, NodeId, TaskId},
-    schedule::{charge, reserved_ms, room_of},
+    schedule::{charge, may_double, reserved_ms, room_of},
     state::{Assignment, Commitment, Phase, Revealed, Stage, State},
 };
 
@@ -30,7 +30,11 @@ pub(super) fn leased(
     at: Timestamp,
 ) -> Result<(), Corrupt> {
     let task = task_ref(state, e.task)?;
-    expect(task.open_slots() > 0 && task.round == e.round, task)?;
+    let is_wanted = match e.doubles {
+        None => task.open_slots() > 0,
+        Some(run) => may_double(state, task, run, at),
+    };
+    expect(is_wanted && task.round == e.round, task)?;
     let (requester, room) = (task.requester, room_of(state, task));
     let charged = charge(reserved_ms(task), state.limits_of(requester).weight);
     let task = task_mut(state, e.task)?;
@@ -42,6 +46,9 @@ pub(super) fn leased(
         charged,
         started_at: None,
         resume: e.resume,
+        author: e.author,
+        doubles: e.doubles,
+        overtaken: false,
         uploads: Vec::new(),
         stage: Stage::Leased,
     };
@@ -87,13 +94,18 @@ pub(super) fn started(
     assignment.stage = Stage::Running {
         ppm: 0,
         note: String::new(),
+        at,
     };
     Ok(())
 }
 
-pub(super) fn progressed(state: &mut State, e: &AssignmentProgressed) -> Result<(), Corrupt> {
+pub(super) fn progressed(
+    state: &mut State,
+    e: &AssignmentProgressed,
+    now: Timestamp,
+) -> Result<(), Corrupt> {
     let assignment = assignment_mut(task_mut(state, e.task)?, e.assignment)?;
-    let Stage::Running { ppm, note, .. } = &mut assignment.stage else {
+    let Stage::Running { ppm, note, at } = &mut assignment.stage else {
         return Err(Corrupt(format!(
             "progress of the idle assignment {}",
             e.assignment
@@ -101,6 +113,8 @@ pub(super) fn progressed(state: &mut State, e: &AssignmentProgressed) -> Result<
     };
     *ppm = e.ppm;
     note.clone_from(&e.note);
+    *at = now;
+    refresh_open(state, e.task);
     Ok(())
 }
 
@@ -203,9 +217,15 @@ pub(super) fn withdrawn(
     at: Timestamp,
 ) -> Result<(), Corrupt> {
     let task = task_mut(state, e.task)?;
+    let is_over = matches!(task.phase, Phase::Verifying { .. });
     let assignment = assignment_mut(task, e.assignment)?;
     match &assignment.stage {
         Stage::Leased | Stage::Running { .. } => {
+            // Others were first. What it had begun is paid out of the reserve for attempts, and uses one up.
+            if is_over && assignment.started_at.is_some() {
+                assignment.overtaken = true;
+                task.attempts_spent = task.attempts_spent.saturating_add(1);
+            }
             end_active(state, e.task, e.assignment, at, |_| Some(Stage::Withdrawn))?;
         }
         Stage::Committed(_) | Stage::Revealed(_) => {

@@ -69,7 +69,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::TaskClosed(e) => task::closed(state, e, at, recorded.position),
         Event::AssignmentLeased(e) => assignment::leased(state, e, at),
         Event::AssignmentStarted(e) => assignment::started(state, e, at),
-        Event::AssignmentProgressed(e) => assignment::progressed(state, e),
+        Event::AssignmentProgressed(e) => assignment::progressed(state, e, at),
         Event::AssignmentCheckpointed(e) => assignment::checkpointed(state, e),
         Event::OutputUploaded(e) => assignment::output_uploaded(state, e),
         Event::AssignmentCommitted(e) => assignment::committed(state, e, at),

@@ -169,6 +169,7 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
     });
     let requester = task.requester;
     state.index.reveals.remove(&(reveal_by, e.task));
+    refresh_open(state, e.task);
     ended(state, e.task);
     if e.verdict == Verdict::Inconclusive {
         // Nothing of it is pending.
@@ -342,7 +343,7 @@ fn forget_deadline(state: &mut State, task: TaskId, deadline: Option<Timestamp>)
     }
 }
 
-/// Keeps the index of tasks with open slots right after a task changed.
+/// Keeps the indexes of tasks with open slots and of runs in danger right after a task changed.
 pub(super) fn refresh_open(state: &mut State, id: TaskId) {
     let Some(task) = state.tasks.get(&id) else {
         return;
@@ -353,6 +354,11 @@ pub(super) fn refresh_open(state: &mut State, id: TaskId) {
     let mut queues = std::mem::take(&mut state.index.queues);
     queues.refresh(state, task);
     state.index.queues = queues;
+    let mut tails = std::mem::take(&mut state.index.tails);
+    if let Some(task) = state.tasks.get(&id) {
+        tails.refresh(state, task);
+    }
+    state.index.tails = tails;
     if !waited && state.index.queues.has(requester) {
         // Who comes back does not get what it left unused while it was away.
         let now = state.virtual_time;

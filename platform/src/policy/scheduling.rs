@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::amount::{Count, Points};
+use crate::amount::{Count, PPM, Points, Ppm};
 
 /// Levels that a score is rounded down to. Part of the rule, not of a policy: 64 of them tell nodes apart by one and a
 /// half per cent, which is finer than any of the score's parts is true.
@@ -26,6 +26,18 @@ pub struct SchedulingPolicy {
     pub ageing_ms: u32,
     /// What an account has that no administrator gave other limits.
     pub account: AccountLimits,
+    pub tail: TailPolicy,
+}
+
+/// When a run gets a duplicate, because its task may be late.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TailPolicy {
+    /// Part of the time between its lease and the task's due time after which a run that does not tell how far it is counts
+    /// as in danger.
+    pub after_ppm: Ppm,
+    /// By so much the duplicate's node is faster than the run's, where speeds are known.
+    pub faster_ppm: Ppm,
 }
 
 /// How nodes are ranked for a task that is not replicated.
@@ -88,6 +100,10 @@ impl Default for SchedulingPolicy {
                 tasks_max: 10_000,
                 running_max: 10_000,
             },
+            tail: TailPolicy {
+                after_ppm: 500_000,
+                faster_ppm: 250_000,
+            },
         }
     }
 }
@@ -104,6 +120,8 @@ const PRIORITY_MAX: u32 = 100;
 const AGEING_MS_MAX: u32 = 86_400_000;
 /// Remembered blobs of one node: they stand in the state.
 const CACHED_BLOBS_MAX: u32 = 1_024;
+/// Ten times as fast: beyond it no node is found.
+const FASTER_PPM_MAX: Ppm = 9_000_000;
 
 impl SchedulingPolicy {
     /// What is wrong with it, if anything.
@@ -143,6 +161,12 @@ impl SchedulingPolicy {
         if self.priority_max > PRIORITY_MAX || !(1..=AGEING_MS_MAX).contains(&self.ageing_ms) {
             return Err(format!(
                 "priorities end at {PRIORITY_MAX} at most, and a step ages in 1 to {AGEING_MS_MAX} ms"
+            ));
+        }
+        let tail = &self.tail;
+        if !(1..=PPM as Ppm).contains(&tail.after_ppm) || tail.faster_ppm > FASTER_PPM_MAX {
+            return Err(format!(
+                "the tail's `after_ppm` is 1 to {PPM}, and its `faster_ppm` 0 to {FASTER_PPM_MAX}"
             ));
         }
         self.account.check()

@@ -22,6 +22,8 @@ pub enum Purpose {
     Run,
     /// One replica of a sampled task, among all nodes that fit.
     Replica,
+    /// The duplicate of a run whose task may be late, among the nodes that are faster.
+    Tail,
 }
 
 impl Purpose {
@@ -30,6 +32,7 @@ impl Purpose {
         match self {
             Self::Run => "run",
             Self::Replica => "replica",
+            Self::Tail => "tail",
         }
     }
 }
@@ -71,6 +74,14 @@ impl Ticket {
             nonce: task.nonce,
             round: task.round,
             number,
+        }
+    }
+
+    /// Of a duplicate, for a task that was drawn for so many times.
+    pub(crate) fn tail(task: &Task, number: u32) -> Self {
+        Self {
+            purpose: Purpose::Tail,
+            ..Self::of(task, number)
         }
     }
 

@@ -16,6 +16,7 @@ pub(crate) mod queue;
 mod quote;
 mod score;
 pub mod specification;
+mod tail;
 mod terms;
 mod turns;
 mod why;
@@ -30,6 +31,7 @@ pub(crate) use fit::Candidates;
 pub(crate) use fleet::Fleet;
 pub(crate) use queue::Queues;
 pub use quote::{Quote, quote};
+pub(crate) use tail::{Tails, may_double};
 pub use terms::{Held, held};
 pub use why::{NODES_MAX, Remedy, WaitsFor, Why, why};
 
@@ -56,13 +58,12 @@ pub(crate) fn plan(state: &State, context: &Context) -> Vec<Event> {
         return Vec::new();
     };
     let mut ids = context.ids();
-    place(state, context.time, |task, number, candidates| {
-        let ticket = Ticket::of(task, number);
+    place(state, context.time, |_, ticket, candidates| {
         let ordinal = candidates.select(ticket.index(&urn, candidates.len()))?;
         let draw = Draw {
             epoch,
             purpose: ticket.purpose,
-            number,
+            number: ticket.number,
             candidates: candidates.len(),
         };
         Some(Drawn {
@@ -80,35 +81,44 @@ pub(crate) fn urn_of(state: &State, context: &Context) -> Option<(u32, Urn)> {
     (commitment(&secret) == open.commitment).then(|| (open.number, Urn::of(&secret)))
 }
 
-/// Places waiting replicas by the rules; `draw` chooses among the nodes that may get one, and is told how often the task was
-/// drawn for before. An audit answers what the log says was drawn. `None` ends the plan.
+/// Places waiting replicas by the rules, and then duplicates of runs in danger; `draw` chooses among the nodes that may get
+/// one. An audit answers what the log says was drawn. `None` ends the plan.
 pub(crate) fn place(
     state: &State,
     now: Timestamp,
-    draw: impl FnMut(&Task, u32, &Candidates<'_>) -> Option<Drawn>,
+    draw: impl FnMut(&Task, Ticket, &Candidates<'_>) -> Option<Drawn>,
 ) -> Vec<Event> {
     turns::Planner::new(state, now).run(draw)
 }
 
 /// The lease that a draw brings.
-fn lease(state: &State, task: &Task, drawn: &Drawn) -> Option<(NodeId, Event)> {
+fn lease(
+    state: &State,
+    task: &Task,
+    doubles: Option<AssignmentId>,
+    drawn: &Drawn,
+) -> Option<(NodeId, Event)> {
     let node = state.index.fleet.id(drawn.ordinal)?;
+    let resume = resume_point(task);
     let leased = AssignmentLeased {
         task: task.id,
         assignment: drawn.assignment,
         node,
         round: task.round,
-        resume: resume_point(task),
+        resume: resume.map(|(_, blob)| blob),
+        author: resume.map(|(author, _)| author),
+        doubles,
         draw: drawn.draw,
     };
     Some((node, leased.into()))
 }
 
 /// A run of a task that is not replicated goes on from its newest checkpoint. A sampled replica starts from
-/// zero: it has to confirm what the others made, not to inherit it.
-fn resume_point(task: &Task) -> Option<BlobRef> {
+/// zero: it has to confirm what the others made, not to inherit it. A checkpoint is so verified by a replica from zero, or not at all,
+/// which is why the lease names its author.
+fn resume_point(task: &Task) -> Option<(NodeId, BlobRef)> {
     let alone = task.definition.sampling().replicas == 1;
-    task.checkpoint.filter(|_| alone).map(|(_, blob)| blob)
+    task.checkpoint.filter(|_| alone)
 }
 
 /// What a placement costs its requester: the time for which it reserves a slot, in ms, times 1,000 and divided by the

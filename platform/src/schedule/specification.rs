@@ -10,12 +10,12 @@ use super::{
     filter::{free_slots, refusal_given},
     held,
     needs::Needs,
-    queue, reserved_ms, resume_point, score, urn_of,
+    queue, reserved_ms, resume_point, score, tail, urn_of,
 };
 use crate::{
     event::{AssignmentLeased, Event},
     ids::{AccountId, AssignmentId, NodeId},
-    state::{Node, State, Task},
+    state::{Assignment, Node, State, Task},
 };
 
 /// What a plan gave so far.
@@ -29,31 +29,77 @@ pub fn plan(state: &State, context: &Context) -> Vec<Event> {
     let mut ids = context.ids();
     let mut given: Gifts<'_> = Vec::new();
     let mut events = Vec::new();
-    while events.len() < state.scheduling().placements_max as usize {
-        let Some((task, candidates)) = next(state, &given, context.time) else {
-            break;
-        };
-        let earlier = task.assignments.len() + on_task(task, &given);
-        let ticket = Ticket::of(task, earlier as u32);
+    let most = state.scheduling().placements_max as usize;
+    let mut give = |task: &Task, ticket: Ticket, doubles, candidates: &[&Node]| {
         let of = candidates.len() as u32;
         let node = candidates[ticket.index(&urn, of) as usize];
+        let resume = resume_point(task);
         let leased = AssignmentLeased {
             task: task.id,
             assignment: AssignmentId(ids.ulid()),
             node: node.id,
             round: task.round,
-            resume: resume_point(task),
+            resume: resume.map(|(_, blob)| blob),
+            author: resume.map(|(author, _)| author),
+            doubles,
             draw: Some(Draw {
                 epoch,
                 purpose: ticket.purpose,
-                number: earlier as u32,
+                number: ticket.number,
                 candidates: of,
             }),
         };
         events.push(leased.into());
-        given.push((task, node.id));
+        node.id
+    };
+    while given.len() < most {
+        let Some((task, candidates)) = next(state, &given, context.time) else {
+            break;
+        };
+        let ticket = Ticket::of(task, drawn_before(task, &given));
+        let node = give(task, ticket, None, &candidates);
+        given.push((task, node));
+    }
+    // What is left goes to duplicates of runs in danger, one a task, the one in danger for longest first.
+    for (task, run) in in_danger(state, context.time) {
+        let needs = tail::needs(state, task, run);
+        let candidates = candidates(state, task, &needs, &given, context.time);
+        if given.len() < most
+            && held(state, task).is_none()
+            && within_quota(state, task.requester, &given)
+            && !candidates.is_empty()
+        {
+            let ticket = Ticket::tail(task, drawn_before(task, &given));
+            let node = give(task, ticket, Some(run.id), &candidates);
+            given.push((task, node));
+        }
     }
     events
+}
+
+fn drawn_before(task: &Task, given: &Gifts<'_>) -> u32 {
+    (task.assignments.len() + on_task(task, given)) as u32
+}
+
+/// The tasks that a run makes late, with that run.
+fn in_danger(state: &State, now: Timestamp) -> Vec<(&Task, &Assignment)> {
+    let mut found: Vec<(Timestamp, &Task, &Assignment)> = state
+        .tasks
+        .values()
+        .filter_map(|task| tail::endangered(state, task).map(|(at, run)| (at, task, run)))
+        .filter(|(at, ..)| *at <= now)
+        .collect();
+    found.sort_unstable_by_key(|(at, task, _)| (*at, task.id));
+    found
+        .into_iter()
+        .map(|(_, task, run)| (task, run))
+        .collect()
+}
+
+fn within_quota(state: &State, requester: AccountId, given: &Gifts<'_>) -> bool {
+    let of = |(task, _): &&(&Task, NodeId)| task.requester == requester;
+    let running = state.running(requester) as usize + given.iter().filter(of).count();
+    running < state.limits_of(requester).running_max as usize
 }
 
 /// The next task that a node can take, and the nodes that it is drawn among.
@@ -69,9 +115,7 @@ fn next<'a>(
     // Whoever has used least, by weight, is served first.
     requesters.sort_unstable();
     for (_, requester) in requesters {
-        let of = |(task, _): &&(&Task, NodeId)| task.requester == requester;
-        let running = state.running(requester) as usize + given.iter().filter(of).count();
-        if running >= state.limits_of(requester).running_max as usize {
+        if !within_quota(state, requester, given) {
             continue;
         }
         let waiting = state
@@ -80,7 +124,8 @@ fn next<'a>(
         let mut waiting: Vec<&Task> = waiting.collect();
         waiting.sort_unstable_by_key(|task| (queue::turn(state, task), task.id));
         for task in waiting {
-            let candidates = candidates(state, task, given, now);
+            let needs = Needs::of(task, &state.policy_of(task).scheduling);
+            let candidates = candidates(state, task, &needs, given, now);
             if !candidates.is_empty() {
                 return Some((task, candidates));
             }
@@ -107,17 +152,17 @@ fn on_task(task: &Task, given: &Gifts<'_>) -> usize {
 fn candidates<'a>(
     state: &'a State,
     task: &Task,
+    needs: &Needs,
     given: &Gifts<'_>,
     now: Timestamp,
 ) -> Vec<&'a Node> {
-    let needs = Needs::of(task, &state.policy_of(task).scheduling);
-    let fits = |node: &&Node| refusal_given(state, task, &needs, node, given, now).is_none();
+    let fits = |node: &&Node| refusal_given(state, task, needs, node, given, now).is_none();
     let mut fit: Vec<&Node> = state.nodes.values().filter(fits).collect();
     fit.sort_unstable_by_key(|node| node.ordinal);
     if needs.sampled {
         return fit;
     }
-    let level = |node: &Node| level(state, &needs, node, given);
+    let level = |node: &Node| level(state, needs, node, given);
     let best = fit.iter().map(|node| level(node)).max().unwrap_or(0);
     let floor = best.saturating_sub(state.scheduling().score.near_levels);
     fit.retain(|node| level(node) >= floor);

@@ -15,18 +15,18 @@ use std::{
 use aevir_events::Timestamp;
 
 use super::{
-    Candidates, Drawn, charge,
+    Candidates, Drawn, Ticket, charge,
     filter::{replica_class, replicas, tried},
     fit::{Fit, Given, Market},
     held, lease,
     needs::Needs,
     queue::Turn,
-    reserved_ms,
+    reserved_ms, tail,
 };
 use crate::{
     digest::Digest,
     event::Event,
-    ids::{AccountId, NodeId, TaskId},
+    ids::{AccountId, AssignmentId, NodeId, TaskId},
     state::{State, Task},
 };
 
@@ -113,7 +113,7 @@ impl<'a> Planner<'a> {
 
     pub(super) fn run(
         mut self,
-        mut draw: impl FnMut(&Task, u32, &Candidates<'_>) -> Option<Drawn>,
+        mut draw: impl FnMut(&Task, Ticket, &Candidates<'_>) -> Option<Drawn>,
     ) -> Vec<Event> {
         if !self.state.index.fleet.has_free() {
             return self.events;
@@ -129,7 +129,7 @@ impl<'a> Planner<'a> {
             match self.serve(&mut waiting, &mut draw) {
                 // Nothing of this requester can be placed any more.
                 None => {}
-                Some(Found::Ended) => break,
+                Some(Found::Ended) => return self.events,
                 Some(_) => {
                     let cost = self.last_charge(waiting.weight);
                     self.again
@@ -139,7 +139,49 @@ impl<'a> Planner<'a> {
                 }
             }
         }
+        self.double_all(&mut draw);
         self.events
+    }
+
+    /// Places duplicates of runs in danger, one a task, on what is still free.
+    fn double_all(
+        &mut self,
+        draw: &mut impl FnMut(&Task, Ticket, &Candidates<'_>) -> Option<Drawn>,
+    ) {
+        let state = self.state;
+        for id in state.index.tails.due(self.market.now) {
+            if self.events.len() >= self.placements_max {
+                return;
+            }
+            let task = state.tasks.get(&id);
+            let found = task.and_then(|task| Some((task, tail::endangered(state, task)?.1)));
+            let Some((task, run)) = found else {
+                continue;
+            };
+            if held(state, task).is_some() || self.quota_left(task.requester) == 0 {
+                continue;
+            }
+            let needs = Arc::new(tail::needs(state, task, run));
+            let fit = self.fit(&needs, replica_class(state, task, &[]), task);
+            self.fits[fit].catch_up(self.market, &self.given);
+            let excluded = excluded(state, task, &[]);
+            if let Some(Found::Ended) = self.place(task, &needs, fit, &excluded, Some(run.id), draw)
+            {
+                return;
+            }
+        }
+    }
+
+    /// Replicas that a requester may have placed after what this plan gave.
+    fn quota_left(&self, requester: AccountId) -> usize {
+        let of = |id: &TaskId| {
+            let task = self.state.tasks.get(id);
+            task.is_some_and(|task| task.requester == requester)
+        };
+        let given = self.on_task.iter().filter(|(id, _)| of(id));
+        let given: usize = given.map(|(_, nodes)| nodes.len()).sum();
+        let most = self.state.limits_of(requester).running_max as usize;
+        most.saturating_sub(self.state.running(requester) as usize + given)
     }
 
     fn next_requester(&mut self) -> Option<(u64, AccountId)> {
@@ -182,7 +224,7 @@ impl<'a> Planner<'a> {
     fn serve(
         &mut self,
         waiting: &mut Waiting<'a>,
-        draw: &mut impl FnMut(&Task, u32, &Candidates<'_>) -> Option<Drawn>,
+        draw: &mut impl FnMut(&Task, Ticket, &Candidates<'_>) -> Option<Drawn>,
     ) -> Option<Found> {
         if waiting.left == 0 {
             return None;
@@ -213,7 +255,7 @@ impl<'a> Planner<'a> {
         &mut self,
         task: &'a Task,
         line: &mut Line<'a>,
-        draw: &mut impl FnMut(&Task, u32, &Candidates<'_>) -> Option<Drawn>,
+        draw: &mut impl FnMut(&Task, Ticket, &Candidates<'_>) -> Option<Drawn>,
     ) -> Found {
         let state = self.state;
         let on_task = self
@@ -245,27 +287,50 @@ impl<'a> Planner<'a> {
             };
         }
         let excluded = excluded(state, task, &gifts);
-        let candidates = self.fits[fit].candidates(self.market, &excluded, &self.given);
-        if candidates.len() == 0 {
-            // Its requester's own nodes are out of reach for every task of the line alike.
-            let chosen = !state.index.fleet.choosy.is_empty();
-            let alike = !line.tried && gifts.is_empty() && !chosen;
-            return if alike {
-                Found::NoneOfLine
-            } else {
-                Found::NotThis
-            };
+        let is_first = gifts.is_empty();
+        if let Some(found) = self.place(task, line.needs, fit, &excluded, None, draw) {
+            return found;
         }
-        let number = task.assignments.len() + gifts.len();
-        let drawn = draw(task, u32::try_from(number).unwrap_or(u32::MAX), &candidates);
-        let leased = drawn.and_then(|drawn| Some((drawn.ordinal, lease(state, task, &drawn)?)));
+        // Its requester's own nodes are out of reach for every task of the line alike.
+        let chosen = !state.index.fleet.choosy.is_empty();
+        let alike = !line.tried && is_first && !chosen;
+        if alike {
+            Found::NoneOfLine
+        } else {
+            Found::NotThis
+        }
+    }
+
+    /// Draws a node for a replica and gives it out; `None` where there is no candidate.
+    fn place(
+        &mut self,
+        task: &'a Task,
+        needs: &Needs,
+        fit: usize,
+        excluded: &[u32],
+        doubles: Option<AssignmentId>,
+        draw: &mut impl FnMut(&Task, Ticket, &Candidates<'_>) -> Option<Drawn>,
+    ) -> Option<Found> {
+        let candidates = self.fits[fit].candidates(self.market, excluded, &self.given);
+        if candidates.len() == 0 {
+            return None;
+        }
+        let given = self.on_task.get(&task.id).map_or(0, Vec::len);
+        let number = u32::try_from(task.assignments.len() + given).unwrap_or(u32::MAX);
+        let ticket = match doubles {
+            None => Ticket::of(task, number),
+            Some(_) => Ticket::tail(task, number),
+        };
+        let drawn = draw(task, ticket, &candidates);
+        let leased = drawn
+            .and_then(|drawn| Some((drawn.ordinal, lease(self.state, task, doubles, &drawn)?)));
         let Some((ordinal, (node, event))) = leased else {
-            return Found::Ended;
+            return Some(Found::Ended);
         };
         self.events.push(event);
         self.on_task.entry(task.id).or_default().push(node);
-        self.given.give(ordinal, line.needs.room);
-        Found::Placed
+        self.given.give(ordinal, needs.room);
+        Some(Found::Placed)
     }
 
     /// The nodes that fit the needs, found once.

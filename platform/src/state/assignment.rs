@@ -29,6 +29,12 @@ pub struct Assignment {
     pub started_at: Option<Timestamp>,
     /// The checkpoint that it resumes from.
     pub resume: Option<BlobRef>,
+    /// The node that made that checkpoint; absent where the log of old has none.
+    pub author: Option<NodeId>,
+    /// The run that it duplicates, because the task may be late.
+    pub doubles: Option<AssignmentId>,
+    /// It had begun when others completed the round before it: it earns the attempt fee.
+    pub overtaken: bool,
     /// What the node uploaded under it.
     pub uploads: Vec<BlobRef>,
     pub stage: Stage,
@@ -43,6 +49,8 @@ pub enum Stage {
     Running {
         ppm: Ppm,
         note: String,
+        /// When it was reported last; its begin before that.
+        at: Timestamp,
     },
     Committed(Commitment),
     Revealed(Revealed),

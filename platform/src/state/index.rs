@@ -12,7 +12,7 @@ use crate::{
     digest::Digest,
     ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId},
     report::NodeKey,
-    schedule::{Fleet, Queues},
+    schedule::{Fleet, Queues, Tails},
 };
 
 /// Indexes over the state.
@@ -29,6 +29,8 @@ pub(crate) struct Index {
     pub(crate) task_of: BTreeMap<AssignmentId, TaskId>,
     /// Tasks with a replica to place.
     pub(crate) queues: Queues,
+    /// When runs are in danger of making their task late.
+    pub(crate) tails: Tails,
     /// When tasks expire.
     pub(crate) deadlines: BTreeSet<(Timestamp, TaskId)>,
     /// When the reveals of closed rounds are due.
@@ -54,6 +56,7 @@ impl Index {
             key_by_hash: state.keys.iter().map(|(id, key)| (key.hash, *id)).collect(),
             fleet: Fleet::of(state),
             queues: Queues::of(state),
+            tails: Tails::of(state),
             ..Self::default()
         };
         for (id, key) in state.keys.iter().filter(|(_, key)| !key.revoked) {

@@ -191,6 +191,11 @@ impl State {
         !self.index.queues.is_empty() && self.index.fleet.has_free()
     }
 
+    /// Whether a run is in danger of making its task late, may get a duplicate, and a node is free.
+    pub fn has_tail(&self, now: Timestamp) -> bool {
+        self.index.fleet.has_free() && self.index.tails.due(now).next().is_some()
+    }
+
     /// When the next tick is due: at once (`Timestamp::default`) when something is due already.
     pub fn next_due(&self) -> Option<Timestamp> {
         if !self.index.unblocked.is_empty() || !self.index.departing.is_empty() {

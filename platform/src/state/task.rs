@@ -204,6 +204,19 @@ impl Task {
         }
     }
 
+    /// How many of its replicas are more than it needs: duplicates of others.
+    pub fn duplicates(&self) -> u32 {
+        self.replicas().saturating_sub(self.replicas_wanted)
+    }
+
+    /// When its verdict is late, or the task over: by `max_latency_ms` from when it was queued, or by its deadline.
+    pub fn due_at(&self) -> Option<Timestamp> {
+        let qos = &self.definition.qos;
+        let latest = self.queued_at.zip(qos.max_latency_ms);
+        let latest = latest.map(|(at, ms)| at.plus_ms(ms.into()));
+        latest.into_iter().chain(qos.deadline).min()
+    }
+
     /// Whether an assignment's node took longer than `max_latency_ms` from its lease to its commitment. What the task waited for
     /// before that is not the node's.
     pub fn missed_latency(&self, assignment: &Assignment) -> bool {

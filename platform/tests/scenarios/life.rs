@@ -291,10 +291,9 @@ fn checkpoints_are_resumed_from_only_where_nobody_has_to_confirm() {
             reason: LossReason::Silent,
         });
         let (_, next, _) = w.plan()[0];
-        assert_eq!(
-            w.state.assignment(next).unwrap().1.resume,
-            resumes.then_some(checkpoint)
-        );
+        let lease = w.state.assignment(next).unwrap().1;
+        assert_eq!(lease.resume, resumes.then_some(checkpoint));
+        assert_eq!(lease.author, resumes.then_some(node));
         let mut run = w.run(next, json!({}), &[]);
         w.start(next);
         if resumes {
@@ -305,6 +304,7 @@ fn checkpoints_are_resumed_from_only_where_nobody_has_to_confirm() {
                 "report-invalid"
             );
         }
+        w.check_replay();
     }
 }
 

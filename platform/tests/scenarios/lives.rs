@@ -12,7 +12,7 @@ use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::world::{World, reveal_command};
+use crate::world::{World, profile, reveal_command};
 
 /// One random step; the numbers choose among what there is.
 #[derive(Debug, Clone)]
@@ -133,7 +133,15 @@ impl Lives {
     /// A platform with four nodes.
     pub fn new() -> Self {
         let mut world = World::new();
-        let nodes = (0..4).map(|i| world.node(&format!("node {i}"))).collect();
+        // The later ones are faster, so that a run on the first ones may be overtaken.
+        let node = |i: u32| {
+            let name = format!("node {i}");
+            let owner = world.account(&name);
+            let mut profile = profile(&name);
+            profile.cpu_mfuel_s = Some(500 * (i + 1));
+            world.node_of(owner, profile)
+        };
+        let nodes = (0..4).map(node).collect();
         Self {
             world,
             nodes,
@@ -177,8 +185,10 @@ impl Lives {
                     "verification": [{"method": "sampling", "quorum": quorum, "replicas": replicas}],
                     "economics": {"budget": "20000000", "pricing": {"mode": "fixed", "price": price.to_string()}},
                 });
-                if let Some(deadline) = deadline {
-                    overrides["qos"] = json!({"deadline": deadline});
+                if let (Some(deadline), Some(s)) = (deadline, deadline_s) {
+                    let max_latency_ms = u32::from(s) * 200;
+                    overrides["qos"] =
+                        json!({"deadline": deadline, "max_latency_ms": max_latency_ms});
                 }
                 let command = w.submission(overrides);
                 if let Ok(events) = w.submit(command) {

@@ -19,5 +19,6 @@ mod schemas;
 mod sla;
 mod state_table;
 mod suspensions;
+mod tail;
 mod verification;
 mod world;

@@ -28,6 +28,8 @@ struct Machine {
     region: u8,
     class: Option<u8>,
     f16: bool,
+    /// Not known where it is 0.
+    mfuel_s: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -40,6 +42,8 @@ struct Ask {
     replicas: u32,
     priority: u32,
     runtime_s: u32,
+    /// Some are in a hurry.
+    latency_ms: Option<u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -68,21 +72,26 @@ fn machine() -> impl Strategy<Value = Machine> {
         0u8..4,
         prop::option::of(0u8..2),
         any::<bool>(),
+        0u32..4,
     )
-        .prop_map(|(owner, slots, memory, region, class, f16)| Machine {
-            owner,
-            slots,
-            memory: 256 << memory,
-            region,
-            class,
-            f16,
-        })
+        .prop_map(
+            |(owner, slots, memory, region, class, f16, speed)| Machine {
+                owner,
+                slots,
+                memory: 256 << memory,
+                region,
+                class,
+                f16,
+                mfuel_s: 500 * speed,
+            },
+        )
 }
 
 fn ask() -> impl Strategy<Value = Ask> {
     let of = (0usize..4, 0u8..4, 0u32..4, 0u8..6, 0u8..6);
-    (of, 1u32..4, 0u32..10, 1u32..100).prop_map(
-        |((requester, kind, memory, region, gpu), replicas, priority, runtime_s)| Ask {
+    let latency = prop::option::of(1u32..60_000);
+    (of, 1u32..4, 0u32..10, 1u32..100, latency).prop_map(
+        |((requester, kind, memory, region, gpu), replicas, priority, runtime_s, latency_ms)| Ask {
             requester,
             kind,
             memory: 128 << memory,
@@ -91,6 +100,7 @@ fn ask() -> impl Strategy<Value = Ask> {
             replicas,
             priority,
             runtime_s,
+            latency_ms,
         },
     )
 }
@@ -130,6 +140,7 @@ impl Market {
             profile.slots = machine.slots;
             profile.memory_mib = machine.memory;
             profile.cpu_cores = machine.slots;
+            profile.cpu_mfuel_s = Some(machine.mfuel_s).filter(|speed| *speed > 0);
             profile.labels = [("region".to_owned(), format!("r{}", machine.region))].into();
             match (machine.class, &mut profile.gpu) {
                 (Some(class), Some(gpu)) => {
@@ -155,6 +166,9 @@ impl Market {
     fn submit(&mut self, ask: &Ask) {
         let kind = ["training", "inference", "evaluation", "data-processing"][ask.kind as usize];
         let mut qos = json!({"priority": ask.priority});
+        if let Some(ms) = ask.latency_ms {
+            qos["max_latency_ms"] = ms.into();
+        }
         match ask.region {
             0 => qos["labels"] = json!({"region": "r0"}),
             1 => qos["labels_any"] = json!({"region": ["r1", "r2"]}),

@@ -272,12 +272,16 @@ fn expected(world: &World, root: &str) -> Value {
 
 #[test]
 fn the_documents_alone_lead_to_the_same_books() {
-    let world = eventful();
-    let folder = std::env::temp_dir().join(format!("aevir-sample-{}", std::process::id()));
+    documents_agree(&eventful(), "sample");
+}
+
+/// What was written from the documents alone accepts the log, and comes to the same books.
+pub fn documents_agree(world: &World, name: &str) {
+    let folder = std::env::temp_dir().join(format!("aevir-{name}-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     let path = folder.join("log.ndjson");
-    let root = write(&world, &path);
-    let expected = expected(&world, &root);
+    let root = write(world, &path);
+    let expected = expected(world, &root);
     if let Some(copy) = std::env::var_os("AEVIR_SAMPLE") {
         fs::copy(&path, &copy).unwrap();
         fs::write(

@@ -126,6 +126,7 @@ fn assignment(
         started_at: assignment.started_at.map(time),
         ended_at: None,
         resumed_from: assignment.resume.map(|b| b.digest.to_string()),
+        checkpoint_author: assignment.author.map(|node| node.to_string()),
         progress: None,
         commitment: assignment.commitment().map(|c| c.digest.to_string()),
         reason: None,
@@ -134,7 +135,7 @@ fn assignment(
     };
     match &assignment.stage {
         Stage::Leased | Stage::Committed(_) | Stage::Withdrawn => {}
-        Stage::Running { ppm, note } => {
+        Stage::Running { ppm, note, .. } => {
             let recorded = (*ppm, note.clone());
             let (ppm, note) = app.live.progress(assignment.id).unwrap_or(recorded);
             view.progress = Some(wire::Progress { ppm, note });

@@ -1,0 +1,299 @@
+//! The tail: a run that may make its task late gets a duplicate on a faster node, the first results count, and what was
+//! overtaken is paid as an attempt.
+
+use aevir_platform::{
+    command::{Command, FailureClass},
+    event::Event,
+    ids::{AssignmentId, NodeId, TaskId},
+    schedule::Purpose,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    sample::documents_agree,
+    world::{World, labels, profile, recompute},
+};
+
+const ATTEMPT_FEE: i64 = 1_000;
+
+/// A node of a new account with this measured speed, in millions of fuel a second.
+fn node(w: &mut World, name: &str, mfuel_s: Option<u32>) -> NodeId {
+    let owner = w.account(name);
+    let mut profile = profile(name);
+    profile.cpu_mfuel_s = mfuel_s;
+    w.node_of(owner, profile)
+}
+
+fn task(w: &mut World, overrides: Value) -> TaskId {
+    let mut terms = json!({"qos": {"max_latency_ms": 10_000}});
+    for (field, value) in overrides.as_object().unwrap() {
+        terms[field] = value.clone();
+    }
+    w.task(terms)
+}
+
+/// A task that runs on a slow node, and a fast one that came later.
+fn slow_run(w: &mut World) -> (TaskId, AssignmentId, NodeId, NodeId) {
+    let slow = node(w, "slow", Some(1_000));
+    let task = task(w, json!({}));
+    let (_, run, _) = w.plan()[0];
+    w.start(run);
+    let fast = node(w, "fast", Some(1_250));
+    (task, run, slow, fast)
+}
+
+fn progress(w: &mut World, assignment: AssignmentId, ppm: u32) {
+    let node = w.node_on(assignment);
+    let note = String::new();
+    w.ok(Command::ReportProgress {
+        node,
+        assignment,
+        ppm,
+        note,
+    });
+}
+
+/// The only placement of a plan, which must be a duplicate.
+fn double(w: &mut World) -> AssignmentId {
+    let plan = w.plan();
+    assert_eq!(plan.len(), 1, "one duplicate: {plan:?}");
+    match &w.log.last().unwrap().event {
+        Event::AssignmentLeased(lease) => {
+            assert!(lease.doubles.is_some());
+            assert_eq!(lease.draw.unwrap().purpose, Purpose::Tail);
+        }
+        other => panic!("{other:?}"),
+    }
+    plan[0].1
+}
+
+fn commit(w: &mut World, assignment: AssignmentId) -> Vec<Event> {
+    let run = w.run(assignment, json!({}), &[]);
+    w.commit(&run)
+}
+
+fn balance(w: &World, node: NodeId) -> i64 {
+    w.available(w.owner(node))
+}
+
+#[test]
+fn a_faster_node_overtakes_and_the_slow_run_is_paid_as_an_attempt() {
+    let mut w = World::new();
+    let (id, _, slow, fast) = slow_run(&mut w);
+    w.later(4_999);
+    assert!(!w.state.has_tail(w.now) && w.plan().is_empty());
+    w.later(1);
+    assert!(w.state.has_tail(w.now));
+    let duplicate = double(&mut w);
+    assert_eq!(w.node_on(duplicate), fast);
+    assert!(w.plan().is_empty(), "one duplicate of one run");
+    w.start(duplicate);
+    let events = commit(&mut w, duplicate);
+    assert_eq!(
+        labels(&events),
+        [
+            "assignment.committed",
+            "task.round_closed",
+            "assignment.withdrawn"
+        ]
+    );
+    w.reveal_all(id, |_| json!({}));
+    assert_eq!(w.phase(id), "settled");
+    assert_eq!(
+        (balance(&w, slow), balance(&w, fast)),
+        (ATTEMPT_FEE, 1_000_000)
+    );
+    assert_eq!(w.state.tasks[&id].attempts_spent, 1);
+    assert!(w.state.nodes[&slow].records.is_empty(), "no harm");
+    assert_eq!(
+        w.available(w.requester),
+        1_000_000_000 - 1_050_000 - ATTEMPT_FEE
+    );
+    w.check_replay();
+}
+
+#[test]
+fn the_first_result_counts_whoever_brings_it() {
+    for has_begun in [true, false] {
+        let mut w = World::new();
+        let (id, run, slow, fast) = slow_run(&mut w);
+        w.later(6_000);
+        let duplicate = double(&mut w);
+        if has_begun {
+            w.start(duplicate);
+        }
+        commit(&mut w, run);
+        w.reveal_all(id, |_| json!({}));
+        let fee = if has_begun { ATTEMPT_FEE } else { 0 };
+        assert_eq!((balance(&w, slow), balance(&w, fast)), (1_000_000, fee));
+        assert_eq!(
+            w.refused(Command::Start {
+                node: fast,
+                assignment: duplicate
+            }),
+            "lease-ended"
+        );
+        w.check_replay();
+    }
+}
+
+#[test]
+fn a_run_that_tells_its_pace_is_looked_at_when_it_breaks_its_word() {
+    let mut w = World::new();
+    let (_, run, ..) = slow_run(&mut w);
+    w.later(1_000);
+    // At this pace it ends after 8 s, in time.
+    progress(&mut w, run, 125_000);
+    w.later(6_999);
+    assert!(w.plan().is_empty());
+    w.later(1);
+    double(&mut w);
+
+    let mut w = World::new();
+    let (_, run, ..) = slow_run(&mut w);
+    w.later(1_000);
+    // At this pace it ends after 20 s, which is too late.
+    progress(&mut w, run, 50_000);
+    double(&mut w);
+    w.check_replay();
+    documents_agree(&w, "tail-progress");
+}
+
+#[test]
+fn nothing_is_doubled_without_need_or_gain() {
+    // A node that is hardly faster.
+    let mut w = World::new();
+    let (_, _, _, fast) = slow_run(&mut w);
+    let mut hardly = profile("fast");
+    hardly.cpu_mfuel_s = Some(1_249);
+    let profile = Box::new(hardly);
+    w.ok(Command::ChangeProfile {
+        node: fast,
+        profile,
+    });
+    w.later(6_000);
+    assert!(w.plan().is_empty());
+    // No due time; the last attempt.
+    for terms in [json!({"qos": {}}), json!({"retry": {"max_attempts": 1}})] {
+        let mut w = World::new();
+        node(&mut w, "slow", Some(1_000));
+        let id = task(&mut w, terms);
+        let (_, run, _) = w.plan()[0];
+        w.start(run);
+        node(&mut w, "fast", Some(2_000));
+        w.later(9_000);
+        assert!(!w.state.has_tail(w.now) && w.plan().is_empty());
+        assert_eq!(w.phase(id), "running");
+    }
+}
+
+#[test]
+fn where_no_speed_is_known_any_node_may_double_but_no_owner_twice() {
+    let mut w = World::new();
+    let slow = node(&mut w, "slow", None);
+    let id = task(&mut w, json!({}));
+    let (_, run, _) = w.plan()[0];
+    w.start(run);
+    let owner = w.owner(slow);
+    w.node_of(owner, profile("another of its owner"));
+    w.later(9_000);
+    assert!(w.plan().is_empty());
+    let other = node(&mut w, "other", None);
+    let duplicate = double(&mut w);
+    assert_eq!(w.node_on(duplicate), other);
+    // The one that is left makes the task's only replica.
+    let (class, message) = (FailureClass::HostError, "no".into());
+    w.ok(Command::Fail {
+        node: slow,
+        assignment: run,
+        class,
+        message,
+    });
+    assert!(w.plan().is_empty());
+    w.start(duplicate);
+    commit(&mut w, duplicate);
+    w.reveal_all(id, |_| json!({}));
+    assert_eq!((balance(&w, slow), balance(&w, other)), (0, 1_000_000));
+    w.check_replay();
+}
+
+/// Two replicas on slow nodes, both doubled and all begun.
+fn sampled(w: &mut World) -> (TaskId, Vec<AssignmentId>) {
+    let slow: Vec<NodeId> = ["a", "b"].map(|name| node(w, name, Some(500))).into();
+    let sampling = json!([{"method": "sampling", "quorum": 2, "replicas": 2}]);
+    let id = task(
+        w,
+        json!({"verification": sampling, "qos": {"deadline": w.now.plus_ms(8_000).to_string()}}),
+    );
+    let mut runs: Vec<AssignmentId> = w.plan().iter().map(|(_, run, _)| *run).collect();
+    assert_eq!(runs.len(), slow.len());
+    runs.iter().for_each(|run| w.start(*run));
+    for name in ["c", "d", "e"] {
+        node(w, name, Some(2_000));
+    }
+    w.later(4_000);
+    for _ in 0..2 {
+        let duplicate = double(w);
+        w.start(duplicate);
+        runs.push(duplicate);
+    }
+    assert!(w.plan().is_empty());
+    (id, runs)
+}
+
+#[test]
+fn of_a_sample_the_first_as_many_as_wanted_count() {
+    let mut w = World::new();
+    let (id, runs) = sampled(&mut w);
+    assert_eq!(labels(&commit(&mut w, runs[3])), ["assignment.committed"]);
+    let events = commit(&mut w, runs[0]);
+    let withdrawn = labels(&events)
+        .iter()
+        .filter(|l| **l == "assignment.withdrawn")
+        .count();
+    assert_eq!(withdrawn, 2);
+    w.reveal_all(id, |_| json!({}));
+    assert_eq!(w.phase(id), "settled");
+    let paid = |run: &AssignmentId| balance(&w, w.node_on(*run));
+    let paid: Vec<i64> = runs.iter().map(paid).collect();
+    assert_eq!(paid, [1_000_000, ATTEMPT_FEE, ATTEMPT_FEE, 1_000_000]);
+    w.check_replay();
+    documents_agree(&w, "tail-sampled");
+}
+
+#[test]
+fn called_off_the_price_is_paid_as_often_as_it_was_wanted() {
+    let mut w = World::new();
+    let (id, runs) = sampled(&mut w);
+    commit(&mut w, runs[2]);
+    w.ok(Command::CancelTask {
+        requester: w.requester,
+        task: id,
+    });
+    let paid = |run: &AssignmentId| balance(&w, w.node_on(*run));
+    let mut paid: Vec<i64> = runs.iter().map(paid).collect();
+    assert_eq!(paid[2], 1_000_000, "sealed comes first");
+    paid.sort_unstable();
+    assert_eq!(paid, [ATTEMPT_FEE, ATTEMPT_FEE, 1_000_000, 1_000_000]);
+    w.check_replay();
+    documents_agree(&w, "tail-cancelled");
+}
+
+#[test]
+fn an_audit_finds_a_duplicate_that_nothing_calls_for() {
+    let mut w = World::new();
+    let (..) = slow_run(&mut w);
+    w.later(5_000);
+    double(&mut w);
+    recompute(&w.log).unwrap();
+    let mut log = w.log.clone();
+    let last = log.last_mut().unwrap();
+    // A millisecond too early.
+    last.time = last.time.plus_ms(-1);
+    assert!(recompute(&log).is_err());
+    let mut log = w.log.clone();
+    if let Event::AssignmentLeased(lease) = &mut log.last_mut().unwrap().event {
+        lease.doubles = None;
+    }
+    assert!(recompute(&log).is_err());
+}
