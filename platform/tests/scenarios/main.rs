@@ -20,5 +20,6 @@ mod sla;
 mod state_table;
 mod suspensions;
 mod tail;
+mod turns;
 mod verification;
 mod world;
