@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::report;
+
 /// A figure, with the peer that was measured beside it where there is one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Figure {
@@ -26,6 +28,46 @@ pub(crate) enum Target {
     RatioAtMost(f64),
     AtLeast(f64),
     Below(f64),
+}
+
+/// What a bench has found so far.
+pub(crate) struct Found {
+    json: bool,
+    figures: Vec<Figure>,
+}
+
+impl Found {
+    /// Nothing yet. `json`: one line per figure on stdout, and nothing else.
+    pub(crate) fn new(json: bool) -> Self {
+        Self {
+            json,
+            figures: Vec::new(),
+        }
+    }
+
+    /// Takes a figure in; with `json` it is printed at once.
+    #[allow(clippy::expect_used, reason = "a figure is numbers and texts")]
+    pub(crate) fn add(&mut self, figure: Figure) {
+        if self.json {
+            println!(
+                "{}",
+                serde_json::to_string(&figure).expect("a figure is JSON")
+            );
+        }
+        self.figures.push(figure);
+    }
+
+    /// All of them, in the order in which they were found.
+    pub(crate) fn all(&self) -> &[Figure] {
+        &self.figures
+    }
+
+    /// Prints their table, unless they went out as lines.
+    pub(crate) fn show(&self) {
+        if !self.json {
+            println!("{}", report::table(&self.figures));
+        }
+    }
 }
 
 impl Figure {

@@ -54,8 +54,13 @@ impl Host {
     }
 }
 
+/// Says on stderr what happens next, and how busy the machine is.
+pub(crate) fn say(what: &str) {
+    eprintln!("==> {what} (load {:.1})", load_average());
+}
+
 /// Runnable processes, averaged over the last minute.
-pub(crate) fn load_average() -> f64 {
+fn load_average() -> f64 {
     fs::read_to_string("/proc/loadavg")
         .ok()
         .and_then(|text| text.split(' ').next()?.parse().ok())

@@ -21,8 +21,8 @@ use clap::Args;
 use plan::Plan;
 
 use crate::{
-    figure::{Figure, Target, median},
-    host::{Host, load_average},
+    figure::{Figure, Found, Target, median},
+    host::{Host, say},
     plot, report,
 };
 use guest::Guest;
@@ -81,24 +81,16 @@ struct Bench {
     turns: usize,
     rounds: usize,
     quick: bool,
-    json: bool,
-    figures: Vec<Figure>,
+    found: Found,
 }
 
 impl Bench {
     fn say(&self, what: &str) {
-        eprintln!("==> {what} (load {:.1})", load_average());
+        say(what);
     }
 
-    #[allow(clippy::expect_used, reason = "a figure is numbers and texts")]
     fn add(&mut self, figure: Figure) {
-        if self.json {
-            println!(
-                "{}",
-                serde_json::to_string(&figure).expect("a figure is JSON")
-            );
-        }
-        self.figures.push(figure);
+        self.found.add(figure);
     }
 
     fn is_software(&self) -> bool {
@@ -214,8 +206,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         turns,
         rounds,
         quick: options.quick,
-        json: options.json,
-        figures: Vec::new(),
+        found: Found::new(options.json),
     };
     let heavy = Some(Target::RatioAtMost(1.05));
     for (name, guest, plan) in [
@@ -247,8 +238,8 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     }
     let memory = bench.stream().await?;
     let hardware = hardware::measure(&mut bench).await?;
+    bench.found.show();
     if !options.json {
-        println!("{}", report::table(&bench.figures));
         println!("hardware: {hardware}");
     }
     if !options.quick {
@@ -292,7 +283,7 @@ fn write(
         &[line("executor process", memory)],
     )?;
     let facts = conditions(&bench.adapter, hardware);
-    report::write(&options.out, BENCH, &bench.figures, host, &facts)?;
+    report::write(&options.out, BENCH, bench.found.all(), host, &facts)?;
     bench.say(&format!("written to {}", options.out.display()));
     Ok(())
 }

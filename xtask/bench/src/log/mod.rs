@@ -22,8 +22,8 @@ pub(crate) use self::{
 use crate::{
     Options,
     callers::Span,
-    figure::Figure,
-    host::{Host, load_average},
+    figure::{Figure, Found},
+    host::{Host, say},
     plot, report,
 };
 
@@ -59,8 +59,7 @@ pub(crate) struct Bench {
     pub(crate) tools: PathBuf,
     /// The program `aevir`, built for release.
     pub(crate) program: Option<PathBuf>,
-    json: bool,
-    figures: Vec<Figure>,
+    found: Found,
 }
 
 impl Bench {
@@ -79,26 +78,16 @@ impl Bench {
             history_events,
             tools: options.tools.clone(),
             program: options.program.clone(),
-            json: options.json,
-            figures: Vec::new(),
+            found: Found::new(options.json),
         }
     }
 
-    /// Says on stderr what happens next.
     pub(crate) fn say(&self, what: &str) {
-        eprintln!("==> {what} (load {:.1})", load_average());
+        say(what);
     }
 
-    /// Takes a figure in; with `--json` it is printed at once.
-    #[allow(clippy::expect_used, reason = "a figure is numbers and texts")]
     pub(crate) fn add(&mut self, figure: Figure) {
-        if self.json {
-            println!(
-                "{}",
-                serde_json::to_string(&figure).expect("a figure is JSON")
-            );
-        }
-        self.figures.push(figure);
+        self.found.add(figure);
     }
 }
 
@@ -124,9 +113,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
             Part::Proof => proof::measure(&mut bench).await?,
         }
     }
-    if !options.json {
-        println!("{}", report::table(&bench.figures));
-    }
+    bench.found.show();
     if !options.quick && parts.len() == PARTS.len() {
         std::fs::create_dir_all(&options.out)
             .with_context(|| format!("{} can't be made", options.out.display()))?;
@@ -138,7 +125,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
             host.sync.as_secs_f64() * 1_000.0,
             settings.join(", ")
         );
-        report::write(&options.out, "log", &bench.figures, &host, &conditions)?;
+        report::write(&options.out, "log", bench.found.all(), &host, &conditions)?;
         bench.say(&format!("written to {}", options.out.display()));
     }
     Ok(())

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use self::market::Market;
 use crate::{
-    figure::{Figure, Target, median},
-    host::{Host, load_average},
+    figure::{Figure, Found, Target, median},
+    host::{Host, say},
     plot, report,
 };
 
@@ -59,7 +59,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let host = Host::look(&std::env::temp_dir())?;
     let tasks = if options.quick { TASKS / 50 } else { TASKS };
     let rounds = if options.quick { 1 } else { ROUNDS };
-    let mut figures = Vec::new();
+    let mut found = Found::new(options.json);
     let mut curve = Vec::new();
     let mut smallest = None;
     let sizes = match options.nodes.is_empty() {
@@ -75,14 +75,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let cost = median(all.iter().map(|m| m.placement_s).collect());
         let smallest = *smallest.get_or_insert(cost);
         let micros = Figure::of(BENCH, format!("placement.{nodes}"), cost * 1e6, "µs");
-        figures.push(match nodes {
+        found.add(match nodes {
             100_000 => micros
                 .beside("10 nodes", smallest * 1e6)
                 .target(Target::RatioAtMost(3.0)),
             _ => micros,
         });
         let rate = Figure::of(BENCH, format!("rate.{nodes}"), 1.0 / cost, "placements/s");
-        figures.push(match nodes {
+        found.add(match nodes {
             1_000 => rate.target(Target::AtLeast(100_000.0)),
             _ => rate,
         });
@@ -90,28 +90,22 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         if nodes == 100_000 {
             let task = median(all.iter().map(|m| m.bytes_per_task).collect());
             let node = median(all.iter().map(|m| m.bytes_per_node).collect());
-            figures.push(Figure::of(BENCH, "memory.task", task, "bytes"));
-            figures.push(Figure::of(BENCH, "memory.node", node, "bytes"));
+            found.add(Figure::of(BENCH, "memory.task", task, "bytes"));
+            found.add(Figure::of(BENCH, "memory.node", node, "bytes"));
         }
     }
     if !options.nodes.is_empty() {
-        return show(options, &host, &figures, curve);
+        return write(options, &host, &found, curve);
     }
     say("equal tasks until all are done");
     let (mean, longest) = waits(tasks)?;
     let wait = Figure::of(BENCH, "wait.longest", longest, "s").beside("mean wait", mean);
-    figures.push(wait.target(Target::RatioAtMost(3.0)));
-    show(options, &host, &figures, curve)
+    found.add(wait.target(Target::RatioAtMost(3.0)));
+    write(options, &host, &found, curve)
 }
 
-fn show(options: &Options, host: &Host, figures: &[Figure], curve: Vec<(f64, f64)>) -> Result<()> {
-    if options.json {
-        for figure in figures {
-            println!("{}", serde_json::to_string(figure)?);
-        }
-    } else {
-        println!("{}", report::table(figures));
-    }
+fn write(options: &Options, host: &Host, found: &Found, curve: Vec<(f64, f64)>) -> Result<()> {
+    found.show();
     if options.quick || !options.nodes.is_empty() {
         return Ok(());
     }
@@ -128,13 +122,9 @@ fn show(options: &Options, host: &Host, figures: &[Figure], curve: Vec<(f64, f64
     };
     plot::draw(&options.out.join("plan.svg"), &frame, &[line])?;
     let conditions = "One core, everything in memory: commands are decided and their events folded; nothing is written.";
-    report::write(&options.out, BENCH, figures, host, conditions)?;
+    report::write(&options.out, BENCH, found.all(), host, conditions)?;
     say(&format!("written to {}", options.out.display()));
     Ok(())
-}
-
-fn say(what: &str) {
-    eprintln!("==> {what} (load {:.1})", load_average());
 }
 
 /// Placements one after the other, while finished runs make room for the next.

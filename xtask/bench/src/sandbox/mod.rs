@@ -14,8 +14,8 @@ use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    figure::Figure,
-    host::{Host, load_average},
+    figure::{Figure, Found},
+    host::{Host, say},
     plot, report,
 };
 
@@ -57,14 +57,13 @@ pub(crate) struct Options {
 /// How it is measured, and what came out so far.
 struct Bench {
     quick: bool,
-    json: bool,
     tools: PathBuf,
-    figures: Vec<Figure>,
+    found: Found,
 }
 
 impl Bench {
     fn say(&self, what: &str) {
-        eprintln!("==> {what} (load {:.1})", load_average());
+        say(what);
     }
 
     /// `full` rounds, or a few.
@@ -72,15 +71,8 @@ impl Bench {
         if self.quick { full.div_ceil(20) } else { full }
     }
 
-    #[allow(clippy::expect_used, reason = "a figure is numbers and texts")]
     fn add(&mut self, figure: Figure) {
-        if self.json {
-            println!(
-                "{}",
-                serde_json::to_string(&figure).expect("a figure is JSON")
-            );
-        }
-        self.figures.push(figure);
+        self.found.add(figure);
     }
 }
 
@@ -93,9 +85,8 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     };
     let mut bench = Bench {
         quick: options.quick,
-        json: options.json,
         tools: options.tools.clone(),
-        figures: Vec::new(),
+        found: Found::new(options.json),
     };
     let mut latencies = Vec::new();
     for part in &parts {
@@ -105,16 +96,14 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
             Part::Metering => metering::measure(&mut bench)?,
         }
     }
-    if !options.json {
-        println!("{}", report::table(&bench.figures));
-    }
+    bench.found.show();
     if !options.quick && parts.len() == PARTS.len() {
         std::fs::create_dir_all(&options.out)
             .with_context(|| format!("{} can't be made", options.out.display()))?;
         draw(&latencies, options)?;
         let conditions =
             "Program and executors are built for release; executors are confined as a node's are.";
-        report::write(&options.out, BENCH, &bench.figures, &host, conditions)?;
+        report::write(&options.out, BENCH, bench.found.all(), &host, conditions)?;
         bench.say(&format!("written to {}", options.out.display()));
     }
     Ok(())
