@@ -194,6 +194,8 @@ fn known(
 }
 
 fn shown(app: &App, node: NodeId) -> ApiResult<Reply<wire::Node>> {
-    let node = app.log.read(|state, _| state.nodes.get(&node).map(view));
+    let node = app
+        .log
+        .read(|state, _| state.nodes.get(&node).map(|n| view(state, n)));
     Ok(Reply(node.ok_or(Rejection::UnknownNode)??))
 }

@@ -48,8 +48,8 @@ pub use log::{
 pub use node::{
     Action, Ask, Checkpointed, Commit, Directive, Directives, FAST_CLASS_MARK, Fail,
     GpuConfinement, GpuNeed, GpuProfile, Heartbeat, Heartbeats, Lease, Leases, Limits, LogLine,
-    Node, NodeConfinement, NodeList, NodeProfile, NodeRecord, NodeStanding, RUNTIME_FAST,
-    RUNTIME_REPRODUCIBLE, RegisterNode, RegisteredNode, Reveal, StopReason, Wall,
+    Node, NodeConfinement, NodeList, NodeProfile, NodeRecord, NodeStanding, NodeTally,
+    RUNTIME_FAST, RUNTIME_REPRODUCIBLE, RegisterNode, RegisteredNode, Reveal, StopReason, Wall,
 };
 pub use node_life::{
     AllowDeny, ChangeProfile, NodeCaps, NodeSpeed, NodeTerms, RevokeNode, RotateKey, Subject,

@@ -64,6 +64,8 @@ pub struct SchedulingPolicy {
     pub ageing_ms: u32,
     pub account: AccountLimits,
     pub tail: TailPolicy,
+    /// What part of nodes' outcomes still counts when an epoch closes, in parts per million.
+    pub reliability_keep_ppm: u32,
 }
 
 /// When a run gets a duplicate, because its task may be late.

@@ -227,6 +227,9 @@ pub struct Assignment {
     /// When it was lost or failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<String>,
+    /// The run that it duplicates, because the task may be late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubles: Option<String>,
     /// The checkpoint that it resumed from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed_from: Option<String>,

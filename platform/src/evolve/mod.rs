@@ -6,6 +6,7 @@ mod epoch;
 mod fleet;
 mod market;
 mod node;
+mod record;
 mod speed;
 mod suspension;
 mod task;

@@ -27,6 +27,8 @@ pub struct SchedulingPolicy {
     /// What an account has that no administrator gave other limits.
     pub account: AccountLimits,
     pub tail: TailPolicy,
+    /// What part of nodes' outcomes still counts when an epoch closes, in parts per million; all of it is 1,000,000.
+    pub reliability_keep_ppm: Ppm,
 }
 
 /// When a run gets a duplicate, because its task may be late.
@@ -104,6 +106,8 @@ impl Default for SchedulingPolicy {
                 after_ppm: 500_000,
                 faster_ppm: 250_000,
             },
+            // With epochs of an hour half of it is gone after 139 of them, six days.
+            reliability_keep_ppm: 995_000,
         }
     }
 }
@@ -120,6 +124,8 @@ const PRIORITY_MAX: u32 = 100;
 const AGEING_MS_MAX: u32 = 86_400_000;
 /// Remembered blobs of one node: they stand in the state.
 const CACHED_BLOBS_MAX: u32 = 1_024;
+/// Below it a node's record would be gone before it means anything.
+const RELIABILITY_KEEP_PPM: std::ops::RangeInclusive<Ppm> = 500_000..=PPM as Ppm;
 /// Ten times as fast: beyond it no node is found.
 const FASTER_PPM_MAX: Ppm = 9_000_000;
 
@@ -167,6 +173,13 @@ impl SchedulingPolicy {
         if !(1..=PPM as Ppm).contains(&tail.after_ppm) || tail.faster_ppm > FASTER_PPM_MAX {
             return Err(format!(
                 "the tail's `after_ppm` is 1 to {PPM}, and its `faster_ppm` 0 to {FASTER_PPM_MAX}"
+            ));
+        }
+        if !RELIABILITY_KEEP_PPM.contains(&self.reliability_keep_ppm) {
+            return Err(format!(
+                "`reliability_keep_ppm` is {} to {}",
+                RELIABILITY_KEEP_PPM.start(),
+                RELIABILITY_KEEP_PPM.end()
             ));
         }
         self.account.check()

@@ -147,7 +147,7 @@ impl Fit {
             }
         } else if let Some(near) = &mut self.near {
             let fleet = market.fleet();
-            let base = fleet.level_less(self.needs.kind, i, taken.slots, market.score);
+            let base = fleet.level_less(&self.needs, i, taken.slots, market.score);
             near.sink(i, base + gain(market, &self.needs, i), market.score);
         }
     }
@@ -285,7 +285,7 @@ impl Near {
 
     /// A node's level for these needs, after what it was given.
     fn level(&self, market: Market<'_>, needs: &Needs, i: u32) -> u32 {
-        let untouched = || market.fleet().level_of(needs.kind, i) + gain(market, needs, i);
+        let untouched = || market.fleet().level_of(needs, i) + gain(market, needs, i);
         self.sunk.get(&i).copied().unwrap_or_else(untouched)
     }
 
@@ -327,7 +327,7 @@ impl Near {
         sunk.is_some_and(|count| *count > 0)
             || self.parts.iter().any(|(part, gain)| {
                 let level = self.best.checked_sub(*gain);
-                let level = level.and_then(|level| market.fleet().at_level(needs.kind, level));
+                let level = level.and_then(|level| market.fleet().at_level(needs, level));
                 level.is_some_and(|level| level.meets(part, &given.touched))
             })
     }
@@ -337,7 +337,7 @@ impl Near {
         for level in from..=to {
             for (part, gain) in &self.parts {
                 let level = level.checked_sub(*gain);
-                if let Some(level) = level.and_then(|l| market.fleet().at_level(needs.kind, l)) {
+                if let Some(level) = level.and_then(|l| market.fleet().at_level(needs, l)) {
                     self.set.add_shared(level, part, &given.touched);
                 }
             }

@@ -172,8 +172,10 @@ fn candidates<'a>(
 /// How good a node is for needs.
 fn level(state: &State, needs: &Needs, node: &Node, given: &Gifts<'_>) -> u32 {
     let policy = &state.scheduling().score;
-    let fixed = score::fixed(state, node, needs.kind, policy);
-    let base = score::level(fixed, free_slots(node, given), node.slots(), policy);
+    let hardware = node.hardware(needs.gpu.is_some());
+    let fixed = score::fixed(state, node, needs.kind, &hardware, policy);
+    let idle = score::idle(free_slots(node, given), node.slots(), policy);
+    let base = score::level(fixed + idle, policy);
     let cached = needs.data.is_some_and(|data| node.cached.contains(&data));
     let in_time = needs.in_time_mfuel_s > 0 && node.mfuel_s() >= needs.in_time_mfuel_s;
     base + u32::from(cached) * policy.cached_levels + u32::from(in_time) * policy.in_time_levels

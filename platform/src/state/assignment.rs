@@ -6,6 +6,7 @@ use aevir_events::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::record::HardwareClass;
 use crate::{
     amount::Ppm,
     command::{FailureClass, LossReason},
@@ -23,6 +24,8 @@ pub struct Assignment {
     pub node: NodeId,
     pub round: u32,
     pub leased_at: Timestamp,
+    /// The hardware that it was leased for: its outcome counts for the node on this, whatever the node is later.
+    pub hardware: HardwareClass,
     /// What its requester was charged for it; the rest comes back at its end.
     pub charged: u64,
     /// When the node began to run it.

@@ -8,6 +8,7 @@ mod epoch;
 mod index;
 mod market;
 mod node;
+mod record;
 mod speed;
 mod task;
 
@@ -20,12 +21,13 @@ use aevir_events::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use assignment::{Assignment, Commitment, Revealed, Stage};
-pub use epoch::{Epochs, OpenEpoch, Requester};
+pub use epoch::{Epochs, OpenEpoch, Requester, Sweep};
 pub(crate) use index::{Index, awaited, is_unblocked};
 pub use market::{Account, Blob, Content, JoinToken, Key, Module, PointsBalance, Suspension};
-pub use node::{Node, Record, Room, Standing};
+pub use node::{Node, Room, Standing};
+pub use record::{Backoff, Fading, HardwareClass, NotAClass, Outcome, Record, Tally};
 pub use speed::SpeedRecord;
-pub use task::{Phase, Settlement, Task, VerdictRecord};
+pub use task::{Phase, Settlement, Task, VerdictRecord, took_too_long};
 
 use crate::{
     command::Scope,

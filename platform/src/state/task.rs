@@ -153,6 +153,17 @@ impl Phase {
     }
 }
 
+/// Whether a node that got a lease at one time and committed at another missed the task's `max_latency_ms`. The one place
+/// where that is decided.
+pub fn took_too_long(
+    max_latency_ms: Option<u32>,
+    leased_at: Timestamp,
+    committed_at: Timestamp,
+) -> bool {
+    let took_ms = committed_at.0.saturating_sub(leased_at.0);
+    max_latency_ms.is_some_and(|most| took_ms > i64::from(most))
+}
+
 impl Task {
     /// A task that was just created.
     pub(crate) fn new(e: &TaskCreated, at: Timestamp) -> Self {
@@ -220,12 +231,11 @@ impl Task {
     /// Whether an assignment's node took longer than `max_latency_ms` from its lease to its commitment. What the task waited for
     /// before that is not the node's.
     pub fn missed_latency(&self, assignment: &Assignment) -> bool {
-        let most = self.definition.qos.max_latency_ms.map(i64::from);
-        let took_ms = assignment
-            .commitment()
-            .map(|commitment| commitment.at.0 - assignment.leased_at.0);
-        most.zip(took_ms)
-            .is_some_and(|(most, took_ms)| took_ms > most)
+        let committed = assignment.commitment();
+        committed.is_some_and(|commitment| {
+            let most = self.definition.qos.max_latency_ms;
+            took_too_long(most, assignment.leased_at, commitment.at)
+        })
     }
 
     /// Assignments that hold a node's slot.

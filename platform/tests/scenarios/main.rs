@@ -13,6 +13,7 @@ mod node_terms;
 mod nodes;
 mod placement;
 mod properties;
+mod records;
 mod rotations;
 mod sample;
 mod schemas;
