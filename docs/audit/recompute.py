@@ -323,6 +323,7 @@ class Node:
     storage: int = 0
     cached: list = field(default_factory=list)  # digests of inputs that it fetched, the last one last
     records: dict = field(default_factory=dict)  # by type of task
+    returns: tuple = (0, 0)  # the epoch of its last free return, and how many there were in it
     faded: int = 0  # epochs that had closed when they were brought up to date
     standing: str = "working"
     suspended: bool = False
@@ -453,6 +454,7 @@ class Task:
     queued_at: int = 0
     reveal_by: int = 0
     faults: int = 0
+    free_returns: int = 0
     assignments: dict = field(default_factory=dict)
     accepted: list = field(default_factory=list)
     late: bool = False
@@ -722,7 +724,7 @@ SCHEDULING = {
     "score": {"reliability_weight": 6, "points_weight": 2, "idle_weight": 2, "points_half": 1_000, "near_levels": 6,
               "cached_levels": 6, "cached_bytes_min": MIB, "cached_blobs_max": 64, "in_time_levels": 12},
     "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000},
-    "tail": {"after_ppm": 500_000, "faster_ppm": 250_000}, "reliability_keep_ppm": 995_000}
+    "tail": {"after_ppm": 500_000, "faster_ppm": 250_000}, "returns": {"per_task": 3, "per_slot": 2}, "reliability_keep_ppm": 995_000}
 
 
 @dataclass
@@ -1677,6 +1679,20 @@ class Auditor:
         if assignment.failure not in MODULE_FAILURES:
             self.fault(task, assignment)
         self.count_fault(task)
+
+    def on_assignment_returned(self, data):
+        """A node stops. That is free as far as the policies of the task and of the day go, and then an attempt and a fault."""
+        task, assignment = self.open_assignment(data, "leased", "running")
+        node, free = self.nodes[assignment.node], self.policies[-1]["scheduling"]["returns"]["per_slot"]
+        before = node.returns[1] if node.returns[0] == self.epoch else 0
+        is_free = task.free_returns < task.policy["scheduling"]["returns"]["per_task"] and before < free * node.runs_max()
+        expect("whether the return counts", not is_free, data["counted"])
+        self.leave(task, assignment, "returned")
+        if is_free:
+            task.free_returns, node.returns = task.free_returns + 1, (self.epoch, before + 1)
+        else:
+            self.fault(task, assignment)
+            self.count_fault(task)
 
     def count_fault(self, task):
         """One attempt less; the task closes with its last."""

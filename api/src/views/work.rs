@@ -6,8 +6,8 @@ use aevir_events::{
 };
 use aevir_platform::{
     event::{
-        AssignmentFailed, AssignmentLeased, AssignmentWithdrawn, Event, TaskClosed, TaskCreated,
-        TaskExtended, TaskSettled, Verdict,
+        AssignmentFailed, AssignmentLeased, AssignmentReturned, AssignmentWithdrawn, Event,
+        TaskClosed, TaskCreated, TaskExtended, TaskSettled, Verdict,
     },
     ids::{NodeId, TaskId},
     state::{HardwareClass, Outcome, Phase, Standing},
@@ -164,6 +164,7 @@ impl Projection<Event> for Work {
                 let (task, assignment) = (id(e.task), id(e.assignment));
                 nodes::note(rows, task, assignment, Outcome::Fault, at).await
             }
+            Event::AssignmentReturned(e) => returned(rows, e, at).await,
             Event::AssignmentWithdrawn(e) => withdrawn(rows, e, at).await,
             Event::AccountOpened(_)
             | Event::KeyAdded(_)
@@ -229,6 +230,10 @@ fn wants(event: &Event, keys: &mut Keys) {
             e.assignment
         }
         Event::AssignmentLost(e) => {
+            task(keys, e.task);
+            e.assignment
+        }
+        Event::AssignmentReturned(e) => {
             task(keys, e.task);
             e.assignment
         }
@@ -434,9 +439,27 @@ async fn withdrawn(rows: &mut Rows<'_>, e: &AssignmentWithdrawn, at: Timestamp) 
     Ok(())
 }
 
+async fn returned(rows: &mut Rows<'_>, e: &AssignmentReturned, at: Timestamp) -> Done {
+    let reason = e.counted.then_some(&"counted");
+    end(rows, id(e.assignment), ("returned", reason), at).await?;
+    if !e.counted {
+        return one_less(rows, id(e.task)).await;
+    }
+    spend_attempt(rows, id(e.task)).await?;
+    let (task, assignment) = (id(e.task), id(e.assignment));
+    nodes::note(rows, task, assignment, Outcome::Fault, at).await
+}
+
 async fn spend_attempt(rows: &mut Rows<'_>, task: Value) -> Done {
+    let of = rows.row(TASKS, [task.clone()]).await?;
+    of.add("attempts_spent", 1)?;
+    one_less(rows, task).await
+}
+
+/// A replica ended without a result: a task of which nothing runs any more waits again.
+async fn one_less(rows: &mut Rows<'_>, task: Value) -> Done {
     let task = rows.row(TASKS, [task]).await?;
-    task.add("attempts_spent", 1)?.add("replicas", -1)?;
+    task.add("replicas", -1)?;
     if task.text("state")? == Phase::Running.name() && task.int("replicas")? == 0 {
         task.set("state", Phase::Queued.name())?;
     }

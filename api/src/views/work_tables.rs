@@ -45,7 +45,10 @@ pub(super) const TABLES: &[Table] = &[
                 "replicas",
                 "Assignments that may bring a result, or brought one.",
             ),
-            Column::int("attempts_spent", "Failed, lost and overtaken assignments."),
+            Column::int(
+                "attempts_spent",
+                "Failed, lost and overtaken assignments, and those returned beyond what is free.",
+            ),
             Column::text(
                 "blamed_by",
                 "JSON array: `assignments.id` of those whose node blamed the module for its failure.",
@@ -90,11 +93,11 @@ pub(super) const TABLES: &[Table] = &[
             Column::int("round", ""),
             Column::text(
                 "state",
-                "`leased`, `running`, `committed`, `revealed`, `accepted`, `refused`, `lost`, `failed` or `withdrawn`.",
+                "`leased`, `running`, `committed`, `revealed`, `accepted`, `refused`, `lost`, `failed`, `returned` or `withdrawn`.",
             ),
             Column::text(
                 "reason",
-                "Why it was refused or lost, or the class of its failure.",
+                "Why it was refused or lost, the class of its failure, or `counted` where it was returned and that spent an attempt.",
             )
             .or_null(),
             Column::text("message", "The message of a failure.").or_null(),
@@ -122,7 +125,7 @@ pub(super) const TABLES: &[Table] = &[
             Column::int("committed_at", "ms.").or_null(),
             Column::int(
                 "ended_at",
-                "When it was accepted, refused, lost, failed or withdrawn, ms.",
+                "When it was accepted, refused, lost, failed, returned or withdrawn, ms.",
             )
             .or_null(),
         ],
@@ -176,7 +179,7 @@ pub(super) const TABLES: &[Table] = &[
             Column::int("good", "Accepted results in time, in thousandths."),
             Column::int(
                 "bad",
-                "Refused and late results, lost leases, failures of the node, and failures that others contradicted, in thousandths.",
+                "Refused and late results, lost leases, failures of the node, runs returned beyond what is free, and failures that others contradicted, in thousandths.",
             ),
             Column::int("epoch", "Epochs that had closed by then."),
         ],

@@ -135,6 +135,7 @@ fn assignments(state: &State) -> Table {
             Stage::Refused { reason, .. } => (name(reason), Value::Null),
             Stage::Lost { reason, .. } => (name(reason), Value::Null),
             Stage::Failed { class, message, .. } => (name(class), message.as_str().into()),
+            Stage::Returned { counted: true, .. } => ("counted".into(), Value::Null),
             _ => (Value::Null, Value::Null),
         };
         let ppm = if let Stage::Running { ppm, .. } = &a.stage {

@@ -56,7 +56,7 @@ pub use node_life::{
     Suspend, Suspended, Suspension, SuspensionList, Window,
 };
 pub use policy::{
-    AccountLimits, AdoptedPolicy, PointsPolicy, Policy, SchedulingPolicy, ScorePolicy,
+    AccountLimits, AdoptedPolicy, PointsPolicy, Policy, ReturnPolicy, SchedulingPolicy, ScorePolicy,
 };
 pub use problem::{PROBLEM_JSON, Problem};
 pub use projections::{Projection, ProjectionList, Rebuild};

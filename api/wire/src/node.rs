@@ -387,7 +387,7 @@ pub enum StopReason {
     Done,
     /// The task ended without it: cancelled, expired or failed.
     Withdrawn,
-    /// The lease ran out, or the node reported a failure.
+    /// The lease ran out, or the node reported a failure or gave it back.
     LeaseEnded,
     /// This node has no such assignment.
     Unknown,

@@ -319,6 +319,7 @@ impl Recomputation {
             | Event::AssignmentCommitted(_)
             | Event::AssignmentFailed(_)
             | Event::AssignmentLost(_)
+            | Event::AssignmentReturned(_)
             | Event::AssignmentWithdrawn(_) => {}
         }
     }
@@ -407,6 +408,7 @@ fn task_of(event: &Event) -> Option<TaskId> {
         | Event::AssignmentRevealed(_)
         | Event::AssignmentFailed(_)
         | Event::AssignmentLost(_)
+        | Event::AssignmentReturned(_)
         | Event::AssignmentWithdrawn(_) => None,
     }
 }

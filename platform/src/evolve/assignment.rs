@@ -16,12 +16,12 @@ use crate::{
     command::FailureClass,
     event::{
         AssignmentCheckpointed, AssignmentCommitted, AssignmentFailed, AssignmentLeased,
-        AssignmentLost, AssignmentProgressed, AssignmentRevealed, AssignmentStarted,
-        AssignmentWithdrawn, OutputUploaded,
+        AssignmentLost, AssignmentProgressed, AssignmentReturned, AssignmentRevealed,
+        AssignmentStarted, AssignmentWithdrawn, OutputUploaded,
     },
     ids::{AssignmentId, NodeId, TaskId},
     schedule::{charge, may_double, reserved_ms, room_of},
-    state::{Assignment, Commitment, Outcome, Phase, Revealed, Stage, State},
+    state::{Assignment, Commitment, Outcome, Phase, Revealed, Stage, State, Task},
 };
 
 pub(super) fn leased(
@@ -215,6 +215,26 @@ pub(super) fn lost(state: &mut State, e: &AssignmentLost, at: Timestamp) -> Resu
     record::note(state, e.task, e.assignment, Outcome::Fault, at)
 }
 
+pub(super) fn returned(
+    state: &mut State,
+    e: &AssignmentReturned,
+    at: Timestamp,
+) -> Result<(), Corrupt> {
+    let stage = Stage::Returned {
+        counted: e.counted,
+        at,
+    };
+    let node = end_active(state, e.task, e.assignment, at, |_| Some(stage))?;
+    if e.counted {
+        spend_attempt(state, e.task)?;
+        return record::note(state, e.task, e.assignment, Outcome::Fault, at);
+    }
+    requeue(task_mut(state, e.task)?);
+    let epoch = state.epochs.last;
+    node_mut(state, node)?.returns.add(epoch);
+    Ok(())
+}
+
 pub(super) fn withdrawn(
     state: &mut State,
     e: &AssignmentWithdrawn,
@@ -242,6 +262,7 @@ pub(super) fn withdrawn(
         | Stage::Refused { .. }
         | Stage::Lost { .. }
         | Stage::Failed { .. }
+        | Stage::Returned { .. }
         | Stage::Withdrawn => {
             return Err(Corrupt(format!(
                 "assignment {} withdrawn after its end",
@@ -290,8 +311,13 @@ fn end_active(
 fn spend_attempt(state: &mut State, task: TaskId) -> Result<(), Corrupt> {
     let task = task_mut(state, task)?;
     task.attempts_spent = task.attempts_spent.saturating_add(1);
+    requeue(task);
+    Ok(())
+}
+
+/// A task of which nothing runs any more waits again.
+fn requeue(task: &mut Task) {
     if task.phase == Phase::Running && task.replicas() == 0 {
         task.phase = Phase::Queued;
     }
-    Ok(())
 }

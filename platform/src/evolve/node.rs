@@ -47,6 +47,7 @@ pub(super) fn registered(
         sealed: [].into(),
         records: [].into(),
         faded: state.epochs.fading.closed,
+        returns: Default::default(),
         speed: Default::default(),
         earned: Amount::ZERO,
         registered_at: at,

@@ -136,6 +136,7 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
             | Stage::Refused { .. }
             | Stage::Lost { .. }
             | Stage::Failed { .. }
+            | Stage::Returned { .. }
             | Stage::Withdrawn => {
                 return Err(Corrupt(format!(
                     "assignment {} refused amiss",
@@ -206,6 +207,7 @@ fn contradicted(task: &Task) -> impl Iterator<Item = AssignmentId> {
         | Stage::Accepted(_)
         | Stage::Refused { .. }
         | Stage::Lost { .. }
+        | Stage::Returned { .. }
         | Stage::Withdrawn => None,
     })
 }

@@ -245,7 +245,7 @@ fn relation(state: &State, task: &Task, node: &Node, given: Gifts<'_>) -> Option
 }
 
 /// The nodes that a task can't go to for it was there. A lost lease may be tried again by the same node, once its back-off
-/// is over; nothing else may.
+/// is over, and a run that it gave back once it is there again; nothing else may.
 pub(super) fn tried<'a>(task: &'a Task, given: Gifts<'a>) -> impl Iterator<Item = NodeId> + 'a {
     let before = task
         .assignments
@@ -263,7 +263,7 @@ fn counts_as_tried(stage: &Stage) -> bool {
         | Stage::Accepted(_)
         | Stage::Refused { .. }
         | Stage::Failed { .. } => true,
-        Stage::Lost { .. } | Stage::Withdrawn => false,
+        Stage::Lost { .. } | Stage::Returned { .. } | Stage::Withdrawn => false,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     report::{BlobRef, Report},
 };
 
-/// An assignment: `leased -> running -> committed -> revealed -> accepted | refused`, or it is lost, fails or
+/// An assignment: `leased -> running -> committed -> revealed -> accepted | refused`, or it is lost, fails, is given back or
 /// is withdrawn.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Assignment {
@@ -73,6 +73,12 @@ pub enum Stage {
         message: String,
         at: Timestamp,
     },
+    /// Given back by a node that stops.
+    Returned {
+        /// It spent an attempt and counted as a fault of the node.
+        counted: bool,
+        at: Timestamp,
+    },
     Withdrawn,
 }
 
@@ -105,6 +111,7 @@ impl Assignment {
             | Stage::Refused { .. }
             | Stage::Lost { .. }
             | Stage::Failed { .. }
+            | Stage::Returned { .. }
             | Stage::Withdrawn => false,
         }
     }
@@ -119,6 +126,7 @@ impl Assignment {
             | Stage::Refused { .. }
             | Stage::Lost { .. }
             | Stage::Failed { .. }
+            | Stage::Returned { .. }
             | Stage::Withdrawn => false,
         }
     }
@@ -132,7 +140,10 @@ impl Assignment {
             | Stage::Revealed(_)
             | Stage::Accepted(_)
             | Stage::Refused { .. } => true,
-            Stage::Lost { .. } | Stage::Failed { .. } | Stage::Withdrawn => false,
+            Stage::Lost { .. }
+            | Stage::Failed { .. }
+            | Stage::Returned { .. }
+            | Stage::Withdrawn => false,
         }
     }
 
@@ -145,6 +156,7 @@ impl Assignment {
             | Stage::Running { .. }
             | Stage::Lost { .. }
             | Stage::Failed { .. }
+            | Stage::Returned { .. }
             | Stage::Withdrawn => None,
         }
     }
@@ -160,6 +172,7 @@ impl Assignment {
             Stage::Refused { .. } => "refused",
             Stage::Lost { .. } => "lost",
             Stage::Failed { .. } => "failed",
+            Stage::Returned { .. } => "returned",
             Stage::Withdrawn => "withdrawn",
         }
     }

@@ -24,7 +24,7 @@ pub use assignment::{Assignment, Commitment, Revealed, Stage};
 pub use epoch::{Epochs, OpenEpoch, Requester, Sweep};
 pub(crate) use index::{Index, awaited, is_unblocked};
 pub use market::{Account, Blob, Content, JoinToken, Key, Module, PointsBalance, Suspension};
-pub use node::{Node, Room, Standing};
+pub use node::{Node, Returns, Room, Standing};
 pub use record::{Backoff, Fading, HardwareClass, NotAClass, Outcome, Record, Tally};
 pub use speed::SpeedRecord;
 pub use task::{Phase, Settlement, Task, VerdictRecord, took_too_long};

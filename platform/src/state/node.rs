@@ -47,10 +47,31 @@ pub struct Node {
     pub records: BTreeMap<TaskType, Record>,
     /// How many epochs had closed when the tallies of its records were brought up to date: placement ranks it by them as of then.
     pub faded: u32,
+    pub returns: Returns,
     pub speed: SpeedRecord,
     /// Shares of settlements so far.
     pub earned: Amount,
     pub registered_at: Timestamp,
+}
+
+/// Runs that a node gave back for nothing, in the epoch that was the last one then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Returns {
+    pub epoch: u32,
+    pub count: u32,
+}
+
+impl Returns {
+    /// How many there were in an epoch.
+    pub fn in_epoch(self, epoch: u32) -> u32 {
+        if self.epoch == epoch { self.count } else { 0 }
+    }
+
+    /// One more.
+    pub fn add(&mut self, epoch: u32) {
+        let count = self.in_epoch(epoch).saturating_add(1);
+        *self = Self { epoch, count };
+    }
 }
 
 /// Memory and storage of runs, in MiB.

@@ -42,7 +42,7 @@ pub struct Task {
     pub round: u32,
     /// How many replicas the current round needs in all.
     pub replicas_wanted: u32,
-    /// Failed and lost assignments.
+    /// Failed, lost and overtaken assignments, and those given back beyond what is free.
     pub attempts_spent: u32,
     pub inputs: Vec<Artifact>,
     pub assignments: BTreeMap<AssignmentId, Assignment>,
@@ -215,6 +215,13 @@ impl Task {
         }
     }
 
+    /// How many of its runs were given back for nothing.
+    pub fn free_returns(&self) -> u32 {
+        let free = |a: &&Assignment| matches!(a.stage, Stage::Returned { counted: false, .. });
+        let count = self.assignments.values().filter(free).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
     /// How many of its replicas are more than it needs: duplicates of others.
     pub fn duplicates(&self) -> u32 {
         self.replicas().saturating_sub(self.replicas_wanted)
@@ -278,6 +285,7 @@ impl Task {
             | Stage::Refused { .. }
             | Stage::Lost { .. }
             | Stage::Failed { .. }
+            | Stage::Returned { .. }
             | Stage::Withdrawn => None,
         });
         running.max_by_key(|(ppm, _)| *ppm)

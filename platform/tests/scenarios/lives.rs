@@ -40,6 +40,7 @@ pub enum Step {
         host: bool,
     },
     Lose(usize),
+    GiveBack(usize),
     Online {
         node: usize,
         online: bool,
@@ -111,6 +112,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         8 => index().prop_map(Step::Reveal),
         1 => (index(), any::<bool>()).prop_map(|(which, host)| Step::Fail { which, host }),
         1 => index().prop_map(Step::Lose),
+        2 => index().prop_map(Step::GiveBack),
         1 => (index(), any::<bool>()).prop_map(|(node, online)| Step::Online { node, online }),
         3 => (index(), decision()).prop_map(|(node, what)| Step::Decide { node, what }),
     ]
@@ -253,6 +255,13 @@ impl Lives {
                         assignment,
                         reason: LossReason::Silent,
                     });
+                }
+            }
+            Step::GiveBack(i) => {
+                if let Some(assignment) = pick(self.assignments("running"), i) {
+                    let node = self.world.node_on(assignment);
+                    self.world.ok(Command::GiveBack { node, assignment });
+                    self.world.heard_from(node);
                 }
             }
             Step::Online { node, online } => {

@@ -14,6 +14,7 @@ mod nodes;
 mod placement;
 mod properties;
 mod records;
+mod returns;
 mod rotations;
 mod sample;
 mod schemas;

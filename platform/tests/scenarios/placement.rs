@@ -59,6 +59,7 @@ enum Step {
     Reveal(usize),
     Fail(usize),
     Lose(usize),
+    GiveBack(usize),
     Flip(usize),
     /// A node comes back with a GPU of another class, or without one.
     Change(usize, Option<u8>),
@@ -121,6 +122,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => index().prop_map(Step::Reveal),
         1 => index().prop_map(Step::Fail),
         1 => index().prop_map(Step::Lose),
+        2 => index().prop_map(Step::GiveBack),
         1 => index().prop_map(Step::Flip),
         1 => (index(), prop::option::of(0u8..3)).prop_map(|(which, class)| Step::Change(which, class)),
         1 => (index(), 1u32..1_000, 0u32..6).prop_map(|(who, weight, running)| Step::Limits { who, weight, running }),
@@ -238,6 +240,10 @@ impl Market {
             Step::Lose(i) => self.on("running", i, |w, assignment| {
                 let reason = LossReason::Silent;
                 w.ok(Command::LoseLease { assignment, reason });
+            }),
+            Step::GiveBack(i) => self.on("running", i, |w, assignment| {
+                let node = w.node_on(assignment);
+                w.ok(Command::GiveBack { node, assignment });
             }),
             Step::Flip(i) => {
                 let node = self.nodes[i % self.nodes.len()];

@@ -95,6 +95,7 @@ pub fn eventful() -> World {
         ("expired", "cancelled")
     );
     silent_reveal(&mut w);
+    given_back(&mut w);
     comings_and_goings(&mut w);
     // The next epoch: the draws so far can be recomputed from here on.
     w.later(3_600_000);
@@ -201,6 +202,17 @@ fn comings_and_goings(w: &mut World) {
         let reason = "nothing was found".to_owned();
         w.ok(Command::Release { subject, reason });
     }
+}
+
+/// A node stops, and is back.
+fn given_back(w: &mut World) {
+    w.later(600_000);
+    let task = w.task(json!({}));
+    let (_, assignment, node) = w.plan()[0];
+    w.ok(Command::GiveBack { node, assignment });
+    w.heard_from(node);
+    w.finish(task, |_| json!({}));
+    assert_eq!(w.phase(task), "settled");
 }
 
 fn silent_reveal(w: &mut World) {

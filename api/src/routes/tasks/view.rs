@@ -152,6 +152,10 @@ fn assignment(
             view.reason = Some(name_of(reason));
             view.ended_at = Some(time(*at));
         }
+        Stage::Returned { counted, at } => {
+            view.reason = counted.then(|| "counted".to_owned());
+            view.ended_at = Some(time(*at));
+        }
         Stage::Failed { class, message, at } => {
             view.reason = Some(name_of(class));
             view.message = Some(message.clone());
