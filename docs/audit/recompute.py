@@ -35,6 +35,7 @@ from typing import NamedTuple
 
 MILLION = 1_000_000
 ENTRY_BYTES_MAX = 65_535
+TASK_CHECKPOINT_BYTES_MAX = 2**34  # of all of its runs together
 EXACT_INTEGER_MAX = 2**53  # doubles hold all integers up to here
 
 LINE_BYTES_MAX = ENTRY_BYTES_MAX + 4_096  # an entry with the attributes of a CloudEvent, the log's origin among them
@@ -439,6 +440,7 @@ class Task:
     late: bool = False
     shares: list = field(default_factory=list)
     checkpoint: tuple | None = None  # the newest one's node and blob
+    checkpoint_bytes: int = 0  # of all of them
     closure: dict | None = None  # what was posted for a task that is about to close
 
     def having(self, *states):
@@ -1412,6 +1414,8 @@ class Auditor:
     def on_assignment_checkpointed(self, data):
         """Only of a run under way."""
         task, assignment = self.open_assignment(data, "running")
+        task.checkpoint_bytes += int(data["checkpoint"]["size"])
+        require(task.checkpoint_bytes <= TASK_CHECKPOINT_BYTES_MAX, "more bytes of checkpoints than a task may have")
         task.checkpoint = assignment.node, data["checkpoint"]
 
     def on_assignment_output_uploaded(self, data):

@@ -125,6 +125,7 @@ pub(super) fn checkpointed(state: &mut State, e: &AssignmentCheckpointed) -> Res
         format!("checkpoint of the ended assignment {}", e.assignment)
     })?;
     task.checkpoint = Some((assignment.node, e.checkpoint));
+    task.checkpoint_bytes = task.checkpoint_bytes.saturating_add(e.checkpoint.size.0);
     Ok(())
 }
 

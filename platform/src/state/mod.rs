@@ -25,7 +25,7 @@ pub(crate) use index::{Index, awaited, is_unblocked};
 pub use market::{Account, Blob, Content, JoinToken, Key, Module, PointsBalance, Suspension};
 pub use node::{Node, Record, Room, Standing};
 pub use speed::SpeedRecord;
-pub use task::{Phase, Settlement, Task, VerdictRecord};
+pub use task::{Phase, Settlement, TASK_CHECKPOINT_BYTES_MAX, Task, VerdictRecord};
 
 use crate::{
     command::Scope,

@@ -17,6 +17,10 @@ use crate::{
     report::{Artifact, BlobRef},
 };
 
+/// All checkpoints of a task together, in bytes, whichever of its assignments they come from: each stays in the store, for an audit that runs
+/// a resumed run again. So much are 2,048 of the largest: one every 42 seconds of a run of a day.
+pub const TASK_CHECKPOINT_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
+
 /// One task with everything that became of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {
@@ -48,6 +52,8 @@ pub struct Task {
     pub assignments: BTreeMap<AssignmentId, Assignment>,
     /// The newest checkpoint, with the node that made it.
     pub checkpoint: Option<(NodeId, BlobRef)>,
+    /// Bytes of all checkpoints that were stored for it.
+    pub checkpoint_bytes: u64,
     pub verdict: Option<VerdictRecord>,
     pub settlement: Option<Settlement>,
     /// The model that it registered.
@@ -176,11 +182,17 @@ impl Task {
             inputs: Vec::new(),
             assignments: [].into(),
             checkpoint: None,
+            checkpoint_bytes: 0,
             verdict: None,
             settlement: None,
             model: None,
             definition,
         }
+    }
+
+    /// Bytes of checkpoints that may still be stored for it.
+    pub fn checkpoint_room(&self) -> u64 {
+        TASK_CHECKPOINT_BYTES_MAX.saturating_sub(self.checkpoint_bytes)
     }
 
     /// How many replicas are placed or have brought a result.

@@ -1,8 +1,10 @@
 //! A task's life: waiting, running, losing nodes, being called off.
 
 use aevir_platform::{
+    CHECKPOINT_BYTES_MAX,
     command::{Availability, Command, FailureClass, LossReason},
     schedule::{Refused, refusal},
+    state::TASK_CHECKPOINT_BYTES_MAX,
 };
 use serde_json::json;
 
@@ -306,6 +308,42 @@ fn checkpoints_are_resumed_from_only_where_nobody_has_to_confirm() {
         }
         w.check_replay();
     }
+}
+
+/// However many nodes work on it, one after the other: what was kept stays.
+#[test]
+fn the_checkpoints_of_a_task_have_a_limit_together() {
+    let mut w = World::new();
+    w.node("a");
+    w.node("b");
+    let task = w.task(json!({}));
+    let save = |w: &World, assignment, size| Command::SaveCheckpoint {
+        node: w.node_on(assignment),
+        assignment,
+        checkpoint: aevir_platform::report::BlobRef {
+            digest: aevir_platform::digest::Digest::of(b"weights"),
+            size: aevir_platform::amount::Count(size),
+        },
+    };
+    let (_, first, _) = w.plan()[0];
+    w.start(first);
+    for _ in 0..TASK_CHECKPOINT_BYTES_MAX / CHECKPOINT_BYTES_MAX - 1 {
+        w.ok(save(&w, first, CHECKPOINT_BYTES_MAX));
+    }
+    w.ok(save(&w, first, CHECKPOINT_BYTES_MAX - 1));
+    w.ok(Command::LoseLease {
+        assignment: first,
+        reason: LossReason::Silent,
+    });
+    let (_, second, _) = w.plan()[0];
+    w.start(second);
+    assert_eq!(w.refused(save(&w, second, 2)), "checkpoints-full");
+    w.ok(save(&w, second, 1));
+    assert_eq!(w.refused(save(&w, second, 1)), "checkpoints-full");
+    // The run itself is none the worse for it.
+    w.finish(task, |_| json!({}));
+    assert_eq!(w.phase(task), "settled");
+    w.check_replay();
 }
 
 #[test]
