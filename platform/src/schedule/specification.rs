@@ -15,7 +15,7 @@ use super::{
 use crate::{
     event::{AssignmentLeased, Event},
     ids::{AccountId, AssignmentId, NodeId},
-    state::{Assignment, Node, State, Task},
+    state::{Assignment, Node, Pace, Phase, State, Task},
 };
 
 /// What a plan gave so far.
@@ -120,7 +120,7 @@ fn next<'a>(
         }
         let waiting = state
             .tasks_of(requester)
-            .filter(|t| t.open_slots() as usize > on_task(t, given) && held(state, t).is_none());
+            .filter(|t| may_place(t, given) && held(state, t).is_none());
         let mut waiting: Vec<&Task> = waiting.collect();
         waiting.sort_unstable_by_key(|task| (queue::turn(state, task), task.id));
         for task in waiting {
@@ -141,6 +141,16 @@ fn used(state: &State, requester: AccountId, given: &Gifts<'_>) -> u64 {
     of.fold(state.used(requester), |used, (task, _)| {
         used.saturating_add(charge(reserved_ms(task), weight))
     })
+}
+
+/// Whether one more replica of a task may be placed: while some are missing, and, where they go one after the other, none of
+/// them runs.
+fn may_place(task: &Task, given: &Gifts<'_>) -> bool {
+    let given = on_task(task, given);
+    let waits = matches!(task.phase, Phase::Queued | Phase::Running);
+    let is_missing = (task.replicas() as usize + given) < task.replicas_wanted as usize;
+    let none_runs = !task.assignments.values().any(Assignment::is_active) && given == 0;
+    waits && is_missing && (task.pace == Pace::AtOnce || none_runs)
 }
 
 fn on_task(task: &Task, given: &Gifts<'_>) -> usize {

@@ -25,7 +25,7 @@ pub(crate) use index::{Index, awaited, is_unblocked};
 pub use market::{Account, Blob, Content, JoinToken, Key, Module, PointsBalance, Suspension};
 pub use node::{Node, Record, Room, Standing};
 pub use speed::SpeedRecord;
-pub use task::{Phase, Settlement, Task, VerdictRecord};
+pub use task::{Pace, Phase, Settlement, Task, VerdictRecord};
 
 use crate::{
     command::Scope,
@@ -207,7 +207,9 @@ impl State {
         let deadline = self.index.deadlines.first().map(|(time, _)| *time);
         let reveal = self.index.reveals.first().map(|(time, _)| *time);
         let epoch = self.epoch_due();
-        deadline.into_iter().chain(reveal).chain(epoch).min()
+        let hasten = self.index.hastens.first();
+        let times = [deadline, reveal, epoch, hasten];
+        times.into_iter().flatten().min()
     }
 
     /// Whether the account may read the blob: it uploaded it, or it is the result of a task that it paid for.

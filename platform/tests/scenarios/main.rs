@@ -11,6 +11,7 @@ mod market;
 mod money;
 mod node_terms;
 mod nodes;
+mod pace;
 mod placement;
 mod properties;
 mod rotations;

@@ -353,6 +353,7 @@ proptest! {
             market.take(step);
             check(&market.w);
         }
+        crate::pace::check(&market.w);
         market.w.check_replay();
     }
 
