@@ -706,7 +706,7 @@ LIMITS = {"memory_mib": 256, "output_mib": 256, "runtime_s": 600}  # the schema'
 SCHEDULING = {
     "epoch_ms": 3_600_000, "placements_max": 1_024, "storage_reserve_mib": 64, "priority_max": 9, "ageing_ms": 60_000,
     "score": {"reliability_weight": 6, "points_weight": 2, "idle_weight": 2, "points_half": 1_000, "near_levels": 6,
-              "cached_levels": 6, "cached_bytes_min": MIB, "cached_blobs_max": 64, "in_time_levels": 12},
+              "cached_levels": 6, "cached_bytes_min": MIB, "cached_blobs_max": 64, "in_time_levels": 12, "price_levels": 6},
     "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000},
     "tail": {"after_ppm": 500_000, "faster_ppm": 250_000}}
 
@@ -793,7 +793,9 @@ def level(needs, node, points, policy):
     base = min(score * LEVELS // (sum(weights) * MILLION), LEVELS - 1)
     cached = needs.data is not None and needs.data in node.cached
     in_time = 0 < needs.speed_in_time <= speed(node)
-    return base + cached * policy["cached_levels"] + in_time * policy["in_time_levels"]
+    spared = needs.price - integer((node.terms.get("asks") or {}).get(needs.kind, "0"))
+    cheap = spared * policy["price_levels"] // needs.price if needs.price else 0
+    return base + cached * policy["cached_levels"] + in_time * policy["in_time_levels"] + cheap
 
 
 class Drawn(NamedTuple):

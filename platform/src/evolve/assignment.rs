@@ -54,8 +54,8 @@ pub(super) fn leased(
         stage: Stage::Leased,
     };
     task.phase = Phase::Running;
-    let earlier = task.assignments.insert(e.assignment, assignment);
-    ensure(earlier.is_none(), || {
+    let is_new = task.assignments.insert(assignment);
+    ensure(is_new, || {
         format!("assignment {} leased twice", e.assignment)
     })?;
     state.index.task_of.insert(e.assignment, e.task);

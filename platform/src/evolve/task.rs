@@ -358,22 +358,22 @@ fn forget_deadline(state: &mut State, task: TaskId, deadline: Option<Timestamp>)
 
 /// Keeps the indexes of tasks with open slots and of runs in danger right after a task changed.
 pub(super) fn refresh_open(state: &mut State, id: TaskId) {
-    let Some(task) = state.tasks.get(&id) else {
-        return;
-    };
-    let requester = task.requester;
-    let waited = state.index.queues.has(requester);
-    // Taken out, so that the index can be changed while the state is read.
+    // Taken out, so that the indexes can be changed while the state is read.
     let mut queues = std::mem::take(&mut state.index.queues);
-    queues.refresh(state, task);
-    state.index.queues = queues;
     let mut tails = std::mem::take(&mut state.index.tails);
+    let mut hastens = std::mem::take(&mut state.index.hastens);
+    let mut comes_back = None;
     if let Some(task) = state.tasks.get(&id) {
+        let waited = queues.has(task.requester);
+        queues.refresh(state, task);
         tails.refresh(state, task);
-        state.index.hastens.set(id, hastens_at(state, task));
+        hastens.set(id, hastens_at(state, task));
+        comes_back = (!waited && queues.has(task.requester)).then_some(task.requester);
     }
+    state.index.queues = queues;
     state.index.tails = tails;
-    if !waited && state.index.queues.has(requester) {
+    state.index.hastens = hastens;
+    if let Some(requester) = comes_back {
         // Who comes back does not get what it left unused while it was away.
         let now = state.virtual_time;
         use_up(state, requester, |r| r.used = r.used.max(now));

@@ -31,7 +31,7 @@ pub(crate) use draw::{Ticket, Urn, secret_of};
 pub(crate) use filter::room_of;
 pub use filter::{Refused, refusal};
 pub(crate) use fit::Candidates;
-pub(crate) use fleet::Fleet;
+pub(crate) use fleet::{Fleet, Load};
 pub(crate) use pace::{first_pace, hastens_at};
 pub(crate) use queue::Queues;
 pub use quote::{Quote, quote};
@@ -92,7 +92,26 @@ pub(crate) fn place(
     now: Timestamp,
     draw: impl FnMut(&Task, Ticket, &Candidates<'_>) -> Option<Drawn>,
 ) -> Vec<Event> {
-    turns::Planner::new(state, now).run(draw)
+    turns::Planner::new(state, now).run(draw).events
+}
+
+/// How many times a plan looks at a task: at each that it places, at one more of each line, and at as many runs in danger as
+/// the policy says. What tests and benches hold against the number of tasks that wait.
+pub fn looks(state: &State, context: &Context) -> usize {
+    let Some((_, urn)) = urn_of(state, context) else {
+        return 0;
+    };
+    let mut ids = context.ids();
+    let planner = turns::Planner::new(state, context.time);
+    let plan = planner.run(|_, ticket, candidates| {
+        let ordinal = candidates.select(ticket.index(&urn, candidates.len()))?;
+        Some(Drawn {
+            ordinal,
+            assignment: AssignmentId(ids.ulid()),
+            draw: None,
+        })
+    });
+    plan.looks
 }
 
 /// The lease that a draw brings.

@@ -81,7 +81,7 @@ fn drawn_before(task: &Task, given: &Gifts<'_>) -> u32 {
     (task.assignments.len() + on_task(task, given)) as u32
 }
 
-/// The tasks that a run makes late, with that run.
+/// The tasks that a run makes late, with that run, that a plan looks at.
 fn in_danger(state: &State, now: Timestamp) -> Vec<(&Task, &Assignment)> {
     let mut found: Vec<(Timestamp, &Task, &Assignment)> = state
         .tasks
@@ -90,6 +90,10 @@ fn in_danger(state: &State, now: Timestamp) -> Vec<(&Task, &Assignment)> {
         .filter(|(at, ..)| *at <= now)
         .collect();
     found.sort_unstable_by_key(|(at, task, _)| (*at, task.id));
+    // Where there are more than a plan looks at, each has its second.
+    let (first, most) = tail::window(state, found.len(), now);
+    found.rotate_left(first);
+    found.truncate(most);
     found
         .into_iter()
         .map(|(_, task, run)| (task, run))
@@ -186,5 +190,8 @@ fn level(state: &State, needs: &Needs, node: &Node, given: &Gifts<'_>) -> u32 {
     let base = score::level(fixed, free_slots(node, given), node.slots(), policy);
     let cached = needs.data.is_some_and(|data| node.cached.contains(&data));
     let in_time = needs.in_time_mfuel_s > 0 && node.mfuel_s() >= needs.in_time_mfuel_s;
-    base + u32::from(cached) * policy.cached_levels + u32::from(in_time) * policy.in_time_levels
+    let ask = u64::try_from(node.terms.ask(needs.kind).0).unwrap_or(0);
+    base + u32::from(cached) * policy.cached_levels
+        + u32::from(in_time) * policy.in_time_levels
+        + score::price_levels(needs.price, ask, policy)
 }

@@ -43,6 +43,27 @@ pub(crate) fn endangered<'a>(state: &State, task: &'a Task) -> Option<(Timestamp
     in_danger(state, task).min_by_key(|(at, run)| (*at, run.id))
 }
 
+/// The tasks in danger that a plan looks at: all of them, or as many as the policy says, those that follow on one another with
+/// each second, so that each is looked at in turn however many there are.
+pub(super) fn looked_at(state: &State, now: Timestamp) -> impl Iterator<Item = TaskId> + '_ {
+    let tails = &state.index.tails;
+    let (first, most) = window(state, tails.due(now).count(), now);
+    let rest = tails.due(now).skip(first);
+    rest.chain(tails.due(now).take(first)).take(most)
+}
+
+/// Which of so many tasks in danger a plan looks at first, and at how many.
+pub(super) fn window(state: &State, all: usize, now: Timestamp) -> (usize, usize) {
+    let most = state.scheduling().tail.looks_max as usize;
+    let second = usize::try_from(now.0 / 1_000).unwrap_or(0);
+    let first = if all > most {
+        second.wrapping_mul(most) % all
+    } else {
+        0
+    };
+    (first, most)
+}
+
 /// Whether the run may get a duplicate at this time.
 pub(crate) fn may_double(state: &State, task: &Task, run: AssignmentId, now: Timestamp) -> bool {
     in_danger(state, task).any(|(at, found)| found.id == run && at <= now)

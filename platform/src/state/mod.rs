@@ -4,6 +4,7 @@
 //! `serde(skip)` are indexes over the others and stay out of the hash.
 
 mod assignment;
+mod assignments;
 mod epoch;
 mod index;
 mod market;
@@ -20,6 +21,7 @@ use aevir_events::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use assignment::{Assignment, Commitment, Revealed, Stage};
+pub use assignments::Assignments;
 pub use epoch::{Epochs, OpenEpoch, Requester};
 pub(crate) use index::{Index, awaited, is_unblocked};
 pub use market::{Account, Blob, Content, JoinToken, Key, Module, PointsBalance, Suspension};
@@ -87,8 +89,7 @@ impl State {
 
     /// The constants of placement in force; the defaults before the platform was set up.
     pub fn scheduling(&self) -> &SchedulingPolicy {
-        static DEFAULT: LazyLock<SchedulingPolicy> = LazyLock::new(SchedulingPolicy::default);
-        self.policy().map_or(&DEFAULT, |(_, p)| &p.scheduling)
+        scheduling_of(&self.policies)
     }
 
     /// When the open epoch's time is over; `None` where none is open.
@@ -218,4 +219,11 @@ impl State {
             .get(&digest)
             .is_some_and(|blob| blob.owners.contains(&account))
     }
+}
+
+/// The constants of placement in force, where nothing but the policies is at hand.
+pub(crate) fn scheduling_of(policies: &BTreeMap<u32, Arc<Policy>>) -> &SchedulingPolicy {
+    static DEFAULT: LazyLock<SchedulingPolicy> = LazyLock::new(SchedulingPolicy::default);
+    let last = policies.last_key_value();
+    last.map_or(&DEFAULT, |(_, policy)| &policy.scheduling)
 }

@@ -1,12 +1,15 @@
 //! A task and where it stands.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use aevir_events::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::assignment::{Assignment, Stage};
+use super::{
+    assignment::{Assignment, Stage},
+    assignments::Assignments,
+};
 use crate::{
     amount::{Amount, Count},
     definition::TaskDefinition,
@@ -46,7 +49,7 @@ pub struct Task {
     pub attempts_spent: u32,
     pub pace: Pace,
     pub inputs: Vec<Artifact>,
-    pub assignments: BTreeMap<AssignmentId, Assignment>,
+    pub assignments: Assignments,
     /// The newest checkpoint, with the node that made it.
     pub checkpoint: Option<(NodeId, BlobRef)>,
     pub verdict: Option<VerdictRecord>,
@@ -186,7 +189,7 @@ impl Task {
             attempts_spent: 0,
             pace: Pace::OneByOne,
             inputs: Vec::new(),
-            assignments: [].into(),
+            assignments: Assignments::default(),
             checkpoint: None,
             verdict: None,
             settlement: None,

@@ -6,6 +6,7 @@ mod audit;
 mod draws;
 mod golden;
 mod life;
+mod lines;
 mod lives;
 mod market;
 mod money;

@@ -322,6 +322,17 @@ impl World {
         }
     }
 
+    /// How many times a plan would look at a task now.
+    pub fn looks(&self) -> usize {
+        let context = Context {
+            time: self.now,
+            actor: "system".into(),
+            entropy: [0; 32],
+            secret: LeaderSecret(self.secret),
+        };
+        schedule::looks(&self.state, &context)
+    }
+
     /// The quote that the world's requester gets.
     pub fn quote(&self, definition: &TaskDefinition) -> Result<Quote, Rejection> {
         let context = Context {
