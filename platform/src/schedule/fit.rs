@@ -21,10 +21,10 @@ struct Left {
     taken: u32,
     /// Slots, and room in MiB.
     slots: u32,
+    /// By type of task.
+    levels: [u8; TaskType::ALL.len()],
     memory_mib: u64,
     storage_mib: u64,
-    /// By type of task.
-    levels: [u32; TaskType::ALL.len()],
 }
 
 /// What a plan has given out so far.
@@ -41,6 +41,16 @@ pub(super) struct Given {
 }
 
 impl Given {
+    /// Of a plan that makes so many placements at most: grown step by step, the nodes would be moved more often than looked at.
+    pub(super) fn new(fleet: &Fleet, placements_max: usize) -> Self {
+        let nodes = placements_max.min(fleet.free.len() as usize);
+        Self {
+            nodes: Vec::with_capacity(nodes),
+            order: Vec::with_capacity(placements_max),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn give(&mut self, market: Market<'_>, i: u32, room: Room) {
         let fleet = market.fleet();
         let at = i as usize;
@@ -68,7 +78,9 @@ impl Given {
             left.memory_mib = left.memory_mib.saturating_sub(room.memory_mib);
             left.storage_mib = left.storage_mib.saturating_sub(room.storage_mib);
             for kind in TaskType::ALL {
-                left.levels[kind as usize] = fleet.level_less(kind, i, left.taken, market.score);
+                let level = fleet.level_less(kind, i, left.taken, market.score);
+                // Below `SCORE_LEVELS`.
+                left.levels[kind as usize] = level as u8;
             }
         }
     }
@@ -109,7 +121,7 @@ struct Near {
     parts: Vec<(Bits, u32)>,
     /// The levels of the nodes that were given something, by their place among those, from 1; 0 for those that do not fit. And how
     /// many of them each level has.
-    sunk: Vec<u32>,
+    sunk: Vec<u16>,
     sunk_at: Vec<u32>,
 }
 
@@ -174,7 +186,7 @@ impl Fit {
             self.eligible.remove(i);
         }
         if let Some(near) = &mut self.near {
-            let level = left.levels[self.needs.kind as usize];
+            let level = u32::from(left.levels[self.needs.kind as usize]);
             let level = fits.then(|| level + gain(market, &self.needs, i));
             near.sink(i, place, level, market.score);
         }
@@ -231,7 +243,7 @@ impl Fit {
                 // So that the nodes that sink below are taken in.
                 best: top.max(most - 1),
                 parts,
-                sunk: Vec::new(),
+                sunk: Vec::with_capacity(given.nodes.capacity()),
                 sunk_at: vec![0; most as usize],
             });
         }
@@ -333,7 +345,7 @@ impl Near {
             .checked_sub(1)
             .and_then(|at| self.sunk.get(at as usize));
         match sunk.and_then(|level| level.checked_sub(1)) {
-            Some(level) => level,
+            Some(level) => level.into(),
             None => market.fleet().level_of(needs.kind, i) + gain(market, needs, i),
         }
     }
@@ -343,11 +355,12 @@ impl Near {
         if place >= self.sunk.len() {
             self.sunk.resize(place + 1, 0);
         }
-        let after = level.map_or(0, |level| level + 1);
+        // At most `SCORE_LEVELS` and three gains of as many.
+        let after = level.map_or(0, |level| level as u16 + 1);
         let before = std::mem::replace(&mut self.sunk[place], after);
         if let Some(count) = before
             .checked_sub(1)
-            .and_then(|level| self.sunk_at.get_mut(level as usize))
+            .and_then(|level| self.sunk_at.get_mut(usize::from(level)))
         {
             *count -= 1;
         }
@@ -393,7 +406,7 @@ impl Near {
         let sunk = self.sunk_at.get(from as usize..=to as usize);
         if sunk.is_none_or(|counts| counts.iter().any(|count| *count > 0)) {
             for (place, level) in self.sunk.iter().enumerate() {
-                let is_near = (from + 1..=to + 1).contains(level);
+                let is_near = (from + 1..=to + 1).contains(&u32::from(*level));
                 if let Some(left) = given.nodes.get(place).filter(|_| is_near) {
                     self.set.insert(left.ordinal);
                 }

@@ -189,14 +189,12 @@ impl Queues {
 
     /// Keeps the index right after a task changed.
     pub(crate) fn refresh(&mut self, state: &State, task: &Task) {
-        let known = self.places.get(&task.id);
         if task.open_slots() == 0 {
-            if known.is_some() {
-                self.leave(state, task);
-            }
+            self.leave(state, task);
             return;
         }
         let line = Line::of(state, task);
+        let known = self.places.get(&task.id);
         if known.is_some_and(|(_, known)| **known == line) {
             return;
         }

@@ -40,6 +40,9 @@ type Heads<'a> = Peekable<Box<dyn Iterator<Item = (Turn, &'a Arc<Line>)> + 'a>>;
 /// nodes choose by those.
 type FitKey = (Arc<Needs>, Option<String>, Option<(AccountId, Digest)>);
 
+/// Fits that a plan has room for from its beginning: more than most markets' needs differ.
+const FITS: usize = 64;
+
 /// A plan that was made.
 pub(super) struct Plan {
     pub(super) events: Vec<Event>,
@@ -108,9 +111,9 @@ impl<'a> Planner<'a> {
                 now,
             },
             placements_max: most,
-            fits: Vec::new(),
+            fits: Vec::with_capacity(FITS),
             fit_of: BTreeMap::new(),
-            given: Given::default(),
+            given: Given::new(&state.index.fleet, most.min(state.index.queues.len())),
             on_task: BTreeMap::new(),
             placed: BTreeMap::new(),
             plan: Plan {
