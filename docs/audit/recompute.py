@@ -435,6 +435,7 @@ class Task:
     queued_at: int = 0
     reveal_by: int = 0
     faults: int = 0
+    at_once: bool = False  # its replicas are placed at once, and not one after the other
     assignments: dict = field(default_factory=dict)
     accepted: list = field(default_factory=list)
     late: bool = False
@@ -456,6 +457,24 @@ class Task:
         limit, deadline = self.terms.max_latency_ms, self.terms.deadline
         times = [self.queued_at + limit] if limit is not None else []
         return min(times + ([milliseconds(deadline)] if deadline else []), default=None)
+
+    def missing(self):
+        """How many more replicas the round needs."""
+        return self.target - len(self.having("leased", "running", "committed", "revealed")) if self.state == "queued" else 0
+
+    def open_slots(self):
+        """How many more of them may be placed now: one after the other, the next one once nothing of it runs."""
+        alone = min(self.missing(), 0 if self.having("leased", "running") else 1)
+        return self.missing() if self.at_once else alone
+
+    def at_once_from(self):
+        """From when the missing replicas could make it late, one after the other, in ms; None where nothing does."""
+        limits, qos = LIMITS | (self.definition.get("limits") or {}), self.definition.get("qos") or {}
+        run = limits["runtime_s"] * 1_000
+        if qos.get("expected_fuel") is not None and qos.get("min_mfuel_s"):
+            run = min(run, -(-integer(qos["expected_fuel"]) // (qos["min_mfuel_s"] * 1_000)))
+        needed = self.missing() * (self.policy["accept_ms"] + run) + self.policy["reveal_ms"]
+        return None if self.due_at() is None else self.due_at() - needed
 
     def endangered(self):
         """The run that is in danger first, as (ms, id): it may get a duplicate from then on."""
@@ -684,12 +703,12 @@ def judge(task):
 
 LEVELS = 64
 MIB = 1 << 20
-LIMITS = {"memory_mib": 256, "output_mib": 256}  # the schema's defaults
+LIMITS = {"memory_mib": 256, "output_mib": 256, "runtime_s": 600}  # the schema's defaults
 # What version 1 of policy.adopted had no field for.
 SCHEDULING = {
     "epoch_ms": 3_600_000, "placements_max": 1_024, "storage_reserve_mib": 64, "priority_max": 9, "ageing_ms": 60_000,
     "score": {"reliability_weight": 6, "points_weight": 2, "idle_weight": 2, "points_half": 1_000, "near_levels": 6,
-              "cached_levels": 6, "cached_bytes_min": MIB, "cached_blobs_max": 64, "in_time_levels": 12},
+              "cached_levels": 6, "cached_bytes_min": MIB, "cached_blobs_max": 64, "in_time_levels": 12, "price_levels": 6},
     "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000},
     "tail": {"after_ppm": 500_000, "faster_ppm": 250_000}}
 
@@ -776,7 +795,9 @@ def level(needs, node, points, policy):
     base = min(score * LEVELS // (sum(weights) * MILLION), LEVELS - 1)
     cached = needs.data is not None and needs.data in node.cached
     in_time = 0 < needs.speed_in_time <= speed(node)
-    return base + cached * policy["cached_levels"] + in_time * policy["in_time_levels"]
+    spared = needs.price - integer((node.terms.get("asks") or {}).get(needs.kind, "0"))
+    cheap = spared * policy["price_levels"] // needs.price if needs.price else 0
+    return base + cached * policy["cached_levels"] + in_time * policy["in_time_levels"] + cheap
 
 
 class Drawn(NamedTuple):
@@ -1202,6 +1223,8 @@ class Auditor:
         for other in task.terms.dependencies:
             expect(f"the state of task {other}, on which this one depends", "settled", self.ended.get(other, "open"))
         task.state, task.queued_at, task.inputs = "queued", self.now, data["inputs"]
+        since = task.at_once_from()
+        task.at_once = since is not None and since <= self.now
 
     def on_task_round_closed(self, data):
         """All replicas of the round have committed, so that nobody sees a result of the round before giving his own."""
@@ -1218,6 +1241,14 @@ class Auditor:
         waiting = [a.id for a in task.having("committed") if a.round == task.round]
         require(not waiting or self.now >= task.reveal_by,
                 f"expected time to reveal for {', '.join(waiting)}, found the round over before reveal_by")
+
+    def on_task_hastened(self, data):
+        """One after the other, its replicas could be too late from here on."""
+        task = self.open_task(data, "queued")
+        require(task.missing() > task.open_slots(), f"expected task {task.id} to have replicas that wait for others, found none")
+        since = task.at_once_from()
+        require(since is not None and since <= self.now, f"expected task {task.id} to be hastened when time is short, found it hastened before")
+        task.at_once = True
 
     def on_task_extended(self, data):
         """No quorum yet: one more replica."""
@@ -1381,6 +1412,9 @@ class Auditor:
         doubled = data.get("doubles")
         if doubled is None:
             require(len(live) < task.target, f"expected at most {task.target} replicas, found one more")
+            # Leases from before there were draws were placed at once.
+            in_turn = task.open_slots() > 0 or data.get("draw") is None
+            require(in_turn, "expected the next replica once those before are sealed, found it leased while one runs")
         else:
             since, run = task.endangered() or (None, None)
             expect("the run that a duplicate is for", run, doubled)

@@ -31,7 +31,8 @@ pub(super) fn leased(
 ) -> Result<(), Corrupt> {
     let task = task_ref(state, e.task)?;
     let is_wanted = match e.doubles {
-        None => task.open_slots() > 0,
+        // Logs of old have all of them placed at once; whose turn it was is for audits to tell.
+        None => task.missing() > 0,
         Some(run) => may_double(state, task, run, at),
     };
     expect(is_wanted && task.round == e.round, task)?;
@@ -53,8 +54,8 @@ pub(super) fn leased(
         stage: Stage::Leased,
     };
     task.phase = Phase::Running;
-    let earlier = task.assignments.insert(e.assignment, assignment);
-    ensure(earlier.is_none(), || {
+    let is_new = task.assignments.insert(assignment);
+    ensure(is_new, || {
         format!("assignment {} leased twice", e.assignment)
     })?;
     state.index.task_of.insert(e.assignment, e.task);

@@ -49,6 +49,34 @@ pub(crate) struct Fleet {
     holders: BTreeMap<Digest, Bits>,
 }
 
+/// What changes of a node with its load.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    ordinal: u32,
+    is_free: bool,
+    /// Free ones, and all.
+    slots: (u32, u32),
+    memory_left: u64,
+    storage_left: u64,
+    mfuel_s: u64,
+    gpu_memory_mib: u64,
+}
+
+impl Load {
+    pub(crate) fn of(state: &State, node: &Node) -> Self {
+        let left = |all: u32, taken: u64| u64::from(all).saturating_sub(taken);
+        Self {
+            ordinal: node.ordinal,
+            is_free: state.takes_work(node),
+            slots: (node.free_slots(), node.slots()),
+            memory_left: left(node.memory_mib(), node.taken.memory_mib),
+            storage_left: left(node.storage_mib(), node.taken.storage_mib),
+            mfuel_s: node.mfuel_s(),
+            gpu_memory_mib: node.gpu_memory_mib().into(),
+        }
+    }
+}
+
 /// What depends on the type of task.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Kind {
@@ -156,27 +184,22 @@ impl Fleet {
             }
             of.fixed[i] = fixed;
         }
-        self.refresh(state, node);
+        self.refresh(&Load::of(state, node), &policy.score);
     }
 
     /// A node came or went, took a run or ended one.
-    pub(crate) fn refresh(&mut self, state: &State, node: &Node) {
-        let i = node.ordinal;
+    pub(crate) fn refresh(&mut self, load: &Load, policy: &ScorePolicy) {
+        let (i, is_free, slots) = (load.ordinal, load.is_free, load.slots);
         let was_free = self.free.contains(i);
-        let is_free = state.takes_work(node);
         self.free.set(i, is_free);
-        let slots = (node.free_slots(), node.slots());
         match self.slots.get_mut(i as usize) {
             Some(known) => *known = slots,
             None => self.slots.push(slots),
         }
-        let memory = u64::from(node.memory_mib()).saturating_sub(node.taken.memory_mib);
-        self.memory_left.set(i, memory);
-        let storage = u64::from(node.storage_mib()).saturating_sub(node.taken.storage_mib);
-        self.storage_left.set(i, storage);
-        self.mfuel_s.set(i, node.mfuel_s());
-        self.gpu_memory_mib.set(i, node.gpu_memory_mib().into());
-        let policy = &state.scheduling().score;
+        self.memory_left.set(i, load.memory_left);
+        self.storage_left.set(i, load.storage_left);
+        self.mfuel_s.set(i, load.mfuel_s);
+        self.gpu_memory_mib.set(i, load.gpu_memory_mib);
         for kind in &mut self.kinds {
             kind.levels
                 .resize_with(SCORE_LEVELS as usize, Bits::default);
@@ -219,6 +242,16 @@ impl Fleet {
         let (free, slots) = self.slots_of(i);
         let fixed = fixed.copied().unwrap_or(0);
         score::level(fixed, free.saturating_sub(taken), slots, policy)
+    }
+
+    /// Keeps the nodes that ask for at most so much, in micro-AEV.
+    pub(super) fn keep_asking(&self, kind: TaskType, nodes: &mut Bits, most: u64) {
+        self.kinds[kind as usize].ask.keep_at_most(nodes, most);
+    }
+
+    /// What a node asks for, in micro-AEV.
+    pub(super) fn ask_of(&self, kind: TaskType, i: u32) -> u64 {
+        self.kinds[kind as usize].ask.get(i)
     }
 
     /// Free slots, and all.

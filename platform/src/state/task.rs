@@ -1,12 +1,15 @@
 //! A task and where it stands.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use aevir_events::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::assignment::{Assignment, Stage};
+use super::{
+    assignment::{Assignment, Stage},
+    assignments::Assignments,
+};
 use crate::{
     amount::{Amount, Count},
     definition::TaskDefinition,
@@ -48,8 +51,9 @@ pub struct Task {
     pub replicas_wanted: u32,
     /// Failed and lost assignments.
     pub attempts_spent: u32,
+    pub pace: Pace,
     pub inputs: Vec<Artifact>,
-    pub assignments: BTreeMap<AssignmentId, Assignment>,
+    pub assignments: Assignments,
     /// The newest checkpoint, with the node that made it.
     pub checkpoint: Option<(NodeId, BlobRef)>,
     /// Bytes of all checkpoints that were stored for it.
@@ -87,6 +91,16 @@ pub enum Phase {
     Cancelled {
         detail: String,
     },
+}
+
+/// How a task's replicas are placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pace {
+    /// The next one once those before are sealed.
+    OneByOne,
+    /// One after the other could be too late.
+    AtOnce,
 }
 
 /// The verdict on a task.
@@ -179,8 +193,9 @@ impl Task {
             round: 1,
             replicas_wanted: definition.sampling().initial(),
             attempts_spent: 0,
+            pace: Pace::OneByOne,
             inputs: Vec::new(),
-            assignments: [].into(),
+            assignments: Assignments::default(),
             checkpoint: None,
             checkpoint_bytes: 0,
             verdict: None,
@@ -201,8 +216,18 @@ impl Task {
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
-    /// How many more replicas wait for a node.
+    /// How many more replicas may be placed now: where they go one after the other, the next one once nothing of the task
+    /// runs.
     pub fn open_slots(&self) -> u32 {
+        match self.pace {
+            Pace::AtOnce => self.missing(),
+            Pace::OneByOne if self.active().next().is_some() => 0,
+            Pace::OneByOne => self.missing().min(1),
+        }
+    }
+
+    /// How many more replicas the round needs.
+    pub fn missing(&self) -> u32 {
         match self.phase {
             Phase::Queued | Phase::Running => self.replicas_wanted.saturating_sub(self.replicas()),
             Phase::Created

@@ -8,7 +8,7 @@ use aevir_platform::{
 };
 use serde_json::json;
 
-use crate::world::{World, labels, profile, task_of};
+use crate::world::{AT_ONCE_MS, World, labels, profile, task_of};
 
 fn sampled(quorum: u32, replicas: u32) -> serde_json::Value {
     json!([{"method": "sampling", "quorum": quorum, "replicas": replicas}])
@@ -207,7 +207,8 @@ fn cancelling_pays_for_work_done_and_returns_the_rest() {
     }
     let before = w.available(w.requester);
     let verification = json!([{"method": "sampling", "quorum": 2, "replicas": 3, "initial": 3}]);
-    let task = w.task(json!({"verification": verification}));
+    let qos = json!({"max_latency_ms": AT_ONCE_MS});
+    let task = w.task(json!({"verification": verification, "qos": qos}));
     let leases = w.plan();
     w.start(leases[0].1);
     let run = w.run(leases[0].1, json!({}), &[]);
@@ -414,7 +415,8 @@ fn gpu_replicas_stay_within_one_class_and_owners_apart() {
     other_class.gpu.as_mut().unwrap().class = "class-b".into();
     let other = w.account("other");
     let other = w.node_of(other, other_class);
-    w.task(json!({"qos": {"gpu": {}}, "verification": sampled(2, 3)}));
+    let qos = json!({"gpu": {}, "max_latency_ms": AT_ONCE_MS});
+    w.task(json!({"qos": qos, "verification": sampled(2, 3)}));
     let leases = w.plan();
     assert_eq!(
         leases.len(),

@@ -150,5 +150,6 @@ proptest! {
         }
         check(&lives.world);
         check_placements(&lives.world);
+        crate::pace::check(&lives.world);
     }
 }
