@@ -166,6 +166,7 @@ impl Driver {
             Event::NodeRevoked(e) => live.nodes().wake(e.node),
             Event::TaskQueued(_)
             | Event::TaskExtended(_)
+            | Event::TaskHastened(_)
             | Event::AvailabilityChanged(_)
             | Event::LimitsSet(_)
             | Event::EpochOpened(_)

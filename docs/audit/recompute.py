@@ -35,6 +35,7 @@ from typing import NamedTuple
 
 MILLION = 1_000_000
 ENTRY_BYTES_MAX = 65_535
+TASK_CHECKPOINT_BYTES_MAX = 2**34  # of all of its runs together
 EXACT_INTEGER_MAX = 2**53  # doubles hold all integers up to here
 
 LINE_BYTES_MAX = ENTRY_BYTES_MAX + 4_096  # an entry with the attributes of a CloudEvent, the log's origin among them
@@ -455,11 +456,13 @@ class Task:
     reveal_by: int = 0
     faults: int = 0
     free_returns: int = 0
+    at_once: bool = False  # its replicas are placed at once, and not one after the other
     assignments: dict = field(default_factory=dict)
     accepted: list = field(default_factory=list)
     late: bool = False
     shares: list = field(default_factory=list)
     checkpoint: tuple | None = None  # the newest one's node and blob
+    checkpoint_bytes: int = 0  # of all of them
     closure: dict | None = None  # what was posted for a task that is about to close
 
     def turn(self):
@@ -469,7 +472,7 @@ class Task:
 
     def waits(self):
         """Whether a replica waits for a node."""
-        return self.state == "queued" and len(self.having("leased", "running", "committed", "revealed")) < self.target
+        return self.open_slots() > 0
 
     def needs_gpu(self):
         """Whether it runs on a GPU."""
@@ -488,6 +491,24 @@ class Task:
         limit, deadline = self.terms.max_latency_ms, self.terms.deadline
         times = [self.queued_at + limit] if limit is not None else []
         return min(times + ([milliseconds(deadline)] if deadline else []), default=None)
+
+    def missing(self):
+        """How many more replicas the round needs."""
+        return self.target - len(self.having("leased", "running", "committed", "revealed")) if self.state == "queued" else 0
+
+    def open_slots(self):
+        """How many more of them may be placed now: one after the other, the next one once nothing of it runs."""
+        alone = min(self.missing(), 0 if self.having("leased", "running") else 1)
+        return self.missing() if self.at_once else alone
+
+    def at_once_from(self):
+        """From when the missing replicas could make it late, one after the other, in ms; None where nothing does."""
+        limits, qos = LIMITS | (self.definition.get("limits") or {}), self.definition.get("qos") or {}
+        run = limits["runtime_s"] * 1_000
+        if qos.get("expected_fuel") is not None and qos.get("min_mfuel_s"):
+            run = min(run, -(-integer(qos["expected_fuel"]) // (qos["min_mfuel_s"] * 1_000)))
+        needed = self.missing() * (self.policy["accept_ms"] + run) + self.policy["reveal_ms"]
+        return None if self.due_at() is None else self.due_at() - needed
 
     def endangered(self):
         """The run that is in danger first, as (ms, id): it may get a duplicate from then on."""
@@ -722,9 +743,10 @@ LIMITS = {"memory_mib": 256, "output_mib": 256, "runtime_s": 600}  # the schema'
 SCHEDULING = {
     "epoch_ms": 3_600_000, "placements_max": 1_024, "storage_reserve_mib": 64, "priority_max": 9, "ageing_ms": 60_000,
     "score": {"reliability_weight": 6, "points_weight": 2, "idle_weight": 2, "points_half": 1_000, "near_levels": 6,
-              "cached_levels": 6, "cached_bytes_min": MIB, "cached_blobs_max": 64, "in_time_levels": 12},
+              "cached_levels": 6, "cached_bytes_min": MIB, "cached_blobs_max": 64, "in_time_levels": 12, "price_levels": 6},
     "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000},
-    "tail": {"after_ppm": 500_000, "faster_ppm": 250_000}, "returns": {"per_task": 3, "per_slot": 2}, "reliability_keep_ppm": 995_000}
+    "tail": {"after_ppm": 500_000, "faster_ppm": 250_000, "looks_max": 64},
+    "returns": {"per_task": 3, "per_slot": 2}, "reliability_keep_ppm": 995_000}
 
 
 @dataclass
@@ -810,7 +832,9 @@ def level(needs, node, points, policy):
     base = min(score * LEVELS // (sum(weights) * MILLION), LEVELS - 1)
     cached = needs.data is not None and needs.data in node.cached
     in_time = 0 < needs.speed_in_time <= speed(node)
-    return base + cached * policy["cached_levels"] + in_time * policy["in_time_levels"]
+    spared = needs.price - integer((node.terms.get("asks") or {}).get(needs.kind, "0"))
+    cheap = spared * policy["price_levels"] // needs.price if needs.price else 0
+    return base + cached * policy["cached_levels"] + in_time * policy["in_time_levels"] + cheap
 
 
 class Drawn(NamedTuple):
@@ -837,7 +861,7 @@ class Plan:
     """The leases of one batch: each goes to the task whose turn it is. What no node could take stays out of reach, for a plan
     only takes from the nodes."""
     now: int
-    tails: list  # (ms, task, run) in danger as the plan began, the one in danger for longest last
+    tails: list  # (ms, task, run) in danger as the plan began that it looks at, the first one last
     left: int  # placements that it may still make
     lines: dict = field(default_factory=dict)  # by requester: tasks that may wait, the first one last
     exhausted: set = field(default_factory=set)  # needs that no node meets any more
@@ -1182,8 +1206,7 @@ class Auditor:
         if self.plan is None:
             most = self.policies[-1]["scheduling"]["placements_max"]
             tails = [(*found, other.id) for other in self.tasks.values() if (found := other.endangered()) and found[0] <= self.now]
-            tails = sorted(((at, id, run) for at, run, id in tails), reverse=True)
-            self.plan = Plan(self.now, tails, most)
+            self.plan = Plan(self.now, self.looked_at(sorted((at, id, run) for at, run, id in tails)), most)
         plan = self.plan
         require(plan.left > 0, "expected no more placements in one plan than its policy lets it make, found one more")
         plan.left -= 1
@@ -1195,6 +1218,12 @@ class Auditor:
             plan.doubling = True
             expect("the run whose turn it is to get a duplicate", self.next_tail(plan), (task.id, doubled))
         self.turns += 1
+
+    def looked_at(self, tails):
+        """The tasks in danger that a plan looks at, the first one last: where there are too many, each has its second."""
+        most = self.policies[-1]["scheduling"]["tail"]["looks_max"]
+        first = self.now // 1_000 * most % len(tails) if len(tails) > most else 0
+        return (tails[first:] + tails[:first])[:most][::-1]
 
     def check_plan_over(self):
         """A plan that made fewer placements than it may left nothing out that a node could take."""
@@ -1379,6 +1408,8 @@ class Auditor:
         for other in task.terms.dependencies:
             expect(f"the state of task {other}, on which this one depends", "settled", self.ended.get(other, "open"))
         task.state, task.queued_at, task.inputs = "queued", self.now, data["inputs"]
+        since = task.at_once_from()
+        task.at_once = since is not None and since <= self.now
         self.review(task)
 
     def on_task_round_closed(self, data):
@@ -1397,6 +1428,15 @@ class Auditor:
         waiting = [a.id for a in task.having("committed") if a.round == task.round]
         require(not waiting or self.now >= task.reveal_by,
                 f"expected time to reveal for {', '.join(waiting)}, found the round over before reveal_by")
+
+    def on_task_hastened(self, data):
+        """One after the other, its replicas could be too late from here on."""
+        task = self.open_task(data, "queued")
+        require(task.missing() > task.open_slots(), f"expected task {task.id} to have replicas that wait for others, found none")
+        since = task.at_once_from()
+        require(since is not None and since <= self.now, f"expected task {task.id} to be hastened when time is short, found it hastened before")
+        task.at_once = True
+        self.review(task)
 
     def on_task_extended(self, data):
         """No quorum yet: one more replica."""
@@ -1573,6 +1613,9 @@ class Auditor:
         doubled = data.get("doubles")
         if doubled is None:
             require(len(live) < task.target, f"expected at most {task.target} replicas, found one more")
+            # Leases from before there were draws were placed at once.
+            in_turn = task.open_slots() > 0 or data.get("draw") is None
+            require(in_turn, "expected the next replica once those before are sealed, found it leased while one runs")
         else:
             since, run = task.endangered() or (None, None)
             expect("the run that a duplicate is for", run, doubled)
@@ -1610,6 +1653,8 @@ class Auditor:
     def on_assignment_checkpointed(self, data):
         """Only of a run under way."""
         task, assignment = self.open_assignment(data, "running")
+        task.checkpoint_bytes += int(data["checkpoint"]["size"])
+        require(task.checkpoint_bytes <= TASK_CHECKPOINT_BYTES_MAX, "more bytes of checkpoints than a task may have")
         task.checkpoint = assignment.node, data["checkpoint"]
 
     def on_assignment_output_uploaded(self, data):

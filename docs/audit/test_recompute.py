@@ -660,6 +660,15 @@ class Tampering(unittest.TestCase):
             entries[at] = copy.deepcopy(entries[find(entries, "task.verified")])
         self.check(log, give_up, at, "expected one more round")
 
+    def test_haste_before_its_time_and_where_nothing_waits(self):
+        late = {"qos": {"max_latency_ms": 3_600_000}}
+        for replicas, more, says in ((3, late, "when time is short"), (3, {}, "when time is short"), (None, late, "wait for others")):
+            log = with_nodes()
+            log.task(TASK, "3153000" if replicas else "1053000", replicas=replicas, quorum=replicas and 2, **more)
+            log.lease(TASK, RUNS[0], NODES[0])
+            log.decide("task.hastened", {"task": TASK})
+            self.check_bytes(lines_of(log.entries), len(log.entries) - 1, says)
+
     def test_a_check_that_was_not_met(self):
         log = worked_example()
         self.edit(log, find(log.entries, "assignment.revealed"), "the checks of metrics", lambda data: data["checks"][0].update(passed=False))

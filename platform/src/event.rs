@@ -208,6 +208,8 @@ events! {
     }
     /// The round brought no quorum: one more replica decides.
     "task.extended" v 1 TaskExtended on |e| format!("task/{}", e.task) => { task: TaskId, round: u32, replicas: u32 }
+    /// Its replicas can't go one after the other any more, or it could be late: from here on they are placed at once.
+    "task.hastened" v 1 TaskHastened on |e| format!("task/{}", e.task) => { task: TaskId }
     /// The verdict over all revealed replicas.
     "task.verified" v 1 TaskVerified on |e| format!("task/{}", e.task) => {
         task: TaskId,

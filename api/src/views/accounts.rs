@@ -220,6 +220,7 @@ impl Projection<Event> for Accounts {
             | Event::TaskQueued(_)
             | Event::RoundClosed(_)
             | Event::TaskExtended(_)
+            | Event::TaskHastened(_)
             | Event::TaskVerified(_)
             | Event::TaskSettled(_)
             | Event::TaskMatured(_)

@@ -180,6 +180,7 @@ impl Projection<Event> for Work {
             | Event::ContentReleased(_)
             | Event::ModuleSuspended(_)
             | Event::ModuleReleased(_)
+            | Event::TaskHastened(_)
             | Event::AssignmentCheckpointed(_)
             | Event::OutputUploaded(_)
             | Event::EpochOpened(_)
@@ -255,6 +256,7 @@ fn wants(event: &Event, keys: &mut Keys) {
         Event::NodeSuspended(e) => return node(keys, e.node),
         Event::NodeReleased(e) => return node(keys, e.node),
         Event::PolicyAdopted(_)
+        | Event::TaskHastened(_)
         | Event::EpochOpened(_)
         | Event::EpochClosed(_)
         | Event::LimitsSet(_)

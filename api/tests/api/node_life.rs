@@ -1,7 +1,8 @@
 //! Operators and administrators over HTTP: who may do what, and what a node is told.
 
 use aevir_wire::{
-    Ask, ClientError, NodeTerms, RevokeNode, RotateKey, Subject, Suspend, rotation_message,
+    Action, Ask, ClientError, NodeTerms, RevokeNode, RotateKey, StopReason, Subject, Suspend,
+    rotation_message,
 };
 use ed25519_dalek::{Signer as _, SigningKey};
 use reqwest::Method;
@@ -306,6 +307,33 @@ async fn a_stopping_node_gets_nothing_more() {
     // It is back.
     node.work(&Outcome::of(json!(1))).await;
     until(&requester.client, &task.id, "settled").await;
+}
+
+#[tokio::test]
+async fn a_run_that_a_stopping_node_gives_back_costs_nothing() {
+    let platform = TestPlatform::start().await;
+    let (requester, module) = platform.requester().await;
+    let node = platform.node("n").await;
+    let task = single(&module).submit(&requester.client).await;
+    let lease = node.lease().await;
+    node.client.start(&lease.assignment).await.unwrap();
+    node.client.give_back(&lease.assignment).await.unwrap();
+    let shown = node.owner.node(&node.id).await.unwrap();
+    assert_eq!(shown.availability, "offline");
+    assert!(shown.records.is_empty() && shown.active.is_empty());
+    let waits = requester.client.task(&task.id).await.unwrap();
+    assert_eq!((waits.state.as_str(), waits.attempts_spent), ("queued", 0));
+    assert_eq!(waits.assignments[0].state, "returned");
+    assert_eq!(waits.assignments[0].reason, None);
+    assert_eq!(
+        node.beat(&lease.assignment).await,
+        Action::Stop {
+            reason: StopReason::LeaseEnded
+        }
+    );
+    node.work(&Outcome::of(json!(1))).await;
+    until(&requester.client, &task.id, "settled").await;
+    platform.check_replay().await;
 }
 
 #[tokio::test]

@@ -216,6 +216,10 @@ async fn assignments(
         let listed = client.assignments(&all).await.unwrap().assignments;
         let states: Vec<_> = listed.iter().map(|a| a.state.as_str()).collect();
         assert_eq!(states, ["leased", "accepted"]);
+        // Who works must not learn that it decides between others.
+        let rounds: Vec<_> = listed.iter().map(|a| a.round).collect();
+        let is_worker = std::ptr::eq(client, &node.owner);
+        assert_eq!(rounds, [(!is_worker).then_some(1), Some(1)]);
         assert_eq!(
             (listed[0].id.as_str(), listed[0].node.as_str()),
             (leased.assignment.as_str(), node.id.as_str())

@@ -92,6 +92,7 @@ fn read<'a>(
         | Event::EpochClosed(_)
         | Event::TaskQueued(_)
         | Event::TaskExtended(_)
+        | Event::TaskHastened(_)
         | Event::TaskVerified(_)
         | Event::NodeLeft(_) => Command::Tick,
         Event::AssignmentWithdrawn(_) | Event::TaskClosed(_) => closing(batch, state)?,

@@ -14,7 +14,7 @@ use crate::{
     ids::{AccountId, AssignmentId, NodeId},
     rejection::Rejection,
     report::BlobRef,
-    state::{Assignment, Node, Stage, State, Task},
+    state::{Assignment, Node, Stage, State, TASK_CHECKPOINT_BYTES_MAX, Task},
 };
 
 /// Characters of a progress note or a failure's message that are kept.
@@ -110,6 +110,10 @@ pub(super) fn checkpoint(
     if checkpoint.size.0 == 0 || checkpoint.size.0 > CHECKPOINT_BYTES_MAX {
         let detail = format!("its size must be 1 to {CHECKPOINT_BYTES_MAX} bytes");
         return Err(Rejection::CheckpointInvalid { detail });
+    }
+    if checkpoint.size.0 > task.checkpoint_room() {
+        let most = TASK_CHECKPOINT_BYTES_MAX;
+        return Err(Rejection::CheckpointsFull { most });
     }
     Ok(vec![
         AssignmentCheckpointed {

@@ -31,7 +31,8 @@ pub(super) fn leased(
 ) -> Result<(), Corrupt> {
     let task = task_ref(state, e.task)?;
     let is_wanted = match e.doubles {
-        None => task.open_slots() > 0,
+        // Logs of old have all of them placed at once; whose turn it was is for audits to tell.
+        None => task.missing() > 0,
         Some(run) => may_double(state, task, run, at),
     };
     expect(is_wanted && task.round == e.round, task)?;
@@ -56,8 +57,8 @@ pub(super) fn leased(
         stage: Stage::Leased,
     };
     task.phase = Phase::Running;
-    let earlier = task.assignments.insert(e.assignment, assignment);
-    ensure(earlier.is_none(), || {
+    let is_new = task.assignments.insert(assignment);
+    ensure(is_new, || {
         format!("assignment {} leased twice", e.assignment)
     })?;
     state.index.task_of.insert(e.assignment, e.task);
@@ -129,6 +130,7 @@ pub(super) fn checkpointed(state: &mut State, e: &AssignmentCheckpointed) -> Res
         format!("checkpoint of the ended assignment {}", e.assignment)
     })?;
     task.checkpoint = Some((assignment.node, e.checkpoint));
+    task.checkpoint_bytes = task.checkpoint_bytes.saturating_add(e.checkpoint.size.0);
     Ok(())
 }
 

@@ -13,13 +13,14 @@ use super::{
 };
 use crate::{
     event::{
-        RoundClosed, TaskClosed, TaskCreated, TaskExtended, TaskMatured, TaskQueued, TaskSettled,
-        TaskVerified, Verdict,
+        RoundClosed, TaskClosed, TaskCreated, TaskExtended, TaskHastened, TaskMatured, TaskQueued,
+        TaskSettled, TaskVerified, Verdict,
     },
     ids::{AssignmentId, TaskId},
     report::BlobRef,
+    schedule::{first_pace, hastens_at},
     state::{
-        Assignment, Outcome, Phase, Settlement, Stage, State, Task, VerdictRecord, awaited,
+        Assignment, Outcome, Pace, Phase, Settlement, Stage, State, Task, VerdictRecord, awaited,
         is_unblocked,
     },
 };
@@ -54,11 +55,13 @@ pub(super) fn created(state: &mut State, e: &TaskCreated, at: Timestamp) -> Resu
 }
 
 pub(super) fn queued(state: &mut State, e: &TaskQueued, at: Timestamp) -> Result<(), Corrupt> {
+    let policy = state.policy_of(task_ref(state, e.task)?);
     let task = task_mut(state, e.task)?;
     expect(task.phase == Phase::Created, task)?;
     task.phase = Phase::Queued;
     task.queued_at = Some(at);
     task.inputs = e.inputs.clone();
+    task.pace = first_pace(task, &policy, at);
     state.index.unblocked.remove(&e.task);
     refresh_open(state, e.task);
     Ok(())
@@ -94,6 +97,15 @@ pub(super) fn extended(state: &mut State, e: &TaskExtended) -> Result<(), Corrup
         state.index.deadlines.insert((deadline, e.task));
     }
     state.index.reveals.remove(&(reveal_by, e.task));
+    refresh_open(state, e.task);
+    Ok(())
+}
+
+pub(super) fn hastened(state: &mut State, e: &TaskHastened, at: Timestamp) -> Result<(), Corrupt> {
+    let task = task_ref(state, e.task)?;
+    let is_due = hastens_at(state, task).is_some_and(|due| due <= at);
+    expect(is_due, task)?;
+    task_mut(state, e.task)?.pace = Pace::AtOnce;
     refresh_open(state, e.task);
     Ok(())
 }
@@ -334,21 +346,22 @@ fn forget_deadline(state: &mut State, task: TaskId, deadline: Option<Timestamp>)
 
 /// Keeps the indexes of tasks with open slots and of runs in danger right after a task changed.
 pub(super) fn refresh_open(state: &mut State, id: TaskId) {
-    let Some(task) = state.tasks.get(&id) else {
-        return;
-    };
-    let requester = task.requester;
-    let waited = state.index.queues.has(requester);
-    // Taken out, so that the index can be changed while the state is read.
+    // Taken out, so that the indexes can be changed while the state is read.
     let mut queues = std::mem::take(&mut state.index.queues);
-    queues.refresh(state, task);
-    state.index.queues = queues;
     let mut tails = std::mem::take(&mut state.index.tails);
+    let mut hastens = std::mem::take(&mut state.index.hastens);
+    let mut comes_back = None;
     if let Some(task) = state.tasks.get(&id) {
+        let waited = queues.has(task.requester);
+        queues.refresh(state, task);
         tails.refresh(state, task);
+        hastens.set(id, hastens_at(state, task));
+        comes_back = (!waited && queues.has(task.requester)).then_some(task.requester);
     }
+    state.index.queues = queues;
     state.index.tails = tails;
-    if !waited && state.index.queues.has(requester) {
+    state.index.hastens = hastens;
+    if let Some(requester) = comes_back {
         // Who comes back does not get what it left unused while it was away.
         let now = state.virtual_time;
         use_up(state, requester, |r| r.used = r.used.max(now));

@@ -51,6 +51,8 @@ pub struct TailPolicy {
     pub after_ppm: Ppm,
     /// By so much the duplicate's node is faster than the run's, where speeds are known.
     pub faster_ppm: Ppm,
+    /// Tasks in danger that one plan looks at; where there are more, others with each second.
+    pub looks_max: u32,
 }
 
 /// How nodes are ranked for a task that is not replicated.
@@ -75,6 +77,9 @@ pub struct ScorePolicy {
     pub cached_blobs_max: u32,
     /// Levels that a node gains which is fast enough for the task's `max_latency_ms`.
     pub in_time_levels: u32,
+    /// Levels that a node gains which asks nothing for the type of task; one that asks for a part of its price gains less, and one
+    /// that asks for all of it none.
+    pub price_levels: u32,
 }
 
 /// What one account may have at once, and its share.
@@ -105,6 +110,7 @@ impl Default for SchedulingPolicy {
                 cached_bytes_min: Count(1 << 20),
                 cached_blobs_max: 64,
                 in_time_levels: 12,
+                price_levels: 6,
             },
             priority_max: 9,
             ageing_ms: 60_000,
@@ -116,6 +122,7 @@ impl Default for SchedulingPolicy {
             tail: TailPolicy {
                 after_ppm: 500_000,
                 faster_ppm: 250_000,
+                looks_max: 64,
             },
             returns: ReturnPolicy {
                 per_task: 3,
@@ -143,6 +150,8 @@ const CACHED_BLOBS_MAX: u32 = 1_024;
 const RETURNS_MAX: u32 = 100;
 /// Below it a node's record would be gone before it means anything.
 const RELIABILITY_KEEP_PPM: std::ops::RangeInclusive<Ppm> = 500_000..=PPM as Ppm;
+/// Looking at a task in danger costs about as much as a placement.
+const LOOKS_MAX: std::ops::RangeInclusive<u32> = 1..=1_024;
 /// Ten times as fast: beyond it no node is found.
 const FASTER_PPM_MAX: Ppm = 9_000_000;
 
@@ -172,7 +181,12 @@ impl SchedulingPolicy {
         if score.points_half.0 < 1 {
             return Err("the score's `points_half` is at least 1".into());
         }
-        let levels = [score.near_levels, score.cached_levels, score.in_time_levels];
+        let levels = [
+            score.near_levels,
+            score.cached_levels,
+            score.in_time_levels,
+            score.price_levels,
+        ];
         if levels.iter().any(|l| *l > SCORE_LEVELS) {
             return Err(format!("levels are 0 to {SCORE_LEVELS}"));
         }
@@ -191,6 +205,9 @@ impl SchedulingPolicy {
             return Err(format!(
                 "the tail's `after_ppm` is 1 to {PPM}, and its `faster_ppm` 0 to {FASTER_PPM_MAX}"
             ));
+        }
+        if !LOOKS_MAX.contains(&tail.looks_max) {
+            return Err("a plan looks at 1 to 1,024 tasks in danger".into());
         }
         if self.returns.per_task.max(self.returns.per_slot) > RETURNS_MAX {
             return Err(format!("returns are 0 to {RETURNS_MAX}"));

@@ -49,6 +49,51 @@ pub(crate) struct Fleet {
     holders: BTreeMap<Digest, Bits>,
 }
 
+/// What changes of a node with its load.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    ordinal: u32,
+    is_free: bool,
+    /// Free ones, and all.
+    slots: (u32, u32),
+    memory_left: u64,
+    storage_left: u64,
+    mfuel_s: u64,
+    gpu_memory_mib: u64,
+}
+
+impl Load {
+    pub(crate) fn of(state: &State, node: &Node) -> Self {
+        let left = |all: u32, taken: u64| u64::from(all).saturating_sub(taken);
+        Self {
+            ordinal: node.ordinal,
+            is_free: state.takes_work(node),
+            slots: (node.free_slots(), node.slots()),
+            memory_left: left(node.memory_mib(), node.taken.memory_mib),
+            storage_left: left(node.storage_mib(), node.taken.storage_mib),
+            mfuel_s: node.mfuel_s(),
+            gpu_memory_mib: node.gpu_memory_mib().into(),
+        }
+    }
+}
+
+/// A node's levels by type of task, for tasks without a GPU and with one; 0 where it has none.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Levels {
+    on_cpu: [u8; TaskType::ALL.len()],
+    on_gpu: [u8; TaskType::ALL.len()],
+}
+
+impl Levels {
+    /// For a task.
+    pub(super) fn of(&self, needs: &Needs) -> u8 {
+        match needs.gpu {
+            None => self.on_cpu[needs.kind as usize],
+            Some(_) => self.on_gpu[needs.kind as usize],
+        }
+    }
+}
+
 /// What depends on the type of task.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Kind {
@@ -195,28 +240,23 @@ impl Fleet {
             let fixed = has_gpu.then(|| score::fixed(state, node, kind, &gpu, policy));
             of.on_gpu.regard(node.ordinal, fixed.unwrap_or(0));
         }
-        self.refresh(state, node);
+        self.refresh(&Load::of(state, node), policy);
     }
 
     /// A node came or went, took a run or ended one.
-    pub(crate) fn refresh(&mut self, state: &State, node: &Node) {
-        let i = node.ordinal;
-        let is_free = state.takes_work(node);
+    pub(crate) fn refresh(&mut self, load: &Load, policy: &ScorePolicy) {
+        let (i, is_free, slots) = (load.ordinal, load.is_free, load.slots);
         self.free.set(i, is_free);
-        let slots = (node.free_slots(), node.slots());
         match self.slots.get_mut(i as usize) {
             Some(known) => *known = slots,
             None => self.slots.push(slots),
         }
-        let memory = u64::from(node.memory_mib()).saturating_sub(node.taken.memory_mib);
-        self.memory_left.set(i, memory);
-        let storage = u64::from(node.storage_mib()).saturating_sub(node.taken.storage_mib);
-        self.storage_left.set(i, storage);
-        self.mfuel_s.set(i, node.mfuel_s());
-        self.gpu_memory_mib.set(i, node.gpu_memory_mib().into());
-        let policy = &state.scheduling().score;
+        self.memory_left.set(i, load.memory_left);
+        self.storage_left.set(i, load.storage_left);
+        self.mfuel_s.set(i, load.mfuel_s);
+        self.gpu_memory_mib.set(i, load.gpu_memory_mib);
         let idle = score::idle(slots.0, slots.1, policy);
-        let has_gpu = node.profile.gpu.is_some();
+        let has_gpu = self.gpus.contains(i);
         for kind in &mut self.kinds {
             let level = score::level(kind.on_cpu.fixed(i) + idle, policy);
             kind.on_cpu.place(i, is_free, level);
@@ -248,17 +288,32 @@ impl Fleet {
         level.copied().unwrap_or(0).into()
     }
 
-    /// The level that a node would have with so many of its slots taken in addition.
-    pub(super) fn level_less(
-        &self,
-        needs: &Needs,
-        i: u32,
-        taken: u32,
-        policy: &ScorePolicy,
-    ) -> u32 {
+    /// The levels that a node would have with so many of its slots taken in addition.
+    pub(super) fn levels_less(&self, i: u32, taken: u32, policy: &ScorePolicy) -> Levels {
         let (free, slots) = self.slots_of(i);
         let idle = score::idle(free.saturating_sub(taken), slots, policy);
-        score::level(self.ranks(needs).fixed(i) + idle, policy)
+        let has_gpu = self.gpus.contains(i);
+        let mut levels = Levels::default();
+        for kind in TaskType::ALL {
+            let of = &self.kinds[kind as usize];
+            // Below `SCORE_LEVELS`.
+            levels.on_cpu[kind as usize] = score::level(of.on_cpu.fixed(i) + idle, policy) as u8;
+            if has_gpu {
+                levels.on_gpu[kind as usize] =
+                    score::level(of.on_gpu.fixed(i) + idle, policy) as u8;
+            }
+        }
+        levels
+    }
+
+    /// Keeps the nodes that ask for at most so much, in micro-AEV.
+    pub(super) fn keep_asking(&self, kind: TaskType, nodes: &mut Bits, most: u64) {
+        self.kinds[kind as usize].ask.keep_at_most(nodes, most);
+    }
+
+    /// What a node asks for, in micro-AEV.
+    pub(super) fn ask_of(&self, kind: TaskType, i: u32) -> u64 {
+        self.kinds[kind as usize].ask.get(i)
     }
 
     /// Free slots, and all.

@@ -4,7 +4,7 @@
 //! them without looking at each.
 
 use crate::{
-    amount::{PPM, Points},
+    amount::{Amount, PPM, Points},
     definition::TaskType,
     event::Track,
     policy::{SCORE_LEVELS, ScorePolicy},
@@ -42,6 +42,27 @@ pub(crate) fn level(score: u64, policy: &ScorePolicy) -> u32 {
         .min(SCORE_LEVELS - 1)
 }
 
+/// Levels that a node gains for asking less than a replica earns: all of them where it asks nothing, none where it asks the
+/// whole price.
+pub(crate) fn price_levels(price: Amount, ask: u64, policy: &ScorePolicy) -> u32 {
+    let price = u64::try_from(price.0).unwrap_or(0);
+    if ask == 0 && price > 0 {
+        return policy.price_levels;
+    }
+    let spared = u128::from(price.saturating_sub(ask)) * u128::from(policy.price_levels);
+    let levels = spared.checked_div(u128::from(price)).unwrap_or(0);
+    u32::try_from(levels).unwrap_or(0)
+}
+
+/// The most that a node asks which gains so many levels, above 0: the other way round.
+pub(crate) fn asks_at_most(price: Amount, levels: u32, policy: &ScorePolicy) -> Option<u64> {
+    let price = u64::try_from(price.0).unwrap_or(0);
+    let spared = u128::from(price) * u128::from(levels);
+    let spared = spared.div_ceil(u128::from(policy.price_levels.max(1)));
+    let spared = u64::try_from(spared).unwrap_or(u64::MAX);
+    (price > 0).then(|| price.checked_sub(spared)).flatten()
+}
+
 /// `points / (points + half)`, in parts per million.
 fn saturating(points: i64, half: Points) -> u64 {
     let points = i128::from(points.max(0));
@@ -51,6 +72,7 @@ fn saturating(points: i64, half: Points) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::policy::SchedulingPolicy;
 
@@ -63,5 +85,27 @@ mod tests {
         let newcomer = 94_528 * 6 + idle(1, 1, &policy);
         assert_eq!(level(newcomer, &policy), 16);
         assert_eq!(level(u64::from(u32::MAX), &policy), 63);
+        // A price of 1 AEV, and an ask of 0.4 AEV.
+        assert_eq!(price_levels(Amount(1_000_000), 400_000, &policy), 3);
+    }
+
+    #[test]
+    fn levels_and_asks_are_each_others_reverse() {
+        let mut policy = SchedulingPolicy::default().score;
+        for most in [0, 1, 6, 64] {
+            policy.price_levels = most;
+            for price in [0, 1, 5, 1_000, 1_000_003] {
+                for ask in (0..=price).step_by(usize::try_from(price / 200 + 1).unwrap()) {
+                    let ask = u64::try_from(ask).unwrap();
+                    let found = price_levels(Amount(price), ask, &policy);
+                    assert!(found <= most);
+                    for levels in 1..=most {
+                        let reaches = asks_at_most(Amount(price), levels, &policy);
+                        let reaches = reaches.is_some_and(|most| ask <= most);
+                        assert_eq!(reaches, found >= levels, "{price} {ask} {levels}/{most}");
+                    }
+                }
+            }
+        }
     }
 }

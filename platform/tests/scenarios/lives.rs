@@ -6,6 +6,7 @@ use aevir_platform::{
     command::{Availability, Command, FailureClass, LossReason, Subject},
     digest::Digest,
     ids::{NodeId, TaskId},
+    policy::Policy,
     rotation::SignedRotation,
 };
 use ed25519_dalek::SigningKey;
@@ -60,9 +61,17 @@ pub enum Decision {
     Leave,
     Revoke,
     Rotate,
-    Terms { runs: u32, open: bool, ask: u32 },
+    Terms {
+        runs: u32,
+        open: bool,
+        ask: u32,
+    },
     Suspend(Whom),
     Release(Whom),
+    /// It comes back with another GPU.
+    Machine {
+        class: u8,
+    },
     AnotherJoins,
 }
 
@@ -94,6 +103,7 @@ fn decision() -> impl Strategy<Value = Decision> {
             .prop_map(|(runs, open, ask)| Decision::Terms { runs, open, ask }),
         2 => whom().prop_map(Decision::Suspend),
         4 => whom().prop_map(Decision::Release),
+        2 => (0u8..2).prop_map(|class| Decision::Machine { class }),
         2 => Just(Decision::AnotherJoins),
     ]
 }
@@ -134,7 +144,10 @@ pub struct Lives {
 impl Lives {
     /// A platform with four nodes.
     pub fn new() -> Self {
-        let mut world = World::new();
+        // Epochs of half a minute, so that records fade.
+        let mut policy = Policy::default();
+        policy.scheduling.epoch_ms = 30_000;
+        let mut world = World::with_policy(policy);
         // The later ones are faster, so that a run on the first ones may be overtaken.
         let node = |i: u32| {
             let name = format!("node {i}");
@@ -191,6 +204,9 @@ impl Lives {
                     let max_latency_ms = u32::from(s) * 200;
                     overrides["qos"] =
                         json!({"deadline": deadline, "max_latency_ms": max_latency_ms});
+                }
+                if price % 3 == 0 {
+                    overrides["qos"]["gpu"] = json!({});
                 }
                 let command = w.submission(overrides);
                 if let Ok(events) = w.submit(command) {
@@ -321,6 +337,13 @@ impl Lives {
                 subject: subject(w, node, whom),
                 reason: reason(),
             },
+            Decision::Machine { class } => {
+                let mut profile = w.state.nodes[&node].profile.clone();
+                let gpu = profile.gpu.as_mut().unwrap();
+                gpu.class = format!("class-{class}");
+                let profile = Box::new(profile);
+                Command::ChangeProfile { node, profile }
+            }
             Decision::AnotherJoins => {
                 let name = format!("node {}", self.nodes.len());
                 let joined = self.world.node(&name);

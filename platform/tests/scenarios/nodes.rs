@@ -70,22 +70,26 @@ fn a_drained_node_finishes_what_it_has_and_gets_nothing_new() {
 #[test]
 fn a_leaving_node_is_gone_once_nothing_of_it_is_open() {
     let mut w = World::new();
-    let nodes = [w.node("a"), w.node("b")];
-    let node = nodes[0];
+    for name in ["a", "b"] {
+        w.node(name);
+    }
     let verification = json!([{"method": "sampling", "quorum": 2, "replicas": 3, "initial": 2}]);
     let task = w.task(json!({"verification": verification}));
-    let leased = w.plan();
+    let mut leased = w.plan();
+    let node = leased[0].2;
     w.ok(Command::LeaveMarket { node });
     assert!(w.ok(Command::LeaveMarket { node }).is_empty());
     let mut runs = Vec::new();
-    for (_, assignment, on) in leased {
+    while let Some((_, assignment, on)) = leased.pop() {
         assert!(w.ok(Command::Tick).is_empty(), "it has something open");
         w.start(assignment);
         let run = w.run(assignment, json!({}), &[]);
         w.commit(&run);
         assert!(w.state.nodes[&on].sealed.contains(&assignment));
         runs.push(run);
+        leased = w.plan();
     }
+    assert_eq!(runs.len(), 2);
     assert!(w.state.next_due() > Some(w.now), "only the reveals are due");
     runs.iter().for_each(|run| drop(w.reveal(run)));
     assert_eq!(w.phase(task), "settled");
@@ -269,12 +273,13 @@ fn a_revoked_nodes_sealed_result_counts_as_not_revealed() {
     let verification = json!([{"method": "sampling", "quorum": 2, "replicas": 3, "initial": 3}]);
     let task = w.task(json!({"verification": verification}));
     let mut runs = Vec::new();
-    for (_, assignment, _) in w.plan() {
+    while let [(_, assignment, _)] = w.plan()[..] {
         w.start(assignment);
         let run = w.run(assignment, json!({}), &[]);
         w.commit(&run);
         runs.push(run);
     }
+    assert_eq!(runs.len(), 3);
     w.ok(revoke(nodes[0]));
     for run in &runs {
         if run.report.node == nodes[0] {

@@ -4,9 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aevir_platform::{
+    amount::Amount,
     command::{Availability, Command, FailureClass, GpuProfile, LossReason},
+    definition::TaskType,
     ids::{AccountId, NodeId},
     policy::{AccountLimits, Policy},
+    terms::NodeTerms,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -33,6 +36,8 @@ struct Machine {
     f16: bool,
     /// Not known where it is 0.
     mfuel_s: u32,
+    /// In tenths of the price that all tasks have; 0: it asks nothing.
+    ask: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -79,9 +84,10 @@ fn machine() -> impl Strategy<Value = Machine> {
         prop::option::of(0u8..2),
         any::<bool>(),
         0u32..4,
+        0u32..12,
     )
         .prop_map(
-            |(owner, slots, memory, region, class, f16, speed)| Machine {
+            |(owner, slots, memory, region, class, f16, speed, ask)| Machine {
                 owner,
                 slots,
                 memory: 256 << memory,
@@ -89,6 +95,7 @@ fn machine() -> impl Strategy<Value = Machine> {
                 class,
                 f16,
                 mfuel_s: 500 * speed,
+                ask,
             },
         )
 }
@@ -162,7 +169,15 @@ impl Market {
                 }
                 _ => profile.gpu = None,
             }
-            nodes.push(w.node_of(owners[machine.owner], profile));
+            let node = w.node_of(owners[machine.owner], profile);
+            let ask = Amount(i64::from(machine.ask) * 100_000);
+            let asks = TaskType::ALL.map(|kind| (kind, ask));
+            let terms = Box::new(NodeTerms {
+                asks: asks.into_iter().filter(|(_, ask)| ask.0 > 0).collect(),
+                ..NodeTerms::default()
+            });
+            w.ok(Command::ChangeTerms { node, terms });
+            nodes.push(node);
         }
         Self {
             w,
@@ -375,10 +390,12 @@ proptest! {
         near in 0u32..10,
         placements in 1u32..20,
         keep in prop_oneof![Just(1_000_000u32), 500_000u32..1_000_000],
+        looks in 1u32..4,
     ) {
         let mut policy = Policy::default();
         policy.scheduling.score.near_levels = near;
         policy.scheduling.placements_max = placements;
+        policy.scheduling.tail.looks_max = looks;
         policy.scheduling.epoch_ms = 60_000;
         policy.scheduling.reliability_keep_ppm = keep;
         let mut market = Market::new(&machines, policy);
@@ -386,6 +403,7 @@ proptest! {
             market.take(step);
             check(&market.w);
         }
+        crate::pace::check(&market.w);
         market.w.check_replay();
     }
 

@@ -151,5 +151,6 @@ proptest! {
         }
         check(&lives.world);
         check_placements(&lives.world);
+        crate::pace::check(&lives.world);
     }
 }

@@ -9,7 +9,7 @@ use aevir_platform::{
 };
 use serde_json::json;
 
-use crate::world::{World, profile};
+use crate::world::{AT_ONCE_MS, World, profile};
 
 const KIND: TaskType = TaskType::DataProcessing;
 
@@ -108,7 +108,8 @@ fn replicas_stay_on_the_class_that_the_first_was_leased_for() {
     let mut w = World::new();
     let first = w.node("first");
     let sampling = json!([{"method": "sampling", "quorum": 2, "replicas": 2}]);
-    w.task(json!({"qos": {"gpu": {}}, "verification": sampling}));
+    let qos = json!({"gpu": {}, "max_latency_ms": AT_ONCE_MS});
+    w.task(json!({"qos": qos, "verification": sampling}));
     assert_eq!(w.plan().len(), 1);
     change(&mut w, first, of_class("first", "class-b"));
     let owner = w.account("of the second");

@@ -52,11 +52,7 @@ fn cases() -> Vec<(&'static str, Case)> {
         ("verifying / revealed", {
             let sampling = json!([{"method": "sampling", "quorum": 2, "replicas": 3}]);
             let mut case = case(json!({"verification": sampling}), "committed");
-            let other = case.world.state.tasks[&case.task]
-                .active()
-                .next()
-                .unwrap()
-                .id;
+            let other = case.world.plan()[0].1;
             case.world.start(other);
             let run = case.world.run(other, json!({}), &[]);
             case.world.commit(&run);

@@ -9,7 +9,7 @@ use aevir_platform::{
 };
 use serde_json::json;
 
-use crate::world::{World, labels, reveal_command};
+use crate::world::{AT_ONCE_MS, World, labels, reveal_command};
 
 fn three_nodes() -> World {
     let mut w = World::new();
@@ -19,8 +19,11 @@ fn three_nodes() -> World {
     w
 }
 
+/// A sample whose replicas are all there at once.
 fn sampling(quorum: u32, replicas: u32, initial: u32) -> serde_json::Value {
-    json!({"verification": [{"method": "sampling", "quorum": quorum, "replicas": replicas, "initial": initial}]})
+    let method =
+        json!({"method": "sampling", "quorum": quorum, "replicas": replicas, "initial": initial});
+    json!({"verification": [method], "qos": {"max_latency_ms": AT_ONCE_MS}})
 }
 
 #[test]

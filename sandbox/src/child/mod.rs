@@ -16,6 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use aevir_gpu::Devices;
 use nix::libc;
@@ -62,6 +63,7 @@ pub enum LogFormat {
 #[must_use]
 pub fn executor_main() -> ExitCode {
     close_inherited();
+    allow_huge_pages();
     init_log();
     match serve() {
         Ok(()) => ExitCode::SUCCESS,
@@ -78,6 +80,14 @@ fn close_inherited() {
     const FIRST_OTHER: libc::c_uint = 3;
     // SAFETY: this is the first thing that the process does; nothing in it owns a descriptor but the three that stay.
     let _ = unsafe { libc::syscall(libc::SYS_close_range, FIRST_OTHER, libc::c_uint::MAX, 0) };
+}
+
+/// An allocator that was told to use no huge pages may have asked the system for none in the whole process; they are a guest's memory's and a
+/// driver's to have where the system gives them.
+fn allow_huge_pages() {
+    if let Err(error) = nix::sys::prctl::set_thp_disable(false) {
+        tracing::debug!(%error, "huge pages stay off");
+    }
 }
 
 /// What the process has for all of its requests.
@@ -236,6 +246,7 @@ impl Executor {
             return Ok(Reply::Outcome(Box::new(outcome)));
         }
         spec.out_dir.clone_from(&self.dir);
+        let spec = Arc::new(spec);
         let files = Files::new(&spec, files, checkpoint);
         let mut socket = self.socket.try_clone()?;
         let events = Box::new(move |event: RunEvent| send(&mut socket, &Reply::Event(event)));
