@@ -371,9 +371,9 @@ class Node:
 
     def see(self, fuel, ms):
         """An accepted result shows how fast it is at least: the best counts, and fades."""
-        if ms >= 1_000:
-            faded = self.shown - -(-self.shown // 16)
-            self.shown, self.samples = max(min(fuel // ms // 1_000, 2**32 - 1), faded), self.samples + 1
+        if ms > 0 and fuel >= 10_000_000_000:
+            faded, span = self.shown - -(-self.shown // 16), max(-(-ms // 2), ms - 1_000)
+            self.shown, self.samples = max(min(fuel // span // 1_000, 2**32 - 1), faded), self.samples + 1
 
 
 @dataclass
