@@ -9,12 +9,13 @@ use std::{
 };
 
 use aevir_sandbox::{Executor, ExecutorConfig, PoolConfig, Tuning};
-use aevir_wire::{Client, NodeProfile, Secret};
+use aevir_wire::{Client, NodeProfile, NodeTerms, Secret};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::{
+    admission::Admission,
     allowance::Allowance,
     cache::BlobCache,
     config::NodeConfig,
@@ -44,7 +45,7 @@ pub(crate) struct Shared {
     pub(crate) key: CurrentKey,
     pub(crate) profile: NodeProfile,
     /// What the operator of this machine allows, whatever the platform hands out.
-    pub(crate) allowance: Allowance,
+    pub(crate) admission: Admission,
     pub(crate) submitter: Submitter,
     pub(crate) cache: Arc<BlobCache>,
     pub(crate) journal: Journal,
@@ -91,10 +92,10 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
     rotation::resume(&client, &node, &config.data_dir, &shutdown).await?;
     // A rotation may have been completed just now.
     let key = NodeKey::load_or_create(&config.data_dir)?;
-    if !offer::renew(&client, &node, &profile, config.terms.as_ref(), &shutdown).await? {
+    if !offer::renew(&client, &node, &profile, &config.terms, &shutdown).await? {
         return Ok(());
     }
-    let caps = config.terms.as_ref().map(|terms| terms.caps);
+    let caps = config.terms.over(&NodeTerms::default()).caps;
     tracing::info!(
         node,
         gpu = profile.gpu.as_ref().map(|gpu| gpu.adapter.as_str()),
@@ -107,7 +108,7 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
         node,
         config,
         key: CurrentKey::new(key),
-        allowance: Allowance::of(&profile, &caps.unwrap_or_default()),
+        admission: Admission::new(Allowance::of(&profile, &caps)),
         profile,
         cache,
         journal,

@@ -8,7 +8,6 @@ use tracing::Instrument as _;
 
 use crate::{
     agent::Shared,
-    allowance::Room,
     fault::Fault,
     held::{Held, Work},
     journal::is_plain,
@@ -45,31 +44,17 @@ fn take(shared: &Arc<Shared>, lease: Lease, tasks: &mut JoinSet<()>) -> bool {
         }
         return fresh;
     }
-    let others = shared.holdings.running().into_iter();
-    let others = others.filter(|(id, _)| *id != assignment);
-    let allowed = shared
-        .allowance
-        .check(&lease, others.map(|(_, work)| work.room));
     let running = Work {
         stop: shared.halt.child_token(),
         telemetry: Arc::default(),
         lease: Duration::from_millis(lease.lease_ms.into()),
-        room: Room::of(&lease),
     };
     let fresh = shared
         .holdings
         .add(&assignment, Held::Running(running.clone()));
     if fresh {
         let shared = Arc::clone(shared);
-        tasks.spawn(
-            async move {
-                match allowed {
-                    Ok(()) => work::work(&shared, lease, running).await,
-                    Err(error) => work::decline(&shared, &assignment, &running, &error).await,
-                }
-            }
-            .instrument(span),
-        );
+        tasks.spawn(async move { work::work(&shared, lease, running).await }.instrument(span));
     }
     fresh
 }

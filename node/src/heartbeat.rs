@@ -3,10 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use aevir_wire::{Heartbeat, Heartbeats};
+use tokio::time::Instant;
 
 use crate::{
     agent::Shared,
     directive::heed,
+    held::Holdings,
     retry::{full, may_pass},
     telemetry::HEARTBEAT_BYTES,
 };
@@ -20,20 +22,30 @@ const GOODBYE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Shows life, and tells what the runs have to say.
 pub(crate) async fn heartbeats(shared: Arc<Shared>) {
+    let mut last = Instant::now();
     loop {
-        let running = shared.holdings.running();
-        let leases = running.iter().map(|(_, work)| work.lease);
-        let pause = leases
-            .map(|lease| lease / HEARTBEATS_PER_LEASE)
-            .min()
-            .unwrap_or(IDLE_HEARTBEAT)
-            .min(IDLE_HEARTBEAT);
+        last = due(&shared.holdings, last).await;
+        beat(&shared).await;
+    }
+}
+
+/// Waits for the next heartbeat after the `last`, and answers when it is.
+async fn due(holdings: &Holdings, last: Instant) -> Instant {
+    loop {
+        let running = holdings.running();
+        let next = after(last, running.iter().map(|(_, work)| work.lease));
         tokio::select! {
-            () = tokio::time::sleep(pause) => beat(&shared).await,
-            // A new run may want a shorter pause.
-            () = shared.holdings.beat_again.notified() => {}
+            () = tokio::time::sleep_until(next) => return Instant::now(),
+            // A new run may want a shorter pause. It never makes the others' longer: the pause counts from the last heartbeat.
+            () = holdings.beat_again.notified() => {}
         }
     }
+}
+
+/// When the heartbeat after the `last` is due, for runs with these leases.
+fn after(last: Instant, leases: impl Iterator<Item = Duration>) -> Instant {
+    let pauses = leases.map(|lease| lease / HEARTBEATS_PER_LEASE);
+    last + pauses.fold(IDLE_HEARTBEAT, Duration::min)
 }
 
 async fn beat(shared: &Shared) {
@@ -94,5 +106,20 @@ pub(crate) async fn say_goodbye(shared: &Shared) {
     let told = tokio::time::timeout(GOODBYE_PATIENCE, shared.client.heartbeat(&last)).await;
     if !matches!(told, Ok(Ok(_))) {
         tracing::debug!("the platform was not told that the node is gone");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_run_never_puts_a_heartbeat_off() {
+        let (last, second) = (Instant::now(), Duration::from_secs(1));
+        let due = |leases: &[u32]| after(last, leases.iter().map(|s| *s * second)) - last;
+        assert_eq!(due(&[]), IDLE_HEARTBEAT);
+        assert_eq!(due(&[9]), 3 * second);
+        assert_eq!(due(&[9, 60]), 3 * second);
+        assert_eq!(due(&[9, 60, 3]), second);
     }
 }

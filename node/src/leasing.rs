@@ -41,7 +41,10 @@ pub(crate) async fn lease_loop(
         if shutdown.is_cancelled() && shared.holdings.is_empty() {
             return Ok(());
         }
-        let free = shared.allowance.runs.saturating_sub(shared.holdings.busy());
+        let free = shared
+            .admission
+            .runs()
+            .saturating_sub(shared.holdings.busy());
         let stopping = shutdown.is_cancelled();
         let idle = stopping || !takes_work(&standing);
         let ask = Ask {

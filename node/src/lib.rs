@@ -8,6 +8,7 @@
 //! Must not know: the engine, SQL. The platform's rules are not repeated here; the agent does as it is told.
 
 mod admissible;
+mod admission;
 mod agent;
 mod allowance;
 mod cache;
@@ -33,6 +34,7 @@ mod rotation;
 mod seal;
 mod submit;
 mod telemetry;
+mod terms;
 mod work;
 
 pub use admissible::{ENTRIES_MAX, RESULT_BYTES_MAX, RESULT_DEPTH_MAX};
@@ -44,3 +46,4 @@ pub use fault::{Fault, UnknownFault};
 pub use identity::{IdentityError, NodeKey, Registration};
 pub use journal::{Journal, Sealed};
 pub use rotation::rotate_key;
+pub use terms::TermsChange;

@@ -310,6 +310,7 @@ impl Recomputation {
             | Event::TaskQueued(_)
             | Event::RoundClosed(_)
             | Event::TaskExtended(_)
+            | Event::TaskHastened(_)
             | Event::TaskSettled(_)
             | Event::TaskMatured(_)
             | Event::AssignmentStarted(_)
@@ -319,6 +320,7 @@ impl Recomputation {
             | Event::AssignmentCommitted(_)
             | Event::AssignmentFailed(_)
             | Event::AssignmentLost(_)
+            | Event::AssignmentReturned(_)
             | Event::AssignmentWithdrawn(_) => {}
         }
     }
@@ -396,6 +398,7 @@ fn task_of(event: &Event) -> Option<TaskId> {
         | Event::TaskQueued(_)
         | Event::RoundClosed(_)
         | Event::TaskExtended(_)
+        | Event::TaskHastened(_)
         | Event::TaskVerified(_)
         | Event::TaskMatured(_)
         | Event::AssignmentLeased(_)
@@ -407,6 +410,7 @@ fn task_of(event: &Event) -> Option<TaskId> {
         | Event::AssignmentRevealed(_)
         | Event::AssignmentFailed(_)
         | Event::AssignmentLost(_)
+        | Event::AssignmentReturned(_)
         | Event::AssignmentWithdrawn(_) => None,
     }
 }

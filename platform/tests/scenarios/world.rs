@@ -30,7 +30,7 @@ use aevir_platform::{
     policy::Policy,
     rejection::Rejection,
     report::{Artifact, BlobRef, MetricValue, Report, SignedCommitment, Usage, commit_message},
-    schedule::specification,
+    schedule::{self, Quote, specification},
     state::State,
     testing::actor,
 };
@@ -38,6 +38,9 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::{Value, json};
 
 pub use machine::profile;
+
+/// A `max_latency_ms` that leaves runs of ten minutes no time for one after the other: a sample's replicas are placed at once.
+pub const AT_ONCE_MS: u32 = 600_000;
 
 pub struct World {
     pub state: State,
@@ -268,6 +271,14 @@ impl World {
         node
     }
 
+    /// A node's good and bad outcomes of all types and classes, in thousandths, as they count now.
+    pub fn outcomes(&self, node: NodeId) -> (u64, u64) {
+        let node = &self.state.nodes[&node];
+        let tallies = node.records.values().flat_map(|of| of.tallies.values());
+        let faded = tallies.map(|tally| self.state.epochs.fading.fade(*tally, node.faded));
+        faded.fold((0, 0), |(good, bad), of| (good + of.good, bad + of.bad))
+    }
+
     pub fn owner(&self, node: NodeId) -> AccountId {
         self.state.nodes[&node].owner
     }
@@ -317,6 +328,28 @@ impl World {
             requester: self.requester,
             definition,
         }
+    }
+
+    /// How many times a plan would look at a task now.
+    pub fn looks(&self) -> usize {
+        let context = Context {
+            time: self.now,
+            actor: "system".into(),
+            entropy: [0; 32],
+            secret: LeaderSecret(self.secret),
+        };
+        schedule::looks(&self.state, &context)
+    }
+
+    /// The quote that the world's requester gets.
+    pub fn quote(&self, definition: &TaskDefinition) -> Result<Quote, Rejection> {
+        let context = Context {
+            time: self.now,
+            actor: format!("account/{}", self.requester),
+            entropy: [0; 32],
+            secret: LeaderSecret([0; 32]),
+        };
+        schedule::quote(&self.state, self.requester, definition, &context)
     }
 
     /// Plans, and answers the new leases.
@@ -414,7 +447,7 @@ impl World {
         self.ok(reveal_command(run))
     }
 
-    /// Runs, commits and reveals every planned replica of one task with the result `answer` gives its node.
+    /// Runs, commits and reveals every replica of one task with the result `answer` gives its node.
     pub fn finish(&mut self, task: TaskId, answer: impl Fn(NodeId) -> Value) {
         while matches!(self.state.tasks[&task].phase.name(), "queued" | "running") {
             self.plan();
@@ -426,7 +459,9 @@ impl World {
                 let run = self.run(assignment, result, &[]);
                 self.commit(&run);
             }
-            self.reveal_all(task, &answer);
+            if self.phase(task) == "verifying" {
+                self.reveal_all(task, &answer);
+            }
         }
     }
 

@@ -112,7 +112,11 @@ pub(super) async fn put_checkpoint(
     };
     let most = CHECKPOINT_BYTES_MAX.min(room);
     check_length(&headers, most).map_err(|too_large| {
-        if room < CHECKPOINT_BYTES_MAX { full().into() } else { too_large }
+        if room < CHECKPOINT_BYTES_MAX {
+            full().into()
+        } else {
+            too_large
+        }
     })?;
     let stored = app.objects.put(digest, most, upload(body)).await;
     let stored = stored.map_err(|error| match error {

@@ -5,10 +5,11 @@
 
 mod market;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::Command};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use self::market::Market;
@@ -46,12 +47,11 @@ pub(crate) struct Options {
     out: PathBuf,
 }
 
-/// What one size gave.
-struct Measured {
-    /// Seconds for one placement.
-    placement_s: f64,
-    bytes_per_task: f64,
-    bytes_per_node: f64,
+/// What a waiting task and a node take of memory, in bytes.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Weights {
+    task: f64,
+    node: f64,
 }
 
 /// Measures.
@@ -72,7 +72,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         for _ in 0..rounds {
             all.push(measure(nodes, tasks)?);
         }
-        let cost = median(all.iter().map(|m| m.placement_s).collect());
+        let cost = median(all);
         let smallest = *smallest.get_or_insert(cost);
         let micros = Figure::of(BENCH, format!("placement.{nodes}"), cost * 1e6, "µs");
         found.add(match nodes {
@@ -88,10 +88,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         });
         curve.push((nodes as f64, cost * 1e6));
         if nodes == 100_000 {
-            let task = median(all.iter().map(|m| m.bytes_per_task).collect());
-            let node = median(all.iter().map(|m| m.bytes_per_node).collect());
-            found.add(Figure::of(BENCH, "memory.task", task, "bytes"));
-            found.add(Figure::of(BENCH, "memory.node", node, "bytes"));
+            say("memory, in a process that did nothing before");
+            let weights = weigh_elsewhere(nodes, tasks)?;
+            found.add(Figure::of(BENCH, "memory.task", weights.task, "bytes"));
+            found.add(Figure::of(BENCH, "memory.node", weights.node, "bytes"));
         }
     }
     if !options.nodes.is_empty() {
@@ -127,20 +127,10 @@ fn write(options: &Options, host: &Host, found: &Found, curve: Vec<(f64, f64)>) 
     Ok(())
 }
 
-/// Placements one after the other, while finished runs make room for the next.
-fn measure(nodes: usize, tasks: usize) -> Result<Measured> {
-    let empty = resident();
+/// Seconds for one placement: placements one after the other, while finished runs make room for the next.
+fn measure(nodes: usize, tasks: usize) -> Result<f64> {
     let mut market = Market::new(REQUESTERS, nodes)?;
-    let with_nodes = resident();
-    let templates = templates(&mut market);
-    for n in 0..tasks {
-        let of = n % REQUESTERS;
-        let requester = market.requesters[of];
-        let mut task = templates[of][market.below(3) as usize].clone();
-        task["qos"]["priority"] = json!(market.below(3));
-        market.task(requester, task)?;
-    }
-    let with_tasks = resident();
+    fill(&mut market, tasks)?;
     let (mut placed, mut seconds) = (0, 0.0);
     while placed < PLACEMENTS.min(tasks / 2) {
         let planned = market.plan()?;
@@ -153,10 +143,44 @@ fn measure(nodes: usize, tasks: usize) -> Result<Measured> {
             market.finish(ended)?;
         }
     }
-    Ok(Measured {
-        placement_s: seconds / f64::from(u32::try_from(placed)?),
-        bytes_per_task: with_tasks.saturating_sub(with_nodes) as f64 / tasks as f64,
-        bytes_per_node: with_nodes.saturating_sub(empty) as f64 / nodes as f64,
+    Ok(seconds / f64::from(u32::try_from(placed)?))
+}
+
+/// Queues so many tasks.
+fn fill(market: &mut Market, tasks: usize) -> Result<()> {
+    let templates = templates(market);
+    for n in 0..tasks {
+        let of = n % REQUESTERS;
+        let requester = market.requesters[of];
+        let mut task = templates[of][market.below(3) as usize].clone();
+        task["qos"]["priority"] = json!(market.below(3));
+        market.task(requester, task)?;
+    }
+    Ok(())
+}
+
+fn weigh_elsewhere(nodes: usize, tasks: usize) -> Result<Weights> {
+    let output = Command::new(std::env::current_exe()?)
+        .arg("weigh-market")
+        .args([nodes, tasks].map(|n| n.to_string()))
+        .output()?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr));
+    }
+    serde_json::from_slice(&output.stdout).context("the weighing process speaks JSON")
+}
+
+/// What a market takes of this process's memory, which must be fresh: what rounds before it have left would be used first.
+pub(crate) fn weigh(nodes: usize, tasks: usize) -> Result<Weights> {
+    let empty = resident();
+    let mut market = Market::new(REQUESTERS, nodes)?;
+    let with_nodes = resident();
+    fill(&mut market, tasks)?;
+    let with_tasks = resident();
+    let per = |after: u64, before: u64, n: usize| after.saturating_sub(before) as f64 / n as f64;
+    Ok(Weights {
+        task: per(with_tasks, with_nodes, tasks),
+        node: per(with_nodes, empty, nodes),
     })
 }
 
