@@ -380,7 +380,7 @@ async fn converse(
                     let _ = events.send(event).await;
                     remove_older(&mut checkpoints)?;
                 }
-                Reply::Hello(_) | Reply::Adapter(_) | Reply::Compiled(_) => {
+                Reply::Hello(_) | Reply::Wiped | Reply::Adapter(_) | Reply::Compiled(_) => {
                     return Err(Broken::Socket(reply.unexpected()));
                 }
             }
