@@ -118,8 +118,7 @@ fn stopped(shared: &Shared) -> Ended {
 
 /// Tells the platform that this node won't finish, so that another one need not wait for the lease to run out.
 async fn give_back(shared: &Shared, assignment: &str) {
-    let fail = failure(class::HOST_ERROR, "the node is stopping");
-    let told = tokio::time::timeout(GIVE_BACK_PATIENCE, shared.submitter.fail(assignment, &fail));
+    let told = tokio::time::timeout(GIVE_BACK_PATIENCE, shared.submitter.give_back(assignment));
     match told.await {
         Ok(Ok(())) => tracing::info!("the run was given back"),
         Ok(Err(error)) => tracing::warn!(error = full(&error), "the run could not be given back"),

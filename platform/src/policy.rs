@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::amount::{Amount, Points, Ppm};
 
-pub use scheduling::{AccountLimits, SCORE_LEVELS, SchedulingPolicy, ScorePolicy, TailPolicy};
+pub use scheduling::{
+    AccountLimits, ReturnPolicy, SCORE_LEVELS, SchedulingPolicy, ScorePolicy, TailPolicy,
+};
 
 /// Who may take part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

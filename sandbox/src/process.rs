@@ -61,6 +61,8 @@ const COMPILE_THREADS_VAR: &str = "RAYON_NUM_THREADS";
 /// allocates is of many sizes, each size has a place of its own, and the first byte in each would cost the zeroing of 2 MiB. That was half of
 /// a large component's first run. A compiler fills what it touches, and keeps them.
 const HUGE_PAGES_VAR: &str = "MIMALLOC_ALLOW_THP";
+/// The variable by which it keeps what was freed: the next run wants it again, and the process ends with its requester.
+const PURGE_VAR: &str = "MIMALLOC_PURGE_DELAY";
 
 /// How processes are started.
 #[derive(Debug)]
@@ -206,7 +208,7 @@ impl Launcher {
                 command.env(COMPILE_THREADS_VAR, threads.to_string());
             }
             Role::Cpu | Role::Gpu => {
-                command.env(HUGE_PAGES_VAR, "0");
+                command.env(HUGE_PAGES_VAR, "0").env(PURGE_VAR, "-1");
             }
         }
         let mut child = command

@@ -234,6 +234,7 @@ impl Projection<Event> for Accounts {
             | Event::AssignmentRevealed(_)
             | Event::AssignmentFailed(_)
             | Event::AssignmentLost(_)
+            | Event::AssignmentReturned(_)
             | Event::AssignmentWithdrawn(_) => Ok(()),
         }
     }

@@ -180,7 +180,8 @@ async fn lists_are_filtered_and_show_each_his_own() {
     let shown = node.owner.node(&node.id).await.unwrap();
     assert_eq!(listed, [shown], "the list and the single node are the same");
     assert_eq!(listed[0].active, [lease.assignment]);
-    assert_eq!(listed[0].records["inference"].good, 1);
+    let tally = listed[0].records["inference"].classes["cpu"];
+    assert_eq!((tally.good_thousandths, tally.bad_thousandths), (1_000, 0));
     let offline = NodeFilter {
         availability: Some("offline".into()),
         ..NodeFilter::default()

@@ -64,6 +64,19 @@ pub struct SchedulingPolicy {
     pub ageing_ms: u32,
     pub account: AccountLimits,
     pub tail: TailPolicy,
+    pub returns: ReturnPolicy,
+    /// What part of nodes' outcomes still counts when an epoch closes, in parts per million.
+    pub reliability_keep_ppm: u32,
+}
+
+/// How many runs can be given back for nothing, by nodes that stop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReturnPolicy {
+    /// Of one task, over all its nodes.
+    pub per_task: u32,
+    /// Of one node in one epoch, for each run that it takes at once.
+    pub per_slot: u32,
 }
 
 /// When a run gets a duplicate, because its task may be late.

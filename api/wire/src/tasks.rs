@@ -230,14 +230,17 @@ pub struct Assignment {
     pub node_name: String,
     pub owner: String,
     pub round: u32,
-    /// `leased`, `running`, `committed`, `revealed`, `accepted`, `refused`, `lost`, `failed` or `withdrawn`.
+    /// `leased`, `running`, `committed`, `revealed`, `accepted`, `refused`, `lost`, `failed`, `returned` or `withdrawn`.
     pub state: String,
     pub leased_at: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<String>,
-    /// When it was lost or failed.
+    /// When it was lost, failed or was returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<String>,
+    /// The run that it duplicates, because the task may be late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubles: Option<String>,
     /// The checkpoint that it resumed from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed_from: Option<String>,
@@ -248,7 +251,8 @@ pub struct Assignment {
     pub progress: Option<Progress>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commitment: Option<String>,
-    /// For `refused`: `mismatch` or `not-revealed`; for `lost`: `not-started` or `silent`; for `failed`: the class.
+    /// For `refused`: `mismatch` or `not-revealed`; for `lost`: `not-started` or `silent`; for `failed`: the class;
+    /// for `returned`: `counted` where it spent an attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The message of a failure.

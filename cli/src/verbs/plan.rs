@@ -52,7 +52,9 @@ fn explained(why: &Why) -> String {
         "dependencies" => "the tasks that it depends on",
         "node" => "a node that can take it",
         "turn" => "its turn: nodes could take it",
-        "quota" => "other runs of its account, which has as many as it may",
+        "quota" => {
+            "its account's quota: as many runs as it may have at once are under way (`aevir account limits` shows how many that are)"
+        }
         "release" => "an administrator: its account, its module or a content of it is suspended",
         "commitment" => "the results before it to be sealed: replicas run one after the other",
         "runs" => "its runs",

@@ -320,6 +320,7 @@ impl Recomputation {
             | Event::AssignmentCommitted(_)
             | Event::AssignmentFailed(_)
             | Event::AssignmentLost(_)
+            | Event::AssignmentReturned(_)
             | Event::AssignmentWithdrawn(_) => {}
         }
     }
@@ -409,6 +410,7 @@ fn task_of(event: &Event) -> Option<TaskId> {
         | Event::AssignmentRevealed(_)
         | Event::AssignmentFailed(_)
         | Event::AssignmentLost(_)
+        | Event::AssignmentReturned(_)
         | Event::AssignmentWithdrawn(_) => None,
     }
 }

@@ -95,6 +95,7 @@ fn replicas<'a>(
         | Stage::Refused { .. }
         | Stage::Lost { .. }
         | Stage::Failed { .. }
+        | Stage::Returned { .. }
         | Stage::Withdrawn => None,
     });
     let last = last.map(|r| {
@@ -149,6 +150,7 @@ fn verified(
                 | Stage::Refused { .. }
                 | Stage::Lost { .. }
                 | Stage::Failed { .. }
+                | Stage::Returned { .. }
                 | Stage::Withdrawn,
                 _,
             ) => None,

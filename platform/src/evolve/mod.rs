@@ -6,6 +6,7 @@ mod epoch;
 mod fleet;
 mod market;
 mod node;
+mod record;
 mod speed;
 mod suspension;
 mod task;
@@ -77,6 +78,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::AssignmentRevealed(e) => assignment::revealed(state, e),
         Event::AssignmentFailed(e) => assignment::failed(state, e, at),
         Event::AssignmentLost(e) => assignment::lost(state, e, at),
+        Event::AssignmentReturned(e) => assignment::returned(state, e, at),
         Event::AssignmentWithdrawn(e) => assignment::withdrawn(state, e, at),
     }
 }

@@ -47,6 +47,8 @@ pub(super) fn registered(
         cached: Vec::new(),
         sealed: [].into(),
         records: [].into(),
+        faded: state.epochs.fading.closed,
+        returns: Default::default(),
         speed: Default::default(),
         earned: Amount::ZERO,
         registered_at: at,
@@ -158,7 +160,11 @@ fn redescribe(
     present(state, id)?;
     with_fleet(state, id, |fleet, _, node| fleet.describe(node, false));
     change(present(state, id)?);
-    with_fleet(state, id, |fleet, _, node| fleet.describe(node, true));
+    with_fleet(state, id, |fleet, state, node| {
+        fleet.describe(node, true);
+        // With another GPU another record counts.
+        fleet.regard(state, node);
+    });
     refresh_node(state, id);
     Ok(())
 }

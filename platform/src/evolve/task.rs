@@ -7,21 +7,20 @@ use aevir_events::{Corrupt, Timestamp};
 use super::{
     ensure,
     epoch::use_up,
-    fleet::regard,
     market::own_blob,
     node::{node_mut, unseal},
-    speed,
+    record, speed,
 };
 use crate::{
     event::{
         RoundClosed, TaskClosed, TaskCreated, TaskExtended, TaskHastened, TaskMatured, TaskQueued,
         TaskSettled, TaskVerified, Verdict,
     },
-    ids::{AssignmentId, NodeId, TaskId},
+    ids::{AssignmentId, TaskId},
     report::BlobRef,
     schedule::{first_pace, hastens_at},
     state::{
-        Assignment, Pace, Phase, Settlement, Stage, State, Task, VerdictRecord, awaited,
+        Assignment, Outcome, Pace, Phase, Settlement, Stage, State, Task, VerdictRecord, awaited,
         is_unblocked,
     },
 };
@@ -112,20 +111,17 @@ pub(super) fn hastened(state: &mut State, e: &TaskHastened, at: Timestamp) -> Re
 }
 
 pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Result<(), Corrupt> {
-    let policy = state.policy_of(task_ref(state, e.task)?);
     let task = task_mut(state, e.task)?;
     let Phase::Verifying { reveal_by } = task.phase else {
         return Err(misfit(task));
     };
-    let kind = task.definition.kind;
     let late: BTreeSet<AssignmentId> = task
         .assignments
         .values()
         .filter(|a| task.missed_latency(a))
         .map(|a| a.id)
         .collect();
-    let mut accepted = Vec::new();
-    let mut faulty = Vec::new();
+    let mut outcomes = Vec::new();
     for id in &e.accepted {
         let assignment = assignment_mut(task, *id)?;
         let Stage::Revealed(revealed) = &assignment.stage else {
@@ -133,7 +129,12 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
                 "assignment {id} accepted without a reveal"
             )));
         };
-        accepted.push((assignment.node, late.contains(id)));
+        let outcome = if late.contains(id) {
+            Outcome::Late
+        } else {
+            Outcome::Good
+        };
+        outcomes.push((*id, outcome));
         assignment.stage = Stage::Accepted(revealed.clone());
     }
     for refusal in &e.refused {
@@ -147,6 +148,7 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
             | Stage::Refused { .. }
             | Stage::Lost { .. }
             | Stage::Failed { .. }
+            | Stage::Returned { .. }
             | Stage::Withdrawn => {
                 return Err(Corrupt(format!(
                     "assignment {} refused amiss",
@@ -159,10 +161,10 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
             commitment,
             report,
         };
-        faulty.push(assignment.node);
+        outcomes.push((refusal.assignment, Outcome::Fault));
     }
     if !e.accepted.is_empty() {
-        faulty.extend(contradicted(task));
+        outcomes.extend(contradicted(task).map(|id| (id, Outcome::Fault)));
     }
     task.phase = match e.verdict {
         Verdict::Passed => Phase::Settled { matured_at: None },
@@ -189,22 +191,8 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
         unseal_all(state, e.task)?;
     }
     speed::seen(state, e)?;
-    for (node, late) in accepted {
-        let record = node_mut(state, node)?.records.entry(kind).or_default();
-        if late {
-            record.late();
-        } else {
-            record.succeed();
-        }
-        regard(state, node);
-    }
-    for node in faulty {
-        node_mut(state, node)?
-            .records
-            .entry(kind)
-            .or_default()
-            .fault(at, &policy);
-        regard(state, node);
+    for (assignment, outcome) in outcomes {
+        record::note(state, e.task, assignment, outcome, at)?;
     }
     let results = e
         .outputs
@@ -219,10 +207,10 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
         .try_for_each(|blob| own_blob(state, requester, blob))
 }
 
-/// Nodes that blamed the module for a failure which accepted replicas did not have.
-fn contradicted(task: &Task) -> Vec<NodeId> {
-    let failed = task.assignments.values().filter_map(|a| match &a.stage {
-        Stage::Failed { class, .. } if class.blames_module() => Some(a.node),
+/// Runs whose nodes blamed the module for a failure which accepted replicas did not have.
+fn contradicted(task: &Task) -> impl Iterator<Item = AssignmentId> {
+    task.assignments.values().filter_map(|a| match &a.stage {
+        Stage::Failed { class, .. } if class.blames_module() => Some(a.id),
         Stage::Failed { .. }
         | Stage::Leased
         | Stage::Running { .. }
@@ -231,9 +219,9 @@ fn contradicted(task: &Task) -> Vec<NodeId> {
         | Stage::Accepted(_)
         | Stage::Refused { .. }
         | Stage::Lost { .. }
+        | Stage::Returned { .. }
         | Stage::Withdrawn => None,
-    });
-    failed.collect()
+    })
 }
 
 pub(super) fn settled(state: &mut State, e: &TaskSettled, position: u64) -> Result<(), Corrupt> {

@@ -27,6 +27,19 @@ pub struct SchedulingPolicy {
     /// What an account has that no administrator gave other limits.
     pub account: AccountLimits,
     pub tail: TailPolicy,
+    pub returns: ReturnPolicy,
+    /// What part of nodes' outcomes still counts when an epoch closes, in parts per million; all of it is 1,000,000.
+    pub reliability_keep_ppm: Ppm,
+}
+
+/// How many runs can be given back for nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReturnPolicy {
+    /// Of one task, over all its nodes.
+    pub per_task: u32,
+    /// Of one node in one epoch, for each run that it takes at once.
+    pub per_slot: u32,
 }
 
 /// When a run gets a duplicate, because its task may be late.
@@ -111,6 +124,12 @@ impl Default for SchedulingPolicy {
                 faster_ppm: 250_000,
                 looks_max: 64,
             },
+            returns: ReturnPolicy {
+                per_task: 3,
+                per_slot: 2,
+            },
+            // With epochs of an hour half of it is gone after 139 of them, six days.
+            reliability_keep_ppm: 995_000,
         }
     }
 }
@@ -127,6 +146,10 @@ const PRIORITY_MAX: u32 = 100;
 const AGEING_MS_MAX: u32 = 86_400_000;
 /// Remembered blobs of one node: they stand in the state.
 const CACHED_BLOBS_MAX: u32 = 1_024;
+/// Times that a run, or all runs of a node, can begin anew for nothing: beyond it returning is a way to refuse work.
+const RETURNS_MAX: u32 = 100;
+/// Below it a node's record would be gone before it means anything.
+const RELIABILITY_KEEP_PPM: std::ops::RangeInclusive<Ppm> = 500_000..=PPM as Ppm;
 /// Looking at a task in danger costs about as much as a placement.
 const LOOKS_MAX: std::ops::RangeInclusive<u32> = 1..=1_024;
 /// Ten times as fast: beyond it no node is found.
@@ -185,6 +208,16 @@ impl SchedulingPolicy {
         }
         if !LOOKS_MAX.contains(&tail.looks_max) {
             return Err("a plan looks at 1 to 1,024 tasks in danger".into());
+        }
+        if self.returns.per_task.max(self.returns.per_slot) > RETURNS_MAX {
+            return Err(format!("returns are 0 to {RETURNS_MAX}"));
+        }
+        if !RELIABILITY_KEEP_PPM.contains(&self.reliability_keep_ppm) {
+            return Err(format!(
+                "`reliability_keep_ppm` is {} to {}",
+                RELIABILITY_KEEP_PPM.start(),
+                RELIABILITY_KEEP_PPM.end()
+            ));
         }
         self.account.check()
     }

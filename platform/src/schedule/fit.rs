@@ -7,9 +7,13 @@ use std::{borrow::Cow, sync::Arc};
 
 use aevir_events::Timestamp;
 
-use super::{bits::Bits, fleet::Fleet, needs::Needs, score, terms};
+use super::{
+    bits::Bits,
+    fleet::{Fleet, Levels},
+    needs::Needs,
+    score, terms,
+};
 use crate::{
-    definition::TaskType,
     policy::{SCORE_LEVELS, ScorePolicy},
     state::{Room, State, Task},
 };
@@ -21,8 +25,7 @@ struct Left {
     taken: u32,
     /// Slots, and room in MiB.
     slots: u32,
-    /// By type of task.
-    levels: [u8; TaskType::ALL.len()],
+    levels: Levels,
     memory_mib: u64,
     storage_mib: u64,
 }
@@ -65,7 +68,7 @@ impl Given {
                 slots,
                 memory_mib,
                 storage_mib,
-                levels: [0; TaskType::ALL.len()],
+                levels: Levels::default(),
             });
             self.place[at] = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
             self.touched.insert(i);
@@ -77,11 +80,7 @@ impl Given {
             left.slots = left.slots.saturating_sub(1);
             left.memory_mib = left.memory_mib.saturating_sub(room.memory_mib);
             left.storage_mib = left.storage_mib.saturating_sub(room.storage_mib);
-            for kind in TaskType::ALL {
-                let level = fleet.level_less(kind, i, left.taken, market.score);
-                // Below `SCORE_LEVELS`.
-                left.levels[kind as usize] = level as u8;
-            }
+            left.levels = fleet.levels_less(i, left.taken, market.score);
         }
     }
 }
@@ -186,7 +185,7 @@ impl Fit {
             self.eligible.remove(i);
         }
         if let Some(near) = &mut self.near {
-            let level = u32::from(left.levels[self.needs.kind as usize]);
+            let level = u32::from(left.levels.of(&self.needs));
             let level = fits.then(|| level + gain(market, &self.needs, i));
             near.sink(i, place, level, market.score);
         }
@@ -346,7 +345,7 @@ impl Near {
             .and_then(|at| self.sunk.get(at as usize));
         match sunk.and_then(|level| level.checked_sub(1)) {
             Some(level) => level.into(),
-            None => market.fleet().level_of(needs.kind, i) + gain(market, needs, i),
+            None => market.fleet().level_of(needs, i) + gain(market, needs, i),
         }
     }
 
@@ -388,7 +387,7 @@ impl Near {
         sunk.is_some_and(|count| *count > 0)
             || self.parts.iter().any(|(part, gain)| {
                 let level = self.best.checked_sub(*gain);
-                let level = level.and_then(|level| market.fleet().at_level(needs.kind, level));
+                let level = level.and_then(|level| market.fleet().at_level(needs, level));
                 level.is_some_and(|level| level.meets(part, &given.touched))
             })
     }
@@ -398,7 +397,7 @@ impl Near {
         for level in from..=to {
             for (part, gain) in &self.parts {
                 let level = level.checked_sub(*gain);
-                if let Some(level) = level.and_then(|l| market.fleet().at_level(needs.kind, l)) {
+                if let Some(level) = level.and_then(|l| market.fleet().at_level(needs, l)) {
                     self.set.add_shared(level, part, &given.touched);
                 }
             }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    filter::{replicas, tried},
+    filter::{replica_class, replicas, tried},
     needs::{Fnv, Needs},
 };
 use crate::{
@@ -36,6 +36,8 @@ pub(crate) struct Line {
     /// The nodes that a task was on, in their order, and those of its replicas, oldest first.
     tried: Vec<NodeId>,
     replicas: Vec<NodeId>,
+    /// The GPU class that those have begun on.
+    class: Option<Box<str>>,
 }
 
 impl Line {
@@ -50,6 +52,7 @@ impl Line {
             contents: task.definition.contents(),
             tried,
             replicas: replicas(task, &[]).collect(),
+            class: replica_class(state, task, &[]).map(Box::from),
         };
         let mut hasher = Fnv::new();
         line.rest().hash(&mut hasher);
@@ -59,8 +62,14 @@ impl Line {
     }
 
     /// All but the needs.
-    fn rest(&self) -> (&Digest, &[ContentId], &[NodeId], &[NodeId]) {
-        (&self.module, &self.contents, &self.tried, &self.replicas)
+    fn rest(&self) -> (&Digest, &[ContentId], &[NodeId], &[NodeId], Option<&str>) {
+        (
+            &self.module,
+            &self.contents,
+            &self.tried,
+            &self.replicas,
+            self.class.as_deref(),
+        )
     }
 }
 

@@ -186,8 +186,10 @@ fn candidates<'a>(
 /// How good a node is for needs.
 fn level(state: &State, needs: &Needs, node: &Node, given: &Gifts<'_>) -> u32 {
     let policy = &state.scheduling().score;
-    let fixed = score::fixed(state, node, needs.kind, policy);
-    let base = score::level(fixed, free_slots(node, given), node.slots(), policy);
+    let hardware = node.hardware(needs.gpu.is_some());
+    let fixed = score::fixed(state, node, needs.kind, &hardware, policy);
+    let idle = score::idle(free_slots(node, given), node.slots(), policy);
+    let base = score::level(fixed + idle, policy);
     let cached = needs.data.is_some_and(|data| node.cached.contains(&data));
     let in_time = needs.in_time_mfuel_s > 0 && node.mfuel_s() >= needs.in_time_mfuel_s;
     let ask = u64::try_from(node.terms.ask(needs.kind).0).unwrap_or(0);

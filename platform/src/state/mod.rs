@@ -9,6 +9,7 @@ mod epoch;
 mod index;
 mod market;
 mod node;
+mod record;
 mod speed;
 mod task;
 
@@ -22,12 +23,15 @@ use serde::{Deserialize, Serialize};
 
 pub use assignment::{Assignment, Commitment, Revealed, Stage};
 pub use assignments::Assignments;
-pub use epoch::{Epochs, OpenEpoch, Requester};
+pub use epoch::{Epochs, OpenEpoch, Requester, Sweep};
 pub(crate) use index::{Index, awaited, is_unblocked};
 pub use market::{Account, Blob, Content, JoinToken, Key, Module, PointsBalance, Suspension};
-pub use node::{Node, Record, Room, Standing};
+pub use node::{Node, Returns, Room, Standing};
+pub use record::{Backoff, Fading, HardwareClass, NotAClass, Outcome, Record, Tally};
 pub use speed::SpeedRecord;
-pub use task::{Pace, Phase, Settlement, TASK_CHECKPOINT_BYTES_MAX, Task, VerdictRecord};
+pub use task::{
+    Pace, Phase, Settlement, TASK_CHECKPOINT_BYTES_MAX, Task, VerdictRecord, took_too_long,
+};
 
 use crate::{
     command::Scope,

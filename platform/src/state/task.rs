@@ -49,7 +49,7 @@ pub struct Task {
     pub round: u32,
     /// How many replicas the current round needs in all.
     pub replicas_wanted: u32,
-    /// Failed and lost assignments.
+    /// Failed, lost and overtaken assignments, and those given back beyond what is free.
     pub attempts_spent: u32,
     pub pace: Pace,
     pub inputs: Vec<Artifact>,
@@ -173,6 +173,17 @@ impl Phase {
     }
 }
 
+/// Whether a node that got a lease at one time and committed at another missed the task's `max_latency_ms`. The one place
+/// where that is decided.
+pub fn took_too_long(
+    max_latency_ms: Option<u32>,
+    leased_at: Timestamp,
+    committed_at: Timestamp,
+) -> bool {
+    let took_ms = committed_at.0.saturating_sub(leased_at.0);
+    max_latency_ms.is_some_and(|most| took_ms > i64::from(most))
+}
+
 impl Task {
     /// A task that was just created.
     pub(crate) fn new(e: &TaskCreated, at: Timestamp) -> Self {
@@ -241,6 +252,13 @@ impl Task {
         }
     }
 
+    /// How many of its runs were given back for nothing.
+    pub fn free_returns(&self) -> u32 {
+        let free = |a: &&Assignment| matches!(a.stage, Stage::Returned { counted: false, .. });
+        let count = self.assignments.values().filter(free).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
     /// How many of its replicas are more than it needs: duplicates of others.
     pub fn duplicates(&self) -> u32 {
         self.replicas().saturating_sub(self.replicas_wanted)
@@ -257,12 +275,11 @@ impl Task {
     /// Whether an assignment's node took longer than `max_latency_ms` from its lease to its commitment. What the task waited for
     /// before that is not the node's.
     pub fn missed_latency(&self, assignment: &Assignment) -> bool {
-        let most = self.definition.qos.max_latency_ms.map(i64::from);
-        let took_ms = assignment
-            .commitment()
-            .map(|commitment| commitment.at.0 - assignment.leased_at.0);
-        most.zip(took_ms)
-            .is_some_and(|(most, took_ms)| took_ms > most)
+        let committed = assignment.commitment();
+        committed.is_some_and(|commitment| {
+            let most = self.definition.qos.max_latency_ms;
+            took_too_long(most, assignment.leased_at, commitment.at)
+        })
     }
 
     /// Assignments that hold a node's slot.
@@ -305,6 +322,7 @@ impl Task {
             | Stage::Refused { .. }
             | Stage::Lost { .. }
             | Stage::Failed { .. }
+            | Stage::Returned { .. }
             | Stage::Withdrawn => None,
         });
         running.max_by_key(|(ppm, _)| *ppm)

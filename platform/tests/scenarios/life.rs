@@ -170,11 +170,7 @@ fn a_task_fails_when_its_attempts_are_spent() {
     assert_eq!(w.phase(task), "failed");
     // Three owners say that the module traps: each attempt is paid, and nobody's reliability suffers.
     assert_eq!(w.available(w.requester), before - 3 * 1_000);
-    assert!(
-        nodes
-            .iter()
-            .all(|n| w.state.nodes[n].records.values().all(|r| r.bad == 0))
-    );
+    assert!(nodes.iter().all(|n| w.outcomes(*n).1 == 0));
     w.check_replay();
 }
 
@@ -194,8 +190,7 @@ fn one_nodes_word_against_a_module_is_not_paid_and_contradiction_harms_it() {
     });
     w.finish(task, |_| json!({}));
     assert_eq!(w.phase(task), "settled");
-    let kind = w.state.tasks[&task].definition.kind;
-    assert_eq!(w.state.nodes[&liar].record(kind).bad, 1);
+    assert_eq!(w.outcomes(liar).1, 1_000);
     assert_eq!(w.available(w.owner(liar)), 0);
 }
 

@@ -6,6 +6,7 @@ use aevir_platform::{
     command::{Availability, Command, FailureClass, LossReason, Subject},
     digest::Digest,
     ids::{NodeId, TaskId},
+    policy::Policy,
     rotation::SignedRotation,
 };
 use ed25519_dalek::SigningKey;
@@ -40,6 +41,7 @@ pub enum Step {
         host: bool,
     },
     Lose(usize),
+    GiveBack(usize),
     Online {
         node: usize,
         online: bool,
@@ -59,9 +61,17 @@ pub enum Decision {
     Leave,
     Revoke,
     Rotate,
-    Terms { runs: u32, open: bool, ask: u32 },
+    Terms {
+        runs: u32,
+        open: bool,
+        ask: u32,
+    },
     Suspend(Whom),
     Release(Whom),
+    /// It comes back with another GPU.
+    Machine {
+        class: u8,
+    },
     AnotherJoins,
 }
 
@@ -93,6 +103,7 @@ fn decision() -> impl Strategy<Value = Decision> {
             .prop_map(|(runs, open, ask)| Decision::Terms { runs, open, ask }),
         2 => whom().prop_map(Decision::Suspend),
         4 => whom().prop_map(Decision::Release),
+        2 => (0u8..2).prop_map(|class| Decision::Machine { class }),
         2 => Just(Decision::AnotherJoins),
     ]
 }
@@ -111,6 +122,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         8 => index().prop_map(Step::Reveal),
         1 => (index(), any::<bool>()).prop_map(|(which, host)| Step::Fail { which, host }),
         1 => index().prop_map(Step::Lose),
+        2 => index().prop_map(Step::GiveBack),
         1 => (index(), any::<bool>()).prop_map(|(node, online)| Step::Online { node, online }),
         3 => (index(), decision()).prop_map(|(node, what)| Step::Decide { node, what }),
     ]
@@ -132,7 +144,10 @@ pub struct Lives {
 impl Lives {
     /// A platform with four nodes.
     pub fn new() -> Self {
-        let mut world = World::new();
+        // Epochs of half a minute, so that records fade.
+        let mut policy = Policy::default();
+        policy.scheduling.epoch_ms = 30_000;
+        let mut world = World::with_policy(policy);
         // The later ones are faster, so that a run on the first ones may be overtaken.
         let node = |i: u32| {
             let name = format!("node {i}");
@@ -189,6 +204,9 @@ impl Lives {
                     let max_latency_ms = u32::from(s) * 200;
                     overrides["qos"] =
                         json!({"deadline": deadline, "max_latency_ms": max_latency_ms});
+                }
+                if price % 3 == 0 {
+                    overrides["qos"]["gpu"] = json!({});
                 }
                 let command = w.submission(overrides);
                 if let Ok(events) = w.submit(command) {
@@ -255,6 +273,13 @@ impl Lives {
                     });
                 }
             }
+            Step::GiveBack(i) => {
+                if let Some(assignment) = pick(self.assignments("running"), i) {
+                    let node = self.world.node_on(assignment);
+                    self.world.ok(Command::GiveBack { node, assignment });
+                    self.world.heard_from(node);
+                }
+            }
             Step::Online { node, online } => {
                 let node = self.nodes[node % self.nodes.len()];
                 let availability = if online {
@@ -312,6 +337,13 @@ impl Lives {
                 subject: subject(w, node, whom),
                 reason: reason(),
             },
+            Decision::Machine { class } => {
+                let mut profile = w.state.nodes[&node].profile.clone();
+                let gpu = profile.gpu.as_mut().unwrap();
+                gpu.class = format!("class-{class}");
+                let profile = Box::new(profile);
+                Command::ChangeProfile { node, profile }
+            }
             Decision::AnotherJoins => {
                 let name = format!("node {}", self.nodes.len());
                 let joined = self.world.node(&name);

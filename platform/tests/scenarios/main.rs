@@ -16,6 +16,8 @@ mod nodes;
 mod pace;
 mod placement;
 mod properties;
+mod records;
+mod returns;
 mod rotations;
 mod sample;
 mod schemas;

@@ -81,6 +81,7 @@ pub fn check(w: &World) {
             Event::AssignmentCommitted(e) => end(&mut runs, e.task, e.assignment),
             Event::AssignmentFailed(e) => end(&mut runs, e.task, e.assignment),
             Event::AssignmentLost(e) => end(&mut runs, e.task, e.assignment),
+            Event::AssignmentReturned(e) => end(&mut runs, e.task, e.assignment),
             Event::AssignmentWithdrawn(e) => end(&mut runs, e.task, e.assignment),
             _ => {}
         }

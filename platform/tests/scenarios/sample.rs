@@ -96,6 +96,7 @@ pub fn eventful() -> World {
     );
     hastened(&mut w);
     silent_reveal(&mut w);
+    given_back(&mut w);
     comings_and_goings(&mut w);
     // The next epoch: the draws so far can be recomputed from here on.
     w.later(3_600_000);
@@ -203,6 +204,17 @@ fn comings_and_goings(w: &mut World) {
         let reason = "nothing was found".to_owned();
         w.ok(Command::Release { subject, reason });
     }
+}
+
+/// A node stops, and is back.
+fn given_back(w: &mut World) {
+    w.later(600_000);
+    let task = w.task(json!({}));
+    let (_, assignment, node) = w.plan()[0];
+    w.ok(Command::GiveBack { node, assignment });
+    w.heard_from(node);
+    w.finish(task, |_| json!({}));
+    assert_eq!(w.phase(task), "settled");
 }
 
 /// A sample that is placed one after the other until time runs short.

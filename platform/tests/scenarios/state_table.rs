@@ -113,6 +113,13 @@ fn cases() -> Vec<(&'static str, Case)> {
             });
             case
         }),
+        ("queued / returned", {
+            let mut case = at("running");
+            let assignment = case.assignment.unwrap();
+            let node = case.world.node_on(assignment);
+            case.world.ok(Command::GiveBack { node, assignment });
+            case
+        }),
         ("expired / withdrawn", {
             let deadline = World::new().now.plus_ms(1_000).to_string();
             let mut case = case(json!({"qos": {"deadline": deadline}}), "running");
@@ -180,7 +187,7 @@ fn with_assignment(mut case: Case) -> Case {
 /// The commands that concern a task, each built for a case; `None` where there is no assignment to name.
 type Build = fn(&Case) -> Option<Command>;
 
-const COMMANDS: [(&str, Build); 12] = [
+const COMMANDS: [(&str, Build); 13] = [
     ("CancelTask", |c| {
         Some(Command::CancelTask {
             requester: c.world.requester,
@@ -244,6 +251,10 @@ const COMMANDS: [(&str, Build); 12] = [
             class: FailureClass::Trap,
             message: "trap".into(),
         })
+    }),
+    ("GiveBack", |c| {
+        let (node, assignment) = (node(c)?, c.assignment?);
+        Some(Command::GiveBack { node, assignment })
     }),
     ("LoseLease", |c| {
         Some(Command::LoseLease {

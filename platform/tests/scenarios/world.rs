@@ -271,6 +271,14 @@ impl World {
         node
     }
 
+    /// A node's good and bad outcomes of all types and classes, in thousandths, as they count now.
+    pub fn outcomes(&self, node: NodeId) -> (u64, u64) {
+        let node = &self.state.nodes[&node];
+        let tallies = node.records.values().flat_map(|of| of.tallies.values());
+        let faded = tallies.map(|tally| self.state.epochs.fading.fade(*tally, node.faded));
+        faded.fold((0, 0), |(good, bad), of| (good + of.good, bad + of.bad))
+    }
+
     pub fn owner(&self, node: NodeId) -> AccountId {
         self.state.nodes[&node].owner
     }
