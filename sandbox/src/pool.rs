@@ -40,7 +40,7 @@ impl Default for PoolConfig {
         Self {
             // When one is taken, the next one is there after 60 ms, less than a node takes to fetch two leases.
             warm: 1,
-            // A process that waits holds some 10 MB.
+            // A process that waits holds some 15 MB.
             idle_max: 8,
             // Starting one costs as much as some hundred tiny runs: a thousandth of that is nothing.
             runs_max: 1_000,

@@ -206,6 +206,15 @@ mod tests {
         read(Some(&file), given, folder.path()).map_err(|error| format!("{error:#}"))
     }
 
+    /// What a run may save, a platform keeps: neither crate knows of the other.
+    #[test]
+    fn a_runs_checkpoints_have_the_room_that_a_task_has() {
+        use aevir_platform::{CHECKPOINT_BYTES_MAX, state::TASK_CHECKPOINT_BYTES_MAX};
+        let granted = aevir_sandbox::Limits::for_task(1, 1, 1, 1);
+        assert_eq!(granted.checkpoint_bytes, CHECKPOINT_BYTES_MAX);
+        assert_eq!(granted.checkpoint_total_bytes, TASK_CHECKPOINT_BYTES_MAX);
+    }
+
     #[test]
     fn a_definition_gives_params_seed_limits_gpu_and_inline_inputs() {
         let definition = json!({
