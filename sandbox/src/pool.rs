@@ -89,12 +89,15 @@ impl Pool {
         tenant: &str,
     ) -> Result<Worker, StartError> {
         while let Some(mut worker) = self.take(role, tenant) {
-            if worker.process.is_alive() {
+            if !worker.process.is_alive() {
+                tracing::warn!("an executor died while it waited");
+            } else if worker.runs == 0 || worker.process.is_wiped().await {
                 worker.tenant = Some(tenant.to_owned());
                 self.warm_after(REPLACEMENT_PAUSE);
                 return Ok(worker);
+            } else {
+                worker.process.end(false).await;
             }
-            tracing::warn!("an executor died while it waited");
         }
         let process = self.launcher.start(role).await?;
         self.warm_after(REPLACEMENT_PAUSE);

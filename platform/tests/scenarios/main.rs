@@ -4,6 +4,7 @@
 
 mod audit;
 mod draws;
+mod foresight;
 mod golden;
 mod life;
 mod lines;

@@ -227,7 +227,11 @@ impl Executor {
         }
         send(&mut self.socket, &reply)?;
         drop(remains);
-        Ok(())
+        match reply {
+            Reply::Outcome(_) => send(&mut self.socket, &Reply::Wiped),
+            // Nothing was run, and the process is not used again.
+            _ => Ok(()),
+        }
     }
 
     /// Runs a module; the answer, and what is to be dropped once it is given.
