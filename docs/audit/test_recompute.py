@@ -937,6 +937,27 @@ class Turns(unittest.TestCase):
         self.lease(log, TASK, ulid(53))
         self.assertIn(f"expected {ulid(53)}, found {TASK}", self.found(log)[1])
 
+    def test_returns_are_free_as_far_as_the_policy_goes(self):
+        def returned(*counted):
+            log = self.log()
+            # Nobody else's task is in the way.
+            log.decide("account.suspended", {"account": self.OTHER, "reason": "r"})
+            log.decide("account.limits_set", {"account": ulid(1), "limits": {"weight": 1, "tasks_max": 9, "running_max": 9}})
+            for is_counted in counted:
+                assignment = self.lease(log, TASK)
+                log.decide("assignment.returned", {"task": TASK, "assignment": assignment, "counted": is_counted})
+            return self.found(log)
+
+        auditor, problem = returned(False, False)
+        self.assertIsNone(problem)
+        self.assertEqual((auditor.tasks[TASK].faults, auditor.nodes[NODES[0]].returns), (0, (1, 2)))
+        # The node has one slot, and two returns for it in an epoch.
+        self.assertIn("whether the return counts", returned(False, False, False)[1])
+        auditor, problem = returned(False, False, True)
+        self.assertIsNone(problem)
+        self.assertEqual(auditor.tasks[TASK].faults, 1)
+        self.assertIn("whether the return counts", returned(True)[1])
+
     def test_a_suspended_requester_has_no_turn(self):
         log = self.log(slots=1)
         log.decide("account.suspended", {"account": ulid(1), "reason": "r"})

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -237,10 +237,11 @@ impl Executor {
         }
         let bytes_max = watch::allowance(&spec.limits, spec.gpu, self.inner.host_bytes_max);
         let pid = process.pid();
+        let sent = Instant::now();
         let ended = tokio::select! {
             ended = converse(process, spec, artefact, events) => ended,
             () = cancel.cancelled() => Err(Broken::Cancelled),
-            () = watch::passed(pid, bytes_max) => Err(Broken::HostMemory(bytes_max)),
+            () = watch::passed(pid, bytes_max) => Err(Broken::HostMemory(bytes_max, sent.elapsed())),
         };
         self.conclude(worker, spec, ended).await
     }
@@ -282,10 +283,15 @@ impl Executor {
                         outcome.usage.wall_ms = spec.limits.wall_ms;
                         outcome
                     }
-                    Broken::HostMemory(value) => Outcome::empty(End::Limit {
-                        limit: "host-memory".into(),
-                        value,
-                    }),
+                    Broken::HostMemory(value, after) => {
+                        let mut outcome = Outcome::empty(End::Limit {
+                            limit: "host-memory".into(),
+                            value,
+                        });
+                        outcome.usage.wall_ms = after.as_millis() as u64;
+                        outcome.usage.peak_memory_bytes = value;
+                        outcome
+                    }
                     Broken::Load => Outcome::host_error(format!(
                         "the executor did not start the run within {LOAD_MS_MAX} ms"
                     )),
@@ -326,8 +332,8 @@ enum Broken {
     Load,
     /// The run took too long.
     Wall,
-    /// The process took more than this many bytes of memory.
-    HostMemory(u64),
+    /// The process took more than this many bytes of memory, so long after it was told to run.
+    HostMemory(u64, Duration),
     /// A declared file can't be handed over.
     File(String),
     /// The caller does not want it any more.
@@ -380,7 +386,7 @@ async fn converse(
                     let _ = events.send(event).await;
                     remove_older(&mut checkpoints)?;
                 }
-                Reply::Hello(_) | Reply::Adapter(_) | Reply::Compiled(_) => {
+                Reply::Hello(_) | Reply::Wiped | Reply::Adapter(_) | Reply::Compiled(_) => {
                     return Err(Broken::Socket(reply.unexpected()));
                 }
             }

@@ -82,7 +82,10 @@ pub(crate) struct Hello {
 pub(crate) enum Reply {
     Hello(Box<Hello>),
     Event(RunEvent),
+    /// How a run ended. [`Reply::Wiped`] follows.
     Outcome(Box<Outcome>),
+    /// What the run before held is given back: another one finds no memory taken, and nothing in it.
+    Wiped,
     Adapter(Result<AdapterInfo, String>),
     /// The artefact is written, or why it is not.
     Compiled(Result<ModuleInfo, NotCompiled>),
@@ -106,6 +109,7 @@ impl Reply {
             Self::Hello(_) => "hello",
             Self::Event(_) => "event",
             Self::Outcome(_) => "outcome",
+            Self::Wiped => "wiped",
             Self::Adapter(_) => "adapter",
             Self::Compiled(_) => "compiled",
             Self::BadCode(_) => "bad code",

@@ -56,11 +56,14 @@ impl InProcess {
         })
     }
 
-    /// One run.
+    /// One run, and what it leaves wiped.
     pub fn run(&mut self) -> Outcome {
         let files = Files::new(&self.spec, Vec::new(), None);
         let ignore = Box::new(|_| Ok(()));
-        run::run(&self.spec, &self.module, files, &mut self.devices, ignore)
+        let (outcome, remains) =
+            run::run(&self.spec, &self.module, files, &mut self.devices, ignore);
+        drop(remains);
+        outcome
     }
 }
 

@@ -47,6 +47,8 @@ const FOLDER_PREFIX: &str = "executor-";
 const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a killed process may take to be gone; one that hangs in a driver is left to the system.
 const REAP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a process may take to give back what a run held: 4 GiB take a third of a second.
+const WIPE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a process that closed its socket may take to end by itself.
 const DYING_TIMEOUT: Duration = Duration::from_millis(500);
 /// Bytes of one line of a child's standard error.
@@ -61,6 +63,8 @@ const COMPILE_THREADS_VAR: &str = "RAYON_NUM_THREADS";
 /// allocates is of many sizes, each size has a place of its own, and the first byte in each would cost the zeroing of 2 MiB. That was half of
 /// a large component's first run. A compiler fills what it touches, and keeps them.
 const HUGE_PAGES_VAR: &str = "MIMALLOC_ALLOW_THP";
+/// The variable by which it keeps what was freed: the next run wants it again, and the process ends with its requester.
+const PURGE_VAR: &str = "MIMALLOC_PURGE_DELAY";
 
 /// How processes are started.
 #[derive(Debug)]
@@ -206,7 +210,7 @@ impl Launcher {
                 command.env(COMPILE_THREADS_VAR, threads.to_string());
             }
             Role::Cpu | Role::Gpu => {
-                command.env(HUGE_PAGES_VAR, "0");
+                command.env(HUGE_PAGES_VAR, "0").env(PURGE_VAR, "-1");
             }
         }
         let mut child = command
@@ -247,6 +251,30 @@ impl Process {
     /// Whether it has not ended by itself.
     pub(crate) fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits until it has given back what its run held. `false` when it does not: it is of no use any more.
+    ///
+    /// A run that began before would be judged by the memory of the one before it.
+    pub(crate) async fn is_wiped(&mut self) -> bool {
+        match timeout(WIPE_TIMEOUT, receive_async::<Reply>(&mut self.socket)).await {
+            Ok(Ok(Reply::Wiped)) => true,
+            Ok(Ok(reply)) => {
+                tracing::warn!(error = %reply.unexpected(), "an executor is not used again");
+                false
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "an executor is not used again");
+                false
+            }
+            Err(_) => {
+                tracing::warn!(
+                    wipe_s = WIPE_TIMEOUT.as_secs(),
+                    "an executor gives its memory back too slowly"
+                );
+                false
+            }
+        }
     }
 
     /// Puts compiled code where it can load it.

@@ -72,6 +72,13 @@ pub(crate) fn declared(info: &ModuleInfo, limits: &Limits) -> Option<End> {
     })
 }
 
+/// What a run leaves: its store, with all that the guest had. Dropping it wipes and unmaps what the guest used, which nobody has to wait for who
+/// waits for the outcome; do it before the next run.
+#[must_use]
+pub(crate) struct Remains {
+    _store: Option<Store<Host>>,
+}
+
 /// Runs `spec` to its end, with a GPU from `devices` if it wants one. Does not watch the clock: the parent does.
 pub(crate) fn run(
     spec: &Arc<RunSpec>,
@@ -79,17 +86,18 @@ pub(crate) fn run(
     files: Files,
     devices: &mut Devices,
     mut events: EventSink,
-) -> Outcome {
+) -> (Outcome, Remains) {
+    let failed = |text: String| (Outcome::host_error(text), Remains { _store: None });
     let gpu = if spec.gpu && module.info.wants_compute() {
         match devices.session(&spec.limits.gpu) {
             Ok(session) => Some(Box::new(session)),
-            Err(error) => return Outcome::host_error(error.to_string()),
+            Err(error) => return failed(error.to_string()),
         }
     } else {
         None
     };
     if let Err(error) = events(RunEvent::Started { pid: *PID }) {
-        return Outcome::host_error(format!("the parent process is gone: {error}"));
+        return failed(format!("the parent process is gone: {error}"));
     }
     let mut table = wasmtime::component::ResourceTable::new();
     table.set_max_capacity(spec.limits.handles as usize);
@@ -105,15 +113,20 @@ pub(crate) fn run(
         throttle: Throttle::default(),
         wasi: wasi::State::new(module.info.world == World::Program, spec.seed),
     };
-    let (outcome, session) = execute(module, host);
-    if let Some(session) = session {
+    let (outcome, store) = execute(module, host);
+    if store.data().gpu.is_none() {
+        let _store = Some(store);
+        return (outcome, Remains { _store });
+    }
+    // A driver can hang: while the parent watches the clock, then.
+    if let Some(session) = store.into_data().gpu {
         devices.keep(*session);
     }
-    outcome
+    (outcome, Remains { _store: None })
 }
 
-/// Runs the guest; answers the session as well, once everything else of the run is dropped.
-fn execute(module: &Module, host: Host) -> (Outcome, Option<Box<Session>>) {
+/// Runs the guest.
+fn execute(module: &Module, host: Host) -> (Outcome, Store<Host>) {
     let started = Instant::now();
     let fuel = host.spec.limits.fuel;
     let result_bytes = host.spec.limits.result_bytes;
@@ -153,7 +166,7 @@ fn execute(module: &Module, host: Host) -> (Outcome, Option<Box<Session>>) {
         (end, result) = (from_stop(stop), None);
     }
     let outcome = outcome(host, end, result, fuel.saturating_sub(left), started);
-    (outcome, store.into_data().gpu)
+    (outcome, store)
 }
 
 fn outcome(

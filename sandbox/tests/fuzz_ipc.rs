@@ -1,13 +1,13 @@
 //! Whatever bytes come over the socket between an executor and its parent, reading them ends, without a panic and without taking
 //! more memory than a frame may have.
+//!
+//! Runs for `AEVIR_FUZZ_SECONDS` (30 when unset) each.
 #![allow(clippy::unwrap_used)]
 
-use std::time::Duration;
+mod support;
 
 use aevir_sandbox::ipc::{REPLY_BYTES_MAX, REQUEST_BYTES_MAX, read_frames};
-
-/// How long each of the two targets is tried; together half a minute.
-const TEST_TIME: Duration = Duration::from_secs(15);
+use support::fuzz_time;
 
 /// What was found or thought of before: one file each below `tests/corpus/ipc`.
 #[test]
@@ -27,7 +27,7 @@ fn the_corpus_is_read_or_refused() {
 #[test]
 fn any_bytes_are_read_or_refused() {
     bolero::check!()
-        .with_test_time(TEST_TIME)
+        .with_test_time(fuzz_time())
         .with_type::<(bool, Vec<u8>)>()
         .for_each(|(replies, bytes)| {
             let frames = read_frames(bytes, *replies);
@@ -53,7 +53,7 @@ fn changed_messages_are_read_or_refused() {
         );
     }
     bolero::check!()
-        .with_test_time(TEST_TIME)
+        .with_test_time(fuzz_time())
         .with_type::<(u8, Vec<(u16, u8)>, u16)>()
         .for_each(|(which, changes, cut)| {
             let mut bytes = framed(messages[usize::from(*which) % messages.len()].as_bytes());

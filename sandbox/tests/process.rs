@@ -317,18 +317,21 @@ async fn compiling_is_bounded_in_time_and_memory() {
         value: 128 << 20,
     };
     assert_eq!(end, expected);
-    for set in [
-        (|limits: &mut aevir_sandbox::CompileLimits| limits.cpu_s = 1) as fn(&mut _),
-        |limits| limits.wall_ms = 1_000,
-    ] {
-        let mut bench = limited(Bench::new(&many_functions(90_000)), set);
-        let end = bench.run().await.outcome.end;
-        let expected = End::Limit {
-            limit: "compile-time".into(),
-            value: 1_000,
-        };
-        assert_eq!(end, expected);
-    }
+    let long = many_functions(90_000);
+    let mut bench = limited(Bench::new(&long), |limits| limits.cpu_s = 1);
+    let end = bench.run().await.outcome.end;
+    let expected = End::Limit {
+        limit: "compile-time".into(),
+        value: 1_000,
+    };
+    assert_eq!(end, expected);
+    // By the clock a slow or busy machine takes long, too, which is no module's fault.
+    let mut bench = limited(Bench::new(&long), |limits| limits.wall_ms = 1_000);
+    let end = bench.run().await.outcome.end;
+    assert!(
+        matches!(&end, End::HostError { text } if text.contains("1000 ms")),
+        "{end:?}"
+    );
     // And whoever comes next is served.
     assert_eq!(Bench::guest("ok").run().await.outcome.end, End::Ok);
 }

@@ -5,7 +5,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs::{self, File},
+    io::Read as _,
     path::{Path, PathBuf},
 };
 
@@ -21,6 +22,8 @@ use serde_json::{Value, json};
 use crate::manifest::{self, Named};
 
 const MIB: u64 = 1024 * 1024;
+/// Most bytes of a task definition: the platform takes no longer request.
+const DEFINITION_BYTES_MAX: u64 = 4 * MIB;
 
 /// What was given beside the definition.
 #[derive(Debug, Default)]
@@ -45,7 +48,15 @@ pub(super) fn read(file: Option<&Path>, given: &Given, folder: &Path) -> Result<
         None => json!({}),
         Some(file) => {
             let named = || format!("`{}` can't be read as a task definition", file.display());
-            let text = fs::read_to_string(file).with_context(named)?;
+            let mut text = String::new();
+            let opened = File::open(file).with_context(named)?;
+            let mut bounded = opened.take(DEFINITION_BYTES_MAX + 1);
+            bounded.read_to_string(&mut text).with_context(named)?;
+            ensure!(
+                text.len() as u64 <= DEFINITION_BYTES_MAX,
+                "`{}` is no task definition: it is longer than {DEFINITION_BYTES_MAX} bytes",
+                file.display()
+            );
             serde_json::from_str(&text).with_context(named)?
         }
     };
@@ -204,6 +215,15 @@ mod tests {
         let file = folder.path().join("task.json");
         fs::write(&file, definition.to_string()).unwrap();
         read(Some(&file), given, folder.path()).map_err(|error| format!("{error:#}"))
+    }
+
+    /// What a run may save, a platform keeps: neither crate knows of the other.
+    #[test]
+    fn a_runs_checkpoints_have_the_room_that_a_task_has() {
+        use aevir_platform::{CHECKPOINT_BYTES_MAX, state::TASK_CHECKPOINT_BYTES_MAX};
+        let granted = aevir_sandbox::Limits::for_task(1, 1, 1, 1);
+        assert_eq!(granted.checkpoint_bytes, CHECKPOINT_BYTES_MAX);
+        assert_eq!(granted.checkpoint_total_bytes, TASK_CHECKPOINT_BYTES_MAX);
     }
 
     #[test]

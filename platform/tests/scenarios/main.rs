@@ -6,6 +6,7 @@ mod audit;
 mod called_off;
 mod draws;
 mod fairness;
+mod foresight;
 mod golden;
 mod life;
 mod lines;

@@ -44,6 +44,18 @@ fn cases() -> Vec<(&'static str, Case)> {
         ("queued", at("queued")),
         ("running / leased", at("leased")),
         ("running / running", at("running")),
+        (
+            "running / running, with little time for the next replica",
+            {
+                let sampling = json!([{"method": "sampling", "quorum": 2, "replicas": 2}]);
+                let qos = json!({"max_latency_ms": 120_000});
+                let limits = json!({"runtime_s": 10});
+                let terms = json!({"verification": sampling, "qos": qos, "limits": limits});
+                let mut case = case(terms, "running");
+                case.world.later(60_000);
+                case
+            },
+        ),
         ("running / committed", {
             let sampling = json!([{"method": "sampling", "quorum": 2, "replicas": 3}]);
             case(json!({"verification": sampling}), "committed")

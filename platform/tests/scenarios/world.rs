@@ -30,7 +30,7 @@ use aevir_platform::{
     policy::Policy,
     rejection::Rejection,
     report::{Artifact, BlobRef, MetricValue, Report, SignedCommitment, Usage, commit_message},
-    schedule::{self, Quote, specification},
+    schedule::specification,
     state::State,
     testing::actor,
 };
@@ -328,28 +328,6 @@ impl World {
             requester: self.requester,
             definition,
         }
-    }
-
-    /// How many times a plan would look at a task now.
-    pub fn looks(&self) -> usize {
-        let context = Context {
-            time: self.now,
-            actor: "system".into(),
-            entropy: [0; 32],
-            secret: LeaderSecret(self.secret),
-        };
-        schedule::looks(&self.state, &context)
-    }
-
-    /// The quote that the world's requester gets.
-    pub fn quote(&self, definition: &TaskDefinition) -> Result<Quote, Rejection> {
-        let context = Context {
-            time: self.now,
-            actor: format!("account/{}", self.requester),
-            entropy: [0; 32],
-            secret: LeaderSecret([0; 32]),
-        };
-        schedule::quote(&self.state, self.requester, definition, &context)
     }
 
     /// Plans, and answers the new leases.

@@ -27,6 +27,8 @@ const REQUESTERS: usize = 20;
 const PLACEMENTS: usize = 40_000;
 /// Rounds at each size; the median counts.
 const ROUNDS: usize = 3;
+/// Epochs that are closed at each size.
+const EPOCHS: usize = 9;
 /// How long a run of the waiting test lasts, in ms of the market's time.
 const RUN_MS: i64 = 10_000;
 
@@ -68,12 +70,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     };
     for nodes in sizes {
         say(&format!("{tasks} tasks on {nodes} nodes"));
-        let mut all = Vec::new();
+        let (mut costs, mut turns) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
-            all.push(measure(nodes, tasks)?);
+            let (cost, turn) = measure(nodes, tasks)?;
+            costs.push(cost);
+            turns.push(turn);
         }
-        let cost = median(all);
-        let smallest = *smallest.get_or_insert(cost);
+        let (cost, turn) = (median(costs), median(turns));
+        let (smallest, shortest) = *smallest.get_or_insert((cost, turn));
         let micros = Figure::of(BENCH, format!("placement.{nodes}"), cost * 1e6, "µs");
         found.add(match nodes {
             100_000 => micros
@@ -85,6 +89,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         found.add(match nodes {
             1_000 => rate.target(Target::AtLeast(100_000.0)),
             _ => rate,
+        });
+        let turn = Figure::of(BENCH, format!("epoch.{nodes}"), turn * 1e6, "µs");
+        found.add(match nodes {
+            100_000 => turn
+                .beside("10 nodes", shortest * 1e6)
+                .target(Target::RatioAtMost(3.0)),
+            _ => turn,
         });
         curve.push((nodes as f64, cost * 1e6));
         if nodes == 100_000 {
@@ -127,8 +138,9 @@ fn write(options: &Options, host: &Host, found: &Found, curve: Vec<(f64, f64)>) 
     Ok(())
 }
 
-/// Seconds for one placement: placements one after the other, while finished runs make room for the next.
-fn measure(nodes: usize, tasks: usize) -> Result<f64> {
+/// Seconds for one placement, and for one turn of the epoch: placements one after the other, while finished runs make room for
+/// the next, and then some epochs, with which all that the nodes did fades.
+fn measure(nodes: usize, tasks: usize) -> Result<(f64, f64)> {
     let mut market = Market::new(REQUESTERS, nodes)?;
     fill(&mut market, tasks)?;
     let (mut placed, mut seconds) = (0, 0.0);
@@ -143,7 +155,9 @@ fn measure(nodes: usize, tasks: usize) -> Result<f64> {
             market.finish(ended)?;
         }
     }
-    Ok(seconds / f64::from(u32::try_from(placed)?))
+    let turns = (0..EPOCHS).map(|_| market.turn_epoch());
+    let turns = turns.collect::<Result<Vec<f64>>>()?;
+    Ok((seconds / f64::from(u32::try_from(placed)?), median(turns)))
 }
 
 /// Queues so many tasks.
