@@ -56,7 +56,7 @@ MODULE_FAILURES = ("guest-error", "trap", "limit")
 
 # Entries that may stand in a batch after the one that they follow from. All other entries begin something new.
 CONSEQUENCES = {"ledger.posted", "points.changed", "task.settled", "task.matured", "task.closed", "task.queued",
-                "assignment.withdrawn", "content.registered"}
+                "assignment.withdrawn", "content.registered", "task.round_closed", "task.verified", "assignment.lost"}
 
 # Entries that move no money and no points, and that nothing here depends on.
 BYSTANDERS = {"account.opened", "account.key_added", "account.key_revoked", "account.join_token_issued", "account.blob_uploaded",
@@ -394,6 +394,14 @@ class Record:
         self.in_a_row, self.backoff_until = self.in_a_row + 1, now + wait
 
 
+class Checkpoint(NamedTuple):
+    """Where a run can go on from."""
+    by: str
+    author: str
+    blob: dict
+    ppm: int  # how far the task is there
+
+
 class Content(NamedTuple):
     """A dataset or a model, and its weight in the content pool."""
     owner: str
@@ -411,8 +419,10 @@ class Assignment:
     state: str = "leased"
     withdrawn_from: str | None = None  # the state before it was called off with its task
     doubles: str | None = None  # the run that it duplicates
-    overtaken: bool = False  # it had begun when others completed the round
+    overtaken: bool = False  # it had begun when another result was taken for its replica
     resume: dict | None = None  # the checkpoint that it goes on from
+    author: str | None = None  # and the node that made it
+    resumed_run: str | None = None  # and the run
     told: tuple | None = None  # when it last told how far it is, in ms, and how far, in parts per million
     failure: str | None = None
     uploads: list = field(default_factory=list)  # blobs that the node brought under it
@@ -426,6 +436,10 @@ class Assignment:
     started_at: int = 0
     committed_at: int = 0
     fuel: int = 0  # that its report says
+
+    def slot(self):
+        """The replica that it makes: its own, or that of the run which it duplicates."""
+        return self.doubles or self.id
 
     def danger_at(self, due, after_ppm):
         """From when it may make its task late, in ms."""
@@ -461,7 +475,9 @@ class Task:
     accepted: list = field(default_factory=list)
     late: bool = False
     shares: list = field(default_factory=list)
-    checkpoint: tuple | None = None  # the newest one's node and blob
+    checkpoints: list = field(default_factory=list)  # the newest of each run, in the order of saving
+    suspects: list = field(default_factory=list)  # (run, blob) of those that were dropped
+    exhausted: bool = False  # no attempt is left
     checkpoint_bytes: int = 0  # of all of them
     closure: dict | None = None  # what was posted for a task that is about to close
 
@@ -494,7 +510,20 @@ class Task:
 
     def missing(self):
         """How many more replicas the round needs."""
-        return self.target - len(self.having("leased", "running", "committed", "revealed")) if self.state == "queued" else 0
+        return self.target - len({a.slot() for a in self.live()}) if self.state == "queued" else 0
+
+    def live(self):
+        """What may still bring a result, or brought one."""
+        return self.having("leased", "running", "committed", "revealed")
+
+    def duplicates(self):
+        """How many of those are duplicates of others."""
+        return len(self.live()) - len({a.slot() for a in self.live()})
+
+    def resume_point(self):
+        """The checkpoint that is furthest, the newest among equals; a sample starts from zero."""
+        known = self.checkpoints if self.terms.replicas == 1 else []
+        return max(enumerate(known), key=lambda c: (c[1].ppm, c[0]), default=(0, None))[1]
 
     def open_slots(self):
         """How many more of them may be placed now: one after the other, the next one once nothing of it runs."""
@@ -512,9 +541,8 @@ class Task:
 
     def endangered(self):
         """The run that is in danger first, as (ms, id): it may get a duplicate from then on."""
-        live, due = self.having("leased", "running", "committed", "revealed"), self.due_at()
-        more = len(live) - self.target
-        if self.state != "queued" or due is None or more < 0 or self.faults + more + 1 >= self.terms.attempts_max:
+        due = self.due_at()
+        if self.state != "queued" or due is None or self.missing() > 0 or self.faults + self.duplicates() + 1 >= self.terms.attempts_max:
             return None
         doubled = {a.doubles for a in self.assignments.values()}
         runs = [a for a in self.having("leased", "running") if a.doubles is None and a.id not in doubled and a.leased_at < due]
@@ -638,16 +666,21 @@ def took_too_long(terms, assignment):
     return terms.max_latency_ms is not None and assignment.committed_at - assignment.leased_at > terms.max_latency_ms
 
 
-def closing_fees(task, reason):
+def earned(task, run, now):
+    """What a run that is called off has earned: all with a result, a part by time before, and the attempt fee at least."""
+    state, limit = run.withdrawn_from or run.state, 1_000 * (LIMITS | (task.definition.get("limits") or {}))["runtime_s"]
+    ran = {"leased": 0, "running": min(now - run.started_at, limit)}.get(state, limit)
+    return max(task.policy["attempt_fee"], task.terms.price * ran // limit)
+
+
+def closing_fees(task, reason, now):
     """What a task that closed without a verdict owes, as (owner, amount) pairs."""
     done, attempt_fee = task.having_ended("committed", "revealed"), task.policy["attempt_fee"]
     overtaken = [(a.owner, attempt_fee) for a in task.assignments.values() if a.overtaken]
-    if reason == "cancelled":
-        oldest = [sorted(runs, key=lambda a: (a.leased_at, a.id)) for runs in (done, task.having_ended("running"))]
+    if reason in ("cancelled", "expired"):
+        oldest = [sorted(runs, key=lambda a: (a.leased_at, a.id)) for runs in (done, task.having_ended("leased", "running"))]
         runs = oldest[0] + oldest[1]
-        return overtaken + [(a.owner, task.terms.price if n < task.target else attempt_fee) for n, a in enumerate(runs)]
-    if reason == "expired":
-        return overtaken + [(a.owner, attempt_fee) for a in done]
+        return overtaken + [(a.owner, earned(task, a, now) if n < task.target else attempt_fee) for n, a in enumerate(runs)]
     if reason == "attempts-spent":
         return overtaken + [(a.owner, attempt_fee) for a in done + blamed_on_module(task)]
     return overtaken
@@ -723,14 +756,24 @@ def judge(task):
     """The verdict over all replicas of all rounds as (name, accepted, reason by refused id); None while it takes one more."""
     revealed = task.having("revealed")
     refused = {a.id: "not-revealed" for a in task.having("committed")}
+    if task.terms.replicas == 1:
+        return judge_alone(revealed, refused)
     winner, votes = next(iter(Counter(a.agreement for a in revealed).most_common(1)), (None, 0))
     if votes < task.terms.quorum:
-        return ("inconclusive", [], refused) if task.target == task.terms.replicas else None
+        over = task.target == task.terms.replicas or len({a.slot() for a in task.live()}) < task.target
+        return ("inconclusive", [], refused) if over else None
     accepted = [a for a in revealed if a.agreement == winner]
     refused |= {a.id: "mismatch" for a in revealed if a.agreement != winner}
     checks = accepted[0].checks
     require(all(a.checks == checks for a in accepted), "expected equal checks of results that agree, found different ones")
     return "passed" if all(passed for _, passed in checks) else "unmet", accepted, refused
+
+
+def judge_alone(revealed, refused):
+    """Without a sample the first result that meets the terms counts, or else the first one."""
+    require(revealed, "expected the task to go on without a result, found a verdict")
+    first = min(revealed, key=lambda a: (not all(passed for _, passed in a.checks), a.committed_at, a.id))
+    return "passed" if all(passed for _, passed in first.checks) else "unmet", [first], refused
 
 
 # ---------------------------------------------------------------- placement (docs/economics.md, Placement and Draws)
@@ -741,7 +784,7 @@ MIB = 1 << 20
 LIMITS = {"memory_mib": 256, "output_mib": 256, "runtime_s": 600}  # the schema's defaults
 # What version 1 of policy.adopted had no field for.
 SCHEDULING = {
-    "epoch_ms": 3_600_000, "placements_max": 1_024, "storage_reserve_mib": 64, "priority_max": 9, "ageing_ms": 60_000,
+    "epoch_ms": 3_600_000, "placements_max": 1_024, "storage_reserve_mib": 64, "priority_max": 9, "ageing_ms": 60_000, "round_ms": 86_400_000,
     "score": {"reliability_weight": 6, "points_weight": 2, "idle_weight": 2, "points_half": 1_000, "near_levels": 6,
               "cached_levels": 6, "cached_bytes_min": MIB, "cached_blobs_max": 64, "in_time_levels": 12, "price_levels": 6},
     "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000},
@@ -774,14 +817,20 @@ def needs_of(task):
     if not sampled and qos.get("expected_fuel") is not None and qos.get("max_latency_ms") is not None:
         in_time = -(-integer(qos["expected_fuel"]) * 1_000 // (max(qos["max_latency_ms"], 1) * MILLION))
     storage = sum(-(-size // MIB) for size, _ in sizes) + limits["output_mib"] + policy["storage_reserve_mib"]
+    late = task.terms.late_refund_ppm if task.terms.max_latency_ms is not None else 0
     return Needs(task.definition["type"], sampled, qos, limits["memory_mib"], storage, worth, in_time,
-                 task.terms.price)
+                 task.terms.price - part(task.terms.price, late))
 
 
 def speed(node):
     """Fuel that a run burns on the node, in millions a second; 0 where it is not known."""
     claimed = node.profile.get("cpu_mfuel_s")
     return min(claimed or 0, node.shown) if node.samples >= 8 else claimed or 0
+
+
+def shown(node):
+    """What its results showed of that, whatever it claims; 0 where they are too few to tell."""
+    return node.shown if node.samples >= 8 else 0
 
 
 def capable(needs, node):
@@ -916,6 +965,7 @@ class Auditor:
         self.suspended = set()  # accounts, modules and contents
         self.limits = {}  # of accounts that were given other ones than the policy's
         self.used = Counter()  # by requester
+        self.reserved = Counter()  # by their runs under way
         self.running = Counter()  # replicas that hold a slot, by requester
         self.virtual_time = 0  # what the requester who was served last had used before
         self.waiting = {}  # ids of tasks with a replica to place, by requester
@@ -1146,19 +1196,34 @@ class Auditor:
         if ids and not waited:
             self.used[task.requester] = max(self.used[task.requester], self.virtual_time)
 
-    def pay_for(self, task):
-        """A placement is charged for all the time that it reserves."""
+    def pay_for(self, task, doubled):
+        """A placement reserves all the time that it may take."""
         requester, limits = task.requester, LIMITS | (task.definition.get("limits") or {})
         charged = charge(limits["runtime_s"] * 1_000, self.limits_of(requester)["weight"])
-        self.virtual_time = max(self.virtual_time, self.used[requester])
-        self.used[requester] = min(self.used[requester] + charged, 2**64 - 1)
+        if not doubled:
+            self.serve(requester)
+        self.reserved[requester] += charged
         self.running[requester] += 1
         return charged
 
+    def serve(self, requester):
+        """Virtual time goes on to what it has used, and so do those who wait, come before it, and could not be served: the first 16."""
+        used = self.used[requester]
+        self.virtual_time = max(self.virtual_time, used)
+        for turn in self.by_turn()[:16]:
+            if turn >= (self.used[requester] + self.reserved[requester], requester):
+                break
+            self.used[turn[1]] = max(self.used[turn[1]], used)
+
+    def by_turn(self):
+        """Requesters that wait, by what they have used and reserved."""
+        return sorted((self.used[who] + self.reserved[who], who) for who, ids in self.waiting.items() if ids)
+
     def pay_back(self, task, assignment):
-        """What it did not need comes back when the run ends."""
+        """What it needed of that is used when the run ends."""
         held = charge(self.now - assignment.leased_at, self.limits_of(task.requester)["weight"])
-        self.used[task.requester] = max(0, self.used[task.requester] - max(0, assignment.charged - held))
+        self.reserved[task.requester] -= assignment.charged
+        self.used[task.requester] += min(assignment.charged, held)
         self.running[task.requester] -= 1
 
     def may_place(self, task):
@@ -1169,7 +1234,7 @@ class Auditor:
     def next_in_turn(self, plan):
         """The task that the next lease of a plan has to go to, or None: of the requester who used least, the first that a node
         can take."""
-        for _, requester in sorted((self.used[requester], requester) for requester, ids in self.waiting.items() if ids):
+        for _, requester in self.by_turn():
             if self.running[requester] >= self.limits_of(requester)["running_max"]:
                 continue
             line = plan.lines.get(requester)
@@ -1239,16 +1304,18 @@ class Auditor:
         """The nodes that the next replica of a task, or a duplicate, is drawn among, in the order of their registration."""
         needs, policy = needs_of(task), self.policies[-1]
         least = 0
-        if doubled and needs.qos.get("gpu") is None:
+        if doubled and not needs.sampled:
+            needs.speed_in_time = 0
             faster = MILLION + task.policy["scheduling"]["tail"]["faster_ppm"]
-            least = -(-speed(self.nodes[task.assignments[doubled].node]) * faster // MILLION)
-        live = task.having("leased", "running", "committed", "revealed", "accepted", "refused")
-        tried = {a.node for a in live + task.having("failed")}
-        parties = {task.requester} | {a.owner for a in live} if policy["market"] != "private" else set()
+            least = 0 if needs.qos.get("gpu") is not None else -(-shown(self.nodes[task.assignments[doubled].node]) * faster // MILLION)
+        live = task.live()
+        blaming = [a for a in task.having("failed") if a.failure in MODULE_FAILURES]
+        tried = {a.node for a in live + blaming + task.having("unrevealed")}
+        parties = {task.requester} | {a.owner for a in live} if task.policy["market"] != "private" else set()
         classes = [a.hardware for a in live if a.hardware is not None]
         bound = classes[:1] if needs.sampled and needs.qos.get("gpu") is not None else []
         fit = [node for node in self.nodes.values()
-               if fits(needs, node, now) and speed(node) >= least and node.id not in tried and node.owner not in parties
+               if fits(needs, node, now) and shown(node) >= least and node.id not in tried and node.owner not in parties
                and node.owner not in self.suspended and node.admits("requesters", task.requester)
                and node.admits("modules", task.definition["module"])
                and all((node.profile.get("gpu") or {}).get("class") == one for one in bound)]
@@ -1413,12 +1480,16 @@ class Auditor:
         self.review(task)
 
     def on_task_round_closed(self, data):
-        """All replicas of the round have committed, so that nobody sees a result of the round before giving his own."""
-        task = self.open_task(data, "queued")
+        """All replicas of the round have committed, so that nobody sees a result of the round before giving his own. Without a sample,
+        each further result has its time to be revealed."""
+        again = self.tasks.get(data["task"]) and self.tasks[data["task"]].terms.replicas == 1
+        task = self.open_task(data, "queued", *(["verifying"] if again else []))
         expect("the round", task.round, data["round"])
-        expect("replicas that committed", task.target, len(task.having("committed", "revealed")))
-        for late in task.having("leased", "running"):
-            self.must_follow("assignment.withdrawn", late.id)
+        sealed = len(task.having("committed", "revealed"))
+        over = max((a.committed_at for a in task.having("committed", "revealed")), default=self.now) + task.policy["scheduling"]["round_ms"]
+        in_vain = sealed > 0 and not task.having("leased", "running") and self.now >= over
+        require(sealed == task.target or in_vain or again and sealed > 0, f"expected {task.target} replicas that committed, found {sealed}")
+        self.is_due("task.round_closed", task.id) and self.settle_due("task.round_closed", task.id)
         task.state, task.reveal_by = "verifying", milliseconds(data["reveal_by"])
         self.review(task)
         expect("reveal_by, in ms after the round closed", task.policy["reveal_ms"], task.reveal_by - self.now)
@@ -1426,6 +1497,9 @@ class Auditor:
     def check_round_over(self, task):
         """Each replica of the round has revealed, or had its time to."""
         waiting = [a.id for a in task.having("committed") if a.round == task.round]
+        if task.terms.replicas == 1:
+            passed = any(all(passed for _, passed in a.checks) for a in task.having("revealed"))
+            waiting = [] if passed else waiting + [a.id for a in task.having("leased", "running")]
         require(not waiting or self.now >= task.reveal_by,
                 f"expected time to reveal for {', '.join(waiting)}, found the round over before reveal_by")
 
@@ -1452,8 +1526,11 @@ class Auditor:
     def on_task_verified(self, data):
         """The verdict is the one that the reports give; money and points follow from it."""
         task = self.open_task(data, "verifying")
+        if self.is_due("task.verified", task.id):
+            self.settle_due("task.verified", task.id)
         self.check_round_over(task)
         self.check_verdict(task, data)
+        expect("runs under way", [], [a.id for a in task.having("leased", "running")])
         task.accepted, task.state = [task.assignments[a] for a in data["accepted"]], "verified"
         task.shares = verdict_shares(task, self.contents)
         self.settlement_due(task)
@@ -1471,6 +1548,11 @@ class Auditor:
         contradicted = [a for a in task.having("failed") if a.failure in MODULE_FAILURES] if task.accepted else []
         for assignment in [task.assignments[a] for a in refused] + contradicted:
             self.fault(task, assignment)
+        blamed = set()
+        for run, blob in task.suspects if task.accepted else []:
+            if run.node not in blamed and all(a.node != run.node and a.resume != blob for a in task.accepted):
+                blamed.add(run.node)
+                self.fault(task, run)
 
     def count(self, task, assignment, good):
         """One more outcome of a node, on the task's type and the hardware of the lease; its records are up to date first."""
@@ -1554,7 +1636,7 @@ class Auditor:
         task, reason = self.open_task(data, "created", "queued"), data["reason"]
         self.check_close_reason(task, reason)
         expect("replicas under way", [], [a.id for a in task.having("leased", "running")])
-        fees = closing_fees(task, reason)
+        fees = closing_fees(task, reason, self.now)
         fee = sum(paid for _, paid in fees)
         require(fee <= task.escrow, f"expected fees within the escrow of {task.escrow}, found {fee}")
         expect("the fee", fee, integer(data["fee"]))
@@ -1569,8 +1651,7 @@ class Auditor:
     def check_close_reason(self, task, reason):
         """The reason is known, and true."""
         require(reason in CLOSE_REASONS, f"expected one of {', '.join(CLOSE_REASONS)} as reason, found {reason}")
-        spent = task.faults == task.terms.attempts_max
-        expect("whether all attempts are spent", spent, reason == "attempts-spent")
+        expect("whether all attempts are spent", task.exhausted, reason == "attempts-spent")
         if reason == "expired":
             deadline = task.terms.deadline
             require(deadline and self.now >= milliseconds(deadline), f"expected a deadline that has passed, found {deadline}")
@@ -1624,7 +1705,8 @@ class Auditor:
         if task.policy["market"] != "private":
             parties = [task.requester] + [a.owner for a in live]
             require(node.owner not in parties, f"expected an owner who is no party to the task yet, found {node.owner}")
-        author, checkpoint = (task.checkpoint if task.terms.replicas == 1 else None) or (None, None)
+        point = task.resume_point()
+        author, checkpoint = (point.author, point.blob) if point else (None, None)
         expect("the checkpoint to resume from", checkpoint, data.get("resume"))
         # Leases from before there were draws do not name whose it is.
         expect("the checkpoint's author", author if data.get("draw") else None, data.get("author"))
@@ -1635,7 +1717,8 @@ class Auditor:
         require(node.online and node.standing == "working" and not node.suspended and node.is_open(self.now),
                 f"expected a node that takes work, found {data['node']}")
         task.assignments[id] = Assignment(id, data["node"], node.owner, task.round, node.hardware(task.needs_gpu()),
-                                          leased_at=self.now, doubles=doubled, resume=checkpoint, charged=self.pay_for(task))
+                                          leased_at=self.now, doubles=doubled, resume=checkpoint, author=author,
+                                          resumed_run=point.by if point else None, charged=self.pay_for(task, doubled))
         self.review(task)
 
     def on_assignment_started(self, data):
@@ -1655,7 +1738,19 @@ class Auditor:
         task, assignment = self.open_assignment(data, "running")
         task.checkpoint_bytes += int(data["checkpoint"]["size"])
         require(task.checkpoint_bytes <= TASK_CHECKPOINT_BYTES_MAX, "more bytes of checkpoints than a task may have")
-        task.checkpoint = assignment.node, data["checkpoint"]
+        base = next((c.ppm for c in task.checkpoints if c.blob == assignment.resume), 0)
+        kept = [c for c in task.checkpoints if c.by != assignment.id]
+        if len(kept) >= 16:  # as many as a task can have attempts
+            kept.remove(min(kept, key=lambda c: c.ppm))
+        told = assignment.told[1] if assignment.told else 0
+        task.checkpoints = kept + [Checkpoint(assignment.id, assignment.node, data["checkpoint"], max(told, base))]
+
+    def distrust(self, task, failed):
+        """A run that blames the module may have failed for what it began from, or saved: both go. The last attempt begins at zero."""
+        if failed.author not in (None, failed.node):
+            task.suspects.append((task.assignments[failed.resumed_run], failed.resume))
+        last = task.faults + 1 >= task.terms.attempts_max
+        task.checkpoints = [c for c in task.checkpoints if not last and c.by != failed.id and c.blob != failed.resume]
 
     def on_assignment_output_uploaded(self, data):
         """The node brings an output, any time before it reveals."""
@@ -1667,7 +1762,8 @@ class Auditor:
     def on_assignment_committed(self, data):
         """The node signs the hash of its result before it shows it."""
         task, assignment = self.open_assignment(data, "running")
-        expect("the task's state", "queued", task.state)
+        alone = task.terms.replicas == 1
+        require(task.state == "queued" or alone, f"expected an open round, found a result for one that is {task.state}")
         expect("the node", assignment.node, data["node"])
         if self.check_signatures:
             message = b"aevir.commit/1\n" + bytes.fromhex(data["commitment"])
@@ -1679,6 +1775,11 @@ class Auditor:
         self.remember(self.nodes[assignment.node], task.inputs)
         self.nodes[assignment.node].sealed.add(assignment.id)
         assignment.commitment, assignment.committed_at = data["commitment"], self.now
+        if alone or len(task.having("committed", "revealed")) == task.target:
+            self.must_follow("task.round_closed", task.id)
+        for mate in [] if alone else task.having("leased", "running"):
+            if mate.slot() == assignment.slot():
+                self.must_follow("assignment.withdrawn", mate.id)
 
     def remember(self, node, inputs):
         """A node that ended a run has the run's inputs, as far as they are worth it."""
@@ -1707,6 +1808,9 @@ class Auditor:
 
     def on_assignment_lost(self, data):
         """A lease without a sign of life costs its owner points."""
+        if data["reason"] == "not-revealed":
+            self.lose_unrevealed(data)
+            return
         states = {"not-started": ["leased"], "silent": ["leased", "running"], "revoked": ["leased", "running"]}[data["reason"]]
         task, assignment = self.open_assignment(data, *states)
         expect("whether its node is revoked", data["reason"] == "revoked", self.nodes[assignment.node].standing == "revoked")
@@ -1714,6 +1818,29 @@ class Auditor:
         self.fault(task, assignment)
         loss = min(self.points[assignment.owner, "compute"], task.policy["points"]["lost"])
         self.points_due(task, assignment.owner, "compute", -loss, "lease-lost", assignment.id)
+        self.count_fault(task)
+
+    def lose_unrevealed(self, data):
+        """A result without a sample that was not revealed in time costs what a refused one does, and an attempt; the task goes on."""
+        task, assignment = self.open_assignment(data, "committed")
+        expect("replicas of a task that goes on without a result", 1, task.terms.replicas)
+        require(not task.having("revealed") and self.now >= task.reveal_by,
+                f"expected time to reveal for {assignment.id}, found it lost before reveal_by")
+        self.leave(task, assignment, "unrevealed")
+        node = self.nodes[assignment.node]
+        node.sealed.discard(assignment.id)
+        self.fault(task, assignment)
+        pending = -sum(due.value for due in self.due if due.subject[:3] == ("points.changed", assignment.owner, "compute"))
+        loss = refused_loss(task.policy, self.points[assignment.owner, "compute"] - pending)
+        self.points_due(task, assignment.owner, "compute", -loss, "result-refused", assignment.id)
+        for other in task.having("committed"):
+            if not self.is_due("assignment.lost", other.id):
+                self.must_follow("assignment.lost", other.id)
+        if self.is_due("assignment.lost", assignment.id):
+            self.settle_due("assignment.lost", assignment.id)
+        if not task.having("committed"):
+            task.state = "queued"
+            self.review(task)
         self.count_fault(task)
 
     def on_assignment_failed(self, data):
@@ -1724,6 +1851,8 @@ class Auditor:
         if assignment.failure not in MODULE_FAILURES:
             self.fault(task, assignment)
         self.count_fault(task)
+        if assignment.failure in MODULE_FAILURES:
+            self.distrust(task, assignment)
 
     def on_assignment_returned(self, data):
         """A node stops. That is free as far as the policies of the task and of the day go, and then an attempt and a fault."""
@@ -1740,18 +1869,26 @@ class Auditor:
             self.count_fault(task)
 
     def count_fault(self, task):
-        """One attempt less; the task closes with its last."""
+        """One attempt less; the task closes with its last. One is kept for each duplicate that may be overtaken."""
         task.faults += 1
-        if task.faults == task.terms.attempts_max:
+        task.exhausted = task.faults + task.duplicates() >= task.terms.attempts_max
+        if task.exhausted:
             self.closing_due(task)
 
     def on_assignment_withdrawn(self, data):
-        """Called off: just before the task closes without it, or just after others completed the round."""
+        """Called off: just before the task closes without it, or because another result was taken for its replica."""
         task, assignment = self.open_assignment(data, "leased", "running", "committed", "revealed")
-        if task.state == "verifying":
-            self.settle_due("assignment.withdrawn", assignment.id)
-            assignment.overtaken = assignment.state == "running"
+        mates = [a for a in task.having("committed", "revealed") if a.slot() == assignment.slot() and a is not assignment]
+        if task.state == "verifying" or mates:
+            if task.terms.replicas > 1:
+                self.settle_due("assignment.withdrawn", assignment.id)
+            elif not self.is_due("task.verified", task.id):
+                meets = any(all(passed for _, passed in a.checks) for a in task.having("revealed"))
+                require(meets or self.now >= task.reveal_by, f"expected {assignment.id} to go on, found it called off for nothing better")
+                self.must_follow("task.verified", task.id)
+            assignment.overtaken = assignment.state != "leased"
             task.faults += assignment.overtaken
+            self.nodes[assignment.node].sealed.discard(assignment.id)
             self.leave(task, assignment, "withdrawn")
             return
         assignment.withdrawn_from = assignment.state

@@ -53,6 +53,17 @@ fn take(shared: &Arc<Shared>, lease: Lease, tasks: &mut JoinSet<()>) -> bool {
         .holdings
         .add(&assignment, Held::Running(running.clone()));
     if fresh {
+        if let Some(pay) = &lease.pay {
+            span.in_scope(|| {
+                tracing::info!(
+                    price = pay.price,
+                    max_latency_ms = pay.max_latency_ms,
+                    late_price = pay.late_price,
+                    deadline = pay.deadline,
+                    "leased"
+                );
+            });
+        }
         let shared = Arc::clone(shared);
         tasks.spawn(async move { work::work(&shared, lease, running).await }.instrument(span));
     }

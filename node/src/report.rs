@@ -227,6 +227,7 @@ pub(crate) mod tests {
             },
             gpu: None,
             checkpoint: None,
+            pay: None,
             lease_ms: 6_000,
             accept_ms: 6_000,
             reveal_ms: 6_000,

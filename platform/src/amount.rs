@@ -106,6 +106,11 @@ impl Amount {
         let product = i128::from(self.0) * i128::from(share);
         Self(i64::try_from(product.div_euclid(i128::from(PPM))).unwrap_or(i64::MAX))
     }
+
+    /// What is left of it without so many millionths.
+    pub fn less(self, share: Ppm) -> Self {
+        Self(self.0 - self.share(share).0)
+    }
 }
 
 impl std::ops::Neg for Amount {

@@ -447,4 +447,6 @@ pub enum LossReason {
     Silent,
     /// The node was revoked.
     Revoked,
+    /// It sealed a result and did not reveal it in time.
+    NotRevealed,
 }

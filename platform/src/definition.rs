@@ -77,6 +77,40 @@ pub struct TaskDefinition {
     /// The requester's own notes: at most 16, keys and values of at most 64 characters.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// How the module is run. Nodes see it with their lease, so that it must not tell whether anybody compares: it goes by what is asked for
+    /// here, and not by `verification`.
+    #[serde(default, skip_serializing_if = "Runtime::is_reproducible")]
+    pub runtime: Runtime,
+}
+
+/// A runtime profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub enum Runtime {
+    /// The same module, input and seed give the same bytes and the same fuel on every machine, so that any run can be repeated by anybody.
+    #[default]
+    #[serde(rename = "det/1")]
+    Reproducible,
+    /// Floating point as the processor has it. Whoever asks for it tells the node that nobody compares bit by bit.
+    #[serde(rename = "fast/1")]
+    Fast,
+}
+
+impl Runtime {
+    /// Its public name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reproducible => "det/1",
+            Self::Fast => "fast/1",
+        }
+    }
+
+    /// Whether runs can be compared bit by bit.
+    pub fn is_reproducible(&self) -> bool {
+        match self {
+            Self::Reproducible => true,
+            Self::Fast => false,
+        }
+    }
 }
 
 /// The model that a task starts from and the one it makes.
@@ -390,9 +424,8 @@ impl Default for Retry {
 }
 
 impl TaskDefinition {
-    /// Whether results of two runs are compared bit by bit, so that runs must be reproducible. Without sampling one node's result
-    /// stands by its checks; who wants it reproducible all the same asks for a sample of one.
-    pub fn must_be_reproducible(&self) -> bool {
+    /// Whether results of two runs are compared bit by bit, so that runs must be reproducible.
+    pub(crate) fn must_be_reproducible(&self) -> bool {
         self.verification.iter().any(|method| match method {
             Method::Sampling(sampling) => match sampling.comparator {
                 Comparator::Bitwise => true,
@@ -410,6 +443,15 @@ impl TaskDefinition {
                 Method::Check { .. } => None,
             })
             .unwrap_or(Sampling::NONE)
+    }
+
+    /// What a replica earns for certain: its price, less what a late one gives back where a late one is possible.
+    pub fn least_pay(&self) -> Amount {
+        let price = self.economics.pricing.max_price();
+        match self.qos.max_latency_ms {
+            Some(_) => price.less(self.economics.late_refund_ppm),
+            None => price,
+        }
     }
 
     /// The contents that it uses, each once, in the order of their ids.

@@ -74,6 +74,7 @@ fn policy_with_scheduling(mut data: Value) -> Result<Value, UnknownEvent> {
         },
         "priority_max": 9,
         "ageing_ms": 60_000,
+        "round_ms": 86_400_000,
         "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000},
         "tail": {"after_ppm": 500_000, "faster_ppm": 250_000, "looks_max": 64},
         "returns": {"per_task": 3, "per_slot": 2},

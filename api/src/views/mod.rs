@@ -11,6 +11,7 @@ mod accounts;
 mod catalogue;
 mod query;
 mod work;
+mod work_ends;
 mod work_life;
 mod work_nodes;
 mod work_tables;

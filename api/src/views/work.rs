@@ -5,18 +5,14 @@ use aevir_events::{
     projection::{Keys, Projection, ProjectionError, Rows, Table, Value},
 };
 use aevir_platform::{
-    event::{
-        AssignmentFailed, AssignmentLeased, AssignmentReturned, AssignmentWithdrawn, Event,
-        TaskClosed, TaskCreated, TaskExtended, TaskSettled, Verdict,
-    },
+    event::{AssignmentLeased, Event, TaskClosed, TaskCreated, TaskExtended, TaskSettled, Verdict},
     ids::{NodeId, TaskId},
-    state::{HardwareClass, Outcome, Phase, Standing},
+    state::{HardwareClass, Phase, Standing},
 };
 use async_trait::async_trait;
-use serde::Serialize;
 
 use super::{
-    id, json, money, ms, name, work_life as life, work_nodes as nodes,
+    id, json, money, ms, name, work_ends as ends, work_life as life, work_nodes as nodes,
     work_tables::{ASSIGNMENTS, LABELS, NODES, POLICIES, TABLES, TASKS},
 };
 
@@ -141,6 +137,7 @@ impl Projection<Event> for Work {
                     .map(drop)
             }
             Event::AssignmentCommitted(e) => {
+                rows.row(TASKS, [id(e.task)]).await?.add("sealed", 1)?;
                 let assignment = rows.row(ASSIGNMENTS, [id(e.assignment)]).await?;
                 assignment
                     .set("state", "committed")?
@@ -157,15 +154,18 @@ impl Projection<Event> for Work {
                     .set("fuel", fuel)
                     .map(drop)
             }
-            Event::AssignmentFailed(e) => failed(rows, e, at).await,
-            Event::AssignmentLost(e) => {
-                end(rows, id(e.assignment), ("lost", Some(&e.reason)), at).await?;
-                spend_attempt(rows, id(e.task)).await?;
-                let (task, assignment) = (id(e.task), id(e.assignment));
-                nodes::note(rows, task, assignment, Outcome::Fault, at).await
+            Event::AssignmentFailed(e) => ends::failed(rows, e, at).await,
+            Event::AssignmentCheckpointed(e) => {
+                let task = rows.row(TASKS, [id(e.task)]).await?;
+                let mut saved = nodes::checkpoints(task)?;
+                let by = e.assignment.to_string();
+                saved.retain(|(run, _)| *run != by);
+                saved.push((by, e.checkpoint.digest.to_string()));
+                task.set("checkpoints", json(&saved)?).map(drop)
             }
-            Event::AssignmentReturned(e) => returned(rows, e, at).await,
-            Event::AssignmentWithdrawn(e) => withdrawn(rows, e, at).await,
+            Event::AssignmentLost(e) => ends::lost(rows, e, at).await,
+            Event::AssignmentReturned(e) => ends::returned(rows, e, at).await,
+            Event::AssignmentWithdrawn(e) => ends::withdrawn(rows, e, at).await,
             Event::AccountOpened(_)
             | Event::KeyAdded(_)
             | Event::KeyRevoked(_)
@@ -181,7 +181,6 @@ impl Projection<Event> for Work {
             | Event::ModuleSuspended(_)
             | Event::ModuleReleased(_)
             | Event::TaskHastened(_)
-            | Event::AssignmentCheckpointed(_)
             | Event::OutputUploaded(_)
             | Event::EpochOpened(_)
             | Event::LimitsSet(_) => Ok(()),
@@ -201,6 +200,7 @@ fn wants(event: &Event, keys: &mut Keys) {
         Event::TaskCreated(e) => return task(keys, e.task),
         Event::TaskQueued(e) => return task(keys, e.task),
         Event::RoundClosed(e) => return task(keys, e.task),
+        Event::AssignmentCheckpointed(e) => return task(keys, e.task),
         Event::TaskExtended(e) => return task(keys, e.task),
         Event::TaskSettled(e) => {
             task(keys, e.task);
@@ -276,7 +276,6 @@ fn wants(event: &Event, keys: &mut Keys) {
         | Event::ContentReleased(_)
         | Event::ModuleSuspended(_)
         | Event::ModuleReleased(_)
-        | Event::AssignmentCheckpointed(_)
         | Event::OutputUploaded(_) => return,
     };
     keys.add(ASSIGNMENTS, [id(assignment)]);
@@ -320,8 +319,11 @@ fn created(rows: &mut Rows<'_>, e: &TaskCreated, at: Timestamp) -> Done {
             ("round", 1u32.into()),
             ("replicas_wanted", definition.sampling().initial().into()),
             ("replicas", 0u32.into()),
+            ("sealed", 0u32.into()),
             ("attempts_spent", 0u32.into()),
             ("blamed_by", "[]".into()),
+            ("suspects", "[]".into()),
+            ("checkpoints", "[]".into()),
             ("created_at", ms(at)),
         ],
     )
@@ -370,6 +372,15 @@ async fn leased(rows: &mut Rows<'_>, e: &AssignmentLeased, at: Timestamp) -> Don
         Value::Text(class) if with_gpu => HardwareClass::Gpu(class.as_str().into()),
         Value::Text(_) | Value::Int(_) | Value::Null => HardwareClass::Cpu,
     };
+    if let Some(run) = e.doubles {
+        let run = rows.row(ASSIGNMENTS, [id(run)]).await?;
+        run.set("doubled_by", id(e.assignment))?;
+    }
+    let task = rows.row(TASKS, [id(e.task)]).await?;
+    let resumed_run = match e.resume {
+        Some(blob) => nodes::saved_by(task, &blob.digest.to_string())?,
+        None => None,
+    };
     rows.insert(
         ASSIGNMENTS,
         [
@@ -390,80 +401,10 @@ async fn leased(rows: &mut Rows<'_>, e: &AssignmentLeased, at: Timestamp) -> Don
                 "checkpoint_author",
                 e.author.map(|node| node.to_string()).into(),
             ),
+            ("resumed_run", resumed_run.into()),
             ("progress_ppm", 0u32.into()),
             ("progress_note", "".into()),
             ("leased_at", ms(at)),
         ],
     )
-}
-
-async fn failed(rows: &mut Rows<'_>, e: &AssignmentFailed, at: Timestamp) -> Done {
-    end(rows, id(e.assignment), ("failed", Some(&e.class)), at).await?;
-    let assignment = rows.row(ASSIGNMENTS, [id(e.assignment)]).await?;
-    assignment.set("message", e.message.as_str())?;
-    spend_attempt(rows, id(e.task)).await?;
-    // A failure that blames the module harms nobody until others contradict it.
-    if !e.class.blames_module() {
-        let (task, assignment) = (id(e.task), id(e.assignment));
-        return nodes::note(rows, task, assignment, Outcome::Fault, at).await;
-    }
-    let task = rows.row(TASKS, [id(e.task)]).await?;
-    let mut blamed_by = nodes::blamed_by(task)?;
-    blamed_by.push(e.assignment.to_string());
-    task.set("blamed_by", json(&blamed_by)?).map(drop)
-}
-
-/// Ends an assignment, with the reason that there may be.
-async fn end(
-    rows: &mut Rows<'_>,
-    assignment: Value,
-    (state, reason): (&str, Option<&impl Serialize>),
-    at: Timestamp,
-) -> Done {
-    let assignment = rows.row(ASSIGNMENTS, [assignment]).await?;
-    assignment.set("state", state)?.set("ended_at", ms(at))?;
-    match reason {
-        Some(reason) => assignment.set("reason", name(reason)).map(drop),
-        None => Ok(()),
-    }
-}
-
-async fn withdrawn(rows: &mut Rows<'_>, e: &AssignmentWithdrawn, at: Timestamp) -> Done {
-    let assignment = rows.row(ASSIGNMENTS, [id(e.assignment)]).await?;
-    let had_begun = assignment.text("state")? == "running";
-    end(rows, id(e.assignment), ("withdrawn", None::<&()>), at).await?;
-    let task = rows.row(TASKS, [id(e.task)]).await?;
-    task.add("replicas", -1)?;
-    // Others completed the round before it: that uses up an attempt.
-    if had_begun && task.text("state")? == "verifying" {
-        task.add("attempts_spent", 1)?;
-    }
-    Ok(())
-}
-
-async fn returned(rows: &mut Rows<'_>, e: &AssignmentReturned, at: Timestamp) -> Done {
-    let reason = e.counted.then_some(&"counted");
-    end(rows, id(e.assignment), ("returned", reason), at).await?;
-    if !e.counted {
-        return one_less(rows, id(e.task)).await;
-    }
-    spend_attempt(rows, id(e.task)).await?;
-    let (task, assignment) = (id(e.task), id(e.assignment));
-    nodes::note(rows, task, assignment, Outcome::Fault, at).await
-}
-
-async fn spend_attempt(rows: &mut Rows<'_>, task: Value) -> Done {
-    let of = rows.row(TASKS, [task.clone()]).await?;
-    of.add("attempts_spent", 1)?;
-    one_less(rows, task).await
-}
-
-/// A replica ended without a result: a task of which nothing runs any more waits again.
-async fn one_less(rows: &mut Rows<'_>, task: Value) -> Done {
-    let task = rows.row(TASKS, [task]).await?;
-    task.add("replicas", -1)?;
-    if task.text("state")? == Phase::Running.name() && task.int("replicas")? == 0 {
-        task.set("state", Phase::Queued.name())?;
-    }
-    Ok(())
 }

@@ -55,12 +55,13 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
         Value::Null | Value::Text(_) => None,
     };
     let with_gpu = task.int("gpu")? != 0;
-    let contradicted = if e.accepted.is_empty() {
-        Vec::new()
+    let (contradicted, suspects) = if e.accepted.is_empty() {
+        (Vec::new(), Vec::new())
     } else {
-        blamed_by(task)?
+        (blamed_by(task)?, suspects(task)?)
     };
     let mut outcomes = Vec::new();
+    let (mut nodes, mut from) = (Vec::new(), Vec::new());
     for assignment in &e.accepted {
         let row = rows.row(ASSIGNMENTS, [id(assignment)]).await?;
         row.set("state", "accepted")?.set("ended_at", ms(at))?;
@@ -69,9 +70,11 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
         let fuel = u64::try_from(row.int("fuel")?).unwrap_or(0);
         let ran_ms = committed_at.0 - row.int("started_at")?;
         let node = row.text("node")?.to_owned();
+        from.push(row.get("resumed_from")?.clone());
         if !with_gpu {
             see(rows, &node, fuel, ran_ms).await?;
         }
+        nodes.push(node);
         let outcome = if took_too_long(max_latency_ms, leased_at, committed_at) {
             Outcome::Late
         } else {
@@ -88,6 +91,15 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
     }
     let contradicted = contradicted.into_iter();
     outcomes.extend(contradicted.map(|assignment| (assignment.into(), Outcome::Fault)));
+    // Runs whose checkpoint another one failed from, and the result was reached without: the first one of each node.
+    for (by, checkpoint) in suspects {
+        let author = rows.row(ASSIGNMENTS, [by.as_str().into()]).await?;
+        let author = author.text("node")?.to_owned();
+        if !nodes.contains(&author) && !from.contains(&Value::from(checkpoint.as_str())) {
+            nodes.push(author);
+            outcomes.push((by.into(), Outcome::Fault));
+        }
+    }
     for (assignment, outcome) in outcomes {
         note(rows, id(e.task), assignment, outcome, at).await?;
     }
@@ -205,6 +217,38 @@ async fn fading(rows: &mut Rows<'_>) -> Result<Fading, ProjectionError> {
 pub(super) fn blamed_by(task: &Row) -> Result<Vec<String>, ProjectionError> {
     serde_json::from_str(task.text("blamed_by")?)
         .map_err(|e| ProjectionError::refused(format!("`tasks.blamed_by` is no list: {e}")))
+}
+
+/// The run that saved the checkpoint which a failed one began from, and that checkpoint, where it is another node's.
+pub(super) fn suspect(failed: &Row) -> Result<Option<(String, String)>, ProjectionError> {
+    let (node, author) = (failed.text("node")?, failed.get("checkpoint_author")?);
+    let is_others = matches!(author, Value::Text(author) if author != node);
+    match (failed.get("resumed_run")?, failed.get("resumed_from")?) {
+        (Value::Text(by), Value::Text(checkpoint)) if is_others => {
+            Ok(Some((by.clone(), checkpoint.clone())))
+        }
+        (Value::Text(_) | Value::Int(_) | Value::Null, _) => Ok(None),
+    }
+}
+
+/// The runs of a task that saved a checkpoint, with the newest of each, in the order of saving.
+pub(super) fn checkpoints(task: &Row) -> Result<Vec<(String, String)>, ProjectionError> {
+    serde_json::from_str(task.text("checkpoints")?)
+        .map_err(|e| ProjectionError::refused(format!("`tasks.checkpoints` is no list: {e}")))
+}
+
+/// The run that saved a checkpoint last.
+pub(super) fn saved_by(task: &Row, checkpoint: &str) -> Result<Option<String>, ProjectionError> {
+    let mut saved = checkpoints(task)?.into_iter().rev();
+    Ok(saved
+        .find(|(_, known)| known == checkpoint)
+        .map(|(by, _)| by))
+}
+
+/// Runs whose checkpoints another node's run failed from, with those.
+pub(super) fn suspects(task: &Row) -> Result<Vec<(String, String)>, ProjectionError> {
+    serde_json::from_str(task.text("suspects")?)
+        .map_err(|e| ProjectionError::refused(format!("`tasks.suspects` is no list: {e}")))
 }
 
 async fn policy(rows: &mut Rows<'_>, version: i64) -> Result<Policy, ProjectionError> {

@@ -45,6 +45,7 @@ pub(super) const TABLES: &[Table] = &[
                 "replicas",
                 "Assignments that may bring a result, or brought one.",
             ),
+            Column::int("sealed", "Of them, those that have brought a result."),
             Column::int(
                 "attempts_spent",
                 "Failed, lost and overtaken assignments, and those returned beyond what is free.",
@@ -52,6 +53,14 @@ pub(super) const TABLES: &[Table] = &[
             Column::text(
                 "blamed_by",
                 "JSON array: `assignments.id` of those whose node blamed the module for its failure.",
+            ),
+            Column::text(
+                "suspects",
+                "JSON array of pairs: assignments from whose checkpoint another node's run failed, and its SHA-256.",
+            ),
+            Column::text(
+                "checkpoints",
+                "JSON array of pairs: assignments that saved a checkpoint, and the SHA-256 of the newest.",
             ),
             Column::text("verdict", "`passed`, `unmet` or `inconclusive`.").or_null(),
             Column::int(
@@ -116,6 +125,8 @@ pub(super) const TABLES: &[Table] = &[
                 "`nodes.id` of who made that checkpoint.",
             )
             .or_null(),
+            Column::text("resumed_run", "Assignment that saved it.").or_null(),
+            Column::text("doubled_by", "Assignment that duplicates it.").or_null(),
             Column::text("commitment", "SHA-256 of the sealed result.").or_null(),
             Column::int("progress_ppm", "As the log has it; heartbeats know more."),
             Column::text("progress_note", ""),

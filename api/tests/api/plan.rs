@@ -14,7 +14,8 @@ async fn a_quote_says_what_a_submission_would_lock_and_stores_nothing() {
         (quote.nodes, quote.eligible_nodes, quote.starts_at),
         (0, 0, None)
     );
-    let _node = platform.node("n").await;
+    let node = platform.node("n").await;
+    node.appear().await;
     let quote = requester.client.quote_task(&definition.0).await.unwrap();
     assert_eq!(
         (quote.nodes, quote.eligible_nodes, quote.tasks_ahead),

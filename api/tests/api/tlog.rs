@@ -342,7 +342,7 @@ async fn a_settlement_has_a_receipt_for_all_whom_it_concerns() {
     let proof: TlogProof = receipt.proof.parse().unwrap();
     proof.verify(receipt.entry.as_bytes(), &key).unwrap();
     assert!(receipt.entry.contains("task.closed"));
-    let unpaid = node.owner.task_receipt(&task);
+    let unpaid = stranger.client.task_receipt(&task);
     platform.refused(unpaid, 404, "unknown-task").await;
 }
 

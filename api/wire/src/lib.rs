@@ -48,7 +48,7 @@ pub use log::{
 pub use node::{
     Action, Ask, Checkpointed, Commit, Directive, Directives, FAST_CLASS_MARK, Fail,
     GpuConfinement, GpuNeed, GpuProfile, Heartbeat, Heartbeats, Lease, Leases, Limits, LogLine,
-    Node, NodeConfinement, NodeList, NodeProfile, NodeRecord, NodeStanding, NodeTally,
+    Node, NodeConfinement, NodeList, NodeProfile, NodeRecord, NodeStanding, NodeTally, Pay,
     RUNTIME_FAST, RUNTIME_REPRODUCIBLE, RegisterNode, RegisteredNode, Reveal, StopReason, Wall,
 };
 pub use node_life::{

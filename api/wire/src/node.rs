@@ -266,7 +266,7 @@ pub struct Lease {
     pub tenant: String,
     /// From `GET /v1/node/assignments/{id}/module`.
     pub module: BlobRef,
-    /// How the module is run: [`RUNTIME_REPRODUCIBLE`], or [`RUNTIME_FAST`] where nobody compares results bit by bit.
+    /// How the module is run: [`RUNTIME_REPRODUCIBLE`], or [`RUNTIME_FAST`] where the requester asks for it.
     #[serde(default = "reproducible")]
     pub runtime: String,
     /// JSON text, the same bytes for every replica.
@@ -281,6 +281,9 @@ pub struct Lease {
     /// Resume from this one, from `GET /v1/node/assignments/{id}/checkpoint`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<BlobRef>,
+    /// What an accepted result earns. Absent where the server does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pay: Option<Pay>,
     /// Without a heartbeat for this long the lease is lost; send one each third of it.
     pub lease_ms: u32,
     /// Start within this time.
@@ -291,6 +294,20 @@ pub struct Lease {
 
 fn reproducible() -> String {
     RUNTIME_REPRODUCIBLE.to_owned()
+}
+
+/// What an accepted result earns, in micro-AEV, and by when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Pay {
+    pub price: String,
+    /// From the lease to the commitment: what takes longer earns `late_price`, and counts as a bad outcome.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_latency_ms: Option<u32>,
+    /// The least that an accepted result earns.
+    pub late_price: String,
+    /// When the task is over; a run that is under way then earns by its time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<String>,
 }
 
 /// Bounds of one run.

@@ -62,6 +62,8 @@ pub struct SchedulingPolicy {
     pub priority_max: u32,
     /// Waiting for this long outweighs one step of priority, in ms.
     pub ageing_ms: u32,
+    /// How long what is sealed of a sample waits for a replica that no node takes, in ms; then it is revealed and judged as it is.
+    pub round_ms: u32,
     pub account: AccountLimits,
     pub tail: TailPolicy,
     pub returns: ReturnPolicy,

@@ -251,8 +251,8 @@ pub struct Assignment {
     pub progress: Option<Progress>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commitment: Option<String>,
-    /// For `refused`: `mismatch` or `not-revealed`; for `lost`: `not-started` or `silent`; for `failed`: the class;
-    /// for `returned`: `counted` where it spent an attempt.
+    /// For `refused`: `mismatch` or `not-revealed`; for `lost`: `not-started`, `silent`, `revoked` or `not-revealed`; for `failed`: the
+    /// class; for `returned`: `counted` where it spent an attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The message of a failure.

@@ -5,7 +5,8 @@ use aevir_events::{Event as _, Recorded};
 use super::{Fault, Flaw, node};
 use crate::{
     command::{
-        AddKey, Command, OpenAccount, RegisterContent, RegisterModule, RegisterNode, Subject,
+        AddKey, Command, LossReason, OpenAccount, RegisterContent, RegisterModule, RegisterNode,
+        Subject,
     },
     decide::Seal,
     definition::DataSource,
@@ -91,6 +92,7 @@ fn read<'a>(
         Event::EpochOpened(_)
         | Event::EpochClosed(_)
         | Event::TaskQueued(_)
+        | Event::RoundClosed(_)
         | Event::TaskExtended(_)
         | Event::TaskHastened(_)
         | Event::TaskVerified(_)
@@ -152,14 +154,12 @@ fn read<'a>(
         Event::OutputUploaded(e) => return Ok(on(e.assignment).map(|n| output(e, n))),
         Event::AssignmentFailed(e) => return Ok(on(e.assignment).map(|n| failure(e, n))),
         Event::AssignmentReturned(e) => return Ok(on(e.assignment).map(|n| giving_back(e, n))),
+        Event::AssignmentLost(e) if e.reason == LossReason::NotRevealed => Command::Tick,
         Event::AssignmentLost(e) => Command::LoseLease {
             assignment: e.assignment,
             reason: e.reason,
         },
-        Event::PointsChanged(_)
-        | Event::RoundClosed(_)
-        | Event::TaskSettled(_)
-        | Event::TaskMatured(_) => return Ok(None),
+        Event::PointsChanged(_) | Event::TaskSettled(_) | Event::TaskMatured(_) => return Ok(None),
     };
     Ok(Some(Primary::Command(command)))
 }
@@ -253,7 +253,14 @@ fn closing(batch: &[&Recorded<Event>], state: &State) -> Result<Command, Fault> 
             None
         }
     });
-    let first = closed.next().ok_or_else(|| missing(batch, "task.closed"))?;
+    let Some(first) = closed.next() else {
+        // Without a sample a verdict calls off what still runs, first of all.
+        let is_verdict = |r: &&Recorded<Event>| matches!(r.event, Event::TaskVerified(_));
+        return match batch.iter().any(is_verdict) {
+            true => Ok(Command::Tick),
+            false => Err(missing(batch, "task.closed")),
+        };
+    };
     let task = state.tasks.get(&first.task);
     Ok(match (first.reason, task) {
         (CloseReason::Cancelled, Some(task)) => Command::CancelTask {

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aevir_events::Timestamp;
+
 use super::Decision;
 use crate::{
     amount::Amount,
@@ -12,13 +14,14 @@ use crate::{
     ids::{AccountId, AssignmentId, NodeId, TaskId},
     ledger::LedgerAccount,
     rejection::Rejection,
+    schedule::reserved_ms,
     state::{Assignment, Phase, Stage, State, Task},
 };
 
 /// Nodes of distinct owners that must blame the module before their attempts are paid.
 const BLAMING_OWNERS_MIN: usize = 2;
 
-pub(super) fn cancel(state: &State, requester: AccountId, id: TaskId) -> Decision {
+pub(super) fn cancel(state: &State, requester: AccountId, id: TaskId, now: Timestamp) -> Decision {
     let task = state.tasks.get(&id).filter(|t| t.requester == requester);
     let task = task.ok_or(Rejection::UnknownTask { task: id })?;
     match &task.phase {
@@ -27,8 +30,9 @@ pub(super) fn cancel(state: &State, requester: AccountId, id: TaskId) -> Decisio
             task,
             CloseReason::Cancelled,
             "cancelled by the requester",
+            &[],
             None,
-            None,
+            now,
         )),
         Phase::Verifying { .. } => Err(Rejection::TaskVerifying { task: id }),
         Phase::Settled { .. }
@@ -42,19 +46,20 @@ pub(super) fn cancel(state: &State, requester: AccountId, id: TaskId) -> Decisio
 
 /// Withdraws what is under way, pays for work done, and gives the rest back.
 ///
-/// `ended` is an assignment that ends in the same batch, and `blame` the module-blaming failure it ended with.
+/// `ended` are the assignments that end in the same batch, and `blame` the module-blaming failure that one of them ended with.
 pub(super) fn close(
     state: &State,
     task: &Task,
     reason: CloseReason,
     detail: &str,
-    ended: Option<AssignmentId>,
+    ended: &[AssignmentId],
     blame: Option<(NodeId, FailureClass)>,
+    now: Timestamp,
 ) -> Vec<Event> {
     let live = task
         .assignments
         .values()
-        .filter(|a| Some(a.id) != ended && a.is_replica());
+        .filter(|a| !ended.contains(&a.id) && a.is_replica());
     let mut events: Vec<Event> = live
         .map(|a| {
             AssignmentWithdrawn {
@@ -64,7 +69,7 @@ pub(super) fn close(
             .into()
         })
         .collect();
-    let fees = fees(state, task, reason, ended, blame);
+    let fees = fees(state, task, reason, ended, blame, now);
     let fee = Amount(fees.values().map(|a| a.0).sum());
     let refund = Amount(task.escrow.0 - fee.0);
     if task.escrow > Amount::ZERO {
@@ -107,18 +112,18 @@ pub(super) fn close(
 }
 
 /// What the nodes' owners get for work that ends without a verdict (see `docs/economics.md`):
-/// a cancelled task pays the price for each run that has begun, as many as it wanted, and the attempt fee for more; an
-/// expired or failed one pays the attempt fee for each committed result; a failed one also pays it for each
+/// a cancelled or expired task pays the price for each sealed result and its part by time for each run, as many as it wanted, and the
+/// attempt fee for more and for leases; a failed one pays the attempt fee for each sealed result, and for each
 /// failure that blames the module, once nodes of two owners say the same.
 fn fees(
     state: &State,
     task: &Task,
     reason: CloseReason,
-    ended: Option<AssignmentId>,
+    ended: &[AssignmentId],
     blame: Option<(NodeId, FailureClass)>,
+    now: Timestamp,
 ) -> BTreeMap<AccountId, Amount> {
     let attempt = state.policy_of(task).attempt_fee;
-    let price = task.definition.economics.pricing.max_price();
     let mut fees: BTreeMap<AccountId, Amount> = BTreeMap::new();
     let mut pay = |node: NodeId, amount: Amount| {
         if let Some(node) = state.nodes.get(&node).filter(|_| amount > Amount::ZERO) {
@@ -128,7 +133,8 @@ fn fees(
     };
     // Who sealed a result in an earlier round and did not open it is owed nothing.
     let in_good_faith = |a: &&Assignment| {
-        Some(a.id) != ended && !(matches!(a.stage, Stage::Committed(_)) && a.round < task.round)
+        let kept_back = matches!(a.stage, Stage::Committed(_)) && a.round < task.round;
+        !kept_back && !ended.contains(&a.id)
     };
     let overtaken = task.assignments.values().filter(|a| a.overtaken);
     overtaken.for_each(|a| pay(a.node, attempt));
@@ -138,20 +144,21 @@ fn fees(
     let mut left = task.replicas_wanted;
     for assignment in runs {
         match (&assignment.stage, reason) {
-            // A run shows its log while it lasts: who has seen enough of it pays like who waits for the end.
+            // Who drew nodes and sends them away pays for it: else draws could be repeated until they please.
             (
-                Stage::Running { .. } | Stage::Committed(_) | Stage::Revealed(_),
-                CloseReason::Cancelled,
+                Stage::Leased | Stage::Running { .. } | Stage::Committed(_) | Stage::Revealed(_),
+                CloseReason::Cancelled | CloseReason::Expired,
             ) => {
                 // The escrow holds the price of what the task wanted; a duplicate beyond it is an attempt.
-                let amount = if left > 0 { price } else { attempt };
+                let amount = if left > 0 {
+                    earned(task, assignment, attempt, now)
+                } else {
+                    attempt
+                };
                 left = left.saturating_sub(1);
                 pay(assignment.node, amount);
             }
-            (
-                Stage::Committed(_) | Stage::Revealed(_),
-                CloseReason::Expired | CloseReason::AttemptsSpent,
-            ) => {
+            (Stage::Committed(_) | Stage::Revealed(_), CloseReason::AttemptsSpent) => {
                 pay(assignment.node, attempt);
             }
             (
@@ -181,6 +188,32 @@ fn fees(
         }
     }
     fees
+}
+
+/// What a run has earned that is called off: its price where it has brought a result. Until then its part of the price by the time that
+/// it ran, of the time that it may run, which nothing that its node says changes; and never less than the attempt fee.
+fn earned(task: &Task, run: &Assignment, attempt: Amount, now: Timestamp) -> Amount {
+    let price = task.definition.economics.pricing.max_price();
+    let (ran_ms, limit_ms) = match (&run.stage, run.started_at) {
+        (Stage::Running { .. }, Some(begun)) => (
+            u64::try_from(now.0 - begun.0).unwrap_or(0),
+            reserved_ms(task).max(1),
+        ),
+        (Stage::Committed(_) | Stage::Revealed(_), _) => (1, 1),
+        (
+            Stage::Leased
+            | Stage::Running { .. }
+            | Stage::Accepted(_)
+            | Stage::Refused { .. }
+            | Stage::Lost { .. }
+            | Stage::Failed { .. }
+            | Stage::Returned { .. }
+            | Stage::Withdrawn,
+            _,
+        ) => (0, 1),
+    };
+    let part = i128::from(price.0) * i128::from(ran_ms.min(limit_ms)) / i128::from(limit_ms);
+    Amount(i64::try_from(part).unwrap_or(price.0)).max(attempt)
 }
 
 /// The nodes whose failure blames the module in the class that most of them name.

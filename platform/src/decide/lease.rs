@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Decision, close};
+use aevir_events::Timestamp;
+
+use super::{Decision, close, settle};
 use crate::{
     amount::{PPM, Points, Ppm},
     command::{Availability, FailureClass, LossReason},
@@ -131,6 +133,7 @@ pub(super) fn fail(
     id: AssignmentId,
     class: FailureClass,
     message: &str,
+    now: Timestamp,
 ) -> Decision {
     let (task, _) = active(state, node, id)?;
     let message = clip(message);
@@ -147,13 +150,13 @@ pub(super) fn fail(
         id,
         vec![failed.into()],
         blame,
-        &message,
+        (&message, now),
     ))
 }
 
 /// A node that stops gives a run back. It is free as long as the task and the node have not had too much of that; beyond that it
 /// counts as a failure of the node. Either way the node is gone until it is heard from again.
-pub(super) fn give_back(state: &State, node: NodeId, id: AssignmentId) -> Decision {
+pub(super) fn give_back(state: &State, node: NodeId, id: AssignmentId, now: Timestamp) -> Decision {
     let (task, _) = active(state, node, id)?;
     let node = state.nodes.get(&node).ok_or(Rejection::UnknownNode)?;
     let counted = !is_free_return(state, task, node);
@@ -165,7 +168,7 @@ pub(super) fn give_back(state: &State, node: NodeId, id: AssignmentId) -> Decisi
     let mut events: Vec<Event> = vec![returned.into()];
     if counted {
         let last = "the node gave it back, as often before";
-        events = after_attempt(state, task, id, events, None, last);
+        events = after_attempt(state, task, id, events, None, (last, now));
     }
     if node.availability == Availability::Online {
         let (node, availability) = (node.id, Availability::Offline);
@@ -183,8 +186,13 @@ fn is_free_return(state: &State, task: &Task, node: &Node) -> bool {
         && u64::from(node.returns.in_epoch(state.epochs.last)) < most
 }
 
-pub(super) fn lose(state: &State, id: AssignmentId, reason: LossReason) -> Decision {
-    let mut events = lost(state, id, reason, &mut BTreeMap::new())?;
+pub(super) fn lose(
+    state: &State,
+    id: AssignmentId,
+    reason: LossReason,
+    now: Timestamp,
+) -> Decision {
+    let mut events = lost(state, id, reason, &mut BTreeMap::new(), now)?;
     let node = state.assignment(id).map(|(_, a)| a.node);
     let node = node.and_then(|id| state.nodes.get(&id));
     // It gets nothing more until it is heard from.
@@ -202,9 +210,11 @@ pub(super) fn lost(
     id: AssignmentId,
     reason: LossReason,
     costs: &mut BTreeMap<AccountId, i64>,
+    now: Timestamp,
 ) -> Decision {
     let (task, assignment) = state.assignment(id).ok_or(Rejection::UnknownAssignment)?;
-    if !assignment.is_active() {
+    // What was not revealed in time the round's end tells, and no command.
+    if !assignment.is_active() || reason == LossReason::NotRevealed {
         return Err(Rejection::LeaseEnded);
     }
     let mut events: Vec<Event> = vec![
@@ -236,9 +246,43 @@ pub(super) fn lost(
         LossReason::NotStarted => "the node did not start it",
         LossReason::Silent => "the node fell silent",
         LossReason::Revoked => "the node was revoked",
+        LossReason::NotRevealed => UNREVEALED,
     };
-    Ok(after_attempt(state, task, id, events, None, last))
+    Ok(after_attempt(state, task, id, events, None, (last, now)))
 }
+
+/// The time to reveal is over, and nothing that was sealed for a task without a sample was shown. Each of it is a lost attempt that costs
+/// what a result costs that is not revealed, and the task goes on.
+pub(super) fn unrevealed(state: &State, task: &Task, now: Timestamp) -> Vec<Event> {
+    let sealed = task.assignments.values();
+    let sealed = sealed.filter(|a| matches!(a.stage, Stage::Committed(_)));
+    let sealed: Vec<AssignmentId> = sealed.map(|a| a.id).collect();
+    let lost = sealed.iter().map(|id| {
+        let (task, assignment) = (task.id, *id);
+        let reason = LossReason::NotRevealed;
+        AssignmentLost {
+            task,
+            assignment,
+            reason,
+        }
+        .into()
+    });
+    let mut events: Vec<Event> = lost.collect();
+    events.extend(settle::refused_points(state, task, &sealed));
+    let spent = usize::try_from(task.attempts_spent).unwrap_or(usize::MAX);
+    let spent = spent.saturating_add(sealed.len());
+    if spent >= task.definition.retry.max_attempts as usize {
+        let detail = format!("{spent} attempts are spent; the last: {UNREVEALED}");
+        let reason = CloseReason::AttemptsSpent;
+        events.extend(close::close(
+            state, task, reason, &detail, &sealed, None, now,
+        ));
+    }
+    events
+}
+
+/// What the detail of a task says whose last result was not revealed.
+const UNREVEALED: &str = "the node did not reveal its result";
 
 /// After a failed or lost attempt: the slot is open again, or the attempts are spent and the task fails.
 fn after_attempt(
@@ -247,20 +291,22 @@ fn after_attempt(
     ended: AssignmentId,
     mut events: Vec<Event>,
     blame: Option<(NodeId, FailureClass)>,
-    last: &str,
+    (last, now): (&str, Timestamp),
 ) -> Vec<Event> {
-    if task.attempts_spent + 1 >= task.definition.retry.max_attempts {
+    let spent = task.assignments.get(&ended).map(|a| task.attempts_after(a));
+    if spent.is_some_and(|spent| spent >= task.definition.retry.max_attempts) {
         let detail = format!(
             "{} attempts are spent; the last: {last}",
-            task.attempts_spent + 1
+            spent.unwrap_or_default()
         );
         events.extend(close::close(
             state,
             task,
             CloseReason::AttemptsSpent,
             &clip(&detail),
-            Some(ended),
+            &[ended],
             blame,
+            now,
         ));
     }
     events

@@ -71,7 +71,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::ResumeNode { node } => node::resume(state, *node),
         Command::LeaveMarket { node } => node::leave(state, *node),
         Command::RotateKey { node, rotation } => node::rotate_key(state, *node, rotation),
-        Command::RevokeNode { node, reason } => node::revoke(state, *node, reason),
+        Command::RevokeNode { node, reason } => node::revoke(state, *node, reason, context.time),
         Command::Suspend { subject, reason } => {
             suspension::suspend(state, *subject, reason, context)
         }
@@ -80,7 +80,9 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
             requester,
             definition,
         } => submit::submit(state, *requester, definition, context),
-        Command::CancelTask { requester, task } => close::cancel(state, *requester, *task),
+        Command::CancelTask { requester, task } => {
+            close::cancel(state, *requester, *task, context.time)
+        }
         Command::Plan => Ok(schedule::plan(state, context)),
         Command::Tick => Ok(tick::tick(state, context)),
         Command::Start { node, assignment } => lease::start(state, *node, *assignment),
@@ -115,8 +117,12 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
             assignment,
             class,
             message,
-        } => lease::fail(state, *node, *assignment, *class, message),
-        Command::GiveBack { node, assignment } => lease::give_back(state, *node, *assignment),
-        Command::LoseLease { assignment, reason } => lease::lose(state, *assignment, *reason),
+        } => lease::fail(state, *node, *assignment, *class, message, context.time),
+        Command::GiveBack { node, assignment } => {
+            lease::give_back(state, *node, *assignment, context.time)
+        }
+        Command::LoseLease { assignment, reason } => {
+            lease::lose(state, *assignment, *reason, context.time)
+        }
     }
 }

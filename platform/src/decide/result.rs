@@ -135,24 +135,41 @@ pub(crate) fn sealed(
         signature: seal.signature,
     };
     let mut events: Vec<Event> = vec![committed.into()];
-    // The first results that are as many as wanted make the round; duplicates, or what they duplicate, are called off.
-    let others: Vec<AssignmentId> = task.active().filter(|a| a.id != id).map(|a| a.id).collect();
-    let replicas = task.replicas() as usize;
-    if replicas - others.len() >= task.replicas_wanted as usize {
-        let reveal_by = context.time.plus_ms(state.policy_of(task).reveal_ms.into());
-        events.push(
-            RoundClosed {
-                task: task.id,
-                round: task.round,
-                reveal_by,
-            }
-            .into(),
-        );
-        let task = task.id;
-        let called_off = |assignment| AssignmentWithdrawn { task, assignment }.into();
-        events.extend(others.into_iter().map(called_off));
+    let sealed = task
+        .assignments
+        .values()
+        .filter(|a| a.is_replica() && !a.is_active());
+    // What is sealed without a sample, and each further one, has its time to be revealed from here.
+    if sealed.count() + 1 >= task.replicas_wanted as usize {
+        events.push(round_closed(state, task, context).into());
+    }
+    // Of a sample each replica has one result, and the first one is it: a second would be a second vote. Without a sample the
+    // others go on: nobody knows whether what is sealed will be shown.
+    if task.is_sampled() {
+        let mates = task
+            .active()
+            .filter(|a| a.id != id && a.slot() == assignment.slot());
+        events.extend(mates.map(|mate| called_off(task, mate)));
     }
     Ok(events)
+}
+
+/// What is sealed of a task is to be revealed.
+pub(super) fn round_closed(state: &State, task: &Task, context: &Context) -> RoundClosed {
+    RoundClosed {
+        task: task.id,
+        round: task.round,
+        reveal_by: context.time.plus_ms(state.policy_of(task).reveal_ms.into()),
+    }
+}
+
+/// A run or a result that another one made needless.
+pub(super) fn called_off(task: &Task, assignment: &Assignment) -> Event {
+    AssignmentWithdrawn {
+        task: task.id,
+        assignment: assignment.id,
+    }
+    .into()
 }
 
 pub(super) fn reveal(
@@ -219,11 +236,17 @@ pub(crate) fn opened(
     context: &Context,
 ) -> Vec<Event> {
     let mut events: Vec<Event> = vec![revealed.clone().into()];
-    let waits_for = |a: &Assignment| {
-        a.id != assignment.id && a.round == task.round && matches!(a.stage, Stage::Committed(_))
+    let others = || task.assignments.values().filter(|a| a.id != assignment.id);
+    let is_last = if task.is_sampled() {
+        let waits =
+            |a: &Assignment| a.round == task.round && matches!(a.stage, Stage::Committed(_));
+        !others().any(waits)
+    } else {
+        // A result that meets the requester's terms ends it; one that does not waits for what others may bring in the time to reveal.
+        let waits = |a: &Assignment| a.is_active() || matches!(a.stage, Stage::Committed(_));
+        verdict::holds(task, &revealed.report, &revealed.checks) || !others().any(waits)
     };
-    let all_revealed = !task.assignments.values().any(waits_for);
-    if all_revealed {
+    if is_last {
         events.extend(verdict::judge(state, task, Some(&revealed), context));
     }
     events

@@ -14,19 +14,22 @@ use crate::{
     state::{Assignment, State, Task},
 };
 
-/// Settles a verdict. `revealed` are the nodes whose replicas were opened.
+/// Settles a verdict. `revealed` are the nodes whose replicas were opened, `called_off` those whose begun runs end with it.
 pub(super) fn settle(
     state: &State,
     task: &Task,
     verified: &TaskVerified,
     revealed: &[NodeId],
+    called_off: &[NodeId],
 ) -> Vec<Event> {
     let policy = state.policy_of(task);
     let mut shares = match verified.verdict {
         Verdict::Passed | Verdict::Unmet => result_shares(state, task, verified, &policy),
         Verdict::Inconclusive => attempt_shares(state, revealed, &policy),
     };
-    shares.extend(attempt_shares(state, &overtaken(task), &policy));
+    let mut overtaken = overtaken(task);
+    overtaken.extend(called_off);
+    shares.extend(attempt_shares(state, &overtaken, &policy));
     let fee = Amount(shares.iter().map(|s| s.amount.0).sum());
     let refund = Amount(task.escrow.0 - fee.0);
     let mut events = Vec::new();
@@ -54,7 +57,8 @@ pub(super) fn settle(
         }
         .into(),
     );
-    events.extend(refused_points(state, task, verified, &policy));
+    let refused: Vec<AssignmentId> = verified.refused.iter().map(|r| r.assignment).collect();
+    events.extend(refused_points(state, task, &refused));
     match verified.verdict {
         // The dispute window is zero: the shares mature at once.
         Verdict::Passed | Verdict::Unmet => {
@@ -76,7 +80,7 @@ fn result_shares(
 ) -> Vec<Share> {
     let economics = &task.definition.economics;
     let price = economics.pricing.max_price();
-    let less = |amount: Amount| Amount(amount.0 - amount.share(economics.late_refund_ppm).0);
+    let less = |amount: Amount| amount.less(economics.late_refund_ppm);
     let accepted: Vec<&Assignment> = verified
         .accepted
         .iter()
@@ -132,7 +136,7 @@ fn result_shares(
     shares
 }
 
-/// The nodes of runs that had begun when others completed their round.
+/// The nodes of runs that had begun when another result was taken for their replica.
 fn overtaken(task: &Task) -> Vec<NodeId> {
     let runs = task.assignments.values().filter(|a| a.overtaken);
     runs.map(|a| a.node).collect()
@@ -287,18 +291,14 @@ fn earned_points(task: &Task, shares: &[Share], policy: &Policy) -> Vec<Event> {
 }
 
 /// A refused result costs its owner part of the compute points, and never more than there are.
-fn refused_points(
-    state: &State,
-    task: &Task,
-    verified: &TaskVerified,
-    policy: &Policy,
-) -> Vec<Event> {
+pub(super) fn refused_points(state: &State, task: &Task, refused: &[AssignmentId]) -> Vec<Event> {
+    let policy = state.policy_of(task);
     let mut left: BTreeMap<AccountId, i64> = BTreeMap::new();
     let mut events = Vec::new();
-    for refusal in &verified.refused {
+    for id in refused {
         let node = task
             .assignments
-            .get(&refusal.assignment)
+            .get(id)
             .and_then(|a| state.nodes.get(&a.node));
         let Some(account) = node.map(|n| n.owner) else {
             continue;
@@ -316,7 +316,7 @@ fn refused_points(
                 delta: Points(-loss),
                 reason: PointsReason::ResultRefused,
                 task: task.id,
-                assignment: Some(refusal.assignment),
+                assignment: Some(*id),
             };
             events.push(changed.into());
         }

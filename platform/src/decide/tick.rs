@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use aevir_events::Context;
+use aevir_events::{Context, Timestamp};
 
 use super::{close::close, epoch, node, submit::resolve_inputs, verdict};
 use crate::{
@@ -27,7 +27,7 @@ pub(crate) fn due(state: &State, context: &Context) -> Vec<Event> {
     let mut events = Vec::new();
     let mut done: BTreeSet<TaskId> = BTreeSet::new();
     let now = context.time;
-    let due = |index: &BTreeSet<(aevir_events::Timestamp, TaskId)>, most: usize| -> Vec<TaskId> {
+    let due = |index: &BTreeSet<(Timestamp, TaskId)>, most: usize| -> Vec<TaskId> {
         index
             .iter()
             .take_while(|(time, _)| *time <= now)
@@ -47,9 +47,15 @@ pub(crate) fn due(state: &State, context: &Context) -> Vec<Event> {
                 task,
                 CloseReason::Expired,
                 "its deadline has passed",
+                &[],
                 None,
-                None,
+                now,
             ));
+        }
+    }
+    for id in state.index.rounds.due(now).take(DUE_MAX) {
+        if let Some(task) = state.tasks.get(&id).filter(|_| done.insert(id)) {
+            events.push(super::result::round_closed(state, task, context).into());
         }
     }
     for task in state.index.hastens.due(now).take(DUE_MAX) {
@@ -59,7 +65,7 @@ pub(crate) fn due(state: &State, context: &Context) -> Vec<Event> {
     }
     for id in state.index.unblocked.iter().take(DUE_MAX) {
         if done.insert(*id) {
-            events.extend(unblock(state, *id));
+            events.extend(unblock(state, *id, now));
         }
     }
     events.extend(node::departures(state));
@@ -67,7 +73,7 @@ pub(crate) fn due(state: &State, context: &Context) -> Vec<Event> {
 }
 
 /// A task one of whose dependencies ended: it is queued once all have settled, and closed if one can't.
-fn unblock(state: &State, id: TaskId) -> Vec<Event> {
+fn unblock(state: &State, id: TaskId, now: Timestamp) -> Vec<Event> {
     let Some(task) = state.tasks.get(&id) else {
         return Vec::new();
     };
@@ -84,8 +90,9 @@ fn unblock(state: &State, id: TaskId) -> Vec<Event> {
             task,
             CloseReason::DependencyFailed,
             &detail,
+            &[],
             None,
-            None,
+            now,
         );
     }
     match resolve_inputs(state, &task.definition, &[]) {
@@ -95,8 +102,9 @@ fn unblock(state: &State, id: TaskId) -> Vec<Event> {
             task,
             CloseReason::DependencyFailed,
             &detail,
+            &[],
             None,
-            None,
+            now,
         ),
     }
 }

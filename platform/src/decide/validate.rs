@@ -41,6 +41,9 @@ const OUTPUT_MIB_MAX: u32 = 1 << 16;
 const RUNTIME_S_MAX: u32 = 24 * 3_600;
 /// As much fuel as a node's sandbox grants: weeks of computing.
 const FUEL_MAX: u64 = 1_000_000_000_000_000;
+/// A node that has everything needs lease, start, commitment and reveal, each a call and an entry of the log: below this nothing is ever in
+/// time, and all that lateness costs would come back each time.
+pub(crate) const MAX_LATENCY_MS_MIN: u32 = 100;
 /// Contract checks of all methods together: their outcomes stand in one entry.
 const CHECKS_MAX: usize = 32;
 
@@ -73,6 +76,10 @@ pub fn validate(definition: &TaskDefinition) -> Result<(), Rejection> {
     qos_and_limits(definition)?;
     economics(definition)?;
     verification(definition)?;
+    if definition.must_be_reproducible() && !definition.runtime.is_reproducible() {
+        let detail = "results are compared bit by bit, which needs `det/1`: leave `runtime` out";
+        return Err(Rejection::definition("/runtime", detail));
+    }
     if let Publish::Pointers(pointers) = &definition.privacy.publish {
         at_most(
             "/privacy/publish/pointers",
@@ -204,6 +211,14 @@ fn qos_and_limits(definition: &TaskDefinition) -> Result<(), Rejection> {
     if !(1..=FUEL_MAX).contains(&limits.fuel.0) {
         let detail = format!("{} is not in 1 to {FUEL_MAX}", limits.fuel);
         return Err(Rejection::definition("/limits/fuel", detail));
+    }
+    if let Some(ms) = definition
+        .qos
+        .max_latency_ms
+        .filter(|ms| *ms < MAX_LATENCY_MS_MIN)
+    {
+        let detail = format!("{ms} ms is too short for any node: say {MAX_LATENCY_MS_MIN} or more");
+        return Err(Rejection::definition("/qos/max_latency_ms", detail));
     }
     if let Some(gpu) = &definition.qos.gpu {
         in_range("/qos/gpu/memory_mib", gpu.memory_mib, GPU_MEMORY_MIB_MAX)?;

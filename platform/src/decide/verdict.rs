@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aevir_events::Context;
 
-use super::settle;
+use super::{lease, result::called_off, settle};
 use crate::{
     command::{ContentKind, Lineage},
     digest::Digest,
@@ -14,7 +14,7 @@ use crate::{
     },
     ids::{AssignmentId, ContentId, NodeId, TaskId},
     report::Report,
-    state::{Stage, State, Task},
+    state::{Assignment, Stage, State, Task},
 };
 
 /// A revealed replica.
@@ -33,6 +33,9 @@ pub(super) fn judge(
     context: &Context,
 ) -> Vec<Event> {
     let replicas = replicas(task, last);
+    if !task.is_sampled() {
+        return alone(state, task, &replicas, last.is_none(), context);
+    }
     let mut groups: BTreeMap<Digest, Vec<AssignmentId>> = BTreeMap::new();
     for (id, replica) in &replicas {
         groups
@@ -44,7 +47,9 @@ pub(super) fn judge(
     // The quorum is more than half of all replicas, so at most one group reaches it.
     let quorum = sampling.quorum as usize;
     let agreed = groups.into_values().find(|group| group.len() >= quorum);
-    if agreed.is_none() && task.replicas_wanted < sampling.replicas {
+    // A round that time closed, because nobody took a replica, would wait in vain for one more.
+    let is_complete = task.filled() >= task.replicas_wanted;
+    if agreed.is_none() && is_complete && task.replicas_wanted < sampling.replicas {
         let (round, replicas) = (task.round + 1, task.replicas_wanted + 1);
         return vec![
             TaskExtended {
@@ -55,12 +60,59 @@ pub(super) fn judge(
             .into(),
         ];
     }
-    let verified = verified(
-        task,
-        agreed.as_deref().unwrap_or_default(),
-        &replicas,
-        context,
-    );
+    let accepted = agreed.as_deref().unwrap_or_default();
+    let refused = refused(task, accepted, &replicas);
+    let verified = verified(task, accepted, refused, &replicas, context);
+    settled(state, task, verified, &replicas, &[], context)
+}
+
+/// The verdict on a task without a sample: the first result that meets the requester's terms, or else the first one. Where
+/// nothing was revealed in time, the task goes on.
+fn alone(
+    state: &State,
+    task: &Task,
+    replicas: &BTreeMap<AssignmentId, Replica<'_>>,
+    is_over: bool,
+    context: &Context,
+) -> Vec<Event> {
+    let order = |id: &AssignmentId| {
+        let holds = replicas
+            .get(id)
+            .is_some_and(|r| holds(task, r.report, r.checks));
+        let sealed = task.assignments.get(id).and_then(|a| a.commitment());
+        (!holds, sealed.map(|c| c.at), *id)
+    };
+    let Some(winner) = replicas.keys().copied().min_by_key(order) else {
+        return lease::unrevealed(state, task, context.time);
+    };
+    let live = || {
+        let live = task.assignments.values().filter(|a| a.is_replica());
+        live.filter(|a| a.id != winner)
+    };
+    // Who sealed a result had its time to reveal it, if that is over.
+    let kept = |a: &&Assignment| {
+        is_over && matches!(a.stage, Stage::Committed(_)) && !replicas.contains_key(&a.id)
+    };
+    let refused = live().filter(kept).map(|a| Refusal {
+        assignment: a.id,
+        reason: RefusalReason::NotRevealed,
+    });
+    let others: Vec<&Assignment> = live().filter(|a| !kept(a)).collect();
+    let verified = verified(task, &[winner], refused.collect(), replicas, context);
+    let mut events: Vec<Event> = others.iter().map(|a| called_off(task, a)).collect();
+    events.extend(settled(state, task, verified, replicas, &others, context));
+    events
+}
+
+/// The verdict with all that follows from it. `others` are called off with it.
+fn settled(
+    state: &State,
+    task: &Task,
+    verified: TaskVerified,
+    replicas: &BTreeMap<AssignmentId, Replica<'_>>,
+    others: &[&Assignment],
+    context: &Context,
+) -> Vec<Event> {
     let mut events = vec![verified.clone().into()];
     let nodes: BTreeMap<AssignmentId, NodeId> =
         task.assignments.values().map(|a| (a.id, a.node)).collect();
@@ -68,7 +120,11 @@ pub(super) fn judge(
         .keys()
         .filter_map(|id| nodes.get(id).copied())
         .collect();
-    events.extend(settle::settle(state, task, &verified, &revealed));
+    let overtaken = others.iter().filter(|a| a.started_at.is_some());
+    let overtaken: Vec<NodeId> = overtaken.map(|a| a.node).collect();
+    events.extend(settle::settle(
+        state, task, &verified, &revealed, &overtaken,
+    ));
     if verified.verdict == Verdict::Passed {
         events.extend(register_model(state, task, &verified, &nodes, context));
     }
@@ -109,52 +165,24 @@ fn replicas<'a>(
     earlier.chain(last).collect()
 }
 
+/// Whether a result meets the requester's own terms.
+pub(super) fn holds(task: &Task, report: &Report, checks: &[CheckResult]) -> bool {
+    checks.iter().all(|c| c.passed) && has_model_outputs(task, report)
+}
+
 fn verified(
     task: &Task,
     accepted: &[AssignmentId],
+    refused: Vec<Refusal>,
     replicas: &BTreeMap<AssignmentId, Replica<'_>>,
     context: &Context,
 ) -> TaskVerified {
     let first = accepted.first().and_then(|id| replicas.get(id));
     let verdict = match first {
         None => Verdict::Inconclusive,
-        Some(replica)
-            if replica.checks.iter().all(|c| c.passed)
-                && has_model_outputs(task, replica.report) =>
-        {
-            Verdict::Passed
-        }
+        Some(replica) if holds(task, replica.report, replica.checks) => Verdict::Passed,
         Some(_) => Verdict::Unmet,
     };
-    let refused = task
-        .assignments
-        .values()
-        .filter_map(|a| match (&a.stage, first) {
-            (Stage::Committed(_), _) if !replicas.contains_key(&a.id) => Some(Refusal {
-                assignment: a.id,
-                reason: RefusalReason::NotRevealed,
-            }),
-            // Without an agreement nobody is known to be wrong.
-            (Stage::Committed(_) | Stage::Revealed(_), Some(_)) if !accepted.contains(&a.id) => {
-                Some(Refusal {
-                    assignment: a.id,
-                    reason: RefusalReason::Mismatch,
-                })
-            }
-            (
-                Stage::Leased
-                | Stage::Running { .. }
-                | Stage::Committed(_)
-                | Stage::Revealed(_)
-                | Stage::Accepted(_)
-                | Stage::Refused { .. }
-                | Stage::Lost { .. }
-                | Stage::Failed { .. }
-                | Stage::Returned { .. }
-                | Stage::Withdrawn,
-                _,
-            ) => None,
-        });
     let mut checks = first.map(|r| r.checks.to_vec()).unwrap_or_default();
     if let Some(replica) = first
         && !has_model_outputs(task, replica.report)
@@ -171,7 +199,7 @@ fn verified(
         task: task.id,
         verdict,
         accepted: accepted.to_vec(),
-        refused: refused.collect(),
+        refused,
         checks,
         outputs: first.map(|r| r.report.outputs.clone()).unwrap_or_default(),
         result: first.map(|r| r.report.result),
@@ -182,6 +210,40 @@ fn verified(
             .max_latency_ms
             .is_some_and(|most| latency_ms > i64::from(most)),
     }
+}
+
+/// The sealed results of a sample that are not accepted, and why.
+fn refused(
+    task: &Task,
+    accepted: &[AssignmentId],
+    replicas: &BTreeMap<AssignmentId, Replica<'_>>,
+) -> Vec<Refusal> {
+    let refused = task.assignments.values().filter_map(|a| match &a.stage {
+        Stage::Committed(_) if !replicas.contains_key(&a.id) => Some(Refusal {
+            assignment: a.id,
+            reason: RefusalReason::NotRevealed,
+        }),
+        // Without an agreement nobody is known to be wrong.
+        Stage::Committed(_) | Stage::Revealed(_)
+            if !accepted.is_empty() && !accepted.contains(&a.id) =>
+        {
+            Some(Refusal {
+                assignment: a.id,
+                reason: RefusalReason::Mismatch,
+            })
+        }
+        Stage::Leased
+        | Stage::Running { .. }
+        | Stage::Committed(_)
+        | Stage::Revealed(_)
+        | Stage::Accepted(_)
+        | Stage::Refused { .. }
+        | Stage::Lost { .. }
+        | Stage::Failed { .. }
+        | Stage::Returned { .. }
+        | Stage::Withdrawn => None,
+    });
+    refused.collect()
 }
 
 fn has_model_outputs(task: &Task, report: &Report) -> bool {

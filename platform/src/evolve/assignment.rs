@@ -5,23 +5,23 @@ use std::sync::Arc;
 use aevir_events::{Corrupt, Timestamp};
 
 use super::{
-    ensure,
-    epoch::use_up,
+    checkpoint, ensure,
+    epoch::{served, use_up},
     fleet::remember,
     node::{node_mut, refresh_node, unseal},
     record,
-    task::{assignment_mut, expect, refresh_open, task_mut, task_ref},
+    task::{assignment_mut, expect, refresh_open, resume_running, task_mut, task_ref},
 };
 use crate::{
-    command::FailureClass,
+    command::{FailureClass, LossReason},
     event::{
-        AssignmentCheckpointed, AssignmentCommitted, AssignmentFailed, AssignmentLeased,
-        AssignmentLost, AssignmentProgressed, AssignmentReturned, AssignmentRevealed,
-        AssignmentStarted, AssignmentWithdrawn, OutputUploaded,
+        AssignmentCommitted, AssignmentFailed, AssignmentLeased, AssignmentLost,
+        AssignmentProgressed, AssignmentReturned, AssignmentRevealed, AssignmentStarted,
+        AssignmentWithdrawn, OutputUploaded,
     },
     ids::{AssignmentId, NodeId, TaskId},
     schedule::{charge, may_double, reserved_ms, room_of},
-    state::{Assignment, Commitment, Outcome, Phase, Revealed, Stage, State, Task},
+    state::{Assignment, Checkpoint, Commitment, Outcome, Phase, Revealed, Stage, State, Task},
 };
 
 pub(super) fn leased(
@@ -41,6 +41,8 @@ pub(super) fn leased(
     let charged = charge(reserved_ms(task), state.limits_of(requester).weight);
     let hardware = node_mut(state, e.node)?.hardware(with_gpu);
     let task = task_mut(state, e.task)?;
+    let saved = |c: &&Checkpoint| Some(c.blob) == e.resume;
+    let resumed_run = task.checkpoints.iter().rev().find(saved).map(|c| c.by);
     let assignment = Assignment {
         id: e.assignment,
         node: e.node,
@@ -51,6 +53,7 @@ pub(super) fn leased(
         started_at: None,
         resume: e.resume,
         author: e.author,
+        resumed_run,
         doubles: e.doubles,
         overtaken: false,
         uploads: Vec::new(),
@@ -72,10 +75,11 @@ pub(super) fn leased(
     let node = node_mut(state, e.node)?;
     node.active.insert(e.assignment);
     node.taken.add(room);
-    let used = state.used(requester);
-    state.virtual_time = state.virtual_time.max(used);
+    if e.doubles.is_none() {
+        served(state, requester);
+    }
     use_up(state, requester, |r| {
-        r.used = r.used.saturating_add(charged);
+        r.reserved = r.reserved.saturating_add(charged);
         r.running += 1;
     });
     refresh_node(state, e.node);
@@ -120,17 +124,6 @@ pub(super) fn progressed(
     note.clone_from(&e.note);
     *at = now;
     refresh_open(state, e.task);
-    Ok(())
-}
-
-pub(super) fn checkpointed(state: &mut State, e: &AssignmentCheckpointed) -> Result<(), Corrupt> {
-    let task = task_mut(state, e.task)?;
-    let assignment = assignment_mut(task, e.assignment)?;
-    ensure(assignment.is_active(), || {
-        format!("checkpoint of the ended assignment {}", e.assignment)
-    })?;
-    task.checkpoint = Some((assignment.node, e.checkpoint));
-    task.checkpoint_bytes = task.checkpoint_bytes.saturating_add(e.checkpoint.size.0);
     Ok(())
 }
 
@@ -202,9 +195,9 @@ pub(super) fn failed(
     spend_attempt(state, e.task)?;
     // A failure that blames the module harms nobody until others contradict it.
     if e.class == FailureClass::HostError {
-        record::note(state, e.task, e.assignment, Outcome::Fault, at)?;
+        return record::note(state, e.task, e.assignment, Outcome::Fault, at);
     }
-    Ok(())
+    checkpoint::distrust(task_mut(state, e.task)?, e.assignment)
 }
 
 pub(super) fn lost(state: &mut State, e: &AssignmentLost, at: Timestamp) -> Result<(), Corrupt> {
@@ -212,6 +205,9 @@ pub(super) fn lost(state: &mut State, e: &AssignmentLost, at: Timestamp) -> Resu
         reason: e.reason,
         at,
     };
+    if e.reason == LossReason::NotRevealed {
+        return unrevealed(state, e, stage, at);
+    }
     end_active(state, e.task, e.assignment, at, |_| Some(stage))?;
     spend_attempt(state, e.task)?;
     record::note(state, e.task, e.assignment, Outcome::Fault, at)
@@ -237,6 +233,33 @@ pub(super) fn returned(
     Ok(())
 }
 
+/// A result that was sealed for a task without a sample, and not revealed in time: the task goes on without it.
+fn unrevealed(
+    state: &mut State,
+    e: &AssignmentLost,
+    stage: Stage,
+    at: Timestamp,
+) -> Result<(), Corrupt> {
+    let task = task_mut(state, e.task)?;
+    let Phase::Verifying { reveal_by } = task.phase else {
+        return Err(Corrupt(format!("a reveal of task {} missed amiss", e.task)));
+    };
+    let assignment = assignment_mut(task, e.assignment)?;
+    ensure(matches!(assignment.stage, Stage::Committed(_)), || {
+        format!("assignment {} has nothing to reveal", e.assignment)
+    })?;
+    assignment.stage = stage;
+    let node = assignment.node;
+    let sealed = |a: &Assignment| a.is_replica() && !a.is_active();
+    if !task.assignments.values().any(sealed) {
+        resume_running(state, e.task, reveal_by)?;
+    }
+    spend_attempt(state, e.task)?;
+    unseal(state, node, e.assignment)?;
+    refresh_open(state, e.task);
+    record::note(state, e.task, e.assignment, Outcome::Fault, at)
+}
+
 pub(super) fn withdrawn(
     state: &mut State,
     e: &AssignmentWithdrawn,
@@ -244,14 +267,19 @@ pub(super) fn withdrawn(
 ) -> Result<(), Corrupt> {
     let task = task_mut(state, e.task)?;
     let is_over = matches!(task.phase, Phase::Verifying { .. });
+    let slot = assignment_mut(task, e.assignment)?.slot();
+    let mut mates = task.assignments.values().filter(|a| a.slot() == slot);
+    // Another result was taken for its replica. What it had begun is paid out of the reserve for attempts, and uses one up.
+    let is_overtaken =
+        is_over || mates.any(|a| a.id != e.assignment && a.is_replica() && !a.is_active());
+    let assignment = assignment_mut(task, e.assignment)?;
+    if is_overtaken && assignment.started_at.is_some() {
+        assignment.overtaken = true;
+        task.attempts_spent = task.attempts_spent.saturating_add(1);
+    }
     let assignment = assignment_mut(task, e.assignment)?;
     match &assignment.stage {
         Stage::Leased | Stage::Running { .. } => {
-            // Others were first. What it had begun is paid out of the reserve for attempts, and uses one up.
-            if is_over && assignment.started_at.is_some() {
-                assignment.overtaken = true;
-                task.attempts_spent = task.attempts_spent.saturating_add(1);
-            }
             end_active(state, e.task, e.assignment, at, |_| Some(Stage::Withdrawn))?;
         }
         Stage::Committed(_) | Stage::Revealed(_) => {
@@ -300,9 +328,10 @@ fn end_active(
     host.active.remove(&id);
     host.taken.remove(room);
     // It is charged for the time that it held the slot, and not for all that it had reserved.
-    let unused = charged.saturating_sub(charge(held_ms, state.limits_of(requester).weight));
+    let used = charge(held_ms, state.limits_of(requester).weight).min(charged);
     use_up(state, requester, |r| {
-        r.used = r.used.saturating_sub(unused);
+        r.reserved = r.reserved.saturating_sub(charged);
+        r.used = r.used.saturating_add(used);
         r.running = r.running.saturating_sub(1);
     });
     refresh_node(state, node);

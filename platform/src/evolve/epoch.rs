@@ -48,12 +48,29 @@ pub(super) fn limits_set(state: &mut State, e: &LimitsSet) -> Result<(), Corrupt
     Ok(())
 }
 
+/// Requesters that one placement lifts at most: the first ones, so that all of them are lifted, the more placements the more of them.
+const LIFTED_MAX: usize = 16;
+
+/// A requester is served. Virtual time goes on to what it has used by ended runs; what runs only reserve does not count, for it may come back.
+/// Those who come before it and wait could not be served though it was their turn: they are lifted as far, and do not save up what
+/// they could not use.
+pub(super) fn served(state: &mut State, requester: AccountId) {
+    let Some(entry) = state.requesters.get(&requester) else {
+        return;
+    };
+    let (used, turn) = (entry.used, entry.turn());
+    state.virtual_time = state.virtual_time.max(used);
+    for other in state.index.queues.before(turn, requester, LIFTED_MAX) {
+        use_up(state, other, |r| r.used = r.used.max(used));
+    }
+}
+
 /// Changes what a requester has used, and its place among the others.
 pub(super) fn use_up(state: &mut State, requester: AccountId, change: impl FnOnce(&mut Requester)) {
     let entry = state.requesters.entry(requester).or_default();
-    let before = entry.used;
+    let before = entry.turn();
     change(entry);
-    let after = entry.used;
+    let after = entry.turn();
     if before != after {
         state.index.queues.used(requester, before, after);
     }

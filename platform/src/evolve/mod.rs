@@ -2,6 +2,7 @@
 //! that does not fit the state is a corrupt log.
 
 mod assignment;
+mod checkpoint;
 mod epoch;
 mod fleet;
 mod market;
@@ -72,7 +73,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::AssignmentLeased(e) => assignment::leased(state, e, at),
         Event::AssignmentStarted(e) => assignment::started(state, e, at),
         Event::AssignmentProgressed(e) => assignment::progressed(state, e, at),
-        Event::AssignmentCheckpointed(e) => assignment::checkpointed(state, e),
+        Event::AssignmentCheckpointed(e) => checkpoint::saved(state, e),
         Event::OutputUploaded(e) => assignment::output_uploaded(state, e),
         Event::AssignmentCommitted(e) => assignment::committed(state, e, at),
         Event::AssignmentRevealed(e) => assignment::revealed(state, e),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use aevir_events::{Corrupt, Timestamp};
 
 use super::{
-    ensure,
+    checkpoint, ensure,
     epoch::use_up,
     market::own_blob,
     node::{node_mut, unseal},
@@ -18,7 +18,7 @@ use crate::{
     },
     ids::{AssignmentId, TaskId},
     report::BlobRef,
-    schedule::{first_pace, hastens_at},
+    schedule::{first_pace, hastens_at, round_ends_at},
     state::{
         Assignment, Outcome, Pace, Phase, Settlement, Stage, State, Task, VerdictRecord, awaited,
         is_unblocked,
@@ -69,15 +69,47 @@ pub(super) fn queued(state: &mut State, e: &TaskQueued, at: Timestamp) -> Result
 
 pub(super) fn round_closed(state: &mut State, e: &RoundClosed) -> Result<(), Corrupt> {
     let task = task_mut(state, e.task)?;
-    expect(task.phase == Phase::Running && task.round == e.round, task)?;
+    let earlier = match task.phase {
+        Phase::Running => None,
+        // Without a sample another result was sealed before the first one was revealed: it has its time, too.
+        Phase::Verifying { reveal_by } if !task.is_sampled() => Some(reveal_by),
+        Phase::Verifying { .. }
+        | Phase::Created
+        | Phase::Queued
+        | Phase::Settled { .. }
+        | Phase::Unmet { .. }
+        | Phase::Inconclusive
+        | Phase::Failed { .. }
+        | Phase::Expired
+        | Phase::Cancelled { .. } => return Err(misfit(task)),
+    };
+    expect(task.round == e.round, task)?;
     task.phase = Phase::Verifying {
         reveal_by: e.reveal_by,
     };
     // The verdict is due in moments; a deadline counts again only if the task goes back to running.
     let deadline = task.definition.qos.deadline;
     forget_deadline(state, e.task, deadline);
+    if let Some(earlier) = earlier {
+        state.index.reveals.remove(&(earlier, e.task));
+    }
     state.index.reveals.insert((e.reveal_by, e.task));
     refresh_open(state, e.task);
+    Ok(())
+}
+
+/// What was to be revealed is not to come: the task is running again, and its deadline counts.
+pub(super) fn resume_running(
+    state: &mut State,
+    id: TaskId,
+    reveal_by: Timestamp,
+) -> Result<(), Corrupt> {
+    let task = task_mut(state, id)?;
+    task.phase = Phase::Running;
+    if let Some(deadline) = task.definition.qos.deadline {
+        state.index.deadlines.insert((deadline, id));
+    }
+    state.index.reveals.remove(&(reveal_by, id));
     Ok(())
 }
 
@@ -90,13 +122,9 @@ pub(super) fn extended(state: &mut State, e: &TaskExtended) -> Result<(), Corrup
         e.round == task.round + 1 && e.replicas > task.replicas_wanted,
         || format!("task {} extended amiss", e.task),
     )?;
-    task.phase = Phase::Running;
     task.round = e.round;
     task.replicas_wanted = e.replicas;
-    if let Some(deadline) = task.definition.qos.deadline {
-        state.index.deadlines.insert((deadline, e.task));
-    }
-    state.index.reveals.remove(&(reveal_by, e.task));
+    resume_running(state, e.task, reveal_by)?;
     refresh_open(state, e.task);
     Ok(())
 }
@@ -165,6 +193,8 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
     }
     if !e.accepted.is_empty() {
         outcomes.extend(contradicted(task).map(|id| (id, Outcome::Fault)));
+        let blamed = checkpoint::blamed(task, &e.accepted);
+        outcomes.extend(blamed.into_iter().map(|id| (id, Outcome::Fault)));
     }
     task.phase = match e.verdict {
         Verdict::Passed => Phase::Settled { matured_at: None },
@@ -350,17 +380,20 @@ pub(super) fn refresh_open(state: &mut State, id: TaskId) {
     let mut queues = std::mem::take(&mut state.index.queues);
     let mut tails = std::mem::take(&mut state.index.tails);
     let mut hastens = std::mem::take(&mut state.index.hastens);
+    let mut rounds = std::mem::take(&mut state.index.rounds);
     let mut comes_back = None;
     if let Some(task) = state.tasks.get(&id) {
         let waited = queues.has(task.requester);
         queues.refresh(state, task);
         tails.refresh(state, task);
         hastens.set(id, hastens_at(state, task));
+        rounds.set(id, round_ends_at(state, task));
         comes_back = (!waited && queues.has(task.requester)).then_some(task.requester);
     }
     state.index.queues = queues;
     state.index.tails = tails;
     state.index.hastens = hastens;
+    state.index.rounds = rounds;
     if let Some(requester) = comes_back {
         // Who comes back does not get what it left unused while it was away.
         let now = state.virtual_time;

@@ -24,6 +24,8 @@ pub struct SchedulingPolicy {
     pub priority_max: u32,
     /// Waiting for this long outweighs one step of priority, in ms.
     pub ageing_ms: u32,
+    /// How long what is sealed of a sample waits for a replica that no node takes, in ms; then it is revealed and judged as it is.
+    pub round_ms: u32,
     /// What an account has that no administrator gave other limits.
     pub account: AccountLimits,
     pub tail: TailPolicy,
@@ -114,6 +116,7 @@ impl Default for SchedulingPolicy {
             },
             priority_max: 9,
             ageing_ms: 60_000,
+            round_ms: 86_400_000,
             account: AccountLimits {
                 weight: 100,
                 tasks_max: 10_000,
@@ -136,6 +139,8 @@ impl Default for SchedulingPolicy {
 
 /// Bounds of an epoch's length: a shorter one fills the log, a longer one keeps auditors waiting.
 const EPOCH_MS: std::ops::RangeInclusive<u32> = 1_000..=86_400_000;
+/// Bounds of the wait for a replica: a shorter one ends samples that only wait for their turn, a longer one holds nodes that want to leave.
+const ROUND_MS: std::ops::RangeInclusive<u32> = 1_000..=604_800_000;
 /// A plan's events are one batch of the log.
 const PLACEMENTS_MAX: std::ops::RangeInclusive<u32> = 1..=1_024;
 /// Above it a weight's part of a task's charge would round to nothing.
@@ -164,6 +169,9 @@ impl SchedulingPolicy {
         let score = &self.score;
         if !EPOCH_MS.contains(&self.epoch_ms) {
             return Err("an epoch lasts 1,000 to 86,400,000 ms".into());
+        }
+        if !ROUND_MS.contains(&self.round_ms) {
+            return Err("a round waits for a replica for 1,000 to 604,800,000 ms".into());
         }
         if !PLACEMENTS_MAX.contains(&self.placements_max) {
             return Err("a plan makes 1 to 1,024 placements".into());

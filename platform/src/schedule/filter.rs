@@ -9,7 +9,7 @@ use aevir_events::Timestamp;
 
 use super::{needs::Needs, terms};
 use crate::{
-    command::Availability,
+    command::{Availability, LossReason},
     definition::GpuNeed,
     ids::NodeId,
     state::{Node, Room, Stage, State, Task},
@@ -95,8 +95,7 @@ pub(super) type Gifts<'a> = &'a [(&'a Task, NodeId)];
 
 /// Why this node can't take this task now; `None` when it can.
 pub fn refusal(state: &State, task: &Task, node: &Node, now: Timestamp) -> Option<Refused> {
-    let policy = state.policy_of(task);
-    let needs = Needs::of(task, &policy.scheduling);
+    let needs = Needs::of(task, &state.policy_of(task));
     refusal_given(state, task, &needs, node, &[], now)
 }
 
@@ -112,7 +111,7 @@ pub(super) fn refusal_given(
     reasons(state, task, needs, node, given, now).next()
 }
 
-/// All that is in the way, each with its first reason.
+/// All that is in the way, from cheap to dear.
 pub(super) fn reasons<'a>(
     state: &'a State,
     task: &'a Task,
@@ -124,8 +123,8 @@ pub(super) fn reasons<'a>(
     let offline = node.availability == Availability::Offline;
     let is_full = free_slots(node, given) == 0;
     let first = [
-        offline.then_some(Refused::Offline),
         terms::standing(state, node),
+        offline.then_some(Refused::Offline),
         is_full.then_some(Refused::NoFreeSlot),
         (node.backoff_until(needs.kind) > now).then_some(Refused::BackingOff),
         terms::hours(node, now),
@@ -134,7 +133,6 @@ pub(super) fn reasons<'a>(
     ];
     // The dearer checks are made only where they are asked for.
     let later = [
-        |(_, _, needs, node, _): Asked<'a>| capability(needs, node),
         |(state, _, needs, node, given): Asked<'a>| room(state, needs, node, given),
         |(state, task, _, node, given): Asked<'a>| relation(state, task, node, given),
     ];
@@ -142,6 +140,7 @@ pub(super) fn reasons<'a>(
     first
         .into_iter()
         .flatten()
+        .chain(capability(needs, node))
         .chain(later.into_iter().filter_map(move |check| check(asked)))
 }
 
@@ -174,7 +173,7 @@ pub(crate) fn room_of(state: &State, task: &Task) -> Room {
 
 /// Whether the machine is what the task needs, whatever it is doing.
 pub(super) fn capable(needs: &Needs, node: &Node) -> bool {
-    capability(needs, node).is_none()
+    capability(needs, node).next().is_none()
 }
 
 /// Whether the run would fit an idle machine.
@@ -183,43 +182,41 @@ pub(super) fn machine_room(needs: &Needs, node: &Node) -> bool {
         && needs.room.storage_mib <= node.storage_mib().into()
 }
 
-fn capability(needs: &Needs, node: &Node) -> Option<Refused> {
+fn capability(needs: &Needs, node: &Node) -> impl Iterator<Item = Refused> + use<> {
     let profile = &node.profile;
     let has = |name: &String, value: &String| profile.labels.get(name) == Some(value);
     let one_of = |(name, values): (&String, &Vec<String>)| values.iter().any(|v| has(name, v));
-    if !needs.labels.iter().all(|(name, value)| has(name, value))
-        || !needs.labels_any.iter().all(one_of)
-        || needs.labels_not.iter().any(one_of)
-    {
-        return Some(Refused::Label);
-    }
-    if profile.cpu_cores < needs.cpu_cores {
-        return Some(Refused::CpuCores);
-    }
-    if node.mfuel_s() < needs.mfuel_s {
-        return Some(Refused::Speed);
-    }
-    needs.gpu.as_ref().and_then(|need| gpu(need, node))
+    let is_labelled = needs.labels.iter().all(|(name, value)| has(name, value))
+        && needs.labels_any.iter().all(one_of)
+        && !needs.labels_not.iter().any(one_of);
+    let is_slow = node.mfuel_s() < needs.mfuel_s || node.shown_mfuel_s() < needs.shown_mfuel_s;
+    let of_gpu = needs.gpu.as_ref().map(|need| gpu(need, node));
+    [
+        (!is_labelled).then_some(Refused::Label),
+        (profile.cpu_cores < needs.cpu_cores).then_some(Refused::CpuCores),
+        is_slow.then_some(Refused::Speed),
+    ]
+    .into_iter()
+    .chain(of_gpu.into_iter().flatten())
+    .flatten()
 }
 
-fn gpu(need: &GpuNeed, node: &Node) -> Option<Refused> {
+fn gpu(need: &GpuNeed, node: &Node) -> [Option<Refused>; 6] {
     let Some(gpu) = &node.profile.gpu else {
-        return Some(Refused::NoGpu);
+        return [Some(Refused::NoGpu), None, None, None, None, None];
     };
-    if node.gpu_memory_mib() < need.memory_mib {
-        return Some(Refused::GpuMemory);
-    }
-    if gpu.buffer_mib.unwrap_or(0) < need.buffer_mib.unwrap_or(0) {
-        return Some(Refused::GpuBuffer);
-    }
-    if need.min_compute.is_some() && gpu.compute < need.min_compute {
-        return Some(Refused::GpuSpeed);
-    }
-    if !need.classes.is_empty() && !need.classes.contains(&gpu.class) {
-        return Some(Refused::GpuClass);
-    }
+    let buffer_mib = gpu.buffer_mib.unwrap_or(0);
+    let is_slow = need.min_compute.is_some() && gpu.compute < need.min_compute;
+    let is_other = !need.classes.is_empty() && !need.classes.contains(&gpu.class);
     let lacks = need.features.iter().any(|f| !gpu.features.contains(f));
-    lacks.then_some(Refused::GpuFeature)
+    [
+        (node.gpu_memory_mib() < need.memory_mib).then_some(Refused::GpuMemory),
+        (buffer_mib < need.buffer_mib.unwrap_or(0)).then_some(Refused::GpuBuffer),
+        is_slow.then_some(Refused::GpuSpeed),
+        is_other.then_some(Refused::GpuClass),
+        lacks.then_some(Refused::GpuFeature),
+        None,
+    ]
 }
 
 /// Whether who the node is, and whose, stands in the way.
@@ -227,7 +224,7 @@ fn relation(state: &State, task: &Task, node: &Node, given: Gifts<'_>) -> Option
     if tried(task, given).any(|n| n == node.id) {
         return Some(Refused::AlreadyTried);
     }
-    if !state.is_private_market() {
+    if !state.is_private(task) {
         if node.owner == task.requester {
             return Some(Refused::OwnNode);
         }
@@ -244,8 +241,8 @@ fn relation(state: &State, task: &Task, node: &Node, given: Gifts<'_>) -> Option
     other.then_some(Refused::GpuClass)
 }
 
-/// The nodes that a task can't go to for it was there. A lost lease may be tried again by the same node, once its back-off
-/// is over, and a run that it gave back once it is there again; nothing else may.
+/// The nodes that a task can't go to for it was there. What a node lost, or could not run for its own sake, it may take again
+/// once its back-off is over, and a run that it gave back once it is there again; nothing else.
 pub(super) fn tried<'a>(task: &'a Task, given: Gifts<'a>) -> impl Iterator<Item = NodeId> + 'a {
     let before = task
         .assignments
@@ -261,9 +258,12 @@ fn counts_as_tried(stage: &Stage) -> bool {
         | Stage::Committed(_)
         | Stage::Revealed(_)
         | Stage::Accepted(_)
-        | Stage::Refused { .. }
-        | Stage::Failed { .. } => true,
-        Stage::Lost { .. } | Stage::Returned { .. } | Stage::Withdrawn => false,
+        | Stage::Refused { .. } => true,
+        // Another node may show whether it is the module.
+        Stage::Failed { class, .. } => class.blames_module(),
+        // Who sealed a result and kept it has had its chance.
+        Stage::Lost { reason, .. } => *reason == LossReason::NotRevealed,
+        Stage::Returned { .. } | Stage::Withdrawn => false,
     }
 }
 
@@ -285,7 +285,7 @@ pub(super) fn replica_class<'a>(
     task: &'a Task,
     given: Gifts<'_>,
 ) -> Option<&'a str> {
-    if task.definition.qos.gpu.is_none() || task.definition.sampling().replicas == 1 {
+    if task.definition.qos.gpu.is_none() || !task.is_sampled() {
         return None;
     }
     let mut live = task.assignments.values().filter(|a| a.is_replica());

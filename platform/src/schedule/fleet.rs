@@ -30,6 +30,8 @@ pub(crate) struct Fleet {
     cpu_cores: Column,
     /// Measured speed, in millions of fuel a second; 0 where it is not known.
     pub(super) mfuel_s: Column,
+    /// What results showed of it; 0 where that is not enough to tell.
+    shown_mfuel_s: Column,
     /// 0 without a GPU.
     gpu_memory_mib: Column,
     gpus: Bits,
@@ -59,6 +61,7 @@ pub(crate) struct Load {
     memory_left: u64,
     storage_left: u64,
     mfuel_s: u64,
+    shown_mfuel_s: u64,
     gpu_memory_mib: u64,
 }
 
@@ -72,6 +75,7 @@ impl Load {
             memory_left: left(node.memory_mib(), node.taken.memory_mib),
             storage_left: left(node.storage_mib(), node.taken.storage_mib),
             mfuel_s: node.mfuel_s(),
+            shown_mfuel_s: node.shown_mfuel_s(),
             gpu_memory_mib: node.gpu_memory_mib().into(),
         }
     }
@@ -254,6 +258,7 @@ impl Fleet {
         self.memory_left.set(i, load.memory_left);
         self.storage_left.set(i, load.storage_left);
         self.mfuel_s.set(i, load.mfuel_s);
+        self.shown_mfuel_s.set(i, load.shown_mfuel_s);
         self.gpu_memory_mib.set(i, load.gpu_memory_mib);
         let idle = score::idle(slots.0, slots.1, policy);
         let has_gpu = self.gpus.contains(i);
@@ -388,6 +393,8 @@ impl Fleet {
         self.cpu_cores
             .keep_at_least(&mut fit, needs.cpu_cores.into());
         self.mfuel_s.keep_at_least(&mut fit, needs.mfuel_s);
+        self.shown_mfuel_s
+            .keep_at_least(&mut fit, needs.shown_mfuel_s);
         self.memory_left
             .keep_at_least(&mut fit, needs.room.memory_mib);
         self.storage_left

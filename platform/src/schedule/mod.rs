@@ -32,7 +32,7 @@ pub(crate) use filter::room_of;
 pub use filter::{Refused, refusal};
 pub(crate) use fit::Candidates;
 pub(crate) use fleet::{Fleet, Load};
-pub(crate) use pace::{first_pace, hastens_at};
+pub(crate) use pace::{first_pace, hastens_at, round_ends_at};
 pub(crate) use queue::Queues;
 pub use quote::{Quote, quote};
 pub(crate) use tail::{Tails, may_double};
@@ -42,7 +42,6 @@ pub use why::{NODES_MAX, Remedy, WaitsFor, Why, why};
 use crate::{
     event::{AssignmentLeased, Event},
     ids::{AssignmentId, NodeId},
-    report::BlobRef,
     state::{State, Task},
 };
 
@@ -122,26 +121,18 @@ fn lease(
     drawn: &Drawn,
 ) -> Option<(NodeId, Event)> {
     let node = state.index.fleet.id(drawn.ordinal)?;
-    let resume = resume_point(task);
+    let resume = task.resume_point();
     let leased = AssignmentLeased {
         task: task.id,
         assignment: drawn.assignment,
         node,
         round: task.round,
-        resume: resume.map(|(_, blob)| blob),
-        author: resume.map(|(author, _)| author),
+        resume: resume.map(|c| c.blob),
+        author: resume.map(|c| c.author),
         doubles,
         draw: drawn.draw,
     };
     Some((node, leased.into()))
-}
-
-/// A run of a task that is not replicated goes on from its newest checkpoint. A sampled replica starts from
-/// zero: it has to confirm what the others made, not to inherit it. A checkpoint is so verified by a replica from zero, or not at all,
-/// which is why the lease names its author.
-fn resume_point(task: &Task) -> Option<(NodeId, BlobRef)> {
-    let alone = task.definition.sampling().replicas == 1;
-    task.checkpoint.filter(|_| alone)
 }
 
 /// What a placement costs its requester: the time for which it reserves a slot, in ms, times 1,000 and divided by the

@@ -10,7 +10,7 @@ use crate::{
     amount::Amount,
     definition::{GpuNeed, TaskType},
     digest::Digest,
-    policy::SchedulingPolicy,
+    policy::{Market, Policy, SchedulingPolicy},
     state::{Room, Task},
 };
 
@@ -25,12 +25,16 @@ pub(crate) struct Needs {
     pub(crate) kind: TaskType,
     /// Drawn among all nodes that fit, and not among the best.
     pub(crate) sampled: bool,
+    /// Owners do not matter.
+    pub(crate) private: bool,
     pub(crate) room: Room,
     pub(crate) cpu_cores: u32,
     /// Fuel that the node burns at least, in millions a second.
     pub(crate) mfuel_s: u64,
+    /// Fuel that the node's results showed at least, in millions a second; what it claims does not count. 0: whatever it showed.
+    pub(crate) shown_mfuel_s: u64,
     pub(crate) gpu: Option<GpuNeed>,
-    /// What the replica earns.
+    /// What the replica earns for certain, should it be late.
     pub(crate) price: Amount,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) labels_any: BTreeMap<String, Vec<String>>,
@@ -43,22 +47,25 @@ pub(crate) struct Needs {
 
 impl Needs {
     /// Of a task whose inputs are known, under the constants that it was created under.
-    pub(crate) fn of(task: &Task, policy: &SchedulingPolicy) -> Self {
+    pub(crate) fn of(task: &Task, policy: &Policy) -> Self {
         let definition = &task.definition;
         let qos = &definition.qos;
-        let sampled = definition.sampling().replicas > 1;
+        let sampled = task.is_sampled();
+        let scheduling = &policy.scheduling;
         let largest = task.inputs.iter().max_by_key(|i| (i.size, i.digest));
-        let cached = largest.filter(|i| i.size >= policy.score.cached_bytes_min);
+        let cached = largest.filter(|i| i.size >= scheduling.score.cached_bytes_min);
         let in_time = qos.expected_fuel.zip(qos.max_latency_ms);
         let mut needs = Self {
             key: 0,
             kind: definition.kind,
             sampled,
-            room: room(task, policy),
+            private: policy.market == Market::Private,
+            room: room(task, scheduling),
             cpu_cores: qos.cpu_cores.unwrap_or(0),
             mfuel_s: qos.min_mfuel_s.unwrap_or(0).into(),
+            shown_mfuel_s: 0,
             gpu: qos.gpu.clone(),
-            price: definition.economics.pricing.max_price(),
+            price: definition.least_pay(),
             labels: qos.labels.clone(),
             labels_any: qos.labels_any.clone(),
             labels_not: qos.labels_not.clone(),
@@ -68,10 +75,16 @@ impl Needs {
                 .filter(|_| !sampled)
                 .map_or(0, |(fuel, ms)| speed_in_time(fuel.0, ms)),
         };
-        let mut hasher = Fnv::new();
-        needs.hash(&mut hasher);
-        needs.key = hasher.finish();
+        needs.rekey();
         needs
+    }
+
+    /// After a change: equal needs have equal keys.
+    pub(super) fn rekey(&mut self) {
+        self.key = 0;
+        let mut hasher = Fnv::new();
+        self.hash(&mut hasher);
+        self.key = hasher.finish();
     }
 
     /// Hashes what tells these needs apart.

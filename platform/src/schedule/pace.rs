@@ -59,3 +59,14 @@ pub(crate) fn first_pace(task: &Task, policy: &Policy, at: Timestamp) -> Pace {
         Pace::OneByOne
     }
 }
+
+/// When a sample ends that waits for a replica which no node takes: so long after what was sealed last. `None` while anything of it runs,
+/// nothing is sealed, or nothing is missing.
+pub(crate) fn round_ends_at(state: &State, task: &Task) -> Option<Timestamp> {
+    if task.missing() == 0 || task.active().next().is_some() {
+        return None;
+    }
+    let sealed = task.assignments.values().filter(|a| a.is_replica());
+    let last = sealed.filter_map(|a| a.commitment()).map(|c| c.at).max()?;
+    Some(last.plus_ms(state.policy_of(task).scheduling.round_ms.into()))
+}

@@ -12,14 +12,17 @@ use std::{
 };
 
 use super::{
-    filter::{replica_class, replicas, tried},
+    filter::{capable, machine_room, replica_class, replicas, tried},
     needs::{Fnv, Needs},
 };
 use crate::{
     digest::Digest,
     ids::{AccountId, ContentId, NodeId, TaskId},
-    state::{State, Task},
+    state::{Node, State, Task},
 };
+
+/// Lines that one answer looks at: some ms of work at most.
+const AHEAD_LINES_MAX: usize = 10_000;
 
 /// A task's place among its requester's: by waiting and priority, the least first.
 pub(crate) type Turn = (i64, TaskId);
@@ -47,7 +50,7 @@ impl Line {
         tried.dedup();
         let mut line = Self {
             key: 0,
-            needs: Arc::new(Needs::of(task, &state.policy_of(task).scheduling)),
+            needs: Arc::new(Needs::of(task, &state.policy_of(task))),
             module: task.definition.module,
             contents: task.definition.contents(),
             tried,
@@ -184,15 +187,33 @@ impl Queues {
         self.lines.get(&requester)?.tasks.get(line)
     }
 
-    /// Tasks that come before this one among those with equal needs, over all requesters, as far as `most`.
-    pub(super) fn ahead(&self, needs: &Needs, turn: i64, most: usize) -> usize {
-        let lines = self.lines.values().flat_map(|lines| &lines.tasks);
-        let same = lines.filter(|(line, _)| *line.needs == *needs);
-        let before = same.map(|(_, line)| {
-            line.range(..(turn, TaskId(ulid::Ulid::nil())))
-                .take(most)
-                .count()
+    /// Tasks that come before this one and compete with it: those that one of these nodes could take. As far as `most`, of so many lines
+    /// as are looked at.
+    pub(super) fn ahead(&self, nodes: &[&Node], turn: i64, most: usize) -> usize {
+        let lines = self.lines.iter().flat_map(|(requester, lines)| {
+            lines
+                .tasks
+                .iter()
+                .map(move |(line, tasks)| (requester, line, tasks))
         });
+        let competes = |requester: &AccountId, line: &Line| {
+            nodes.iter().any(|node| {
+                capable(&line.needs, node)
+                    && machine_room(&line.needs, node)
+                    && node.terms.ask(line.needs.kind) <= line.needs.price
+                    && (line.needs.private || node.owner != *requester)
+                    && !line.tried.contains(&node.id)
+            })
+        };
+        let before = lines
+            .take(AHEAD_LINES_MAX)
+            .filter(|(requester, line, _)| competes(requester, line))
+            .map(|(_, _, tasks)| {
+                tasks
+                    .range(..(turn, TaskId(ulid::Ulid::nil())))
+                    .take(most)
+                    .count()
+            });
         before.fold(0, |sum, n| most.min(sum + n))
     }
 
@@ -211,6 +232,12 @@ impl Queues {
         self.enter(state, task, line);
     }
 
+    /// Requesters that wait and come before this one: where it is served, they could not be. As many as `most` of them, the first ones.
+    pub(crate) fn before(&self, turn: u64, requester: AccountId, most: usize) -> Vec<AccountId> {
+        let before = self.turns.range(..(turn, requester)).take(most);
+        before.map(|(_, id)| *id).collect()
+    }
+
     /// A requester's use changes.
     pub(crate) fn used(&mut self, requester: AccountId, before: u64, after: u64) {
         if self.turns.remove(&(before, requester)) {
@@ -222,7 +249,7 @@ impl Queues {
         let turn = turn(state, task);
         let lines = self.lines.entry(task.requester).or_default();
         if lines.heads.is_empty() {
-            let used = state.used(task.requester);
+            let used = state.turn_of(task.requester);
             self.turns.insert((used, task.requester));
         }
         // One copy for all tasks of a line.
@@ -242,7 +269,7 @@ impl Queues {
         lines.take((turn, task.id), &line);
         if lines.heads.is_empty() {
             self.lines.remove(&task.requester);
-            let used = state.used(task.requester);
+            let used = state.turn_of(task.requester);
             self.turns.remove(&(used, task.requester));
         }
     }

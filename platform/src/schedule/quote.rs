@@ -1,14 +1,10 @@
 //! What a task would cost and when it would be done, before it is submitted.
 
+use std::collections::BTreeSet;
+
 use aevir_events::{Context, Timestamp};
 
-use super::{
-    filter::{capable, machine_room},
-    first_pace,
-    needs::Needs,
-    queue,
-    why::sample,
-};
+use super::{Refused, filter::machine_room, first_pace, needs::Needs, queue, why::sample};
 use crate::{
     amount::Amount,
     amount::Count,
@@ -20,7 +16,7 @@ use crate::{
     ledger::LedgerAccount,
     rejection::Rejection,
     report::BlobRef,
-    state::{Pace, Phase, State, Task},
+    state::{Node, Pace, Phase, State, Task},
 };
 
 /// Tasks before it that are counted.
@@ -35,13 +31,13 @@ pub struct Quote {
     pub escrow: Amount,
     /// What its requester has.
     pub available: Amount,
-    /// Nodes whose machine and owner fit, busy or not, among those looked at.
+    /// Nodes that could take it once they are idle, among those looked at: machine, terms, owner and standing fit.
     pub eligible: usize,
     /// Of them, those that could begin at once.
     pub free: usize,
     pub looked_at: usize,
     pub nodes: usize,
-    /// Tasks with equal needs that wait before it.
+    /// Tasks that wait before it for the same nodes.
     pub ahead: usize,
     /// `None` where no node fits, or it waits for other tasks.
     pub starts_at: Option<Timestamp>,
@@ -76,7 +72,7 @@ pub fn quote(
     task.inputs = prepared.inputs.unwrap_or_default();
     task.phase = Phase::Queued;
     task.pace = first_pace(&task, &state.policy_of(&task), context.time);
-    let needs = Needs::of(&task, &state.policy_of(&task).scheduling);
+    let needs = Needs::of(&task, &state.policy_of(&task));
     let mut quote = Quote {
         expected_fee: expected_fee(state, &prepared.created),
         escrow: prepared.created.escrow,
@@ -85,47 +81,94 @@ pub fn quote(
         free: 0,
         looked_at: 0,
         nodes: state.nodes.len(),
-        ahead: state
-            .index
-            .queues
-            .ahead(&needs, queue::turn(state, &task), AHEAD_MAX),
+        ahead: 0,
         starts_at: None,
         at_once: task.pace == Pace::AtOnce,
         finishes_by: None,
     };
-    let slots = count(state, &task, &needs, context.time, &mut quote);
-    if quote.eligible > 0 && !waits {
-        estimate(&task, slots, context.time, &mut quote);
+    let found = count(state, &task, &needs, context.time, &mut quote);
+    let turn = queue::turn(state, &task);
+    quote.ahead = state.index.queues.ahead(&found.nodes, turn, AHEAD_MAX);
+    // Replicas of one owner do not confirm one another.
+    let suffice = needs.private || found.owners.len() >= task.replicas_wanted as usize;
+    if quote.eligible > 0 && suffice && !waits {
+        estimate(
+            &task,
+            (found.slots, found.slowest),
+            context.time,
+            &mut quote,
+        );
     }
     Ok(quote)
 }
 
-/// Counts the nodes that fit; answers their slots, and the speed of the slowest of those that are measured.
-fn count(
-    state: &State,
+/// Nodes by which the tasks before it are told from those that do not compete.
+const COMPETED_FOR_MAX: usize = 32;
+
+/// The nodes that fit.
+#[derive(Default)]
+struct Found<'a> {
+    nodes: Vec<&'a Node>,
+    owners: BTreeSet<AccountId>,
+    slots: u64,
+    /// The speed of the slowest of those that are measured; 0 where none is.
+    slowest: u64,
+}
+
+/// Counts the nodes that fit, now or once they are idle.
+fn count<'a>(
+    state: &'a State,
     task: &Task,
     needs: &Needs,
     now: Timestamp,
     quote: &mut Quote,
-) -> (u64, u64) {
-    let (mut slots, mut slowest) = (0, u64::MAX);
+) -> Found<'a> {
+    let mut found = Found::default();
     for node in sample(state) {
         quote.looked_at += 1;
-        let others = state.is_private_market() || node.owner != task.requester;
-        if !others || !capable(needs, node) || !machine_room(needs, node) {
+        let mut reasons = super::filter::reasons(state, task, needs, node, &[], now);
+        let passes = |reason: Refused| match reason {
+            Refused::NoFreeSlot | Refused::BackingOff | Refused::Hours => true,
+            Refused::Memory | Refused::Storage => machine_room(needs, node),
+            Refused::Offline
+            | Refused::Draining
+            | Refused::Gone
+            | Refused::Suspended
+            | Refused::Price
+            | Refused::ModuleDenied
+            | Refused::RequesterDenied
+            | Refused::NoGpu
+            | Refused::GpuMemory
+            | Refused::GpuBuffer
+            | Refused::GpuSpeed
+            | Refused::GpuFeature
+            | Refused::GpuClass
+            | Refused::CpuCores
+            | Refused::Speed
+            | Refused::Label
+            | Refused::OwnNode
+            | Refused::SameOwner
+            | Refused::AlreadyTried => false,
+        };
+        let first = reasons.next();
+        if !first.into_iter().chain(reasons).all(passes) {
             continue;
         }
         quote.eligible += 1;
-        slots += u64::from(node.slots());
+        quote.free += usize::from(first.is_none());
+        found.slots += u64::from(node.slots());
+        found.owners.insert(node.owner);
         if node.mfuel_s() > 0 {
-            slowest = slowest.min(node.mfuel_s());
+            let slowest = Some(found.slowest).filter(|speed| *speed > 0);
+            found.slowest = slowest.unwrap_or(u64::MAX).min(node.mfuel_s());
         }
-        let free = super::filter::reasons(state, task, needs, node, &[], now);
-        quote.free += usize::from(free.count() == 0);
+        if found.nodes.len() < COMPETED_FOR_MAX {
+            found.nodes.push(node);
+        }
     }
     // As many of the nodes that were not looked at are taken to fit.
-    let scale = state.nodes.len().div_ceil(quote.looked_at.max(1)) as u64;
-    (slots * scale, if slowest == u64::MAX { 0 } else { slowest })
+    found.slots *= state.nodes.len().div_ceil(quote.looked_at.max(1)) as u64;
+    found
 }
 
 /// It starts at once where a node is free and nobody waits before it, and else when those before it are done, were they to

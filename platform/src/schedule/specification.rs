@@ -10,7 +10,7 @@ use super::{
     filter::{free_slots, refusal_given},
     held,
     needs::Needs,
-    queue, reserved_ms, resume_point, score, tail, urn_of,
+    queue, reserved_ms, score, tail, urn_of,
 };
 use crate::{
     event::{AssignmentLeased, Event},
@@ -33,14 +33,14 @@ pub fn plan(state: &State, context: &Context) -> Vec<Event> {
     let mut give = |task: &Task, ticket: Ticket, doubles, candidates: &[&Node]| {
         let of = candidates.len() as u32;
         let node = candidates[ticket.index(&urn, of) as usize];
-        let resume = resume_point(task);
+        let resume = task.resume_point();
         let leased = AssignmentLeased {
             task: task.id,
             assignment: AssignmentId(ids.ulid()),
             node: node.id,
             round: task.round,
-            resume: resume.map(|(_, blob)| blob),
-            author: resume.map(|(author, _)| author),
+            resume: resume.map(|c| c.blob),
+            author: resume.map(|c| c.author),
             doubles,
             draw: Some(Draw {
                 epoch,
@@ -128,7 +128,7 @@ fn next<'a>(
         let mut waiting: Vec<&Task> = waiting.collect();
         waiting.sort_unstable_by_key(|task| (queue::turn(state, task), task.id));
         for task in waiting {
-            let needs = Needs::of(task, &state.policy_of(task).scheduling);
+            let needs = Needs::of(task, &state.policy_of(task));
             let candidates = candidates(state, task, &needs, given, now);
             if !candidates.is_empty() {
                 return Some((task, candidates));
@@ -142,7 +142,7 @@ fn next<'a>(
 fn used(state: &State, requester: AccountId, given: &Gifts<'_>) -> u64 {
     let weight = state.limits_of(requester).weight;
     let of = given.iter().filter(|(task, _)| task.requester == requester);
-    of.fold(state.used(requester), |used, (task, _)| {
+    of.fold(state.turn_of(requester), |used, (task, _)| {
         used.saturating_add(charge(reserved_ms(task), weight))
     })
 }

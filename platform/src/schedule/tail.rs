@@ -69,17 +69,23 @@ pub(crate) fn may_double(state: &State, task: &Task, run: AssignmentId, now: Tim
     in_danger(state, task).any(|(at, found)| found.id == run && at <= now)
 }
 
-/// What a duplicate of the run needs: what the task does, on a node that is faster than the run's. Where the task needs a GPU,
-/// or the speed is not known, nothing says which node is.
+/// What a duplicate of the run needs: what the task does, on a node whose results showed that it is faster than the run's. What nodes
+/// claim does not count: a run in danger is worth money, and a claim costs nothing. Where the task needs a GPU, or the run's node has
+/// shown nothing, nothing says which node is faster. A duplicate in a sample is drawn as all its replicas are, among all nodes
+/// that fit: speed would be a way into it.
 pub(super) fn needs(state: &State, task: &Task, run: &Assignment) -> Needs {
     let policy = state.policy_of(task);
-    let mut needs = Needs::of(task, &policy.scheduling);
+    let mut needs = Needs::of(task, &policy);
+    if needs.sampled {
+        return needs;
+    }
     let node = state.nodes.get(&run.node).filter(|_| needs.gpu.is_none());
-    let speed = u128::from(node.map_or(0, |node| node.mfuel_s()));
+    let speed = u128::from(node.map_or(0, |node| node.shown_mfuel_s()));
     let whole = PPM as u128;
     let faster = speed * (whole + u128::from(policy.scheduling.tail.faster_ppm));
-    let faster = u64::try_from(faster.div_ceil(whole)).unwrap_or(u64::MAX);
-    needs.mfuel_s = needs.mfuel_s.max(faster);
+    needs.shown_mfuel_s = u64::try_from(faster.div_ceil(whole)).unwrap_or(u64::MAX);
+    needs.in_time_mfuel_s = 0;
+    needs.rekey();
     needs
 }
 

@@ -384,7 +384,7 @@ fn excluded(state: &State, task: &Task, gifts: &[(&Task, NodeId)]) -> Vec<u32> {
     let mut nodes: Vec<u32> = tried(task, gifts)
         .filter_map(|n| ordinal(state, n))
         .collect();
-    if !state.is_private_market() {
+    if !state.is_private(task) {
         let placed = replicas(task, gifts).filter_map(|n| state.nodes.get(&n));
         let owners: BTreeSet<AccountId> = placed.map(|n| n.owner).chain([task.requester]).collect();
         for owner in owners {

@@ -134,8 +134,9 @@ fn waits_for(state: &State, task: &Task, why: &Why) -> WaitsFor {
 
 /// Holds the task against nodes spread over all of them.
 fn look(state: &State, task: &Task, now: Timestamp, why: &mut Why) {
-    let needs = Needs::of(task, &state.policy_of(task).scheduling);
-    let mut nearest: Option<(usize, Vec<Remedy>)> = None;
+    let needs = Needs::of(task, &state.policy_of(task));
+    let reserve_mib = state.policy_of(task).scheduling.storage_reserve_mib;
+    let mut nearest: Option<((bool, usize), Vec<Remedy>)> = None;
     for node in sample(state) {
         why.looked_at += 1;
         let all: Vec<Refused> = reasons(state, task, &needs, node, &[], now).collect();
@@ -144,7 +145,7 @@ fn look(state: &State, task: &Task, now: Timestamp, why: &mut Why) {
             continue;
         };
         *why.refused.entry(*first).or_default() += 1;
-        // A node that is away, or that the task can't go to whatever changes, is no near miss.
+        // A node that the task can't go to whatever changes is the nearest only where there is no other.
         let hopeless = |r: &Refused| {
             matches!(
                 r,
@@ -158,15 +159,15 @@ fn look(state: &State, task: &Task, now: Timestamp, why: &mut Why) {
                     | Refused::RequesterDenied
             )
         };
+        let lacks = (all.iter().any(hopeless), all.len());
         if node.availability == Availability::Online
-            && !all.iter().any(hopeless)
-            && nearest.as_ref().is_none_or(|(n, _)| all.len() < *n)
+            && nearest.as_ref().is_none_or(|(least, _)| lacks < *least)
         {
             let remedies = all.iter().map(|reason| Remedy {
                 reason: *reason,
-                help: help(*reason, &needs, node),
+                help: help(*reason, &needs, node, reserve_mib),
             });
-            nearest = Some((all.len(), remedies.collect()));
+            nearest = Some((lacks, remedies.collect()));
         }
     }
     why.nearest = nearest.map(|(_, remedies)| remedies);
@@ -179,7 +180,7 @@ pub(super) fn sample(state: &State) -> impl Iterator<Item = &Node> {
 }
 
 /// What would make the node fit. Sizes are rounded down to a power of two: what a node has is its owner's business.
-fn help(reason: Refused, needs: &Needs, node: &Node) -> String {
+fn help(reason: Refused, needs: &Needs, node: &Node, reserve_mib: u32) -> String {
     let free = |all: u32, taken: u64| floor_power(u64::from(all).saturating_sub(taken));
     match reason {
         Refused::Offline => "wait until the node is back".into(),
@@ -193,9 +194,12 @@ fn help(reason: Refused, needs: &Needs, node: &Node) -> String {
             free(node.memory_mib(), node.taken.memory_mib)
         ),
         Refused::Storage => format!(
-            "inputs and outputs take up to {} MiB: lower `/limits/output_mib` or use smaller inputs, so that they fit {} MiB",
-            needs.room.storage_mib,
-            free(node.storage_mib(), node.taken.storage_mib)
+            "inputs and outputs take up to {} MiB: lower `/limits/output_mib` or use smaller inputs, so that they fit {} MiB beside the module",
+            needs.room.storage_mib.saturating_sub(reserve_mib.into()),
+            free(
+                node.storage_mib(),
+                node.taken.storage_mib.saturating_add(reserve_mib.into())
+            )
         ),
         Refused::Label => {
             "ask for fewer labels in `/qos/labels`, `/qos/labels_any` or `/qos/labels_not`".into()
@@ -236,8 +240,16 @@ fn help(reason: Refused, needs: &Needs, node: &Node) -> String {
             "name more of `/qos/gpu/classes`, or none; replicas of one task stay in one class"
                 .into()
         }
-        Refused::OwnNode | Refused::SameOwner | Refused::AlreadyTried => {
-            "another owner's node has to take it".into()
+        Refused::OwnNode => {
+            "another owner's node has to take it: in an open market nobody runs his own tasks"
+                .into()
+        }
+        Refused::SameOwner => {
+            "another owner's node has to take it: this one's has a replica already".into()
+        }
+        Refused::AlreadyTried => {
+            "another node has to take it: this one had it, and what it said of the module or its result needs another to confirm it"
+                .into()
         }
     }
 }

@@ -34,9 +34,11 @@ pub struct Assignment {
     pub resume: Option<BlobRef>,
     /// The node that made that checkpoint; absent where the log of old has none.
     pub author: Option<NodeId>,
+    /// The run that saved it.
+    pub resumed_run: Option<AssignmentId>,
     /// The run that it duplicates, because the task may be late.
     pub doubles: Option<AssignmentId>,
-    /// It had begun when others completed the round before it: it earns the attempt fee.
+    /// It had begun when another result was taken for its replica: it earns the attempt fee.
     pub overtaken: bool,
     /// What the node uploaded under it.
     pub uploads: Vec<BlobRef>,
@@ -101,6 +103,11 @@ pub struct Revealed {
 }
 
 impl Assignment {
+    /// The replica that it makes: its own, or that of the run which it duplicates. A slot brings one result.
+    pub fn slot(&self) -> AssignmentId {
+        self.doubles.unwrap_or(self.id)
+    }
+
     /// Holds one of the node's slots: leased or running.
     pub fn is_active(&self) -> bool {
         match &self.stage {

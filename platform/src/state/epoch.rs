@@ -42,9 +42,18 @@ pub struct OpenEpoch {
 pub struct Requester {
     /// What an administrator gave it; the policy's otherwise.
     pub limits: Option<AccountLimits>,
-    /// What it has used of the nodes, in thousandths of a ms of one slot divided by its weight. Whoever has used least is
-    /// served first; who was away begins where the others are.
+    /// What it has used of the nodes by runs that have ended, in thousandths of a ms of one slot divided by its weight. Who was away, or
+    /// could not be served, begins where the others are.
     pub used: u64,
+    /// What its runs under way have reserved, in the same unit.
+    pub reserved: u64,
     /// Replicas that hold a slot.
     pub running: u32,
+}
+
+impl Requester {
+    /// By which requesters take turns, the least first: what it has used, and may still use by what runs.
+    pub fn turn(&self) -> u64 {
+        self.used.saturating_add(self.reserved)
+    }
 }

@@ -12,7 +12,7 @@ use crate::{
     digest::Digest,
     ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId},
     report::NodeKey,
-    schedule::{Alarms, Fleet, Queues, Tails, hastens_at},
+    schedule::{Alarms, Fleet, Queues, Tails, hastens_at, round_ends_at},
 };
 
 /// Indexes over the state.
@@ -33,6 +33,8 @@ pub(crate) struct Index {
     pub(crate) tails: Tails,
     /// When tasks whose replicas go one after the other are to be hastened.
     pub(crate) hastens: Alarms,
+    /// When samples end that wait for a replica in vain.
+    pub(crate) rounds: Alarms,
     /// When tasks expire.
     pub(crate) deadlines: BTreeSet<(Timestamp, TaskId)>,
     /// When the reveals of closed rounds are due.
@@ -130,6 +132,7 @@ impl Index {
             | Phase::Cancelled { .. } => {}
         }
         self.hastens.set(task.id, hastens_at(state, task));
+        self.rounds.set(task.id, round_ends_at(state, task));
         if is_unblocked(state, task) {
             self.unblocked.insert(task.id);
         }

@@ -30,7 +30,8 @@ pub use node::{Node, Returns, Room, Standing};
 pub use record::{Backoff, Fading, HardwareClass, NotAClass, Outcome, Record, Tally};
 pub use speed::SpeedRecord;
 pub use task::{
-    Pace, Phase, Settlement, TASK_CHECKPOINT_BYTES_MAX, Task, VerdictRecord, took_too_long,
+    Checkpoint, Pace, Phase, Settlement, TASK_CHECKPOINT_BYTES_MAX, Task, VerdictRecord,
+    took_too_long,
 };
 
 use crate::{
@@ -63,7 +64,7 @@ pub struct State {
     pub epochs: Epochs,
     /// What accounts have used as requesters, from their first task on.
     pub requesters: BTreeMap<AccountId, Requester>,
-    /// What the requester who was served last had used before: where newcomers begin.
+    /// The most that a requester had used by ended runs when it was served: where newcomers begin.
     pub virtual_time: u64,
 
     #[serde(skip)]
@@ -108,9 +109,9 @@ impl State {
         own.unwrap_or(self.scheduling().account)
     }
 
-    /// What a requester has used.
-    pub(crate) fn used(&self, requester: AccountId) -> u64 {
-        self.requesters.get(&requester).map_or(0, |r| r.used)
+    /// By which requesters take turns, the least first.
+    pub(crate) fn turn_of(&self, requester: AccountId) -> u64 {
+        self.requesters.get(&requester).map_or(0, Requester::turn)
     }
 
     /// Replicas of a requester's tasks that hold a slot.
@@ -118,10 +119,10 @@ impl State {
         self.requesters.get(&requester).map_or(0, |r| r.running)
     }
 
-    /// Whether owner filters are off.
-    pub fn is_private_market(&self) -> bool {
-        self.policy()
-            .is_some_and(|(_, p)| p.market == Market::Private)
+    /// Whether owner filters are off for a task: by the policy that it was created under, as everything of it.
+    pub fn is_private(&self, task: &Task) -> bool {
+        let policy = self.policies.get(&task.policy_version);
+        policy.is_some_and(|policy| policy.market == Market::Private)
     }
 
     /// The key with this hash, unless it was revoked.
@@ -213,7 +214,8 @@ impl State {
         let reveal = self.index.reveals.first().map(|(time, _)| *time);
         let epoch = self.epoch_due();
         let hasten = self.index.hastens.first();
-        let times = [deadline, reveal, epoch, hasten];
+        let round = self.index.rounds.first();
+        let times = [deadline, reveal, epoch, hasten, round];
         times.into_iter().flatten().min()
     }
 

@@ -224,6 +224,11 @@ impl Node {
         self.cpu_mfuel_s().unwrap_or(0).into()
     }
 
+    /// Fuel that its results showed, in millions a second; 0 where they are too few to tell.
+    pub fn shown_mfuel_s(&self) -> u64 {
+        self.speed.shown().unwrap_or(0).into()
+    }
+
     /// The class that GPU results of this node compare within.
     pub fn gpu_class(&self) -> Option<&str> {
         self.profile.gpu.as_ref().map(|gpu| gpu.class.as_str())

@@ -11,7 +11,7 @@ use super::{
     assignments::Assignments,
 };
 use crate::{
-    amount::{Amount, Count},
+    amount::{Amount, Count, Ppm},
     definition::TaskDefinition,
     digest::Digest,
     event::{CheckResult, CloseReason, Refusal, Share, TaskCreated, Verdict},
@@ -54,14 +54,28 @@ pub struct Task {
     pub pace: Pace,
     pub inputs: Vec<Artifact>,
     pub assignments: Assignments,
-    /// The newest checkpoint, with the node that made it.
-    pub checkpoint: Option<(NodeId, BlobRef)>,
+    /// The newest checkpoint of each run, in the order of saving.
+    pub checkpoints: Vec<Checkpoint>,
+    /// Checkpoints that were dropped because another node's run failed from them, with the runs that saved them.
+    pub suspects: Vec<(AssignmentId, BlobRef)>,
     /// Bytes of all checkpoints that were stored for it.
     pub checkpoint_bytes: u64,
     pub verdict: Option<VerdictRecord>,
     pub settlement: Option<Settlement>,
     /// The model that it registered.
     pub model: Option<ContentId>,
+}
+
+/// Where a run can go on from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The run that saved it.
+    pub by: AssignmentId,
+    /// The node of that run.
+    pub author: NodeId,
+    pub blob: BlobRef,
+    /// How far the task is there, as far as runs told: never less than where the run began.
+    pub ppm: Ppm,
 }
 
 /// A task's state.
@@ -207,7 +221,8 @@ impl Task {
             pace: Pace::OneByOne,
             inputs: Vec::new(),
             assignments: Assignments::default(),
-            checkpoint: None,
+            checkpoints: Vec::new(),
+            suspects: Vec::new(),
             checkpoint_bytes: 0,
             verdict: None,
             settlement: None,
@@ -227,6 +242,16 @@ impl Task {
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
+    /// How many of the replicas that it wants are placed or have brought a result: a run and its duplicate are one.
+    pub fn filled(&self) -> u32 {
+        self.replicas().saturating_sub(self.duplicates())
+    }
+
+    /// Whether several replicas are compared.
+    pub fn is_sampled(&self) -> bool {
+        self.definition.sampling().replicas > 1
+    }
+
     /// How many more replicas may be placed now: where they go one after the other, the next one once nothing of the task
     /// runs.
     pub fn open_slots(&self) -> u32 {
@@ -240,7 +265,7 @@ impl Task {
     /// How many more replicas the round needs.
     pub fn missing(&self) -> u32 {
         match self.phase {
-            Phase::Queued | Phase::Running => self.replicas_wanted.saturating_sub(self.replicas()),
+            Phase::Queued | Phase::Running => self.replicas_wanted.saturating_sub(self.filled()),
             Phase::Created
             | Phase::Verifying { .. }
             | Phase::Settled { .. }
@@ -259,9 +284,33 @@ impl Task {
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
-    /// How many of its replicas are more than it needs: duplicates of others.
+    /// How many of its runs and results are duplicates of others that are there, too.
     pub fn duplicates(&self) -> u32 {
-        self.replicas().saturating_sub(self.replicas_wanted)
+        let live = self.assignments.values().filter(|a| a.is_replica());
+        let doubled = live.filter_map(|a| self.assignments.get(&a.doubles?));
+        let count = doubled.filter(|run| run.is_replica()).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// Attempts that are spent once this run ends without a result: those before it, this one, and those that are kept for duplicates
+    /// which may be overtaken. The duplicate that is left of a doubled run is none any more.
+    pub fn attempts_after(&self, ended: &Assignment) -> u32 {
+        let mates = self
+            .assignments
+            .values()
+            .filter(|a| a.id != ended.id && a.is_replica() && a.slot() == ended.slot());
+        let kept = self
+            .duplicates()
+            .saturating_sub(u32::from(mates.count() > 0));
+        self.attempts_spent.saturating_add(1).saturating_add(kept)
+    }
+
+    /// Where the next run goes on from: the checkpoint that is furthest, the newest among equals; `None` where it starts from zero. A
+    /// sampled replica starts from zero: it has to confirm what the others made, not to inherit it. A checkpoint is so verified by
+    /// a replica from zero, or not at all, which is why the lease names its author.
+    pub fn resume_point(&self) -> Option<&Checkpoint> {
+        let furthest = self.checkpoints.iter().max_by_key(|c| c.ppm);
+        furthest.filter(|_| !self.is_sampled())
     }
 
     /// When its verdict is late, or the task over: by `max_latency_ms` from when it was queued, or by its deadline.

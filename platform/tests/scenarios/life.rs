@@ -209,6 +209,8 @@ fn cancelling_pays_for_work_done_and_returns_the_rest() {
     let run = w.run(leases[0].1, json!({}), &[]);
     w.commit(&run);
     w.start(leases[1].1);
+    // A quarter of the ten minutes that a run may take.
+    w.later(150_000);
     w.ok(Command::CancelTask {
         requester: w.requester,
         task,
@@ -221,15 +223,15 @@ fn cancelling_pays_for_work_done_and_returns_the_rest() {
     );
     assert_eq!(
         w.available(w.owner(leases[1].2)),
-        1_000_000,
-        "and so does a run under way, whose log was there to be read"
+        250_000,
+        "a run under way its part, for its log was there to be read"
     );
     assert_eq!(
         w.available(w.owner(leases[2].2)),
-        0,
-        "a lease that was not begun earns nothing"
+        1_000,
+        "a lease that was not begun the attempt fee, for it was drawn"
     );
-    assert_eq!(w.available(w.requester), before - 2_000_000);
+    assert_eq!(w.available(w.requester), before - 1_251_000);
     assert!(w.state.nodes.values().all(|n| n.active.is_empty()));
     assert_eq!(
         w.refused(Command::CancelTask {

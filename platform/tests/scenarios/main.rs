@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, missing_debug_implementations, unreachable_pub)]
 
 mod audit;
+mod called_off;
 mod draws;
+mod fairness;
 mod foresight;
 mod golden;
 mod life;
@@ -17,6 +19,7 @@ mod pace;
 mod placement;
 mod properties;
 mod records;
+mod resumption;
 mod returns;
 mod rotations;
 mod sample;
@@ -26,5 +29,6 @@ mod state_table;
 mod suspensions;
 mod tail;
 mod turns;
+mod unrevealed;
 mod verification;
 mod world;

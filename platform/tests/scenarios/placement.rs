@@ -102,7 +102,7 @@ fn machine() -> impl Strategy<Value = Machine> {
 
 fn ask() -> impl Strategy<Value = Ask> {
     let of = (0usize..4, 0u8..4, 0u32..4, 0u8..6, 0u8..6);
-    let latency = prop::option::of(1u32..60_000);
+    let latency = prop::option::of(100u32..60_000);
     (of, 1u32..4, 0u32..10, 1u32..100, latency).prop_map(
         |((requester, kind, memory, region, gpu), replicas, priority, runtime_s, latency_ms)| Ask {
             requester,

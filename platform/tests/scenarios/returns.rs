@@ -58,7 +58,7 @@ fn a_run_that_is_given_back_costs_nothing_and_goes_on_elsewhere() {
         assignment,
         checkpoint,
     });
-    let before = w.state.requesters[&w.requester].used;
+    let before = w.state.requesters[&w.requester].turn();
     w.later(1_000);
     let events = give_back(&mut w, assignment);
     assert_eq!(
@@ -71,7 +71,7 @@ fn a_run_that_is_given_back_costs_nothing_and_goes_on_elsewhere() {
     assert_eq!(w.outcomes(node), (0, 0));
     assert!(w.state.nodes[&node].active.is_empty());
     assert!(
-        w.state.requesters[&w.requester].used < before,
+        w.state.requesters[&w.requester].turn() < before,
         "its time comes back"
     );
     assert_eq!(w.plan(), [], "the node is gone until it is heard from");

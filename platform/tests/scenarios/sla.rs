@@ -1,9 +1,9 @@
 //! `max_latency_ms`: misses are recorded, charged to whom they are due, and refunded by the task's terms.
 
-use aevir_platform::{amount::Amount, ids::TaskId, ledger::LedgerAccount};
+use aevir_platform::{amount::Amount, command::Command, ids::TaskId, ledger::LedgerAccount};
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::{sample::documents_agree, world::World};
 
 /// Two replicas at 1 AEV; a quarter comes back when a second was missed.
 fn hurried(w: &mut World) -> TaskId {
@@ -83,8 +83,13 @@ fn in_time_everybody_gets_all_of_it() {
 fn terms_that_can_not_be_kept_are_refused() {
     let mut w = World::new();
     let economics = |ppm: u32| json!({"budget": "9000000", "pricing": {"mode": "fixed", "price": "1000000"}, "late_refund_ppm": ppm});
-    let qos = json!({"max_latency_ms": 5});
-    let refused: [Value; 2] = [
+    let qos = json!({"max_latency_ms": 100});
+    let sampling = json!([{"method": "sampling", "quorum": 2, "replicas": 2}]);
+    w.ok(w.submission(json!({"runtime": "fast/1"})));
+    let refused: [Value; 5] = [
+        json!({"runtime": "fast/1", "verification": sampling}),
+        json!({"qos": {"max_latency_ms": 0}}),
+        json!({"qos": {"max_latency_ms": 99}}),
         json!({"economics": economics(1_000_001), "qos": qos}),
         json!({"economics": economics(1)}),
     ];
@@ -93,4 +98,28 @@ fn terms_that_can_not_be_kept_are_refused() {
     }
     let all_of_it = json!({"economics": economics(1_000_000), "qos": qos});
     w.ok(w.submission(all_of_it));
+}
+
+#[test]
+fn an_ask_is_held_against_what_is_certain() {
+    let mut w = World::new();
+    let node = w.node("a");
+    let mut terms = w.state.nodes[&node].terms.clone();
+    let kind = w.definition(json!({})).kind;
+    terms.asks.insert(kind, Amount(750_000));
+    w.ok(Command::ChangeTerms {
+        node,
+        terms: Box::new(terms),
+    });
+    let economics = |ppm: u32| json!({"budget": "9000000", "pricing": {"mode": "fixed", "price": "1000000"}, "late_refund_ppm": ppm});
+    let qos = json!({"max_latency_ms": 10_000});
+    let risky = w.task(json!({"economics": economics(250_001), "qos": qos}));
+    assert!(w.plan().is_empty());
+    let why = aevir_platform::schedule::why(&w.state, &w.state.tasks[&risky], w.now);
+    assert_eq!(why.refused.keys().next().unwrap().code(), "price");
+    let certain = w.task(json!({"economics": economics(250_000), "qos": qos}));
+    let placed: Vec<_> = w.plan().into_iter().map(|(task, ..)| task).collect();
+    assert_eq!(placed, [certain]);
+    w.check_replay();
+    documents_agree(&w, "certain-pay");
 }

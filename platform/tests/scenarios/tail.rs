@@ -2,7 +2,8 @@
 //! overtaken is paid as an attempt.
 
 use aevir_platform::{
-    command::{Command, FailureClass},
+    amount::Count,
+    command::{Availability, Command, FailureClass},
     event::Event,
     ids::{AssignmentId, NodeId, TaskId},
     schedule::Purpose,
@@ -91,12 +92,9 @@ fn a_faster_node_overtakes_and_the_slow_run_is_paid_as_an_attempt() {
     let events = commit(&mut w, duplicate);
     assert_eq!(
         labels(&events),
-        [
-            "assignment.committed",
-            "task.round_closed",
-            "assignment.withdrawn"
-        ]
+        ["assignment.committed", "task.round_closed",]
     );
+    assert_eq!(w.state.tasks[&id].active().count(), 1, "until it is shown");
     w.reveal_all(id, |_| json!({}));
     assert_eq!(w.phase(id), "settled");
     assert_eq!(
@@ -161,18 +159,6 @@ fn a_run_that_tells_its_pace_is_looked_at_when_it_breaks_its_word() {
 
 #[test]
 fn nothing_is_doubled_without_need_or_gain() {
-    // A node that is hardly faster.
-    let mut w = World::new();
-    let (_, _, _, fast) = slow_run(&mut w);
-    let mut hardly = profile("fast");
-    hardly.cpu_mfuel_s = Some(1_249);
-    let profile = Box::new(hardly);
-    w.ok(Command::ChangeProfile {
-        node: fast,
-        profile,
-    });
-    w.later(6_000);
-    assert!(w.plan().is_empty());
     // No due time; the last attempt.
     for terms in [json!({"qos": {}}), json!({"retry": {"max_attempts": 1}})] {
         let mut w = World::new();
@@ -185,6 +171,64 @@ fn nothing_is_doubled_without_need_or_gain() {
         assert!(!w.state.has_tail(w.now) && w.plan().is_empty());
         assert_eq!(w.phase(id), "running");
     }
+}
+
+/// Eight results of a node that show how fast it is; the others are away meanwhile.
+fn show(w: &mut World, node: NodeId, mfuel_s: u64) {
+    let others: Vec<NodeId> = w
+        .state
+        .nodes
+        .keys()
+        .copied()
+        .filter(|n| *n != node)
+        .collect();
+    let set = |w: &mut World, availability| {
+        for node in &others {
+            let node = *node;
+            w.ok(Command::SetAvailability { node, availability });
+        }
+    };
+    set(w, Availability::Offline);
+    for _ in 0..8 {
+        w.task(json!({}));
+        let (_, run, on) = w.plan()[0];
+        assert_eq!(on, node);
+        w.start(run);
+        w.later(21_000);
+        let mut run = w.run(run, json!({}), &[]);
+        run.report.usage.fuel = Count(mfuel_s * 20_000_000);
+        w.commit(&run);
+        w.reveal(&run);
+    }
+    set(w, Availability::Online);
+}
+
+#[test]
+fn a_duplicate_goes_to_who_showed_speed_and_not_to_who_claims_it() {
+    let mut w = World::new();
+    let slow = node(&mut w, "slow", Some(1_000));
+    show(&mut w, slow, 1_000);
+    let id = task(&mut w, json!({}));
+    let (_, run, _) = w.plan()[0];
+    w.start(run);
+    let liar = node(&mut w, "liar", Some(u32::MAX));
+    let hardly = node(&mut w, "hardly", Some(5_000));
+    let fast = node(&mut w, "fast", Some(5_000));
+    w.later(5_000);
+    assert!(
+        w.state.has_tail(w.now) && w.plan().is_empty(),
+        "nobody showed anything"
+    );
+    for (node, mfuel_s) in [(hardly, 1_249), (fast, 1_250)] {
+        // The slow run keeps its slot: what is away loses nothing here.
+        show(&mut w, node, mfuel_s);
+    }
+    let duplicate = double(&mut w);
+    assert_eq!(w.node_on(duplicate), fast);
+    assert_eq!(w.state.nodes[&liar].active.len(), 0);
+    assert_eq!(w.state.tasks[&id].duplicates(), 1);
+    w.check_replay();
+    documents_agree(&w, "tail-shown");
 }
 
 #[test]
@@ -245,36 +289,114 @@ fn sampled(w: &mut World) -> (TaskId, Vec<AssignmentId>) {
 fn of_a_sample_the_first_as_many_as_wanted_count() {
     let mut w = World::new();
     let (id, runs) = sampled(&mut w);
-    assert_eq!(labels(&commit(&mut w, runs[3])), ["assignment.committed"]);
-    let events = commit(&mut w, runs[0]);
-    let withdrawn = labels(&events)
-        .iter()
-        .filter(|l| **l == "assignment.withdrawn")
-        .count();
-    assert_eq!(withdrawn, 2);
+    // The first result of a replica calls its double off, and is not two votes.
+    assert_eq!(
+        labels(&commit(&mut w, runs[3])),
+        ["assignment.committed", "assignment.withdrawn"]
+    );
+    let doubled = w.state.assignment(runs[3]).unwrap().1.doubles.unwrap();
+    let late = w.run(doubled, json!({}), &[]);
+    assert_eq!(w.refused(w.commit_command(&late)), "lease-ended");
+    assert_eq!((w.phase(id), w.state.tasks[&id].missing()), ("running", 0));
+    let other = usize::from(runs[0] == doubled);
+    let events = commit(&mut w, runs[other]);
+    assert_eq!(
+        labels(&events),
+        [
+            "assignment.committed",
+            "task.round_closed",
+            "assignment.withdrawn"
+        ]
+    );
     w.reveal_all(id, |_| json!({}));
     assert_eq!(w.phase(id), "settled");
-    let paid = |run: &AssignmentId| balance(&w, w.node_on(*run));
-    let paid: Vec<i64> = runs.iter().map(paid).collect();
-    assert_eq!(paid, [1_000_000, ATTEMPT_FEE, ATTEMPT_FEE, 1_000_000]);
+    let paid = |run: AssignmentId| balance(&w, w.node_on(run));
+    assert_eq!([runs[3], runs[other]].map(paid), [1_000_000; 2]);
+    assert_eq!([doubled, runs[2]].map(paid), [ATTEMPT_FEE; 2]);
     w.check_replay();
     documents_agree(&w, "tail-sampled");
+}
+
+/// Speed would be a way into a sample, and claims of it cost nothing.
+#[test]
+fn duplicates_in_a_sample_are_drawn_among_all_nodes() {
+    let mut w = World::new();
+    for name in ["a", "b"] {
+        node(&mut w, name, Some(500));
+    }
+    let sampling = json!([{"method": "sampling", "quorum": 2, "replicas": 2}]);
+    task(&mut w, json!({"verification": sampling}));
+    for (_, run, _) in w.plan() {
+        w.start(run);
+    }
+    for name in ["c", "d", "e"] {
+        node(&mut w, name, Some(1));
+    }
+    for name in ["liar", "another"] {
+        node(&mut w, name, Some(u32::MAX));
+    }
+    w.later(5_000);
+    double(&mut w);
+    match &w.log.last().unwrap().event {
+        Event::AssignmentLeased(lease) => assert_eq!(lease.draw.unwrap().candidates, 5),
+        other => panic!("{other:?}"),
+    }
+    w.check_replay();
+}
+
+/// A duplicate keeps an attempt for the case that it is overtaken, so that the escrow pays it whatever else is lost.
+#[test]
+fn an_attempt_is_kept_for_each_duplicate() {
+    let mut w = World::new();
+    let (id, runs) = sampled(&mut w);
+    let doubled = |run: AssignmentId| w.state.assignment(run).unwrap().1.doubles;
+    let pair = [runs[2], doubled(runs[2]).unwrap()];
+    let task = &w.state.tasks[&id];
+    assert_eq!(
+        (task.attempts_spent, task.duplicates(), task.missing()),
+        (0, 2, 0)
+    );
+    for (n, assignment) in pair.into_iter().enumerate() {
+        let node = w.node_on(assignment);
+        let (class, message) = (FailureClass::HostError, "disk".into());
+        w.ok(Command::Fail {
+            node,
+            assignment,
+            class,
+            message,
+        });
+        let phase = if n == 0 { "running" } else { "failed" };
+        assert_eq!(
+            w.phase(id),
+            phase,
+            "one of three is kept for the other duplicate"
+        );
+    }
+    w.check_replay();
+    documents_agree(&w, "tail-kept");
 }
 
 #[test]
 fn called_off_the_price_is_paid_as_often_as_it_was_wanted() {
     let mut w = World::new();
     let (id, runs) = sampled(&mut w);
+    let mate = w.state.assignment(runs[2]).unwrap().1.doubles.unwrap();
     commit(&mut w, runs[2]);
+    // A tenth of the ten minutes that a run may take, since the first two began.
+    w.later(56_000);
     w.ok(Command::CancelTask {
         requester: w.requester,
         task: id,
     });
-    let paid = |run: &AssignmentId| balance(&w, w.node_on(*run));
-    let mut paid: Vec<i64> = runs.iter().map(paid).collect();
-    assert_eq!(paid[2], 1_000_000, "sealed comes first");
-    paid.sort_unstable();
-    assert_eq!(paid, [ATTEMPT_FEE, ATTEMPT_FEE, 1_000_000, 1_000_000]);
+    let paid = |run: AssignmentId| balance(&w, w.node_on(run));
+    assert_eq!(paid(runs[2]), 1_000_000, "sealed comes first");
+    assert_eq!(paid(mate), ATTEMPT_FEE, "overtaken");
+    let other = [runs[0], runs[1]]
+        .into_iter()
+        .find(|run| *run != mate)
+        .unwrap();
+    assert_eq!(paid(other), 100_000, "the older of the other two, by time");
+    assert_eq!(paid(runs[3]), ATTEMPT_FEE, "more than was wanted");
     w.check_replay();
     documents_agree(&w, "tail-cancelled");
 }

@@ -126,18 +126,13 @@ fn render(
     let params = wire::canonical(&definition.params)
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         .map_err(|e| ApiError::internal("parameters have no canonical form", &e))?;
-    let runtime = if definition.must_be_reproducible() {
-        wire::RUNTIME_REPRODUCIBLE
-    } else {
-        wire::RUNTIME_FAST
-    };
     Ok(wire::Lease {
         assignment: assignment.id.to_string(),
         task: task.id.to_string(),
         task_type: name_of(&definition.kind),
         tenant: tenant(node, task.requester),
         module: blob(&module),
-        runtime: runtime.to_owned(),
+        runtime: definition.runtime.name().to_owned(),
         params,
         seed: task.seed.to_string(),
         inputs: artifacts(&task.inputs),
@@ -152,6 +147,12 @@ fn render(
             features: gpu.features.clone(),
         }),
         checkpoint: assignment.resume.as_ref().map(blob),
+        pay: Some(wire::Pay {
+            price: definition.economics.pricing.max_price().to_string(),
+            max_latency_ms: definition.qos.max_latency_ms,
+            late_price: definition.least_pay().to_string(),
+            deadline: definition.qos.deadline.map(|at| at.to_string()),
+        }),
         lease_ms: policy.lease_ms,
         accept_ms: policy.accept_ms,
         reveal_ms: policy.reveal_ms,

@@ -1,5 +1,6 @@
 //! A node takes part, drains, leaves, changes its key, or is shut out.
 
+use aevir_events::Timestamp;
 use std::collections::BTreeMap;
 
 use super::{
@@ -116,7 +117,12 @@ pub(in crate::decide) fn rotate_key(
     Ok(vec![rotated.into()])
 }
 
-pub(in crate::decide) fn revoke(state: &State, node: NodeId, reason: &str) -> Decision {
+pub(in crate::decide) fn revoke(
+    state: &State,
+    node: NodeId,
+    reason: &str,
+    now: Timestamp,
+) -> Decision {
     let known = present(state, node)?;
     check_reason(reason)?;
     let revoked = NodeRevoked {
@@ -128,7 +134,13 @@ pub(in crate::decide) fn revoke(state: &State, node: NodeId, reason: &str) -> De
     // Each loss has to see what those before it cost.
     let mut lost: BTreeMap<AccountId, i64> = BTreeMap::new();
     for id in &known.active {
-        events.extend(lease::lost(state, *id, LossReason::Revoked, &mut lost)?);
+        events.extend(lease::lost(
+            state,
+            *id,
+            LossReason::Revoked,
+            &mut lost,
+            now,
+        )?);
     }
     Ok(events)
 }

@@ -1,0 +1,194 @@
+//! Shares of the nodes' time: many slots, runs that reserve more than they use, late arrivals, and tasks that no node can take.
+
+use std::collections::BTreeMap;
+
+use aevir_platform::{
+    command::Command,
+    ids::{AccountId, AssignmentId},
+};
+use proptest::prelude::*;
+use serde_json::json;
+
+use crate::world::{World, profile, task_of};
+
+const RESERVED_MS: i64 = 60_000;
+
+/// A market with so many slots on one node, where every run ends after a time of its own.
+struct Market {
+    w: World,
+    /// When each run ends.
+    ends: BTreeMap<AssignmentId, (i64, AccountId)>,
+    /// Time that each requester's runs took.
+    got_ms: BTreeMap<AccountId, i64>,
+}
+
+impl Market {
+    fn new(slots: u32) -> Self {
+        let mut w = World::new();
+        let owner = w.account("owner");
+        let mut machine = profile("many");
+        machine.slots = slots;
+        machine.memory_mib = 256 * slots;
+        machine.storage_mib = 1_024 * slots;
+        w.node_of(owner, machine);
+        Self {
+            w,
+            ends: BTreeMap::new(),
+            got_ms: BTreeMap::new(),
+        }
+    }
+
+    fn requester(&mut self, name: &str) -> AccountId {
+        let account = self.w.account(name);
+        self.w.deposit(account, 1_000_000_000);
+        self.w.push_module(account);
+        self.got_ms.insert(account, 0);
+        account
+    }
+
+    fn submit(&mut self, requester: AccountId, memory_mib: u32) {
+        let definition = json!({"limits": {"memory_mib": memory_mib, "runtime_s": RESERVED_MS / 1_000},
+            "economics": {"budget": "10000", "pricing": {"mode": "fixed", "price": "0"}}});
+        let definition = Box::new(self.w.definition(definition));
+        task_of(&self.w.ok(Command::SubmitTask {
+            requester,
+            definition,
+        }));
+    }
+
+    /// Places what can be, each run for as long as `takes_ms` says.
+    fn place(&mut self, takes_ms: &mut impl FnMut(AccountId) -> i64) {
+        for (task, run, _) in self.w.plan() {
+            self.w.start(run);
+            let requester = self.w.state.tasks[&task].requester;
+            let ms = takes_ms(requester);
+            self.ends.insert(run, (self.w.now.0 + ms, requester));
+        }
+    }
+
+    /// Time goes on to the next end of a run.
+    fn step(&mut self) {
+        let Some((run, (at, requester))) = self
+            .ends
+            .iter()
+            .min_by_key(|(id, (at, _))| (*at, **id))
+            .map(|(r, e)| (*r, *e))
+        else {
+            return;
+        };
+        self.ends.remove(&run);
+        self.w.later(at - self.w.now.0);
+        let lease = self.w.state.assignment(run).unwrap().1.leased_at;
+        *self.got_ms.get_mut(&requester).unwrap() += at - lease.0;
+        let done = self.w.run(run, json!({}), &[]);
+        self.w.commit(&done);
+        self.w.reveal(&done);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    /// The bound of docs/economics.md: the one who is ahead by at most one charge of his own, and what the other's runs under way
+    /// have reserved; here of equal weights, from when both wait.
+    #[test]
+    fn shares_stay_within_their_bound(slots in 1u32..4, begins in 0usize..20, times in prop::collection::vec(1i64..RESERVED_MS, 4..16)) {
+        let mut market = Market::new(slots);
+        let [a, b, stuck] = ["a", "b", "stuck"].map(|name| market.requester(name));
+        // No node has so much: it waits for ever, and holds nobody up.
+        market.submit(stuck, 4_000);
+        let (mut n, mut since) = (0, BTreeMap::new());
+        let mut takes = |who: AccountId| {
+            n += 1;
+            // One of them reserves a minute for what takes a moment.
+            if who == a { times[n % times.len()] % 500 + 1 } else { times[n % times.len()] }
+        };
+        for turn in 0..120 {
+            if turn == begins {
+                since = market.got_ms.clone();
+            }
+            // Both always have something that waits, the second one from its begin on.
+            let waiting = [Some(a), (turn >= begins).then_some(b)];
+            for requester in waiting.into_iter().flatten() {
+                for _ in 0..slots {
+                    let open = market.w.state.tasks_of(requester).filter(|t| t.open_slots() > 0).count();
+                    if open <= slots as usize {
+                        market.submit(requester, 256);
+                    }
+                }
+            }
+            market.place(&mut takes);
+            market.step();
+            if turn > begins {
+                let got = |who| market.got_ms[&who] - since[&who];
+                let held = |who| market.ends.values().filter(|(_, of)| *of == who).count() as i64;
+                // What runs counts by what it reserved: that is where the bound comes from.
+                let most = (1 + i64::from(slots)) * RESERVED_MS;
+                let apart = (got(a) - got(b)).abs();
+                prop_assert!(apart <= most + held(a).max(held(b)) * RESERVED_MS, "{apart} ms apart");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_task_that_no_node_can_take_saves_nothing_up() {
+    let mut market = Market::new(1);
+    let [a, b] = ["a", "b"].map(|name| market.requester(name));
+    market.submit(b, 4_000);
+    let mut takes = |_| 10_000;
+    for _ in 0..8 {
+        market.submit(a, 256);
+        market.place(&mut takes);
+        market.step();
+    }
+    // From here on both have what can be placed: they take turns, though one of them never got anything.
+    for requester in [a, b] {
+        (0..6).for_each(|_| market.submit(requester, 256));
+    }
+    let mut order = Vec::new();
+    for _ in 0..6 {
+        let before = market.got_ms.clone();
+        market.place(&mut takes);
+        market.step();
+        order.extend(
+            before
+                .keys()
+                .filter(|who| before[who] != market.got_ms[who])
+                .copied(),
+        );
+    }
+    let of_b = order.iter().filter(|who| **who == b).count();
+    assert!((3..=4).contains(&of_b), "{of_b} of 6");
+    market.w.check_replay();
+}
+
+#[test]
+fn what_runs_only_reserve_does_not_put_newcomers_back() {
+    let mut market = Market::new(4);
+    let a = market.requester("a");
+    // Runs of a moment that reserve a minute each.
+    (0..4).for_each(|_| market.submit(a, 256));
+    market.place(&mut |_| 500);
+    let b = market.requester("b");
+    market.submit(b, 256);
+    (0..4).for_each(|_| market.step());
+    let mut order = Vec::new();
+    for requester in [a, b] {
+        (0..8).for_each(|_| market.submit(requester, 256));
+    }
+    for _ in 0..12 {
+        let before = market.got_ms.clone();
+        market.place(&mut |_| 500);
+        market.step();
+        order.extend(
+            before
+                .keys()
+                .filter(|who| before[who] != market.got_ms[who])
+                .copied(),
+        );
+    }
+    let of_b = order.iter().filter(|who| **who == b).count();
+    assert!((5..=8).contains(&of_b), "{of_b} of 12");
+    market.w.check_replay();
+}
