@@ -40,7 +40,8 @@ EXACT_INTEGER_MAX = 2**53  # doubles hold all integers up to here
 LINE_BYTES_MAX = ENTRY_BYTES_MAX + 4_096  # an entry with the attributes of a CloudEvent, the log's origin among them
 EXTENSIONS = {"schemaversion": "schema", "subject": "stream"}  # what a CloudEvent calls otherwise than the entry
 # The newest version of the types that have more than one; what is read of them here stands alike in all.
-NEWEST = {"assignment.leased": 2, "assignment.lost": 2, "node.registered": 3, "policy.adopted": 2, "task.created": 2}
+NEWEST = {"assignment.leased": 2, "assignment.lost": 2, "ledger.posted": 2, "node.registered": 3, "policy.adopted": 2, "task.created": 2,
+          "task.settled": 2}
 ENVELOPE_FIELDS = {"position", "id", "stream", "revision", "type", "schema", "time", "actor", "cause", "data"}
 ID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"  # a ULID
 ID_PATTERN = re.compile(ID)
@@ -438,6 +439,7 @@ class Task:
     accepted: list = field(default_factory=list)
     late: bool = False
     shares: list = field(default_factory=list)
+    matures_at: int = 0  # in ms, once it is settled
     checkpoint: tuple | None = None  # the newest one's node and blob
     closure: dict | None = None  # what was posted for a task that is about to close
 
@@ -521,6 +523,11 @@ def pending(account):
     return f"account/{account}/pending"
 
 
+def withdrawing(account):
+    """The ledger account of what an account asked to take out."""
+    return f"account/{account}/withdrawing"
+
+
 def escrow(task):
     """The ledger account of what a task may still cost."""
     return f"task/{task}/escrow"
@@ -576,6 +583,16 @@ def verdict_shares(task, contents):
     parts = largest_remainder(pool, [contents[c].weight for c in terms.contents])
     content = [Share("content", contents[c].owner, "", c, part) for c, part in zip(terms.contents, parts)]
     return compute + content + attempts + [Share("platform", "", "", "", platform)]
+
+
+def maturity_of(task):
+    """What moves when the shares of a verdict become available."""
+    moved = Counter()
+    for share in task.shares:
+        if share.ledger_account() == pending(share.account):
+            moved[pending(share.account)] -= share.amount
+            moved[available(share.account)] += share.amount
+    return without_zeros(moved)
 
 
 def took_too_long(terms, assignment):
@@ -690,6 +707,7 @@ SCHEDULING = {
               "cached_levels": 6, "cached_bytes_min": MIB, "cached_blobs_max": 64, "in_time_levels": 12},
     "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000},
     "tail": {"after_ppm": 500_000, "faster_ppm": 250_000}}
+SETTLEMENT = {"window_ms": 0}
 
 
 @dataclass
@@ -829,6 +847,7 @@ class Auditor:
         self.balances = Counter()
         self.points = Counter()  # by (account, track)
         self.references = set()
+        self.withdrawals = {}  # open ones, by account and id
         self.policies = []
         self.suspended = set()  # accounts, modules and contents
         self.epoch = 0  # the last one that was opened
@@ -840,6 +859,7 @@ class Auditor:
         self.contents = {}
         self.tasks = {}  # that are open
         self.ended = {}  # what became of the others
+        self.maturing = {}  # those of them whose shares are pending
         self.due = []
         self.origin = None  # the log that an export says it is of
 
@@ -958,19 +978,52 @@ class Auditor:
             self.check_deposit(data.get("reference"), moved)
         elif reason == "closure":
             self.announce_closure(data, moved)
+        elif reason == "maturity" and not self.is_due("ledger.posted", reason, data["task"]):
+            self.announce_maturity(data, moved)
+        elif reason == "payout":
+            self.note_reference(data.get("reference"))
+            self.settle_due("ledger.posted", reason, value=moved)
         elif moved:
             self.settle_due("ledger.posted", reason, data.get("task"), value=moved)
 
     def check_deposit(self, reference, moved):
         """From outside to one account, each reference once."""
         self.check_nothing_due("a deposit")
-        require(reference and reference not in self.references, f"expected a reference that was not booked, found {reference!r}")
-        self.references.add(reference)
+        self.note_reference(reference)
         paid = -moved.get("external", 0)
         receiver = next((account for account in moved if account != "external"), "")
         require(paid > 0 and AVAILABLE_PATTERN.fullmatch(receiver),
                 f"expected a deposit from external to what an account has available, found {show(moved)}")
         expect("the postings of a deposit", {"external": -paid, receiver: paid}, moved)
+
+    def note_reference(self, reference):
+        """Each external payment is booked once."""
+        require(reference and reference not in self.references, f"expected a reference that was not booked, found {reference!r}")
+        self.references.add(reference)
+
+    def on_account_withdrawal_requested(self, data):
+        """What is asked for is set aside."""
+        account, paid = data["account"], amount(data["amount"])
+        require((account, data["withdrawal"]) not in self.withdrawals, f"expected a new withdrawal, found {data['withdrawal']} again")
+        require(paid > 0, f"expected an amount above zero, found {paid}")
+        self.withdrawals[account, data["withdrawal"]] = paid
+        self.must_follow("ledger.posted", "withdrawal", None, value={available(account): -paid, withdrawing(account): paid})
+
+    def open_withdrawal(self, data):
+        """The amount of a withdrawal that ends here."""
+        paid = self.withdrawals.pop((data["account"], data["withdrawal"]), None)
+        require(paid is not None, f"expected an open withdrawal, found {data['withdrawal']}")
+        return paid
+
+    def on_account_withdrawal_paid(self, data):
+        """It leaves the platform, under a reference of its own."""
+        paid = self.open_withdrawal(data)
+        self.must_follow("ledger.posted", "payout", value={withdrawing(data["account"]): -paid, "external": paid})
+
+    def on_account_withdrawal_refused(self, data):
+        """It is available again."""
+        account, paid = data["account"], self.open_withdrawal(data)
+        self.must_follow("ledger.posted", "withdrawal-refused", None, value={withdrawing(account): -paid, available(account): paid})
 
     def announce_closure(self, data, moved):
         """A closure's postings stand before the event that explains them, and are compared when it comes."""
@@ -978,6 +1031,13 @@ class Auditor:
         require(task.closure is None, f"expected one closure of task {task.id}, found another")
         task.closure = moved
         self.closing_due(task)
+
+    def announce_maturity(self, data, moved):
+        """The postings of a maturity that time brought stand before the event that explains them."""
+        self.check_nothing_due("a maturity")
+        task = self.maturing_task(data)
+        expect(f"the postings of the maturity of task {task.id}", maturity_of(task), moved)
+        self.must_follow("task.matured", task.id)
 
     def on_points_changed(self, data):
         """Every change is one that the rules call for."""
@@ -993,7 +1053,7 @@ class Auditor:
         expect("the version of the policy", len(self.policies) + 1, data["version"])
         market = data["policy"]["market"]
         require(market in ("open", "private"), f"expected an open or a private market, found {market}")
-        self.policies.append({"scheduling": SCHEDULING} | with_integers(data["policy"]))
+        self.policies.append({"scheduling": SCHEDULING, "settlement": SETTLEMENT} | with_integers(data["policy"]))
 
     def on_node_registered(self, data):
         """A node has one owner and one key."""
@@ -1167,9 +1227,13 @@ class Auditor:
     def end(self, task, state):
         """The task ended; only what became of it is kept."""
         self.ended[task.id] = state
+        self.unseal(task)
+        del self.tasks[task.id]
+
+    def unseal(self, task):
+        """No result of the task is open any more."""
         for assignment in task.assignments.values():
             self.nodes[assignment.node].sealed.discard(assignment.id)
-        del self.tasks[task.id]
 
     def on_task_created(self, data):
         """The escrow is the worst case, within the budget, under the policy of the day."""
@@ -1270,20 +1334,14 @@ class Auditor:
             expect("the checks", accepted[0].checks, sorted((c["check"], c["passed"]) for c in data["checks"]))
 
     def settlement_due(self, task):
-        """The postings and the events that a verdict asks for; what is posted to pending matures at once."""
+        """The postings and the events that a verdict asks for."""
         fee = sum(share.amount for share in task.shares)
         require(fee <= task.escrow, f"expected a fee within the escrow of {task.escrow}, found {fee}")
-        moved, matured = Counter({escrow(task.id): -task.escrow, available(task.requester): task.escrow - fee}), Counter()
+        moved = Counter({escrow(task.id): -task.escrow, available(task.requester): task.escrow - fee})
         for share in task.shares:
             moved[share.ledger_account()] += share.amount
-            if share.ledger_account() == pending(share.account):
-                matured[pending(share.account)] -= share.amount
-                matured[available(share.account)] += share.amount
         self.money_due("settlement", task, moved)
         self.must_follow("task.settled", task.id)
-        if task.accepted:
-            self.money_due("maturity", task, matured)
-            self.must_follow("task.matured", task.id)
 
     def refusals_due(self, task, refused):
         """The points that refused results cost, one after the other where they are of one owner."""
@@ -1305,18 +1363,41 @@ class Auditor:
                  for s in data["shares"]]
         expect("the shares", sorted(s for s in task.shares if s.amount), sorted(s for s in found if s.amount))
         expect("private_market", task.policy["market"] == "private", data["private_market"])
-        task.state = "settled"
         if not task.accepted:
+            expect("matures_at", None, data.get("matures_at"))
             self.end(task, "inconclusive")
+            return
+        window = task.policy["settlement"]["window_ms"]
+        task.matures_at = self.now + window
+        # Version 1 knew no window, and does not say it.
+        if window or "matures_at" in data:
+            expect("matures_at, in ms after the verdict", window, milliseconds(data["matures_at"]) - self.now)
+        passed = all(passed for _, passed in task.accepted[0].checks)
+        self.ended[task.id] = "settled" if passed else "unmet"
+        self.maturing[task.id] = self.tasks.pop(task.id)
+        if window == 0:
+            self.money_due("maturity", task, maturity_of(task))
+            self.must_follow("task.matured", task.id)
+
+    def maturing_task(self, data):
+        """The task that a maturity is about, whose dispute window has passed."""
+        task = self.maturing.get(data["task"])
+        require(task, f"expected a task whose shares are pending, found {data['task']}")
+        require(self.now >= task.matures_at,
+                f"expected the dispute window of task {task.id} to pass, found its maturity {task.matures_at - self.now} ms earlier")
+        return task
 
     def on_task_matured(self, data):
         """Points are earned here, by those whose result was accepted and whose content was used."""
-        self.settle_due("task.matured", data["task"])
-        task = self.open_task(data, "settled")
+        task = self.maturing_task(data)
+        if self.is_due("task.matured", task.id):
+            self.settle_due("task.matured", task.id)
+        else:
+            expect(f"the postings of the maturity of task {task.id}", maturity_of(task), {})
         for change in points_earned(task):
             self.points_due(task, *change)
-        passed = all(passed for _, passed in task.accepted[0].checks)
-        self.end(task, "settled" if passed else "unmet")
+        self.unseal(task)
+        del self.maturing[task.id]
 
     def on_task_closed(self, data):
         """The end without a verdict: the fees that the reason calls for, the rest back, nobody left at work."""

@@ -21,6 +21,8 @@ pub enum LedgerAccount {
     Available(AccountId),
     /// `account/<id>/pending`: earned, but the dispute window is open.
     Pending(AccountId),
+    /// `account/<id>/withdrawing`: asked for, and not yet paid out or refused.
+    Withdrawing(AccountId),
     /// `task/<id>/escrow`: what a task may still cost.
     Escrow(TaskId),
     /// The platform's own.
@@ -33,6 +35,7 @@ impl fmt::Display for LedgerAccount {
             Self::External => f.write_str("external"),
             Self::Available(account) => write!(f, "account/{account}/available"),
             Self::Pending(account) => write!(f, "account/{account}/pending"),
+            Self::Withdrawing(account) => write!(f, "account/{account}/withdrawing"),
             Self::Escrow(task) => write!(f, "task/{task}/escrow"),
             Self::Treasury => f.write_str("treasury"),
         }
@@ -56,6 +59,9 @@ impl FromStr for LedgerAccount {
             }
             (Some("account"), Some(id), Some("pending"), None) => {
                 id.parse().ok().map(Self::Pending)
+            }
+            (Some("account"), Some(id), Some("withdrawing"), None) => {
+                id.parse().ok().map(Self::Withdrawing)
             }
             (Some("task"), Some(id), Some("escrow"), None) => id.parse().ok().map(Self::Escrow),
             (_, _, _, _) => None,
@@ -86,7 +92,7 @@ impl JsonSchema for LedgerAccount {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
-            "pattern": "^(external|treasury|account/[0-9A-Z]{26}/(available|pending)|task/[0-9A-Z]{26}/escrow)$"
+            "pattern": "^(external|treasury|account/[0-9A-Z]{26}/(available|pending|withdrawing)|task/[0-9A-Z]{26}/escrow)$"
         })
     }
 }

@@ -7,7 +7,7 @@ use aevir_events::{UnknownEvent, Upcaster};
 use serde_json::{Value, json};
 
 /// All steps.
-pub(crate) const STEPS: [Upcaster; 6] = [
+pub(crate) const STEPS: [Upcaster; 8] = [
     Upcaster {
         label: "node.registered",
         from: 1,
@@ -29,7 +29,7 @@ pub(crate) const STEPS: [Upcaster; 6] = [
     Upcaster {
         label: "policy.adopted",
         from: 1,
-        lift: policy_with_scheduling,
+        lift: policy_with_scheduling_and_settlement,
     },
     Upcaster {
         label: "task.created",
@@ -40,6 +40,18 @@ pub(crate) const STEPS: [Upcaster; 6] = [
         label: "assignment.leased",
         from: 1,
         // Version 2 says how the node was drawn. Before, draws could not be recomputed.
+        lift: Ok,
+    },
+    Upcaster {
+        label: "ledger.posted",
+        from: 1,
+        // Version 2 adds withdrawals.
+        lift: Ok,
+    },
+    Upcaster {
+        label: "task.settled",
+        from: 1,
+        // Version 2 says when the shares mature. Before, they did so in the same batch, with nothing to wait for.
         lift: Ok,
     },
 ];
@@ -53,9 +65,9 @@ fn object<'a>(
     found.ok_or_else(|| UnknownEvent(format!("there is no object at `{pointer}`")))
 }
 
-/// Version 2 of `policy.adopted` adds the constants of placement. Written out, for the defaults of a later day are not
-/// those of its time.
-fn policy_with_scheduling(mut data: Value) -> Result<Value, UnknownEvent> {
+/// Version 2 of `policy.adopted` adds the constants of placement and of settlement. Written out, for the defaults of a later
+/// day are not those of its time.
+fn policy_with_scheduling_and_settlement(mut data: Value) -> Result<Value, UnknownEvent> {
     let scheduling = json!({
         "epoch_ms": 3_600_000,
         "placements_max": 1_024,
@@ -76,7 +88,10 @@ fn policy_with_scheduling(mut data: Value) -> Result<Value, UnknownEvent> {
         "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000},
         "tail": {"after_ppm": 500_000, "faster_ppm": 250_000},
     });
-    object(&mut data, "/policy")?.insert("scheduling".into(), scheduling);
+    let policy = object(&mut data, "/policy")?;
+    policy.insert("scheduling".into(), scheduling);
+    // What was verified was paid for at once.
+    policy.insert("settlement".into(), json!({"window_ms": 0}));
     Ok(data)
 }
 
@@ -90,14 +105,17 @@ fn task_with_nonce(mut data: Value) -> Result<Value, UnknownEvent> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::policy::SchedulingPolicy;
+    use crate::policy::{SchedulingPolicy, SettlementPolicy};
 
     #[test]
-    fn a_policy_without_scheduling_gets_the_first_defaults() {
-        let lifted = policy_with_scheduling(json!({"policy": {}})).unwrap();
+    fn a_policy_of_old_gets_what_held_in_its_time() {
+        let lifted = policy_with_scheduling_and_settlement(json!({"policy": {}})).unwrap();
         let read: SchedulingPolicy =
             serde_json::from_value(lifted["policy"]["scheduling"].clone()).unwrap();
         assert_eq!(read, SchedulingPolicy::default());
-        assert!(policy_with_scheduling(json!({"policy": 1})).is_err());
+        let read: SettlementPolicy =
+            serde_json::from_value(lifted["policy"]["settlement"].clone()).unwrap();
+        assert_eq!(read, SettlementPolicy::IMMEDIATE);
+        assert!(policy_with_scheduling_and_settlement(json!({"policy": 1})).is_err());
     }
 }

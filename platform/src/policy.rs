@@ -1,6 +1,7 @@
 //! The constants of the market. They live in `policy.adopted` events, so that a replay uses those of its time.
 
 mod scheduling;
+mod settlement;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::amount::{Amount, Points, Ppm};
 
 pub use scheduling::{AccountLimits, SCORE_LEVELS, SchedulingPolicy, ScorePolicy, TailPolicy};
+pub use settlement::SettlementPolicy;
 
 /// Who may take part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +46,7 @@ pub struct Policy {
     pub backoff_max_ms: u32,
     pub points: PointsPolicy,
     pub scheduling: SchedulingPolicy,
+    pub settlement: SettlementPolicy,
 }
 
 /// How IntelliPoints are earned and lost.
@@ -83,6 +86,19 @@ impl Default for Policy {
                 lost: Points(2),
             },
             scheduling: SchedulingPolicy::default(),
+            settlement: SettlementPolicy::default(),
+        }
+    }
+}
+
+impl Policy {
+    /// For a platform whose owner runs everything on it: no owner filters, and no dispute window, since there is nobody to
+    /// dispute with.
+    pub fn private() -> Self {
+        Self {
+            market: Market::Private,
+            settlement: SettlementPolicy::IMMEDIATE,
+            ..Self::default()
         }
     }
 }

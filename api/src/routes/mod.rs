@@ -17,6 +17,7 @@ mod server;
 mod suspensions;
 mod tasks;
 mod tlog;
+mod withdrawals;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -30,6 +31,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .merge(keys::routes())
         .merge(limits::routes())
         .merge(ledger::routes())
+        .merge(withdrawals::routes())
         .merge(policy::routes())
         .merge(projections::routes())
         .merge(blobs::routes())

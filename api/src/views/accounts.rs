@@ -2,15 +2,18 @@
 
 use aevir_events::{
     Recorded,
-    projection::{Column, Keys, Projection, ProjectionError, Rows, Table, Value},
+    projection::{Keys, Projection, ProjectionError, Rows, Table, Value},
 };
 use aevir_platform::{
-    event::{Event, LedgerPosted, PointsChanged},
+    event::{Event, LedgerPosted, PointsChanged, WithdrawalRequested},
     ledger::LedgerAccount,
 };
 use async_trait::async_trait;
 
-use super::{id, json, money, ms, name, position};
+use super::{
+    accounts_tables::{ACCOUNTS, BALANCES, CHANGES, ENTRIES, KEYS, POINTS, TABLES, WITHDRAWALS},
+    id, json, money, ms, name, position,
+};
 use crate::convert::name_of;
 
 /// The projection.
@@ -19,119 +22,6 @@ pub(super) struct Accounts;
 
 type Done = Result<(), ProjectionError>;
 
-const ACCOUNTS: &str = "accounts";
-const KEYS: &str = "keys";
-const BALANCES: &str = "balances";
-const ENTRIES: &str = "ledger_entries";
-const POINTS: &str = "points";
-const CHANGES: &str = "point_changes";
-
-const TABLES: &[Table] = &[
-    Table {
-        name: ACCOUNTS,
-        about: "One row for each account.",
-        columns: &[
-            Column::text("id", "ULID."),
-            Column::text("name", "For people; not unique."),
-            Column::int("opened_at", "ms."),
-        ],
-        key: 1,
-        indexes: &[],
-    },
-    Table {
-        name: KEYS,
-        about: "API keys, without their secrets.",
-        columns: &[
-            Column::text("id", "ULID."),
-            Column::text("account", "`accounts.id`."),
-            Column::text("label", ""),
-            Column::text("scopes", "JSON array."),
-            Column::text("node", "Node that it acts for.").or_null(),
-            Column::int("revoked", "1 once it was."),
-        ],
-        key: 1,
-        indexes: &[&["account", "id"]],
-    },
-    Table {
-        name: BALANCES,
-        about: "Balances of the ledger's accounts; together they are zero.",
-        columns: &[
-            Column::text(
-                "account",
-                "`external`, `treasury`, `account/<id>/available`, `account/<id>/pending` or `task/<id>/escrow`.",
-            ),
-            Column::int("amount", "micro-AEV."),
-            Column::int(
-                "open",
-                "1 while the amount is not zero; of escrows few are.",
-            ),
-            Column::int("position", "Of the last entry."),
-        ],
-        key: 1,
-        indexes: &[&["open", "account"]],
-    },
-    Table {
-        name: ENTRIES,
-        about: "Every posting; those of one position sum to zero.",
-        columns: &[
-            Column::int("position", "Of the event in the log."),
-            Column::int("line", "Of the posting in the event, from 0."),
-            Column::text("account", "`balances.account`."),
-            Column::text(
-                "owner",
-                "Account whose money it is; a task's requester for its escrow is in `tasks`.",
-            )
-            .or_null(),
-            Column::text("task", "`tasks.id`.").or_null(),
-            Column::text(
-                "reason",
-                "`deposit`, `escrow`, `settlement`, `maturity` or `closure`.",
-            ),
-            Column::text("reference", "Of an external payment.").or_null(),
-            Column::int("amount", "micro-AEV; below zero where it was taken away."),
-            Column::int("posted_at", "ms."),
-        ],
-        key: 2,
-        indexes: &[
-            &["account", "position", "line"],
-            &["owner", "position", "line"],
-            &["task", "position", "line"],
-        ],
-    },
-    Table {
-        name: POINTS,
-        about: "IntelliPoints of accounts that ever had some.",
-        columns: &[
-            Column::text("account", "`accounts.id`."),
-            Column::int("compute", "Whole points."),
-            Column::int("content", "Whole points."),
-            Column::int("verification", "Whole points."),
-            Column::int("total", "Over all tracks."),
-        ],
-        key: 1,
-        indexes: &[&["total", "account"]],
-    },
-    Table {
-        name: CHANGES,
-        about: "Every change of IntelliPoints.",
-        columns: &[
-            Column::int("position", "Of the event in the log."),
-            Column::text("account", "`accounts.id`."),
-            Column::text("track", "`compute`, `content` or `verification`."),
-            Column::int("delta", "Whole points."),
-            Column::text(
-                "reason",
-                "`result-accepted`, `content-used`, `result-refused` or `lease-lost`.",
-            ),
-            Column::text("task", "`tasks.id`."),
-            Column::text("assignment", "`assignments.id`.").or_null(),
-            Column::int("changed_at", "ms."),
-        ],
-        key: 1,
-        indexes: &[&["account", "position"], &["task"]],
-    },
-];
-
 #[async_trait]
 impl Projection<Event> for Accounts {
     fn name(&self) -> &'static str {
@@ -139,7 +29,7 @@ impl Projection<Event> for Accounts {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn tables(&self) -> &'static [Table] {
@@ -155,6 +45,10 @@ impl Projection<Event> for Accounts {
             keys.add(POINTS, [id(e.account)]);
         } else if let Event::KeyRevoked(e) = &recorded.event {
             keys.add(KEYS, [id(e.key)]);
+        } else if let Event::WithdrawalPaid(e) = &recorded.event {
+            keys.add(WITHDRAWALS, [id(e.withdrawal)]);
+        } else if let Event::WithdrawalRefused(e) = &recorded.event {
+            keys.add(WITHDRAWALS, [id(e.withdrawal)]);
         }
     }
 
@@ -191,6 +85,24 @@ impl Projection<Event> for Accounts {
                 .map(drop),
             Event::LedgerPosted(e) => posted(rows, recorded, e).await,
             Event::PointsChanged(e) => changed(rows, recorded, e).await,
+            Event::WithdrawalRequested(e) => requested(rows, recorded, e),
+            Event::WithdrawalPaid(e) => {
+                let withdrawal = rows.row(WITHDRAWALS, [id(e.withdrawal)]).await?;
+                withdrawal
+                    .set("state", "paid")?
+                    .set("ended_at", ms(recorded.time))?
+                    .set("position", position(recorded.position)?)
+                    .map(drop)
+            }
+            Event::WithdrawalRefused(e) => {
+                let withdrawal = rows.row(WITHDRAWALS, [id(e.withdrawal)]).await?;
+                withdrawal
+                    .set("state", "refused")?
+                    .set("reason", e.reason.as_str())?
+                    .set("ended_at", ms(recorded.time))?
+                    .set("position", position(recorded.position)?)
+                    .map(drop)
+            }
             Event::PolicyAdopted(_)
             | Event::EpochOpened(_)
             | Event::EpochClosed(_)
@@ -251,7 +163,9 @@ async fn posted(rows: &mut Rows<'_>, recorded: &Recorded<Event>, e: &LedgerPoste
         let open = balance.add("amount", posting.amount.0)?.int("amount")? != 0;
         balance.set("open", open)?.set("position", at.clone())?;
         let owner = match posting.account {
-            LedgerAccount::Available(account) | LedgerAccount::Pending(account) => id(account),
+            LedgerAccount::Available(account)
+            | LedgerAccount::Pending(account)
+            | LedgerAccount::Withdrawing(account) => id(account),
             LedgerAccount::External | LedgerAccount::Escrow(_) | LedgerAccount::Treasury => {
                 Value::Null
             }
@@ -272,6 +186,21 @@ async fn posted(rows: &mut Rows<'_>, recorded: &Recorded<Event>, e: &LedgerPoste
         )?;
     }
     Ok(())
+}
+
+fn requested(rows: &mut Rows<'_>, recorded: &Recorded<Event>, e: &WithdrawalRequested) -> Done {
+    rows.insert(
+        WITHDRAWALS,
+        [
+            ("id", id(e.withdrawal)),
+            ("account", id(e.account)),
+            ("amount", money(e.amount)),
+            ("destination", e.destination.as_str().into()),
+            ("state", "open".into()),
+            ("requested_at", ms(recorded.time)),
+            ("position", position(recorded.position)?),
+        ],
+    )
 }
 
 async fn changed(rows: &mut Rows<'_>, recorded: &Recorded<Event>, e: &PointsChanged) -> Done {

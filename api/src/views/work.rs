@@ -33,7 +33,7 @@ impl Projection<Event> for Work {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn tables(&self) -> &'static [Table] {
@@ -166,6 +166,9 @@ impl Projection<Event> for Work {
             | Event::KeyAdded(_)
             | Event::KeyRevoked(_)
             | Event::JoinTokenIssued(_)
+            | Event::WithdrawalRequested(_)
+            | Event::WithdrawalPaid(_)
+            | Event::WithdrawalRefused(_)
             | Event::BlobUploaded(_)
             | Event::LedgerPosted(_)
             | Event::PointsChanged(_)
@@ -257,6 +260,9 @@ fn wants(event: &Event, keys: &mut Keys) {
         | Event::KeyAdded(_)
         | Event::KeyRevoked(_)
         | Event::JoinTokenIssued(_)
+        | Event::WithdrawalRequested(_)
+        | Event::WithdrawalPaid(_)
+        | Event::WithdrawalRefused(_)
         | Event::BlobUploaded(_)
         | Event::LedgerPosted(_)
         | Event::PointsChanged(_)
@@ -329,7 +335,8 @@ async fn extended(rows: &mut Rows<'_>, e: &TaskExtended) -> Done {
 async fn settled(rows: &mut Rows<'_>, e: &TaskSettled) -> Done {
     let task = rows.row(TASKS, [id(e.task)]).await?;
     task.set("fee", money(e.fee))?
-        .set("refund", money(e.refund))?;
+        .set("refund", money(e.refund))?
+        .set("matures_at", e.matures_at.map(|at| at.0))?;
     for share in &e.shares {
         if let Some(node) = share.node {
             let node = rows.row(NODES, [id(node)]).await?;

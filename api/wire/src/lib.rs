@@ -28,7 +28,8 @@ mod tasks;
 
 pub use accounts::{
     Account, AccountPage, AddKey, AddedKey, Deposit, Deposited, IssueJoinToken, JoinToken, Key,
-    KeyList, OpenAccount, OpenedAccount,
+    KeyList, OpenAccount, OpenedAccount, PayWithdrawal, RefuseWithdrawal, RequestWithdrawal,
+    Withdrawal, WithdrawalPage,
 };
 pub use batch::{BATCH_ITEMS_MAX, Batch, BatchAnswer, BatchAnswers, BatchItem, NodeCall};
 pub use client::{
@@ -57,6 +58,7 @@ pub use node_life::{
 };
 pub use policy::{
     AccountLimits, AdoptedPolicy, PointsPolicy, Policy, SchedulingPolicy, ScorePolicy,
+    SettlementPolicy,
 };
 pub use problem::{PROBLEM_JSON, Problem};
 pub use projections::{Projection, ProjectionList, Rebuild};

@@ -29,6 +29,15 @@ pub struct Policy {
     pub backoff_max_ms: u32,
     pub points: PointsPolicy,
     pub scheduling: SchedulingPolicy,
+    pub settlement: SettlementPolicy,
+}
+
+/// How verdicts become money that can be spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SettlementPolicy {
+    /// The dispute window, in ms: shares and points of a verdict mature so long after it; with 0, at once.
+    pub window_ms: u32,
 }
 
 /// How IntelliPoints are earned and lost.

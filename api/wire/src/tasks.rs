@@ -291,6 +291,12 @@ pub struct Settlement {
     pub fee: String,
     pub refund: String,
     pub shares: Vec<Share>,
+    /// The end of the dispute window, when the shares become available, or became. Absent where nothing matures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matures_at: Option<String>,
+    /// When they became available.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matured_at: Option<String>,
 }
 
 /// One party's part of a fee.

@@ -7,6 +7,7 @@ use aevir_wire::{
 use anyhow::Result;
 use clap::Subcommand;
 
+use super::money;
 use crate::{
     args::Global,
     output::{aev, or_dash, pages, print, properties, table},
@@ -34,6 +35,43 @@ pub(crate) enum AccountVerb {
         /// The external payment's reference; each is booked once.
         #[arg(long)]
         reference: String,
+    },
+    /// Ask for money to be paid out; it is set aside at once, and can't be taken back.
+    Withdraw {
+        /// In micro-AEV: 1 AEV is 1000000.
+        amount: String,
+        /// Where it is to go, as agreed with who runs the platform; it stands in the log.
+        #[arg(long)]
+        to: String,
+    },
+    /// List the account's withdrawals, or all of them (scope `admin` or `audit`).
+    Withdrawals {
+        /// Only those of this account.
+        #[arg(long)]
+        account: Option<String>,
+        /// `open`, `paid` or `refused`.
+        #[arg(long)]
+        state: Option<String>,
+    },
+    /// Book that a withdrawal was paid out (scope `admin`).
+    PayWithdrawal {
+        /// The account's id.
+        account: String,
+        /// The withdrawal's id.
+        withdrawal: String,
+        /// The external payment's reference; each is booked once.
+        #[arg(long)]
+        reference: String,
+    },
+    /// Give a withdrawal's money back to its account (scope `admin`).
+    RefuseWithdrawal {
+        /// The account's id.
+        account: String,
+        /// The withdrawal's id.
+        withdrawal: String,
+        /// Why; it is in the log.
+        #[arg(long)]
+        reason: String,
     },
     /// Show an account's share of the nodes and its quotas, or set them (scope `admin`).
     Limits {
@@ -139,6 +177,20 @@ pub(crate) async fn run(verb: AccountVerb, global: &Global) -> Result<()> {
                 ])
             })
         }
+        AccountVerb::Withdraw { amount, to } => money::withdraw(&client, amount, to, global).await,
+        AccountVerb::Withdrawals { account, state } => {
+            money::withdrawals(&client, account.as_deref(), state.as_deref(), global).await
+        }
+        AccountVerb::PayWithdrawal {
+            account,
+            withdrawal,
+            reference,
+        } => money::pay(&client, account, withdrawal, reference, global).await,
+        AccountVerb::RefuseWithdrawal {
+            account,
+            withdrawal,
+            reason,
+        } => money::refuse(&client, account, withdrawal, reason, global).await,
         AccountVerb::Keys { verb } => keys(verb, &client, global).await,
         AccountVerb::JoinToken { ttl_s } => {
             let token = client.issue_join_token(&IssueJoinToken { ttl_s }).await?;
@@ -256,6 +308,7 @@ fn shown(account: &Account) -> String {
         ("name", account.name.clone()),
         ("available", aev(&account.available)),
         ("pending", aev(&account.pending)),
+        ("withdrawing", aev(&account.withdrawing)),
         ("points, compute", account.points.compute.clone()),
         ("points, content", account.points.content.clone()),
         ("points, verification", account.points.verification.clone()),

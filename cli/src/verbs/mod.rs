@@ -5,6 +5,7 @@ pub(crate) mod admin;
 pub(crate) mod content;
 pub(crate) mod log;
 pub(crate) mod module;
+mod money;
 pub(crate) mod node;
 mod plan;
 pub(crate) mod policy;

@@ -93,6 +93,7 @@ fn read<'a>(
         | Event::TaskQueued(_)
         | Event::TaskExtended(_)
         | Event::TaskVerified(_)
+        | Event::TaskMatured(_)
         | Event::NodeLeft(_) => Command::Tick,
         Event::AssignmentWithdrawn(_) | Event::TaskClosed(_) => closing(batch, state)?,
         Event::LedgerPosted(e) => return Ok(posting(e, batch, state)?.map(Primary::Command)),
@@ -111,6 +112,21 @@ fn read<'a>(
             account: e.account,
             token_hash: e.token_hash,
             expires: e.expires,
+        },
+        Event::WithdrawalRequested(e) => Command::RequestWithdrawal {
+            account: e.account,
+            amount: e.amount,
+            destination: e.destination.clone(),
+        },
+        Event::WithdrawalPaid(e) => Command::PayWithdrawal {
+            account: e.account,
+            withdrawal: e.withdrawal,
+            reference: reference_after(batch)?,
+        },
+        Event::WithdrawalRefused(e) => Command::RefuseWithdrawal {
+            account: e.account,
+            withdrawal: e.withdrawal,
+            reason: e.reason.clone(),
         },
         Event::ModuleRegistered(e) => module(e),
         Event::ContentRegistered(e) => content(e),
@@ -154,10 +170,7 @@ fn read<'a>(
             assignment: e.assignment,
             reason: e.reason,
         },
-        Event::PointsChanged(_)
-        | Event::RoundClosed(_)
-        | Event::TaskSettled(_)
-        | Event::TaskMatured(_) => return Ok(None),
+        Event::PointsChanged(_) | Event::RoundClosed(_) | Event::TaskSettled(_) => return Ok(None),
     };
     Ok(Some(Primary::Command(command)))
 }
@@ -187,6 +200,16 @@ fn key_after<'a>(batch: &[&'a Recorded<Event>]) -> Result<&'a KeyAdded, Fault> {
             found: second.event.label(),
         },
     })
+}
+
+/// The reference under which a payout is booked.
+fn reference_after(batch: &[&Recorded<Event>]) -> Result<String, Fault> {
+    if let Some(Event::LedgerPosted(posted)) = batch.get(1).map(|r| &r.event)
+        && let Some(reference) = &posted.reference
+    {
+        return Ok(reference.clone());
+    }
+    Err(missing(batch, "ledger.posted"))
 }
 
 /// An event that the batch ends without.
@@ -276,7 +299,13 @@ fn posting(
     match posted.reason {
         PostingReason::Deposit => Ok(deposit(posted)),
         PostingReason::Closure => closing(batch, state).map(Some),
-        PostingReason::Escrow | PostingReason::Settlement | PostingReason::Maturity => Ok(None),
+        // With a verdict's it would not stand first.
+        PostingReason::Maturity => Ok(Some(Command::Tick)),
+        PostingReason::Escrow
+        | PostingReason::Settlement
+        | PostingReason::Withdrawal
+        | PostingReason::Payout
+        | PostingReason::WithdrawalRefused => Ok(None),
     }
 }
 
@@ -284,6 +313,7 @@ fn deposit(posted: &LedgerPosted) -> Option<Command> {
     let received = posted.postings.iter().find_map(|p| match p.account {
         LedgerAccount::Available(account) => Some((account, p.amount)),
         LedgerAccount::External
+        | LedgerAccount::Withdrawing(_)
         | LedgerAccount::Pending(_)
         | LedgerAccount::Escrow(_)
         | LedgerAccount::Treasury => None,

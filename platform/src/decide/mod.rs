@@ -5,6 +5,7 @@ mod close;
 mod content;
 mod epoch;
 mod lease;
+mod maturity;
 mod node;
 mod result;
 mod settle;
@@ -13,6 +14,7 @@ mod suspension;
 mod tick;
 mod validate;
 mod verdict;
+mod withdrawal;
 
 use aevir_events::Context;
 
@@ -57,6 +59,21 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
             amount,
             reference,
         } => account::deposit(state, *account, *amount, reference),
+        Command::RequestWithdrawal {
+            account,
+            amount,
+            destination,
+        } => withdrawal::request(state, *account, *amount, destination, context),
+        Command::PayWithdrawal {
+            account,
+            withdrawal,
+            reference,
+        } => withdrawal::pay(state, *account, *withdrawal, reference),
+        Command::RefuseWithdrawal {
+            account,
+            withdrawal,
+            reason,
+        } => withdrawal::refuse(state, *account, *withdrawal, reason),
         Command::SetLimits { account, limits } => account::set_limits(state, *account, *limits),
         Command::RecordUpload { account, blob } => content::record_upload(state, *account, *blob),
         Command::RegisterModule(c) => content::register_module(state, c),

@@ -68,7 +68,13 @@ pub(super) fn judge(
         .keys()
         .filter_map(|id| nodes.get(id).copied())
         .collect();
-    events.extend(settle::settle(state, task, &verified, &revealed));
+    events.extend(settle::settle(
+        state,
+        task,
+        &verified,
+        &revealed,
+        context.time,
+    ));
     if verified.verdict == Verdict::Passed {
         events.extend(register_model(state, task, &verified, &nodes, context));
     }

@@ -9,6 +9,7 @@ mod node;
 mod speed;
 mod suspension;
 mod task;
+mod withdrawal;
 
 use aevir_events::{Corrupt, Recorded};
 
@@ -29,6 +30,9 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::KeyAdded(e) => market::key_added(state, e),
         Event::KeyRevoked(e) => market::key_revoked(state, e),
         Event::JoinTokenIssued(e) => market::join_token_issued(state, e),
+        Event::WithdrawalRequested(e) => withdrawal::requested(state, e, at),
+        Event::WithdrawalPaid(e) => withdrawal::ended(state, e.account, e.withdrawal),
+        Event::WithdrawalRefused(e) => withdrawal::ended(state, e.account, e.withdrawal),
         Event::BlobUploaded(e) => market::blob_uploaded(state, e),
         Event::LedgerPosted(e) => market::ledger_posted(state, e),
         Event::PointsChanged(e) => market::points_changed(state, e),

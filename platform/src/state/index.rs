@@ -35,6 +35,8 @@ pub(crate) struct Index {
     pub(crate) deadlines: BTreeSet<(Timestamp, TaskId)>,
     /// When the reveals of closed rounds are due.
     pub(crate) reveals: BTreeSet<(Timestamp, TaskId)>,
+    /// When the shares of verdicts mature.
+    pub(crate) maturing: BTreeSet<(Timestamp, TaskId)>,
     /// Created tasks whose dependencies have all settled, or one of which can't any more.
     pub(crate) unblocked: BTreeSet<TaskId>,
     /// Tasks that wait for another one, which has not ended.
@@ -127,6 +129,8 @@ impl Index {
             | Phase::Expired
             | Phase::Cancelled { .. } => {}
         }
+        self.maturing
+            .extend(task.maturing().map(|at| (at, task.id)));
         if is_unblocked(state, task) {
             self.unblocked.insert(task.id);
         }

@@ -22,7 +22,9 @@ use serde::{Deserialize, Serialize};
 pub use assignment::{Assignment, Commitment, Revealed, Stage};
 pub use epoch::{Epochs, OpenEpoch, Requester};
 pub(crate) use index::{Index, awaited, is_unblocked};
-pub use market::{Account, Blob, Content, JoinToken, Key, Module, PointsBalance, Suspension};
+pub use market::{
+    Account, Blob, Content, JoinToken, Key, Module, PointsBalance, Suspension, Withdrawal,
+};
 pub use node::{Node, Record, Room, Standing};
 pub use speed::SpeedRecord;
 pub use task::{Phase, Settlement, Task, VerdictRecord};
@@ -31,7 +33,7 @@ use crate::{
     command::Scope,
     digest::Digest,
     event::Track,
-    ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId},
+    ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId, WithdrawalId},
     ledger::Ledger,
     policy::{AccountLimits, Market, Policy, SchedulingPolicy},
 };
@@ -45,8 +47,10 @@ pub struct State {
     pub keys: BTreeMap<KeyId, Key>,
     /// Unused join tokens by the hash of their secret.
     pub join_tokens: BTreeMap<Digest, JoinToken>,
-    /// References of deposits, each booked once.
+    /// References of external payments, each booked once.
     pub references: BTreeSet<String>,
+    /// What accounts want to take out, as long as it is open; nothing for an account without any.
+    pub withdrawals: BTreeMap<AccountId, BTreeMap<WithdrawalId, Withdrawal>>,
     pub blobs: BTreeMap<Digest, Blob>,
     pub modules: BTreeMap<Digest, Module>,
     pub contents: BTreeMap<ContentId, Content>,
@@ -206,8 +210,10 @@ impl State {
         }
         let deadline = self.index.deadlines.first().map(|(time, _)| *time);
         let reveal = self.index.reveals.first().map(|(time, _)| *time);
+        let maturity = self.index.maturing.first().map(|(time, _)| *time);
         let epoch = self.epoch_due();
-        deadline.into_iter().chain(reveal).chain(epoch).min()
+        let times = [deadline, reveal, maturity, epoch];
+        times.into_iter().flatten().min()
     }
 
     /// Whether the account may read the blob: it uploaded it, or it is the result of a task that it paid for.

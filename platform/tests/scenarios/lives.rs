@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use aevir_platform::{
+    amount::Amount,
     command::{Availability, Command, FailureClass, LossReason, Subject},
     digest::Digest,
-    ids::{NodeId, TaskId},
+    ids::{AccountId, NodeId, TaskId, WithdrawalId},
+    policy::{Policy, SettlementPolicy},
     rotation::SignedRotation,
 };
 use ed25519_dalek::SigningKey;
@@ -43,6 +45,16 @@ pub enum Step {
     Online {
         node: usize,
         online: bool,
+    },
+    /// The requester, or a node's owner, wants part of what it has.
+    Withdraw {
+        whose: usize,
+        part_ppm: u32,
+    },
+    /// One that is open is paid or refused.
+    EndWithdrawal {
+        which: usize,
+        paid: bool,
     },
     /// Its operator or an administrator decides something about a node.
     Decide {
@@ -112,6 +124,8 @@ pub fn step() -> impl Strategy<Value = Step> {
         1 => (index(), any::<bool>()).prop_map(|(which, host)| Step::Fail { which, host }),
         1 => index().prop_map(Step::Lose),
         1 => (index(), any::<bool>()).prop_map(|(node, online)| Step::Online { node, online }),
+        1 => (index(), 0u32..1_000_000).prop_map(|(whose, part_ppm)| Step::Withdraw { whose, part_ppm }),
+        1 => (index(), any::<bool>()).prop_map(|(which, paid)| Step::EndWithdrawal { which, paid }),
         3 => (index(), decision()).prop_map(|(node, what)| Step::Decide { node, what }),
     ]
 }
@@ -120,6 +134,9 @@ pub fn step() -> impl Strategy<Value = Step> {
 fn answer(choice: u8) -> serde_json::Value {
     json!({"n": choice / 4})
 }
+
+/// The dispute window: some ticks pass within it, and some after it.
+pub const WINDOW_MS: u32 = 7_000;
 
 /// A small platform with random lives in it.
 pub struct Lives {
@@ -132,7 +149,12 @@ pub struct Lives {
 impl Lives {
     /// A platform with four nodes.
     pub fn new() -> Self {
-        let mut world = World::new();
+        let mut world = World::with_policy(Policy {
+            settlement: SettlementPolicy {
+                window_ms: WINDOW_MS,
+            },
+            ..Policy::default()
+        });
         // The later ones are faster, so that a run on the first ones may be overtaken.
         let node = |i: u32| {
             let name = format!("node {i}");
@@ -265,6 +287,24 @@ impl Lives {
                 // One that is gone does not come back.
                 let _ = w.submit(Command::SetAvailability { node, availability });
             }
+            Step::Withdraw { whose, part_ppm } => {
+                let account = nth_account(w, whose);
+                let amount = Amount(w.available(account)).share(part_ppm);
+                let destination = "the account on file".to_owned();
+                // Nothing, too many, or suspended: refused.
+                let _ = w.submit(Command::RequestWithdrawal {
+                    account,
+                    amount,
+                    destination,
+                });
+            }
+            Step::EndWithdrawal { which, paid } => {
+                let open = w.state.withdrawals.iter();
+                let open = open.flat_map(|(account, open)| open.keys().map(|id| (*account, *id)));
+                if let Some((account, withdrawal)) = pick(open.collect(), which) {
+                    w.ok(end(account, withdrawal, paid));
+                }
+            }
             Step::Decide { node, what } => {
                 let node = self.nodes[node % self.nodes.len()];
                 self.decide(node, what);
@@ -319,6 +359,30 @@ impl Lives {
             }
         };
         let _ = w.submit(command);
+    }
+}
+
+fn nth_account(w: &World, which: usize) -> AccountId {
+    let accounts = w.state.accounts.keys();
+    accounts
+        .copied()
+        .nth(which % w.state.accounts.len())
+        .unwrap()
+}
+
+fn end(account: AccountId, withdrawal: WithdrawalId, paid: bool) -> Command {
+    if paid {
+        Command::PayWithdrawal {
+            account,
+            withdrawal,
+            reference: format!("payout {withdrawal}"),
+        }
+    } else {
+        Command::RefuseWithdrawal {
+            account,
+            withdrawal,
+            reason: "a random one".into(),
+        }
     }
 }
 

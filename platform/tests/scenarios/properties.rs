@@ -6,14 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use aevir_events::Recorded;
 use aevir_platform::{
     command::Availability,
-    event::Event,
+    event::{Event, ShareRole},
     ids::{AssignmentId, NodeId, TaskId},
+    ledger::LedgerAccount,
     terms::NodeTerms,
 };
 use proptest::prelude::*;
 
 use crate::{
-    lives::{Lives, step},
+    lives::{Lives, WINDOW_MS, step},
     world::World,
 };
 
@@ -50,6 +51,22 @@ fn check(w: &World) {
         if let Some(settlement) = &task.settlement {
             assert!(settlement.fee <= task.definition.economics.budget);
         }
+    }
+    let mut pending: BTreeMap<_, i64> = BTreeMap::new();
+    for task in w.state.tasks.values() {
+        let Some(due) = task.maturing() else {
+            continue;
+        };
+        assert_eq!(task.ended_at.unwrap().plus_ms(WINDOW_MS.into()), due);
+        for share in &task.settlement.as_ref().unwrap().shares {
+            if matches!(share.role, ShareRole::Compute | ShareRole::Content) {
+                *pending.entry(share.account.unwrap()).or_default() += share.amount.0;
+            }
+        }
+    }
+    for account in w.state.accounts.keys() {
+        let held = w.state.ledger.balance(LedgerAccount::Pending(*account)).0;
+        assert_eq!(held, pending.remove(account).unwrap_or_default());
     }
     for (account, amount) in money {
         assert_eq!(w.state.ledger.balance(account).0, amount);

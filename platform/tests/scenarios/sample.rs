@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, fs, path::Path, process::Command as Process};
 
 use aevir_events::{Entry, Timestamp, merkle::Frontier};
 use aevir_platform::{
-    amount::Count,
+    amount::{Amount, Count},
     command::{AddKey, Command, FailureClass, LossReason, Scope, Subject},
     digest::Digest,
-    event::Track,
+    event::{Event, Track},
     ids::AssignmentId,
     policy::AccountLimits,
     report::BlobRef,
@@ -95,6 +95,7 @@ pub fn eventful() -> World {
         ("expired", "cancelled")
     );
     silent_reveal(&mut w);
+    withdrawals(&mut w);
     comings_and_goings(&mut w);
     // The next epoch: the draws so far can be recomputed from here on.
     w.later(3_600_000);
@@ -200,6 +201,35 @@ fn comings_and_goings(w: &mut World) {
         w.ok(Command::Suspend { subject, reason });
         let reason = "nothing was found".to_owned();
         w.ok(Command::Release { subject, reason });
+    }
+}
+
+/// Money is taken out, some of it in vain.
+fn withdrawals(w: &mut World) {
+    let account = w.requester;
+    for paid in [true, false] {
+        let events = w.ok(Command::RequestWithdrawal {
+            account,
+            amount: Amount(5_000),
+            destination: "the account on file".into(),
+        });
+        let Event::WithdrawalRequested(requested) = &events[0] else {
+            unreachable!()
+        };
+        let withdrawal = requested.withdrawal;
+        w.ok(if paid {
+            Command::PayWithdrawal {
+                account,
+                withdrawal,
+                reference: "payout 1".into(),
+            }
+        } else {
+            Command::RefuseWithdrawal {
+                account,
+                withdrawal,
+                reason: "it is not on file".into(),
+            }
+        });
     }
 }
 

@@ -27,7 +27,7 @@ use aevir_platform::{
     hexbytes::Hex,
     ids::{AccountId, AssignmentId, NodeId, TaskId},
     ledger::LedgerAccount,
-    policy::Policy,
+    policy::{Policy, SettlementPolicy},
     rejection::Rejection,
     report::{Artifact, BlobRef, MetricValue, Report, SignedCommitment, Usage, commit_message},
     schedule::specification,
@@ -58,10 +58,18 @@ pub struct Run {
     pub result: Value,
 }
 
+/// The defaults without a dispute window: what is verified is paid.
+pub fn immediate() -> Policy {
+    Policy {
+        settlement: SettlementPolicy::IMMEDIATE,
+        ..Policy::default()
+    }
+}
+
 impl World {
     /// A platform with a policy, a requester with 1,000 AEV and one module.
     pub fn new() -> Self {
-        Self::with_policy(Policy::default())
+        Self::with_policy(immediate())
     }
 
     pub fn with_policy(policy: Policy) -> Self {
@@ -156,6 +164,12 @@ impl World {
                 balance.0 > 0 || account == LedgerAccount::External,
                 "{account}: {balance}"
             );
+        }
+        for account in self.state.accounts.keys() {
+            let open = self.state.withdrawals.get(account);
+            let open: i64 = open.into_iter().flatten().map(|(_, w)| w.amount.0).sum();
+            let held = LedgerAccount::Withdrawing(*account);
+            assert_eq!(self.state.ledger.balance(held), Amount(open));
         }
         for node in self.state.nodes.values() {
             assert!(node.active.len() <= node.profile.slots as usize);

@@ -1,0 +1,170 @@
+//! Money over HTTP: the dispute window, and withdrawals.
+
+use aevir_platform::policy::Policy;
+use aevir_wire::{EntryFilter, PayWithdrawal, RefuseWithdrawal, RequestWithdrawal};
+use serde_json::json;
+
+use crate::support::{
+    TestPlatform,
+    node::{Outcome, until},
+    single,
+};
+
+/// Long enough to be seen, short enough to be waited for.
+const WINDOW_MS: u32 = 1_500;
+
+#[tokio::test]
+async fn shares_mature_when_the_dispute_window_has_passed() {
+    let policy = |p: &mut Policy| p.settlement.window_ms = WINDOW_MS;
+    let platform = TestPlatform::builder().policy(policy).start().await;
+    let (requester, module) = platform.requester().await;
+    let node = platform.node("n").await;
+    let task = single(&module).submit(&requester.client).await.id;
+    node.work(&Outcome::of(json!(1))).await;
+    let settled = until(&requester.client, &task, "settled").await;
+    let settlement = settled.settlement.unwrap();
+    assert!(settlement.matures_at.is_some());
+    assert_eq!(settlement.matured_at, None);
+    let owner = node.owner.account().await.unwrap();
+    let share = &settlement.shares[0].amount;
+    assert_eq!((&owner.pending, owner.available.as_str()), (share, "0"));
+    assert_eq!(owner.points.compute, "0");
+    // The result is the requester's all the same.
+    requester.client.task_result(&task).await.unwrap();
+    let matured = async {
+        loop {
+            let task = requester.client.task(&task).await.unwrap();
+            let settlement = task.settlement.unwrap();
+            if settlement.matured_at.is_some() {
+                return settlement;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let matured = tokio::time::timeout(std::time::Duration::from_secs(15), matured);
+    let matured = matured.await.unwrap();
+    assert!(matured.matured_at >= matured.matures_at, "{matured:?}");
+    let owner = node.owner.account().await.unwrap();
+    assert_eq!((owner.pending.as_str(), &owner.available), ("0", share));
+    assert_ne!(owner.points.compute, "0");
+    platform.check_replay().await;
+}
+
+fn request(amount: &str) -> RequestWithdrawal {
+    RequestWithdrawal {
+        amount: amount.into(),
+        destination: "the account on file".into(),
+    }
+}
+
+#[tokio::test]
+async fn withdrawals_are_asked_for_and_paid_or_refused() {
+    let platform = TestPlatform::start().await;
+    let account = platform.account("a").await;
+    let stranger = platform.account("b").await;
+    let before = account.client.account().await.unwrap();
+    let opened = account.client.request_withdrawal(&request("60")).await;
+    let opened = opened.unwrap();
+    assert_eq!(
+        (opened.state.as_str(), opened.amount.as_str()),
+        ("open", "60")
+    );
+    let second = account.client.request_withdrawal(&request("7")).await;
+    let second = second.unwrap();
+    let shown = account.client.account().await.unwrap();
+    assert_eq!(shown.withdrawing, "67");
+    let left: i64 = before.available.parse::<i64>().unwrap() - 67;
+    assert_eq!(shown.available, left.to_string());
+    let listed = platform.admin.accounts(None).await.unwrap().accounts;
+    assert!(listed.contains(&shown), "{listed:?}");
+    let mine = account.client.withdrawals(None, None, None).await.unwrap();
+    assert_eq!(mine.withdrawals, [opened.clone(), second.clone()]);
+    let none = stranger.client.withdrawals(None, None, None).await.unwrap();
+    assert!(none.withdrawals.is_empty());
+
+    let pay = |reference: &str| PayWithdrawal {
+        reference: reference.into(),
+    };
+    let first = pay("payout 1");
+    for _ in 0..2 {
+        // A repeat answers the original outcome.
+        let paid = platform
+            .admin
+            .pay_withdrawal(&account.id, &opened.id, &first);
+        paid.await.unwrap();
+    }
+    let again = pay("payout 2");
+    let again = platform
+        .admin
+        .pay_withdrawal(&account.id, &opened.id, &again);
+    platform.refused(again, 404, "unknown-withdrawal").await;
+    let twice = platform
+        .admin
+        .pay_withdrawal(&account.id, &second.id, &first);
+    platform.refused(twice, 409, "reference-used").await;
+    let own = account
+        .client
+        .pay_withdrawal(&account.id, &second.id, &first);
+    platform.refused(own, 403, "scope-missing").await;
+    let nothing = platform.admin.pay_withdrawal(&account.id, "none", &first);
+    platform.refused(nothing, 404, "unknown-withdrawal").await;
+    let refusal = RefuseWithdrawal {
+        reason: "it is not on file".into(),
+    };
+    let refused = platform
+        .admin
+        .refuse_withdrawal(&account.id, &second.id, &refusal);
+    refused.await.unwrap();
+    let all = platform.admin.withdrawals(Some(&account.id), None, None);
+    let all = all.await.unwrap().withdrawals;
+    let told: Vec<_> = all
+        .iter()
+        .map(|w| {
+            (
+                w.state.as_str(),
+                w.reference.as_deref(),
+                w.reason.as_deref(),
+            )
+        })
+        .collect();
+    let expected = [
+        ("paid", Some("payout 1"), None),
+        ("refused", None, Some("it is not on file")),
+    ];
+    assert_eq!(told, expected);
+    let open = platform.admin.withdrawals(None, Some("open"), None);
+    assert!(open.await.unwrap().withdrawals.is_empty());
+    let entries = EntryFilter {
+        reason: Some("payout".into()),
+        ..EntryFilter::default()
+    };
+    let entries = account.client.ledger_entries(&entries).await.unwrap();
+    assert_eq!(entries.entries.len(), 1, "the other line is the world's");
+    platform.check_replay().await;
+}
+
+#[tokio::test]
+async fn what_can_not_be_taken_out_is_refused() {
+    let platform = TestPlatform::start().await;
+    let account = platform.account("a").await;
+    for (amount, status, code) in [
+        ("0", 422, "amount-not-positive"),
+        ("1.5", 422, "field-invalid"),
+        ("9223372036854775807", 402, "balance-too-small"),
+    ] {
+        let asked = account.client.request_withdrawal(&request(amount)).await;
+        platform.refused(async { asked }, status, code).await;
+    }
+    let scopes = vec!["read".to_owned(), "tasks:write".to_owned()];
+    let label = "ci".to_owned();
+    let key = account
+        .client
+        .add_key(&aevir_wire::AddKey { label, scopes })
+        .await
+        .unwrap();
+    let limited = platform.client(&key.key);
+    let asked = request("1");
+    platform
+        .refused(limited.request_withdrawal(&asked), 403, "scope-missing")
+        .await;
+}
