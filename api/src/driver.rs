@@ -193,6 +193,7 @@ impl Driver {
             | Event::AccountSuspended(_)
             | Event::ContentSuspended(_)
             | Event::ModuleSuspended(_)
+            | Event::NodeSlashed(_)
             | Event::TaskCreated(_)
             | Event::TaskSettled(_)
             | Event::TaskMatured(_)

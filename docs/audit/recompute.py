@@ -55,7 +55,7 @@ CLOSE_REASONS = ("cancelled", "expired", "attempts-spent", "dependency-failed")
 MODULE_FAILURES = ("guest-error", "trap", "limit")
 
 # Entries that may stand in a batch after the one that they follow from. All other entries begin something new.
-CONSEQUENCES = {"ledger.posted", "points.changed", "task.settled", "task.matured", "task.closed", "task.queued",
+CONSEQUENCES = {"ledger.posted", "node.slashed", "points.changed", "task.settled", "task.matured", "task.closed", "task.queued",
                 "assignment.withdrawn", "content.registered"}
 
 # Entries that move no money and no points, and that nothing here depends on.
@@ -331,6 +331,9 @@ class Node:
     keys: list = field(default_factory=list)  # that it had before
     shown: int = 0  # fuel that its results showed, in millions a second
     samples: int = 0  # of those
+    locked: int = 0  # of its stake, for open results
+    strikes: int = 0  # refused results, none of which was forgotten before the next
+    struck_at: int = 0  # when the last was, in ms
 
     def record(self, kind):
         """How it did on a type of task."""
@@ -393,6 +396,7 @@ class Assignment:
     withdrawn_from: str | None = None  # the state before it was called off with its task
     doubles: str | None = None  # the run that it duplicates
     overtaken: bool = False  # it had begun when others completed the round
+    stake: int = 0  # of its node's, that is locked for it
     resume: dict | None = None  # the checkpoint that it goes on from
     told: tuple | None = None  # when it last told how far it is, in ms, and how far, in parts per million
     failure: str | None = None
@@ -521,6 +525,11 @@ def available(account):
 def pending(account):
     """The ledger account of what an account earned that has not matured."""
     return f"account/{account}/pending"
+
+
+def stake_of(node):
+    """The ledger account of what a node's owner put up for its results."""
+    return f"node/{node}/stake"
 
 
 def withdrawing(account):
@@ -708,6 +717,7 @@ SCHEDULING = {
     "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000},
     "tail": {"after_ppm": 500_000, "faster_ppm": 250_000}}
 SETTLEMENT = {"window_ms": 0}
+STAKE = {"per_result_ppm": 0, "strikes_free": 1, "strike_ms": 604_800_000}
 
 
 @dataclass
@@ -983,8 +993,13 @@ class Auditor:
         elif reason == "payout":
             self.note_reference(data.get("reference"))
             self.settle_due("ledger.posted", reason, value=moved)
+        elif reason in ("stake", "unstake") and not self.is_due("ledger.posted", reason, None):
+            self.check_stake(reason, moved)
         elif moved:
             self.settle_due("ledger.posted", reason, data.get("task"), value=moved)
+        for node in [self.nodes[account.split("/")[1]] for account in moved if account.startswith("node/")]:
+            require(self.balances[stake_of(node.id)] >= node.locked,
+                    f"expected the stake of node {node.id} to cover {node.locked}, found {self.balances[stake_of(node.id)]}")
 
     def check_deposit(self, reference, moved):
         """From outside to one account, each reference once."""
@@ -995,6 +1010,43 @@ class Auditor:
         require(paid > 0 and AVAILABLE_PATTERN.fullmatch(receiver),
                 f"expected a deposit from external to what an account has available, found {show(moved)}")
         expect("the postings of a deposit", {"external": -paid, receiver: paid}, moved)
+
+    def check_stake(self, reason, moved):
+        """Between what a node's owner can spend and the node's stake."""
+        self.check_nothing_due("a posting of stake")
+        account = next((account for account in moved if account.startswith("node/")), "node//")
+        node = self.nodes[account.split("/")[1]]
+        change = moved[account]
+        require((change > 0) == (reason == "stake"), f"expected {reason} to move money the other way, found {show(moved)}")
+        require(change < 0 or node.standing not in ("left", "revoked"), f"expected no stake for a node that is {node.standing}")
+        expect(f"the postings of {reason}", {stake_of(node.id): change, available(node.owner): -change}, moved)
+
+    def free(self, assignment):
+        """What was locked for an assignment covers it no more."""
+        self.nodes[assignment.node].locked -= assignment.stake
+        assignment.stake = 0
+
+    def strikes_at(self, node, policy):
+        """The strikes of a node that still count."""
+        return node.strikes if self.now - node.struck_at <= policy["stake"]["strike_ms"] else 0
+
+    def slashes_due(self, task, refused):
+        """Refused results are strikes, and cost the stake locked for them once there are too many, where a quorum disagrees."""
+        for assignment in (task.assignments[a] for a in refused):
+            node = self.nodes[assignment.node]
+            node.strikes, node.struck_at = self.strikes_at(node, task.policy) + 1, self.now
+            if task.accepted and node.strikes > task.policy["stake"]["strikes_free"] and assignment.stake:
+                value = {"amount": assignment.stake, "strikes": node.strikes}
+                self.must_follow("node.slashed", node.id, task.id, assignment.id, value=value)
+
+    def on_node_slashed(self, data):
+        """What was locked for the result is the treasury's."""
+        value = {"amount": integer(data["amount"]), "strikes": data["strikes"]}
+        self.settle_due("node.slashed", data["node"], data["task"], data["assignment"], value=value)
+        task = self.tasks.get(data["task"]) or self.maturing[data["task"]]
+        self.free(task.assignments[data["assignment"]])
+        lost = value["amount"]
+        self.must_follow("ledger.posted", "slash", task.id, value={stake_of(data["node"]): -lost, "treasury": lost})
 
     def note_reference(self, reference):
         """Each external payment is booked once."""
@@ -1053,7 +1105,7 @@ class Auditor:
         expect("the version of the policy", len(self.policies) + 1, data["version"])
         market = data["policy"]["market"]
         require(market in ("open", "private"), f"expected an open or a private market, found {market}")
-        self.policies.append({"scheduling": SCHEDULING, "settlement": SETTLEMENT} | with_integers(data["policy"]))
+        self.policies.append({"scheduling": SCHEDULING, "settlement": SETTLEMENT, "stake": STAKE} | with_integers(data["policy"]))
 
     def on_node_registered(self, data):
         """A node has one owner and one key."""
@@ -1164,6 +1216,9 @@ class Auditor:
         expect("the standing of a node that left", "leaving", node.standing)
         expect("what a node that left has open", (0, []), (node.busy, sorted(node.sealed)))
         node.standing = "left"
+        left = self.balances[stake_of(node.id)]
+        if left:
+            self.must_follow("ledger.posted", "unstake", None, value={stake_of(node.id): -left, available(node.owner): left})
 
     def on_node_key_rotated(self, data):
         """The key before signs the new one, and none comes back."""
@@ -1234,6 +1289,7 @@ class Auditor:
         """No result of the task is open any more."""
         for assignment in task.assignments.values():
             self.nodes[assignment.node].sealed.discard(assignment.id)
+            self.free(assignment)
 
     def on_task_created(self, data):
         """The escrow is the worst case, within the budget, under the policy of the day."""
@@ -1300,6 +1356,7 @@ class Auditor:
         task.shares = verdict_shares(task, self.contents)
         self.settlement_due(task)
         self.refusals_due(task, [r["assignment"] for r in data["refused"]])
+        self.slashes_due(task, [r["assignment"] for r in data["refused"]])
         self.note_outcomes(task, [r["assignment"] for r in data["refused"]])
 
     def note_outcomes(self, task, refused):
@@ -1442,6 +1499,8 @@ class Auditor:
         """Change the state of an assignment; a run that ends frees its slot."""
         if assignment.state in ("leased", "running"):
             self.load(assignment.node, task, -1)
+        if state in ("lost", "failed", "withdrawn"):
+            self.free(assignment)
         assignment.state = state
 
     def load(self, node, task, sign):
@@ -1480,6 +1539,10 @@ class Auditor:
                 f"expected a node that takes work, found {data['node']}")
         task.assignments[id] = Assignment(id, data["node"], node.owner, task.round, leased_at=self.now,
                                           doubles=doubled, resume=checkpoint)
+        due = part(task.terms.price, task.policy["stake"]["per_result_ppm"])
+        if due <= self.balances[stake_of(node.id)] - node.locked:
+            task.assignments[id].stake = due
+            node.locked += due
 
     def on_assignment_started(self, data):
         """The run begins."""

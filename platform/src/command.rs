@@ -95,6 +95,18 @@ pub enum Command {
     LeaveMarket {
         node: NodeId,
     },
+    /// The node's owner puts money up for its results.
+    Stake {
+        account: AccountId,
+        node: NodeId,
+        amount: Amount,
+    },
+    /// The node's owner takes back what covers no result.
+    Unstake {
+        account: AccountId,
+        node: NodeId,
+        amount: Amount,
+    },
     RotateKey {
         node: NodeId,
         rotation: SignedRotation,

@@ -187,6 +187,17 @@ events! {
     /// Its API key is revoked and its leases are lost in the same batch.
     "node.revoked" v 1 NodeRevoked on |e| format!("node/{}", e.node) => { node: NodeId, reason: String }
 
+    /// It loses the stake that it had locked for a refused result; the posting stands in the same batch.
+    "node.slashed" v 1 NodeSlashed on |e| format!("node/{}", e.node) => {
+        node: NodeId,
+        task: TaskId,
+        assignment: AssignmentId,
+        amount: Amount,
+        reason: RefusalReason,
+        /// Its refused results in a row of time, this one included.
+        strikes: u32,
+    }
+
     "account.suspended" v 1 AccountSuspended on |e| format!("account/{}", e.account) => { account: AccountId, reason: String }
     "account.released" v 1 AccountReleased on |e| format!("account/{}", e.account) => { account: AccountId, reason: String }
     "node.suspended" v 1 NodeSuspended on |e| format!("node/{}", e.node) => { node: NodeId, reason: String }
@@ -328,6 +339,12 @@ pub enum PostingReason {
     Payout,
     /// It was not, and is available again.
     WithdrawalRefused,
+    /// A node's owner puts money up for its results.
+    Stake,
+    /// It comes back: the owner took it, or the node left.
+    Unstake,
+    /// A refused result cost it.
+    Slash,
 }
 
 /// What IntelliPoints are earned for.

@@ -29,7 +29,7 @@ pub(crate) const STEPS: [Upcaster; 8] = [
     Upcaster {
         label: "policy.adopted",
         from: 1,
-        lift: policy_with_scheduling_and_settlement,
+        lift: policy_of_old,
     },
     Upcaster {
         label: "task.created",
@@ -45,7 +45,7 @@ pub(crate) const STEPS: [Upcaster; 8] = [
     Upcaster {
         label: "ledger.posted",
         from: 1,
-        // Version 2 adds withdrawals.
+        // Version 2 adds withdrawals and stake.
         lift: Ok,
     },
     Upcaster {
@@ -65,9 +65,9 @@ fn object<'a>(
     found.ok_or_else(|| UnknownEvent(format!("there is no object at `{pointer}`")))
 }
 
-/// Version 2 of `policy.adopted` adds the constants of placement and of settlement. Written out, for the defaults of a later
+/// Version 2 of `policy.adopted` adds the constants of placement, settlement and stake. Written out, for the defaults of a later
 /// day are not those of its time.
-fn policy_with_scheduling_and_settlement(mut data: Value) -> Result<Value, UnknownEvent> {
+fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
     let scheduling = json!({
         "epoch_ms": 3_600_000,
         "placements_max": 1_024,
@@ -92,6 +92,11 @@ fn policy_with_scheduling_and_settlement(mut data: Value) -> Result<Value, Unkno
     policy.insert("scheduling".into(), scheduling);
     // What was verified was paid for at once.
     policy.insert("settlement".into(), json!({"window_ms": 0}));
+    // There was no stake.
+    policy.insert(
+        "stake".into(),
+        json!({"per_result_ppm": 0, "strikes_free": 1, "strike_ms": 604_800_000}),
+    );
     Ok(data)
 }
 
@@ -109,13 +114,13 @@ mod tests {
 
     #[test]
     fn a_policy_of_old_gets_what_held_in_its_time() {
-        let lifted = policy_with_scheduling_and_settlement(json!({"policy": {}})).unwrap();
+        let lifted = policy_of_old(json!({"policy": {}})).unwrap();
         let read: SchedulingPolicy =
             serde_json::from_value(lifted["policy"]["scheduling"].clone()).unwrap();
         assert_eq!(read, SchedulingPolicy::default());
         let read: SettlementPolicy =
             serde_json::from_value(lifted["policy"]["settlement"].clone()).unwrap();
         assert_eq!(read, SettlementPolicy::IMMEDIATE);
-        assert!(policy_with_scheduling_and_settlement(json!({"policy": 1})).is_err());
+        assert!(policy_of_old(json!({"policy": 1})).is_err());
     }
 }

@@ -2,6 +2,7 @@
 
 mod scheduling;
 mod settlement;
+mod stake;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use crate::amount::{Amount, Points, Ppm};
 
 pub use scheduling::{AccountLimits, SCORE_LEVELS, SchedulingPolicy, ScorePolicy, TailPolicy};
 pub use settlement::SettlementPolicy;
+pub use stake::StakePolicy;
 
 /// Who may take part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -47,6 +49,7 @@ pub struct Policy {
     pub points: PointsPolicy,
     pub scheduling: SchedulingPolicy,
     pub settlement: SettlementPolicy,
+    pub stake: StakePolicy,
 }
 
 /// How IntelliPoints are earned and lost.
@@ -87,6 +90,7 @@ impl Default for Policy {
             },
             scheduling: SchedulingPolicy::default(),
             settlement: SettlementPolicy::default(),
+            stake: StakePolicy::default(),
         }
     }
 }

@@ -61,6 +61,7 @@ rejections! {
     ReferenceUsed { reference: String } = "reference-used", Conflict, "a payment with the reference `{reference}` is recorded already: each external payment is booked once";
     BalanceTooSmall { available: Amount, needed: Amount } = "balance-too-small", Payment, "{needed} micro-AEV are needed, and {available} are available: use less, or deposit the difference";
     TooManyWithdrawals { most: usize } = "too-many-withdrawals", Conflict, "{most} withdrawals of this account are open: wait until some are paid or refused";
+    StakeLocked { free: Amount, wanted: Amount } = "stake-locked", Conflict, "{wanted} micro-AEV are asked back, and {free} of the node's stake are free: the rest covers results that have not matured yet";
     UnknownWithdrawal { withdrawal: WithdrawalId } = "unknown-withdrawal", NotFound, "this account has no open withdrawal {withdrawal}: it was paid or refused, or there never was one";
     PolicyInvalid { detail: String } = "policy-invalid", Invalid, "the policy can't hold: {detail}";
     LimitsInvalid { detail: String } = "limits-invalid", Invalid, "the account's limits can't hold: {detail}";

@@ -94,6 +94,9 @@ impl Giver {
             Command::IssueJoinToken { account, .. } => {
                 Self::Account(*account, &[Scope::NodesWrite])
             }
+            Command::Stake { account, .. } | Command::Unstake { account, .. } => {
+                Self::Account(*account, &[Scope::NodesWrite])
+            }
             Command::RecordUpload { account, .. } => {
                 Self::Account(*account, &[Scope::ContentsWrite, Scope::TasksWrite])
             }

@@ -8,7 +8,7 @@ use aevir_platform::{
     command::{Availability, Command, NodeProfile, RegisterNode, Scope},
     ids::NodeId,
     rejection::Rejection,
-    state::{Node, Record, SpeedRecord, Standing},
+    state::{Node, Record, SpeedRecord, Standing, State as Platform},
 };
 use aevir_wire as wire;
 use axum::{Json as Reply, extract::State, http::StatusCode};
@@ -95,7 +95,7 @@ async fn list_nodes(
     if let Some(node) = caller.node() {
         let (node, size) = app
             .log
-            .read(|state, size| (state.nodes.get(&node).map(view), size));
+            .read(|state, size| (view(state, node), size));
         let nodes = node.into_iter().collect::<ApiResult<_>>()?;
         return Ok(Shown::new(size, wire::NodeList { nodes, next: None }));
     }
@@ -155,6 +155,7 @@ fn from_row(mut cells: Cells) -> ApiResult<wire::Node> {
         speed: speed(shown, profile.cpu_mfuel_s),
         profile,
         active: Vec::new(),
+        stake: None,
         sealed: Vec::new(),
         earned: cells.int()?.to_string(),
         records: [].into(),
@@ -227,14 +228,34 @@ async fn show_node(
             Some(of_key) => of_key == id,
             None => node.owner == caller.account || caller.sees_all(),
         };
-        own.then(|| view(node))
+        own.then(|| view(state, id)).flatten()
     });
     Ok(Reply(node.ok_or_else(unknown)??))
 }
 
-pub(super) fn view(node: &Node) -> ApiResult<wire::Node> {
+/// One node, as the state has it.
+pub(super) fn view(state: &Platform, id: NodeId) -> Option<ApiResult<wire::Node>> {
+    let node = state.nodes.get(&id)?;
+    let strikes = state.policy().map_or(0, |(_, policy)| {
+        node.pledges.strikes_at(now(), policy.stake)
+    });
+    let stake = wire::NodeStake {
+        amount: state.stake(id).to_string(),
+        locked: node.pledges.locked.to_string(),
+        free: state.free_stake(id).to_string(),
+        strikes,
+    };
+    let view = of_state(node).map(|view| wire::Node {
+        stake: Some(stake),
+        ..view
+    });
+    Some(view)
+}
+
+fn of_state(node: &Node) -> ApiResult<wire::Node> {
     let records = node.records.iter();
     Ok(wire::Node {
+        stake: None,
         id: node.id.to_string(),
         owner: node.owner.to_string(),
         public_key: node.public_key.to_string(),

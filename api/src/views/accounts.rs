@@ -120,6 +120,7 @@ impl Projection<Event> for Accounts {
             | Event::NodeLeft(_)
             | Event::KeyRotated(_)
             | Event::NodeRevoked(_)
+            | Event::NodeSlashed(_)
             | Event::AccountSuspended(_)
             | Event::AccountReleased(_)
             | Event::NodeSuspended(_)
@@ -166,9 +167,10 @@ async fn posted(rows: &mut Rows<'_>, recorded: &Recorded<Event>, e: &LedgerPoste
             LedgerAccount::Available(account)
             | LedgerAccount::Pending(account)
             | LedgerAccount::Withdrawing(account) => id(account),
-            LedgerAccount::External | LedgerAccount::Escrow(_) | LedgerAccount::Treasury => {
-                Value::Null
-            }
+            LedgerAccount::External
+            | LedgerAccount::Escrow(_)
+            | LedgerAccount::Stake(_)
+            | LedgerAccount::Treasury => Value::Null,
         };
         rows.insert(
             ENTRIES,

@@ -42,7 +42,7 @@ pub(super) const TABLES: &[Table] = &[
         columns: &[
             Column::text(
                 "account",
-                "`external`, `treasury`, `account/<id>/available`, `account/<id>/pending`, `account/<id>/withdrawing` or `task/<id>/escrow`.",
+                "`external`, `treasury`, `account/<id>/available`, `account/<id>/pending`, `account/<id>/withdrawing`, `task/<id>/escrow` or `node/<id>/stake`.",
             ),
             Column::int("amount", "micro-AEV."),
             Column::int(
@@ -69,7 +69,7 @@ pub(super) const TABLES: &[Table] = &[
             Column::text("task", "`tasks.id`.").or_null(),
             Column::text(
                 "reason",
-                "`deposit`, `escrow`, `settlement`, `maturity`, `closure`, `withdrawal`, `payout` or `withdrawal-refused`.",
+                "`deposit`, `escrow`, `settlement`, `maturity`, `closure`, `withdrawal`, `payout`, `withdrawal-refused`, `stake`, `unstake` or `slash`.",
             ),
             Column::text("reference", "Of an external payment.").or_null(),
             Column::int("amount", "micro-AEV; below zero where it was taken away."),

@@ -1,7 +1,7 @@
 //! Money over HTTP: the dispute window, and withdrawals.
 
 use aevir_platform::policy::Policy;
-use aevir_wire::{EntryFilter, PayWithdrawal, RefuseWithdrawal, RequestWithdrawal};
+use aevir_wire::{ChangeStake, EntryFilter, PayWithdrawal, RefuseWithdrawal, RequestWithdrawal};
 use serde_json::json;
 
 use crate::support::{
@@ -167,4 +167,36 @@ async fn what_can_not_be_taken_out_is_refused() {
     platform
         .refused(limited.request_withdrawal(&asked), 403, "scope-missing")
         .await;
+}
+
+#[tokio::test]
+async fn stake_is_put_up_locked_and_taken_back() {
+    let policy = |p: &mut Policy| p.settlement.window_ms = 600_000;
+    let platform = TestPlatform::builder().policy(policy).start().await;
+    let (requester, module) = platform.requester().await;
+    let owner = platform.account("owner").await;
+    let node = crate::support::FakeNode::join(&platform, &owner, "n").await;
+    let change = |amount: &str| ChangeStake {
+        amount: amount.into(),
+    };
+    let staked = owner.client.stake(&node.id, &change("50000000")).await;
+    let stake = staked.unwrap().stake.unwrap();
+    assert_eq!((stake.amount.as_str(), stake.locked.as_str()), ("50000000", "0"));
+    let foreign = requester.client.stake(&node.id, &change("1")).await;
+    platform
+        .refused(async { foreign }, 404, "unknown-node")
+        .await;
+    let task = single(&module).submit(&requester.client).await;
+    node.work(&Outcome::of(json!(1))).await;
+    let task = until(&requester.client, &task.id, "settled").await;
+    assert!(task.assignments[0].is_staked);
+    let shown = owner.client.node(&node.id).await.unwrap().stake.unwrap();
+    assert_eq!(shown.locked, task.assignments[0].stake);
+    assert_ne!(shown.locked, "0");
+    let all = owner.client.unstake(&node.id, &change("50000000")).await;
+    platform.refused(async { all }, 409, "stake-locked").await;
+    let free = owner.client.unstake(&node.id, &change(&shown.free)).await;
+    let left = free.unwrap().stake.unwrap();
+    assert_eq!((left.free.as_str(), left.amount), ("0", left.locked));
+    platform.check_replay().await;
 }

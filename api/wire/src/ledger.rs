@@ -17,7 +17,7 @@ pub struct Points {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Ledger {
     /// Micro-AEV by ledger account: `external`, `treasury`, `account/<id>/available`, `account/<id>/pending`,
-    /// `account/<id>/withdrawing`, `task/<id>/escrow`.
+    /// `account/<id>/withdrawing`, `task/<id>/escrow`, `node/<id>/stake`.
     pub balances: BTreeMap<String, String>,
     /// Over all accounts: zero.
     pub sum: String,
@@ -40,7 +40,7 @@ pub struct LedgerEntry {
     pub account: String,
     /// In micro-AEV; below zero where it was taken away.
     pub amount: String,
-    /// `deposit`, `escrow`, `settlement`, `maturity`, `closure`, `withdrawal`, `payout` or `withdrawal-refused`.
+    /// `deposit`, `escrow`, `settlement`, `maturity`, `closure`, `withdrawal`, `payout`, `withdrawal-refused`, `stake`, `unstake` or `slash`.
     pub reason: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,

@@ -53,12 +53,12 @@ pub use node::{
     RUNTIME_REPRODUCIBLE, RegisterNode, RegisteredNode, Reveal, StopReason, Wall,
 };
 pub use node_life::{
-    AllowDeny, ChangeProfile, NodeCaps, NodeSpeed, NodeTerms, RevokeNode, RotateKey, Subject,
+    AllowDeny, ChangeProfile, ChangeStake, NodeCaps, NodeSpeed, NodeStake, NodeTerms, RevokeNode, RotateKey, Subject,
     Suspend, Suspended, Suspension, SuspensionList, Window,
 };
 pub use policy::{
     AccountLimits, AdoptedPolicy, PointsPolicy, Policy, SchedulingPolicy, ScorePolicy,
-    SettlementPolicy,
+    SettlementPolicy, StakePolicy,
 };
 pub use problem::{PROBLEM_JSON, Problem};
 pub use projections::{Projection, ProjectionList, Rebuild};

@@ -172,6 +172,9 @@ pub struct Node {
     pub speed: NodeSpeed,
     /// Assignments that hold a slot.
     pub active: Vec<String>,
+    /// What it pledged. Absent in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stake: Option<NodeStake>,
     /// Assignments with a sealed result whose shares have not matured.
     pub sealed: Vec<String>,
     /// Shares of settlements so far, in micro-AEV.

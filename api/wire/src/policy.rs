@@ -30,6 +30,19 @@ pub struct Policy {
     pub points: PointsPolicy,
     pub scheduling: SchedulingPolicy,
     pub settlement: SettlementPolicy,
+    pub stake: StakePolicy,
+}
+
+/// What nodes pledge for their results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StakePolicy {
+    /// Stake that is locked for one result until it has matured, as a part of the price of the replica, in parts per million.
+    pub per_result_ppm: u32,
+    /// Refused results of a node, within `strike_ms` of one another, that cost it no stake.
+    pub strikes_free: u32,
+    /// A refused result is forgotten when none followed for so long, in ms.
+    pub strike_ms: u32,
 }
 
 /// How verdicts become money that can be spent.

@@ -233,6 +233,10 @@ pub struct Assignment {
     /// The node that made that checkpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint_author: Option<String>,
+    /// At its lease the node had as much stake free as the policy asks for.
+    pub is_staked: bool,
+    /// Of the node's stake, what is locked for it, in micro-AEV.
+    pub stake: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

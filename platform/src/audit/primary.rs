@@ -4,6 +4,7 @@ use aevir_events::{Event as _, Recorded};
 
 use super::{Fault, Flaw, node};
 use crate::{
+    amount::Amount,
     command::{
         AddKey, Command, OpenAccount, RegisterContent, RegisterModule, RegisterNode, Subject,
     },
@@ -15,7 +16,7 @@ use crate::{
         ContentRegistered, Event, KeyAdded, LedgerPosted, ModuleRegistered, NodeRegistered,
         OutputUploaded, PostingReason, TaskCreated,
     },
-    ids::{AssignmentId, NodeId},
+    ids::{AccountId, AssignmentId, NodeId},
     ledger::LedgerAccount,
     report::BlobRef,
     rights::Giver,
@@ -170,7 +171,10 @@ fn read<'a>(
             assignment: e.assignment,
             reason: e.reason,
         },
-        Event::PointsChanged(_) | Event::RoundClosed(_) | Event::TaskSettled(_) => return Ok(None),
+        Event::PointsChanged(_)
+        | Event::NodeSlashed(_)
+        | Event::RoundClosed(_)
+        | Event::TaskSettled(_) => return Ok(None),
     };
     Ok(Some(Primary::Command(command)))
 }
@@ -299,30 +303,64 @@ fn posting(
     match posted.reason {
         PostingReason::Deposit => Ok(deposit(posted)),
         PostingReason::Closure => closing(batch, state).map(Some),
+        PostingReason::Stake => Ok(
+            staked(posted).map(|(account, node, amount)| Command::Stake {
+                account,
+                node,
+                amount,
+            }),
+        ),
+        PostingReason::Unstake => {
+            Ok(
+                staked(posted).map(|(account, node, amount)| Command::Unstake {
+                    account,
+                    node,
+                    amount: -amount,
+                }),
+            )
+        }
         // With a verdict's it would not stand first.
         PostingReason::Maturity => Ok(Some(Command::Tick)),
         PostingReason::Escrow
         | PostingReason::Settlement
         | PostingReason::Withdrawal
         | PostingReason::Payout
-        | PostingReason::WithdrawalRefused => Ok(None),
+        | PostingReason::WithdrawalRefused
+        | PostingReason::Slash => Ok(None),
     }
 }
 
-fn deposit(posted: &LedgerPosted) -> Option<Command> {
-    let received = posted.postings.iter().find_map(|p| match p.account {
+/// The owner's account of a posting, and what it gets.
+fn owners_part(posted: &LedgerPosted) -> Option<(AccountId, Amount)> {
+    posted.postings.iter().find_map(|p| match p.account {
         LedgerAccount::Available(account) => Some((account, p.amount)),
         LedgerAccount::External
         | LedgerAccount::Withdrawing(_)
         | LedgerAccount::Pending(_)
         | LedgerAccount::Escrow(_)
+        | LedgerAccount::Stake(_)
         | LedgerAccount::Treasury => None,
-    });
-    let (account, amount) = received?;
+    })
+}
+
+fn deposit(posted: &LedgerPosted) -> Option<Command> {
+    let (account, amount) = owners_part(posted)?;
     Some(Command::Deposit {
         account,
         amount,
         reference: posted.reference.clone()?,
+    })
+}
+
+/// What an owner adds to a node's stake, or takes from it.
+fn staked(posted: &LedgerPosted) -> Option<(AccountId, NodeId, Amount)> {
+    let (account, _) = owners_part(posted)?;
+    posted.postings.iter().find_map(|p| {
+        if let LedgerAccount::Stake(node) = p.account {
+            Some((account, node, p.amount))
+        } else {
+            None
+        }
     })
 }
 

@@ -9,6 +9,7 @@ mod maturity;
 mod node;
 mod result;
 mod settle;
+mod stake;
 mod submit;
 mod suspension;
 mod tick;
@@ -87,6 +88,16 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::DrainNode { node } => node::drain(state, *node),
         Command::ResumeNode { node } => node::resume(state, *node),
         Command::LeaveMarket { node } => node::leave(state, *node),
+        Command::Stake {
+            account,
+            node,
+            amount,
+        } => stake::stake(state, *account, *node, *amount),
+        Command::Unstake {
+            account,
+            node,
+            amount,
+        } => stake::unstake(state, *account, *node, *amount),
         Command::RotateKey { node, rotation } => node::rotate_key(state, *node, rotation),
         Command::RevokeNode { node, reason } => node::revoke(state, *node, reason),
         Command::Suspend { subject, reason } => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aevir_events::Timestamp;
 
-use super::maturity;
+use super::{maturity, stake};
 use crate::{
     amount::{Amount, Points, split},
     event::{
@@ -64,6 +64,7 @@ pub(super) fn settle(
         .into(),
     );
     events.extend(refused_points(state, task, verified, &policy));
+    events.extend(stake::slashes(state, task, verified, &policy, now));
     // Without a window the shares mature at once.
     if matures_at.is_some_and(|at| at <= now) {
         events.extend(maturity::mature(task, &shares, &policy));

@@ -9,9 +9,11 @@ use super::{
     epoch::use_up,
     fleet::{regard, remember},
     node::{node_mut, refresh_node, unseal},
+    stake,
     task::{assignment_mut, expect, refresh_open, task_mut, task_ref},
 };
 use crate::{
+    amount::Amount,
     command::FailureClass,
     definition::TaskType,
     event::{
@@ -37,6 +39,7 @@ pub(super) fn leased(
     expect(is_wanted && task.round == e.round, task)?;
     let (requester, room) = (task.requester, room_of(state, task));
     let charged = charge(reserved_ms(task), state.limits_of(requester).weight);
+    let (pledged, is_staked) = stake::pledge(state, task, e.node);
     let task = task_mut(state, e.task)?;
     let assignment = Assignment {
         id: e.assignment,
@@ -49,6 +52,8 @@ pub(super) fn leased(
         author: e.author,
         doubles: e.doubles,
         overtaken: false,
+        stake: pledged,
+        is_staked,
         uploads: Vec::new(),
         stage: Stage::Leased,
     };
@@ -65,6 +70,7 @@ pub(super) fn leased(
     ensure(free, || {
         format!("node {} takes no work or has no free slot", e.node)
     })?;
+    stake::lock(state, e.node, pledged)?;
     let node = node_mut(state, e.node)?;
     node.active.insert(e.assignment);
     node.taken.add(room);
@@ -269,7 +275,20 @@ fn end_active(
     assignment.stage =
         stage.ok_or_else(|| Corrupt(format!("assignment {id} can't end from here")))?;
     let (node, charged) = (assignment.node, assignment.charged);
+    // A sealed result is covered until it matures.
+    let freed = match assignment.stage {
+        Stage::Committed(_) => Amount::ZERO,
+        Stage::Leased
+        | Stage::Running { .. }
+        | Stage::Revealed(_)
+        | Stage::Accepted(_)
+        | Stage::Refused { .. }
+        | Stage::Lost { .. }
+        | Stage::Failed { .. }
+        | Stage::Withdrawn => std::mem::take(&mut assignment.stake),
+    };
     let held_ms = u64::try_from(at.0 - assignment.leased_at.0).unwrap_or(0);
+    stake::unlock(state, node, freed)?;
     let host = node_mut(state, node)?;
     host.active.remove(&id);
     host.taken.remove(room);

@@ -7,6 +7,7 @@ mod fleet;
 mod market;
 mod node;
 mod speed;
+mod stake;
 mod suspension;
 mod task;
 mod withdrawal;
@@ -47,6 +48,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::NodeLeft(e) => node::left(state, e, at),
         Event::KeyRotated(e) => node::key_rotated(state, e),
         Event::NodeRevoked(e) => node::revoked(state, e, at),
+        Event::NodeSlashed(e) => stake::slashed(state, e),
         Event::AccountSuspended(e) => {
             suspension::suspended(state, Subject::Account(e.account), &e.reason, at)
         }

@@ -2,7 +2,7 @@
 
 use aevir_events::{Corrupt, Timestamp};
 
-use super::{ensure, fleet::with_fleet};
+use super::{ensure, fleet::with_fleet, stake};
 use crate::{
     amount::Amount,
     command::Availability,
@@ -47,6 +47,7 @@ pub(super) fn registered(
         sealed: [].into(),
         records: [].into(),
         speed: Default::default(),
+        pledges: Default::default(),
         earned: Amount::ZERO,
         registered_at: at,
     };
@@ -142,6 +143,7 @@ pub(super) fn unseal(
     node: NodeId,
     assignment: AssignmentId,
 ) -> Result<(), Corrupt> {
+    stake::release(state, node, assignment)?;
     let sealed = node_mut(state, node)?.sealed.remove(&assignment);
     ensure(sealed, || format!("assignment {assignment} is not sealed"))?;
     refresh_node(state, node);

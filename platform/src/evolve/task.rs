@@ -10,7 +10,7 @@ use super::{
     fleet::regard,
     market::own_blob,
     node::{node_mut, unseal},
-    speed,
+    speed, stake,
 };
 use crate::{
     event::{
@@ -176,6 +176,7 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
         unseal_all(state, e.task)?;
     }
     speed::seen(state, e)?;
+    stake::struck(state, e, at)?;
     for (node, late) in accepted {
         let record = node_mut(state, node)?.records.entry(kind).or_default();
         if late {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    amount::Ppm,
+    amount::{Amount, Ppm},
     command::{FailureClass, LossReason},
     digest::Digest,
     event::{CheckResult, RefusalReason},
@@ -35,6 +35,10 @@ pub struct Assignment {
     pub doubles: Option<AssignmentId>,
     /// It had begun when others completed the round before it: it earns the attempt fee.
     pub overtaken: bool,
+    /// Of its node's stake, what is locked for it.
+    pub stake: Amount,
+    /// At its lease the node had as much stake free as the policy asks for.
+    pub is_staked: bool,
     /// What the node uploaded under it.
     pub uploads: Vec<BlobRef>,
     pub stage: Stage,

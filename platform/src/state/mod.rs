@@ -9,6 +9,7 @@ mod index;
 mod market;
 mod node;
 mod speed;
+mod stake;
 mod task;
 
 use std::{
@@ -27,14 +28,16 @@ pub use market::{
 };
 pub use node::{Node, Record, Room, Standing};
 pub use speed::SpeedRecord;
+pub use stake::Pledges;
 pub use task::{Phase, Settlement, Task, VerdictRecord};
 
 use crate::{
+    amount::Amount,
     command::Scope,
     digest::Digest,
     event::Track,
     ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId, WithdrawalId},
-    ledger::Ledger,
+    ledger::{Ledger, LedgerAccount},
     policy::{AccountLimits, Market, Policy, SchedulingPolicy},
 };
 
@@ -188,6 +191,17 @@ impl State {
     /// An account's points on a track.
     pub fn points(&self, account: AccountId, track: Track) -> i64 {
         self.points.get(&account).map_or(0, |p| p.on(track).0)
+    }
+
+    /// What a node's owner put up for its results.
+    pub fn stake(&self, node: NodeId) -> Amount {
+        self.ledger.balance(LedgerAccount::Stake(node))
+    }
+
+    /// The part of a node's stake that covers no open result.
+    pub fn free_stake(&self, node: NodeId) -> Amount {
+        let locked = self.nodes.get(&node).map_or(0, |n| n.pledges.locked.0);
+        Amount(self.stake(node).0 - locked)
     }
 
     /// Whether anything waits to be placed while a node is free.

@@ -17,7 +17,7 @@ use crate::{
     terms::NodeTerms,
 };
 
-use super::{Suspension, speed::SpeedRecord};
+use super::{Suspension, speed::SpeedRecord, stake::Pledges};
 
 /// A machine that runs tasks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +44,7 @@ pub struct Node {
     pub sealed: BTreeSet<AssignmentId>,
     pub records: BTreeMap<TaskType, Record>,
     pub speed: SpeedRecord,
+    pub pledges: Pledges,
     /// Shares of settlements so far.
     pub earned: Amount,
     pub registered_at: Timestamp,

@@ -18,6 +18,7 @@ mod rotations;
 mod sample;
 mod schemas;
 mod sla;
+mod stake;
 mod state_table;
 mod suspensions;
 mod tail;

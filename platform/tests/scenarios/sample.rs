@@ -8,7 +8,7 @@ use aevir_platform::{
     command::{AddKey, Command, FailureClass, LossReason, Scope, Subject},
     digest::Digest,
     event::{Event, Track},
-    ids::AssignmentId,
+    ids::{AssignmentId, NodeId},
     policy::AccountLimits,
     report::BlobRef,
 };
@@ -96,6 +96,7 @@ pub fn eventful() -> World {
     );
     silent_reveal(&mut w);
     withdrawals(&mut w);
+    stakes(&mut w, nodes[0]);
     comings_and_goings(&mut w);
     // The next epoch: the draws so far can be recomputed from here on.
     w.later(3_600_000);
@@ -177,6 +178,7 @@ fn comings_and_goings(w: &mut World) {
     for (_, assignment, _) in w.plan() {
         w.start(assignment);
     }
+    put_up(w, leaving, 5_000);
     w.ok(Command::LeaveMarket { node: leaving });
     w.ok(Command::DrainNode { node: changing });
     w.ok(Command::ResumeNode { node: changing });
@@ -202,6 +204,31 @@ fn comings_and_goings(w: &mut World) {
         let reason = "nothing was found".to_owned();
         w.ok(Command::Release { subject, reason });
     }
+}
+
+/// Stake is put up, lost for one more refused result, and taken back.
+fn stakes(w: &mut World, node: NodeId) {
+    w.later(600_000);
+    put_up(w, node, 10_000_000);
+    let task = w.task(json!({"verification": [sampling(2, 3, 3)]}));
+    w.finish(task, |of| json!({"n": i32::from(of == node)}));
+    assert_eq!(w.state.stake(node), Amount(7_000_000));
+    w.ok(Command::Unstake {
+        account: w.owner(node),
+        node,
+        amount: Amount(1_000_000),
+    });
+}
+
+fn put_up(w: &mut World, node: NodeId, amount: i64) {
+    let account = w.owner(node);
+    w.deposit(account, amount);
+    let amount = Amount(amount);
+    w.ok(Command::Stake {
+        account,
+        node,
+        amount,
+    });
 }
 
 /// Money is taken out, some of it in vain.

@@ -171,6 +171,20 @@ impl World {
             let held = LedgerAccount::Withdrawing(*account);
             assert_eq!(self.state.ledger.balance(held), Amount(open));
         }
+        let mut locked: BTreeMap<NodeId, i64> = BTreeMap::new();
+        for assignment in self
+            .state
+            .tasks
+            .values()
+            .flat_map(|t| t.assignments.values())
+        {
+            *locked.entry(assignment.node).or_default() += assignment.stake.0;
+        }
+        for node in self.state.nodes.values() {
+            let locked = locked.remove(&node.id).unwrap_or_default();
+            assert_eq!(node.pledges.locked.0, locked);
+            assert!(locked <= self.state.stake(node.id).0);
+        }
         for node in self.state.nodes.values() {
             assert!(node.active.len() <= node.profile.slots as usize);
         }

@@ -127,6 +127,8 @@ fn assignment(
         ended_at: None,
         resumed_from: assignment.resume.map(|b| b.digest.to_string()),
         checkpoint_author: assignment.author.map(|node| node.to_string()),
+        is_staked: assignment.is_staked,
+        stake: assignment.stake.to_string(),
         progress: None,
         commitment: assignment.commitment().map(|c| c.digest.to_string()),
         reason: None,

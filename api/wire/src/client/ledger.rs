@@ -12,7 +12,7 @@ pub struct EntryFilter {
     /// A ledger account, such as `account/<id>/available`.
     pub account: Option<String>,
     pub task: Option<String>,
-    /// `deposit`, `escrow`, `settlement`, `maturity`, `closure`, `withdrawal`, `payout` or `withdrawal-refused`.
+    /// `deposit`, `escrow`, `settlement`, `maturity`, `closure`, `withdrawal`, `payout`, `withdrawal-refused`, `stake`, `unstake` or `slash`.
     pub reason: Option<String>,
     /// From this position of the log on.
     pub from: Option<u64>,
