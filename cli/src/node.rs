@@ -119,7 +119,7 @@ async fn agent(args: NodeArgs, global: &Global) -> Result<()> {
         storage_mib: args.storage_mib,
         gpu: args.gpu.into(),
         labels: args.labels.into_iter().collect::<BTreeMap<_, _>>(),
-        terms: args.terms.terms()?,
+        terms: args.terms.change()?,
         grace: Duration::from_secs(args.grace_s),
         executor: (program, vec![EXECUTOR.to_owned()]),
         executor_log: Some(match global.log {

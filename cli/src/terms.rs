@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use aevir_node::TermsChange;
 use aevir_wire::{AllowDeny, NodeCaps, NodeTerms};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -12,7 +13,8 @@ use crate::hours::{Hours, windows};
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Terms")]
 pub(crate) struct TermsArgs {
-    /// The terms as a JSON file, as `aevir node terms --output json` prints them; the options below replace its fields.
+    /// The terms as a JSON file, as `aevir node terms --output json` prints them: it replaces all that held before. The options
+    /// below change what they name, of the file or of what holds, and leave the rest.
     #[arg(long = "terms", value_name = "FILE", env = "AEVIR_NODE_TERMS")]
     file: Option<PathBuf>,
     /// Use at most so many cores: a run takes one.
@@ -56,12 +58,12 @@ fn type_and_amount(text: &str) -> Result<(String, String), String> {
 }
 
 impl TermsArgs {
-    /// The terms, where any were given.
+    /// What they change of a node's terms.
     ///
     /// # Errors
     /// When the file can't be read or holds no terms.
-    pub(crate) fn terms(self) -> Result<Option<NodeTerms>> {
-        let given = match &self.file {
+    pub(crate) fn change(self) -> Result<TermsChange> {
+        let whole = match &self.file {
             None => None,
             Some(file) => {
                 let named = || format!("`{}` holds no terms of a node", file.display());
@@ -69,43 +71,26 @@ impl TermsArgs {
                 Some(serde_json::from_str::<NodeTerms>(&text).with_context(named)?)
             }
         };
-        let before = given.clone().unwrap_or_default();
-        let changed = self.over(before.clone());
-        Ok(given
-            .is_some()
-            .then_some(changed.clone())
-            .or((changed != before).then_some(changed)))
-    }
-
-    /// These options over other terms.
-    fn over(self, terms: NodeTerms) -> NodeTerms {
-        let caps = terms.caps;
-        let or = |given: Vec<String>, before: Vec<String>| {
-            if given.is_empty() { before } else { given }
-        };
-        NodeTerms {
+        let part = NodeTerms {
             caps: NodeCaps {
-                cpu_cores: self.max_cpu_cores.or(caps.cpu_cores),
-                memory_mib: self.max_memory_mib.or(caps.memory_mib),
-                gpu_memory_mib: self.max_gpu_memory_mib.or(caps.gpu_memory_mib),
-                storage_mib: self.max_storage_mib.or(caps.storage_mib),
-                runs: self.max_runs.or(caps.runs),
+                cpu_cores: self.max_cpu_cores,
+                memory_mib: self.max_memory_mib,
+                gpu_memory_mib: self.max_gpu_memory_mib,
+                storage_mib: self.max_storage_mib,
+                runs: self.max_runs,
             },
-            hours: if self.hours.is_empty() {
-                terms.hours
-            } else {
-                windows(&self.hours)
-            },
-            asks: terms.asks.into_iter().chain(self.asks).collect(),
+            hours: windows(&self.hours),
+            asks: self.asks.into_iter().collect(),
             requesters: AllowDeny {
-                allow: or(self.allow_requesters, terms.requesters.allow),
-                deny: or(self.deny_requesters, terms.requesters.deny),
+                allow: self.allow_requesters,
+                deny: self.deny_requesters,
             },
             modules: AllowDeny {
-                allow: or(self.allow_modules, terms.modules.allow),
-                deny: or(self.deny_modules, terms.modules.deny),
+                allow: self.allow_modules,
+                deny: self.deny_modules,
             },
-        }
+        };
+        Ok(TermsChange { whole, part })
     }
 }
 
@@ -115,20 +100,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_replace_what_the_file_says() {
-        assert_eq!(TermsArgs::default().terms().unwrap(), None);
+    fn options_go_over_what_the_file_says() {
+        assert!(TermsArgs::default().change().unwrap().is_empty());
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("terms.json");
-        std::fs::write(&file, r#"{"caps": {"runs": 3}, "asks": {"training": "5"}}"#).unwrap();
+        let of_file = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            TermsArgs {
+                file: Some(file.clone()),
+                ..TermsArgs::default()
+            }
+        };
         let args = TermsArgs {
-            file: Some(file.clone()),
             max_memory_mib: Some(512),
             hours: vec!["mon 00:00-01:00".parse().unwrap()],
             asks: vec![("training".into(), "7".into())],
             deny_modules: vec!["ab".into()],
-            ..TermsArgs::default()
+            ..of_file(r#"{"caps": {"runs": 3}, "asks": {"training": "5"}}"#)
         };
-        let terms = args.terms().unwrap().unwrap();
+        let terms = args.change().unwrap().over(&NodeTerms::default());
         assert_eq!(
             (terms.caps.runs, terms.caps.memory_mib),
             (Some(3), Some(512))
@@ -137,17 +127,8 @@ mod tests {
         assert_eq!(terms.hours.len(), 1);
         assert_eq!(terms.modules.deny, ["ab"]);
         // An empty file is no restriction, and that is said, too.
-        std::fs::write(&file, "{}").unwrap();
-        let args = TermsArgs {
-            file: Some(file.clone()),
-            ..TermsArgs::default()
-        };
-        assert_eq!(args.terms().unwrap(), Some(NodeTerms::default()));
-        std::fs::write(&file, "{\"hour\": 1}").unwrap();
-        let args = TermsArgs {
-            file: Some(file),
-            ..TermsArgs::default()
-        };
-        assert!(args.terms().is_err());
+        let free = of_file("{}").change().unwrap();
+        assert_eq!(free.whole, Some(NodeTerms::default()));
+        assert!(of_file("{\"hour\": 1}").change().is_err());
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use aevir_sandbox::{Executor, ExecutorConfig, PoolConfig, Tuning};
 use aevir_wire::{
     Action, Ask, Client, ClientError, Directive, Heartbeat, Heartbeats, Lease, Leases, NodeProfile,
-    NodeStanding, Secret, StopReason,
+    NodeStanding, NodeTerms, Secret, StopReason,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -110,10 +110,10 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
     rotation::resume(&client, &node, &config.data_dir, &shutdown).await?;
     // A rotation may have been completed just now.
     let key = NodeKey::load_or_create(&config.data_dir)?;
-    if !offer::renew(&client, &node, &profile, config.terms.as_ref(), &shutdown).await? {
+    if !offer::renew(&client, &node, &profile, &config.terms, &shutdown).await? {
         return Ok(());
     }
-    let caps = config.terms.as_ref().map(|terms| terms.caps);
+    let caps = config.terms.over(&NodeTerms::default()).caps;
     tracing::info!(
         node,
         gpu = profile.gpu.as_ref().map(|gpu| gpu.adapter.as_str()),
@@ -126,7 +126,7 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
         node,
         config,
         key: CurrentKey::new(key),
-        allowance: Allowance::of(&profile, &caps.unwrap_or_default()),
+        allowance: Allowance::of(&profile, &caps),
         profile,
         cache,
         journal,

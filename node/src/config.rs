@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use aevir_sandbox::LogFormat;
-use aevir_wire::{NodeTerms, Secret};
+use aevir_wire::Secret;
 
-use crate::fault::Fault;
+use crate::{fault::Fault, terms::TermsChange};
 
 /// Megabytes of inputs, modules and outputs kept when nothing else is said.
 pub const STORAGE_MIB_DEFAULT: u32 = 10 * 1024;
@@ -43,8 +43,8 @@ pub struct NodeConfig {
     pub gpu: GpuOffer,
     /// What tasks may ask for, such as `region=eu`.
     pub labels: BTreeMap<String, String>,
-    /// On which terms the node is offered; absent: as its owner set them on the platform.
-    pub terms: Option<NodeTerms>,
+    /// What changes, at each start, of the terms that its owner set on the platform.
+    pub terms: TermsChange,
     /// How long a stopping node lets its runs go on before it gives them back.
     pub grace: Duration,
     /// The program that executor processes run, and its arguments: see [`aevir_sandbox::executor_main`].

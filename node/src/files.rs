@@ -21,6 +21,15 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Puts a file in another one's place, in the same folder.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    let folder = to
+        .parent()
+        .ok_or_else(|| io::Error::other("the file has no folder"))?;
+    File::open(folder)?.sync_all()
+}
+
 /// Replaces a file by a JSON document.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
     write(path, &serde_json::to_vec_pretty(value)?)

@@ -136,11 +136,11 @@ impl NodeKey {
         data_dir.join(NEXT_KEY_FILE).exists()
     }
 
-    /// Makes the next key the node's key: one step, which happens or does not.
-    pub(crate) fn take_place(&self, data_dir: &Path) -> Result<(), IdentityError> {
-        let path = data_dir.join(KEY_FILE);
-        self.write(&path)?;
-        Self::forget_next(data_dir)
+    /// Makes the next key the node's key: one step, which happens or does not, so that no crash leaves the same key in both
+    /// places (the platform would refuse a rotation to it, and a signature of it).
+    pub(crate) fn next_takes_place(data_dir: &Path) -> Result<(), IdentityError> {
+        let (next, path) = (data_dir.join(NEXT_KEY_FILE), data_dir.join(KEY_FILE));
+        files::rename(&next, &path).map_err(|e| IdentityError::file(&path, e))
     }
 
     /// Gives a rotation up.

@@ -30,6 +30,7 @@ mod rotation;
 mod seal;
 mod submit;
 mod telemetry;
+mod terms;
 mod work;
 
 pub use admissible::{ENTRIES_MAX, RESULT_BYTES_MAX, RESULT_DEPTH_MAX};
@@ -41,3 +42,4 @@ pub use fault::{Fault, UnknownFault};
 pub use identity::{IdentityError, NodeKey, Registration};
 pub use journal::{Journal, Sealed};
 pub use rotation::rotate_key;
+pub use terms::TermsChange;

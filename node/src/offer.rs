@@ -1,12 +1,13 @@
-//! What a node that has joined tells at each start: its machine, where that has changed, and its terms, where its operator set
-//! some.
+//! What a node that has joined tells at each start: its machine, where that has changed, and its terms, where its operator's
+//! options change them.
 
-use aevir_wire::{ChangeProfile, Client, ClientError, NodeProfile, NodeTerms};
+use aevir_wire::{ChangeProfile, Client, ClientError, NodeProfile};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::NodeError,
     retry::{Tried, until_answered},
+    terms::TermsChange,
 };
 
 /// A measured speed within one of so many parts of the one before is the same: no machine measures alike twice.
@@ -20,7 +21,7 @@ pub(crate) async fn renew(
     client: &Client,
     node: &str,
     profile: &NodeProfile,
-    terms: Option<&NodeTerms>,
+    change: &TermsChange,
     shutdown: &CancellationToken,
 ) -> Result<bool, NodeError> {
     let known = match until_answered("node", shutdown, || client.node(node)).await {
@@ -40,10 +41,11 @@ pub(crate) async fn renew(
             Tried::Stopped => return Ok(false),
         }
     }
-    let Some(terms) = terms.filter(|terms| **terms != known.terms) else {
+    let terms = change.over(&known.terms);
+    if terms == known.terms {
         return Ok(true);
-    };
-    match until_answered("terms", shutdown, || client.set_node_terms(node, terms)).await {
+    }
+    match until_answered("terms", shutdown, || client.set_node_terms(node, &terms)).await {
         Tried::Done(_) => Ok(true),
         Tried::Refused(error) => Err(refused(error)),
         Tried::Stopped => Ok(false),

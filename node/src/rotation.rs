@@ -87,7 +87,7 @@ async fn complete(
         signature: current.sign_hex(&message),
     };
     match client.rotate_key(&request).await {
-        Ok(()) => Ok(next.take_place(data_dir)?),
+        Ok(()) => Ok(NodeKey::next_takes_place(data_dir)?),
         Err(error) => {
             if is_final(&error) {
                 NodeKey::forget_next(data_dir)?;

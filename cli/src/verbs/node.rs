@@ -25,13 +25,13 @@ pub(crate) enum NodeVerb {
     Leave(Whose),
     /// Show how the node stands: machine, terms, work, reliability, earnings.
     Status(Whose),
-    /// Show the terms on which the node is offered, or set them with the options.
+    /// Show the terms on which the node is offered, or change what the options name.
     Terms {
         #[command(flatten)]
         whose: Whose,
         #[command(flatten)]
         terms: Box<TermsArgs>,
-        /// Take all restrictions back.
+        /// Take all restrictions back first.
         #[arg(long)]
         any: bool,
     },
@@ -131,17 +131,16 @@ pub(crate) async fn run(verb: NodeVerb, global: &Global) -> Result<()> {
 }
 
 async fn set_terms(whose: Whose, terms: TermsArgs, any: bool, global: &Global) -> Result<()> {
-    let given = terms.terms()?;
-    let wanted = if any {
-        Some(given.unwrap_or_default())
-    } else {
-        given
-    };
+    let mut change = terms.change()?;
+    if any && change.whole.is_none() {
+        change.whole = Some(NodeTerms::default());
+    }
     let (client, node) = whose.find(global)?;
-    let node = match wanted {
-        None => client.node(&node).await?,
-        Some(terms) => client.set_node_terms(&node, &terms).await?,
-    };
+    let mut node = client.node(&node).await?;
+    if !change.is_empty() {
+        let terms = change.over(&node.terms);
+        node = client.set_node_terms(&node.id, &terms).await?;
+    }
     print(global.output, &node.terms, || {
         let rows = terms_rows(&node.terms);
         if rows.is_empty() {
