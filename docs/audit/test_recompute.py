@@ -74,7 +74,7 @@ class Log:
 
     REQUESTER, TREASURY = ulid(1), "treasury"
 
-    def __init__(self, market="open", window_s=0):
+    def __init__(self, market="open", window_s=0, **sections):
         self.entries = []
         self.seconds = 0
         self.decision = 0
@@ -83,7 +83,7 @@ class Log:
         self.reports = {}
         self.window_s = window_s
         settlement = {"settlement": {"window_ms": window_s * 1_000}} if window_s else {}
-        self.decide("policy.adopted", {"version": 1, "policy": POLICY | {"market": market} | settlement})
+        self.decide("policy.adopted", {"version": 1, "policy": POLICY | {"market": market} | settlement | sections})
         self.deposit("1000000000", "wire 1")
 
     # ---- entries
@@ -288,6 +288,31 @@ def windowed(waits_s=60):
     return log
 
 
+def slashed(strikes_free=0):
+    """Three nodes, one of which has staked ten, and is alone with its result: it loses the three that it had locked."""
+    log = Log(stake={"per_result_ppm": 3_000_000, "strikes_free": strikes_free, "strike_ms": 1_000})
+    for node, owner in zip(NODES, OWNERS):
+        log.node(node, owner)
+    account, pledge = f"account/{OWNERS[2]}/available", f"node/{NODES[2]}/stake"
+    log.decide("ledger.posted", {"reason": "deposit", "reference": "wire 2", "postings": postings({"external": "-10000000", account: "10000000"})})
+    log.decide("ledger.posted", {"reason": "stake", "postings": postings({account: "-10000000", pledge: "10000000"})})
+    log.task(TASK, "3153000", replicas=3, quorum=2, initial=3)
+    log.run(TASK, *((a, n, result) for a, n, result in zip(RUNS, NODES, "aab")))
+    log.reveal(*RUNS)
+    log.verify(TASK, "passed", RUNS[:2], [(RUNS[2], "mismatch")])
+    shares = [("compute", owner, node, None, "1000000") for owner, node in zip(OWNERS[:2], NODES)]
+    shares.append(("platform", None, None, None, "100000"))
+    log.settle(TASK, "3153000", "2100000", "1053000", shares)
+    log.follow("node.slashed", {"node": NODES[2], "task": TASK, "assignment": RUNS[2], "amount": "3000000", "reason": "mismatch",
+                                "strikes": 1})
+    log.post("slash", TASK, {pledge: "-3000000", "treasury": "3000000"})
+    log.mature(TASK, shares)
+    for owner, assignment in zip(OWNERS[:2], RUNS):
+        log.points(owner, "compute", "50", "result-accepted", TASK, assignment)
+    log.decide("ledger.posted", {"reason": "unstake", "postings": postings({pledge: "-7000000", account: "7000000"})})
+    return log
+
+
 def with_minority():
     """The worked example, and a second task of which one result is refused: its owner loses all of his 40 points."""
     log = worked_example()
@@ -455,6 +480,11 @@ class GoodLogs(unittest.TestCase):
         document = self.check(windowed(), {"queued": 1, "settled": 1})
         self.assertEqual("1000000", document["accounts"][f"account/{OWNERS[0]}/available"])
 
+    def test_a_slash(self):
+        document = self.check(slashed(), {"settled": 1})
+        self.assertEqual("3100000", document["accounts"]["treasury"])
+        self.assertEqual("7000000", document["accounts"][f"account/{OWNERS[2]}/available"])
+
     def test_silence(self):
         self.check(with_silence(), {"settled": 2})
 
@@ -614,6 +644,33 @@ class Tampering(unittest.TestCase):
         log.decision += 1
         log.post("maturity", TASK, {"treasury": "-5", f"account/{OWNERS[0]}/available": "5"})
         self.check(log, lambda entries: None, at, "expected a task whose shares are pending")
+
+    def test_a_slash_that_nothing_calls_for(self):
+        log = slashed(strikes_free=1)
+        self.check(log, lambda entries: None, find(log.entries, "node.slashed"), "expected nothing of this kind")
+
+    def test_a_slash_left_out(self):
+        log = slashed()
+        at = find(log.entries, "node.slashed")
+
+        def leave_out(entries):
+            del entries[at:at + 2]
+        self.check(log, leave_out, len(log.entries) - 3, "expected node.slashed")
+
+    def test_a_slash_that_somebody_else_gets(self):
+        log = slashed()
+        at = find(log.entries, "ledger.posted", reason="slash")
+        self.edit(log, at, "ledger.posted slash", lambda data: data["postings"][1].update(account=f"account/{OWNERS[0]}/available"))
+
+    def test_stake_taken_back_while_it_is_locked(self):
+        log = slashed()
+        at = find(log.entries, "task.verified")
+
+        def take(entries):
+            entries.insert(at - 1, copy.deepcopy(entries[-1]))
+            entries[at - 1]["data"]["postings"] = postings({f"node/{NODES[2]}/stake": "-7000001", f"account/{OWNERS[2]}/available": "7000001"})
+            entries[at - 1]["cause"], entries[at - 1]["time"] = "another command", entries[at]["time"]
+        self.check(log, take, at - 1, "to cover 3000000")
 
     def test_a_maturity_within_the_window(self):
         log = windowed(59)

@@ -14,6 +14,7 @@ mod nodes;
 mod policy;
 mod projections;
 mod server;
+mod statement;
 mod suspensions;
 mod tasks;
 mod tlog;
@@ -31,6 +32,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .merge(keys::routes())
         .merge(limits::routes())
         .merge(ledger::routes())
+        .merge(statement::routes())
         .merge(withdrawals::routes())
         .merge(policy::routes())
         .merge(projections::routes())

@@ -93,9 +93,7 @@ async fn list_nodes(
 ) -> ApiResult<Shown<wire::NodeList>> {
     caller.require_one_of(&[Scope::Read, Scope::Node])?;
     if let Some(node) = caller.node() {
-        let (node, size) = app
-            .log
-            .read(|state, size| (view(state, node), size));
+        let (node, size) = app.log.read(|state, size| (view(state, node), size));
         let nodes = node.into_iter().collect::<ApiResult<_>>()?;
         return Ok(Shown::new(size, wire::NodeList { nodes, next: None }));
     }
@@ -123,6 +121,12 @@ async fn list_nodes(
     let mut nodes = rows.collect::<ApiResult<Vec<_>>>()?;
     let next = next(&mut nodes, limit, |n| n.id.clone());
     complete(&mut view, &mut nodes).await?;
+    // What is locked follows from the whole state, which the view does not hold.
+    app.log.read(|state, _| {
+        for node in &mut nodes {
+            node.stake = node.id.parse().ok().and_then(|id| stake(state, id));
+        }
+    });
     Ok(Shown::new(view.position(), wire::NodeList { nodes, next }))
 }
 
@@ -236,20 +240,24 @@ async fn show_node(
 /// One node, as the state has it.
 pub(super) fn view(state: &Platform, id: NodeId) -> Option<ApiResult<wire::Node>> {
     let node = state.nodes.get(&id)?;
+    let view = of_state(node).map(|view| wire::Node {
+        stake: stake(state, id),
+        ..view
+    });
+    Some(view)
+}
+
+fn stake(state: &Platform, id: NodeId) -> Option<wire::NodeStake> {
+    let node = state.nodes.get(&id)?;
     let strikes = state.policy().map_or(0, |(_, policy)| {
         node.pledges.strikes_at(now(), policy.stake)
     });
-    let stake = wire::NodeStake {
+    Some(wire::NodeStake {
         amount: state.stake(id).to_string(),
         locked: node.pledges.locked.to_string(),
         free: state.free_stake(id).to_string(),
         strikes,
-    };
-    let view = of_state(node).map(|view| wire::Node {
-        stake: Some(stake),
-        ..view
-    });
-    Some(view)
+    })
 }
 
 fn of_state(node: &Node) -> ApiResult<wire::Node> {

@@ -11,7 +11,9 @@ use aevir_platform::{
 use async_trait::async_trait;
 
 use super::{
-    accounts_tables::{ACCOUNTS, BALANCES, CHANGES, ENTRIES, KEYS, POINTS, TABLES, WITHDRAWALS},
+    accounts_tables::{
+        ACCOUNTS, BALANCES, CHANGES, ENTRIES, KEYS, NODE_OWNERS, POINTS, TABLES, WITHDRAWALS,
+    },
     id, json, money, ms, name, position,
 };
 use crate::convert::name_of;
@@ -40,6 +42,9 @@ impl Projection<Event> for Accounts {
         if let Event::LedgerPosted(e) = &recorded.event {
             for posting in &e.postings {
                 keys.add(BALANCES, [id(posting.account)]);
+                if let LedgerAccount::Stake(node) = posting.account {
+                    keys.add(NODE_OWNERS, [id(node)]);
+                }
             }
         } else if let Event::PointsChanged(e) = &recorded.event {
             keys.add(POINTS, [id(e.account)]);
@@ -85,6 +90,9 @@ impl Projection<Event> for Accounts {
                 .map(drop),
             Event::LedgerPosted(e) => posted(rows, recorded, e).await,
             Event::PointsChanged(e) => changed(rows, recorded, e).await,
+            Event::NodeRegistered(e) => {
+                rows.insert(NODE_OWNERS, [("node", id(e.node)), ("owner", id(e.owner))])
+            }
             Event::WithdrawalRequested(e) => requested(rows, recorded, e),
             Event::WithdrawalPaid(e) => {
                 let withdrawal = rows.row(WITHDRAWALS, [id(e.withdrawal)]).await?;
@@ -111,7 +119,6 @@ impl Projection<Event> for Accounts {
             | Event::BlobUploaded(_)
             | Event::ModuleRegistered(_)
             | Event::ContentRegistered(_)
-            | Event::NodeRegistered(_)
             | Event::AvailabilityChanged(_)
             | Event::ProfileChanged(_)
             | Event::TermsChanged(_)
@@ -159,19 +166,17 @@ async fn posted(rows: &mut Rows<'_>, recorded: &Recorded<Event>, e: &LedgerPoste
         )));
     }
     let at = position(recorded.position)?;
+    let mut owners = Vec::with_capacity(e.postings.len());
+    for posting in &e.postings {
+        owners.push(owner(rows, posting.account).await?);
+    }
     for (line, posting) in e.postings.iter().enumerate() {
         let balance = rows.entry(BALANCES, [id(posting.account)]).await?;
-        let open = balance.add("amount", posting.amount.0)?.int("amount")? != 0;
-        balance.set("open", open)?.set("position", at.clone())?;
-        let owner = match posting.account {
-            LedgerAccount::Available(account)
-            | LedgerAccount::Pending(account)
-            | LedgerAccount::Withdrawing(account) => id(account),
-            LedgerAccount::External
-            | LedgerAccount::Escrow(_)
-            | LedgerAccount::Stake(_)
-            | LedgerAccount::Treasury => Value::Null,
-        };
+        let after = balance.add("amount", posting.amount.0)?.int("amount")?;
+        balance
+            .set("open", after != 0)?
+            .set("position", at.clone())?;
+        let owner = owners.get(line).cloned().unwrap_or(Value::Null);
         rows.insert(
             ENTRIES,
             [
@@ -183,11 +188,55 @@ async fn posted(rows: &mut Rows<'_>, recorded: &Recorded<Event>, e: &LedgerPoste
                 ("reason", name(&e.reason)),
                 ("reference", e.reference.as_deref().into()),
                 ("amount", money(posting.amount)),
+                ("balance", after.into()),
+                (
+                    "counter_accounts",
+                    json(&counter_accounts(e, line, &owners))?,
+                ),
                 ("posted_at", ms(recorded.time)),
             ],
         )?;
     }
     Ok(())
+}
+
+/// Whose money an account of the ledger holds.
+async fn owner(rows: &mut Rows<'_>, account: LedgerAccount) -> Result<Value, ProjectionError> {
+    match account {
+        LedgerAccount::Available(account)
+        | LedgerAccount::Pending(account)
+        | LedgerAccount::Withdrawing(account) => Ok(id(account)),
+        LedgerAccount::Stake(node) => {
+            let row = rows.row(NODE_OWNERS, [id(node)]).await?;
+            Ok(row.text("owner")?.into())
+        }
+        LedgerAccount::External | LedgerAccount::Escrow(_) | LedgerAccount::Treasury => {
+            Ok(Value::Null)
+        }
+    }
+}
+
+/// The accounts on the other side of a posting. Where the owner's own are among them it is those: what else moved in the same
+/// event is other people's.
+fn counter_accounts(e: &LedgerPosted, line: usize, owners: &[Value]) -> Vec<String> {
+    let Some(posting) = e.postings.get(line) else {
+        return Vec::new();
+    };
+    let sides = e.postings.iter().zip(owners);
+    let other_side = || {
+        let sides = sides.clone();
+        sides.filter(|(p, _)| (p.amount.0 < 0) != (posting.amount.0 < 0))
+    };
+    let owner = owners.get(line).filter(|owner| **owner != Value::Null);
+    let own: Vec<String> = other_side()
+        .filter(|(_, of)| Some(*of) == owner)
+        .map(|(p, _)| p.account.to_string())
+        .collect();
+    if own.is_empty() {
+        other_side().map(|(p, _)| p.account.to_string()).collect()
+    } else {
+        own
+    }
 }
 
 fn requested(rows: &mut Rows<'_>, recorded: &Recorded<Event>, e: &WithdrawalRequested) -> Done {

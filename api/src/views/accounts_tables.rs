@@ -8,6 +8,7 @@ pub(super) const BALANCES: &str = "balances";
 pub(super) const ENTRIES: &str = "ledger_entries";
 pub(super) const POINTS: &str = "points";
 pub(super) const CHANGES: &str = "point_changes";
+pub(super) const NODE_OWNERS: &str = "node_owners";
 pub(super) const WITHDRAWALS: &str = "withdrawals";
 
 pub(super) const TABLES: &[Table] = &[
@@ -63,7 +64,7 @@ pub(super) const TABLES: &[Table] = &[
             Column::text("account", "`balances.account`."),
             Column::text(
                 "owner",
-                "Account whose money it is; a task's requester for its escrow is in `tasks`.",
+                "Account whose money it is, a node's stake its owner's; a task's requester for its escrow is in `tasks`.",
             )
             .or_null(),
             Column::text("task", "`tasks.id`.").or_null(),
@@ -73,12 +74,17 @@ pub(super) const TABLES: &[Table] = &[
             ),
             Column::text("reference", "Of an external payment.").or_null(),
             Column::int("amount", "micro-AEV; below zero where it was taken away."),
+            Column::int("balance", "Of the account after it, micro-AEV."),
+            Column::text(
+                "counter_accounts",
+                "JSON array: the accounts on the other side; of the owner's own, where there are such.",
+            ),
             Column::int("posted_at", "ms."),
         ],
         key: 2,
         indexes: &[
-            &["account", "position", "line"],
-            &["owner", "position", "line"],
+            &["account", "posted_at", "position", "line"],
+            &["owner", "posted_at", "position", "line"],
             &["task", "position", "line"],
         ],
     },
@@ -113,6 +119,16 @@ pub(super) const TABLES: &[Table] = &[
         ],
         key: 1,
         indexes: &[&["account", "position"], &["task"]],
+    },
+    Table {
+        name: NODE_OWNERS,
+        about: "Whose money a node's stake is.",
+        columns: &[
+            Column::text("node", "`nodes.id`."),
+            Column::text("owner", "`accounts.id`."),
+        ],
+        key: 1,
+        indexes: &[&["owner", "node"]],
     },
     Table {
         name: WITHDRAWALS,

@@ -1,7 +1,10 @@
 //! Money over HTTP: the dispute window, and withdrawals.
 
 use aevir_platform::policy::Policy;
-use aevir_wire::{ChangeStake, EntryFilter, PayWithdrawal, RefuseWithdrawal, RequestWithdrawal};
+use aevir_wire::{
+    ChangeStake, EntryFilter, PayWithdrawal, RefuseWithdrawal, RequestWithdrawal, Statement,
+    StatementFilter,
+};
 use serde_json::json;
 
 use crate::support::{
@@ -181,7 +184,10 @@ async fn stake_is_put_up_locked_and_taken_back() {
     };
     let staked = owner.client.stake(&node.id, &change("50000000")).await;
     let stake = staked.unwrap().stake.unwrap();
-    assert_eq!((stake.amount.as_str(), stake.locked.as_str()), ("50000000", "0"));
+    assert_eq!(
+        (stake.amount.as_str(), stake.locked.as_str()),
+        ("50000000", "0")
+    );
     let foreign = requester.client.stake(&node.id, &change("1")).await;
     platform
         .refused(async { foreign }, 404, "unknown-node")
@@ -199,4 +205,123 @@ async fn stake_is_put_up_locked_and_taken_back() {
     let left = free.unwrap().stake.unwrap();
     assert_eq!((left.free.as_str(), left.amount), ("0", left.locked));
     platform.check_replay().await;
+}
+
+/// Opening and entries lead to closing, in each account.
+fn adds_up(statement: &Statement) {
+    let number = |text: &str| text.parse::<i64>().unwrap();
+    for balance in &statement.balances {
+        let of = statement.entries.iter();
+        let of: Vec<_> = of.filter(|e| e.account == balance.account).collect();
+        let moved: i64 = of.iter().map(|e| number(&e.amount)).sum();
+        assert_eq!(number(&balance.opening) + moved, number(&balance.closing));
+        let last = of.last().map_or(&balance.opening, |e| &e.balance);
+        assert_eq!(*last, balance.closing);
+    }
+}
+
+/// A life with every kind of posting that an owner sees, on one database.
+async fn statements(platform: TestPlatform) {
+    let (requester, module) = platform.requester().await;
+    let owner = platform.account("owner").await;
+    let node = crate::support::FakeNode::join(&platform, &owner, "n").await;
+    let amount = "50000000".to_owned();
+    let change = ChangeStake { amount };
+    owner.client.stake(&node.id, &change).await.unwrap();
+    let task = single(&module).submit(&requester.client).await.id;
+    node.work(&Outcome::of(json!(1))).await;
+    until(&requester.client, &task, "settled").await;
+    owner
+        .client
+        .request_withdrawal(&request("60"))
+        .await
+        .unwrap();
+    // The statement's period ends before the present ms.
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    let whole = owner.client.statement(&StatementFilter::default()).await;
+    let whole = whole.unwrap();
+    adds_up(&whole);
+    let told: Vec<_> = whole
+        .entries
+        .iter()
+        .map(|e| {
+            (
+                e.reason.as_str(),
+                e.task.is_some(),
+                e.counter_accounts.len(),
+            )
+        })
+        .collect();
+    let expected = [
+        ("deposit", false, 1),
+        ("stake", false, 1),
+        ("stake", false, 1),
+        ("settlement", true, 1),
+        ("maturity", true, 1),
+        ("maturity", true, 1),
+        ("withdrawal", false, 1),
+        ("withdrawal", false, 1),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(whole.balances.len(), 4, "{:?}", whole.balances);
+    // Page by page, and in two periods, it is the same.
+    let small = StatementFilter {
+        limit: Some(3),
+        to: Some(whole.to.clone()),
+        ..StatementFilter::default()
+    };
+    let paged = owner.client.statement(&small).await.unwrap();
+    assert_eq!(paged, whole);
+    let between = whole.entries[3].time.clone();
+    let first = StatementFilter {
+        to: Some(between.clone()),
+        ..StatementFilter::default()
+    };
+    let first = owner.client.statement(&first).await.unwrap();
+    let second = StatementFilter {
+        from: Some(between),
+        to: Some(whole.to.clone()),
+        ..StatementFilter::default()
+    };
+    let second = owner.client.statement(&second).await.unwrap();
+    adds_up(&first);
+    adds_up(&second);
+    assert_eq!(
+        first.entries.len() + second.entries.len(),
+        whole.entries.len()
+    );
+    for (before, after) in first.balances.iter().zip(&second.balances) {
+        assert_eq!(
+            (&before.account, &before.closing),
+            (&after.account, &after.opening)
+        );
+    }
+    // Others' are not to be seen, but by who runs the platform.
+    let foreign = StatementFilter {
+        account: Some(owner.id.clone()),
+        to: Some(whole.to.clone()),
+        ..StatementFilter::default()
+    };
+    let seen = platform.admin.statement(&foreign).await.unwrap();
+    assert_eq!(seen, whole);
+    platform
+        .refused(requester.client.statement(&foreign), 403, "scope-missing")
+        .await;
+    let wrong = StatementFilter {
+        from: Some("yesterday".into()),
+        ..StatementFilter::default()
+    };
+    platform
+        .refused(owner.client.statement(&wrong), 400, "query-invalid")
+        .await;
+}
+
+#[tokio::test]
+async fn statements_add_up_on_sqlite() {
+    statements(TestPlatform::start().await).await;
+}
+
+#[tokio::test]
+async fn statements_add_up_on_postgres() {
+    statements(TestPlatform::builder().postgres().start().await).await;
 }

@@ -33,15 +33,15 @@ pub use accounts::{
 };
 pub use batch::{BATCH_ITEMS_MAX, Batch, BatchAnswer, BatchAnswers, BatchItem, NodeCall};
 pub use client::{
-    AssignmentFilter, Client, ClientError, EntryFilter, NdjsonStream, NodeFilter, TaskFilter,
-    TaskUpdates,
+    AssignmentFilter, Client, ClientError, EntryFilter, NdjsonStream, NodeFilter, StatementFilter,
+    TaskFilter, TaskUpdates,
 };
 pub use contents::{
     Artifact, BlobRef, Content, ContentPage, Lineage, Module, ModuleList, RegisterContent,
 };
 pub use ledger::{
     AccountPoints, Ledger, LedgerEntry, LedgerEntryPage, Points, PointsChange, PointsChangePage,
-    PointsTable,
+    PointsTable, Statement, StatementBalance, StatementEntry,
 };
 pub use log::{
     ConsistencyProof, InclusionProof, LogCheckpoint, LogHead, LogKey, Publishing, TaskReceipt,
@@ -53,8 +53,8 @@ pub use node::{
     RUNTIME_REPRODUCIBLE, RegisterNode, RegisteredNode, Reveal, StopReason, Wall,
 };
 pub use node_life::{
-    AllowDeny, ChangeProfile, ChangeStake, NodeCaps, NodeSpeed, NodeStake, NodeTerms, RevokeNode, RotateKey, Subject,
-    Suspend, Suspended, Suspension, SuspensionList, Window,
+    AllowDeny, ChangeProfile, ChangeStake, NodeCaps, NodeSpeed, NodeStake, NodeTerms, RevokeNode,
+    RotateKey, Subject, Suspend, Suspended, Suspension, SuspensionList, Window,
 };
 pub use policy::{
     AccountLimits, AdoptedPolicy, PointsPolicy, Policy, SchedulingPolicy, ScorePolicy,

@@ -2,12 +2,12 @@
 
 use aevir_wire::{
     Account, AccountLimits, AddKey, Client, Deposit, IssueJoinToken, KeyList, NodeFilter, NodeList,
-    OpenAccount,
+    OpenAccount, StatementFilter,
 };
 use anyhow::Result;
 use clap::Subcommand;
 
-use super::money;
+use super::{money, statement};
 use crate::{
     args::Global,
     output::{aev, or_dash, pages, print, properties, table},
@@ -35,6 +35,21 @@ pub(crate) enum AccountVerb {
         /// The external payment's reference; each is booked once.
         #[arg(long)]
         reference: String,
+    },
+    /// Show what moved on the account in a period, with opening and closing balances.
+    Statement {
+        /// Another account's (scope `admin` or `audit`).
+        #[arg(long)]
+        account: Option<String>,
+        /// From this time on, such as 2026-01-01T00:00:00Z; from the account's beginning when left out.
+        #[arg(long)]
+        from: Option<String>,
+        /// Until just before this time; until now when left out.
+        #[arg(long)]
+        to: Option<String>,
+        /// Print the entries as CSV, in micro-AEV.
+        #[arg(long)]
+        csv: bool,
     },
     /// Ask for money to be paid out; it is set aside at once, and can't be taken back.
     Withdraw {
@@ -176,6 +191,20 @@ pub(crate) async fn run(verb: AccountVerb, global: &Global) -> Result<()> {
                     ("available", format!("{} AEV", aev(&deposited.available))),
                 ])
             })
+        }
+        AccountVerb::Statement {
+            account,
+            from,
+            to,
+            csv,
+        } => {
+            let filter = StatementFilter {
+                account,
+                from,
+                to,
+                ..StatementFilter::default()
+            };
+            statement::show(&client, &filter, csv, global).await
         }
         AccountVerb::Withdraw { amount, to } => money::withdraw(&client, amount, to, global).await,
         AccountVerb::Withdrawals { account, state } => {

@@ -13,4 +13,5 @@ pub(crate) mod projections;
 mod proof;
 pub(crate) mod receipt;
 mod schemas;
+mod statement;
 pub(crate) mod task;

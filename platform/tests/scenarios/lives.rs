@@ -71,7 +71,18 @@ pub enum Decision {
     Leave,
     Revoke,
     Rotate,
-    Terms { runs: u32, open: bool, ask: u32 },
+    Terms {
+        runs: u32,
+        open: bool,
+        ask: u32,
+    },
+    /// Its owner puts money up that came in for it, or takes some back.
+    Stake {
+        amount: u32,
+    },
+    Unstake {
+        amount: u32,
+    },
     Suspend(Whom),
     Release(Whom),
     AnotherJoins,
@@ -103,6 +114,8 @@ fn decision() -> impl Strategy<Value = Decision> {
         2 => Just(Decision::Rotate),
         2 => (0u32..3, any::<bool>(), 0u32..2_000_000)
             .prop_map(|(runs, open, ask)| Decision::Terms { runs, open, ask }),
+        3 => (1u32..8_000_000).prop_map(|amount| Decision::Stake { amount }),
+        1 => (1u32..4_000_000).prop_map(|amount| Decision::Unstake { amount }),
         2 => whom().prop_map(Decision::Suspend),
         4 => whom().prop_map(Decision::Release),
         2 => Just(Decision::AnotherJoins),
@@ -344,6 +357,21 @@ impl Lives {
                 let terms = Box::new(serde_json::from_value(terms).unwrap());
                 Command::ChangeTerms { node, terms }
             }
+            Decision::Stake { amount } => {
+                let account = w.owner(node);
+                w.deposit(account, amount.into());
+                let amount = Amount(amount.into());
+                Command::Stake {
+                    account,
+                    node,
+                    amount,
+                }
+            }
+            Decision::Unstake { amount } => Command::Unstake {
+                account: w.owner(node),
+                node,
+                amount: Amount(amount.into()),
+            },
             Decision::Suspend(whom) => Command::Suspend {
                 subject: subject(w, node, whom),
                 reason: reason(),

@@ -157,10 +157,24 @@ fn check_placements(w: &World) {
     w.log.iter().for_each(|recorded| decided.check(w, recorded));
 }
 
+/// Steps of one life at most; half of it on average.
+const STEPS_MAX: usize = 160;
+/// Lives of an ordinary run.
+const CASES: u32 = 48;
+
+/// `AEVIR_OPERATIONS=1000000` makes it about so many steps in all.
+fn cases() -> u32 {
+    let asked = std::env::var("AEVIR_OPERATIONS").ok();
+    asked.map_or(CASES, |text| {
+        let operations: usize = text.parse().expect("AEVIR_OPERATIONS is a number");
+        u32::try_from(operations.div_ceil(STEPS_MAX / 2)).unwrap()
+    })
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
     #[test]
-    fn the_books_balance_whatever_happens(steps in prop::collection::vec(step(), 1..160)) {
+    fn the_books_balance_whatever_happens(steps in prop::collection::vec(step(), 1..STEPS_MAX)) {
         let mut lives = Lives::new();
         for step in steps {
             lives.take(step);

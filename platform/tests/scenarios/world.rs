@@ -3,6 +3,8 @@
 //! Every event goes through its JSON form before it is folded, and after every command the books must balance.
 
 // Other tests take this file by its path.
+#[path = "books.rs"]
+mod books;
 #[path = "machine.rs"]
 mod machine;
 
@@ -133,7 +135,7 @@ impl World {
             evolve(&mut self.state, &recorded).unwrap_or_else(|e| panic!("{}: {e}", event.label()));
             self.log.push(recorded);
         }
-        self.check_books();
+        books::check(&self.state);
         Ok(events)
     }
 
@@ -154,51 +156,6 @@ impl World {
                 assert_eq!(self.log.len(), before);
                 rejection.code()
             }
-        }
-    }
-
-    fn check_books(&self) {
-        assert_eq!(self.state.ledger.sum(), 0);
-        for (account, balance) in self.state.ledger.balances() {
-            assert!(
-                balance.0 > 0 || account == LedgerAccount::External,
-                "{account}: {balance}"
-            );
-        }
-        for account in self.state.accounts.keys() {
-            let open = self.state.withdrawals.get(account);
-            let open: i64 = open.into_iter().flatten().map(|(_, w)| w.amount.0).sum();
-            let held = LedgerAccount::Withdrawing(*account);
-            assert_eq!(self.state.ledger.balance(held), Amount(open));
-        }
-        let mut locked: BTreeMap<NodeId, i64> = BTreeMap::new();
-        for assignment in self
-            .state
-            .tasks
-            .values()
-            .flat_map(|t| t.assignments.values())
-        {
-            *locked.entry(assignment.node).or_default() += assignment.stake.0;
-        }
-        for node in self.state.nodes.values() {
-            let locked = locked.remove(&node.id).unwrap_or_default();
-            assert_eq!(node.pledges.locked.0, locked);
-            assert!(locked <= self.state.stake(node.id).0);
-        }
-        for node in self.state.nodes.values() {
-            assert!(node.active.len() <= node.profile.slots as usize);
-        }
-        for task in self.state.tasks.values() {
-            let escrow = self.state.ledger.balance(LedgerAccount::Escrow(task.id));
-            assert!(task.escrow <= task.definition.economics.budget);
-            assert_eq!(
-                escrow,
-                if task.phase.is_final() {
-                    Amount::ZERO
-                } else {
-                    task.escrow
-                }
-            );
         }
     }
 

@@ -4,7 +4,9 @@ use super::{Client, ClientError, call::Call};
 use crate::{
     batch::{Batch, BatchAnswers},
     node::Node,
-    node_life::{ChangeProfile, ChangeStake, NodeTerms, RevokeNode, RotateKey, Suspend, SuspensionList},
+    node_life::{
+        ChangeProfile, ChangeStake, NodeTerms, RevokeNode, RotateKey, Suspend, SuspensionList,
+    },
 };
 
 impl Client {
