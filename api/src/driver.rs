@@ -155,6 +155,7 @@ impl Driver {
             Event::AssignmentRevealed(e) => live.leases().end(e.report.assignment),
             Event::AssignmentFailed(e) => self.ended(e.assignment),
             Event::AssignmentLost(e) => self.ended(e.assignment),
+            Event::AssignmentReturned(e) => self.ended(e.assignment),
             Event::AssignmentWithdrawn(e) => self.ended(e.assignment),
             Event::RoundClosed(e) => self.wake_nodes_of(e.task),
             Event::TaskVerified(e) => self.task_ended(e.task),
@@ -165,6 +166,7 @@ impl Driver {
             Event::NodeRevoked(e) => live.nodes().wake(e.node),
             Event::TaskQueued(_)
             | Event::TaskExtended(_)
+            | Event::TaskHastened(_)
             | Event::AvailabilityChanged(_)
             | Event::LimitsSet(_)
             | Event::EpochOpened(_)

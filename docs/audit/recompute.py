@@ -15,7 +15,7 @@ uses Python's standard library only. From top to bottom:
     Ed25519            RFC 8032: did the node's key sign the result?
     economics          what things cost and earn, as functions of the terms
     verdicts           which results agree, and what follows from it
-    placement          which nodes a replica is drawn among, and which of them the epoch's secret draws
+    placement          whose turn it is, which nodes a replica is drawn among, and which of them the epoch's secret draws
     the auditor        folds the entries: what must follow from each, and whether it did
     the report
 """
@@ -35,6 +35,7 @@ from typing import NamedTuple
 
 MILLION = 1_000_000
 ENTRY_BYTES_MAX = 65_535
+TASK_CHECKPOINT_BYTES_MAX = 2**34  # of all of its runs together
 EXACT_INTEGER_MAX = 2**53  # doubles hold all integers up to here
 
 LINE_BYTES_MAX = ENTRY_BYTES_MAX + 4_096  # an entry with the attributes of a CloudEvent, the log's origin among them
@@ -59,8 +60,8 @@ CONSEQUENCES = {"ledger.posted", "node.slashed", "points.changed", "task.settled
                 "assignment.withdrawn", "content.registered"}
 
 # Entries that move no money and no points, and that nothing here depends on.
-BYSTANDERS = {"account.opened", "account.key_added", "account.key_revoked", "account.join_token_issued", "account.limits_set",
-              "account.blob_uploaded", "module.registered"}
+BYSTANDERS = {"account.opened", "account.key_added", "account.key_revoked", "account.join_token_issued", "account.blob_uploaded",
+              "module.registered"}
 
 
 class Problem(Exception):
@@ -324,6 +325,8 @@ class Node:
     storage: int = 0
     cached: list = field(default_factory=list)  # digests of inputs that it fetched, the last one last
     records: dict = field(default_factory=dict)  # by type of task
+    returns: tuple = (0, 0)  # the epoch of its last free return, and how many there were in it
+    faded: int = 0  # epochs that had closed when they were brought up to date
     standing: str = "working"
     suspended: bool = False
     sealed: set = field(default_factory=set)  # assignments with a sealed result in a task that has not ended
@@ -338,6 +341,18 @@ class Node:
     def record(self, kind):
         """How it did on a type of task."""
         return self.records.setdefault(kind, Record())
+
+    def hardware(self, with_gpu):
+        """What a run uses on it: the class of its GPU where the task needs one, else None."""
+        return self.profile["gpu"]["class"] if with_gpu and self.profile.get("gpu") else None
+
+    def fade(self, keeps):
+        """Brings its records up to date: one multiplication for each epoch that closed since they were, each rounded down."""
+        for keep in keeps[self.faded:]:
+            for record in self.records.values():
+                faded = {hardware: (part(good, keep), part(bad, keep)) for hardware, (good, bad) in record.tallies.items()}
+                record.tallies = {hardware: counts for hardware, counts in faded.items() if any(counts)}
+        self.faded = len(keeps)
 
     def allowed(self, cap, has):
         """What the machine has, or less where the terms cap it."""
@@ -360,23 +375,27 @@ class Node:
 
     def see(self, fuel, ms):
         """An accepted result shows how fast it is at least: the best counts, and fades."""
-        if ms >= 1_000:
-            faded = self.shown - -(-self.shown // 16)
-            self.shown, self.samples = max(min(fuel // ms // 1_000, 2**32 - 1), faded), self.samples + 1
+        if ms > 0 and fuel >= 10_000_000_000:
+            faded, span = self.shown - -(-self.shown // 16), max(-(-ms // 2), ms - 1_000)
+            self.shown, self.samples = max(min(fuel // span // 1_000, 2**32 - 1), faded), self.samples + 1
 
 
 @dataclass
 class Record:
     """A node's outcomes on one type of task."""
-    good: int = 0
-    bad: int = 0
+    tallies: dict = field(default_factory=dict)  # (good, bad) in thousandths, by the hardware that the runs used
     in_a_row: int = 0
     backoff_until: int = 0
 
-    def fault(self, now, policy):
-        """One more fault: it backs off, twice as long for each in a row."""
+    def count(self, hardware, good, bad):
+        """More outcomes, up to the most that a count holds."""
+        before = self.tallies.get(hardware, (0, 0))
+        self.tallies[hardware] = tuple(min(n + 1_000 * more, 1_000 * (2**32 - 1)) for n, more in zip(before, (good, bad)))
+
+    def back_off(self, now, policy):
+        """After one more fault: twice as long for each in a row."""
         wait = min(policy["backoff_ms"] << min(self.in_a_row, 31), policy["backoff_max_ms"])
-        self.bad, self.in_a_row, self.backoff_until = self.bad + 1, self.in_a_row + 1, now + wait
+        self.in_a_row, self.backoff_until = self.in_a_row + 1, now + wait
 
 
 class Content(NamedTuple):
@@ -392,6 +411,7 @@ class Assignment:
     node: str
     owner: str
     round: int
+    hardware: str | None = None  # the GPU's class at the time of the lease, for a task that needs one
     state: str = "leased"
     withdrawn_from: str | None = None  # the state before it was called off with its task
     doubles: str | None = None  # the run that it duplicates
@@ -406,6 +426,7 @@ class Assignment:
     checks: list = field(default_factory=list)
     outputs: list = field(default_factory=list)
     result: dict | None = None
+    charged: int = 0  # to its requester, for the time that it reserved
     leased_at: int = 0
     started_at: int = 0
     committed_at: int = 0
@@ -439,13 +460,29 @@ class Task:
     queued_at: int = 0
     reveal_by: int = 0
     faults: int = 0
+    free_returns: int = 0
+    at_once: bool = False  # its replicas are placed at once, and not one after the other
     assignments: dict = field(default_factory=dict)
     accepted: list = field(default_factory=list)
     late: bool = False
     shares: list = field(default_factory=list)
     matures_at: int = 0  # in ms, once it is settled
     checkpoint: tuple | None = None  # the newest one's node and blob
+    checkpoint_bytes: int = 0  # of all of them
     closure: dict | None = None  # what was posted for a task that is about to close
+
+    def turn(self):
+        """Its place among its requester's: the least comes first."""
+        priority = (self.definition.get("qos") or {}).get("priority") or 0
+        return self.queued_at - priority * self.policy["scheduling"]["ageing_ms"], self.id
+
+    def waits(self):
+        """Whether a replica waits for a node."""
+        return self.open_slots() > 0
+
+    def needs_gpu(self):
+        """Whether it runs on a GPU."""
+        return (self.definition.get("qos") or {}).get("gpu") is not None
 
     def having(self, *states):
         """Its assignments in one of the states."""
@@ -460,6 +497,24 @@ class Task:
         limit, deadline = self.terms.max_latency_ms, self.terms.deadline
         times = [self.queued_at + limit] if limit is not None else []
         return min(times + ([milliseconds(deadline)] if deadline else []), default=None)
+
+    def missing(self):
+        """How many more replicas the round needs."""
+        return self.target - len(self.having("leased", "running", "committed", "revealed")) if self.state == "queued" else 0
+
+    def open_slots(self):
+        """How many more of them may be placed now: one after the other, the next one once nothing of it runs."""
+        alone = min(self.missing(), 0 if self.having("leased", "running") else 1)
+        return self.missing() if self.at_once else alone
+
+    def at_once_from(self):
+        """From when the missing replicas could make it late, one after the other, in ms; None where nothing does."""
+        limits, qos = LIMITS | (self.definition.get("limits") or {}), self.definition.get("qos") or {}
+        run = limits["runtime_s"] * 1_000
+        if qos.get("expected_fuel") is not None and qos.get("min_mfuel_s"):
+            run = min(run, -(-integer(qos["expected_fuel"]) // (qos["min_mfuel_s"] * 1_000)))
+        needed = self.missing() * (self.policy["accept_ms"] + run) + self.policy["reveal_ms"]
+        return None if self.due_at() is None else self.due_at() - needed
 
     def endangered(self):
         """The run that is in danger first, as (ms, id): it may get a duplicate from then on."""
@@ -707,15 +762,17 @@ def judge(task):
 # ---------------------------------------------------------------- placement (docs/economics.md, Placement and Draws)
 
 LEVELS = 64
+SWEPT_NODES = 8  # whose records each start of a run brings up to date
 MIB = 1 << 20
-LIMITS = {"memory_mib": 256, "output_mib": 256}  # the schema's defaults
+LIMITS = {"memory_mib": 256, "output_mib": 256, "runtime_s": 600}  # the schema's defaults
 # What version 1 of policy.adopted had no field for.
 SCHEDULING = {
     "epoch_ms": 3_600_000, "placements_max": 1_024, "storage_reserve_mib": 64, "priority_max": 9, "ageing_ms": 60_000,
     "score": {"reliability_weight": 6, "points_weight": 2, "idle_weight": 2, "points_half": 1_000, "near_levels": 6,
-              "cached_levels": 6, "cached_bytes_min": MIB, "cached_blobs_max": 64, "in_time_levels": 12},
+              "cached_levels": 6, "cached_bytes_min": MIB, "cached_blobs_max": 64, "in_time_levels": 12, "price_levels": 6},
     "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000},
-    "tail": {"after_ppm": 500_000, "faster_ppm": 250_000}}
+    "tail": {"after_ppm": 500_000, "faster_ppm": 250_000, "looks_max": 64},
+    "returns": {"per_task": 3, "per_slot": 2}, "reliability_keep_ppm": 995_000}
 SETTLEMENT = {"window_ms": 0}
 STAKE = {"per_result_ppm": 0, "strikes_free": 1, "strike_ms": 604_800_000}
 
@@ -784,25 +841,28 @@ def fits(needs, node, now):
 
 
 def wilson(good, bad):
-    """The lower bound of the Wilson interval in parts per million, in the integers of docs/economics.md."""
-    good, bad = good + 1, bad + 1
+    """The lower bound of the Wilson interval in parts per million, of outcomes in thousandths, in the integers of
+    docs/economics.md."""
+    good, bad = good + 1_000, bad + 1_000
     n = good + bad
-    centre = good * MILLION + 38_416 * MILLION // 20_000
-    root = math.isqrt(38_416 * MILLION * (good * bad * MILLION // n + 38_416 * MILLION // 40_000) // 10_000)
-    return max(0, centre - root - 1) * 10_000 // (n * 10_000 + 38_416)
+    centre = good * MILLION + 38_416 * MILLION // 20
+    root = math.isqrt(38_416 * MILLION * (1_000 * good * bad * MILLION // n + 38_416 * MILLION * 25) // 10_000)
+    return max(0, centre - root - 1) * 10_000 // (n * 10_000 + 38_416_000)
 
 
 def level(needs, node, points, policy):
     """How good the node is: 0 to 63, and more for what it has of the task."""
-    record = node.record(needs.kind)
+    good, bad = node.record(needs.kind).tallies.get(node.hardware(needs.qos.get("gpu") is not None), (0, 0))
     weights = policy["reliability_weight"], policy["points_weight"], policy["idle_weight"]
-    parts = (wilson(record.good, record.bad), points * MILLION // (points + policy["points_half"]),
+    parts = (wilson(good, bad), points * MILLION // (points + policy["points_half"]),
              max(0, node.runs_max() - node.busy) * MILLION // max(1, node.runs_max()))
     score = sum(weight * part for weight, part in zip(weights, parts))
     base = min(score * LEVELS // (sum(weights) * MILLION), LEVELS - 1)
     cached = needs.data is not None and needs.data in node.cached
     in_time = 0 < needs.speed_in_time <= speed(node)
-    return base + cached * policy["cached_levels"] + in_time * policy["in_time_levels"]
+    spared = needs.price - integer((node.terms.get("asks") or {}).get(needs.kind, "0"))
+    cheap = spared * policy["price_levels"] // needs.price if needs.price else 0
+    return base + cached * policy["cached_levels"] + in_time * policy["in_time_levels"] + cheap
 
 
 class Drawn(NamedTuple):
@@ -811,6 +871,29 @@ class Drawn(NamedTuple):
     message: bytes
     candidates: int
     index: int  # of the node that the log says was drawn
+
+
+def charge(ms, weight):
+    """What a requester of such a weight uses of the nodes with so many ms of a slot."""
+    return max(1, -(-ms * 1_000 // weight))
+
+
+def needs_key(task):
+    """Equal for tasks of one plan that the same nodes fit, whoever they are."""
+    needs = needs_of(task)
+    return canonical_text([needs.kind, needs.qos, needs.memory, needs.storage, needs.price])
+
+
+@dataclass
+class Plan:
+    """The leases of one batch: each goes to the task whose turn it is. What no node could take stays out of reach, for a plan
+    only takes from the nodes."""
+    now: int
+    tails: list  # (ms, task, run) in danger as the plan began that it looks at, the first one last
+    left: int  # placements that it may still make
+    lines: dict = field(default_factory=dict)  # by requester: tasks that may wait, the first one last
+    exhausted: set = field(default_factory=set)  # needs that no node meets any more
+    doubling: bool = False  # it is at the duplicates, which come after all that waits
 
 
 def draw_message(task, draw):
@@ -860,12 +943,22 @@ class Auditor:
         self.withdrawals = {}  # open ones, by account and id
         self.policies = []
         self.suspended = set()  # accounts, modules and contents
+        self.limits = {}  # of accounts that were given other ones than the policy's
+        self.used = Counter()  # by requester
+        self.running = Counter()  # replicas that hold a slot, by requester
+        self.virtual_time = 0  # what the requester who was served last had used before
+        self.waiting = {}  # ids of tasks with a replica to place, by requester
+        self.plan = None  # while its leases come
+        self.turns = 0  # leases that were found to be in turn
         self.epoch = 0  # the last one that was opened
         self.commitment = None  # of the open one
         self.opened_at = 0
+        self.keeps = []  # what part of outcomes was kept when each epoch closed, in parts per million
+        self.sweep = [0, 0]  # the node whose records are brought up to date next, and how many are left to
         self.drawn = []  # in the open epoch
         self.draws = Counter()  # recomputed, lost
         self.nodes = {}
+        self.in_order = []  # of their registration
         self.contents = {}
         self.tasks = {}  # that are open
         self.ended = {}  # what became of the others
@@ -933,6 +1026,8 @@ class Auditor:
         """All that follows from one decision stands before the next decision; both have a `cause`."""
         if entry["type"] not in CONSEQUENCES or entry["cause"] != self.cause:
             self.check_nothing_due(entry["type"])
+        if entry["cause"] != self.cause:
+            self.check_plan_over()
         self.cause = entry["cause"]
 
     def check_nothing_due(self, found):
@@ -1110,8 +1205,10 @@ class Auditor:
     def on_node_registered(self, data):
         """A node has one owner and one key."""
         require(data["node"] not in self.nodes, f"expected a new node, found {data['node']} again")
-        node = Node(data["node"], data["owner"], bytes.fromhex(data["public_key"]), data["profile"], len(self.nodes))
+        node = Node(data["node"], data["owner"], bytes.fromhex(data["public_key"]), data["profile"], len(self.nodes),
+                    faded=len(self.keeps))
         self.nodes[node.id] = node
+        self.in_order.append(node)
 
     # ---- epochs
 
@@ -1128,6 +1225,8 @@ class Auditor:
         expect("the epoch", self.epoch, data["epoch"])
         drawn, self.drawn = self.drawn, []
         commitment, self.commitment = self.commitment, None
+        self.keeps.append(self.policies[-1]["scheduling"]["reliability_keep_ppm"])
+        self.sweep[1] = len(self.nodes)
         if data["secret"] == "lost":
             self.draws["lost"] += len(drawn)
             return
@@ -1141,20 +1240,127 @@ class Auditor:
             expect(f"the candidate drawn at position {draw.position}, of {draw.candidates} from 0", index, draw.index)
             self.draws["recomputed"] += 1
 
-    def candidates(self, task, doubled):
+    # ---- turns
+
+    def on_account_limits_set(self, data):
+        """An account has another share and other quotas from here on."""
+        self.limits[data["account"]] = data["limits"]
+
+    def limits_of(self, account):
+        """An account's share and quotas."""
+        return self.limits.get(account) or self.policies[-1]["scheduling"]["account"]
+
+    def review(self, task):
+        """After a task changed: it waits for a node or does not. Who begins to wait gets no credit for having been away."""
+        ids = self.waiting.setdefault(task.requester, set())
+        waited = bool(ids)
+        (ids.add if task.waits() else ids.discard)(task.id)
+        if ids and not waited:
+            self.used[task.requester] = max(self.used[task.requester], self.virtual_time)
+
+    def pay_for(self, task):
+        """A placement is charged for all the time that it reserves."""
+        requester, limits = task.requester, LIMITS | (task.definition.get("limits") or {})
+        charged = charge(limits["runtime_s"] * 1_000, self.limits_of(requester)["weight"])
+        self.virtual_time = max(self.virtual_time, self.used[requester])
+        self.used[requester] = min(self.used[requester] + charged, 2**64 - 1)
+        self.running[requester] += 1
+        return charged
+
+    def pay_back(self, task, assignment):
+        """What it did not need comes back when the run ends."""
+        held = charge(self.now - assignment.leased_at, self.limits_of(task.requester)["weight"])
+        self.used[task.requester] = max(0, self.used[task.requester] - max(0, assignment.charged - held))
+        self.running[task.requester] -= 1
+
+    def may_place(self, task):
+        """Whether nothing holds it back but the nodes."""
+        held = self.suspended & {task.requester, task.definition["module"], *task.terms.contents}
+        return not held and self.running[task.requester] < self.limits_of(task.requester)["running_max"]
+
+    def next_in_turn(self, plan):
+        """The task that the next lease of a plan has to go to, or None: of the requester who used least, the first that a node
+        can take."""
+        for _, requester in sorted((self.used[requester], requester) for requester, ids in self.waiting.items() if ids):
+            if self.running[requester] >= self.limits_of(requester)["running_max"]:
+                continue
+            line = plan.lines.get(requester)
+            if line is None:
+                waiting = (self.tasks[id] for id in self.waiting[requester])
+                line = plan.lines[requester] = sorted(waiting, key=Task.turn, reverse=True)
+            while line:
+                if line[-1].id in self.waiting[requester] and self.can_be_placed(plan, line[-1]):
+                    return line[-1]
+                line.pop()
+        return None
+
+    def can_be_placed(self, plan, task):
+        """Whether a node can take it."""
+        key = needs_key(task)
+        if key in plan.exhausted or not self.may_place(task):
+            return False
+        if not any(fits(needs_of(task), node, plan.now) for node in self.nodes.values()):
+            plan.exhausted.add(key)
+            return False
+        return bool(self.candidates(task, None, plan.now))
+
+    def next_tail(self, plan):
+        """The run that the next duplicate of a plan has to be for, as (task, run), or None. Each is looked at once."""
+        while plan.tails:
+            _, id, run = plan.tails.pop()
+            task = self.tasks[id]
+            if self.may_place(task) and self.candidates(task, run, plan.now):
+                return task.id, run
+        return None
+
+    def check_turn(self, task, doubled):
+        """A lease of a plan went to the task whose turn it was; duplicates come after all that waits."""
+        if self.plan is None:
+            most = self.policies[-1]["scheduling"]["placements_max"]
+            tails = [(*found, other.id) for other in self.tasks.values() if (found := other.endangered()) and found[0] <= self.now]
+            self.plan = Plan(self.now, self.looked_at(sorted((at, id, run) for at, run, id in tails)), most)
+        plan = self.plan
+        require(plan.left > 0, "expected no more placements in one plan than its policy lets it make, found one more")
+        plan.left -= 1
+        following = None if plan.doubling else self.next_in_turn(plan)
+        if doubled is None:
+            expect("the task whose turn it is", following.id if following else None, task.id)
+        else:
+            expect("the task whose turn it is before any duplicate", following.id if following else None, None)
+            plan.doubling = True
+            expect("the run whose turn it is to get a duplicate", self.next_tail(plan), (task.id, doubled))
+        self.turns += 1
+
+    def looked_at(self, tails):
+        """The tasks in danger that a plan looks at, the first one last: where there are too many, each has its second."""
+        most = self.policies[-1]["scheduling"]["tail"]["looks_max"]
+        first = self.now // 1_000 * most % len(tails) if len(tails) > most else 0
+        return (tails[first:] + tails[:first])[:most][::-1]
+
+    def check_plan_over(self):
+        """A plan that made fewer placements than it may left nothing out that a node could take."""
+        plan, self.plan = self.plan, None
+        if plan is None or plan.left == 0:
+            return
+        left = None if plan.doubling else self.next_in_turn(plan)
+        require(left is None, f"expected a lease for task {left.id if left else ''}, whose turn it was, found the plan over")
+        tail = self.next_tail(plan)
+        require(tail is None, f"expected a duplicate of run {tail[1] if tail else ''}, which was in danger, found the plan over")
+
+    def candidates(self, task, doubled, now):
         """The nodes that the next replica of a task, or a duplicate, is drawn among, in the order of their registration."""
         needs, policy = needs_of(task), self.policies[-1]
         least = 0
-        if doubled and not needs.qos.get("gpu"):
+        if doubled and needs.qos.get("gpu") is None:
             faster = MILLION + task.policy["scheduling"]["tail"]["faster_ppm"]
             least = -(-speed(self.nodes[task.assignments[doubled].node]) * faster // MILLION)
         live = task.having("leased", "running", "committed", "revealed", "accepted", "refused")
         tried = {a.node for a in live + task.having("failed")}
         parties = {task.requester} | {a.owner for a in live} if policy["market"] != "private" else set()
-        classes = [gpu["class"] for a in live if (gpu := self.nodes[a.node].profile.get("gpu"))]
-        bound = classes[:1] if needs.sampled and needs.qos.get("gpu") else []
+        classes = [a.hardware for a in live if a.hardware is not None]
+        bound = classes[:1] if needs.sampled and needs.qos.get("gpu") is not None else []
         fit = [node for node in self.nodes.values()
-               if fits(needs, node, self.now) and speed(node) >= least and node.id not in tried and node.owner not in parties
+               if fits(needs, node, now) and speed(node) >= least and node.id not in tried and node.owner not in parties
                and node.owner not in self.suspended and node.admits("requesters", task.requester)
                and node.admits("modules", task.definition["module"])
                and all((node.profile.get("gpu") or {}).get("class") == one for one in bound)]
@@ -1174,7 +1380,8 @@ class Auditor:
         held = self.suspended & {task.requester, task.definition["module"], *task.terms.contents}
         require(not held, f"expected a task that nothing holds back, found {sorted(held)} suspended")
         doubled = data.get("doubles")
-        candidates = [node.id for node in self.candidates(task, doubled)]
+        self.check_turn(task, doubled)
+        candidates = [node.id for node in self.candidates(task, doubled, self.now)]
         purpose = "tail" if doubled else "replica" if task.terms.replicas > 1 else "run"
         expect("the draw", {"epoch": self.epoch, "purpose": purpose, "number": len(task.assignments), "candidates": len(candidates)},
                draw)
@@ -1282,6 +1489,7 @@ class Auditor:
     def end(self, task, state):
         """The task ended; only what became of it is kept."""
         self.ended[task.id] = state
+        self.waiting.get(task.requester, set()).discard(task.id)
         self.unseal(task)
         del self.tasks[task.id]
 
@@ -1320,6 +1528,9 @@ class Auditor:
         for other in task.terms.dependencies:
             expect(f"the state of task {other}, on which this one depends", "settled", self.ended.get(other, "open"))
         task.state, task.queued_at, task.inputs = "queued", self.now, data["inputs"]
+        since = task.at_once_from()
+        task.at_once = since is not None and since <= self.now
+        self.review(task)
 
     def on_task_round_closed(self, data):
         """All replicas of the round have committed, so that nobody sees a result of the round before giving his own."""
@@ -1329,6 +1540,7 @@ class Auditor:
         for late in task.having("leased", "running"):
             self.must_follow("assignment.withdrawn", late.id)
         task.state, task.reveal_by = "verifying", milliseconds(data["reveal_by"])
+        self.review(task)
         expect("reveal_by, in ms after the round closed", task.policy["reveal_ms"], task.reveal_by - self.now)
 
     def check_round_over(self, task):
@@ -1336,6 +1548,15 @@ class Auditor:
         waiting = [a.id for a in task.having("committed") if a.round == task.round]
         require(not waiting or self.now >= task.reveal_by,
                 f"expected time to reveal for {', '.join(waiting)}, found the round over before reveal_by")
+
+    def on_task_hastened(self, data):
+        """One after the other, its replicas could be too late from here on."""
+        task = self.open_task(data, "queued")
+        require(task.missing() > task.open_slots(), f"expected task {task.id} to have replicas that wait for others, found none")
+        since = task.at_once_from()
+        require(since is not None and since <= self.now, f"expected task {task.id} to be hastened when time is short, found it hastened before")
+        task.at_once = True
+        self.review(task)
 
     def on_task_extended(self, data):
         """No quorum yet: one more replica."""
@@ -1346,6 +1567,7 @@ class Auditor:
         task.state, task.round, task.target = "queued", task.round + 1, task.target + 1
         expect("the round", task.round, data["round"])
         expect("the replicas over all rounds", task.target, data["replicas"])
+        self.review(task)
 
     def on_task_verified(self, data):
         """The verdict is the one that the reports give; money and points follow from it."""
@@ -1361,18 +1583,27 @@ class Auditor:
 
     def note_outcomes(self, task, refused):
         """A verdict counts for and against nodes, on the task's type."""
-        kind, limit = task.definition["type"], task.terms.max_latency_ms
         for assignment in task.accepted:
-            if not (task.definition.get("qos") or {}).get("gpu"):
+            if not task.needs_gpu():
                 self.nodes[assignment.node].see(assignment.fuel, assignment.committed_at - assignment.started_at)
-            record = self.nodes[assignment.node].record(kind)
-            if limit is not None and assignment.committed_at - assignment.leased_at > limit:
-                record.bad += 1
-            else:
-                record.good, record.in_a_row = record.good + 1, 0
+            late = took_too_long(task.terms, assignment)
+            record = self.count(task, assignment, good=not late)
+            record.in_a_row = record.in_a_row if late else 0
         contradicted = [a for a in task.having("failed") if a.failure in MODULE_FAILURES] if task.accepted else []
         for assignment in [task.assignments[a] for a in refused] + contradicted:
-            self.nodes[assignment.node].record(kind).fault(self.now, task.policy)
+            self.fault(task, assignment)
+
+    def count(self, task, assignment, good):
+        """One more outcome of a node, on the task's type and the hardware of the lease; its records are up to date first."""
+        node = self.nodes[assignment.node]
+        node.fade(self.keeps)
+        record = node.record(task.definition["type"])
+        record.count(assignment.hardware, good, not good)
+        return record
+
+    def fault(self, task, assignment):
+        """A bad outcome after which the node backs off."""
+        self.count(task, assignment, good=False).back_off(self.now, task.policy)
 
     def check_verdict(self, task, data):
         """Verdict, accepted and refused replicas, the agreed result, lateness."""
@@ -1497,11 +1728,14 @@ class Auditor:
 
     def leave(self, task, assignment, state):
         """Change the state of an assignment; a run that ends frees its slot."""
-        if assignment.state in ("leased", "running"):
-            self.load(assignment.node, task, -1)
-        if state in ("lost", "failed", "withdrawn"):
+        held = assignment.state in ("leased", "running")
+        if state in ("lost", "failed", "withdrawn", "returned"):
             self.free(assignment)
         assignment.state = state
+        if held:
+            self.load(assignment.node, task, -1)
+            self.pay_back(task, assignment)
+        self.review(task)
 
     def load(self, node, task, sign):
         """A run takes a slot and room, or gives them back."""
@@ -1519,6 +1753,9 @@ class Auditor:
         doubled = data.get("doubles")
         if doubled is None:
             require(len(live) < task.target, f"expected at most {task.target} replicas, found one more")
+            # Leases from before there were draws were placed at once.
+            in_turn = task.open_slots() > 0 or data.get("draw") is None
+            require(in_turn, "expected the next replica once those before are sealed, found it leased while one runs")
         else:
             since, run = task.endangered() or (None, None)
             expect("the run that a duplicate is for", run, doubled)
@@ -1537,17 +1774,21 @@ class Auditor:
         require(node.busy <= most, f"expected at most {most} runs at once on node {data['node']}, found {node.busy}")
         require(node.online and node.standing == "working" and not node.suspended and node.is_open(self.now),
                 f"expected a node that takes work, found {data['node']}")
-        task.assignments[id] = Assignment(id, data["node"], node.owner, task.round, leased_at=self.now,
-                                          doubles=doubled, resume=checkpoint)
+        task.assignments[id] = Assignment(id, data["node"], node.owner, task.round, node.hardware(task.needs_gpu()),
+                                          leased_at=self.now, doubles=doubled, resume=checkpoint, charged=self.pay_for(task))
         due = part(task.terms.price, task.policy["stake"]["per_result_ppm"])
         if due <= self.balances[stake_of(node.id)] - node.locked:
             task.assignments[id].stake = due
             node.locked += due
+        self.review(task)
 
     def on_assignment_started(self, data):
-        """The run begins."""
+        """The run begins, and some nodes' records are brought up to date."""
         assignment = self.open_assignment(data, "leased")[1]
         assignment.state, assignment.started_at = "running", self.now
+        for _ in range(min(SWEPT_NODES, self.sweep[1])):
+            self.in_order[self.sweep[0]].fade(self.keeps)
+            self.sweep = [(self.sweep[0] + 1) % len(self.in_order), self.sweep[1] - 1]
 
     def on_assignment_progressed(self, data):
         """Only of a run under way."""
@@ -1556,6 +1797,8 @@ class Auditor:
     def on_assignment_checkpointed(self, data):
         """Only of a run under way."""
         task, assignment = self.open_assignment(data, "running")
+        task.checkpoint_bytes += int(data["checkpoint"]["size"])
+        require(task.checkpoint_bytes <= TASK_CHECKPOINT_BYTES_MAX, "more bytes of checkpoints than a task may have")
         task.checkpoint = assignment.node, data["checkpoint"]
 
     def on_assignment_output_uploaded(self, data):
@@ -1612,7 +1855,7 @@ class Auditor:
         task, assignment = self.open_assignment(data, *states)
         expect("whether its node is revoked", data["reason"] == "revoked", self.nodes[assignment.node].standing == "revoked")
         self.leave(task, assignment, "lost")
-        self.nodes[assignment.node].record(task.definition["type"]).fault(self.now, task.policy)
+        self.fault(task, assignment)
         loss = min(self.points[assignment.owner, "compute"], task.policy["points"]["lost"])
         self.points_due(task, assignment.owner, "compute", -loss, "lease-lost", assignment.id)
         self.count_fault(task)
@@ -1623,8 +1866,22 @@ class Auditor:
         self.leave(task, assignment, "failed")
         assignment.failure = data["class"]
         if assignment.failure not in MODULE_FAILURES:
-            self.nodes[assignment.node].record(task.definition["type"]).fault(self.now, task.policy)
+            self.fault(task, assignment)
         self.count_fault(task)
+
+    def on_assignment_returned(self, data):
+        """A node stops. That is free as far as the policies of the task and of the day go, and then an attempt and a fault."""
+        task, assignment = self.open_assignment(data, "leased", "running")
+        node, free = self.nodes[assignment.node], self.policies[-1]["scheduling"]["returns"]["per_slot"]
+        before = node.returns[1] if node.returns[0] == self.epoch else 0
+        is_free = task.free_returns < task.policy["scheduling"]["returns"]["per_task"] and before < free * node.runs_max()
+        expect("whether the return counts", not is_free, data["counted"])
+        self.leave(task, assignment, "returned")
+        if is_free:
+            task.free_returns, node.returns = task.free_returns + 1, (self.epoch, before + 1)
+        else:
+            self.fault(task, assignment)
+            self.count_fault(task)
 
     def count_fault(self, task):
         """One attempt less; the task closes with its last."""
@@ -1676,6 +1933,7 @@ def audit(file, check_signatures=True):
         while line := file.readline(LINE_BYTES_MAX + 2):
             auditor.add(line.removesuffix(b"\n"))
         auditor.check_nothing_due("the end of the log")
+        auditor.check_plan_over()
     except Problem as problem:
         return auditor, {"position": auditor.tree.size, "what": str(problem)}
     return auditor, None
@@ -1700,6 +1958,7 @@ def report(auditor, problem):
         "accounts": {account: str(balance) for account, balance in sorted(auditor.balances.items()) if balance},
         "points": {owner: {track: str(auditor.points[owner, track]) for track in TRACKS} for owner in owners},
         "tasks": task_counts(auditor),
+        "turns": auditor.turns,
         "draws": {"recomputed": auditor.draws["recomputed"], "lost": auditor.draws["lost"], "open": len(auditor.drawn)},
         "signatures": {"checked": auditor.signatures} if auditor.check_signatures else "skipped",
         "error": problem,
@@ -1719,7 +1978,7 @@ def print_table(document):
     signatures = document["signatures"]
     checked = "skipped: nothing shows whose results these are" if signatures == "skipped" else f"{signatures['checked']} checked"
     draws = ", ".join(f"{count} {state}" for state, count in document["draws"].items())
-    print(f"\ntasks       {tasks}\ndraws       {draws}\nsignatures  {checked}\nentries     {document['events']}\nroot        {document['root']}")
+    print(f"\ntasks       {tasks}\nturns       {document['turns']} recomputed\ndraws       {draws}\nsignatures  {checked}\nentries     {document['events']}\nroot        {document['root']}")
 
 
 def main(arguments=None):

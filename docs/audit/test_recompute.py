@@ -807,6 +807,15 @@ class Tampering(unittest.TestCase):
             entries[at] = copy.deepcopy(entries[find(entries, "task.verified")])
         self.check(log, give_up, at, "expected one more round")
 
+    def test_haste_before_its_time_and_where_nothing_waits(self):
+        late = {"qos": {"max_latency_ms": 3_600_000}}
+        for replicas, more, says in ((3, late, "when time is short"), (3, {}, "when time is short"), (None, late, "wait for others")):
+            log = with_nodes()
+            log.task(TASK, "3153000" if replicas else "1053000", replicas=replicas, quorum=replicas and 2, **more)
+            log.lease(TASK, RUNS[0], NODES[0])
+            log.decide("task.hastened", {"task": TASK})
+            self.check_bytes(lines_of(log.entries), len(log.entries) - 1, says)
+
     def test_a_check_that_was_not_met(self):
         log = worked_example()
         self.edit(log, find(log.entries, "assignment.revealed"), "the checks of metrics", lambda data: data["checks"][0].update(passed=False))
@@ -900,7 +909,7 @@ class Draws(unittest.TestCase):
         for node, owner in zip(NODES, OWNERS):
             log.node(node, owner)
             log.entries[-2]["data"]["profile"] |= {"memory_mib": 1024, "storage_mib": 4096}
-        log.task(TASK, "3153000", replicas=replicas, quorum=2, initial=2)
+        log.task(TASK, "3153000", replicas=replicas, quorum=2, initial=1)
         definition = bytes.fromhex(log.entries[find(log.entries, "task.created")]["data"]["definition_digest"])
         message = b"aevir.draw/1\nreplica\n" + definition + bytes(32) + bytes([0, 0, 0, 1, 0, 0, 0, 0])
         seed = hmac.new(self.SECRET, message, hashlib.sha256).digest()
@@ -971,6 +980,146 @@ class Draws(unittest.TestCase):
         log, index = self.log()
         log.lease(TASK, ulid(900), NODES[index])
         self.assertIn("expected a draw", self.audited(log)[1]["what"])
+
+
+class Turns(unittest.TestCase):
+    """Whose turn it is follows from what requesters have used, and of one's tasks from waiting and priority. Runs reserve 600 s:
+    each placement is charged 600,000 * 1,000 / 100 = 6,000,000."""
+
+    OTHER = ulid(2)
+
+    def log(self, slots=1):
+        """One node and two requesters who wait, the first with two tasks."""
+        log = Log()
+        log.decide("epoch.opened", {"epoch": 1, "commitment": "00" * 32})
+        log.node(NODES[0], OWNERS[0], slots)
+        log.entries[-2]["data"]["profile"] |= {"memory_mib": 1024, "storage_mib": 4096, "cpu_cores": 4}
+        log.task(TASK, "1053000")
+        log.seconds += 1
+        log.task(SECOND, "1053000")
+        log.REQUESTER = self.OTHER
+        log.deposit("1000000000", "wire 2")
+        log.task(ulid(53), "1053000")
+        return log
+
+    def lease(self, log, *tasks):
+        """A plan with a lease for each."""
+        log.decision += 1
+        for task in tasks:
+            earlier = sum(1 for e in log.entries if e["type"] == "assignment.leased" and e["data"]["task"] == task)
+            log.follow("assignment.leased", {"task": task, "assignment": ulid(900 + len(log.entries)), "node": NODES[0], "round": 1,
+                                             "draw": {"epoch": 1, "purpose": "run", "number": earlier, "candidates": 1}})
+        return log.entries[-1]["data"]["assignment"]
+
+    def give_up(self, log, task, assignment):
+        """The run fails after a second."""
+        log.start(task, assignment)
+        log.seconds += 1
+        log.decide("assignment.failed", {"task": task, "assignment": assignment, "class": "trap", "message": ""})
+
+    def found(self, log):
+        """The auditor, and what is wrong."""
+        auditor, problem = recompute.audit(io.BytesIO(lines_of(log.entries)))
+        return auditor, problem and problem["what"]
+
+    def test_requesters_take_turns(self):
+        log = self.log(slots=3)
+        self.lease(log, TASK, ulid(53), SECOND)
+        auditor, problem = self.found(log)
+        self.assertIsNone(problem)
+        self.assertEqual((auditor.turns, dict(auditor.used)), (3, {ulid(1): 12_000_000, self.OTHER: 6_000_000}))
+        log = self.log(slots=3)
+        self.lease(log, TASK, SECOND, ulid(53))
+        self.assertIn(f"expected {ulid(53)}, found {SECOND}", self.found(log)[1])
+
+    def test_the_older_task_comes_first(self):
+        log = self.log()
+        self.lease(log, SECOND)
+        self.assertIn(f"the task whose turn it is: expected {TASK}, found {SECOND}", self.found(log)[1])
+
+    def test_priority_is_worth_waiting(self):
+        # Ten steps of one minute against one second.
+        for priority, first in ((0, TASK), (1, SECOND)):
+            log = self.log()
+            at = find(log.entries, "task.created", task=SECOND)
+            definition = log.entries[at]["data"]["definition"]
+            definition["qos"] = {"priority": priority}
+            log.entries[at]["data"]["definition_digest"] = digest(b"aevir.task/1\n", definition)
+            self.lease(log, first)
+            self.assertIsNone(self.found(log)[1])
+
+    def test_nothing_is_left_out(self):
+        log = self.log(slots=2)
+        self.lease(log, TASK)
+        self.assertIn(f"expected a lease for task {ulid(53)}", self.found(log)[1])
+        # Nor may a plan say so later, when something else has happened.
+        log.decide("node.availability_changed", {"node": NODES[0], "availability": "offline"})
+        auditor, problem = recompute.audit(io.BytesIO(lines_of(log.entries)))
+        self.assertEqual(problem["position"], len(log.entries) - 1)
+
+    def test_what_was_not_needed_comes_back(self):
+        log = self.log()
+        self.give_up(log, TASK, self.lease(log, TASK))
+        auditor, problem = self.found(log)
+        self.assertIsNone(problem)
+        # One second of a slot by weight 100.
+        self.assertEqual(auditor.used[ulid(1)], 10_000)
+
+    def test_shares_and_quotas_are_the_accounts_own(self):
+        def limits(account, **more):
+            return {"account": account, "limits": {"weight": 100, "tasks_max": 10, "running_max": 10} | more}
+
+        log = self.log(slots=3)
+        log.decide("account.limits_set", limits(ulid(1), weight=1_000))
+        self.lease(log, TASK, ulid(53), SECOND)
+        auditor, problem = self.found(log)
+        self.assertIsNone(problem)
+        self.assertEqual(auditor.used[ulid(1)], 2 * 600_000)
+        log = self.log(slots=3)
+        log.decide("account.limits_set", limits(ulid(1), running_max=1))
+        self.lease(log, TASK, ulid(53))
+        self.assertIsNone(self.found(log)[1])
+        log = self.log(slots=3)
+        log.decide("account.limits_set", limits(ulid(1), running_max=0))
+        self.lease(log, TASK, ulid(53))
+        self.assertIn(f"expected {ulid(53)}, found {TASK}", self.found(log)[1])
+
+    def test_returns_are_free_as_far_as_the_policy_goes(self):
+        def returned(*counted):
+            log = self.log()
+            # Nobody else's task is in the way.
+            log.decide("account.suspended", {"account": self.OTHER, "reason": "r"})
+            log.decide("account.limits_set", {"account": ulid(1), "limits": {"weight": 1, "tasks_max": 9, "running_max": 9}})
+            for is_counted in counted:
+                assignment = self.lease(log, TASK)
+                log.decide("assignment.returned", {"task": TASK, "assignment": assignment, "counted": is_counted})
+            return self.found(log)
+
+        auditor, problem = returned(False, False)
+        self.assertIsNone(problem)
+        self.assertEqual((auditor.tasks[TASK].faults, auditor.nodes[NODES[0]].returns), (0, (1, 2)))
+        # The node has one slot, and two returns for it in an epoch.
+        self.assertIn("whether the return counts", returned(False, False, False)[1])
+        auditor, problem = returned(False, False, True)
+        self.assertIsNone(problem)
+        self.assertEqual(auditor.tasks[TASK].faults, 1)
+        self.assertIn("whether the return counts", returned(True)[1])
+
+    def test_a_suspended_requester_has_no_turn(self):
+        log = self.log(slots=1)
+        log.decide("account.suspended", {"account": ulid(1), "reason": "r"})
+        self.lease(log, ulid(53))
+        self.assertIsNone(self.found(log)[1])
+
+    def test_a_newcomer_has_saved_up_nothing(self):
+        log = self.log(slots=3)
+        self.lease(log, TASK, ulid(53), SECOND)
+        log.REQUESTER = ulid(3)
+        log.deposit("1000000000", "wire 3")
+        log.task(ulid(54), "1053000")
+        auditor, _ = self.found(log)
+        # It begins where the one who was served last had been before.
+        self.assertEqual((auditor.virtual_time, auditor.used[ulid(3)]), (6_000_000, 6_000_000))
 
 
 class Nodes(unittest.TestCase):
@@ -1073,7 +1222,7 @@ class Formulas(unittest.TestCase):
 
     def test_blame(self):
         def task(*failures):
-            failed = {i: recompute.Assignment(str(i), "n", owner, 1, "failed", failure=f) for i, (owner, f) in enumerate(failures)}
+            failed = {i: recompute.Assignment(str(i), "n", owner, 1, state="failed", failure=f) for i, (owner, f) in enumerate(failures)}
             return recompute.Task("t", "r", None, {}, 0, 1, assignments=failed)
 
         def blamed(*failures):
@@ -1081,6 +1230,21 @@ class Formulas(unittest.TestCase):
         self.assertEqual(blamed(("x", "trap"), ("x", "trap")), [])
         self.assertEqual(blamed(("x", "trap"), ("y", "trap"), ("z", "host-error")), ["trap", "trap"])
         self.assertEqual(blamed(("x", "trap"), ("y", "trap"), ("x", "limit"), ("y", "limit")), ["limit", "limit"])
+
+
+    def test_reliability(self):
+        bounds = [recompute.wilson(good, bad) for good, bad in ((0, 0), (10_000, 0), (90_000, 10_000), (44_788, 4_932), (1, 0))]
+        self.assertEqual(bounds, [94_528, 646_114, 817_139, 770_742, 94_648])
+
+    def test_outcomes_fade(self):
+        node = recompute.Node("n", "o", b"", {})
+        node.record("training").tallies["gpu a"] = 90_000, 10_000
+        node.fade([995_000] * 139)
+        self.assertEqual(node.record("training").tallies, {"gpu a": (44_788, 4_932)})
+        node.fade([995_000] * 139 + [500_000])
+        self.assertEqual(node.record("training").tallies, {"gpu a": (22_394, 2_466)})
+        node.fade([995_000] * 139 + [500_000] * 30)
+        self.assertEqual(node.record("training").tallies, {})
 
 
 class Standards(unittest.TestCase):
@@ -1154,7 +1318,7 @@ class CommandLine(unittest.TestCase):
     def test_json(self):
         code, text = self.run_on(lines_of(worked_example().entries), "--json", "--skip-signatures")
         self.assertEqual(code, 0)
-        self.assertEqual(set(json.loads(text)), {"events", "root", "sum", "accounts", "points", "tasks", "draws", "signatures", "error"})
+        self.assertEqual(set(json.loads(text)), {"events", "root", "sum", "accounts", "points", "tasks", "turns", "draws", "signatures", "error"})
 
     def test_a_problem(self):
         lines = lines_of(worked_example().entries).splitlines(keepends=True)

@@ -99,13 +99,13 @@ impl Allowance {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use serde_json::json;
 
     use super::*;
 
-    fn profile() -> NodeProfile {
+    pub(crate) fn profile() -> NodeProfile {
         serde_json::from_value(json!({
             "name": "n", "cpu_cores": 8, "memory_mib": 1_000, "storage_mib": 1_000, "slots": 4, "runtime": "det/1",
             "gpu": {"adapter": "a", "class": "c", "memory_mib": 1_000, "features": [], "software": true},
@@ -113,7 +113,7 @@ mod tests {
         .unwrap()
     }
 
-    fn lease(memory_mib: u32, output_mib: u32, gpu_mib: Option<u32>) -> Lease {
+    pub(crate) fn lease(memory_mib: u32, output_mib: u32, gpu_mib: Option<u32>) -> Lease {
         let digest = "00".repeat(32);
         serde_json::from_value(json!({
             "assignment": "A", "task": "T", "task_type": "training", "module": {"digest": digest, "size": "1"},

@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::{allowance::Room, telemetry::Telemetry};
+use crate::telemetry::Telemetry;
 
 /// Where an assignment stands.
 #[derive(Debug, Clone)]
@@ -31,8 +31,6 @@ pub(crate) struct Work {
     pub(crate) telemetry: Arc<Telemetry>,
     /// Without a heartbeat for this long the lease is lost.
     pub(crate) lease: Duration,
-    /// What it may take.
-    pub(crate) room: Room,
 }
 
 /// All of them, with a bell that rings when the next ask for leases would be another one.
@@ -127,7 +125,6 @@ mod tests {
             stop: CancellationToken::new(),
             telemetry: Arc::default(),
             lease: Duration::from_secs(6),
-            room: Room::default(),
         })
     }
 

@@ -8,18 +8,22 @@
 //! Must not know: the engine, SQL. The platform's rules are not repeated here; the agent does as it is told.
 
 mod admissible;
+mod admission;
 mod agent;
 mod allowance;
 mod cache;
 mod config;
+mod directive;
 mod error;
 mod fault;
 mod fetch;
 mod files;
+mod heartbeat;
 mod held;
 mod identity;
 mod join;
 mod journal;
+mod leasing;
 mod offer;
 mod probe;
 mod profile;

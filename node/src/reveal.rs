@@ -5,7 +5,8 @@ use std::sync::Arc;
 use aevir_wire::{ClientError, Reveal};
 
 use crate::{
-    agent::{Shared, forget},
+    agent::Shared,
+    directive::forget,
     held::Held,
     journal::Sealed,
     retry::{Backoff, Tried, full, until_answered},

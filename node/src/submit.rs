@@ -32,7 +32,7 @@ struct Waiting {
     answer: oneshot::Sender<Result<(), ClientError>>,
 }
 
-/// The way to the platform for starts, commits, reveals and failures.
+/// The way to the platform for starts, commits, reveals, failures and returns.
 #[derive(Debug, Clone)]
 pub(crate) struct Submitter(mpsc::Sender<Waiting>);
 
@@ -73,6 +73,10 @@ impl Submitter {
 
     pub(crate) async fn fail(&self, assignment: &str, fail: &Fail) -> Result<(), ClientError> {
         self.send(assignment, NodeCall::Fail(fail.clone()), 0).await
+    }
+
+    pub(crate) async fn give_back(&self, assignment: &str) -> Result<(), ClientError> {
+        self.send(assignment, NodeCall::Return, 0).await
     }
 
     async fn send(

@@ -15,7 +15,6 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     agent::Shared,
-    allowance::NotAllowed,
     fault::Fault,
     fetch::{Materials, fetch},
     held::{Held, Work},
@@ -72,13 +71,7 @@ pub(crate) async fn work(shared: &Shared, lease: Lease, work: Work) {
         .data_dir
         .join(RUNS_FOLDER)
         .join(&lease.assignment);
-    let ended = attempt(shared, &lease, &work, &folder).await;
-    if let Err(error) = fs::remove_dir_all(&folder)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        tracing::warn!(%error, "the run's folder can't be removed");
-    }
-    match ended {
+    match admitted(shared, &lease, &work, &folder).await {
         Ok(()) => {
             shared.holdings.set(&lease.assignment, Held::Sealed);
             return;
@@ -96,24 +89,36 @@ pub(crate) async fn work(shared: &Shared, lease: Lease, work: Work) {
     shared.holdings.remove(&lease.assignment);
 }
 
-/// Gives back a lease for more than this machine's operator allows.
-pub(crate) async fn decline(shared: &Shared, assignment: &str, work: &Work, why: &NotAllowed) {
-    tracing::error!(error = %why, "the lease is declined");
-    let fail = failure(class::HOST_ERROR, why.to_string());
-    let call = || shared.submitter.fail(assignment, &fail);
-    if let Tried::Refused(error) = until_answered("fail", &work.stop, call).await {
-        tracing::info!(
-            error = full(&error),
-            "the declined lease was not wanted back"
-        );
+/// Enters, makes the attempt, and leaves nothing behind: only then the platform hears how it ended.
+async fn admitted(shared: &Shared, lease: &Lease, work: &Work, folder: &Path) -> Result<(), Ended> {
+    work.telemetry.note("waiting for room");
+    let _place = tokio::select! {
+        place = shared.admission.enter(lease) => {
+            place.map_err(host_error("the lease is declined"))?
+        }
+        () = work.stop.cancelled() => return Err(stopped(shared)),
+    };
+    let ended = attempt(shared, lease, work, folder).await;
+    if let Err(error) = fs::remove_dir_all(folder)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, "the run's folder can't be removed");
     }
-    shared.holdings.remove(assignment);
+    ended
+}
+
+/// What being told to stop means.
+fn stopped(shared: &Shared) -> Ended {
+    if shared.halt.is_cancelled() {
+        Ended::Halted
+    } else {
+        Ended::Dropped
+    }
 }
 
 /// Tells the platform that this node won't finish, so that another one need not wait for the lease to run out.
 async fn give_back(shared: &Shared, assignment: &str) {
-    let fail = failure(class::HOST_ERROR, "the node is stopping");
-    let told = tokio::time::timeout(GIVE_BACK_PATIENCE, shared.submitter.fail(assignment, &fail));
+    let told = tokio::time::timeout(GIVE_BACK_PATIENCE, shared.submitter.give_back(assignment));
     match told.await {
         Ok(Ok(())) => tracing::info!("the run was given back"),
         Ok(Err(error)) => tracing::warn!(error = full(&error), "the run could not be given back"),
@@ -122,13 +127,7 @@ async fn give_back(shared: &Shared, assignment: &str) {
 }
 
 async fn attempt(shared: &Shared, lease: &Lease, work: &Work, folder: &Path) -> Result<(), Ended> {
-    let stopped = || {
-        if shared.halt.is_cancelled() {
-            Ended::Halted
-        } else {
-            Ended::Dropped
-        }
-    };
+    let stopped = || stopped(shared);
     work.telemetry.note("fetching");
     let materials = tokio::select! {
         materials = fetch(shared, lease) => {

@@ -173,6 +173,11 @@ pub enum Command {
         class: FailureClass,
         message: String,
     },
+    /// The node is about to stop, and gives back a run that it won't end.
+    GiveBack {
+        node: NodeId,
+        assignment: AssignmentId,
+    },
     /// The leader saw no life from the node in time.
     LoseLease {
         assignment: AssignmentId,

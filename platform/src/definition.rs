@@ -315,7 +315,8 @@ pub struct Sampling {
     pub replicas: u32,
     /// How many must agree; more than half of `replicas`.
     pub quorum: u32,
-    /// How many start at once; `quorum` when absent. The rest run only on disagreement.
+    /// How many the first round has, drawn one after the other where `max_latency_ms` and `deadline` leave time for it; `quorum` when
+    /// absent. The rest run only on disagreement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial: Option<u32>,
     #[serde(default)]
@@ -331,7 +332,7 @@ impl Sampling {
         comparator: Comparator::Bitwise,
     };
 
-    /// How many replicas start at once.
+    /// How many replicas the first round has.
     pub fn initial(&self) -> u32 {
         self.initial.unwrap_or(self.quorum)
     }

@@ -230,6 +230,8 @@ events! {
     }
     /// The round brought no quorum: one more replica decides.
     "task.extended" v 1 TaskExtended on |e| format!("task/{}", e.task) => { task: TaskId, round: u32, replicas: u32 }
+    /// Its replicas can't go one after the other any more, or it could be late: from here on they are placed at once.
+    "task.hastened" v 1 TaskHastened on |e| format!("task/{}", e.task) => { task: TaskId }
     /// The verdict over all revealed replicas.
     "task.verified" v 1 TaskVerified on |e| format!("task/{}", e.task) => {
         task: TaskId,
@@ -299,6 +301,9 @@ events! {
     "assignment.revealed" v 1 AssignmentRevealed on |e| format!("task/{}", e.report.task) => { report: Arc<Report>, checks: Vec<CheckResult>, #[serde(default, skip_serializing_if = "Option::is_none")] published: Option<Value> }
     "assignment.failed" v 1 AssignmentFailed on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, class: FailureClass, message: String }
     "assignment.lost" v 2 AssignmentLost on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, reason: LossReason }
+    /// The node is about to stop, and gave it back in an orderly way. Only where it is `counted` does that spend an attempt and
+    /// count as a fault of the node.
+    "assignment.returned" v 1 AssignmentReturned on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, counted: bool }
     /// Called off: the task ended without it.
     "assignment.withdrawn" v 1 AssignmentWithdrawn on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId }
 }

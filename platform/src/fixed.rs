@@ -2,32 +2,35 @@
 
 use crate::amount::{PPM, Ppm};
 
+/// A whole outcome, in the thousandths that outcomes are counted in.
+const OUTCOME: u128 = 1_000;
 /// Prior counts that a newcomer starts with, so that one lucky result does not outrank a long record.
-const PRIOR_GOOD: u64 = 1;
-const PRIOR_BAD: u64 = 1;
+const PRIOR_GOOD: u128 = OUTCOME;
+const PRIOR_BAD: u128 = OUTCOME;
 
-/// Lower bound of the Wilson score interval (E. B. Wilson, 1927) for `good` successes in `good + bad` trials
-/// at z = 1.96, after one prior success and one prior failure, in parts per million, rounded down:
+/// Lower bound of the Wilson score interval (E. B. Wilson, 1927) at z = 1.96 for `good` successes and `bad` failures, both in
+/// thousandths, after one prior success and one prior failure, in parts per million, rounded down:
 ///
 /// `(p + z²/2n - z * sqrt(p (1 - p) / n + z²/4n²)) / (1 + z²/n)`
 ///
-/// computed with both sides scaled by `n` and an integer square root.
-pub(crate) fn wilson_lower_bound(good: u32, bad: u32) -> Ppm {
+/// computed with both sides scaled by `n` and an integer square root. Counts up to 2^42 don't pass 128 bits on the way.
+pub(crate) const fn wilson_lower_bound(good: u64, bad: u64) -> Ppm {
     // z = 1.96: z² = 3.8416, kept in ten-thousandths.
     const Z2: u128 = 38_416;
     const Z2_SCALE: u128 = 10_000;
-    let good = u128::from(u64::from(good) + PRIOR_GOOD);
-    let bad = u128::from(u64::from(bad) + PRIOR_BAD);
+    const MILLION: u128 = PPM as u128;
+    let good = good as u128 + PRIOR_GOOD;
+    let bad = bad as u128 + PRIOR_BAD;
     let n = good + bad;
-    let million = PPM as u128;
-    // With numerator and denominator multiplied by n:
+    // With numerator and denominator multiplied by n, and all of it in thousandths:
     //   (good + z²/2 - sqrt(z² (good bad / n + z²/4))) / (n + z²)
-    let centre = good * million + Z2 * million / (2 * Z2_SCALE);
-    let radicand =
-        Z2 * million * (good * bad * million / n + Z2 * million / (4 * Z2_SCALE)) / Z2_SCALE;
-    let spread = radicand.isqrt() + 1;
-    let bound = centre.saturating_sub(spread) * Z2_SCALE / (n * Z2_SCALE + Z2);
-    Ppm::try_from(bound).unwrap_or(PPM as Ppm)
+    let centre = good * MILLION + Z2 * OUTCOME * MILLION / (2 * Z2_SCALE);
+    let inner =
+        OUTCOME * good * bad * MILLION / n + Z2 * OUTCOME * OUTCOME * MILLION / (4 * Z2_SCALE);
+    let spread = (Z2 * MILLION * inner / Z2_SCALE).isqrt() + 1;
+    let bound = centre.saturating_sub(spread) * Z2_SCALE / (n * Z2_SCALE + Z2 * OUTCOME);
+    // A part of a whole: at most a million.
+    bound as Ppm
 }
 
 #[cfg(test)]
@@ -36,7 +39,7 @@ mod tests {
 
     #[test]
     fn matches_the_formula_computed_with_more_digits() {
-        // Values of the formula with the priors, to six decimals.
+        // Values of the formula with the priors, to six decimals, computed with fifty digits and cut off.
         for (good, bad, expected) in [
             (0, 0, 94_528),
             (10, 0, 646_114),
@@ -44,20 +47,34 @@ mod tests {
             (90, 10, 817_139),
             (0, 10, 14_864),
         ] {
-            let bound = i64::from(wilson_lower_bound(good, bad));
-            assert!(
-                (bound - expected).abs() <= 2,
-                "{good}/{bad}: {bound} is not {expected}"
+            assert_eq!(
+                wilson_lower_bound(good * 1_000, bad * 1_000),
+                expected,
+                "{good}/{bad}"
             );
+        }
+    }
+
+    #[test]
+    fn parts_of_outcomes_count_as_parts() {
+        // Of the same formula, with fifty digits: 770,742.85.
+        assert_eq!(wilson_lower_bound(44_788, 4_932), 770_742);
+        assert_eq!(wilson_lower_bound(1, 0), 94_648);
+        for n in 0..2_000 {
+            assert!(wilson_lower_bound(n + 500, 300) > wilson_lower_bound(n, 300));
+            assert!(wilson_lower_bound(5_000, n + 500) < wilson_lower_bound(5_000, n));
         }
     }
 
     #[test]
     fn grows_with_successes_and_falls_with_faults() {
         for n in 0..200 {
-            assert!(wilson_lower_bound(n + 1, 3) > wilson_lower_bound(n, 3));
-            assert!(wilson_lower_bound(50, n + 1) < wilson_lower_bound(50, n));
+            let n = n * 1_000;
+            assert!(wilson_lower_bound(n + 1_000, 3_000) > wilson_lower_bound(n, 3_000));
+            assert!(wilson_lower_bound(50_000, n + 1_000) < wilson_lower_bound(50_000, n));
         }
-        assert!(wilson_lower_bound(u32::MAX, 0) < 1_000_000);
+        let most = u64::from(u32::MAX) * 1_000;
+        assert!(wilson_lower_bound(most, 0) < 1_000_000);
+        assert!((499_900..500_000).contains(&wilson_lower_bound(most, most)));
     }
 }

@@ -7,6 +7,20 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use ulid::Ulid;
 
+/// How much of a text that is no id an error repeats, in characters: it may be anything.
+const REPEATED: usize = 40;
+
+/// A text that is no id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no id: an id is 26 letters and digits, such as 01ARZ3NDEKTSV4RRFFQ69G5FAV")]
+pub struct NotAnId(String);
+
+impl NotAnId {
+    fn of(text: &str) -> Self {
+        Self(text.chars().take(REPEATED).collect())
+    }
+}
+
 macro_rules! id {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
         $(#[$doc])*
@@ -21,9 +35,9 @@ macro_rules! id {
         }
 
         impl FromStr for $name {
-            type Err = ulid::DecodeError;
+            type Err = NotAnId;
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                Ulid::from_string(text).map(Self)
+                Ulid::from_string(text).map(Self).map_err(|_| NotAnId::of(text))
             }
         }
 

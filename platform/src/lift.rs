@@ -82,11 +82,14 @@ fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
             "cached_bytes_min": "1048576",
             "cached_blobs_max": 64,
             "in_time_levels": 12,
+            "price_levels": 6,
         },
         "priority_max": 9,
         "ageing_ms": 60_000,
         "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000},
-        "tail": {"after_ppm": 500_000, "faster_ppm": 250_000},
+        "tail": {"after_ppm": 500_000, "faster_ppm": 250_000, "looks_max": 64},
+        "returns": {"per_task": 3, "per_slot": 2},
+        "reliability_keep_ppm": 995_000,
     });
     let policy = object(&mut data, "/policy")?;
     policy.insert("scheduling".into(), scheduling);

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::amount::{Amount, Points, Ppm};
 
-pub use scheduling::{AccountLimits, SCORE_LEVELS, SchedulingPolicy, ScorePolicy, TailPolicy};
+pub use scheduling::{
+    AccountLimits, ReturnPolicy, SCORE_LEVELS, SchedulingPolicy, ScorePolicy, TailPolicy,
+};
 pub use settlement::SettlementPolicy;
 pub use stake::StakePolicy;
 

@@ -109,6 +109,7 @@ rejections! {
     TooManyOutputs { most: usize } = "too-many-outputs", Invalid, "an assignment has at most {most} outputs";
     WrongNodeKey = "wrong-node-key", Forbidden, "the commitment was signed with another key than this node's";
     CheckpointInvalid { detail: String } = "checkpoint-invalid", Invalid, "the checkpoint can't hold: {detail}";
+    CheckpointsFull { most: u64 } = "checkpoints-full", Conflict, "the checkpoints of this task may have {most} bytes in all, and no more is kept: go on without, or save smaller ones or fewer";
 }
 
 impl Rejection {

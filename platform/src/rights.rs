@@ -131,7 +131,8 @@ impl Giver {
             | Command::RecordOutput { node, .. }
             | Command::Commit { node, .. }
             | Command::Reveal { node, .. }
-            | Command::Fail { node, .. } => Self::Node(*node),
+            | Command::Fail { node, .. }
+            | Command::GiveBack { node, .. } => Self::Node(*node),
         }
     }
 

@@ -59,6 +59,8 @@ pub mod ceiling {
     pub const CHECKPOINTS: u32 = 100_000;
     /// Bytes of one checkpoint: one chunk.
     pub const CHECKPOINT_BYTES: u64 = 8 * MIB;
+    /// Bytes of all checkpoints of a run: 2,048 of the largest. A platform keeps so much of a task.
+    pub const CHECKPOINT_TOTAL_BYTES: u64 = 16 * GIB;
     /// Bytes of the inline result: it is stored in an event, whose entries are at most 65,535 bytes.
     pub const RESULT_BYTES: u32 = 32 * KIB as u32;
     /// Host objects (inputs, outputs, buffers, kernels, batches) alive at once.
@@ -97,6 +99,8 @@ pub struct Limits {
     pub checkpoints: u32,
     /// Bytes of one checkpoint.
     pub checkpoint_bytes: u64,
+    /// Bytes of all checkpoints together: a node keeps the files of the newest alone, but a platform keeps what it is brought.
+    pub checkpoint_total_bytes: u64,
     /// Bytes of the inline result.
     pub result_bytes: u32,
     /// Host objects alive at once.
@@ -123,6 +127,7 @@ impl Default for Limits {
             metric_events: 100_000,
             checkpoints: 1_000,
             checkpoint_bytes: ceiling::CHECKPOINT_BYTES,
+            checkpoint_total_bytes: ceiling::CHECKPOINT_TOTAL_BYTES,
             result_bytes: ceiling::RESULT_BYTES,
             handles: 8_192,
             gpu: GpuLimits::default(),
@@ -211,6 +216,11 @@ impl Limits {
                 "checkpoint_bytes",
                 self.checkpoint_bytes,
                 ceiling::CHECKPOINT_BYTES,
+            ),
+            (
+                "checkpoint_total_bytes",
+                self.checkpoint_total_bytes,
+                ceiling::CHECKPOINT_TOTAL_BYTES,
             ),
             (
                 "result_bytes",

@@ -3,10 +3,11 @@
 //! For benches only; a node never runs a guest in its own process.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use aevir_gpu::Devices;
 use wasmtime::Store;
-use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
 use crate::engine::{Engine, Profile, config};
 use crate::host;
@@ -21,7 +22,7 @@ use crate::spec::{RunSpec, TraceIds};
 #[allow(missing_debug_implementations, reason = "holds compiled code")]
 pub struct InProcess {
     module: Module,
-    spec: RunSpec,
+    spec: Arc<RunSpec>,
     devices: Devices,
 }
 
@@ -36,8 +37,8 @@ impl InProcess {
         let component = Component::new(&engine.inner, wasm)?;
         let pre = host::linker(&engine.inner)?.instantiate_pre(&component)?;
         Ok(Self {
-            module: Module { engine, pre, info },
-            spec: RunSpec {
+            module: Module::new(engine, pre, info),
+            spec: Arc::new(RunSpec {
                 module: PathBuf::new(),
                 module_digest: String::new(),
                 params: "{}".into(),
@@ -50,16 +51,19 @@ impl InProcess {
                 gpu: false,
                 tenant: String::new(),
                 trace: TraceIds::default(),
-            },
+            }),
             devices: Devices::default(),
         })
     }
 
-    /// One run.
+    /// One run, and what it leaves wiped.
     pub fn run(&mut self) -> Outcome {
         let files = Files::new(&self.spec, Vec::new(), None);
         let ignore = Box::new(|_| Ok(()));
-        run::run(&self.spec, &self.module, files, &mut self.devices, ignore)
+        let (outcome, remains) =
+            run::run(&self.spec, &self.module, files, &mut self.devices, ignore);
+        drop(remains);
+        outcome
     }
 }
 
@@ -68,18 +72,22 @@ impl InProcess {
 pub struct Bare {
     engine: Engine,
     pre: InstancePre<()>,
+    /// Looked up once, as a run has it.
+    entry: ComponentExportIndex,
 }
 
 impl Bare {
     /// Compiles a component that imports nothing.
     ///
     /// # Errors
-    /// It imports something, or does not compile.
+    /// It imports something, exports no `run`, or does not compile.
     pub fn new(wasm: &[u8]) -> wasmtime::Result<Self> {
         let engine = Engine::pooled(Profile::Deterministic)?;
         let component = Component::new(&engine.inner, wasm)?;
         let pre = Linker::new(&engine.inner).instantiate_pre(&component)?;
-        Ok(Self { engine, pre })
+        let entry = component.get_export_index(None, "run");
+        let entry = entry.ok_or_else(|| wasmtime::format_err!("it exports no `run`"))?;
+        Ok(Self { engine, pre, entry })
     }
 
     /// One call of `run`.
@@ -90,7 +98,8 @@ impl Bare {
         let mut store = Store::new(&self.engine.inner, ());
         store.set_fuel(Limits::default().fuel)?;
         let instance = self.pre.instantiate(&mut store)?;
-        let run = instance.get_typed_func::<(), (Result<String, String>,)>(&mut store, "run")?;
+        let run =
+            instance.get_typed_func::<(), (Result<String, String>,)>(&mut store, &self.entry)?;
         Ok(run.call(&mut store, ())?.0)
     }
 }

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use aevir_gpu::AdapterInfo;
 use serde::{Deserialize, Serialize};
 
+/// The root of a trace without entries in hex: what every run without a GPU has.
+const EMPTY_TRACE_ROOT: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
 /// How a run ended. Only `ok` has outputs that count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "end", rename_all = "kebab-case")]
@@ -138,7 +141,7 @@ impl Outcome {
             outputs: Vec::new(),
             metrics: Vec::new(),
             usage: Usage::default(),
-            trace_root: hex::encode(aevir_gpu::trace::Trace::default().root()),
+            trace_root: EMPTY_TRACE_ROOT.to_owned(),
             adapter: None,
             log_lines_dropped: 0,
         }
@@ -200,4 +203,15 @@ pub enum RunEvent {
         /// Bytes.
         size: u64,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EMPTY_TRACE_ROOT;
+
+    #[test]
+    fn the_empty_root_is_the_traces() {
+        let root = aevir_gpu::trace::Trace::default().root();
+        assert_eq!(EMPTY_TRACE_ROOT, hex::encode(root));
+    }
 }

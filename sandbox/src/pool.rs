@@ -16,6 +16,10 @@ use crate::process::{Launcher, Process, StartError};
 /// How often idle processes are looked at.
 const JANITOR_PERIOD: Duration = Duration::from_secs(5);
 
+/// How long after a process was taken the next one is started: starting one is work for a processor, which the first run of the one that was
+/// taken is not to share.
+const REPLACEMENT_PAUSE: Duration = Duration::from_millis(50);
+
 /// How many processes wait, and how long each is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolConfig {
@@ -34,7 +38,7 @@ pub struct PoolConfig {
 impl Default for PoolConfig {
     fn default() -> Self {
         Self {
-            // One is taken while the next one starts: 20 ms, less than a node takes to fetch two leases.
+            // When one is taken, the next one is there after 60 ms, less than a node takes to fetch two leases.
             warm: 1,
             // A process that waits holds some 10 MB.
             idle_max: 8,
@@ -87,13 +91,13 @@ impl Pool {
         while let Some(mut worker) = self.take(role, tenant) {
             if worker.process.is_alive() {
                 worker.tenant = Some(tenant.to_owned());
-                self.warm();
+                self.warm_after(REPLACEMENT_PAUSE);
                 return Ok(worker);
             }
             tracing::warn!("an executor died while it waited");
         }
         let process = self.launcher.start(role).await?;
-        self.warm();
+        self.warm_after(REPLACEMENT_PAUSE);
         Ok(Worker {
             process,
             role,
@@ -146,11 +150,16 @@ impl Pool {
 
     /// Starts processes until as many as configured wait for whoever comes; does not wait for them.
     pub(crate) fn warm(self: &Arc<Self>) {
+        self.warm_after(Duration::ZERO);
+    }
+
+    fn warm_after(self: &Arc<Self>, pause: Duration) {
         if self.missing() == 0 || self.warming.swap(true, Ordering::AcqRel) {
             return;
         }
         let pool = Arc::downgrade(self);
         tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
             while let Some(this) = pool.upgrade() {
                 if this.missing() == 0 {
                     break;

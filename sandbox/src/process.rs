@@ -57,6 +57,12 @@ const STDERR_TAIL_LINES: usize = 5;
 const COMPILE_THREADS_MAX: usize = 4;
 /// The variable by which the compiler's thread pool is bounded.
 const COMPILE_THREADS_VAR: &str = "RAYON_NUM_THREADS";
+/// The variable by which the program's allocator, mimalloc, is kept from asking for huge pages where a guest is run: what loading a module
+/// allocates is of many sizes, each size has a place of its own, and the first byte in each would cost the zeroing of 2 MiB. That was half of
+/// a large component's first run. A compiler fills what it touches, and keeps them.
+const HUGE_PAGES_VAR: &str = "MIMALLOC_ALLOW_THP";
+/// The variable by which it keeps what was freed: the next run wants it again, and the process ends with its requester.
+const PURGE_VAR: &str = "MIMALLOC_PURGE_DELAY";
 
 /// How processes are started.
 #[derive(Debug)]
@@ -194,16 +200,19 @@ impl Launcher {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let mut command = Command::new(&self.program);
-        if role == Role::Compile {
-            let cores = std::thread::available_parallelism().map_or(1, usize::from);
-            command.env(
-                COMPILE_THREADS_VAR,
-                cores.min(COMPILE_THREADS_MAX).to_string(),
-            );
+        command.env_clear();
+        match role {
+            Role::Compile => {
+                let cores = std::thread::available_parallelism().map_or(1, usize::from);
+                let threads = cores.min(COMPILE_THREADS_MAX);
+                command.env(COMPILE_THREADS_VAR, threads.to_string());
+            }
+            Role::Cpu | Role::Gpu => {
+                command.env(HUGE_PAGES_VAR, "0").env(PURGE_VAR, "-1");
+            }
         }
         let mut child = command
             .args(&self.args)
-            .env_clear()
             .envs(&self.env)
             .env(ROLE_VAR, role.name())
             .env(DIR_VAR, dir.path())

@@ -1,11 +1,12 @@
 //! One run, inside of the executor process: a store of its own, dropped at the end with all that the guest had.
 
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use aevir_gpu::error::cut;
 use aevir_gpu::{Devices, GpuError, Session};
 use wasmtime::Store;
-use wasmtime::component::{ComponentNamedList, InstancePre, Lift};
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, InstancePre, Lift};
 
 use crate::classify::{classify, from_stop};
 use crate::engine::Engine;
@@ -22,6 +23,8 @@ use crate::spec::RunSpec;
 /// Bytes that a guest may hand over in one call: four chunks, so that who hands over a little too much gets the interface's answer. More ends
 /// the run, before anything is copied.
 pub(crate) const CALL_BYTES_MAX: usize = 4 * CHUNK_BYTES_MAX;
+/// This process, asked for once: the question is a system call.
+static PID: LazyLock<u32> = LazyLock::new(std::process::id);
 /// Handles that wasmtime allows beyond the limit's own.
 const SPARE_HANDLES: usize = 1024;
 
@@ -30,6 +33,25 @@ pub(crate) struct Module {
     pub(crate) engine: Engine,
     pub(crate) pre: InstancePre<Host>,
     pub(crate) info: ModuleInfo,
+    /// The world's export, looked up once and not by each run.
+    entry: Option<ComponentExportIndex>,
+}
+
+impl Module {
+    pub(crate) fn new(engine: Engine, pre: InstancePre<Host>, info: ModuleInfo) -> Self {
+        let component = pre.component();
+        let outer = match info.world {
+            World::Program => info.program_export(),
+            World::Task | World::Check | World::Comparator => None,
+        };
+        let outer = outer.and_then(|name| component.get_export_index(None, name));
+        Self {
+            entry: component.get_export_index(outer.as_ref(), info.world.export()),
+            engine,
+            pre,
+            info,
+        }
+    }
 }
 
 /// The limit that a module passes by what it declares, before a byte of it is loaded: a pool would refuse it in words of its own.
@@ -50,33 +72,37 @@ pub(crate) fn declared(info: &ModuleInfo, limits: &Limits) -> Option<End> {
     })
 }
 
+/// What a run leaves: its store, with all that the guest had. Dropping it wipes and unmaps what the guest used, which nobody has to wait for who
+/// waits for the outcome; do it before the next run.
+#[must_use]
+pub(crate) struct Remains {
+    _store: Option<Store<Host>>,
+}
+
 /// Runs `spec` to its end, with a GPU from `devices` if it wants one. Does not watch the clock: the parent does.
 pub(crate) fn run(
-    spec: &RunSpec,
+    spec: &Arc<RunSpec>,
     module: &Module,
     files: Files,
     devices: &mut Devices,
     mut events: EventSink,
-) -> Outcome {
+) -> (Outcome, Remains) {
+    let failed = |text: String| (Outcome::host_error(text), Remains { _store: None });
     let gpu = if spec.gpu && module.info.wants_compute() {
         match devices.session(&spec.limits.gpu) {
-            Ok(session) => Some(session),
-            Err(error) => return Outcome::host_error(error.to_string()),
+            Ok(session) => Some(Box::new(session)),
+            Err(error) => return failed(error.to_string()),
         }
     } else {
         None
     };
-    if let Err(error) = events(RunEvent::Started {
-        pid: std::process::id(),
-    }) {
-        return Outcome::host_error(format!("the parent process is gone: {error}"));
+    if let Err(error) = events(RunEvent::Started { pid: *PID }) {
+        return failed(format!("the parent process is gone: {error}"));
     }
     let mut table = wasmtime::component::ResourceTable::new();
     table.set_max_capacity(spec.limits.handles as usize);
     let host = Host {
-        params: spec.params.clone(),
-        seed: spec.seed,
-        limits: spec.limits.clone(),
+        spec: Arc::clone(spec),
         limiter: Limiter::new(&spec.limits),
         table,
         files,
@@ -87,23 +113,28 @@ pub(crate) fn run(
         throttle: Throttle::default(),
         wasi: wasi::State::new(module.info.world == World::Program, spec.seed),
     };
-    let (outcome, session) = execute(module, host);
-    if let Some(session) = session {
-        devices.keep(session);
+    let (outcome, store) = execute(module, host);
+    if store.data().gpu.is_none() {
+        let _store = Some(store);
+        return (outcome, Remains { _store });
     }
-    outcome
+    // A driver can hang: while the parent watches the clock, then.
+    if let Some(session) = store.into_data().gpu {
+        devices.keep(*session);
+    }
+    (outcome, Remains { _store: None })
 }
 
-/// Runs the guest; answers the session as well, once everything else of the run is dropped.
-fn execute(module: &Module, host: Host) -> (Outcome, Option<Session>) {
+/// Runs the guest.
+fn execute(module: &Module, host: Host) -> (Outcome, Store<Host>) {
     let started = Instant::now();
-    let fuel = host.limits.fuel;
-    let result_bytes = host.limits.result_bytes;
+    let fuel = host.spec.limits.fuel;
+    let result_bytes = host.spec.limits.result_bytes;
     let mut store = Store::new(&module.engine.inner, host);
     store.limiter(|host| &mut host.limiter);
     store.set_hostcall_fuel(CALL_BYTES_MAX);
     // Above the table's own limit, which has a name: borrowed handles count here as well.
-    store.set_max_component_handles(store.data().limits.handles as usize * 2 + SPARE_HANDLES);
+    store.set_max_component_handles(store.data().spec.limits.handles as usize * 2 + SPARE_HANDLES);
     // Before instantiating: start functions run there.
     let called = match store.set_fuel(fuel) {
         Ok(()) => call(module, &mut store),
@@ -135,7 +166,7 @@ fn execute(module: &Module, host: Host) -> (Outcome, Option<Session>) {
         (end, result) = (from_stop(stop), None);
     }
     let outcome = outcome(host, end, result, fuel.saturating_sub(left), started);
-    (outcome, store.into_data().gpu)
+    (outcome, store)
 }
 
 fn outcome(
@@ -145,7 +176,7 @@ fn outcome(
     fuel: u64,
     started: Instant,
 ) -> Outcome {
-    let gpu = host.gpu.as_ref();
+    let gpu = host.gpu.as_deref();
     let used = gpu.map(Session::usage).unwrap_or_default();
     let usage = Usage {
         fuel,
@@ -175,13 +206,14 @@ fn outcome(
 /// Instantiates and calls the world's export.
 fn call(module: &Module, store: &mut Store<Host>) -> wasmtime::Result<Result<String, String>> {
     let instance = module.pre.instantiate(&mut *store)?;
-    let export = module.info.world.export();
+    let entry = module.entry.as_ref();
+    let entry = entry.ok_or_else(|| Stop::Host("the module's entry is gone".into()))?;
     Ok(match module.info.world {
-        World::Task => typed::<String>(&instance, store, export)?,
+        World::Task => typed::<String>(&instance, store, entry)?,
         World::Check | World::Comparator => {
-            typed::<bool>(&instance, store, export)?.map(|verdict| verdict.to_string())
+            typed::<bool>(&instance, store, entry)?.map(|verdict| verdict.to_string())
         }
-        World::Program => program(module, &instance, store)?,
+        World::Program => program(&instance, store, entry)?,
     })
 }
 
@@ -189,27 +221,23 @@ fn call(module: &Module, store: &mut Store<Host>) -> wasmtime::Result<Result<Str
 fn typed<T>(
     instance: &wasmtime::component::Instance,
     store: &mut Store<Host>,
-    export: &str,
+    entry: &ComponentExportIndex,
 ) -> wasmtime::Result<Result<T, String>>
 where
     (Result<T, String>,): ComponentNamedList + Lift + Send + Sync + 'static,
 {
-    let function = instance.get_typed_func::<(), (Result<T, String>,)>(&mut *store, export)?;
+    let function = instance.get_typed_func::<(), (Result<T, String>,)>(&mut *store, entry)?;
     let (result,) = function.call(&mut *store, ())?;
     Ok(result)
 }
 
 /// Calls a WASI program's entry. Its end by `exit` is an end like the other.
 fn program(
-    module: &Module,
     instance: &wasmtime::component::Instance,
     store: &mut Store<Host>,
+    entry: &ComponentExportIndex,
 ) -> wasmtime::Result<Result<String, String>> {
-    let outer = module.info.program_export();
-    let outer = outer.and_then(|name| instance.get_export_index(&mut *store, None, name));
-    let run = instance.get_export_index(&mut *store, outer.as_ref(), World::Program.export());
-    let run = run.ok_or_else(|| Stop::Host("the program's entry is gone".into()))?;
-    let function = instance.get_typed_func::<(), (Result<(), ()>,)>(&mut *store, run)?;
+    let function = instance.get_typed_func::<(), (Result<(), ()>,)>(&mut *store, entry)?;
     let code = match function.call(&mut *store, ()) {
         Ok((result,)) => u8::from(result.is_err()),
         Err(error) => match error.downcast_ref::<Exit>() {

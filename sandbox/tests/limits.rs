@@ -18,7 +18,7 @@ fn echo(params: &str) -> Bench {
     Bench::new(&example("echo")).params(params)
 }
 
-const ROWS: [Row; 12] = [
+const ROWS: [Row; 13] = [
     Row {
         limit: "fuel",
         value: 1_000,
@@ -71,6 +71,13 @@ const ROWS: [Row; 12] = [
         limit: "checkpoints",
         value: 2,
         set: |limits| limits.checkpoints = 2,
+        bench: || echo(r#"{"spin": 4}"#),
+    },
+    Row {
+        // Three of twelve bytes.
+        limit: "checkpoint-total",
+        value: 47,
+        set: |limits| limits.checkpoint_total_bytes = 47,
         bench: || echo(r#"{"spin": 4}"#),
     },
     Row {

@@ -1,5 +1,5 @@
-//! Guests that are too large to be checked in, in Python and JavaScript: `examples/programs/README.md` says how they are made. They
-//! run when they are asked for (`--ignored`), and a variable that is not set fails.
+//! Guests that are too large to be checked in, in Python and JavaScript: `cargo xtask setup toolchains` makes them, and `cargo xtask test`
+//! runs them where they were made. By hand they run when they are asked for (`--ignored`), and a variable that is not set fails.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -35,13 +35,13 @@ async fn counts_words(variable: &str) {
 }
 
 #[tokio::test]
-#[ignore = "needs a component made by componentize-py: examples/programs/README.md"]
+#[ignore = "needs a component that `cargo xtask setup toolchains` makes with componentize-py"]
 async fn python_runs() {
     counts_words("AEVIR_PYTHON_GUEST").await;
 }
 
 #[tokio::test]
-#[ignore = "needs a component made by componentize-js: examples/programs/README.md"]
+#[ignore = "needs a component that `cargo xtask setup toolchains` makes with componentize-js"]
 async fn javascript_runs() {
     counts_words("AEVIR_JAVASCRIPT_GUEST").await;
 }

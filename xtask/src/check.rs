@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     process::{announce, cache, cargo, command_line, run},
     setup::{Purpose, setup, tools_bin},
+    toolchains::{self, Guest},
 };
 
 /// The guests' workspace, which has its own lock file and compiler.
@@ -24,16 +25,24 @@ const GENERATORS: [&str; 5] = [
 ];
 
 /// How many tests ended how.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Tally {
     passed: u64,
     failed: u64,
-    ignored: u64,
+    /// What did not run, and why: `name: reason`.
+    skipped: Vec<String>,
 }
 
 impl Tally {
-    /// Adds a line such as `test result: ok. 3 passed; 0 failed; 1 ignored; ...`; other lines count nothing.
+    /// Adds a line such as `test result: ok. 3 passed; 0 failed; 1 ignored; ...` or `test name ... ignored, why`; other lines count
+    /// nothing.
     fn add_line(&mut self, line: &str) {
+        let test = line.strip_prefix("test ");
+        if let Some((name, reason)) = test.and_then(|rest| rest.split_once(" ... ignored")) {
+            let reason = reason.strip_prefix(", ").unwrap_or("it does not say why");
+            self.skipped.push(format!("{name}: {reason}"));
+            return;
+        }
         let Some((_, counts)) = line
             .strip_prefix("test result: ")
             .and_then(|rest| rest.split_once(". "))
@@ -50,7 +59,6 @@ impl Tally {
             match what {
                 "passed" => self.passed += count,
                 "failed" => self.failed += count,
-                "ignored" => self.ignored += count,
                 _ => {}
             }
         }
@@ -78,20 +86,49 @@ pub(crate) fn test(filter: &[String]) -> Result<()> {
         // Shared with `cargo xtask guests`, which builds them for wasm.
         .env("CARGO_TARGET_DIR", cache()?.join("guests-target"));
     let guests_passed = tests(&mut guests, &mut tally)?;
+    let toolchains_passed = other_languages(filter, &mut tally)?;
 
     let Tally {
         passed,
         failed,
-        ignored,
+        skipped,
     } = tally;
-    println!("{passed} passed, {failed} failed, {ignored} skipped");
-    if !workspace_passed || !guests_passed || failed > 0 {
+    println!(
+        "{passed} passed, {failed} failed, {} skipped",
+        skipped.len()
+    );
+    for test in &skipped {
+        println!("  skipped: {test}");
+    }
+    if !workspace_passed || !guests_passed || !toolchains_passed || failed > 0 {
         bail!("the tests failed");
     }
     if passed == 0 && filter.is_empty() {
         bail!("no test ran");
     }
     Ok(())
+}
+
+/// Runs the guests in Python and JavaScript that were made on this machine, which the tests before have skipped.
+fn other_languages(filter: &[String], tally: &mut Tally) -> Result<bool> {
+    let is_wanted = |guest: &&Guest| {
+        filter.is_empty() || filter.iter().any(|part| guest.test.contains(part.as_str()))
+    };
+    let mut passed = true;
+    for guest in toolchains::GUESTS.iter().filter(is_wanted) {
+        let Some(component) = guest.made() else {
+            continue;
+        };
+        announce(&format!("testing {}", component.display()));
+        let mut test = cargo();
+        test.args(["test", "--workspace", "--test", "toolchains", "--"])
+            .args(["--ignored", "--exact", guest.test])
+            .env(guest.variable, component);
+        passed &= tests(&mut test, tally)?;
+        let name = format!("{}:", guest.test);
+        tally.skipped.retain(|skipped| !skipped.starts_with(&name));
+    }
+    Ok(passed)
 }
 
 /// Runs a test command, shows its output and counts its results; answers whether it exited with zero.
@@ -175,13 +212,19 @@ mod tests {
             "test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 4 filtered out; finished in 0.00s",
             "test result: FAILED. 5 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.20s",
             "test result: nonsense",
+            "test a::good_one ... ok",
+            "test a::slow_one ... ignored, takes a day",
+            "test another ... ignored",
         ] {
             tally.add_line(line);
         }
         let expected = Tally {
             passed: 7,
             failed: 2,
-            ignored: 1,
+            skipped: vec![
+                "a::slow_one: takes a day".into(),
+                "another: it does not say why".into(),
+            ],
         };
         assert_eq!(tally, expected);
     }

@@ -8,6 +8,7 @@ mod guests;
 mod process;
 mod programs;
 mod setup;
+mod toolchains;
 mod wasm_toolchain;
 
 use std::process::ExitCode;

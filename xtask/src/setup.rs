@@ -2,7 +2,7 @@
 //!
 //! The demo needs the Vulkan loader (`libvulkan1`) and a driver: SwiftShader, taken out of Debian's `chromium-common`
 //! without installing that, is used where no GPU is. The tests need PostgreSQL's programs, Python and an S3
-//! server besides.
+//! server besides. What makes guests of Python and JavaScript is fetched when it is asked for ([`toolchains`]).
 
 use std::{
     fs,
@@ -12,7 +12,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::{announce, cache, cargo, find_program, run};
+use crate::{
+    process::{announce, cache, cargo, find_program, run},
+    toolchains,
+};
 
 /// What is going to be run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -23,6 +26,8 @@ pub(crate) enum Purpose {
     Test,
     /// Measuring: PostgreSQL, and npm, from where peers come.
     Bench,
+    /// The tests of guests in Python and JavaScript: their tools, and the guests themselves.
+    Toolchains,
 }
 
 /// The S3 server that the object store is tested against. 0.17 wants a newer toolchain.
@@ -45,6 +50,11 @@ pub(crate) fn setup(purpose: Purpose) -> Result<()> {
         Purpose::Bench => {
             postgres()?;
             npm()?;
+        }
+        Purpose::Toolchains => {
+            python()?;
+            npm()?;
+            toolchains::make()?;
         }
         Purpose::Test => {
             vulkan_loader()?;

@@ -6,9 +6,10 @@ use aevir_events::{Timestamp, projection::Snapshot};
 use aevir_platform::{
     Actor,
     command::{Availability, Command, NodeProfile, RegisterNode, Scope},
+    definition::TaskType,
     ids::NodeId,
     rejection::Rejection,
-    state::{Node, Record, SpeedRecord, Standing, State as Platform},
+    state::{Backoff, Fading, Node, Record, SpeedRecord, Standing, State as Machine, Tally},
 };
 use aevir_wire as wire;
 use axum::{Json as Reply, extract::State, http::StatusCode};
@@ -93,7 +94,9 @@ async fn list_nodes(
 ) -> ApiResult<Shown<wire::NodeList>> {
     caller.require_one_of(&[Scope::Read, Scope::Node])?;
     if let Some(node) = caller.node() {
-        let (node, size) = app.log.read(|state, size| (view(state, node), size));
+        let (node, size) = app
+            .log
+            .read(|state, size| (state.nodes.get(&node).map(|node| view(state, node)), size));
         let nodes = node.into_iter().collect::<ApiResult<_>>()?;
         return Ok(Shown::new(size, wire::NodeList { nodes, next: None }));
     }
@@ -195,24 +198,54 @@ async fn complete(view: &mut Snapshot, nodes: &mut [wire::Node]) -> ApiResult<()
             nodes[*place].sealed.push(cells.text()?);
         }
     }
-    let records = format!(
-        "SELECT node, type, good, bad, faults_in_a_row, backoff_until FROM {{node_records}} WHERE {}",
+    let fading = fading(view).await?;
+    let tallies = format!(
+        "SELECT node, type, class, good, bad, epoch FROM {{node_records}} WHERE {}",
         view.is_one_of("node", 1)
     );
-    for row in view.select(&records, &[ids]).await? {
+    for row in view.select(&tallies, std::slice::from_ref(&ids)).await? {
+        let mut cells = Cells::new(row);
+        let (node, kind, class) = (cells.text()?, cells.text()?, cells.text()?);
+        let of = Tally {
+            good: cells.size()?,
+            bad: cells.size()?,
+        };
+        let of = fading.fade(of, cells.count()?);
+        if let Some(place) = places.get(&node) {
+            let record = nodes[*place].records.entry(kind).or_default();
+            record.classes.extend(tally(class, of));
+        }
+    }
+    let backoffs = format!(
+        "SELECT node, type, faults_in_a_row, backoff_until FROM {{node_backoffs}} WHERE {}",
+        view.is_one_of("node", 1)
+    );
+    for row in view.select(&backoffs, &[ids]).await? {
         let mut cells = Cells::new(row);
         let (node, kind) = (cells.text()?, cells.text()?);
-        let of = Record {
-            good: cells.count()?,
-            bad: cells.count()?,
+        let of = Backoff {
             faults_in_a_row: cells.count()?,
             backoff_until: Timestamp(cells.int()?),
         };
         if let Some(place) = places.get(&node) {
-            nodes[*place].records.insert(kind, record(&of));
+            let record = nodes[*place].records.entry(kind).or_default();
+            back_off(record, of);
         }
     }
     Ok(())
+}
+
+/// How outcomes fade, as of the view's position.
+async fn fading(view: &mut Snapshot) -> ApiResult<Fading> {
+    let sql = "SELECT closed, keeps FROM {fading}";
+    let Some(row) = view.select(sql, &[]).await?.into_iter().next() else {
+        return Ok(Fading::default());
+    };
+    let mut cells = Cells::new(row);
+    Ok(Fading {
+        closed: cells.count()?,
+        keeps: cells.json()?,
+    })
 }
 
 /// One node, with how it stands. A node's own key shows that node.
@@ -232,22 +265,12 @@ async fn show_node(
             Some(of_key) => of_key == id,
             None => node.owner == caller.account || caller.sees_all(),
         };
-        own.then(|| view(state, id)).flatten()
+        own.then(|| view(state, node))
     });
     Ok(Reply(node.ok_or_else(unknown)??))
 }
 
-/// One node, as the state has it.
-pub(super) fn view(state: &Platform, id: NodeId) -> Option<ApiResult<wire::Node>> {
-    let node = state.nodes.get(&id)?;
-    let view = of_state(node).map(|view| wire::Node {
-        stake: stake(state, id),
-        ..view
-    });
-    Some(view)
-}
-
-fn stake(state: &Platform, id: NodeId) -> Option<wire::NodeStake> {
+fn stake(state: &Machine, id: NodeId) -> Option<wire::NodeStake> {
     let node = state.nodes.get(&id)?;
     let strikes = state.policy().map_or(0, |(_, policy)| {
         node.pledges.strikes_at(now(), policy.stake)
@@ -260,10 +283,9 @@ fn stake(state: &Platform, id: NodeId) -> Option<wire::NodeStake> {
     })
 }
 
-fn of_state(node: &Node) -> ApiResult<wire::Node> {
-    let records = node.records.iter();
+pub(super) fn view(state: &Machine, node: &Node) -> ApiResult<wire::Node> {
     Ok(wire::Node {
-        stake: None,
+        stake: stake(state, node.id),
         id: node.id.to_string(),
         owner: node.owner.to_string(),
         public_key: node.public_key.to_string(),
@@ -283,9 +305,7 @@ fn of_state(node: &Node) -> ApiResult<wire::Node> {
         sealed: node.sealed.iter().map(ToString::to_string).collect(),
         earned: node.earned.to_string(),
         active: node.active.iter().map(ToString::to_string).collect(),
-        records: records
-            .map(|(kind, of)| (name_of(kind), record(of)))
-            .collect(),
+        records: records(state, node),
         registered_at: time(node.registered_at),
     })
 }
@@ -300,12 +320,33 @@ fn speed(shown: SpeedRecord, claimed: Option<u32>) -> wire::NodeSpeed {
     }
 }
 
-fn record(record: &Record) -> wire::NodeRecord {
-    wire::NodeRecord {
-        good: record.good,
-        bad: record.bad,
-        faults_in_a_row: record.faults_in_a_row,
-        reliability_ppm: record.reliability(),
-        backoff_until: (record.backoff_until > now()).then(|| time(record.backoff_until)),
-    }
+/// A node's records, all epochs that have closed considered.
+fn records(state: &Machine, node: &Node) -> BTreeMap<String, wire::NodeRecord> {
+    let fading = &state.epochs.fading;
+    let record = |(kind, of): (&TaskType, &Record)| {
+        let mut record = wire::NodeRecord::default();
+        for (class, of) in &of.tallies {
+            let of = fading.fade(*of, node.faded);
+            record.classes.extend(tally(class.to_string(), of));
+        }
+        back_off(&mut record, of.backoff);
+        (name_of(kind), record)
+    };
+    node.records.iter().map(record).collect()
+}
+
+/// What there is of a tally; nothing where all of it has faded.
+fn tally(class: String, tally: Tally) -> Option<(String, wire::NodeTally)> {
+    let shown = wire::NodeTally {
+        good_thousandths: tally.good,
+        bad_thousandths: tally.bad,
+        reliability_ppm: tally.reliability(),
+    };
+    (!tally.is_empty()).then_some((class, shown))
+}
+
+fn back_off(record: &mut wire::NodeRecord, backoff: Backoff) {
+    record.faults_in_a_row = backoff.faults_in_a_row;
+    let until = Some(backoff.backoff_until).filter(|until| *until > now());
+    record.backoff_until = until.map(time);
 }

@@ -140,6 +140,7 @@ impl Projection<Event> for Accounts {
             | Event::TaskQueued(_)
             | Event::RoundClosed(_)
             | Event::TaskExtended(_)
+            | Event::TaskHastened(_)
             | Event::TaskVerified(_)
             | Event::TaskSettled(_)
             | Event::TaskMatured(_)
@@ -153,6 +154,7 @@ impl Projection<Event> for Accounts {
             | Event::AssignmentRevealed(_)
             | Event::AssignmentFailed(_)
             | Event::AssignmentLost(_)
+            | Event::AssignmentReturned(_)
             | Event::AssignmentWithdrawn(_) => Ok(()),
         }
     }

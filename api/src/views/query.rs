@@ -114,6 +114,11 @@ impl Cells {
         u32::try_from(self.int()?).map_err(|_| misfit())
     }
 
+    /// A number of 64 bits that is not below zero.
+    pub(crate) fn size(&mut self) -> ApiResult<u64> {
+        u64::try_from(self.int()?).map_err(|_| misfit())
+    }
+
     /// A structure that was written as JSON text.
     pub(crate) fn json<T: serde::de::DeserializeOwned>(&mut self) -> ApiResult<T> {
         self.json_or_null()?.ok_or_else(misfit)

@@ -6,11 +6,11 @@ use aevir_events::{
 };
 use aevir_platform::{
     event::{
-        AssignmentFailed, AssignmentLeased, AssignmentWithdrawn, Event, TaskClosed, TaskCreated,
-        TaskExtended, TaskSettled, Verdict,
+        AssignmentFailed, AssignmentLeased, AssignmentReturned, AssignmentWithdrawn, Event,
+        TaskClosed, TaskCreated, TaskExtended, TaskSettled, Verdict,
     },
     ids::{NodeId, TaskId},
-    state::{Phase, Standing},
+    state::{HardwareClass, Outcome, Phase, Standing},
 };
 use async_trait::async_trait;
 use serde::Serialize;
@@ -47,14 +47,16 @@ impl Projection<Event> for Work {
     async fn apply(&self, recorded: &Recorded<Event>, rows: &mut Rows<'_>) -> Done {
         let at = recorded.time;
         match &recorded.event {
-            Event::PolicyAdopted(e) => rows.insert(
-                POLICIES,
-                [
+            Event::PolicyAdopted(e) => {
+                let policy = [
                     ("version", e.version.into()),
                     ("policy", json(&e.policy)?),
                     ("adopted_at", ms(at)),
-                ],
-            ),
+                ];
+                rows.insert(POLICIES, policy)?;
+                nodes::policy_adopted(rows, e).await
+            }
+            Event::EpochClosed(e) => nodes::epoch_closed(rows, e.epoch).await,
             Event::NodeRegistered(e) => nodes::registered(rows, e, at),
             Event::AvailabilityChanged(e) => {
                 let node = rows.row(NODES, [id(e.node)]).await?;
@@ -159,8 +161,10 @@ impl Projection<Event> for Work {
             Event::AssignmentLost(e) => {
                 end(rows, id(e.assignment), ("lost", Some(&e.reason)), at).await?;
                 spend_attempt(rows, id(e.task)).await?;
-                nodes::harm(rows, id(e.task), id(e.assignment), at).await
+                let (task, assignment) = (id(e.task), id(e.assignment));
+                nodes::note(rows, task, assignment, Outcome::Fault, at).await
             }
+            Event::AssignmentReturned(e) => returned(rows, e, at).await,
             Event::AssignmentWithdrawn(e) => withdrawn(rows, e, at).await,
             Event::AccountOpened(_)
             | Event::KeyAdded(_)
@@ -180,10 +184,10 @@ impl Projection<Event> for Work {
             | Event::ContentReleased(_)
             | Event::ModuleSuspended(_)
             | Event::ModuleReleased(_)
+            | Event::TaskHastened(_)
             | Event::AssignmentCheckpointed(_)
             | Event::OutputUploaded(_)
             | Event::EpochOpened(_)
-            | Event::EpochClosed(_)
             | Event::LimitsSet(_) => Ok(()),
         }
     }
@@ -234,6 +238,10 @@ fn wants(event: &Event, keys: &mut Keys) {
             task(keys, e.task);
             e.assignment
         }
+        Event::AssignmentReturned(e) => {
+            task(keys, e.task);
+            e.assignment
+        }
         Event::AssignmentWithdrawn(e) => {
             task(keys, e.task);
             e.assignment
@@ -252,6 +260,7 @@ fn wants(event: &Event, keys: &mut Keys) {
         Event::NodeSuspended(e) => return node(keys, e.node),
         Event::NodeReleased(e) => return node(keys, e.node),
         Event::PolicyAdopted(_)
+        | Event::TaskHastened(_)
         | Event::EpochOpened(_)
         | Event::EpochClosed(_)
         | Event::LimitsSet(_)
@@ -359,15 +368,17 @@ async fn closed(rows: &mut Rows<'_>, e: &TaskClosed, at: Timestamp) -> Done {
 }
 
 async fn leased(rows: &mut Rows<'_>, e: &AssignmentLeased, at: Timestamp) -> Done {
-    let owner = rows
-        .row(NODES, [id(e.node)])
-        .await?
-        .text("owner")?
-        .to_owned();
     let task = rows.row(TASKS, [id(e.task)]).await?;
     task.set("state", Phase::Running.name())?
         .add("replicas", 1)?;
     let requester = task.text("requester")?.to_owned();
+    let with_gpu = task.int("gpu")? != 0;
+    let node = rows.row(NODES, [id(e.node)]).await?;
+    let owner = node.text("owner")?.to_owned();
+    let hardware = match node.get("gpu_class")? {
+        Value::Text(class) if with_gpu => HardwareClass::Gpu(class.as_str().into()),
+        Value::Text(_) | Value::Int(_) | Value::Null => HardwareClass::Cpu,
+    };
     rows.insert(
         ASSIGNMENTS,
         [
@@ -378,9 +389,15 @@ async fn leased(rows: &mut Rows<'_>, e: &AssignmentLeased, at: Timestamp) -> Don
             ("owner", owner.into()),
             ("round", e.round.into()),
             ("state", "leased".into()),
+            ("hardware", id(hardware)),
+            ("doubles", e.doubles.map(|run| run.to_string()).into()),
             (
                 "resumed_from",
                 e.resume.map(|blob| blob.digest.to_string()).into(),
+            ),
+            (
+                "checkpoint_author",
+                e.author.map(|node| node.to_string()).into(),
             ),
             ("progress_ppm", 0u32.into()),
             ("progress_note", "".into()),
@@ -392,18 +409,16 @@ async fn leased(rows: &mut Rows<'_>, e: &AssignmentLeased, at: Timestamp) -> Don
 async fn failed(rows: &mut Rows<'_>, e: &AssignmentFailed, at: Timestamp) -> Done {
     end(rows, id(e.assignment), ("failed", Some(&e.class)), at).await?;
     let assignment = rows.row(ASSIGNMENTS, [id(e.assignment)]).await?;
-    let node = assignment
-        .set("message", e.message.as_str())?
-        .text("node")?
-        .to_owned();
+    assignment.set("message", e.message.as_str())?;
     spend_attempt(rows, id(e.task)).await?;
     // A failure that blames the module harms nobody until others contradict it.
     if !e.class.blames_module() {
-        return nodes::harm(rows, id(e.task), id(e.assignment), at).await;
+        let (task, assignment) = (id(e.task), id(e.assignment));
+        return nodes::note(rows, task, assignment, Outcome::Fault, at).await;
     }
     let task = rows.row(TASKS, [id(e.task)]).await?;
     let mut blamed_by = nodes::blamed_by(task)?;
-    blamed_by.push(node);
+    blamed_by.push(e.assignment.to_string());
     task.set("blamed_by", json(&blamed_by)?).map(drop)
 }
 
@@ -435,9 +450,27 @@ async fn withdrawn(rows: &mut Rows<'_>, e: &AssignmentWithdrawn, at: Timestamp) 
     Ok(())
 }
 
+async fn returned(rows: &mut Rows<'_>, e: &AssignmentReturned, at: Timestamp) -> Done {
+    let reason = e.counted.then_some(&"counted");
+    end(rows, id(e.assignment), ("returned", reason), at).await?;
+    if !e.counted {
+        return one_less(rows, id(e.task)).await;
+    }
+    spend_attempt(rows, id(e.task)).await?;
+    let (task, assignment) = (id(e.task), id(e.assignment));
+    nodes::note(rows, task, assignment, Outcome::Fault, at).await
+}
+
 async fn spend_attempt(rows: &mut Rows<'_>, task: Value) -> Done {
+    let of = rows.row(TASKS, [task.clone()]).await?;
+    of.add("attempts_spent", 1)?;
+    one_less(rows, task).await
+}
+
+/// A replica ended without a result: a task of which nothing runs any more waits again.
+async fn one_less(rows: &mut Rows<'_>, task: Value) -> Done {
     let task = rows.row(TASKS, [task]).await?;
-    task.add("attempts_spent", 1)?.add("replicas", -1)?;
+    task.add("replicas", -1)?;
     if task.text("state")? == Phase::Running.name() && task.int("replicas")? == 0 {
         task.set("state", Phase::Queued.name())?;
     }

@@ -5,18 +5,21 @@ use aevir_events::{
     projection::{ProjectionError, Row, Rows, Value},
 };
 use aevir_platform::{
-    event::{NodeRegistered, TaskVerified},
+    event::{NodeRegistered, PolicyAdopted, TaskVerified},
     policy::Policy,
-    state::{Record, SpeedRecord, Standing},
+    state::{Backoff, Fading, Outcome, SpeedRecord, Standing, Tally, took_too_long},
     terms::NodeTerms,
 };
 
 use super::{
     id, json, ms, name,
-    work_tables::{ASSIGNMENTS, NODES, POLICIES, RECORDS, TASKS},
+    work_tables::{ASSIGNMENTS, BACKOFFS, FADING, NODES, POLICIES, RECORDS, TASKS},
 };
 
 type Done = Result<(), ProjectionError>;
+
+/// The key of the one row of `fading`.
+const FADING_ROW: i64 = 0;
 
 pub(super) fn registered(rows: &mut Rows<'_>, e: &NodeRegistered, at: Timestamp) -> Done {
     let profile = &e.profile;
@@ -47,53 +50,46 @@ pub(super) fn registered(rows: &mut Rows<'_>, e: &NodeRegistered, at: Timestamp)
 /// What a verdict means for the assignments and for the records of their nodes.
 pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestamp) -> Done {
     let task = rows.row(TASKS, [id(e.task)]).await?;
-    let kind = task.text("type")?.to_owned();
     let max_latency_ms = match task.get("max_latency_ms")? {
-        Value::Int(ms) => Some(*ms),
+        Value::Int(_) => Some(count(task, "max_latency_ms")?),
         Value::Null | Value::Text(_) => None,
     };
-    let policy_version = task.int("policy_version")?;
     let with_gpu = task.int("gpu")? != 0;
     let contradicted = if e.accepted.is_empty() {
         Vec::new()
     } else {
         blamed_by(task)?
     };
-    let policy = policy(rows, policy_version).await?;
-    let mut accepted = Vec::new();
+    let mut outcomes = Vec::new();
     for assignment in &e.accepted {
         let row = rows.row(ASSIGNMENTS, [id(assignment)]).await?;
         row.set("state", "accepted")?.set("ended_at", ms(at))?;
-        let took_ms = row.int("committed_at")? - row.int("leased_at")?;
-        let late = max_latency_ms.is_some_and(|most| took_ms > most);
+        let time = |column| row.int(column).map(Timestamp);
+        let (leased_at, committed_at) = (time("leased_at")?, time("committed_at")?);
         let fuel = u64::try_from(row.int("fuel")?).unwrap_or(0);
-        let ran_ms = row.int("committed_at")? - row.int("started_at")?;
+        let ran_ms = committed_at.0 - row.int("started_at")?;
         let node = row.text("node")?.to_owned();
         if !with_gpu {
             see(rows, &node, fuel, ran_ms).await?;
         }
-        accepted.push((node, late));
+        let outcome = if took_too_long(max_latency_ms, leased_at, committed_at) {
+            Outcome::Late
+        } else {
+            Outcome::Good
+        };
+        outcomes.push((id(assignment), outcome));
     }
-    let mut faulty = Vec::new();
     for refusal in &e.refused {
         let row = rows.row(ASSIGNMENTS, [id(refusal.assignment)]).await?;
         row.set("state", "refused")?
             .set("reason", name(&refusal.reason))?
             .set("ended_at", ms(at))?;
-        faulty.push(row.text("node")?.to_owned());
+        outcomes.push((id(refusal.assignment), Outcome::Fault));
     }
-    for (node, late) in accepted {
-        change(rows, &node, &kind, |record| {
-            if late {
-                record.late()
-            } else {
-                record.succeed()
-            }
-        })
-        .await?;
-    }
-    for node in faulty.into_iter().chain(contradicted) {
-        change(rows, &node, &kind, |record| record.fault(at, &policy)).await?;
+    let contradicted = contradicted.into_iter();
+    outcomes.extend(contradicted.map(|assignment| (assignment.into(), Outcome::Fault)));
+    for (assignment, outcome) in outcomes {
+        note(rows, id(e.task), assignment, outcome, at).await?;
     }
     Ok(())
 }
@@ -111,30 +107,101 @@ async fn see(rows: &mut Rows<'_>, node: &str, fuel: u64, ms: i64) -> Done {
         .map(drop)
 }
 
+fn thousandths(row: &Row, column: &str) -> Result<u64, ProjectionError> {
+    u64::try_from(row.int(column)?)
+        .map_err(|_| ProjectionError::refused(format!("`{column}` is no count")))
+}
+
+/// Counts stay far below 63 bits.
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 fn count(row: &Row, column: &str) -> Result<u32, ProjectionError> {
     u32::try_from(row.int(column)?)
         .map_err(|_| ProjectionError::refused(format!("`{column}` is no count")))
 }
 
-/// Counts a fault of an assignment's node.
-pub(super) async fn harm(
+/// What the end of an assignment means for its node's record.
+pub(super) async fn note(
     rows: &mut Rows<'_>,
     task: Value,
     assignment: Value,
+    outcome: Outcome,
     at: Timestamp,
 ) -> Done {
     let task = rows.row(TASKS, [task]).await?;
     let (kind, version) = (task.text("type")?.to_owned(), task.int("policy_version")?);
     let policy = policy(rows, version).await?;
-    let node = rows
-        .row(ASSIGNMENTS, [assignment])
-        .await?
-        .text("node")?
-        .to_owned();
-    change(rows, &node, &kind, |record| record.fault(at, &policy)).await
+    let row = rows.row(ASSIGNMENTS, [assignment]).await?;
+    let (node, class) = (
+        row.text("node")?.to_owned(),
+        row.text("hardware")?.to_owned(),
+    );
+    let fading = fading(rows).await?;
+    let of_type = [Value::from(node.as_str()), Value::from(kind.as_str())];
+    let row = rows.entry(BACKOFFS, of_type).await?;
+    let mut backoff = Backoff {
+        faults_in_a_row: count(row, "faults_in_a_row")?,
+        backoff_until: Timestamp(row.int("backoff_until")?),
+    };
+    // Counted first, set after: a row can't be held while another one is looked up.
+    let of_class = [
+        Value::from(node.as_str()),
+        Value::from(kind.as_str()),
+        class.into(),
+    ];
+    let record = rows.entry(RECORDS, of_class).await?;
+    let tally = Tally {
+        good: thousandths(record, "good")?,
+        bad: thousandths(record, "bad")?,
+    };
+    let mut tally = fading.fade(tally, count(record, "epoch")?);
+    outcome.count(&mut tally, &mut backoff, at, &policy);
+    record
+        .set("good", signed(tally.good))?
+        .set("bad", signed(tally.bad))?
+        .set("epoch", fading.closed)?;
+    let of_type = [Value::from(node), Value::from(kind)];
+    let row = rows.entry(BACKOFFS, of_type).await?;
+    row.set("faults_in_a_row", backoff.faults_in_a_row)?
+        .set("backoff_until", ms(backoff.backoff_until))
+        .map(drop)
 }
 
-/// Nodes that blamed the module for a failure.
+/// The policy in force from here on.
+pub(super) async fn policy_adopted(rows: &mut Rows<'_>, e: &PolicyAdopted) -> Done {
+    let row = rows.entry(FADING, [FADING_ROW.into()]).await?;
+    if row.text("keeps")?.is_empty() {
+        row.set("keeps", "[]")?;
+    }
+    row.set("keep_ppm", e.policy.scheduling.reliability_keep_ppm)
+        .map(drop)
+}
+
+/// All outcomes fade.
+pub(super) async fn epoch_closed(rows: &mut Rows<'_>, epoch: u32) -> Done {
+    let mut fading = fading(rows).await?;
+    let row = rows.row(FADING, [FADING_ROW.into()]).await?;
+    fading.close(epoch, count(row, "keep_ppm")?);
+    row.set("closed", fading.closed)?
+        .set("keeps", json(&fading.keeps)?)
+        .map(drop)
+}
+
+async fn fading(rows: &mut Rows<'_>) -> Result<Fading, ProjectionError> {
+    let Some(row) = rows.find(FADING, [FADING_ROW.into()]).await? else {
+        return Ok(Fading::default());
+    };
+    let keeps = serde_json::from_str(row.text("keeps")?)
+        .map_err(|e| ProjectionError::refused(format!("`fading.keeps` is no list: {e}")))?;
+    Ok(Fading {
+        closed: count(row, "closed")?,
+        keeps,
+    })
+}
+
+/// Assignments whose nodes blamed the module for their failure.
 pub(super) fn blamed_by(task: &Row) -> Result<Vec<String>, ProjectionError> {
     serde_json::from_str(task.text("blamed_by")?)
         .map_err(|e| ProjectionError::refused(format!("`tasks.blamed_by` is no list: {e}")))
@@ -146,25 +213,4 @@ async fn policy(rows: &mut Rows<'_>, version: i64) -> Result<Policy, ProjectionE
     };
     serde_json::from_str(row.text("policy")?)
         .map_err(|e| ProjectionError::refused(format!("`policies.policy` is no policy: {e}")))
-}
-
-async fn change(
-    rows: &mut Rows<'_>,
-    node: &str,
-    kind: &str,
-    change: impl FnOnce(&mut Record),
-) -> Done {
-    let row = rows.entry(RECORDS, [node.into(), kind.into()]).await?;
-    let mut record = Record {
-        good: count(row, "good")?,
-        bad: count(row, "bad")?,
-        faults_in_a_row: count(row, "faults_in_a_row")?,
-        backoff_until: Timestamp(row.int("backoff_until")?),
-    };
-    change(&mut record);
-    row.set("good", record.good)?
-        .set("bad", record.bad)?
-        .set("faults_in_a_row", record.faults_in_a_row)?
-        .set("backoff_until", ms(record.backoff_until))
-        .map(drop)
 }

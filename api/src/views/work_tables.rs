@@ -7,6 +7,8 @@ pub(super) const LABELS: &str = "task_labels";
 pub(super) const ASSIGNMENTS: &str = "assignments";
 pub(super) const NODES: &str = "nodes";
 pub(super) const RECORDS: &str = "node_records";
+pub(super) const BACKOFFS: &str = "node_backoffs";
+pub(super) const FADING: &str = "fading";
 pub(super) const POLICIES: &str = "policies";
 
 pub(super) const TABLES: &[Table] = &[
@@ -43,10 +45,13 @@ pub(super) const TABLES: &[Table] = &[
                 "replicas",
                 "Assignments that may bring a result, or brought one.",
             ),
-            Column::int("attempts_spent", "Failed, lost and overtaken assignments."),
+            Column::int(
+                "attempts_spent",
+                "Failed, lost and overtaken assignments, and those returned beyond what is free.",
+            ),
             Column::text(
                 "blamed_by",
-                "JSON array: nodes that blamed the module for a failure.",
+                "JSON array: `assignments.id` of those whose node blamed the module for its failure.",
             ),
             Column::text("verdict", "`passed`, `unmet` or `inconclusive`.").or_null(),
             Column::int(
@@ -93,15 +98,29 @@ pub(super) const TABLES: &[Table] = &[
             Column::int("round", ""),
             Column::text(
                 "state",
-                "`leased`, `running`, `committed`, `revealed`, `accepted`, `refused`, `lost`, `failed` or `withdrawn`.",
+                "`leased`, `running`, `committed`, `revealed`, `accepted`, `refused`, `lost`, `failed`, `returned` or `withdrawn`.",
             ),
             Column::text(
                 "reason",
-                "Why it was refused or lost, or the class of its failure.",
+                "Why it was refused or lost, the class of its failure, or `counted` where it was returned and that spent an attempt.",
             )
             .or_null(),
             Column::text("message", "The message of a failure.").or_null(),
+            Column::text(
+                "hardware",
+                "What it was leased for: `cpu`, or `gpu:` and the GPU's class.",
+            ),
+            Column::text(
+                "doubles",
+                "`assignments.id` of the run that it duplicates, because the task may be late.",
+            )
+            .or_null(),
             Column::text("resumed_from", "SHA-256 of the checkpoint.").or_null(),
+            Column::text(
+                "checkpoint_author",
+                "`nodes.id` of who made that checkpoint.",
+            )
+            .or_null(),
             Column::text("commitment", "SHA-256 of the sealed result.").or_null(),
             Column::int("progress_ppm", "As the log has it; heartbeats know more."),
             Column::text("progress_note", ""),
@@ -111,7 +130,7 @@ pub(super) const TABLES: &[Table] = &[
             Column::int("committed_at", "ms.").or_null(),
             Column::int(
                 "ended_at",
-                "When it was accepted, refused, lost, failed or withdrawn, ms.",
+                "When it was accepted, refused, lost, failed, returned or withdrawn, ms.",
             )
             .or_null(),
         ],
@@ -157,19 +176,49 @@ pub(super) const TABLES: &[Table] = &[
     },
     Table {
         name: RECORDS,
-        about: "How nodes did, by type of task.",
+        about: "How nodes did, by type of task and class of hardware, as of an epoch: for each that closed since then, both counts are multiplied by what `fading` says, and rounded down.",
         columns: &[
             Column::text("node", "`nodes.id`."),
             Column::text("type", "Type of task."),
-            Column::int("good", "Accepted results in time."),
+            Column::text("class", "`cpu`, or `gpu:` and the GPU's class."),
+            Column::int("good", "Accepted results in time, in thousandths."),
             Column::int(
                 "bad",
-                "Refused and late results, lost leases, failures of the node, and failures that others contradicted.",
+                "Refused and late results, lost leases, failures of the node, runs returned beyond what is free, and failures that others contradicted, in thousandths.",
             ),
+            Column::int("epoch", "Epochs that had closed by then."),
+        ],
+        key: 3,
+        indexes: &[],
+    },
+    Table {
+        name: BACKOFFS,
+        about: "How long nodes get no task of a type after faults.",
+        columns: &[
+            Column::text("node", "`nodes.id`."),
+            Column::text("type", "Type of task."),
             Column::int("faults_in_a_row", "Since the last good result."),
             Column::int("backoff_until", "It gets no such task before, ms."),
         ],
         key: 2,
+        indexes: &[],
+    },
+    Table {
+        name: FADING,
+        about: "One row: how nodes' outcomes fade.",
+        columns: &[
+            Column::int("id", "0."),
+            Column::int("closed", "Epochs that have closed."),
+            Column::int(
+                "keep_ppm",
+                "What part of a count is kept when the next one closes.",
+            ),
+            Column::text(
+                "keeps",
+                "JSON array of pairs: the first epoch that a part held for, and the part in parts per million.",
+            ),
+        ],
+        key: 1,
         indexes: &[],
     },
     Table {

@@ -15,11 +15,12 @@ use crate::support::{
 };
 
 /// Every call about an assignment.
-const CALLS: [&str; 9] = [
+const CALLS: [&str; 10] = [
     "start",
     "commit",
     "reveal",
     "fail",
+    "return",
     "output",
     "checkpoint",
     "get module",
@@ -46,6 +47,7 @@ async fn call(what: &str, client: &Client, assignment: &str, sent: &Sent) -> Opt
         "commit" => client.commit(assignment, &sent.commit).await,
         "reveal" => client.reveal(assignment, &sent.reveal).await,
         "fail" => client.fail(assignment, &failure()).await,
+        "return" => client.give_back(assignment).await,
         "output" => client.put_output(assignment, "42").await.map(drop),
         "checkpoint" => client.save_checkpoint(assignment, "here").await.map(drop),
         "get module" => client
@@ -204,7 +206,7 @@ async fn what_comes_twice_counts_once() {
         platform
             .refused(node.client.commit(&id, &other), 409, "round-closed")
             .await;
-        for what in ["start", "fail", "checkpoint"] {
+        for what in ["start", "fail", "return", "checkpoint"] {
             let late = call(what, &node.client, &id, &sent).await;
             assert_eq!(late.as_deref(), Some("lease-ended"), "{what}");
         }

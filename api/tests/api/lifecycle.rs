@@ -91,8 +91,9 @@ async fn settle(platform: TestPlatform) {
     assert_eq!(earner.available, "1000000");
     assert!(number(&earner.points.compute) > 0);
     assert_eq!(
-        node.owner.node(&node.id).await.unwrap().records["inference"].good,
-        1
+        node.owner.node(&node.id).await.unwrap().records["inference"].classes["cpu"]
+            .good_thousandths,
+        1_000
     );
     assert_eq!(
         node.beat(&lease.assignment).await,

@@ -1,7 +1,8 @@
 //! Operators and administrators over HTTP: who may do what, and what a node is told.
 
 use aevir_wire::{
-    Ask, ClientError, NodeTerms, RevokeNode, RotateKey, Subject, Suspend, rotation_message,
+    Action, Ask, ClientError, NodeTerms, RevokeNode, RotateKey, StopReason, Subject, Suspend,
+    rotation_message,
 };
 use ed25519_dalek::{Signer as _, SigningKey};
 use reqwest::Method;
@@ -309,6 +310,33 @@ async fn a_stopping_node_gets_nothing_more() {
 }
 
 #[tokio::test]
+async fn a_run_that_a_stopping_node_gives_back_costs_nothing() {
+    let platform = TestPlatform::start().await;
+    let (requester, module) = platform.requester().await;
+    let node = platform.node("n").await;
+    let task = single(&module).submit(&requester.client).await;
+    let lease = node.lease().await;
+    node.client.start(&lease.assignment).await.unwrap();
+    node.client.give_back(&lease.assignment).await.unwrap();
+    let shown = node.owner.node(&node.id).await.unwrap();
+    assert_eq!(shown.availability, "offline");
+    assert!(shown.records.is_empty() && shown.active.is_empty());
+    let waits = requester.client.task(&task.id).await.unwrap();
+    assert_eq!((waits.state.as_str(), waits.attempts_spent), ("queued", 0));
+    assert_eq!(waits.assignments[0].state, "returned");
+    assert_eq!(waits.assignments[0].reason, None);
+    assert_eq!(
+        node.beat(&lease.assignment).await,
+        Action::Stop {
+            reason: StopReason::LeaseEnded
+        }
+    );
+    node.work(&Outcome::of(json!(1))).await;
+    until(&requester.client, &task.id, "settled").await;
+    platform.check_replay().await;
+}
+
+#[tokio::test]
 async fn a_faulty_node_backs_off_for_that_type_of_task_whoever_leads() {
     let platform = TestPlatform::start().await;
     let (requester, module) = platform.requester().await;
@@ -323,7 +351,8 @@ async fn a_faulty_node_backs_off_for_that_type_of_task_whoever_leads() {
     let before = node.client.node(&node.id).await.unwrap().records;
     let (kind, record) = before.first_key_value().unwrap();
     assert_eq!(*kind, lease.task_type);
-    assert_eq!((record.bad, record.faults_in_a_row), (1, 1));
+    let tally = record.classes["cpu"];
+    assert_eq!((tally.bad_thousandths, record.faults_in_a_row), (1_000, 1));
     assert!(record.backoff_until.is_some());
     let platform = platform.restart().await;
     let node = node.moved(&platform);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{TestPlatform, single};
+use crate::support::{TestPlatform, node::until, single};
 
 #[tokio::test]
 async fn a_quote_says_what_a_submission_would_lock_and_stores_nothing() {
@@ -70,6 +70,25 @@ async fn a_task_that_waits_says_what_for_and_what_would_help() {
     node.lease().await;
     let why = requester.client.why_task(&fine.id).await.unwrap();
     assert_eq!(why.waits_for, "runs");
+}
+
+#[tokio::test]
+async fn replicas_wait_for_each_other_and_their_nodes_do_not_learn_of_it() {
+    let platform = TestPlatform::start().await;
+    let (requester, module) = platform.requester().await;
+    let sampling = json!([{"method": "sampling", "replicas": 2, "quorum": 2}]);
+    let sampled = single(&module).with("verification", sampling);
+    let quote = requester.client.quote_task(&sampled.0).await.unwrap();
+    assert!(!quote.at_once);
+    let task = sampled.submit(&requester.client).await;
+    let node = platform.node("n").await;
+    node.appear().await;
+    platform.node("idle").await.appear().await;
+    let running = until(&requester.client, &task.id, "running").await;
+    let why = requester.client.why_task(&task.id).await.unwrap();
+    assert_eq!(why.waits_for, "commitment");
+    let first = running.assignments[0].id.clone();
+    assert_eq!((why.awaits, why.at_once_from), (vec![first], None));
 }
 
 #[tokio::test]

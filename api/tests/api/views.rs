@@ -180,7 +180,8 @@ async fn lists_are_filtered_and_show_each_his_own() {
     let shown = node.owner.node(&node.id).await.unwrap();
     assert_eq!(listed, [shown], "the list and the single node are the same");
     assert_eq!(listed[0].active, [lease.assignment]);
-    assert_eq!(listed[0].records["inference"].good, 1);
+    let tally = listed[0].records["inference"].classes["cpu"];
+    assert_eq!((tally.good_thousandths, tally.bad_thousandths), (1_000, 0));
     let offline = NodeFilter {
         availability: Some("offline".into()),
         ..NodeFilter::default()
@@ -215,6 +216,10 @@ async fn assignments(
         let listed = client.assignments(&all).await.unwrap().assignments;
         let states: Vec<_> = listed.iter().map(|a| a.state.as_str()).collect();
         assert_eq!(states, ["leased", "accepted"]);
+        // Who works must not learn that it decides between others.
+        let rounds: Vec<_> = listed.iter().map(|a| a.round).collect();
+        let is_worker = std::ptr::eq(client, &node.owner);
+        assert_eq!(rounds, [(!is_worker).then_some(1), Some(1)]);
         assert_eq!(
             (listed[0].id.as_str(), listed[0].node.as_str()),
             (leased.assignment.as_str(), node.id.as_str())

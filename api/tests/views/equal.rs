@@ -9,7 +9,7 @@ use aevir_events::{
 use aevir_platform::{
     event::Track,
     ids::{AccountId, WithdrawalId},
-    state::{Assignment, Phase, Stage, Standing, State, Task, Withdrawal},
+    state::{Assignment, Phase, Stage, Standing, State, Tally, Task, Withdrawal},
 };
 use serde::Serialize;
 
@@ -43,7 +43,7 @@ pub async fn check(views: &Projections, state: &State, position: u64) {
     same(&mut work, LABELS, labels(state)).await;
     same(&mut work, ASSIGNMENTS, assignments(state)).await;
     same(&mut work, NODES, nodes(state)).await;
-    same(&mut work, RECORDS, records(state)).await;
+    records(&mut work, state).await;
     let mut accounts = views.snapshot("accounts").await.unwrap();
     assert_eq!(accounts.position(), position);
     let opened = state.accounts.iter();
@@ -139,7 +139,7 @@ fn labels(state: &State) -> Table {
 const ASSIGNMENTS: &str =
     "SELECT id, task, requester, node, owner, round, state, reason, message,
     CASE WHEN state <> 'withdrawn' THEN commitment END, CASE WHEN state = 'running' THEN progress_ppm ELSE 0 END,
-    leased_at, CASE WHEN state <> 'withdrawn' THEN committed_at END FROM {assignments} ORDER BY id";
+    leased_at, CASE WHEN state <> 'withdrawn' THEN committed_at END, hardware, doubles, checkpoint_author FROM {assignments} ORDER BY id";
 
 fn assignments(state: &State) -> Table {
     let all = state
@@ -151,6 +151,7 @@ fn assignments(state: &State) -> Table {
             Stage::Refused { reason, .. } => (name(reason), Value::Null),
             Stage::Lost { reason, .. } => (name(reason), Value::Null),
             Stage::Failed { class, message, .. } => (name(class), message.as_str().into()),
+            Stage::Returned { counted: true, .. } => ("counted".into(), Value::Null),
             _ => (Value::Null, Value::Null),
         };
         let ppm = if let Stage::Running { ppm, .. } = &a.stage {
@@ -175,6 +176,9 @@ fn assignments(state: &State) -> Table {
             ppm.into(),
             ms(a.leased_at),
             commitment.map(|c| c.at.0).into(),
+            text(&a.hardware),
+            a.doubles.map(|run| run.to_string()).into(),
+            a.author.map(|node| node.to_string()).into(),
         ]
     };
     all.map(row).collect()
@@ -212,24 +216,49 @@ fn nodes(state: &State) -> Table {
     state.nodes.values().map(row).collect()
 }
 
-const RECORDS: &str = "SELECT node, type, good, bad, faults_in_a_row, backoff_until FROM {node_records} ORDER BY node, type";
+const RECORDS: &str =
+    "SELECT node, type, class, good, bad, epoch FROM {node_records} ORDER BY node, type, class";
+const BACKOFFS: &str =
+    "SELECT node, type, faults_in_a_row, backoff_until FROM {node_backoffs} ORDER BY node, type";
 
-fn records(state: &State) -> Table {
-    let of = |n: &aevir_platform::state::Node| {
-        let id = n.id;
-        let records = n.records.clone().into_iter();
-        records.map(move |(kind, r)| {
-            vec![
-                text(id),
-                name(&kind),
-                r.good.into(),
-                r.bad.into(),
-                r.faults_in_a_row.into(),
-                ms(r.backoff_until),
-            ]
-        })
+/// Records, as they count now: the state's and the view's were brought up to date at other times.
+async fn records(view: &mut Snapshot, state: &State) {
+    let fading = &state.epochs.fading;
+    let shown = |mut row: Vec<Value>| {
+        let mut int = || match row.pop() {
+            Some(Value::Int(n)) => n,
+            other => panic!("{other:?} is no number"),
+        };
+        let (epoch, bad, good) = (int(), int(), int());
+        let (good, bad) = (good.unsigned_abs(), bad.unsigned_abs());
+        let tally = fading.fade(Tally { good, bad }, u32::try_from(epoch).unwrap());
+        (row, tally)
     };
-    state.nodes.values().flat_map(of).collect()
+    let rows = view.select(RECORDS, &[]).await.unwrap();
+    let found = rows.into_iter().map(shown);
+    let found: Vec<_> = found.filter(|(_, tally)| !tally.is_empty()).collect();
+    let all = state.nodes.values().flat_map(|n| {
+        let records = n.records.iter();
+        let tallies = records.flat_map(|(kind, of)| of.tallies.iter().map(move |t| (kind, t)));
+        tallies.map(move |(kind, (class, tally))| {
+            let row = vec![text(n.id), name(kind), text(class)];
+            (row, fading.fade(*tally, n.faded))
+        })
+    });
+    let mut expected: Vec<_> = all.filter(|(_, tally)| !tally.is_empty()).collect();
+    expected.sort_by(|(a, _), (b, _)| a.cmp(b));
+    assert_eq!(found, expected);
+    let all = state.nodes.values().flat_map(|n| {
+        let records = n.records.iter();
+        records.map(move |(kind, of)| {
+            let (faults, until) = (of.backoff.faults_in_a_row, of.backoff.backoff_until);
+            vec![text(n.id), name(kind), faults.into(), ms(until)]
+        })
+    });
+    same(view, BACKOFFS, all.collect()).await;
+    let keeps = serde_json::to_string(&fading.keeps).unwrap();
+    let row = vec![fading.closed.into(), keeps.into()];
+    same(view, "SELECT closed, keeps FROM {fading}", vec![row]).await;
 }
 
 const KEYS: &str = "SELECT id, account, label, scopes, node, revoked FROM {keys} ORDER BY id";

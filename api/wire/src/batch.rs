@@ -39,6 +39,8 @@ pub enum NodeCall {
     Reveal(Box<Reveal>),
     /// As `POST /v1/node/assignments/{id}/fail`.
     Fail(Fail),
+    /// As `POST /v1/node/assignments/{id}/return`.
+    Return,
 }
 
 /// One answer for each item, in their order.

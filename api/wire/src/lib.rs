@@ -49,16 +49,16 @@ pub use log::{
 pub use node::{
     Action, Ask, Checkpointed, Commit, Directive, Directives, FAST_CLASS_MARK, Fail,
     GpuConfinement, GpuNeed, GpuProfile, Heartbeat, Heartbeats, Lease, Leases, Limits, LogLine,
-    Node, NodeConfinement, NodeList, NodeProfile, NodeRecord, NodeStanding, RUNTIME_FAST,
-    RUNTIME_REPRODUCIBLE, RegisterNode, RegisteredNode, Reveal, StopReason, Wall,
+    Node, NodeConfinement, NodeList, NodeProfile, NodeRecord, NodeStanding, NodeTally,
+    RUNTIME_FAST, RUNTIME_REPRODUCIBLE, RegisterNode, RegisteredNode, Reveal, StopReason, Wall,
 };
 pub use node_life::{
     AllowDeny, ChangeProfile, ChangeStake, NodeCaps, NodeSpeed, NodeStake, NodeTerms, RevokeNode,
     RotateKey, Subject, Suspend, Suspended, Suspension, SuspensionList, Window,
 };
 pub use policy::{
-    AccountLimits, AdoptedPolicy, PointsPolicy, Policy, SchedulingPolicy, ScorePolicy,
-    SettlementPolicy, StakePolicy,
+    AccountLimits, AdoptedPolicy, PointsPolicy, Policy, ReturnPolicy, SchedulingPolicy,
+    ScorePolicy, SettlementPolicy, StakePolicy,
 };
 pub use problem::{PROBLEM_JSON, Problem};
 pub use projections::{Projection, ProjectionList, Rebuild};

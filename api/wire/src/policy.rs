@@ -86,6 +86,19 @@ pub struct SchedulingPolicy {
     pub ageing_ms: u32,
     pub account: AccountLimits,
     pub tail: TailPolicy,
+    pub returns: ReturnPolicy,
+    /// What part of nodes' outcomes still counts when an epoch closes, in parts per million.
+    pub reliability_keep_ppm: u32,
+}
+
+/// How many runs can be given back for nothing, by nodes that stop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReturnPolicy {
+    /// Of one task, over all its nodes.
+    pub per_task: u32,
+    /// Of one node in one epoch, for each run that it takes at once.
+    pub per_slot: u32,
 }
 
 /// When a run gets a duplicate, because its task may be late.
@@ -97,6 +110,8 @@ pub struct TailPolicy {
     pub after_ppm: u32,
     /// By so much the duplicate's node is faster than the run's, where speeds are known, in parts per million.
     pub faster_ppm: u32,
+    /// Tasks in danger that one plan looks at; where there are more, others with each second.
+    pub looks_max: u32,
 }
 
 /// How nodes are ranked for a task that is not replicated.
@@ -121,6 +136,8 @@ pub struct ScorePolicy {
     pub cached_blobs_max: u32,
     /// Levels that a node gains which is fast enough for the task's `max_latency_ms`.
     pub in_time_levels: u32,
+    /// Levels that a node gains which asks nothing for the type of task; one that asks for a part of its price gains less.
+    pub price_levels: u32,
 }
 
 /// What one account may have at once, and its share.

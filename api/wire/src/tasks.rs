@@ -60,7 +60,9 @@ pub struct AssignmentSummary {
     pub node: String,
     /// Of the node.
     pub owner: String,
-    pub round: u32,
+    /// Absent for a node's owner while the run lasts: who runs in a later round decides between others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round: Option<u32>,
     /// As [`Assignment::state`].
     pub state: String,
     /// As [`Assignment::reason`].
@@ -180,7 +182,10 @@ pub struct Quote {
     /// Absent where no node fits, or it waits for other tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starts_at: Option<String>,
-    /// The latest end of a run that begins then.
+    /// Whether its first replicas run at once, for one after the other could be later than `max_latency_ms` or `deadline` allow.
+    #[serde(default)]
+    pub at_once: bool,
+    /// The latest end of its first replicas, where the first one begins then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finishes_by: Option<String>,
 }
@@ -191,8 +196,14 @@ pub struct Why {
     pub id: String,
     /// The task's state.
     pub state: String,
-    /// `dependencies`, `node`, `turn`, `quota`, `release`, `runs`, `reveals` or `nothing`.
+    /// `dependencies`, `node`, `turn`, `quota`, `release`, `commitment`, `runs`, `reveals` or `nothing`.
     pub waits_for: String,
+    /// The assignments whose commitments the next replica waits for: replicas are drawn one after the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub awaits: Vec<String>,
+    /// When those that wait are placed at once, so that the task is not late for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_once_from: Option<String>,
     pub nodes: u32,
     pub nodes_looked_at: u32,
     /// Nodes that could take it now.
@@ -219,14 +230,17 @@ pub struct Assignment {
     pub node_name: String,
     pub owner: String,
     pub round: u32,
-    /// `leased`, `running`, `committed`, `revealed`, `accepted`, `refused`, `lost`, `failed` or `withdrawn`.
+    /// `leased`, `running`, `committed`, `revealed`, `accepted`, `refused`, `lost`, `failed`, `returned` or `withdrawn`.
     pub state: String,
     pub leased_at: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<String>,
-    /// When it was lost or failed.
+    /// When it was lost, failed or was returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<String>,
+    /// The run that it duplicates, because the task may be late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubles: Option<String>,
     /// The checkpoint that it resumed from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed_from: Option<String>,
@@ -241,7 +255,8 @@ pub struct Assignment {
     pub progress: Option<Progress>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commitment: Option<String>,
-    /// For `refused`: `mismatch` or `not-revealed`; for `lost`: `not-started` or `silent`; for `failed`: the class.
+    /// For `refused`: `mismatch` or `not-revealed`; for `lost`: `not-started` or `silent`; for `failed`: the class;
+    /// for `returned`: `counted` where it spent an attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The message of a failure.

@@ -121,7 +121,7 @@ async fn submit(world: &World) -> Result<Vec<String>> {
 /// What the demo asks for beyond the manifests.
 fn stage(definition: &mut Value, kind: &str, software_gpu: bool) {
     match kind {
-        // All three nodes run it at once: each earns points that it can lose, and the cheater is among those that
+        // All three nodes run it: each earns points that it can lose, and the cheater is among those that
         // evaluate.
         "data-processing" | "evaluation" => {
             let methods = definition["verification"].as_array_mut();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use aevir_node::Registration;
-use aevir_wire::{ChangeStake, Client, Node, NodeTerms, RevokeNode, Secret, Wall};
+use aevir_wire::{ChangeStake, Client, Node, NodeTally, NodeTerms, RevokeNode, Secret, Wall};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
@@ -210,22 +210,33 @@ fn status(node: &Node) -> String {
     }));
     rows.extend(terms_rows(&node.terms));
     for (kind, record) in &node.records {
-        let mut text = format!(
-            "{} good, {} bad, reliability {}.{:02} %",
-            record.good,
-            record.bad,
-            record.reliability_ppm / 10_000,
-            record.reliability_ppm / 100 % 100
-        );
-        if let Some(until) = &record.backoff_until {
-            text += &format!(
-                ", backing off until {until} after {} faults in a row",
-                record.faults_in_a_row
-            );
+        for (class, tally) in &record.classes {
+            rows.push((kind_name(kind), tally_row(class, tally)));
         }
-        rows.push((kind_name(kind), text));
+        if let Some(until) = &record.backoff_until {
+            let faults = record.faults_in_a_row;
+            let text = format!("backing off until {until} after {faults} faults in a row");
+            rows.push((kind_name(kind), text));
+        }
     }
     properties(rows)
+}
+
+/// How the node did on one class of hardware: `cpu: 9.95 good, 1 bad, reliability 52.41 %`.
+fn tally_row(class: &str, tally: &NodeTally) -> String {
+    format!(
+        "{class}: {} good, {} bad, reliability {}.{:02} %",
+        outcomes(tally.good_thousandths),
+        outcomes(tally.bad_thousandths),
+        tally.reliability_ppm / 10_000,
+        tally.reliability_ppm / 100 % 100
+    )
+}
+
+/// Outcomes fade, so that there are parts of them.
+fn outcomes(thousandths: u64) -> String {
+    let text = format!("{}.{:03}", thousandths / 1_000, thousandths % 1_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// The types of tasks as row names.

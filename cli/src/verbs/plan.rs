@@ -20,6 +20,10 @@ fn quoted(quote: &Quote) -> String {
         true => aev(&quote.available),
         false => format!("{}: deposit the difference first", aev(&quote.available)),
     };
+    let pace = match quote.at_once {
+        true => "at once: one after the other could be too late",
+        false => "one after the other",
+    };
     properties([
         ("expected fee", aev(&quote.expected_fee)),
         ("escrow (at most)", aev(&quote.escrow)),
@@ -32,6 +36,7 @@ fn quoted(quote: &Quote) -> String {
             ),
         ),
         ("tasks ahead", quote.tasks_ahead.to_string()),
+        ("replicas", pace.to_owned()),
         ("starts at", or_dash(quote.starts_at.as_deref())),
         ("finishes by", or_dash(quote.finishes_by.as_deref())),
     ])
@@ -47,17 +52,23 @@ fn explained(why: &Why) -> String {
         "dependencies" => "the tasks that it depends on",
         "node" => "a node that can take it",
         "turn" => "its turn: nodes could take it",
-        "quota" => "other runs of its account, which has as many as it may",
+        "quota" => {
+            "its account's quota: as many runs as it may have at once are under way (`aevir account limits` shows how many that are)"
+        }
         "release" => "an administrator: its account, its module or a content of it is suspended",
+        "commitment" => "the results before it to be sealed: replicas run one after the other",
         "runs" => "its runs",
         "reveals" => "its nodes to reveal their results",
         "nothing" => "nothing: it has ended",
         other => other,
     };
+    let awaits = (!why.awaits.is_empty()).then(|| why.awaits.join(", "));
     let mut text = properties([
         ("id", why.id.clone()),
         ("state", why.state.clone()),
         ("waits for", waits_for.to_owned()),
+        ("sealed by", or_dash(awaits.as_deref())),
+        ("at once from", or_dash(why.at_once_from.as_deref())),
         (
             "nodes",
             format!(

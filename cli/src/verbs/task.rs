@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aevir_wire::{Client, Task, TaskFilter, TaskPage, TaskUpdate};
+use aevir_wire::{Assignment, Client, Task, TaskFilter, TaskPage, TaskUpdate};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -427,11 +427,17 @@ fn shown(task: &Task) -> String {
                 a.progress
                     .as_ref()
                     .map_or_else(|| "-".into(), |p| format!("{} %", p.ppm / 10_000)),
-                or_dash(a.message.as_deref().or(a.reason.as_deref())),
+                or_dash(a.message.as_deref().or(a.reason.as_deref())) + &doubles(a),
             ]
         }),
     );
     format!("{}\n\n{assignments}", properties(rows))
+}
+
+/// That a run duplicates another one, because the task may be late.
+fn doubles(assignment: &Assignment) -> String {
+    let doubled = assignment.doubles.as_ref();
+    doubled.map_or_else(String::new, |run| format!(" (duplicate of {run})"))
 }
 
 #[cfg(test)]

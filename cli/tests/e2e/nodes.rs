@@ -77,13 +77,16 @@ async fn a_stopping_node_gives_its_work_back() {
     let running = |t: &aevir_wire::Task| t.assignments.iter().any(|a| a.state == "running");
     platform.task_when(&task.id, "running", running).await;
     assert!(first.stop(), "it ends in order:\n{}", first.log());
-    let given_back = |t: &aevir_wire::Task| t.assignments[0].state == "failed";
+    let given_back = |t: &aevir_wire::Task| t.assignments[0].state == "returned";
     let task = platform.task_when(&task.id, "given back", given_back).await;
     assert_eq!(
-        task.assignments[0].reason.as_deref(),
-        Some("host-error"),
+        (task.attempts_spent, &task.assignments[0].reason),
+        (0, &None),
         "{task:#?}"
     );
+    let node = first.owner.node(&first.id).await.unwrap();
+    assert_eq!(node.availability, "offline");
+    assert!(node.records.is_empty(), "no harm: {node:#?}");
     let second = platform.node(&[]).await;
     let task = platform.ended(&task.id).await;
     assert_eq!(task.state, "settled", "{task:#?}");

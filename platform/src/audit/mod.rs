@@ -314,6 +314,7 @@ impl Recomputation {
             | Event::TaskQueued(_)
             | Event::RoundClosed(_)
             | Event::TaskExtended(_)
+            | Event::TaskHastened(_)
             | Event::TaskSettled(_)
             | Event::TaskMatured(_)
             | Event::AssignmentStarted(_)
@@ -323,6 +324,7 @@ impl Recomputation {
             | Event::AssignmentCommitted(_)
             | Event::AssignmentFailed(_)
             | Event::AssignmentLost(_)
+            | Event::AssignmentReturned(_)
             | Event::AssignmentWithdrawn(_) => {}
         }
     }
@@ -404,6 +406,7 @@ fn task_of(event: &Event) -> Option<TaskId> {
         | Event::TaskQueued(_)
         | Event::RoundClosed(_)
         | Event::TaskExtended(_)
+        | Event::TaskHastened(_)
         | Event::TaskVerified(_)
         | Event::TaskMatured(_)
         | Event::AssignmentLeased(_)
@@ -415,6 +418,7 @@ fn task_of(event: &Event) -> Option<TaskId> {
         | Event::AssignmentRevealed(_)
         | Event::AssignmentFailed(_)
         | Event::AssignmentLost(_)
+        | Event::AssignmentReturned(_)
         | Event::AssignmentWithdrawn(_) => None,
     }
 }

@@ -12,9 +12,9 @@ use crate::{
     definition::DataSource,
     event::{
         AccountOpened, AssignmentCheckpointed, AssignmentCommitted, AssignmentFailed,
-        AssignmentProgressed, AssignmentRevealed, AssignmentStarted, CloseReason,
-        ContentRegistered, Event, KeyAdded, LedgerPosted, ModuleRegistered, NodeRegistered,
-        OutputUploaded, PostingReason, TaskCreated,
+        AssignmentProgressed, AssignmentReturned, AssignmentRevealed, AssignmentStarted,
+        CloseReason, ContentRegistered, Event, KeyAdded, LedgerPosted, ModuleRegistered,
+        NodeRegistered, OutputUploaded, PostingReason, TaskCreated,
     },
     ids::{AccountId, AssignmentId, NodeId},
     ledger::LedgerAccount,
@@ -93,6 +93,7 @@ fn read<'a>(
         | Event::EpochClosed(_)
         | Event::TaskQueued(_)
         | Event::TaskExtended(_)
+        | Event::TaskHastened(_)
         | Event::TaskVerified(_)
         | Event::TaskMatured(_)
         | Event::NodeLeft(_) => Command::Tick,
@@ -167,6 +168,7 @@ fn read<'a>(
         Event::AssignmentCheckpointed(e) => return Ok(on(e.assignment).map(|n| checkpoint(e, n))),
         Event::OutputUploaded(e) => return Ok(on(e.assignment).map(|n| output(e, n))),
         Event::AssignmentFailed(e) => return Ok(on(e.assignment).map(|n| failure(e, n))),
+        Event::AssignmentReturned(e) => return Ok(on(e.assignment).map(|n| giving_back(e, n))),
         Event::AssignmentLost(e) => Command::LoseLease {
             assignment: e.assignment,
             reason: e.reason,
@@ -441,6 +443,13 @@ fn output<'a>(e: &OutputUploaded, node: NodeId) -> Primary<'a> {
         node,
         assignment: e.assignment,
         blob: e.blob,
+    })
+}
+
+fn giving_back<'a>(e: &AssignmentReturned, node: NodeId) -> Primary<'a> {
+    Primary::Command(Command::GiveBack {
+        node,
+        assignment: e.assignment,
     })
 }
 

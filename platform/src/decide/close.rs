@@ -163,6 +163,7 @@ fn fees(
                 | Stage::Refused { .. }
                 | Stage::Lost { .. }
                 | Stage::Failed { .. }
+                | Stage::Returned { .. }
                 | Stage::Withdrawn,
                 _,
             ) => {}
@@ -195,6 +196,7 @@ fn blaming_nodes(task: &Task, blame: Option<(NodeId, FailureClass)>) -> Vec<Node
         | Stage::Accepted(_)
         | Stage::Refused { .. }
         | Stage::Lost { .. }
+        | Stage::Returned { .. }
         | Stage::Withdrawn => None,
     });
     for (node, class) in earlier.chain(blame) {

@@ -8,13 +8,13 @@ use crate::{
     command::{Availability, FailureClass, LossReason},
     event::{
         AssignmentCheckpointed, AssignmentFailed, AssignmentLost, AssignmentProgressed,
-        AssignmentStarted, AvailabilityChanged, CloseReason, Event, PointsChanged, PointsReason,
-        Track,
+        AssignmentReturned, AssignmentStarted, AvailabilityChanged, CloseReason, Event,
+        PointsChanged, PointsReason, Track,
     },
     ids::{AccountId, AssignmentId, NodeId},
     rejection::Rejection,
     report::BlobRef,
-    state::{Assignment, Node, Stage, State, Task},
+    state::{Assignment, Node, Stage, State, TASK_CHECKPOINT_BYTES_MAX, Task},
 };
 
 /// Characters of a progress note or a failure's message that are kept.
@@ -69,6 +69,7 @@ pub(super) fn start(state: &State, node: NodeId, id: AssignmentId) -> Decision {
         | Stage::Refused { .. }
         | Stage::Lost { .. }
         | Stage::Failed { .. }
+        | Stage::Returned { .. }
         | Stage::Withdrawn => Err(Rejection::LeaseEnded),
     }
 }
@@ -110,6 +111,10 @@ pub(super) fn checkpoint(
         let detail = format!("its size must be 1 to {CHECKPOINT_BYTES_MAX} bytes");
         return Err(Rejection::CheckpointInvalid { detail });
     }
+    if checkpoint.size.0 > task.checkpoint_room() {
+        let most = TASK_CHECKPOINT_BYTES_MAX;
+        return Err(Rejection::CheckpointsFull { most });
+    }
     Ok(vec![
         AssignmentCheckpointed {
             task: task.id,
@@ -144,6 +149,38 @@ pub(super) fn fail(
         blame,
         &message,
     ))
+}
+
+/// A node that stops gives a run back. It is free as long as the task and the node have not had too much of that; beyond that it
+/// counts as a failure of the node. Either way the node is gone until it is heard from again.
+pub(super) fn give_back(state: &State, node: NodeId, id: AssignmentId) -> Decision {
+    let (task, _) = active(state, node, id)?;
+    let node = state.nodes.get(&node).ok_or(Rejection::UnknownNode)?;
+    let counted = !is_free_return(state, task, node);
+    let returned = AssignmentReturned {
+        task: task.id,
+        assignment: id,
+        counted,
+    };
+    let mut events: Vec<Event> = vec![returned.into()];
+    if counted {
+        let last = "the node gave it back, as often before";
+        events = after_attempt(state, task, id, events, None, last);
+    }
+    if node.availability == Availability::Online {
+        let (node, availability) = (node.id, Availability::Offline);
+        events.push(AvailabilityChanged { node, availability }.into());
+    }
+    Ok(events)
+}
+
+/// Whether a return costs neither the task an attempt nor the node its record.
+fn is_free_return(state: &State, task: &Task, node: &Node) -> bool {
+    let of_task = &state.policy_of(task).scheduling.returns;
+    let per_node = state.scheduling().returns.per_slot;
+    let most = u64::from(per_node) * u64::from(node.slots());
+    task.free_returns() < of_task.per_task
+        && u64::from(node.returns.in_epoch(state.epochs.last)) < most
 }
 
 pub(super) fn lose(state: &State, id: AssignmentId, reason: LossReason) -> Decision {

@@ -144,6 +144,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
             class,
             message,
         } => lease::fail(state, *node, *assignment, *class, message),
+        Command::GiveBack { node, assignment } => lease::give_back(state, *node, *assignment),
         Command::LoseLease { assignment, reason } => lease::lose(state, *assignment, *reason),
     }
 }

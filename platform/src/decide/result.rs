@@ -115,6 +115,7 @@ pub(crate) fn sealed(
         | Stage::Refused { .. }
         | Stage::Lost { .. }
         | Stage::Failed { .. }
+        | Stage::Returned { .. }
         | Stage::Withdrawn => {
             return Err(Rejection::LeaseEnded);
         }
@@ -192,6 +193,7 @@ pub(crate) fn revealable<'a>(
         | Stage::Refused { .. }
         | Stage::Lost { .. }
         | Stage::Failed { .. }
+        | Stage::Returned { .. }
         | Stage::Withdrawn => return Err(Rejection::LeaseEnded),
     };
     if !matches!(task.phase, Phase::Verifying { .. }) {

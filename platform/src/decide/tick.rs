@@ -6,7 +6,7 @@ use aevir_events::Context;
 
 use super::{close::close, epoch, maturity, node, submit::resolve_inputs, verdict};
 use crate::{
-    event::{CloseReason, Event, TaskQueued},
+    event::{CloseReason, Event, TaskHastened, TaskQueued},
     ids::TaskId,
     state::{Phase, State},
 };
@@ -50,6 +50,11 @@ pub(crate) fn due(state: &State, context: &Context) -> Vec<Event> {
                 None,
                 None,
             ));
+        }
+    }
+    for task in state.index.hastens.due(now).take(DUE_MAX) {
+        if done.insert(task) {
+            events.push(TaskHastened { task }.into());
         }
     }
     for id in state.index.unblocked.iter().take(DUE_MAX) {

@@ -282,7 +282,7 @@ fn sampling(pointer: &str, terms: &Sampling) -> Result<(), Rejection> {
         return Err(Rejection::definition(format!("{pointer}/quorum"), detail));
     }
     if !(terms.quorum..=terms.replicas).contains(&terms.initial()) {
-        let detail = "between quorum and replicas must start at once";
+        let detail = "the first round has between quorum and replicas";
         return Err(Rejection::definition(format!("{pointer}/initial"), detail));
     }
     Ok(())

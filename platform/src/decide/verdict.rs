@@ -101,6 +101,7 @@ fn replicas<'a>(
         | Stage::Refused { .. }
         | Stage::Lost { .. }
         | Stage::Failed { .. }
+        | Stage::Returned { .. }
         | Stage::Withdrawn => None,
     });
     let last = last.map(|r| {
@@ -155,6 +156,7 @@ fn verified(
                 | Stage::Refused { .. }
                 | Stage::Lost { .. }
                 | Stage::Failed { .. }
+                | Stage::Returned { .. }
                 | Stage::Withdrawn,
                 _,
             ) => None,

@@ -7,23 +7,22 @@ use aevir_events::{Corrupt, Timestamp};
 use super::{
     ensure,
     epoch::use_up,
-    fleet::{regard, remember},
+    fleet::remember,
     node::{node_mut, refresh_node, unseal},
-    stake,
+    record, stake,
     task::{assignment_mut, expect, refresh_open, task_mut, task_ref},
 };
 use crate::{
     amount::Amount,
     command::FailureClass,
-    definition::TaskType,
     event::{
         AssignmentCheckpointed, AssignmentCommitted, AssignmentFailed, AssignmentLeased,
-        AssignmentLost, AssignmentProgressed, AssignmentRevealed, AssignmentStarted,
-        AssignmentWithdrawn, OutputUploaded,
+        AssignmentLost, AssignmentProgressed, AssignmentReturned, AssignmentRevealed,
+        AssignmentStarted, AssignmentWithdrawn, OutputUploaded,
     },
     ids::{AssignmentId, NodeId, TaskId},
     schedule::{charge, may_double, reserved_ms, room_of},
-    state::{Assignment, Commitment, Phase, Revealed, Stage, State},
+    state::{Assignment, Commitment, Outcome, Phase, Revealed, Stage, State, Task},
 };
 
 pub(super) fn leased(
@@ -33,19 +32,23 @@ pub(super) fn leased(
 ) -> Result<(), Corrupt> {
     let task = task_ref(state, e.task)?;
     let is_wanted = match e.doubles {
-        None => task.open_slots() > 0,
+        // Logs of old have all of them placed at once; whose turn it was is for audits to tell.
+        None => task.missing() > 0,
         Some(run) => may_double(state, task, run, at),
     };
     expect(is_wanted && task.round == e.round, task)?;
     let (requester, room) = (task.requester, room_of(state, task));
+    let with_gpu = task.definition.qos.gpu.is_some();
     let charged = charge(reserved_ms(task), state.limits_of(requester).weight);
     let (pledged, is_staked) = stake::pledge(state, task, e.node);
+    let hardware = node_mut(state, e.node)?.hardware(with_gpu);
     let task = task_mut(state, e.task)?;
     let assignment = Assignment {
         id: e.assignment,
         node: e.node,
         round: e.round,
         leased_at: at,
+        hardware,
         charged,
         started_at: None,
         resume: e.resume,
@@ -58,8 +61,8 @@ pub(super) fn leased(
         stage: Stage::Leased,
     };
     task.phase = Phase::Running;
-    let earlier = task.assignments.insert(e.assignment, assignment);
-    ensure(earlier.is_none(), || {
+    let is_new = task.assignments.insert(assignment);
+    ensure(is_new, || {
         format!("assignment {} leased twice", e.assignment)
     })?;
     state.index.task_of.insert(e.assignment, e.task);
@@ -102,6 +105,7 @@ pub(super) fn started(
         note: String::new(),
         at,
     };
+    record::sweep(state);
     Ok(())
 }
 
@@ -131,6 +135,7 @@ pub(super) fn checkpointed(state: &mut State, e: &AssignmentCheckpointed) -> Res
         format!("checkpoint of the ended assignment {}", e.assignment)
     })?;
     task.checkpoint = Some((assignment.node, e.checkpoint));
+    task.checkpoint_bytes = task.checkpoint_bytes.saturating_add(e.checkpoint.size.0);
     Ok(())
 }
 
@@ -156,7 +161,7 @@ pub(super) fn committed(
         digest: e.commitment,
         at,
     };
-    let (node, _) = end_active(state, e.task, e.assignment, at, |stage| {
+    let node = end_active(state, e.task, e.assignment, at, |stage| {
         matches!(stage, Stage::Running { .. }).then_some(Stage::Committed(commitment))
     })?;
     node_mut(state, node)?.sealed.insert(e.assignment);
@@ -198,11 +203,11 @@ pub(super) fn failed(
         message: e.message.clone(),
         at,
     };
-    let (node, kind) = end_active(state, e.task, e.assignment, at, |_| Some(stage))?;
+    end_active(state, e.task, e.assignment, at, |_| Some(stage))?;
     spend_attempt(state, e.task)?;
     // A failure that blames the module harms nobody until others contradict it.
     if e.class == FailureClass::HostError {
-        harm(state, e.task, node, kind, at)?;
+        record::note(state, e.task, e.assignment, Outcome::Fault, at)?;
     }
     Ok(())
 }
@@ -212,9 +217,29 @@ pub(super) fn lost(state: &mut State, e: &AssignmentLost, at: Timestamp) -> Resu
         reason: e.reason,
         at,
     };
-    let (node, kind) = end_active(state, e.task, e.assignment, at, |_| Some(stage))?;
+    end_active(state, e.task, e.assignment, at, |_| Some(stage))?;
     spend_attempt(state, e.task)?;
-    harm(state, e.task, node, kind, at)
+    record::note(state, e.task, e.assignment, Outcome::Fault, at)
+}
+
+pub(super) fn returned(
+    state: &mut State,
+    e: &AssignmentReturned,
+    at: Timestamp,
+) -> Result<(), Corrupt> {
+    let stage = Stage::Returned {
+        counted: e.counted,
+        at,
+    };
+    let node = end_active(state, e.task, e.assignment, at, |_| Some(stage))?;
+    if e.counted {
+        spend_attempt(state, e.task)?;
+        return record::note(state, e.task, e.assignment, Outcome::Fault, at);
+    }
+    requeue(task_mut(state, e.task)?);
+    let epoch = state.epochs.last;
+    node_mut(state, node)?.returns.add(epoch);
+    Ok(())
 }
 
 pub(super) fn withdrawn(
@@ -244,6 +269,7 @@ pub(super) fn withdrawn(
         | Stage::Refused { .. }
         | Stage::Lost { .. }
         | Stage::Failed { .. }
+        | Stage::Returned { .. }
         | Stage::Withdrawn => {
             return Err(Corrupt(format!(
                 "assignment {} withdrawn after its end",
@@ -261,11 +287,10 @@ fn end_active(
     id: AssignmentId,
     at: Timestamp,
     next: impl FnOnce(&Stage) -> Option<Stage>,
-) -> Result<(NodeId, TaskType), Corrupt> {
+) -> Result<NodeId, Corrupt> {
     let room = room_of(state, task_ref(state, task_id)?);
     let task = task_mut(state, task_id)?;
     let requester = task.requester;
-    let kind = task.definition.kind;
     let assignment = assignment_mut(task, id)?;
     let stage = if assignment.is_active() {
         next(&assignment.stage)
@@ -285,6 +310,7 @@ fn end_active(
         | Stage::Refused { .. }
         | Stage::Lost { .. }
         | Stage::Failed { .. }
+        | Stage::Returned { .. }
         | Stage::Withdrawn => std::mem::take(&mut assignment.stake),
     };
     let held_ms = u64::try_from(at.0 - assignment.leased_at.0).unwrap_or(0);
@@ -300,31 +326,19 @@ fn end_active(
     });
     refresh_node(state, node);
     refresh_open(state, task_id);
-    Ok((node, kind))
+    Ok(node)
 }
 
 fn spend_attempt(state: &mut State, task: TaskId) -> Result<(), Corrupt> {
     let task = task_mut(state, task)?;
     task.attempts_spent = task.attempts_spent.saturating_add(1);
-    if task.phase == Phase::Running && task.replicas() == 0 {
-        task.phase = Phase::Queued;
-    }
+    requeue(task);
     Ok(())
 }
 
-fn harm(
-    state: &mut State,
-    task: TaskId,
-    node: NodeId,
-    kind: TaskType,
-    at: Timestamp,
-) -> Result<(), Corrupt> {
-    let policy = state.policy_of(task_ref(state, task)?);
-    node_mut(state, node)?
-        .records
-        .entry(kind)
-        .or_default()
-        .fault(at, &policy);
-    regard(state, node);
-    Ok(())
+/// A task of which nothing runs any more waits again.
+fn requeue(task: &mut Task) {
+    if task.phase == Phase::Running && task.replicas() == 0 {
+        task.phase = Phase::Queued;
+    }
 }

@@ -6,6 +6,7 @@ mod epoch;
 mod fleet;
 mod market;
 mod node;
+mod record;
 mod speed;
 mod stake;
 mod suspension;
@@ -69,6 +70,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::TaskQueued(e) => task::queued(state, e, at),
         Event::RoundClosed(e) => task::round_closed(state, e),
         Event::TaskExtended(e) => task::extended(state, e),
+        Event::TaskHastened(e) => task::hastened(state, e, at),
         Event::TaskVerified(e) => task::verified(state, e, at),
         Event::TaskSettled(e) => task::settled(state, e, recorded.position),
         Event::TaskMatured(e) => task::matured(state, e, at),
@@ -82,6 +84,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::AssignmentRevealed(e) => assignment::revealed(state, e),
         Event::AssignmentFailed(e) => assignment::failed(state, e, at),
         Event::AssignmentLost(e) => assignment::lost(state, e, at),
+        Event::AssignmentReturned(e) => assignment::returned(state, e, at),
         Event::AssignmentWithdrawn(e) => assignment::withdrawn(state, e, at),
     }
 }

@@ -11,7 +11,8 @@ use crate::{
         NodeRevoked, ProfileChanged, TermsChanged,
     },
     ids::{AssignmentId, NodeId},
-    state::{Node, Room, Standing, State},
+    schedule::Load,
+    state::{Node, Room, Standing, State, scheduling_of},
     terms::NodeTerms,
 };
 
@@ -46,6 +47,8 @@ pub(super) fn registered(
         cached: Vec::new(),
         sealed: [].into(),
         records: [].into(),
+        faded: state.epochs.fading.closed,
+        returns: Default::default(),
         speed: Default::default(),
         pledges: Default::default(),
         earned: Amount::ZERO,
@@ -159,15 +162,24 @@ fn redescribe(
     present(state, id)?;
     with_fleet(state, id, |fleet, _, node| fleet.describe(node, false));
     change(present(state, id)?);
-    with_fleet(state, id, |fleet, _, node| fleet.describe(node, true));
+    with_fleet(state, id, |fleet, state, node| {
+        fleet.describe(node, true);
+        // With another GPU another record counts.
+        fleet.regard(state, node);
+    });
     refresh_node(state, id);
     Ok(())
 }
 
 /// Keeps the indexes of nodes right after one, or its owner, changed.
 pub(super) fn refresh_node(state: &mut State, id: NodeId) {
-    with_fleet(state, id, |fleet, state, node| fleet.refresh(state, node));
-    if state.nodes.get(&id).is_some_and(Node::may_go) {
+    let Some(node) = state.nodes.get(&id) else {
+        return;
+    };
+    let (load, may_go) = (Load::of(state, node), node.may_go());
+    let policy = &scheduling_of(&state.policies).score;
+    state.index.fleet.refresh(&load, policy);
+    if may_go {
         state.index.departing.insert(id);
     } else {
         state.index.departing.remove(&id);

@@ -7,20 +7,21 @@ use aevir_events::{Corrupt, Timestamp};
 use super::{
     ensure,
     epoch::use_up,
-    fleet::regard,
     market::own_blob,
     node::{node_mut, unseal},
-    speed, stake,
+    record, speed, stake,
 };
 use crate::{
     event::{
-        RoundClosed, TaskClosed, TaskCreated, TaskExtended, TaskMatured, TaskQueued, TaskSettled,
-        TaskVerified, Verdict,
+        RoundClosed, TaskClosed, TaskCreated, TaskExtended, TaskHastened, TaskMatured, TaskQueued,
+        TaskSettled, TaskVerified, Verdict,
     },
-    ids::{AssignmentId, NodeId, TaskId},
+    ids::{AssignmentId, TaskId},
     report::BlobRef,
+    schedule::{first_pace, hastens_at},
     state::{
-        Assignment, Phase, Settlement, Stage, State, Task, VerdictRecord, awaited, is_unblocked,
+        Assignment, Outcome, Pace, Phase, Settlement, Stage, State, Task, VerdictRecord, awaited,
+        is_unblocked,
     },
 };
 
@@ -54,11 +55,13 @@ pub(super) fn created(state: &mut State, e: &TaskCreated, at: Timestamp) -> Resu
 }
 
 pub(super) fn queued(state: &mut State, e: &TaskQueued, at: Timestamp) -> Result<(), Corrupt> {
+    let policy = state.policy_of(task_ref(state, e.task)?);
     let task = task_mut(state, e.task)?;
     expect(task.phase == Phase::Created, task)?;
     task.phase = Phase::Queued;
     task.queued_at = Some(at);
     task.inputs = e.inputs.clone();
+    task.pace = first_pace(task, &policy, at);
     state.index.unblocked.remove(&e.task);
     refresh_open(state, e.task);
     Ok(())
@@ -98,21 +101,27 @@ pub(super) fn extended(state: &mut State, e: &TaskExtended) -> Result<(), Corrup
     Ok(())
 }
 
+pub(super) fn hastened(state: &mut State, e: &TaskHastened, at: Timestamp) -> Result<(), Corrupt> {
+    let task = task_ref(state, e.task)?;
+    let is_due = hastens_at(state, task).is_some_and(|due| due <= at);
+    expect(is_due, task)?;
+    task_mut(state, e.task)?.pace = Pace::AtOnce;
+    refresh_open(state, e.task);
+    Ok(())
+}
+
 pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Result<(), Corrupt> {
-    let policy = state.policy_of(task_ref(state, e.task)?);
     let task = task_mut(state, e.task)?;
     let Phase::Verifying { reveal_by } = task.phase else {
         return Err(misfit(task));
     };
-    let kind = task.definition.kind;
     let late: BTreeSet<AssignmentId> = task
         .assignments
         .values()
         .filter(|a| task.missed_latency(a))
         .map(|a| a.id)
         .collect();
-    let mut accepted = Vec::new();
-    let mut faulty = Vec::new();
+    let mut outcomes = Vec::new();
     for id in &e.accepted {
         let assignment = assignment_mut(task, *id)?;
         let Stage::Revealed(revealed) = &assignment.stage else {
@@ -120,7 +129,12 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
                 "assignment {id} accepted without a reveal"
             )));
         };
-        accepted.push((assignment.node, late.contains(id)));
+        let outcome = if late.contains(id) {
+            Outcome::Late
+        } else {
+            Outcome::Good
+        };
+        outcomes.push((*id, outcome));
         assignment.stage = Stage::Accepted(revealed.clone());
     }
     for refusal in &e.refused {
@@ -134,6 +148,7 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
             | Stage::Refused { .. }
             | Stage::Lost { .. }
             | Stage::Failed { .. }
+            | Stage::Returned { .. }
             | Stage::Withdrawn => {
                 return Err(Corrupt(format!(
                     "assignment {} refused amiss",
@@ -146,10 +161,10 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
             commitment,
             report,
         };
-        faulty.push(assignment.node);
+        outcomes.push((refusal.assignment, Outcome::Fault));
     }
     if !e.accepted.is_empty() {
-        faulty.extend(contradicted(task));
+        outcomes.extend(contradicted(task).map(|id| (id, Outcome::Fault)));
     }
     task.phase = match e.verdict {
         Verdict::Passed => Phase::Settled { matured_at: None },
@@ -177,22 +192,8 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
     }
     speed::seen(state, e)?;
     stake::struck(state, e, at)?;
-    for (node, late) in accepted {
-        let record = node_mut(state, node)?.records.entry(kind).or_default();
-        if late {
-            record.late();
-        } else {
-            record.succeed();
-        }
-        regard(state, node);
-    }
-    for node in faulty {
-        node_mut(state, node)?
-            .records
-            .entry(kind)
-            .or_default()
-            .fault(at, &policy);
-        regard(state, node);
+    for (assignment, outcome) in outcomes {
+        record::note(state, e.task, assignment, outcome, at)?;
     }
     let results = e
         .outputs
@@ -207,10 +208,10 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
         .try_for_each(|blob| own_blob(state, requester, blob))
 }
 
-/// Nodes that blamed the module for a failure which accepted replicas did not have.
-fn contradicted(task: &Task) -> Vec<NodeId> {
-    let failed = task.assignments.values().filter_map(|a| match &a.stage {
-        Stage::Failed { class, .. } if class.blames_module() => Some(a.node),
+/// Runs whose nodes blamed the module for a failure which accepted replicas did not have.
+fn contradicted(task: &Task) -> impl Iterator<Item = AssignmentId> {
+    task.assignments.values().filter_map(|a| match &a.stage {
+        Stage::Failed { class, .. } if class.blames_module() => Some(a.id),
         Stage::Failed { .. }
         | Stage::Leased
         | Stage::Running { .. }
@@ -219,9 +220,9 @@ fn contradicted(task: &Task) -> Vec<NodeId> {
         | Stage::Accepted(_)
         | Stage::Refused { .. }
         | Stage::Lost { .. }
+        | Stage::Returned { .. }
         | Stage::Withdrawn => None,
-    });
-    failed.collect()
+    })
 }
 
 pub(super) fn settled(state: &mut State, e: &TaskSettled, position: u64) -> Result<(), Corrupt> {
@@ -358,21 +359,22 @@ fn forget_deadline(state: &mut State, task: TaskId, deadline: Option<Timestamp>)
 
 /// Keeps the indexes of tasks with open slots and of runs in danger right after a task changed.
 pub(super) fn refresh_open(state: &mut State, id: TaskId) {
-    let Some(task) = state.tasks.get(&id) else {
-        return;
-    };
-    let requester = task.requester;
-    let waited = state.index.queues.has(requester);
-    // Taken out, so that the index can be changed while the state is read.
+    // Taken out, so that the indexes can be changed while the state is read.
     let mut queues = std::mem::take(&mut state.index.queues);
-    queues.refresh(state, task);
-    state.index.queues = queues;
     let mut tails = std::mem::take(&mut state.index.tails);
+    let mut hastens = std::mem::take(&mut state.index.hastens);
+    let mut comes_back = None;
     if let Some(task) = state.tasks.get(&id) {
+        let waited = queues.has(task.requester);
+        queues.refresh(state, task);
         tails.refresh(state, task);
+        hastens.set(id, hastens_at(state, task));
+        comes_back = (!waited && queues.has(task.requester)).then_some(task.requester);
     }
+    state.index.queues = queues;
     state.index.tails = tails;
-    if !waited && state.index.queues.has(requester) {
+    state.index.hastens = hastens;
+    if let Some(requester) = comes_back {
         // Who comes back does not get what it left unused while it was away.
         let now = state.virtual_time;
         use_up(state, requester, |r| r.used = r.used.max(now));

@@ -27,6 +27,19 @@ pub struct SchedulingPolicy {
     /// What an account has that no administrator gave other limits.
     pub account: AccountLimits,
     pub tail: TailPolicy,
+    pub returns: ReturnPolicy,
+    /// What part of nodes' outcomes still counts when an epoch closes, in parts per million; all of it is 1,000,000.
+    pub reliability_keep_ppm: Ppm,
+}
+
+/// How many runs can be given back for nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReturnPolicy {
+    /// Of one task, over all its nodes.
+    pub per_task: u32,
+    /// Of one node in one epoch, for each run that it takes at once.
+    pub per_slot: u32,
 }
 
 /// When a run gets a duplicate, because its task may be late.
@@ -38,6 +51,8 @@ pub struct TailPolicy {
     pub after_ppm: Ppm,
     /// By so much the duplicate's node is faster than the run's, where speeds are known.
     pub faster_ppm: Ppm,
+    /// Tasks in danger that one plan looks at; where there are more, others with each second.
+    pub looks_max: u32,
 }
 
 /// How nodes are ranked for a task that is not replicated.
@@ -62,6 +77,9 @@ pub struct ScorePolicy {
     pub cached_blobs_max: u32,
     /// Levels that a node gains which is fast enough for the task's `max_latency_ms`.
     pub in_time_levels: u32,
+    /// Levels that a node gains which asks nothing for the type of task; one that asks for a part of its price gains less, and one
+    /// that asks for all of it none.
+    pub price_levels: u32,
 }
 
 /// What one account may have at once, and its share.
@@ -92,6 +110,7 @@ impl Default for SchedulingPolicy {
                 cached_bytes_min: Count(1 << 20),
                 cached_blobs_max: 64,
                 in_time_levels: 12,
+                price_levels: 6,
             },
             priority_max: 9,
             ageing_ms: 60_000,
@@ -103,7 +122,14 @@ impl Default for SchedulingPolicy {
             tail: TailPolicy {
                 after_ppm: 500_000,
                 faster_ppm: 250_000,
+                looks_max: 64,
             },
+            returns: ReturnPolicy {
+                per_task: 3,
+                per_slot: 2,
+            },
+            // With epochs of an hour half of it is gone after 139 of them, six days.
+            reliability_keep_ppm: 995_000,
         }
     }
 }
@@ -120,6 +146,12 @@ const PRIORITY_MAX: u32 = 100;
 const AGEING_MS_MAX: u32 = 86_400_000;
 /// Remembered blobs of one node: they stand in the state.
 const CACHED_BLOBS_MAX: u32 = 1_024;
+/// Times that a run, or all runs of a node, can begin anew for nothing: beyond it returning is a way to refuse work.
+const RETURNS_MAX: u32 = 100;
+/// Below it a node's record would be gone before it means anything.
+const RELIABILITY_KEEP_PPM: std::ops::RangeInclusive<Ppm> = 500_000..=PPM as Ppm;
+/// Looking at a task in danger costs about as much as a placement.
+const LOOKS_MAX: std::ops::RangeInclusive<u32> = 1..=1_024;
 /// Ten times as fast: beyond it no node is found.
 const FASTER_PPM_MAX: Ppm = 9_000_000;
 
@@ -149,7 +181,12 @@ impl SchedulingPolicy {
         if score.points_half.0 < 1 {
             return Err("the score's `points_half` is at least 1".into());
         }
-        let levels = [score.near_levels, score.cached_levels, score.in_time_levels];
+        let levels = [
+            score.near_levels,
+            score.cached_levels,
+            score.in_time_levels,
+            score.price_levels,
+        ];
         if levels.iter().any(|l| *l > SCORE_LEVELS) {
             return Err(format!("levels are 0 to {SCORE_LEVELS}"));
         }
@@ -167,6 +204,19 @@ impl SchedulingPolicy {
         if !(1..=PPM as Ppm).contains(&tail.after_ppm) || tail.faster_ppm > FASTER_PPM_MAX {
             return Err(format!(
                 "the tail's `after_ppm` is 1 to {PPM}, and its `faster_ppm` 0 to {FASTER_PPM_MAX}"
+            ));
+        }
+        if !LOOKS_MAX.contains(&tail.looks_max) {
+            return Err("a plan looks at 1 to 1,024 tasks in danger".into());
+        }
+        if self.returns.per_task.max(self.returns.per_slot) > RETURNS_MAX {
+            return Err(format!("returns are 0 to {RETURNS_MAX}"));
+        }
+        if !RELIABILITY_KEEP_PPM.contains(&self.reliability_keep_ppm) {
+            return Err(format!(
+                "`reliability_keep_ppm` is {} to {}",
+                RELIABILITY_KEEP_PPM.start(),
+                RELIABILITY_KEEP_PPM.end()
             ));
         }
         self.account.check()

@@ -127,7 +127,7 @@ pub(super) fn reasons<'a>(
         offline.then_some(Refused::Offline),
         terms::standing(state, node),
         is_full.then_some(Refused::NoFreeSlot),
-        (node.record(needs.kind).backoff_until > now).then_some(Refused::BackingOff),
+        (node.backoff_until(needs.kind) > now).then_some(Refused::BackingOff),
         terms::hours(node, now),
         terms::price(node, needs),
         terms::party(node, task),
@@ -245,7 +245,7 @@ fn relation(state: &State, task: &Task, node: &Node, given: Gifts<'_>) -> Option
 }
 
 /// The nodes that a task can't go to for it was there. A lost lease may be tried again by the same node, once its back-off
-/// is over; nothing else may.
+/// is over, and a run that it gave back once it is there again; nothing else may.
 pub(super) fn tried<'a>(task: &'a Task, given: Gifts<'a>) -> impl Iterator<Item = NodeId> + 'a {
     let before = task
         .assignments
@@ -263,7 +263,7 @@ fn counts_as_tried(stage: &Stage) -> bool {
         | Stage::Accepted(_)
         | Stage::Refused { .. }
         | Stage::Failed { .. } => true,
-        Stage::Lost { .. } | Stage::Withdrawn => false,
+        Stage::Lost { .. } | Stage::Returned { .. } | Stage::Withdrawn => false,
     }
 }
 
@@ -278,14 +278,17 @@ fn given_to<'a>(task: &'a Task, given: Gifts<'a>) -> impl Iterator<Item = NodeId
     gifts.map(|(_, to)| *to)
 }
 
-/// The GPU class that a sampled task's replicas have begun on.
+/// The GPU class that a sampled task's replicas have begun on: the one that the oldest was leased for, whatever its node is by
+/// now; that of the first node to which this plan gave one, where none was leased before.
 pub(super) fn replica_class<'a>(
     state: &'a State,
-    task: &Task,
+    task: &'a Task,
     given: Gifts<'_>,
 ) -> Option<&'a str> {
     if task.definition.qos.gpu.is_none() || task.definition.sampling().replicas == 1 {
         return None;
     }
-    replicas(task, given).find_map(|n| state.nodes.get(&n)?.gpu_class())
+    let mut live = task.assignments.values().filter(|a| a.is_replica());
+    let begun = live.find_map(|a| a.hardware.gpu());
+    begun.or_else(|| given_to(task, given).find_map(|n| state.nodes.get(&n)?.gpu_class()))
 }

@@ -3,28 +3,38 @@
 //! Found once a plan with a few operations on sets, and then kept right with each placement: what was given out leaves the
 //! set or sinks in it, and when the best level is used up the set grows downwards.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use aevir_events::Timestamp;
 
-use super::{bits::Bits, fleet::Fleet, needs::Needs, terms};
+use super::{
+    bits::Bits,
+    fleet::{Fleet, Levels},
+    needs::Needs,
+    score, terms,
+};
 use crate::{
     policy::{SCORE_LEVELS, ScorePolicy},
     state::{Room, State, Task},
 };
 
-/// What a plan has given to one node.
-#[derive(Debug, Clone, Copy, Default)]
-struct Taken {
+/// A node after what a plan has given to it: worked out once, for all fits.
+#[derive(Debug, Clone, Copy)]
+struct Left {
+    ordinal: u32,
+    taken: u32,
+    /// Slots, and room in MiB.
     slots: u32,
-    room: Room,
+    levels: Levels,
+    memory_mib: u64,
+    storage_mib: u64,
 }
 
 /// What a plan has given out so far.
 #[derive(Debug, Default)]
 pub(super) struct Given {
-    /// With the ordinals, in the order in which they were given something first.
-    nodes: Vec<(u32, Taken)>,
+    /// In the order in which the nodes were given something first.
+    nodes: Vec<Left>,
     /// Where an ordinal stands there, from 1; 0 for those that were given nothing.
     place: Vec<u32>,
     /// The same nodes as a set.
@@ -34,21 +44,43 @@ pub(super) struct Given {
 }
 
 impl Given {
-    pub(super) fn give(&mut self, i: u32, room: Room) {
+    /// Of a plan that makes so many placements at most: grown step by step, the nodes would be moved more often than looked at.
+    pub(super) fn new(fleet: &Fleet, placements_max: usize) -> Self {
+        let nodes = placements_max.min(fleet.free.len() as usize);
+        Self {
+            nodes: Vec::with_capacity(nodes),
+            order: Vec::with_capacity(placements_max),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn give(&mut self, market: Market<'_>, i: u32, room: Room) {
+        let fleet = market.fleet();
         let at = i as usize;
         if at >= self.place.len() {
             self.place.resize(at + 1, 0);
         }
         if self.place[at] == 0 {
-            self.nodes.push((i, Taken::default()));
+            let (slots, (memory_mib, storage_mib)) = (fleet.slots_of(i).0, fleet.room_left(i));
+            self.nodes.push(Left {
+                ordinal: i,
+                taken: 0,
+                slots,
+                memory_mib,
+                storage_mib,
+                levels: Levels::default(),
+            });
             self.place[at] = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
             self.touched.insert(i);
         }
         let place = self.place[at];
         self.order.push(place - 1);
-        if let Some((_, taken)) = self.nodes.get_mut(place as usize - 1) {
-            taken.slots += 1;
-            taken.room.add(room);
+        if let Some(left) = self.nodes.get_mut(place as usize - 1) {
+            left.taken += 1;
+            left.slots = left.slots.saturating_sub(1);
+            left.memory_mib = left.memory_mib.saturating_sub(room.memory_mib);
+            left.storage_mib = left.storage_mib.saturating_sub(room.storage_mib);
+            left.levels = fleet.levels_less(i, left.taken, market.score);
         }
     }
 }
@@ -86,8 +118,9 @@ struct Near {
     best: u32,
     /// Nodes that were given nothing when this began, by what they gain for what they have of the task.
     parts: Vec<(Bits, u32)>,
-    /// The levels of the nodes that were given something, and how many of them each level has.
-    sunk: BTreeMap<u32, u32>,
+    /// The levels of the nodes that were given something, by their place among those, from 1; 0 for those that do not fit. And how
+    /// many of them each level has.
+    sunk: Vec<u16>,
     sunk_at: Vec<u32>,
 }
 
@@ -129,26 +162,32 @@ impl Fit {
 
     /// Takes in what was given out since the last time.
     pub(super) fn catch_up(&mut self, market: Market<'_>, given: &Given) {
-        let since = given.order.iter().skip(self.seen);
-        for (i, taken) in since.filter_map(|place| given.nodes.get(*place as usize)) {
-            self.gave(market, *i, taken);
+        for place in given.order.get(self.seen..).unwrap_or_default() {
+            self.gave(market, *place as usize, given);
         }
         self.seen = given.order.len();
     }
 
-    fn gave(&mut self, market: Market<'_>, i: u32, taken: &Taken) {
+    /// Takes in what is left of one node.
+    fn gave(&mut self, market: Market<'_>, place: usize, given: &Given) {
+        let Some(left) = given.nodes.get(place) else {
+            return;
+        };
+        let i = left.ordinal;
         if !self.eligible.contains(i) {
             return;
         }
-        if !still_fits(market, &self.needs, i, taken) {
+        let room = self.needs.room;
+        let fits = left.slots > 0
+            && left.memory_mib >= room.memory_mib
+            && left.storage_mib >= room.storage_mib;
+        if !fits {
             self.eligible.remove(i);
-            if let Some(near) = &mut self.near {
-                near.forget(i);
-            }
-        } else if let Some(near) = &mut self.near {
-            let fleet = market.fleet();
-            let base = fleet.level_less(self.needs.kind, i, taken.slots, market.score);
-            near.sink(i, base + gain(market, &self.needs, i), market.score);
+        }
+        if let Some(near) = &mut self.near {
+            let level = u32::from(left.levels.of(&self.needs));
+            let level = fits.then(|| level + gain(market, &self.needs, i));
+            near.sink(i, place, level, market.score);
         }
     }
 
@@ -167,7 +206,7 @@ impl Fit {
         let inside = excluded.iter().copied().filter(|i| set.contains(*i));
         let inside: Vec<u32> = inside.collect();
         let is_best = |near: &Near| {
-            let level = |i: &u32| near.level(market, &self.needs, *i);
+            let level = |i: &u32| near.level(market, &self.needs, given, *i);
             inside.iter().any(|i| level(i) == near.best)
         };
         if !self.near.as_ref().is_some_and(is_best) {
@@ -195,18 +234,20 @@ impl Fit {
         if !self.needs.sampled {
             let parts = parts(market, &self.needs, &self.eligible, &given.touched);
             let top = SCORE_LEVELS - 1 + parts.iter().map(|(_, gain)| *gain).max().unwrap_or(0);
-            let most = SCORE_LEVELS + market.score.cached_levels + market.score.in_time_levels;
+            let gains = market.score;
+            let gains = gains.cached_levels + gains.in_time_levels + gains.price_levels;
+            let most = SCORE_LEVELS + gains;
             self.near = Some(Near {
                 set: Bits::default(),
                 // So that the nodes that sink below are taken in.
                 best: top.max(most - 1),
                 parts,
-                sunk: BTreeMap::new(),
+                sunk: Vec::with_capacity(given.nodes.capacity()),
                 sunk_at: vec![0; most as usize],
             });
         }
-        for (i, taken) in &given.nodes {
-            self.gave(market, *i, taken);
+        for place in 0..given.nodes.len() {
+            self.gave(market, place, given);
         }
         self.seen = given.order.len();
         if let Some(near) = &mut self.near {
@@ -222,7 +263,7 @@ impl Fit {
     }
 }
 
-/// The nodes by what they gain for having the largest input and for being fast enough.
+/// The nodes by what they gain for having the largest input, for being fast enough, and for what they ask.
 fn parts(market: Market<'_>, needs: &Needs, eligible: &Bits, touched: &Bits) -> Vec<(Bits, u32)> {
     let mut rest = eligible.clone();
     rest.subtract(touched);
@@ -241,6 +282,30 @@ fn parts(market: Market<'_>, needs: &Needs, eligible: &Bits, touched: &Bits) -> 
     }
     parts.retain(|(set, _)| !set.is_empty());
     parts
+        .into_iter()
+        .flat_map(|(set, gain)| by_price(market, needs, set, gain))
+        .collect()
+}
+
+/// The nodes of a part by what they gain for what they ask.
+fn by_price(market: Market<'_>, needs: &Needs, mut rest: Bits, gain: u32) -> Vec<(Bits, u32)> {
+    let mut parts = Vec::new();
+    for levels in (1..=market.score.price_levels).rev() {
+        let Some(most) = score::asks_at_most(needs.price, levels, market.score) else {
+            continue;
+        };
+        let mut asking = rest.clone();
+        market.fleet().keep_asking(needs.kind, &mut asking, most);
+        if !asking.is_empty() {
+            rest.subtract(&asking);
+            parts.push((asking, gain + levels));
+        }
+        if rest.is_empty() {
+            return parts;
+        }
+    }
+    parts.push((rest, gain));
+    parts
 }
 
 fn split(parts: &mut Vec<(Bits, u32)>, gain: u32, keep: impl Fn(&mut Bits)) {
@@ -256,18 +321,6 @@ fn split(parts: &mut Vec<(Bits, u32)>, gain: u32, keep: impl Fn(&mut Bits)) {
     parts.extend(with);
 }
 
-fn still_fits(market: Market<'_>, needs: &Needs, i: u32, taken: &Taken) -> bool {
-    let fleet = market.fleet();
-    let (memory, storage) = fleet.room_left(i);
-    fleet.slots_of(i).0 > taken.slots
-        && memory >= taken.room.memory_mib.saturating_add(needs.room.memory_mib)
-        && storage
-            >= taken
-                .room
-                .storage_mib
-                .saturating_add(needs.room.storage_mib)
-}
-
 /// Levels that a node gains for what it has of the task.
 fn gain(market: Market<'_>, needs: &Needs, i: u32) -> u32 {
     let fleet = market.fleet();
@@ -276,6 +329,7 @@ fn gain(market: Market<'_>, needs: &Needs, i: u32) -> u32 {
     let in_time = needs.in_time_mfuel_s > 0 && fleet.mfuel_s.get(i) >= needs.in_time_mfuel_s;
     u32::from(cached) * market.score.cached_levels
         + u32::from(in_time) * market.score.in_time_levels
+        + score::price_levels(needs.price, fleet.ask_of(needs.kind, i), market.score)
 }
 
 impl Near {
@@ -284,30 +338,36 @@ impl Near {
     }
 
     /// A node's level for these needs, after what it was given.
-    fn level(&self, market: Market<'_>, needs: &Needs, i: u32) -> u32 {
-        let untouched = || market.fleet().level_of(needs.kind, i) + gain(market, needs, i);
-        self.sunk.get(&i).copied().unwrap_or_else(untouched)
+    fn level(&self, market: Market<'_>, needs: &Needs, given: &Given, i: u32) -> u32 {
+        let place = given.place.get(i as usize).copied().unwrap_or(0);
+        let sunk = place
+            .checked_sub(1)
+            .and_then(|at| self.sunk.get(at as usize));
+        match sunk.and_then(|level| level.checked_sub(1)) {
+            Some(level) => level.into(),
+            None => market.fleet().level_of(needs, i) + gain(market, needs, i),
+        }
     }
 
-    /// A node was given something, and has another level now.
-    fn sink(&mut self, i: u32, level: u32, score: &ScorePolicy) {
-        let before = self.sunk.insert(i, level);
-        if let Some(count) = before.and_then(|level| self.sunk_at.get_mut(level as usize)) {
+    /// A node was given something, and has another level now, or none, for it does not fit any more.
+    fn sink(&mut self, i: u32, place: usize, level: Option<u32>, score: &ScorePolicy) {
+        if place >= self.sunk.len() {
+            self.sunk.resize(place + 1, 0);
+        }
+        // At most `SCORE_LEVELS` and three gains of as many.
+        let after = level.map_or(0, |level| level as u16 + 1);
+        let before = std::mem::replace(&mut self.sunk[place], after);
+        if let Some(count) = before
+            .checked_sub(1)
+            .and_then(|level| self.sunk_at.get_mut(usize::from(level)))
+        {
             *count -= 1;
         }
-        if let Some(count) = self.sunk_at.get_mut(level as usize) {
+        if let Some(count) = level.and_then(|level| self.sunk_at.get_mut(level as usize)) {
             *count += 1;
         }
-        self.set.set(i, level >= self.floor(score));
-    }
-
-    /// A node does not fit any more.
-    fn forget(&mut self, i: u32) {
-        let before = self.sunk.remove(&i);
-        if let Some(count) = before.and_then(|level| self.sunk_at.get_mut(level as usize)) {
-            *count -= 1;
-        }
-        self.set.remove(i);
+        let floor = self.floor(score);
+        self.set.set(i, level.is_some_and(|level| level >= floor));
     }
 
     /// Lowers the best level to one that a node has, and takes in those that are near it then.
@@ -327,7 +387,7 @@ impl Near {
         sunk.is_some_and(|count| *count > 0)
             || self.parts.iter().any(|(part, gain)| {
                 let level = self.best.checked_sub(*gain);
-                let level = level.and_then(|level| market.fleet().at_level(needs.kind, level));
+                let level = level.and_then(|level| market.fleet().at_level(needs, level));
                 level.is_some_and(|level| level.meets(part, &given.touched))
             })
     }
@@ -337,21 +397,19 @@ impl Near {
         for level in from..=to {
             for (part, gain) in &self.parts {
                 let level = level.checked_sub(*gain);
-                if let Some(level) = level.and_then(|l| market.fleet().at_level(needs.kind, l)) {
+                if let Some(level) = level.and_then(|l| market.fleet().at_level(needs, l)) {
                     self.set.add_shared(level, part, &given.touched);
                 }
             }
         }
         let sunk = self.sunk_at.get(from as usize..=to as usize);
         if sunk.is_none_or(|counts| counts.iter().any(|count| *count > 0)) {
-            let near = self
-                .sunk
-                .iter()
-                .filter(|(_, level)| (from..=to).contains(*level));
-            let near: Vec<u32> = near.map(|(i, _)| *i).collect();
-            near.into_iter().for_each(|i| {
-                self.set.insert(i);
-            });
+            for (place, level) in self.sunk.iter().enumerate() {
+                let is_near = (from + 1..=to + 1).contains(&u32::from(*level));
+                if let Some(left) = given.nodes.get(place).filter(|_| is_near) {
+                    self.set.insert(left.ordinal);
+                }
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     digest::Digest,
     ids::NodeId,
     policy::{SCORE_LEVELS, ScorePolicy},
-    state::{Node, State},
+    state::{HardwareClass, Node, State},
     terms::{Window, minute_of_week},
 };
 
@@ -49,6 +49,51 @@ pub(crate) struct Fleet {
     holders: BTreeMap<Digest, Bits>,
 }
 
+/// What changes of a node with its load.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    ordinal: u32,
+    is_free: bool,
+    /// Free ones, and all.
+    slots: (u32, u32),
+    memory_left: u64,
+    storage_left: u64,
+    mfuel_s: u64,
+    gpu_memory_mib: u64,
+}
+
+impl Load {
+    pub(crate) fn of(state: &State, node: &Node) -> Self {
+        let left = |all: u32, taken: u64| u64::from(all).saturating_sub(taken);
+        Self {
+            ordinal: node.ordinal,
+            is_free: state.takes_work(node),
+            slots: (node.free_slots(), node.slots()),
+            memory_left: left(node.memory_mib(), node.taken.memory_mib),
+            storage_left: left(node.storage_mib(), node.taken.storage_mib),
+            mfuel_s: node.mfuel_s(),
+            gpu_memory_mib: node.gpu_memory_mib().into(),
+        }
+    }
+}
+
+/// A node's levels by type of task, for tasks without a GPU and with one; 0 where it has none.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Levels {
+    on_cpu: [u8; TaskType::ALL.len()],
+    on_gpu: [u8; TaskType::ALL.len()],
+}
+
+impl Levels {
+    /// For a task.
+    pub(super) fn of(&self, needs: &Needs) -> u8 {
+        match needs.gpu {
+            None => self.on_cpu[needs.kind as usize],
+            Some(_) => self.on_gpu[needs.kind as usize],
+        }
+    }
+}
+
 /// What depends on the type of task.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Kind {
@@ -56,11 +101,52 @@ struct Kind {
     backoff_until: Column,
     /// What a replica must earn at least, in micro-AEV.
     ask: Column,
-    /// The part of the score that does not change with load.
+    /// For tasks without a GPU.
+    on_cpu: Ranks,
+    /// For tasks with one, by the record on the GPU that a node has now.
+    on_gpu: Ranks,
+}
+
+/// How good nodes are for one type of task on one sort of hardware.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Ranks {
+    /// The part of the score that does not change with load; 0 for nodes without such hardware.
     fixed: Vec<u64>,
     level: Vec<u8>,
     /// The free nodes of each level.
     levels: Vec<Bits>,
+}
+
+impl Ranks {
+    /// The part of a node's score that does not change with load.
+    fn regard(&mut self, i: u32, fixed: u64) {
+        let i = i as usize;
+        if i >= self.fixed.len() {
+            self.fixed.resize(i + 1, 0);
+            self.level.resize(i + 1, 0);
+            self.levels
+                .resize_with(SCORE_LEVELS as usize, Bits::default);
+        }
+        self.fixed[i] = fixed;
+    }
+
+    /// Puts a node among the free ones of its level, or takes it out.
+    fn place(&mut self, i: u32, is_free: bool, level: u32) {
+        let Some(known) = self.level.get_mut(i as usize) else {
+            return;
+        };
+        let before = std::mem::replace(known, level as u8);
+        if !is_free || u32::from(before) != level {
+            self.levels[before as usize].remove(i);
+        }
+        if is_free {
+            self.levels[level as usize].insert(i);
+        }
+    }
+
+    fn fixed(&self, i: u32) -> u64 {
+        self.fixed.get(i as usize).copied().unwrap_or(0)
+    }
 }
 
 impl Fleet {
@@ -140,85 +226,94 @@ impl Fleet {
         mark(&mut self.holders, digest, node.ordinal, false);
     }
 
-    /// A node's records or its owner's points changed.
+    /// A node's records or its owner's points changed, or its GPU.
     pub(crate) fn regard(&mut self, state: &State, node: &Node) {
-        let policy = state.scheduling();
+        let policy = &state.scheduling().score;
+        let (cpu, gpu) = (HardwareClass::Cpu, node.hardware(true));
+        let has_gpu = gpu != HardwareClass::Cpu;
         for kind in TaskType::ALL {
-            let record = node.record(kind);
             let of = &mut self.kinds[kind as usize];
-            let until = u64::try_from(record.backoff_until.0).unwrap_or(0);
+            let until = u64::try_from(node.backoff_until(kind).0).unwrap_or(0);
             of.backoff_until.set(node.ordinal, until);
-            let fixed = score::fixed(state, node, kind, &policy.score);
-            let i = node.ordinal as usize;
-            if i >= of.fixed.len() {
-                of.fixed.resize(i + 1, 0);
-                of.level.resize(i + 1, 0);
-            }
-            of.fixed[i] = fixed;
+            let fixed = score::fixed(state, node, kind, &cpu, policy);
+            of.on_cpu.regard(node.ordinal, fixed);
+            let fixed = has_gpu.then(|| score::fixed(state, node, kind, &gpu, policy));
+            of.on_gpu.regard(node.ordinal, fixed.unwrap_or(0));
         }
-        self.refresh(state, node);
+        self.refresh(&Load::of(state, node), policy);
     }
 
     /// A node came or went, took a run or ended one.
-    pub(crate) fn refresh(&mut self, state: &State, node: &Node) {
-        let i = node.ordinal;
-        let was_free = self.free.contains(i);
-        let is_free = state.takes_work(node);
+    pub(crate) fn refresh(&mut self, load: &Load, policy: &ScorePolicy) {
+        let (i, is_free, slots) = (load.ordinal, load.is_free, load.slots);
         self.free.set(i, is_free);
-        let slots = (node.free_slots(), node.slots());
         match self.slots.get_mut(i as usize) {
             Some(known) => *known = slots,
             None => self.slots.push(slots),
         }
-        let memory = u64::from(node.memory_mib()).saturating_sub(node.taken.memory_mib);
-        self.memory_left.set(i, memory);
-        let storage = u64::from(node.storage_mib()).saturating_sub(node.taken.storage_mib);
-        self.storage_left.set(i, storage);
-        self.mfuel_s.set(i, node.mfuel_s());
-        self.gpu_memory_mib.set(i, node.gpu_memory_mib().into());
-        let policy = &state.scheduling().score;
+        self.memory_left.set(i, load.memory_left);
+        self.storage_left.set(i, load.storage_left);
+        self.mfuel_s.set(i, load.mfuel_s);
+        self.gpu_memory_mib.set(i, load.gpu_memory_mib);
+        let idle = score::idle(slots.0, slots.1, policy);
+        let has_gpu = self.gpus.contains(i);
         for kind in &mut self.kinds {
-            kind.levels
-                .resize_with(SCORE_LEVELS as usize, Bits::default);
-            let level = score::level(
-                kind.fixed.get(i as usize).copied().unwrap_or(0),
-                slots.0,
-                slots.1,
-                policy,
-            );
-            let before = std::mem::replace(&mut kind.level[i as usize], level as u8);
-            if was_free && (!is_free || u32::from(before) != level) {
-                kind.levels[before as usize].remove(i);
-            }
-            if is_free {
-                kind.levels[level as usize].insert(i);
-            }
+            let level = score::level(kind.on_cpu.fixed(i) + idle, policy);
+            kind.on_cpu.place(i, is_free, level);
+            let level = if has_gpu {
+                score::level(kind.on_gpu.fixed(i) + idle, policy)
+            } else {
+                0
+            };
+            kind.on_gpu.place(i, is_free && has_gpu, level);
         }
     }
 
-    /// The free nodes of a level for a type of task.
-    pub(super) fn at_level(&self, kind: TaskType, level: u32) -> Option<&Bits> {
-        self.kinds[kind as usize].levels.get(level as usize)
+    fn ranks(&self, needs: &Needs) -> &Ranks {
+        let kind = &self.kinds[needs.kind as usize];
+        match needs.gpu {
+            None => &kind.on_cpu,
+            Some(_) => &kind.on_gpu,
+        }
+    }
+
+    /// The free nodes of a level for a task.
+    pub(super) fn at_level(&self, needs: &Needs, level: u32) -> Option<&Bits> {
+        self.ranks(needs).levels.get(level as usize)
     }
 
     /// The level of a node as the state has it.
-    pub(super) fn level_of(&self, kind: TaskType, i: u32) -> u32 {
-        let level = self.kinds[kind as usize].level.get(i as usize);
+    pub(super) fn level_of(&self, needs: &Needs, i: u32) -> u32 {
+        let level = self.ranks(needs).level.get(i as usize);
         level.copied().unwrap_or(0).into()
     }
 
-    /// The level that a node would have with so many of its slots taken in addition.
-    pub(super) fn level_less(
-        &self,
-        kind: TaskType,
-        i: u32,
-        taken: u32,
-        policy: &ScorePolicy,
-    ) -> u32 {
-        let fixed = self.kinds[kind as usize].fixed.get(i as usize);
+    /// The levels that a node would have with so many of its slots taken in addition.
+    pub(super) fn levels_less(&self, i: u32, taken: u32, policy: &ScorePolicy) -> Levels {
         let (free, slots) = self.slots_of(i);
-        let fixed = fixed.copied().unwrap_or(0);
-        score::level(fixed, free.saturating_sub(taken), slots, policy)
+        let idle = score::idle(free.saturating_sub(taken), slots, policy);
+        let has_gpu = self.gpus.contains(i);
+        let mut levels = Levels::default();
+        for kind in TaskType::ALL {
+            let of = &self.kinds[kind as usize];
+            // Below `SCORE_LEVELS`.
+            levels.on_cpu[kind as usize] = score::level(of.on_cpu.fixed(i) + idle, policy) as u8;
+            if has_gpu {
+                levels.on_gpu[kind as usize] =
+                    score::level(of.on_gpu.fixed(i) + idle, policy) as u8;
+            }
+        }
+        levels
+    }
+
+    /// Keeps the nodes that ask for at most so much, in micro-AEV.
+    pub(super) fn keep_asking(&self, kind: TaskType, nodes: &mut Bits, most: u64) {
+        self.kinds[kind as usize].ask.keep_at_most(nodes, most);
+    }
+
+    /// What a node asks for, in micro-AEV.
+    pub(super) fn ask_of(&self, kind: TaskType, i: u32) -> u64 {
+        self.kinds[kind as usize].ask.get(i)
     }
 
     /// Free slots, and all.

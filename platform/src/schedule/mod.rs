@@ -5,6 +5,7 @@
 //! [`specification`] says the same in its readable form, one node at a time, and a property test holds the two equal; what
 //! stands here works on indexes ([`fleet`]), so that a placement costs about the same with 10 nodes and with 100,000.
 
+mod alarm;
 mod bits;
 mod column;
 pub(crate) mod draw;
@@ -12,6 +13,7 @@ mod filter;
 mod fit;
 mod fleet;
 pub(crate) mod needs;
+mod pace;
 pub(crate) mod queue;
 mod quote;
 mod score;
@@ -23,12 +25,14 @@ mod why;
 
 use aevir_events::{Context, Timestamp};
 
+pub(crate) use alarm::Alarms;
 pub use draw::{Draw, EpochSecret, Purpose, commitment};
 pub(crate) use draw::{Ticket, Urn, secret_of};
 pub(crate) use filter::room_of;
 pub use filter::{Refused, refusal};
 pub(crate) use fit::Candidates;
-pub(crate) use fleet::Fleet;
+pub(crate) use fleet::{Fleet, Load};
+pub(crate) use pace::{first_pace, hastens_at};
 pub(crate) use queue::Queues;
 pub use quote::{Quote, quote};
 pub(crate) use tail::{Tails, may_double};
@@ -88,7 +92,26 @@ pub(crate) fn place(
     now: Timestamp,
     draw: impl FnMut(&Task, Ticket, &Candidates<'_>) -> Option<Drawn>,
 ) -> Vec<Event> {
-    turns::Planner::new(state, now).run(draw)
+    turns::Planner::new(state, now).run(draw).events
+}
+
+/// How many times a plan looks at a task: at each that it places, at one more of each line, and at as many runs in danger as
+/// the policy says. What tests and benches hold against the number of tasks that wait.
+pub fn looks(state: &State, context: &Context) -> usize {
+    let Some((_, urn)) = urn_of(state, context) else {
+        return 0;
+    };
+    let mut ids = context.ids();
+    let planner = turns::Planner::new(state, context.time);
+    let plan = planner.run(|_, ticket, candidates| {
+        let ordinal = candidates.select(ticket.index(&urn, candidates.len()))?;
+        Some(Drawn {
+            ordinal,
+            assignment: AssignmentId(ids.ulid()),
+            draw: None,
+        })
+    });
+    plan.looks
 }
 
 /// The lease that a draw brings.

@@ -68,15 +68,26 @@ impl Needs {
                 .filter(|_| !sampled)
                 .map_or(0, |(fuel, ms)| speed_in_time(fuel.0, ms)),
         };
-        let mut hasher = Fnv(FNV_OFFSET);
+        let mut hasher = Fnv::new();
         needs.hash(&mut hasher);
         needs.key = hasher.finish();
         needs
     }
+
+    /// Hashes what tells these needs apart.
+    pub(super) fn hash_key(&self, hasher: &mut Fnv) {
+        hasher.write_u64(self.key);
+    }
 }
 
 /// FNV-1a with 64 bits (G. Fowler, L. C. Noll, K.-P. Vo): the same on every machine, which the library's hasher need not be.
-struct Fnv(u64);
+pub(super) struct Fnv(u64);
+
+impl Fnv {
+    pub(super) fn new() -> Self {
+        Self(FNV_OFFSET)
+    }
+}
 
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;

@@ -1,31 +1,137 @@
-//! The index of waiting work: whose turn it is, and of each requester's tasks which comes first, in one line for tasks with
-//! equal needs.
+//! The index of waiting work: whose turn it is, and of each requester's tasks which comes first, in one line for tasks that
+//! the same nodes can take.
 //!
-//! A function of the state; a plan never walks tasks that can't be placed, for a line whose needs no free node meets is
-//! passed over as a whole.
+//! A function of the state; a plan never walks tasks that can't be placed, for of a line all can be or none, and it is passed
+//! over as a whole.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    hash::{Hash as _, Hasher as _},
     sync::Arc,
 };
 
-use super::needs::Needs;
+use super::{
+    filter::{replica_class, replicas, tried},
+    needs::{Fnv, Needs},
+};
 use crate::{
-    ids::{AccountId, TaskId},
+    digest::Digest,
+    ids::{AccountId, ContentId, NodeId, TaskId},
     state::{State, Task},
 };
 
 /// A task's place among its requester's: by waiting and priority, the least first.
 pub(crate) type Turn = (i64, TaskId);
 
-/// What a line's tasks have in common: their needs, and whether nodes have been tried (which differ from task to task).
-pub(crate) type LineKey = (Arc<Needs>, bool);
+/// What a line's tasks have in common: everything about a task of one requester by which a node may take it or not.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// A hash of the rest, which tells lines apart at once. It orders them in some way that nothing depends on.
+    key: u64,
+    pub(super) needs: Arc<Needs>,
+    /// By which nodes choose, and for which a task is held back.
+    module: Digest,
+    contents: Vec<ContentId>,
+    /// The nodes that a task was on, in their order, and those of its replicas, oldest first.
+    tried: Vec<NodeId>,
+    replicas: Vec<NodeId>,
+    /// The GPU class that those have begun on.
+    class: Option<Box<str>>,
+}
+
+impl Line {
+    fn of(state: &State, task: &Task) -> Self {
+        let mut tried: Vec<NodeId> = tried(task, &[]).collect();
+        tried.sort_unstable();
+        tried.dedup();
+        let mut line = Self {
+            key: 0,
+            needs: Arc::new(Needs::of(task, &state.policy_of(task).scheduling)),
+            module: task.definition.module,
+            contents: task.definition.contents(),
+            tried,
+            replicas: replicas(task, &[]).collect(),
+            class: replica_class(state, task, &[]).map(Box::from),
+        };
+        let mut hasher = Fnv::new();
+        line.rest().hash(&mut hasher);
+        line.needs.hash_key(&mut hasher);
+        line.key = hasher.finish();
+        line
+    }
+
+    /// All but the needs.
+    fn rest(&self) -> (&Digest, &[ContentId], &[NodeId], &[NodeId], Option<&str>) {
+        (
+            &self.module,
+            &self.contents,
+            &self.tried,
+            &self.replicas,
+            self.class.as_deref(),
+        )
+    }
+}
+
+impl Ord for Line {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if std::ptr::eq(self, other) {
+            return Ordering::Equal;
+        }
+        let by_key = self.key.cmp(&other.key);
+        let by_rest = by_key.then_with(|| self.rest().cmp(&other.rest()));
+        by_rest.then_with(|| self.needs.cmp(&other.needs))
+    }
+}
+
+impl PartialOrd for Line {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The waiting tasks of one requester.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Lines {
+    tasks: BTreeMap<Arc<Line>, BTreeSet<Turn>>,
+    /// The first task of each line.
+    heads: BTreeMap<Turn, Arc<Line>>,
+}
+
+impl Lines {
+    fn put(&mut self, turn: Turn, line: &Arc<Line>) {
+        let tasks = self.tasks.entry(Arc::clone(line)).or_default();
+        let head = tasks.first().copied();
+        tasks.insert(turn);
+        if head.is_none_or(|head| turn < head) {
+            if let Some(head) = head {
+                self.heads.remove(&head);
+            }
+            self.heads.insert(turn, Arc::clone(line));
+        }
+    }
+
+    fn take(&mut self, turn: Turn, line: &Arc<Line>) {
+        let Entry::Occupied(mut tasks) = self.tasks.entry(Arc::clone(line)) else {
+            return;
+        };
+        tasks.get_mut().remove(&turn);
+        if self.heads.remove(&turn).is_some()
+            && let Some(head) = tasks.get().first()
+        {
+            self.heads.insert(*head, Arc::clone(line));
+        }
+        if tasks.get().is_empty() {
+            tasks.remove();
+        }
+    }
+}
 
 /// The index of tasks with a replica to place.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Queues {
-    lines: BTreeMap<AccountId, BTreeMap<LineKey, BTreeSet<Turn>>>,
-    places: BTreeMap<TaskId, (i64, LineKey)>,
+    lines: BTreeMap<AccountId, Lines>,
+    places: BTreeMap<TaskId, (i64, Arc<Line>)>,
     /// Requesters with waiting tasks, by what they have used.
     turns: BTreeSet<(u64, AccountId)>,
 }
@@ -34,8 +140,8 @@ impl Queues {
     /// The index over a state's tasks.
     pub(crate) fn of(state: &State) -> Self {
         let mut queues = Self::default();
-        for task in state.tasks.values().filter(|t| t.open_slots() > 0) {
-            queues.enter(state, task);
+        for task in state.tasks.values() {
+            queues.refresh(state, task);
         }
         queues
     }
@@ -59,18 +165,29 @@ impl Queues {
         self.turns.iter().copied()
     }
 
-    /// A requester's lines.
-    pub(super) fn lines_of(
+    /// The first task of each line of a requester, in their order.
+    pub(super) fn heads_of(
         &self,
         requester: AccountId,
-    ) -> impl Iterator<Item = (&LineKey, &BTreeSet<Turn>)> {
-        self.lines.get(&requester).into_iter().flatten()
+    ) -> impl Iterator<Item = (Turn, &Arc<Line>)> + use<'_> {
+        let lines = self.lines.get(&requester);
+        let heads = lines.into_iter().flat_map(|lines| &lines.heads);
+        heads.map(|(turn, line)| (*turn, line))
+    }
+
+    /// A requester's tasks in a line.
+    pub(super) fn tasks_in(
+        &self,
+        requester: AccountId,
+        line: &Arc<Line>,
+    ) -> Option<&BTreeSet<Turn>> {
+        self.lines.get(&requester)?.tasks.get(line)
     }
 
     /// Tasks that come before this one among those with equal needs, over all requesters, as far as `most`.
     pub(super) fn ahead(&self, needs: &Needs, turn: i64, most: usize) -> usize {
-        let lines = self.lines.values().flatten();
-        let same = lines.filter(|((of, _), _)| **of == *needs);
+        let lines = self.lines.values().flat_map(|lines| &lines.tasks);
+        let same = lines.filter(|(line, _)| *line.needs == *needs);
         let before = same.map(|(_, line)| {
             line.range(..(turn, TaskId(ulid::Ulid::nil())))
                 .take(most)
@@ -85,16 +202,13 @@ impl Queues {
             self.leave(state, task);
             return;
         }
-        let tried = !task.assignments.is_empty();
-        match self.places.get(&task.id) {
-            Some((_, (_, marked))) if *marked == tried => {}
-            Some((turn, (needs, _))) => {
-                let (turn, needs) = (*turn, Arc::clone(needs));
-                self.leave(state, task);
-                self.put(state, task, turn, (needs, tried));
-            }
-            None => self.enter(state, task),
+        let line = Line::of(state, task);
+        let known = self.places.get(&task.id);
+        if known.is_some_and(|(_, known)| **known == line) {
+            return;
         }
+        self.leave(state, task);
+        self.enter(state, task, line);
     }
 
     /// A requester's use changes.
@@ -104,46 +218,32 @@ impl Queues {
         }
     }
 
-    fn enter(&mut self, state: &State, task: &Task) {
-        let policy = state.policy_of(task);
-        let needs = Needs::of(task, &policy.scheduling);
-        let key = (Arc::new(needs), !task.assignments.is_empty());
-        // One copy of the needs for all tasks of a line.
-        let lines = self.lines.get(&task.requester);
-        let known = lines.and_then(|l| Some(l.get_key_value(&key)?.0.clone()));
-        self.put(state, task, turn(state, task), known.unwrap_or(key));
-    }
-
-    fn put(&mut self, state: &State, task: &Task, turn: i64, key: LineKey) {
+    fn enter(&mut self, state: &State, task: &Task, line: Line) {
+        let turn = turn(state, task);
         let lines = self.lines.entry(task.requester).or_default();
-        if lines.is_empty() {
-            self.turns
-                .insert((state.used(task.requester), task.requester));
+        if lines.heads.is_empty() {
+            let used = state.used(task.requester);
+            self.turns.insert((used, task.requester));
         }
-        lines
-            .entry(key.clone())
-            .or_default()
-            .insert((turn, task.id));
-        self.places.insert(task.id, (turn, key));
+        // One copy for all tasks of a line.
+        let known = lines.tasks.get_key_value(&line).map(|(known, _)| known);
+        let line = known.map_or_else(|| Arc::new(line), Arc::clone);
+        lines.put((turn, task.id), &line);
+        self.places.insert(task.id, (turn, line));
     }
 
     fn leave(&mut self, state: &State, task: &Task) {
-        let Some((turn, key)) = self.places.remove(&task.id) else {
+        let Some((turn, line)) = self.places.remove(&task.id) else {
             return;
         };
         let Some(lines) = self.lines.get_mut(&task.requester) else {
             return;
         };
-        if let Some(line) = lines.get_mut(&key) {
-            line.remove(&(turn, task.id));
-            if line.is_empty() {
-                lines.remove(&key);
-            }
-        }
-        if lines.is_empty() {
+        lines.take((turn, task.id), &line);
+        if lines.heads.is_empty() {
             self.lines.remove(&task.requester);
-            self.turns
-                .remove(&(state.used(task.requester), task.requester));
+            let used = state.used(task.requester);
+            self.turns.remove(&(used, task.requester));
         }
     }
 }

@@ -4,6 +4,7 @@ use aevir_events::{Context, Timestamp};
 
 use super::{
     filter::{capable, machine_room},
+    first_pace,
     needs::Needs,
     queue,
     why::sample,
@@ -19,7 +20,7 @@ use crate::{
     ledger::LedgerAccount,
     rejection::Rejection,
     report::BlobRef,
-    state::{State, Task},
+    state::{Pace, Phase, State, Task},
 };
 
 /// Tasks before it that are counted.
@@ -44,7 +45,10 @@ pub struct Quote {
     pub ahead: usize,
     /// `None` where no node fits, or it waits for other tasks.
     pub starts_at: Option<Timestamp>,
-    /// The latest of a run that begins then: by what it is expected to burn on a node of known speed, else by its limit.
+    /// Whether its first replicas are placed at once, for one after the other could be too late.
+    pub at_once: bool,
+    /// The latest of runs of which the first begins then: by what one is expected to burn on a node of known speed, else by its
+    /// limit.
     pub finishes_by: Option<Timestamp>,
 }
 
@@ -70,6 +74,8 @@ pub fn quote(
     let mut task = Task::new(&prepared.created, context.time);
     task.queued_at = Some(context.time);
     task.inputs = prepared.inputs.unwrap_or_default();
+    task.phase = Phase::Queued;
+    task.pace = first_pace(&task, &state.policy_of(&task), context.time);
     let needs = Needs::of(&task, &state.policy_of(&task).scheduling);
     let mut quote = Quote {
         expected_fee: expected_fee(state, &prepared.created),
@@ -84,6 +90,7 @@ pub fn quote(
             .queues
             .ahead(&needs, queue::turn(state, &task), AHEAD_MAX),
         starts_at: None,
+        at_once: task.pace == Pace::AtOnce,
         finishes_by: None,
     };
     let slots = count(state, &task, &needs, context.time, &mut quote);
@@ -132,7 +139,12 @@ fn estimate(task: &Task, (slots, slowest): (u64, u64), now: Timestamp, quote: &m
     };
     let after = |ms: u64| now.plus_ms(i64::try_from(ms).unwrap_or(i64::MAX / 2));
     quote.starts_at = Some(after(waits_ms));
-    quote.finishes_by = Some(after(waits_ms.saturating_add(run_ms)));
+    let turns = match task.pace {
+        Pace::AtOnce => 1,
+        Pace::OneByOne => u64::from(task.replicas_wanted),
+    };
+    let runs_ms = run_ms.saturating_mul(turns);
+    quote.finishes_by = Some(after(waits_ms.saturating_add(runs_ms)));
 }
 
 /// How long a run may take, in ms.

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     event::{AssignmentLeased, Event},
     ids::{AccountId, AssignmentId, NodeId},
-    state::{Assignment, Node, State, Task},
+    state::{Assignment, Node, Pace, Phase, State, Task},
 };
 
 /// What a plan gave so far.
@@ -81,7 +81,7 @@ fn drawn_before(task: &Task, given: &Gifts<'_>) -> u32 {
     (task.assignments.len() + on_task(task, given)) as u32
 }
 
-/// The tasks that a run makes late, with that run.
+/// The tasks that a run makes late, with that run, that a plan looks at.
 fn in_danger(state: &State, now: Timestamp) -> Vec<(&Task, &Assignment)> {
     let mut found: Vec<(Timestamp, &Task, &Assignment)> = state
         .tasks
@@ -90,6 +90,10 @@ fn in_danger(state: &State, now: Timestamp) -> Vec<(&Task, &Assignment)> {
         .filter(|(at, ..)| *at <= now)
         .collect();
     found.sort_unstable_by_key(|(at, task, _)| (*at, task.id));
+    // Where there are more than a plan looks at, each has its second.
+    let (first, most) = tail::window(state, found.len(), now);
+    found.rotate_left(first);
+    found.truncate(most);
     found
         .into_iter()
         .map(|(_, task, run)| (task, run))
@@ -120,7 +124,7 @@ fn next<'a>(
         }
         let waiting = state
             .tasks_of(requester)
-            .filter(|t| t.open_slots() as usize > on_task(t, given) && held(state, t).is_none());
+            .filter(|t| may_place(t, given) && held(state, t).is_none());
         let mut waiting: Vec<&Task> = waiting.collect();
         waiting.sort_unstable_by_key(|task| (queue::turn(state, task), task.id));
         for task in waiting {
@@ -141,6 +145,16 @@ fn used(state: &State, requester: AccountId, given: &Gifts<'_>) -> u64 {
     of.fold(state.used(requester), |used, (task, _)| {
         used.saturating_add(charge(reserved_ms(task), weight))
     })
+}
+
+/// Whether one more replica of a task may be placed: while some are missing, and, where they go one after the other, none of
+/// them runs.
+fn may_place(task: &Task, given: &Gifts<'_>) -> bool {
+    let given = on_task(task, given);
+    let waits = matches!(task.phase, Phase::Queued | Phase::Running);
+    let is_missing = (task.replicas() as usize + given) < task.replicas_wanted as usize;
+    let none_runs = !task.assignments.values().any(Assignment::is_active) && given == 0;
+    waits && is_missing && (task.pace == Pace::AtOnce || none_runs)
 }
 
 fn on_task(task: &Task, given: &Gifts<'_>) -> usize {
@@ -172,9 +186,14 @@ fn candidates<'a>(
 /// How good a node is for needs.
 fn level(state: &State, needs: &Needs, node: &Node, given: &Gifts<'_>) -> u32 {
     let policy = &state.scheduling().score;
-    let fixed = score::fixed(state, node, needs.kind, policy);
-    let base = score::level(fixed, free_slots(node, given), node.slots(), policy);
+    let hardware = node.hardware(needs.gpu.is_some());
+    let fixed = score::fixed(state, node, needs.kind, &hardware, policy);
+    let idle = score::idle(free_slots(node, given), node.slots(), policy);
+    let base = score::level(fixed + idle, policy);
     let cached = needs.data.is_some_and(|data| node.cached.contains(&data));
     let in_time = needs.in_time_mfuel_s > 0 && node.mfuel_s() >= needs.in_time_mfuel_s;
-    base + u32::from(cached) * policy.cached_levels + u32::from(in_time) * policy.in_time_levels
+    let ask = u64::try_from(node.terms.ask(needs.kind).0).unwrap_or(0);
+    base + u32::from(cached) * policy.cached_levels
+        + u32::from(in_time) * policy.in_time_levels
+        + score::price_levels(needs.price, ask, policy)
 }

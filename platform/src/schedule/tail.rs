@@ -2,11 +2,9 @@
 //! [MapReduce](https://doi.org/10.1145/1327452.1327492), section 3.6). The first results that are as many as the task wants
 //! count; what was overtaken is called off and earns the attempt fee (`docs/economics.md`, The tail).
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use aevir_events::Timestamp;
 
-use super::needs::Needs;
+use super::{alarm::Alarms, needs::Needs};
 use crate::{
     amount::PPM,
     ids::{AssignmentId, TaskId},
@@ -16,10 +14,7 @@ use crate::{
 
 /// The index of tasks with a run that may get a duplicate, by when it is in danger. A function of the state.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Tails {
-    due: BTreeSet<(Timestamp, TaskId)>,
-    at: BTreeMap<TaskId, Timestamp>,
-}
+pub(crate) struct Tails(Alarms);
 
 impl Tails {
     /// The index over a state's tasks.
@@ -33,25 +28,40 @@ impl Tails {
 
     /// Keeps the index right after a task changed.
     pub(crate) fn refresh(&mut self, state: &State, task: &Task) {
-        if let Some(at) = self.at.remove(&task.id) {
-            self.due.remove(&(at, task.id));
-        }
-        if let Some((at, _)) = endangered(state, task) {
-            self.at.insert(task.id, at);
-            self.due.insert((at, task.id));
-        }
+        self.0
+            .set(task.id, endangered(state, task).map(|(at, _)| at));
     }
 
     /// Tasks in danger by now, the one for longest first.
     pub(crate) fn due(&self, now: Timestamp) -> impl Iterator<Item = TaskId> + '_ {
-        let due = self.due.iter().take_while(move |(at, _)| *at <= now);
-        due.map(|(_, id)| *id)
+        self.0.due(now)
     }
 }
 
 /// The run of a task that is in danger first, and from when.
 pub(crate) fn endangered<'a>(state: &State, task: &'a Task) -> Option<(Timestamp, &'a Assignment)> {
     in_danger(state, task).min_by_key(|(at, run)| (*at, run.id))
+}
+
+/// The tasks in danger that a plan looks at: all of them, or as many as the policy says, those that follow on one another with
+/// each second, so that each is looked at in turn however many there are.
+pub(super) fn looked_at(state: &State, now: Timestamp) -> impl Iterator<Item = TaskId> + '_ {
+    let tails = &state.index.tails;
+    let (first, most) = window(state, tails.due(now).count(), now);
+    let rest = tails.due(now).skip(first);
+    rest.chain(tails.due(now).take(first)).take(most)
+}
+
+/// Which of so many tasks in danger a plan looks at first, and at how many.
+pub(super) fn window(state: &State, all: usize, now: Timestamp) -> (usize, usize) {
+    let most = state.scheduling().tail.looks_max as usize;
+    let second = usize::try_from(now.0 / 1_000).unwrap_or(0);
+    let first = if all > most {
+        second.wrapping_mul(most) % all
+    } else {
+        0
+    };
+    (first, most)
 }
 
 /// Whether the run may get a duplicate at this time.
@@ -79,7 +89,7 @@ fn in_danger<'a>(
     state: &State,
     task: &'a Task,
 ) -> impl Iterator<Item = (Timestamp, &'a Assignment)> {
-    let is_placed = task.phase == Phase::Running && task.open_slots() == 0;
+    let is_placed = task.phase == Phase::Running && task.missing() == 0;
     let spent = task.attempts_spent.saturating_add(task.duplicates());
     let has_left = spent.saturating_add(1) < task.definition.retry.max_attempts;
     let due = task.due_at().filter(|_| is_placed && has_left);

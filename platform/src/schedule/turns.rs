@@ -2,7 +2,7 @@
 //!
 //! A requester's turn comes by what it has used ([start-time fair queueing](https://doi.org/10.1109/90.649569), Goyal, Vin
 //! and Cheng, 1997), so that those who wait share the nodes by their weights. What can't be placed is passed over in whole
-//! lines.
+//! lines: a plan looks at the tasks that it places, and at one more of each line.
 
 use std::{
     cmp::Reverse,
@@ -20,7 +20,7 @@ use super::{
     fit::{Fit, Given, Market},
     held, lease,
     needs::Needs,
-    queue::Turn,
+    queue::{Line, Turn},
     reserved_ms, tail,
 };
 use crate::{
@@ -33,51 +33,65 @@ use crate::{
 /// The order of requesters, the least used first.
 type Order<'a> = Peekable<Box<dyn Iterator<Item = (u64, AccountId)> + 'a>>;
 
+/// The first tasks of a requester's lines, in their order.
+type Heads<'a> = Peekable<Box<dyn Iterator<Item = (Turn, &'a Arc<Line>)> + 'a>>;
+
 /// What a fit is for: the needs, the GPU class that a task's replicas have begun on, and the requester and the module where
 /// nodes choose by those.
 type FitKey = (Arc<Needs>, Option<String>, Option<(AccountId, Digest)>);
+
+/// Fits that a plan has room for from its beginning: more than most markets' needs differ.
+const FITS: usize = 64;
+
+/// A plan that was made.
+pub(super) struct Plan {
+    pub(super) events: Vec<Event>,
+    /// How many times it looked at a task.
+    pub(super) looks: usize,
+}
 
 /// A plan while it is made.
 pub(super) struct Planner<'a> {
     state: &'a State,
     market: Market<'a>,
     placements_max: usize,
-    /// Requesters that this plan has not come to.
-    order: Order<'a>,
-    /// Requesters that got something and may get more, with what they have used by now.
-    again: BinaryHeap<Reverse<(u64, AccountId)>>,
-    waiting: BTreeMap<AccountId, Waiting<'a>>,
     fits: Vec<Fit>,
     fit_of: BTreeMap<FitKey, usize>,
     given: Given,
+    /// The nodes that tasks were given which may have several at once.
     on_task: BTreeMap<TaskId, Vec<NodeId>>,
-    events: Vec<Event>,
+    /// How many replicas each requester was given.
+    placed: BTreeMap<AccountId, u32>,
+    plan: Plan,
 }
 
 /// A requester in this plan.
 struct Waiting<'a> {
-    /// The first task of each line that may still have something to place.
-    heads: BinaryHeap<Reverse<(Turn, usize)>>,
-    lines: Vec<Line<'a>>,
+    requester: AccountId,
+    weight: u32,
     /// Replicas that it may have placed before its quota is reached.
     left: u32,
-    weight: u32,
+    /// Lines that the plan has not come to.
+    fresh: Heads<'a>,
+    /// The first task that is left of the others which may have more to place.
+    begun: BinaryHeap<Reverse<(Turn, usize)>>,
+    lines: Vec<Begun<'a>>,
 }
 
-/// Tasks with equal needs.
-struct Line<'a> {
+/// A line that the plan has come to.
+struct Begun<'a> {
     needs: &'a Arc<Needs>,
     tasks: &'a BTreeSet<Turn>,
-    /// Nodes were tried, which differ from task to task.
-    tried: bool,
-    /// The nodes that fit all its tasks, once they were looked for.
-    fit: Option<usize>,
+    /// The nodes that fit its tasks.
+    fit: usize,
+    /// The ordinals of those that its tasks can't go to for who they are, or whose: ascending.
+    excluded: Vec<u32>,
 }
 
 /// What looking for a place for a task brought.
 enum Found {
     Placed,
-    /// Not this task; the next one of its line may.
+    /// Not this task, which got something before; the next one of its line may.
     NotThis,
     /// No task of its line.
     NoneOfLine,
@@ -89,8 +103,6 @@ impl<'a> Planner<'a> {
     pub(super) fn new(state: &'a State, now: Timestamp) -> Self {
         let policy = state.scheduling();
         let most = policy.placements_max as usize;
-        let order: Box<dyn Iterator<Item = (u64, AccountId)> + 'a> =
-            Box::new(state.index.queues.turns());
         Self {
             state,
             market: Market {
@@ -99,124 +111,90 @@ impl<'a> Planner<'a> {
                 now,
             },
             placements_max: most,
-            order: order.peekable(),
-            again: BinaryHeap::new(),
-            waiting: BTreeMap::new(),
-            fits: Vec::new(),
+            fits: Vec::with_capacity(FITS),
             fit_of: BTreeMap::new(),
-            given: Given::default(),
+            given: Given::new(&state.index.fleet, most.min(state.index.queues.len())),
             on_task: BTreeMap::new(),
-            // Grown step by step, the events would be moved more often than made.
-            events: Vec::with_capacity(state.index.queues.len().min(most)),
+            placed: BTreeMap::new(),
+            plan: Plan {
+                // Grown step by step, the events would be moved more often than made.
+                events: Vec::with_capacity(state.index.queues.len().min(most)),
+                looks: 0,
+            },
         }
     }
 
     pub(super) fn run(
         mut self,
         mut draw: impl FnMut(&Task, Ticket, &Candidates<'_>) -> Option<Drawn>,
-    ) -> Vec<Event> {
-        if !self.state.index.fleet.has_free() {
-            return self.events;
+    ) -> Plan {
+        if self.state.index.fleet.has_free() && self.serve_all(&mut draw) {
+            self.double_all(&mut draw);
         }
-        while self.events.len() < self.placements_max {
-            let Some((used, requester)) = self.next_requester() else {
-                break;
+        self.plan
+    }
+
+    fn is_full(&self) -> bool {
+        self.plan.events.len() >= self.placements_max
+    }
+
+    /// Places what waits; answers whether the draw wants more.
+    fn serve_all(
+        &mut self,
+        draw: &mut impl FnMut(&Task, Ticket, &Candidates<'_>) -> Option<Drawn>,
+    ) -> bool {
+        let order: Box<dyn Iterator<Item = (u64, AccountId)> + 'a> =
+            Box::new(self.state.index.queues.turns());
+        // Requesters that the plan has not come to, those that got something and may get more, by what they have used by now.
+        let mut fresh: Order<'a> = order.peekable();
+        let mut again: BinaryHeap<Reverse<(u64, AccountId, usize)>> = BinaryHeap::new();
+        let mut all: Vec<Waiting<'a>> = Vec::new();
+        while !self.is_full() {
+            let known = again.peek().map(|Reverse((used, id, _))| (*used, *id));
+            let is_known = match (fresh.peek(), known) {
+                (Some(fresh), Some(known)) => known < *fresh,
+                (None, Some(_)) => true,
+                (_, None) => false,
             };
-            let mut waiting = match self.waiting.remove(&requester) {
-                Some(waiting) => waiting,
-                None => self.begin(requester),
+            let next = match is_known {
+                true => again.pop().map(|Reverse((used, _, at))| (used, at)),
+                false => fresh.next().map(|(used, requester)| {
+                    all.push(self.begin(requester));
+                    (used, all.len() - 1)
+                }),
             };
-            match self.serve(&mut waiting, &mut draw) {
+            let Some((used, at)) = next else {
+                return true;
+            };
+            let waiting = &mut all[at];
+            match self.serve(waiting, draw) {
                 // Nothing of this requester can be placed any more.
-                None => {}
-                Some(Found::Ended) => return self.events,
-                Some(_) => {
-                    let cost = self.last_charge(waiting.weight);
-                    self.again
-                        .push(Reverse((used.saturating_add(cost), requester)));
-                    waiting.left = waiting.left.saturating_sub(1);
-                    self.waiting.insert(requester, waiting);
+                None | Some(Found::NotThis | Found::NoneOfLine) => {}
+                Some(Found::Ended) => return false,
+                Some(Found::Placed) => {
+                    waiting.left -= 1;
+                    let used = used.saturating_add(self.last_charge(waiting.weight));
+                    again.push(Reverse((used, waiting.requester, at)));
                 }
             }
         }
-        self.double_all(&mut draw);
-        self.events
-    }
-
-    /// Places duplicates of runs in danger, one a task, on what is still free.
-    fn double_all(
-        &mut self,
-        draw: &mut impl FnMut(&Task, Ticket, &Candidates<'_>) -> Option<Drawn>,
-    ) {
-        let state = self.state;
-        for id in state.index.tails.due(self.market.now) {
-            if self.events.len() >= self.placements_max {
-                return;
-            }
-            let task = state.tasks.get(&id);
-            let found = task.and_then(|task| Some((task, tail::endangered(state, task)?.1)));
-            let Some((task, run)) = found else {
-                continue;
-            };
-            if held(state, task).is_some() || self.quota_left(task.requester) == 0 {
-                continue;
-            }
-            let needs = Arc::new(tail::needs(state, task, run));
-            let fit = self.fit(&needs, replica_class(state, task, &[]), task);
-            self.fits[fit].catch_up(self.market, &self.given);
-            let excluded = excluded(state, task, &[]);
-            if let Some(Found::Ended) = self.place(task, &needs, fit, &excluded, Some(run.id), draw)
-            {
-                return;
-            }
-        }
-    }
-
-    /// Replicas that a requester may have placed after what this plan gave.
-    fn quota_left(&self, requester: AccountId) -> usize {
-        let of = |id: &TaskId| {
-            let task = self.state.tasks.get(id);
-            task.is_some_and(|task| task.requester == requester)
-        };
-        let given = self.on_task.iter().filter(|(id, _)| of(id));
-        let given: usize = given.map(|(_, nodes)| nodes.len()).sum();
-        let most = self.state.limits_of(requester).running_max as usize;
-        most.saturating_sub(self.state.running(requester) as usize + given)
-    }
-
-    fn next_requester(&mut self) -> Option<(u64, AccountId)> {
-        let fresh = self.order.peek().copied();
-        let known = self.again.peek().map(|Reverse(next)| *next);
-        match (fresh, known) {
-            (Some(fresh), Some(known)) if known < fresh => self.again.pop().map(|Reverse(n)| n),
-            (Some(_), _) => self.order.next(),
-            (None, _) => self.again.pop().map(|Reverse(next)| next),
-        }
+        true
     }
 
     fn begin(&self, requester: AccountId) -> Waiting<'a> {
-        let limits = self.state.limits_of(requester);
-        let running = self.state.running(requester);
-        let lines: Vec<Line<'a>> = self
-            .state
-            .index
-            .queues
-            .lines_of(requester)
-            .map(|((needs, tried), tasks)| Line {
-                needs,
-                tasks,
-                tried: *tried,
-                fit: None,
-            })
-            .collect();
-        let first = |(at, line): (usize, &Line<'_>)| Some(Reverse((*line.tasks.first()?, at)));
-        let suspended = self.state.suspension(requester).is_some();
+        let state = self.state;
+        let limits = state.limits_of(requester);
+        let suspended = state.suspension(requester).is_some();
         let quota = if suspended { 0 } else { limits.running_max };
+        let heads: Box<dyn Iterator<Item = (Turn, &'a Arc<Line>)> + 'a> =
+            Box::new(state.index.queues.heads_of(requester));
         Waiting {
-            heads: lines.iter().enumerate().filter_map(first).collect(),
-            lines,
-            left: quota.saturating_sub(running),
+            requester,
             weight: limits.weight,
+            left: quota.saturating_sub(state.running(requester)),
+            fresh: heads.peekable(),
+            begun: BinaryHeap::new(),
+            lines: Vec::new(),
         }
     }
 
@@ -230,75 +208,116 @@ impl<'a> Planner<'a> {
             return None;
         }
         loop {
-            let Reverse((turn, at)) = *waiting.heads.peek()?;
-            let line = waiting.lines.get_mut(at)?;
-            let found = match self.state.tasks.get(&turn.1) {
-                Some(task) => self.try_task(task, line, draw),
-                None => Found::NotThis,
+            let begun = waiting.begun.peek().map(|Reverse((turn, _))| *turn);
+            let fresh = waiting.fresh.peek().map(|(turn, _)| *turn);
+            let (turn, at) = match (begun, fresh) {
+                (Some(begun), Some(fresh)) if begun < fresh => waiting.begun.pop()?.0,
+                (Some(_), None) => waiting.begun.pop()?.0,
+                (_, Some(_)) => {
+                    let (turn, line) = waiting.fresh.next()?;
+                    let Some(line) = self.open(waiting.requester, turn, line) else {
+                        continue;
+                    };
+                    waiting.lines.push(line);
+                    (turn, waiting.lines.len() - 1)
+                }
+                (None, None) => return None,
             };
+            let (line, task) = (waiting.lines.get(at)?, self.state.tasks.get(&turn.1)?);
+            let found = self.try_task(task, line, draw);
+            let rest = (Bound::Excluded(turn), Bound::Unbounded);
+            let next = match found {
+                // It may have more to place.
+                Found::Placed if task.open_slots() > 1 => Some(turn),
+                Found::Placed | Found::NotThis => line.tasks.range(rest).next().copied(),
+                Found::NoneOfLine | Found::Ended => None,
+            };
+            waiting.begun.extend(next.map(|turn| Reverse((turn, at))));
             match found {
                 Found::Placed | Found::Ended => return Some(found),
-                Found::NoneOfLine => {
-                    waiting.heads.pop();
-                }
-                Found::NotThis => {
-                    waiting.heads.pop();
-                    let rest = (Bound::Excluded(turn), Bound::Unbounded);
-                    let next = line.tasks.range(rest).next();
-                    waiting.heads.extend(next.map(|turn| Reverse((*turn, at))));
-                }
+                Found::NotThis | Found::NoneOfLine => {}
             }
         }
+    }
+
+    /// Comes to a line; `None` where nothing of it may be placed.
+    fn open(&mut self, requester: AccountId, head: Turn, line: &'a Arc<Line>) -> Option<Begun<'a>> {
+        let state = self.state;
+        self.plan.looks += 1;
+        let task = state.tasks.get(&head.1)?;
+        if held(state, task).is_some() {
+            return None;
+        }
+        let fit = self.fit(&line.needs, replica_class(state, task, &[]), task);
+        self.fits[fit].catch_up(self.market, &self.given);
+        if self.fits[fit].is_empty() {
+            return None;
+        }
+        Some(Begun {
+            needs: &line.needs,
+            tasks: state.index.queues.tasks_in(requester, line)?,
+            fit,
+            excluded: excluded(state, task, &[]),
+        })
     }
 
     fn try_task(
         &mut self,
         task: &'a Task,
-        line: &mut Line<'a>,
+        line: &Begun<'a>,
         draw: &mut impl FnMut(&Task, Ticket, &Candidates<'_>) -> Option<Drawn>,
     ) -> Found {
-        let state = self.state;
-        let on_task = self
-            .on_task
-            .get(&task.id)
-            .map_or(&[][..], |nodes| &nodes[..]);
+        self.plan.looks += 1;
+        let Some(on_task) = self.on_task.get(&task.id) else {
+            // A line's tasks are alike: where one has no candidates, none has.
+            let placed = self.place(task, line.needs, line.fit, &line.excluded, None, draw);
+            return placed.unwrap_or(Found::NoneOfLine);
+        };
         if on_task.len() >= task.open_slots() as usize {
             return Found::NotThis;
         }
         let gifts: Vec<(&Task, NodeId)> = on_task.iter().map(|node| (task, *node)).collect();
-        let class = replica_class(state, task, &gifts);
-        if held(state, task).is_some() {
-            return Found::NotThis;
-        }
-        let fit = match line.fit {
-            Some(fit) if class.is_none() => fit,
-            Some(_) | None => self.fit(line.needs, class, task),
-        };
-        if class.is_none() && state.index.fleet.choosy.is_empty() {
-            line.fit = Some(fit);
-        }
-        self.fits[fit].catch_up(self.market, &self.given);
-        if self.fits[fit].is_empty() {
-            // Of a line's tasks, some may have another module, and all have the same requester.
-            return if class.is_none() && state.index.fleet.choosy.is_empty() {
-                Found::NoneOfLine
-            } else {
-                Found::NotThis
+        let class = replica_class(self.state, task, &gifts);
+        let excluded = excluded(self.state, task, &gifts);
+        let fit = self.fit(line.needs, class, task);
+        let placed = self.place(task, line.needs, fit, &excluded, None, draw);
+        placed.unwrap_or(Found::NotThis)
+    }
+
+    /// Places duplicates of runs in danger, one a task, on what is still free.
+    fn double_all(
+        &mut self,
+        draw: &mut impl FnMut(&Task, Ticket, &Candidates<'_>) -> Option<Drawn>,
+    ) {
+        let state = self.state;
+        for id in tail::looked_at(state, self.market.now) {
+            if self.is_full() {
+                return;
+            }
+            self.plan.looks += 1;
+            let task = state.tasks.get(&id);
+            let found = task.and_then(|task| Some((task, tail::endangered(state, task)?.1)));
+            let Some((task, run)) = found else {
+                continue;
             };
+            if held(state, task).is_some() || self.quota_left(task.requester) == 0 {
+                continue;
+            }
+            let needs = Arc::new(tail::needs(state, task, run));
+            let fit = self.fit(&needs, replica_class(state, task, &[]), task);
+            let excluded = excluded(state, task, &[]);
+            if let Some(Found::Ended) = self.place(task, &needs, fit, &excluded, Some(run.id), draw)
+            {
+                return;
+            }
         }
-        let excluded = excluded(state, task, &gifts);
-        let is_first = gifts.is_empty();
-        if let Some(found) = self.place(task, line.needs, fit, &excluded, None, draw) {
-            return found;
-        }
-        // Its requester's own nodes are out of reach for every task of the line alike.
-        let chosen = !state.index.fleet.choosy.is_empty();
-        let alike = !line.tried && is_first && !chosen;
-        if alike {
-            Found::NoneOfLine
-        } else {
-            Found::NotThis
-        }
+    }
+
+    /// Replicas that a requester may have placed after what this plan gave.
+    fn quota_left(&self, requester: AccountId) -> u32 {
+        let given = self.placed.get(&requester).copied().unwrap_or(0);
+        let most = self.state.limits_of(requester).running_max;
+        most.saturating_sub(self.state.running(requester).saturating_add(given))
     }
 
     /// Draws a node for a replica and gives it out; `None` where there is no candidate.
@@ -327,9 +346,12 @@ impl<'a> Planner<'a> {
         let Some((ordinal, (node, event))) = leased else {
             return Some(Found::Ended);
         };
-        self.events.push(event);
-        self.on_task.entry(task.id).or_default().push(node);
-        self.given.give(ordinal, needs.room);
+        self.plan.events.push(event);
+        *self.placed.entry(task.requester).or_default() += 1;
+        if task.open_slots() > 1 {
+            self.on_task.entry(task.id).or_default().push(node);
+        }
+        self.given.give(self.market, ordinal, needs.room);
         Some(Found::Placed)
     }
 
@@ -349,7 +371,7 @@ impl<'a> Planner<'a> {
 
     /// What the placement just made costs.
     fn last_charge(&self, weight: u32) -> u64 {
-        let Some(Event::AssignmentLeased(leased)) = self.events.last() else {
+        let Some(Event::AssignmentLeased(leased)) = self.plan.events.last() else {
             return 0;
         };
         let task = self.state.tasks.get(&leased.task);
@@ -359,7 +381,7 @@ impl<'a> Planner<'a> {
 
 /// The ordinals of nodes that a task can't go to for who they are, or whose: ascending.
 fn excluded(state: &State, task: &Task, gifts: &[(&Task, NodeId)]) -> Vec<u32> {
-    let mut nodes: BTreeSet<u32> = tried(task, gifts)
+    let mut nodes: Vec<u32> = tried(task, gifts)
         .filter_map(|n| ordinal(state, n))
         .collect();
     if !state.is_private_market() {
@@ -369,7 +391,9 @@ fn excluded(state: &State, task: &Task, gifts: &[(&Task, NodeId)]) -> Vec<u32> {
             nodes.extend(state.nodes_of(owner).map(|node| node.ordinal));
         }
     }
-    nodes.into_iter().collect()
+    nodes.sort_unstable();
+    nodes.dedup();
+    nodes
 }
 
 fn ordinal(state: &State, node: NodeId) -> Option<u32> {

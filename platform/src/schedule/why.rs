@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use aevir_events::Timestamp;
 
-use super::{Refused, filter::reasons, held, needs::Needs};
+use super::{Refused, filter::reasons, hastens_at, held, needs::Needs};
 use crate::{
     command::Availability,
+    ids::AssignmentId,
     state::{Node, Phase, State, Task},
 };
 
@@ -29,6 +30,10 @@ pub struct Why {
     pub nearest: Option<Vec<Remedy>>,
     /// What it waits for otherwise.
     pub waits_for: WaitsFor,
+    /// The runs whose commitments its next replica waits for, where they go one after the other.
+    pub awaits: Vec<AssignmentId>,
+    /// When the replicas that wait are placed at once, so that it is not late for them.
+    pub at_once_from: Option<Timestamp>,
 }
 
 /// A reason, and what would help.
@@ -51,6 +56,8 @@ pub enum WaitsFor {
     Quota,
     /// An administrator: its requester, its module or a content of it is suspended.
     Release,
+    /// The commitment of a run before the next replica is drawn.
+    Commitment,
     /// Its runs.
     Runs,
     /// The nodes' reveals.
@@ -68,6 +75,7 @@ impl WaitsFor {
             Self::Turn => "turn",
             Self::Quota => "quota",
             Self::Release => "release",
+            Self::Commitment => "commitment",
             Self::Runs => "runs",
             Self::Reveals => "reveals",
             Self::Nothing => "nothing",
@@ -84,11 +92,16 @@ pub fn why(state: &State, task: &Task, now: Timestamp) -> Why {
         refused: BTreeMap::new(),
         nearest: None,
         waits_for: WaitsFor::Nothing,
+        awaits: Vec::new(),
+        at_once_from: hastens_at(state, task),
     };
     if task.open_slots() > 0 {
         look(state, task, now, &mut why);
     }
     why.waits_for = waits_for(state, task, &why);
+    if why.waits_for == WaitsFor::Commitment {
+        why.awaits = task.active().map(|run| run.id).collect();
+    }
     why
 }
 
@@ -96,7 +109,8 @@ fn waits_for(state: &State, task: &Task, why: &Why) -> WaitsFor {
     let limits = state.limits_of(task.requester);
     match task.phase {
         Phase::Created => WaitsFor::Dependencies,
-        Phase::Queued | Phase::Running if task.open_slots() == 0 => WaitsFor::Runs,
+        Phase::Queued | Phase::Running if task.missing() == 0 => WaitsFor::Runs,
+        Phase::Queued | Phase::Running if task.open_slots() == 0 => WaitsFor::Commitment,
         Phase::Queued | Phase::Running => {
             if held(state, task).is_some() {
                 WaitsFor::Release

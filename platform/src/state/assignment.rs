@@ -6,6 +6,7 @@ use aevir_events::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::record::HardwareClass;
 use crate::{
     amount::{Amount, Ppm},
     command::{FailureClass, LossReason},
@@ -15,7 +16,7 @@ use crate::{
     report::{BlobRef, Report},
 };
 
-/// An assignment: `leased -> running -> committed -> revealed -> accepted | refused`, or it is lost, fails or
+/// An assignment: `leased -> running -> committed -> revealed -> accepted | refused`, or it is lost, fails, is given back or
 /// is withdrawn.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Assignment {
@@ -23,6 +24,8 @@ pub struct Assignment {
     pub node: NodeId,
     pub round: u32,
     pub leased_at: Timestamp,
+    /// The hardware that it was leased for: its outcome counts for the node on this, whatever the node is later.
+    pub hardware: HardwareClass,
     /// What its requester was charged for it; the rest comes back at its end.
     pub charged: u64,
     /// When the node began to run it.
@@ -74,6 +77,12 @@ pub enum Stage {
         message: String,
         at: Timestamp,
     },
+    /// Given back by a node that stops.
+    Returned {
+        /// It spent an attempt and counted as a fault of the node.
+        counted: bool,
+        at: Timestamp,
+    },
     Withdrawn,
 }
 
@@ -106,6 +115,7 @@ impl Assignment {
             | Stage::Refused { .. }
             | Stage::Lost { .. }
             | Stage::Failed { .. }
+            | Stage::Returned { .. }
             | Stage::Withdrawn => false,
         }
     }
@@ -120,6 +130,7 @@ impl Assignment {
             | Stage::Refused { .. }
             | Stage::Lost { .. }
             | Stage::Failed { .. }
+            | Stage::Returned { .. }
             | Stage::Withdrawn => false,
         }
     }
@@ -133,7 +144,10 @@ impl Assignment {
             | Stage::Revealed(_)
             | Stage::Accepted(_)
             | Stage::Refused { .. } => true,
-            Stage::Lost { .. } | Stage::Failed { .. } | Stage::Withdrawn => false,
+            Stage::Lost { .. }
+            | Stage::Failed { .. }
+            | Stage::Returned { .. }
+            | Stage::Withdrawn => false,
         }
     }
 
@@ -146,6 +160,7 @@ impl Assignment {
             | Stage::Running { .. }
             | Stage::Lost { .. }
             | Stage::Failed { .. }
+            | Stage::Returned { .. }
             | Stage::Withdrawn => None,
         }
     }
@@ -161,6 +176,7 @@ impl Assignment {
             Stage::Refused { .. } => "refused",
             Stage::Lost { .. } => "lost",
             Stage::Failed { .. } => "failed",
+            Stage::Returned { .. } => "returned",
             Stage::Withdrawn => "withdrawn",
         }
     }

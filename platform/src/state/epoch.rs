@@ -1,8 +1,9 @@
-//! Epochs of draws, and what requesters have used.
+//! Epochs: draws are made in one, and with each that closes nodes' outcomes fade. And what requesters have used.
 
 use aevir_events::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::record::Fading;
 use crate::{digest::Digest, policy::AccountLimits};
 
 /// The epochs so far.
@@ -11,6 +12,19 @@ pub struct Epochs {
     /// The number of the last one that was opened; 0 before the first.
     pub last: u32,
     pub open: Option<OpenEpoch>,
+    /// By how much nodes' outcomes fade.
+    pub fading: Fading,
+    pub sweep: Sweep,
+}
+
+/// Brings the records that placement ranks by up to date, some nodes at a time and in turn, so that no event costs more
+/// because there are many nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sweep {
+    /// The ordinal of the node that is next.
+    pub next: u32,
+    /// Nodes whose turn has not come since the last epoch closed.
+    pub left: u32,
 }
 
 /// The epoch that draws are made in.

@@ -12,7 +12,7 @@ use crate::{
     digest::Digest,
     ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId},
     report::NodeKey,
-    schedule::{Fleet, Queues, Tails},
+    schedule::{Alarms, Fleet, Queues, Tails, hastens_at},
 };
 
 /// Indexes over the state.
@@ -31,6 +31,8 @@ pub(crate) struct Index {
     pub(crate) queues: Queues,
     /// When runs are in danger of making their task late.
     pub(crate) tails: Tails,
+    /// When tasks whose replicas go one after the other are to be hastened.
+    pub(crate) hastens: Alarms,
     /// When tasks expire.
     pub(crate) deadlines: BTreeSet<(Timestamp, TaskId)>,
     /// When the reveals of closed rounds are due.
@@ -131,6 +133,7 @@ impl Index {
         }
         self.maturing
             .extend(task.maturing().map(|at| (at, task.id)));
+        self.hastens.set(task.id, hastens_at(state, task));
         if is_unblocked(state, task) {
             self.unblocked.insert(task.id);
         }

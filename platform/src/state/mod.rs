@@ -4,10 +4,12 @@
 //! `serde(skip)` are indexes over the others and stay out of the hash.
 
 mod assignment;
+mod assignments;
 mod epoch;
 mod index;
 mod market;
 mod node;
+mod record;
 mod speed;
 mod stake;
 mod task;
@@ -21,15 +23,19 @@ use aevir_events::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use assignment::{Assignment, Commitment, Revealed, Stage};
-pub use epoch::{Epochs, OpenEpoch, Requester};
+pub use assignments::Assignments;
+pub use epoch::{Epochs, OpenEpoch, Requester, Sweep};
 pub(crate) use index::{Index, awaited, is_unblocked};
 pub use market::{
     Account, Blob, Content, JoinToken, Key, Module, PointsBalance, Suspension, Withdrawal,
 };
-pub use node::{Node, Record, Room, Standing};
+pub use node::{Node, Returns, Room, Standing};
+pub use record::{Backoff, Fading, HardwareClass, NotAClass, Outcome, Record, Tally};
 pub use speed::SpeedRecord;
 pub use stake::Pledges;
-pub use task::{Phase, Settlement, Task, VerdictRecord};
+pub use task::{
+    Pace, Phase, Settlement, TASK_CHECKPOINT_BYTES_MAX, Task, VerdictRecord, took_too_long,
+};
 
 use crate::{
     amount::Amount,
@@ -94,8 +100,7 @@ impl State {
 
     /// The constants of placement in force; the defaults before the platform was set up.
     pub fn scheduling(&self) -> &SchedulingPolicy {
-        static DEFAULT: LazyLock<SchedulingPolicy> = LazyLock::new(SchedulingPolicy::default);
-        self.policy().map_or(&DEFAULT, |(_, p)| &p.scheduling)
+        scheduling_of(&self.policies)
     }
 
     /// When the open epoch's time is over; `None` where none is open.
@@ -226,7 +231,8 @@ impl State {
         let reveal = self.index.reveals.first().map(|(time, _)| *time);
         let maturity = self.index.maturing.first().map(|(time, _)| *time);
         let epoch = self.epoch_due();
-        let times = [deadline, reveal, maturity, epoch];
+        let hasten = self.index.hastens.first();
+        let times = [deadline, reveal, maturity, epoch, hasten];
         times.into_iter().flatten().min()
     }
 
@@ -236,4 +242,11 @@ impl State {
             .get(&digest)
             .is_some_and(|blob| blob.owners.contains(&account))
     }
+}
+
+/// The constants of placement in force, where nothing but the policies is at hand.
+pub(crate) fn scheduling_of(policies: &BTreeMap<u32, Arc<Policy>>) -> &SchedulingPolicy {
+    static DEFAULT: LazyLock<SchedulingPolicy> = LazyLock::new(SchedulingPolicy::default);
+    let last = policies.last_key_value();
+    last.map_or(&DEFAULT, |(_, policy)| &policy.scheduling)
 }

@@ -6,18 +6,21 @@ use aevir_events::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    amount::{Amount, Ppm},
+    amount::Amount,
     command::{Availability, NodeProfile},
     definition::TaskType,
     digest::Digest,
-    fixed::wilson_lower_bound,
     ids::{AccountId, AssignmentId, NodeId},
-    policy::Policy,
     report::NodeKey,
     terms::NodeTerms,
 };
 
-use super::{Suspension, speed::SpeedRecord, stake::Pledges};
+use super::{
+    Suspension,
+    record::{HardwareClass, Record, Tally},
+    speed::SpeedRecord,
+    stake::Pledges,
+};
 
 /// A machine that runs tasks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,11 +46,34 @@ pub struct Node {
     /// Assignments with a sealed result, until their task's shares have matured or it ended without any.
     pub sealed: BTreeSet<AssignmentId>,
     pub records: BTreeMap<TaskType, Record>,
+    /// How many epochs had closed when the tallies of its records were brought up to date: placement ranks it by them as of then.
+    pub faded: u32,
+    pub returns: Returns,
     pub speed: SpeedRecord,
     pub pledges: Pledges,
     /// Shares of settlements so far.
     pub earned: Amount,
     pub registered_at: Timestamp,
+}
+
+/// Runs that a node gave back for nothing, in the epoch that was the last one then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Returns {
+    pub epoch: u32,
+    pub count: u32,
+}
+
+impl Returns {
+    /// How many there were in an epoch.
+    pub fn in_epoch(self, epoch: u32) -> u32 {
+        if self.epoch == epoch { self.count } else { 0 }
+    }
+
+    /// One more.
+    pub fn add(&mut self, epoch: u32) {
+        let count = self.in_epoch(epoch).saturating_add(1);
+        *self = Self { epoch, count };
+    }
 }
 
 /// Memory and storage of runs, in MiB.
@@ -115,45 +141,6 @@ impl Standing {
     }
 }
 
-/// How a node did on one type of task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Record {
-    /// Accepted results.
-    pub good: u32,
-    /// Refused results, lost leases, node failures, failures that others contradicted, and late results.
-    pub bad: u32,
-    /// Faults since the last accepted result; sets the back-off.
-    pub faults_in_a_row: u32,
-    pub backoff_until: Timestamp,
-}
-
-impl Record {
-    /// Counts an accepted result.
-    pub fn succeed(&mut self) {
-        self.good = self.good.saturating_add(1);
-        self.faults_in_a_row = 0;
-    }
-
-    /// Counts a fault and backs off for `backoff_ms`, doubled with each fault in a row.
-    pub fn fault(&mut self, now: Timestamp, policy: &Policy) {
-        self.bad = self.bad.saturating_add(1);
-        let doubled = u64::from(policy.backoff_ms) << self.faults_in_a_row.min(31);
-        let wait_ms = doubled.min(u64::from(policy.backoff_max_ms));
-        self.faults_in_a_row = self.faults_in_a_row.saturating_add(1);
-        self.backoff_until = now.plus_ms(i64::try_from(wait_ms).unwrap_or(i64::MAX));
-    }
-
-    /// Counts a result that was right but later than asked for.
-    pub fn late(&mut self) {
-        self.bad = self.bad.saturating_add(1);
-    }
-
-    /// Lower confidence bound of the share of good results.
-    pub fn reliability(&self) -> Ppm {
-        wilson_lower_bound(self.good, self.bad)
-    }
-}
-
 impl Node {
     /// Runs at once, as machine and terms allow: each takes a core.
     pub fn slots(&self) -> u32 {
@@ -215,14 +202,23 @@ impl Node {
             && self.sealed.is_empty()
     }
 
-    /// The node's record on a type of task.
-    pub fn record(&self, kind: TaskType) -> Record {
-        self.records.get(&kind).copied().unwrap_or_default()
+    /// Until when it gets no task of a type.
+    pub fn backoff_until(&self, kind: TaskType) -> Timestamp {
+        let record = self.records.get(&kind);
+        record.map_or(Timestamp::default(), |of| of.backoff.backoff_until)
     }
 
-    /// Lower confidence bound of the share of good results on a type of task.
-    pub fn reliability(&self, kind: TaskType) -> Ppm {
-        self.record(kind).reliability()
+    /// Its outcomes on a type of task and a class of hardware, as of when they were last brought up to date.
+    pub fn tally(&self, kind: TaskType, class: &HardwareClass) -> Tally {
+        let record = self.records.get(&kind);
+        let tally = record.and_then(|of| of.tallies.get(class));
+        tally.copied().unwrap_or_default()
+    }
+
+    /// The hardware that a run uses on it: its GPU's class for one that needs a GPU, where it has one.
+    pub fn hardware(&self, with_gpu: bool) -> HardwareClass {
+        let class = self.gpu_class().filter(|_| with_gpu);
+        class.map_or(HardwareClass::Cpu, |class| HardwareClass::Gpu(class.into()))
     }
 
     /// Fuel that a run burns on it, in millions a second; 0 where it is not known.

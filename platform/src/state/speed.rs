@@ -2,13 +2,16 @@
 //! run's start to its commitment.
 //!
 //! That time holds compiling, waiting for calls of the host, and uploading, too, and modules differ in how fast their fuel
-//! burns: one result tells what a node can do at least. So the best of its results counts, and fades, by a sixteenth with each
-//! further one: a node that became slower shows it after some dozens of results.
+//! burns: one result tells what a node can do at least. So only runs that compute a good deal are samples, a part of their time
+//! is forgiven, and the best of them counts, and fades, by a sixteenth with each further one: a node that became slower shows it
+//! after some dozens of results. What is forgiven is at most half of the time, so that no node shows more than twice its speed.
 
 use serde::{Deserialize, Serialize};
 
-/// A shorter run says more of starting than of running, in ms.
-const SPAN_MS_MIN: i64 = 1_000;
+/// A run that burns less says more of starting, waiting and uploading than of computing. Half a second's to a minute's work.
+const FUEL_MIN: u64 = 10_000_000_000;
+/// Of a run's time, for compiling, starting and uploading, in ms; at most half of it.
+const FORGIVEN_MS: u64 = 1_000;
 /// What one sees of a node by fewer results may be chance.
 const SAMPLES_MIN: u32 = 8;
 /// With each further result the best so far loses one of so many parts.
@@ -30,9 +33,13 @@ pub struct SpeedRecord {
 impl SpeedRecord {
     /// Takes in an accepted result without GPU that burnt `fuel` in `ms`.
     pub fn see(&mut self, fuel: u64, ms: i64) {
-        let Some(span) = u64::try_from(ms).ok().filter(|_| ms >= SPAN_MS_MIN) else {
+        let Some(ms) = u64::try_from(ms).ok().filter(|ms| *ms > 0) else {
             return;
         };
+        if fuel < FUEL_MIN {
+            return;
+        }
+        let span = ms.div_ceil(2).max(ms.saturating_sub(FORGIVEN_MS));
         let shown = u32::try_from(fuel / span / FUEL_PER_MS).unwrap_or(u32::MAX);
         // Rounded up, so that small figures fade, too.
         let faded = self.mfuel_s - self.mfuel_s.div_ceil(FADING);
@@ -64,23 +71,24 @@ mod tests {
     #[test]
     fn the_best_counts_and_fades() {
         let mut speed = SpeedRecord::default();
-        speed.see(900_000_000_000, 999);
-        assert_eq!(speed, SpeedRecord::default(), "too short to tell");
-        // 4 x 10^9 units in 2 s are 2,000 million a second.
-        speed.see(4_000_000_000, 2_000);
+        speed.see(9_999_999_999, 60_000);
+        speed.see(10_000_000_000, 0);
+        assert_eq!(speed, SpeedRecord::default(), "too little to tell");
+        // 40 x 10^9 units in 20 s and one that is forgiven are 2,000 million a second.
+        speed.see(40_000_000_000, 21_000);
         assert_eq!((speed.mfuel_s, speed.shown()), (2_000, None));
         for _ in 0..7 {
-            speed.see(1_000_000_000, 2_000);
+            speed.see(10_000_000_000, 11_000);
         }
         assert_eq!(speed.shown(), Some(1_271), "a sixteenth fewer, seven times");
         for _ in 0..60 {
-            speed.see(1_000_000_000, 2_000);
+            speed.see(10_000_000_000, 21_000);
         }
         assert_eq!(speed.shown(), Some(500), "never below what it shows");
-        speed.see(8_000_000_000, 2_000);
-        assert_eq!(speed.shown(), Some(4_000));
-        for _ in 0..200 {
-            speed.see(0, 2_000);
+        speed.see(10_000_000_000, 1_001);
+        assert_eq!(speed.shown(), Some(19_960), "at most half is forgiven");
+        for _ in 0..600 {
+            speed.see(10_000_000_000, i64::MAX);
         }
         assert_eq!(speed.shown(), Some(0));
     }

@@ -1,12 +1,15 @@
 //! A task and where it stands.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use aevir_events::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::assignment::{Assignment, Stage};
+use super::{
+    assignment::{Assignment, Stage},
+    assignments::Assignments,
+};
 use crate::{
     amount::{Amount, Count},
     definition::TaskDefinition,
@@ -16,6 +19,10 @@ use crate::{
     ids::{AccountId, AssignmentId, ContentId, NodeId, TaskId},
     report::{Artifact, BlobRef},
 };
+
+/// All checkpoints of a task together, in bytes, whichever of its assignments they come from: each stays in the store, for an audit that runs
+/// a resumed run again. So much are 2,048 of the largest: one every 42 seconds of a run of a day.
+pub const TASK_CHECKPOINT_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
 
 /// One task with everything that became of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,12 +49,15 @@ pub struct Task {
     pub round: u32,
     /// How many replicas the current round needs in all.
     pub replicas_wanted: u32,
-    /// Failed and lost assignments.
+    /// Failed, lost and overtaken assignments, and those given back beyond what is free.
     pub attempts_spent: u32,
+    pub pace: Pace,
     pub inputs: Vec<Artifact>,
-    pub assignments: BTreeMap<AssignmentId, Assignment>,
+    pub assignments: Assignments,
     /// The newest checkpoint, with the node that made it.
     pub checkpoint: Option<(NodeId, BlobRef)>,
+    /// Bytes of all checkpoints that were stored for it.
+    pub checkpoint_bytes: u64,
     pub verdict: Option<VerdictRecord>,
     pub settlement: Option<Settlement>,
     /// The model that it registered.
@@ -81,6 +91,16 @@ pub enum Phase {
     Cancelled {
         detail: String,
     },
+}
+
+/// How a task's replicas are placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pace {
+    /// The next one once those before are sealed.
+    OneByOne,
+    /// One after the other could be too late.
+    AtOnce,
 }
 
 /// The verdict on a task.
@@ -155,6 +175,17 @@ impl Phase {
     }
 }
 
+/// Whether a node that got a lease at one time and committed at another missed the task's `max_latency_ms`. The one place
+/// where that is decided.
+pub fn took_too_long(
+    max_latency_ms: Option<u32>,
+    leased_at: Timestamp,
+    committed_at: Timestamp,
+) -> bool {
+    let took_ms = committed_at.0.saturating_sub(leased_at.0);
+    max_latency_ms.is_some_and(|most| took_ms > i64::from(most))
+}
+
 impl Task {
     /// A task that was just created.
     pub(crate) fn new(e: &TaskCreated, at: Timestamp) -> Self {
@@ -175,14 +206,21 @@ impl Task {
             round: 1,
             replicas_wanted: definition.sampling().initial(),
             attempts_spent: 0,
+            pace: Pace::OneByOne,
             inputs: Vec::new(),
-            assignments: [].into(),
+            assignments: Assignments::default(),
             checkpoint: None,
+            checkpoint_bytes: 0,
             verdict: None,
             settlement: None,
             model: None,
             definition,
         }
+    }
+
+    /// Bytes of checkpoints that may still be stored for it.
+    pub fn checkpoint_room(&self) -> u64 {
+        TASK_CHECKPOINT_BYTES_MAX.saturating_sub(self.checkpoint_bytes)
     }
 
     /// How many replicas are placed or have brought a result.
@@ -191,8 +229,18 @@ impl Task {
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
-    /// How many more replicas wait for a node.
+    /// How many more replicas may be placed now: where they go one after the other, the next one once nothing of the task
+    /// runs.
     pub fn open_slots(&self) -> u32 {
+        match self.pace {
+            Pace::AtOnce => self.missing(),
+            Pace::OneByOne if self.active().next().is_some() => 0,
+            Pace::OneByOne => self.missing().min(1),
+        }
+    }
+
+    /// How many more replicas the round needs.
+    pub fn missing(&self) -> u32 {
         match self.phase {
             Phase::Queued | Phase::Running => self.replicas_wanted.saturating_sub(self.replicas()),
             Phase::Created
@@ -204,6 +252,13 @@ impl Task {
             | Phase::Expired
             | Phase::Cancelled { .. } => 0,
         }
+    }
+
+    /// How many of its runs were given back for nothing.
+    pub fn free_returns(&self) -> u32 {
+        let free = |a: &&Assignment| matches!(a.stage, Stage::Returned { counted: false, .. });
+        let count = self.assignments.values().filter(free).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
     }
 
     /// How many of its replicas are more than it needs: duplicates of others.
@@ -256,12 +311,11 @@ impl Task {
     /// Whether an assignment's node took longer than `max_latency_ms` from its lease to its commitment. What the task waited for
     /// before that is not the node's.
     pub fn missed_latency(&self, assignment: &Assignment) -> bool {
-        let most = self.definition.qos.max_latency_ms.map(i64::from);
-        let took_ms = assignment
-            .commitment()
-            .map(|commitment| commitment.at.0 - assignment.leased_at.0);
-        most.zip(took_ms)
-            .is_some_and(|(most, took_ms)| took_ms > most)
+        let committed = assignment.commitment();
+        committed.is_some_and(|commitment| {
+            let most = self.definition.qos.max_latency_ms;
+            took_too_long(most, assignment.leased_at, commitment.at)
+        })
     }
 
     /// Assignments that hold a node's slot.
@@ -304,6 +358,7 @@ impl Task {
             | Stage::Refused { .. }
             | Stage::Lost { .. }
             | Stage::Failed { .. }
+            | Stage::Returned { .. }
             | Stage::Withdrawn => None,
         });
         running.max_by_key(|(ppm, _)| *ppm)

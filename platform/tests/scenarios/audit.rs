@@ -273,3 +273,18 @@ fn a_result_that_is_not_the_reports_is_found() {
     assert_eq!(fault.position as usize, at);
     assert!(fault.to_string().contains("the rules refuse"), "{fault}");
 }
+
+/// Who hands work back for ever is not spared by the log.
+#[test]
+fn a_return_that_is_counted_otherwise_is_found() {
+    let (at, fault) = tampered(|log| {
+        let at = position(log, |e| matches!(e, Event::AssignmentReturned(_)));
+        let Event::AssignmentReturned(returned) = &mut log[at].event else {
+            unreachable!()
+        };
+        returned.counted = !returned.counted;
+        at
+    });
+    assert_eq!(fault.position as usize, at);
+    assert!(fault.to_string().contains("/counted"), "{fault}");
+}

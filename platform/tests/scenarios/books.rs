@@ -1,8 +1,17 @@
-//! What must hold of money after every command.
+//! What must hold of money after every command, and what an audit makes of a log.
 
 use std::collections::BTreeMap;
 
-use aevir_platform::{amount::Amount, ids::NodeId, ledger::LedgerAccount, state::State};
+use aevir_events::Recorded;
+use aevir_platform::{
+    amount::Amount,
+    audit::{Counts, Fault, Recomputation, Sealed},
+    event::Event,
+    evolve,
+    ids::NodeId,
+    ledger::LedgerAccount,
+    state::State,
+};
 
 /// The books balance, and what is held for tasks, withdrawals and open results is what it must be.
 pub fn check(state: &State) {
@@ -43,4 +52,20 @@ pub fn check(state: &State) {
             }
         );
     }
+}
+
+/// Follows a log as an audit does: each command before its events are folded, each event after.
+pub fn recompute(log: &[Recorded<Event>]) -> Result<(Counts, Vec<Sealed>), Fault> {
+    let mut state = State::default();
+    let mut recomputation = Recomputation::default();
+    let mut sealed = Vec::new();
+    for command in log.chunk_by(|a, b| a.cause == b.cause) {
+        let events: Vec<&Recorded<Event>> = command.iter().collect();
+        recomputation.before(&state, &events, &mut sealed)?;
+        for recorded in command {
+            evolve(&mut state, recorded).unwrap();
+            recomputation.after(&state, recorded)?;
+        }
+    }
+    Ok((recomputation.counts(), sealed))
 }

@@ -1,12 +1,14 @@
 //! A task's life: waiting, running, losing nodes, being called off.
 
 use aevir_platform::{
+    CHECKPOINT_BYTES_MAX,
     command::{Availability, Command, FailureClass, LossReason},
     schedule::{Refused, refusal},
+    state::TASK_CHECKPOINT_BYTES_MAX,
 };
 use serde_json::json;
 
-use crate::world::{World, immediate, labels, profile, task_of};
+use crate::world::{AT_ONCE_MS, World, immediate, labels, profile, task_of};
 
 fn sampled(quorum: u32, replicas: u32) -> serde_json::Value {
     json!([{"method": "sampling", "quorum": quorum, "replicas": replicas}])
@@ -168,11 +170,7 @@ fn a_task_fails_when_its_attempts_are_spent() {
     assert_eq!(w.phase(task), "failed");
     // Three owners say that the module traps: each attempt is paid, and nobody's reliability suffers.
     assert_eq!(w.available(w.requester), before - 3 * 1_000);
-    assert!(
-        nodes
-            .iter()
-            .all(|n| w.state.nodes[n].records.values().all(|r| r.bad == 0))
-    );
+    assert!(nodes.iter().all(|n| w.outcomes(*n).1 == 0));
     w.check_replay();
 }
 
@@ -192,8 +190,7 @@ fn one_nodes_word_against_a_module_is_not_paid_and_contradiction_harms_it() {
     });
     w.finish(task, |_| json!({}));
     assert_eq!(w.phase(task), "settled");
-    let kind = w.state.tasks[&task].definition.kind;
-    assert_eq!(w.state.nodes[&liar].record(kind).bad, 1);
+    assert_eq!(w.outcomes(liar).1, 1_000);
     assert_eq!(w.available(w.owner(liar)), 0);
 }
 
@@ -205,7 +202,8 @@ fn cancelling_pays_for_work_done_and_returns_the_rest() {
     }
     let before = w.available(w.requester);
     let verification = json!([{"method": "sampling", "quorum": 2, "replicas": 3, "initial": 3}]);
-    let task = w.task(json!({"verification": verification}));
+    let qos = json!({"max_latency_ms": AT_ONCE_MS});
+    let task = w.task(json!({"verification": verification, "qos": qos}));
     let leases = w.plan();
     w.start(leases[0].1);
     let run = w.run(leases[0].1, json!({}), &[]);
@@ -308,6 +306,42 @@ fn checkpoints_are_resumed_from_only_where_nobody_has_to_confirm() {
     }
 }
 
+/// However many nodes work on it, one after the other: what was kept stays.
+#[test]
+fn the_checkpoints_of_a_task_have_a_limit_together() {
+    let mut w = World::new();
+    w.node("a");
+    w.node("b");
+    let task = w.task(json!({}));
+    let save = |w: &World, assignment, size| Command::SaveCheckpoint {
+        node: w.node_on(assignment),
+        assignment,
+        checkpoint: aevir_platform::report::BlobRef {
+            digest: aevir_platform::digest::Digest::of(b"weights"),
+            size: aevir_platform::amount::Count(size),
+        },
+    };
+    let (_, first, _) = w.plan()[0];
+    w.start(first);
+    for _ in 0..TASK_CHECKPOINT_BYTES_MAX / CHECKPOINT_BYTES_MAX - 1 {
+        w.ok(save(&w, first, CHECKPOINT_BYTES_MAX));
+    }
+    w.ok(save(&w, first, CHECKPOINT_BYTES_MAX - 1));
+    w.ok(Command::LoseLease {
+        assignment: first,
+        reason: LossReason::Silent,
+    });
+    let (_, second, _) = w.plan()[0];
+    w.start(second);
+    assert_eq!(w.refused(save(&w, second, 2)), "checkpoints-full");
+    w.ok(save(&w, second, 1));
+    assert_eq!(w.refused(save(&w, second, 1)), "checkpoints-full");
+    // The run itself is none the worse for it.
+    w.finish(task, |_| json!({}));
+    assert_eq!(w.phase(task), "settled");
+    w.check_replay();
+}
+
 #[test]
 fn placement_obeys_every_filter() {
     let mut w = World::new();
@@ -376,7 +410,8 @@ fn gpu_replicas_stay_within_one_class_and_owners_apart() {
     other_class.gpu.as_mut().unwrap().class = "class-b".into();
     let other = w.account("other");
     let other = w.node_of(other, other_class);
-    w.task(json!({"qos": {"gpu": {}}, "verification": sampled(2, 3)}));
+    let qos = json!({"gpu": {}, "max_latency_ms": AT_ONCE_MS});
+    w.task(json!({"qos": qos, "verification": sampled(2, 3)}));
     let leases = w.plan();
     assert_eq!(
         leases.len(),

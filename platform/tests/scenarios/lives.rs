@@ -42,6 +42,7 @@ pub enum Step {
         host: bool,
     },
     Lose(usize),
+    GiveBack(usize),
     Online {
         node: usize,
         online: bool,
@@ -85,6 +86,10 @@ pub enum Decision {
     },
     Suspend(Whom),
     Release(Whom),
+    /// It comes back with another GPU.
+    Machine {
+        class: u8,
+    },
     AnotherJoins,
 }
 
@@ -118,6 +123,7 @@ fn decision() -> impl Strategy<Value = Decision> {
         1 => (1u32..4_000_000).prop_map(|amount| Decision::Unstake { amount }),
         2 => whom().prop_map(Decision::Suspend),
         4 => whom().prop_map(Decision::Release),
+        2 => (0u8..2).prop_map(|class| Decision::Machine { class }),
         2 => Just(Decision::AnotherJoins),
     ]
 }
@@ -136,6 +142,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         8 => index().prop_map(Step::Reveal),
         1 => (index(), any::<bool>()).prop_map(|(which, host)| Step::Fail { which, host }),
         1 => index().prop_map(Step::Lose),
+        2 => index().prop_map(Step::GiveBack),
         1 => (index(), any::<bool>()).prop_map(|(node, online)| Step::Online { node, online }),
         1 => (index(), 0u32..1_000_000).prop_map(|(whose, part_ppm)| Step::Withdraw { whose, part_ppm }),
         1 => (index(), any::<bool>()).prop_map(|(which, paid)| Step::EndWithdrawal { which, paid }),
@@ -162,12 +169,16 @@ pub struct Lives {
 impl Lives {
     /// A platform with four nodes.
     pub fn new() -> Self {
-        let mut world = World::with_policy(Policy {
-            settlement: SettlementPolicy {
-                window_ms: WINDOW_MS,
-            },
+        // Epochs of half a minute, so that records fade.
+        let settlement = SettlementPolicy {
+            window_ms: WINDOW_MS,
+        };
+        let mut policy = Policy {
+            settlement,
             ..Policy::default()
-        });
+        };
+        policy.scheduling.epoch_ms = 30_000;
+        let mut world = World::with_policy(policy);
         // The later ones are faster, so that a run on the first ones may be overtaken.
         let node = |i: u32| {
             let name = format!("node {i}");
@@ -224,6 +235,9 @@ impl Lives {
                     let max_latency_ms = u32::from(s) * 200;
                     overrides["qos"] =
                         json!({"deadline": deadline, "max_latency_ms": max_latency_ms});
+                }
+                if price % 3 == 0 {
+                    overrides["qos"]["gpu"] = json!({});
                 }
                 let command = w.submission(overrides);
                 if let Ok(events) = w.submit(command) {
@@ -288,6 +302,13 @@ impl Lives {
                         assignment,
                         reason: LossReason::Silent,
                     });
+                }
+            }
+            Step::GiveBack(i) => {
+                if let Some(assignment) = pick(self.assignments("running"), i) {
+                    let node = self.world.node_on(assignment);
+                    self.world.ok(Command::GiveBack { node, assignment });
+                    self.world.heard_from(node);
                 }
             }
             Step::Online { node, online } => {
@@ -380,6 +401,13 @@ impl Lives {
                 subject: subject(w, node, whom),
                 reason: reason(),
             },
+            Decision::Machine { class } => {
+                let mut profile = w.state.nodes[&node].profile.clone();
+                let gpu = profile.gpu.as_mut().unwrap();
+                gpu.class = format!("class-{class}");
+                let profile = Box::new(profile);
+                Command::ChangeProfile { node, profile }
+            }
             Decision::AnotherJoins => {
                 let name = format!("node {}", self.nodes.len());
                 let joined = self.world.node(&name);

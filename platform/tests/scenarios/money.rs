@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{
     market::dataset,
-    world::{World, immediate, profile},
+    world::{AT_ONCE_MS, World, immediate, profile},
 };
 
 #[test]
@@ -162,8 +162,10 @@ fn verdicts_that_are_due_together_never_take_more_points_than_there_are() {
         };
         w.node_of(owner, slots)
     });
-    let sampled =
-        json!({"verification": [{"method": "sampling", "quorum": 2, "replicas": 3, "initial": 3}]});
+    let sampled = json!({
+        "verification": [{"method": "sampling", "quorum": 2, "replicas": 3, "initial": 3}],
+        "qos": {"max_latency_ms": AT_ONCE_MS},
+    });
     let first = w.task(sampled.clone());
     w.finish(first, |_| json!({}));
     let silent = w.owner(nodes[0]);

@@ -1,10 +1,13 @@
 //! The terms of nodes: each holds for what is placed from then on.
 
-use aevir_platform::{command::Command, digest::Digest, ids::NodeId, schedule::Refused};
+use aevir_platform::{
+    command::Command, digest::Digest, event::Event, ids::NodeId, policy::Policy, schedule::Refused,
+};
 use serde_json::{Value, json};
 
 use crate::{
     nodes::why,
+    sample::documents_agree,
     world::{World, labels},
 };
 
@@ -183,4 +186,34 @@ fn terms_must_make_sense() {
     );
     let entry = aevir_events::Entry::encode(w.log.last().unwrap()).unwrap();
     assert!(entry.0.len() <= 65_535, "{}", entry.0.len());
+}
+
+#[test]
+fn who_asks_for_less_comes_first() {
+    let mut policy = Policy::default();
+    policy.scheduling.score.near_levels = 0;
+    // Of six levels, 40 % of the price leave three, as 35 % do, and 30 % four.
+    let rows = [
+        (["400000", "1000000"], 1, Some(0)),
+        (["600000", "0"], 1, Some(1)),
+        (["400000", "300000"], 1, Some(1)),
+        (["400000", "350000"], 2, None),
+        // One that asks for more than there is takes no such task.
+        (["1000001", "1000000"], 1, Some(1)),
+    ];
+    for (asks, candidates, first) in rows {
+        let mut w = World::with_policy(policy.clone());
+        let nodes = ["a", "b"].map(|name| w.node(name));
+        for (node, ask) in nodes.into_iter().zip(asks) {
+            set(&mut w, node, json!({"asks": {"data-processing": ask}}));
+        }
+        w.task(json!({}));
+        let node = w.plan()[0].2;
+        let Event::AssignmentLeased(lease) = &w.log.last().unwrap().event else {
+            panic!("a plan leases")
+        };
+        assert_eq!(lease.draw.unwrap().candidates, candidates, "{asks:?}");
+        assert!(first.is_none_or(|first| nodes[first] == node), "{asks:?}");
+        documents_agree(&w, "asks");
+    }
 }

@@ -1,7 +1,7 @@
 //! A node's life: it drains, leaves, changes its key and its machine, and is revoked.
 
 use aevir_platform::{
-    amount::Amount,
+    amount::{Amount, Count},
     command::{AddKey, Availability, Command, FailureClass, LossReason, Scope},
     digest::Digest,
     event::Event,
@@ -70,22 +70,26 @@ fn a_drained_node_finishes_what_it_has_and_gets_nothing_new() {
 #[test]
 fn a_leaving_node_is_gone_once_nothing_of_it_is_open() {
     let mut w = World::new();
-    let nodes = [w.node("a"), w.node("b")];
-    let node = nodes[0];
+    for name in ["a", "b"] {
+        w.node(name);
+    }
     let verification = json!([{"method": "sampling", "quorum": 2, "replicas": 3, "initial": 2}]);
     let task = w.task(json!({"verification": verification}));
-    let leased = w.plan();
+    let mut leased = w.plan();
+    let node = leased[0].2;
     w.ok(Command::LeaveMarket { node });
     assert!(w.ok(Command::LeaveMarket { node }).is_empty());
     let mut runs = Vec::new();
-    for (_, assignment, on) in leased {
+    while let Some((_, assignment, on)) = leased.pop() {
         assert!(w.ok(Command::Tick).is_empty(), "it has something open");
         w.start(assignment);
         let run = w.run(assignment, json!({}), &[]);
         w.commit(&run);
         assert!(w.state.nodes[&on].sealed.contains(&assignment));
         runs.push(run);
+        leased = w.plan();
     }
+    assert_eq!(runs.len(), 2);
     assert!(w.state.next_due() > Some(w.now), "only the reveals are due");
     runs.iter().for_each(|run| drop(w.reveal(run)));
     assert_eq!(w.phase(task), "settled");
@@ -269,12 +273,13 @@ fn a_revoked_nodes_sealed_result_counts_as_not_revealed() {
     let verification = json!([{"method": "sampling", "quorum": 2, "replicas": 3, "initial": 3}]);
     let task = w.task(json!({"verification": verification}));
     let mut runs = Vec::new();
-    for (_, assignment, _) in w.plan() {
+    while let [(_, assignment, _)] = w.plan()[..] {
         w.start(assignment);
         let run = w.run(assignment, json!({}), &[]);
         w.commit(&run);
         runs.push(run);
     }
+    assert_eq!(runs.len(), 3);
     w.ok(revoke(nodes[0]));
     for run in &runs {
         if run.report.node == nodes[0] {
@@ -404,14 +409,23 @@ fn a_node_is_looked_after_by_itself_its_owner_and_nobody_else() {
 fn accepted_results_show_what_a_node_earned_and_how_fast_it_is() {
     let mut w = World::new();
     let node = w.node("a");
-    for n in 1..=8 {
+    let run = |w: &mut World, fuel: u64, ms: i64| {
         let task = w.task(json!({}));
         let assignment = w.plan()[0].1;
         w.start(assignment);
-        // 1,000 units of fuel in 2 s: nothing against the 2,000 million a second that it claims.
-        w.later(2_000);
-        let run = w.run(assignment, json!({}), &[]);
+        w.later(ms);
+        let mut run = w.run(assignment, json!({}), &[]);
+        run.report.usage.fuel = Count(fuel);
         w.commit(&run);
+        (task, run)
+    };
+    // It waits for its disk or its line, and computes next to nothing: that is not slow.
+    let (_, waited) = run(&mut w, 1_000, 10_000);
+    w.reveal(&waited);
+    assert_eq!(w.state.nodes[&node].speed.samples, 0);
+    for n in 1..=8 {
+        // 10^10 units of fuel in 20 s: a quarter of the 2,000 million a second that it claims.
+        let (task, run) = run(&mut w, 10_000_000_000, 20_000);
         assert!(
             !w.state.nodes[&node].is_slower_than_claimed(),
             "after {n} it may be chance"
@@ -424,8 +438,8 @@ fn accepted_results_show_what_a_node_earned_and_how_fast_it_is() {
     assert!(found.is_slower_than_claimed());
     assert_eq!(
         (found.cpu_mfuel_s(), found.profile.cpu_mfuel_s),
-        (Some(0), Some(2_000))
+        (Some(526), Some(2_000))
     );
-    assert_eq!(found.earned, Amount(8_000_000));
+    assert_eq!(found.earned, Amount(9_000_000));
     w.check_replay();
 }

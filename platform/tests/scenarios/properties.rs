@@ -135,6 +135,7 @@ impl Decided {
             Event::AssignmentCommitted(e) => self.closed(e.assignment),
             Event::AssignmentFailed(e) => self.closed(e.assignment),
             Event::AssignmentLost(e) => self.closed(e.assignment),
+            Event::AssignmentReturned(e) => self.closed(e.assignment),
             Event::AssignmentWithdrawn(e) => self.closed(e.assignment),
             Event::NodeLeft(e) => {
                 assert!(self.open.get(&e.node).is_none_or(BTreeSet::is_empty));
@@ -181,5 +182,6 @@ proptest! {
         }
         check(&lives.world);
         check_placements(&lives.world);
+        crate::pace::check(&lives.world);
     }
 }

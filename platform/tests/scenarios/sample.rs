@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     market::dataset,
-    world::{World, profile},
+    world::{AT_ONCE_MS, World, profile},
 };
 
 fn sampling(quorum: u32, replicas: u32, initial: u32) -> Value {
@@ -94,9 +94,11 @@ pub fn eventful() -> World {
         (w.phase(expired), w.phase(waiting)),
         ("expired", "cancelled")
     );
+    hastened(&mut w);
     silent_reveal(&mut w);
     withdrawals(&mut w);
     stakes(&mut w, nodes[0]);
+    given_back(&mut w);
     comings_and_goings(&mut w);
     // The next epoch: the draws so far can be recomputed from here on.
     w.later(3_600_000);
@@ -174,10 +176,11 @@ fn comings_and_goings(w: &mut World) {
         terms: Box::new(serde_json::from_value(terms).unwrap()),
     });
     w.rotate(changing, "the next key");
-    let again = w.task(json!({"verification": [sampling(5, 6, 6)]}));
-    for (_, assignment, _) in w.plan() {
-        w.start(assignment);
-    }
+    let again =
+        w.task(json!({"verification": [sampling(5, 6, 6)], "qos": {"max_latency_ms": AT_ONCE_MS}}));
+    let plan = w.plan();
+    assert_eq!(plan.len(), 6, "there is no time for one after the other");
+    plan.into_iter().for_each(|(_, run, _)| w.start(run));
     put_up(w, leaving, 5_000);
     w.ok(Command::LeaveMarket { node: leaving });
     w.ok(Command::DrainNode { node: changing });
@@ -260,16 +263,43 @@ fn withdrawals(w: &mut World) {
     }
 }
 
+/// A node stops, and is back.
+fn given_back(w: &mut World) {
+    w.later(600_000);
+    let task = w.task(json!({}));
+    let (_, assignment, node) = w.plan()[0];
+    w.ok(Command::GiveBack { node, assignment });
+    w.heard_from(node);
+    w.finish(task, |_| json!({}));
+    assert_eq!(w.phase(task), "settled");
+}
+
+/// A sample that is placed one after the other until time runs short.
+fn hastened(w: &mut World) {
+    w.later(600_000);
+    let task = w.task(json!({
+        "verification": [sampling(2, 2, 2)],
+        "limits": {"runtime_s": 10},
+        "qos": {"max_latency_ms": 120_000},
+    }));
+    assert_eq!(w.plan().len(), 1);
+    w.later(50_000);
+    w.ok(Command::Tick);
+    w.finish(task, |_| json!({}));
+    assert_eq!(w.phase(task), "settled");
+}
+
 fn silent_reveal(w: &mut World) {
     w.later(600_000);
     let task = w.task(json!({"verification": [sampling(2, 3, 3)]}));
     let mut runs = Vec::new();
-    for (_, assignment, _) in w.plan() {
+    while let [(_, assignment, _)] = w.plan()[..] {
         w.start(assignment);
         let run = w.run(assignment, json!({}), &[("loss", "0.25")]);
         w.commit(&run);
         runs.push(run);
     }
+    assert_eq!(runs.len(), 3);
     w.reveal(&runs[0]);
     w.reveal(&runs[1]);
     w.later(30_000);

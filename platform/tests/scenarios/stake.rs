@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     sample::documents_agree,
-    world::{World, labels, recompute},
+    world::{AT_ONCE_MS, World, labels, recompute},
 };
 
 const AEV: i64 = 1_000_000;
@@ -248,7 +248,9 @@ fn a_kept_back_result_is_a_strike_and_no_quorum_slashes_nobody() {
     assert_eq!(w.phase(undecided), "inconclusive");
     assert_eq!(nodes.map(|n| w.state.stake(n).0), [20 * AEV; 3]);
     assert_eq!(nodes.map(|n| locked(&w, n)), [0; 3]);
-    let task = w.task(sampled());
+    let mut at_once = sampled();
+    at_once["qos"] = json!({"max_latency_ms": AT_ONCE_MS});
+    let task = w.task(at_once);
     let mut runs = Vec::new();
     for (_, assignment, _) in w.plan() {
         w.start(assignment);

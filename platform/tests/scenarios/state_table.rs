@@ -53,11 +53,7 @@ fn cases() -> Vec<(&'static str, Case)> {
         ("verifying / revealed", {
             let sampling = json!([{"method": "sampling", "quorum": 2, "replicas": 3}]);
             let mut case = case(json!({"verification": sampling}), "committed");
-            let other = case.world.state.tasks[&case.task]
-                .active()
-                .next()
-                .unwrap()
-                .id;
+            let other = case.world.plan()[0].1;
             case.world.start(other);
             let run = case.world.run(other, json!({}), &[]);
             case.world.commit(&run);
@@ -110,6 +106,13 @@ fn cases() -> Vec<(&'static str, Case)> {
                 class,
                 message,
             });
+            case
+        }),
+        ("queued / returned", {
+            let mut case = at("running");
+            let assignment = case.assignment.unwrap();
+            let node = case.world.node_on(assignment);
+            case.world.ok(Command::GiveBack { node, assignment });
             case
         }),
         ("expired / withdrawn", {
@@ -192,7 +195,7 @@ fn with_assignment(mut case: Case) -> Case {
 /// The commands that concern a task, each built for a case; `None` where there is no assignment to name.
 type Build = fn(&Case) -> Option<Command>;
 
-const COMMANDS: [(&str, Build); 12] = [
+const COMMANDS: [(&str, Build); 13] = [
     ("CancelTask", |c| {
         Some(Command::CancelTask {
             requester: c.world.requester,
@@ -256,6 +259,10 @@ const COMMANDS: [(&str, Build); 12] = [
             class: FailureClass::Trap,
             message: "trap".into(),
         })
+    }),
+    ("GiveBack", |c| {
+        let (node, assignment) = (node(c)?, c.assignment?);
+        Some(Command::GiveBack { node, assignment })
     }),
     ("LoseLease", |c| {
         Some(Command::LoseLease {

@@ -9,7 +9,7 @@ use aevir_platform::{
 };
 use serde_json::json;
 
-use crate::world::{World, labels, reveal_command};
+use crate::world::{AT_ONCE_MS, World, labels, reveal_command};
 
 fn three_nodes() -> World {
     let mut w = World::new();
@@ -19,8 +19,11 @@ fn three_nodes() -> World {
     w
 }
 
+/// A sample whose replicas are all there at once.
 fn sampling(quorum: u32, replicas: u32, initial: u32) -> serde_json::Value {
-    json!({"verification": [{"method": "sampling", "quorum": quorum, "replicas": replicas, "initial": initial}]})
+    let method =
+        json!({"method": "sampling", "quorum": quorum, "replicas": replicas, "initial": initial});
+    json!({"verification": [method], "qos": {"max_latency_ms": AT_ONCE_MS}})
 }
 
 #[test]
@@ -95,12 +98,7 @@ fn nodes_that_never_agree_get_the_attempt_fee_and_no_blame() {
     assert_eq!(w.phase(task), "inconclusive");
     assert_eq!(w.available(w.requester), before - 3_000);
     assert!(!w.state.tasks[&task].result_is_open());
-    assert!(
-        w.state
-            .nodes
-            .values()
-            .all(|n| n.records.values().all(|r| r.bad == 0))
-    );
+    assert!(w.state.nodes.values().all(|n| w.outcomes(n.id).1 == 0));
     w.check_replay();
 }
 
@@ -301,7 +299,7 @@ fn a_model_without_its_files_is_an_unmet_task() {
 fn lateness_is_recorded_and_harms_the_node() {
     let mut w = World::new();
     let node = w.node("a");
-    let task = w.task(json!({"qos": {"max_latency_ms": 5_000}}));
+    w.task(json!({"qos": {"max_latency_ms": 5_000}}));
     let (_, assignment, _) = w.plan()[0];
     w.start(assignment);
     w.later(6_000);
@@ -313,14 +311,7 @@ fn lateness_is_recorded_and_harms_the_node() {
             .iter()
             .any(|e| matches!(e, Event::TaskVerified(v) if v.late))
     );
-    let kind = w.state.tasks[&task].definition.kind;
-    assert_eq!(
-        (
-            w.state.nodes[&node].record(kind).good,
-            w.state.nodes[&node].record(kind).bad
-        ),
-        (0, 1)
-    );
+    assert_eq!(w.outcomes(node), (0, 1_000));
 }
 
 #[test]

@@ -16,7 +16,6 @@ use aevir_events::{
 use aevir_platform::{
     Platform,
     amount::{Amount, Count, MicroUnits, parse_micro},
-    audit::{Counts, Fault, Recomputation, Sealed},
     command::{
         Availability, Command, NodeProfile, OpenAccount, RegisterModule, RegisterNode, Scope,
         World as ModuleWorld,
@@ -32,14 +31,18 @@ use aevir_platform::{
     policy::{Policy, SettlementPolicy},
     rejection::Rejection,
     report::{Artifact, BlobRef, MetricValue, Report, SignedCommitment, Usage, commit_message},
-    schedule::specification,
+    schedule::{self, Quote, specification},
     state::State,
     testing::actor,
 };
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::{Value, json};
 
+pub use books::recompute;
 pub use machine::profile;
+
+/// A `max_latency_ms` that leaves runs of ten minutes no time for one after the other: a sample's replicas are placed at once.
+pub const AT_ONCE_MS: u32 = 600_000;
 
 pub struct World {
     pub state: State,
@@ -253,6 +256,14 @@ impl World {
         node
     }
 
+    /// A node's good and bad outcomes of all types and classes, in thousandths, as they count now.
+    pub fn outcomes(&self, node: NodeId) -> (u64, u64) {
+        let node = &self.state.nodes[&node];
+        let tallies = node.records.values().flat_map(|of| of.tallies.values());
+        let faded = tallies.map(|tally| self.state.epochs.fading.fade(*tally, node.faded));
+        faded.fold((0, 0), |(good, bad), of| (good + of.good, bad + of.bad))
+    }
+
     pub fn owner(&self, node: NodeId) -> AccountId {
         self.state.nodes[&node].owner
     }
@@ -302,6 +313,28 @@ impl World {
             requester: self.requester,
             definition,
         }
+    }
+
+    /// How many times a plan would look at a task now.
+    pub fn looks(&self) -> usize {
+        let context = Context {
+            time: self.now,
+            actor: "system".into(),
+            entropy: [0; 32],
+            secret: LeaderSecret(self.secret),
+        };
+        schedule::looks(&self.state, &context)
+    }
+
+    /// The quote that the world's requester gets.
+    pub fn quote(&self, definition: &TaskDefinition) -> Result<Quote, Rejection> {
+        let context = Context {
+            time: self.now,
+            actor: format!("account/{}", self.requester),
+            entropy: [0; 32],
+            secret: LeaderSecret([0; 32]),
+        };
+        schedule::quote(&self.state, self.requester, definition, &context)
     }
 
     /// Plans, and answers the new leases.
@@ -399,7 +432,7 @@ impl World {
         self.ok(reveal_command(run))
     }
 
-    /// Runs, commits and reveals every planned replica of one task with the result `answer` gives its node.
+    /// Runs, commits and reveals every replica of one task with the result `answer` gives its node.
     pub fn finish(&mut self, task: TaskId, answer: impl Fn(NodeId) -> Value) {
         while matches!(self.state.tasks[&task].phase.name(), "queued" | "running") {
             self.plan();
@@ -411,7 +444,9 @@ impl World {
                 let run = self.run(assignment, result, &[]);
                 self.commit(&run);
             }
-            self.reveal_all(task, &answer);
+            if self.phase(task) == "verifying" {
+                self.reveal_all(task, &answer);
+            }
         }
     }
 
@@ -451,20 +486,4 @@ pub fn task_of(events: &[Event]) -> TaskId {
 
 pub fn labels(events: &[Event]) -> Vec<&'static str> {
     events.iter().map(|e| e.label()).collect()
-}
-
-/// Follows a log as an audit does: each command before its events are folded, each event after.
-pub fn recompute(log: &[Recorded<Event>]) -> Result<(Counts, Vec<Sealed>), Fault> {
-    let mut state = State::default();
-    let mut recomputation = Recomputation::default();
-    let mut sealed = Vec::new();
-    for command in log.chunk_by(|a, b| a.cause == b.cause) {
-        let events: Vec<&Recorded<Event>> = command.iter().collect();
-        recomputation.before(&state, &events, &mut sealed)?;
-        for recorded in command {
-            evolve(&mut state, recorded).unwrap();
-            recomputation.after(&state, recorded)?;
-        }
-    }
-    Ok((recomputation.counts(), sealed))
 }

@@ -10,12 +10,14 @@ mod modules;
 
 use std::any::Any;
 use std::fs::File;
+use std::hint::black_box;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use aevir_gpu::Devices;
 use nix::libc;
@@ -31,7 +33,7 @@ use crate::host::files::Files;
 use crate::ipc::{Hello, Reply, Request, RunRequest, send};
 use crate::outcome::{End, Outcome, RunEvent, TrapKind};
 use crate::passing::receive_with_files;
-use crate::run;
+use crate::run::{self, Remains};
 use aevir_gpu::error::cut;
 use modules::{LoadError, Modules};
 
@@ -48,6 +50,11 @@ pub const LOG_VAR: &str = "AEVIR_EXECUTOR_LOG";
 /// WebAssembly, which are bounded in depth but not sized for a small stack.
 const STACK_BYTES: usize = 64 * 1024 * 1024;
 
+/// Heap that a process has ready for its first run, in blocks of so many bytes (an allocator keeps small, middling and large ones apart) and so
+/// many of each: 5 MiB, what loading and instantiating a component of 18 MB takes. Else the run meets some six hundred pages that the system
+/// first has to give, a microsecond each.
+const HEAP_READY: [(usize, usize); 3] = [(4 * 1024, 512), (32 * 1024, 64), (1024 * 1024, 1)];
+
 /// The shape of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -62,6 +69,7 @@ pub enum LogFormat {
 #[must_use]
 pub fn executor_main() -> ExitCode {
     close_inherited();
+    allow_huge_pages();
     init_log();
     match serve() {
         Ok(()) => ExitCode::SUCCESS,
@@ -78,6 +86,14 @@ fn close_inherited() {
     const FIRST_OTHER: libc::c_uint = 3;
     // SAFETY: this is the first thing that the process does; nothing in it owns a descriptor but the three that stay.
     let _ = unsafe { libc::syscall(libc::SYS_close_range, FIRST_OTHER, libc::c_uint::MAX, 0) };
+}
+
+/// An allocator that was told to use no huge pages may have asked the system for none in the whole process; they are a guest's memory's and a
+/// driver's to have where the system gives them.
+fn allow_huge_pages() {
+    if let Err(error) = nix::sys::prctl::set_thp_disable(false) {
+        tracing::debug!(%error, "huge pages stay off");
+    }
 }
 
 /// What the process has for all of its requests.
@@ -160,6 +176,9 @@ impl Executor {
                 })?;
             }
         }
+        if self.role != Role::Compile {
+            self.touch_heap();
+        }
         while let Some((request, files)) = receive_with_files::<Request>(&mut self.socket)? {
             match request {
                 Request::Run(request) => self.run(*request, files)?,
@@ -177,6 +196,17 @@ impl Executor {
         Ok(())
     }
 
+    /// Takes memory from the system that the first run is going to want, for as long as no request waits; the allocator keeps what is freed.
+    fn touch_heap(&self) {
+        let mut heap = Vec::new();
+        for (bytes, blocks) in HEAP_READY {
+            if is_readable(self.socket.as_fd()) {
+                return;
+            }
+            heap.extend((0..blocks).map(|_| black_box(vec![1_u8; bytes])));
+        }
+    }
+
     /// Runs a module; a panic of the host becomes an outcome.
     fn run(&mut self, request: RunRequest, files: Vec<File>) -> io::Result<()> {
         let ids = &request.spec.trace;
@@ -187,18 +217,25 @@ impl Executor {
             node = ids.node
         );
         let _entered = span.enter();
-        let reply = catch_unwind(AssertUnwindSafe(|| self.reply(request, files)));
-        let reply = reply.unwrap_or_else(|panic| {
+        let ran = catch_unwind(AssertUnwindSafe(|| self.reply(request, files)));
+        let (reply, remains) = ran.unwrap_or_else(|panic| {
             let text = format!("the executor panicked: {}", panic_text(&*panic));
-            Ok(Reply::Outcome(Box::new(Outcome::host_error(text))))
+            Ok((host_error(text), None))
         })?;
         if let Reply::Outcome(outcome) = &reply {
             tracing::info!(end = ?outcome.end, usage = ?outcome.usage, "run ended");
         }
-        send(&mut self.socket, &reply)
+        send(&mut self.socket, &reply)?;
+        drop(remains);
+        Ok(())
     }
 
-    fn reply(&mut self, request: RunRequest, files: Vec<File>) -> io::Result<Reply> {
+    /// Runs a module; the answer, and what is to be dropped once it is given.
+    fn reply(
+        &mut self,
+        request: RunRequest,
+        files: Vec<File>,
+    ) -> io::Result<(Reply, Option<Remains>)> {
         let RunRequest {
             mut spec,
             has_checkpoint,
@@ -206,15 +243,15 @@ impl Executor {
             code,
         } = request;
         if spec.gpu && self.role != Role::Gpu {
-            let outcome = Outcome::host_error("a run with a GPU came to an executor without one");
-            return Ok(Reply::Outcome(Box::new(outcome)));
+            let text = "a run with a GPU came to an executor without one";
+            return Ok((host_error(text), None));
         }
         if let Some(end) = run::declared(&info, &spec.limits) {
-            return Ok(Reply::Outcome(Box::new(Outcome::empty(end))));
+            return Ok((Reply::Outcome(Box::new(Outcome::empty(end))), None));
         }
         let module = match self.modules.get(code, info, spec.profile) {
             Ok(module) => module,
-            Err(LoadError::Code(text)) => return Ok(Reply::BadCode(text)),
+            Err(LoadError::Code(text)) => return Ok((Reply::BadCode(text), None)),
             Err(LoadError::Link(text)) => {
                 let kind = TrapKind::Module;
                 let text = cut(
@@ -222,26 +259,32 @@ impl Executor {
                     TEXT_BYTES_MAX,
                 );
                 let outcome = Outcome::empty(End::Trap { kind, text });
-                return Ok(Reply::Outcome(Box::new(outcome)));
+                return Ok((Reply::Outcome(Box::new(outcome)), None));
             }
             Err(LoadError::Host(text)) => {
                 let text = format!("the compiled module can't be loaded: {text}");
-                return Ok(Reply::Outcome(Box::new(Outcome::host_error(text))));
+                return Ok((host_error(text), None));
             }
         };
         let mut files = files;
         let checkpoint = if has_checkpoint { files.pop() } else { None };
         if files.len() != spec.inputs.len() || checkpoint.is_some() != has_checkpoint {
-            let outcome = Outcome::host_error("the executor was not given the declared files");
-            return Ok(Reply::Outcome(Box::new(outcome)));
+            let text = "the executor was not given the declared files";
+            return Ok((host_error(text), None));
         }
         spec.out_dir.clone_from(&self.dir);
+        let spec = Arc::new(spec);
         let files = Files::new(&spec, files, checkpoint);
         let mut socket = self.socket.try_clone()?;
         let events = Box::new(move |event: RunEvent| send(&mut socket, &Reply::Event(event)));
-        let outcome = run::run(&spec, &module, files, &mut self.devices, events);
-        Ok(Reply::Outcome(Box::new(outcome)))
+        let (outcome, remains) = run::run(&spec, &module, files, &mut self.devices, events);
+        Ok((Reply::Outcome(Box::new(outcome)), Some(remains)))
     }
+}
+
+/// The answer of a run that the host failed.
+fn host_error(text: impl Into<String>) -> Reply {
+    Reply::Outcome(Box::new(Outcome::host_error(text)))
 }
 
 /// Opens the GPU, and measures it, for a node's profile.
@@ -269,6 +312,12 @@ fn die_with_parent(socket: UnixStream) -> io::Result<()> {
         .name("parent".into())
         .spawn(watch)?;
     Ok(())
+}
+
+/// Whether a request waits, or the parent is gone.
+fn is_readable(socket: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::new(socket, PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO) != Ok(0)
 }
 
 fn wait_for_hangup(socket: BorrowedFd<'_>) {

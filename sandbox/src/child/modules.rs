@@ -105,6 +105,6 @@ impl Modules {
         let linker = linker.map_err(|error| LoadError::Host(format!("{error:#}")))?;
         let pre = linker.instantiate_pre(&component);
         let pre = pre.map_err(|error| LoadError::of(&error, LoadError::Link))?;
-        Ok(Module { engine, pre, info })
+        Ok(Module::new(engine, pre, info))
     }
 }

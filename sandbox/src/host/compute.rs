@@ -113,7 +113,7 @@ fn error(error: GpuError) -> Error {
 }
 
 fn session(host: &mut Host) -> Result<&mut Session, Error> {
-    host.gpu.as_mut().ok_or(Error::Unavailable)
+    host.gpu.as_deref_mut().ok_or(Error::Unavailable)
 }
 
 fn limits(mut s: Store<'_>) -> Answer<Result<DeviceLimits, Error>> {
@@ -204,7 +204,7 @@ fn new_kernel(
     let names = price::WRITE_BYTE * names as u64 + price::HANDLE * constants.len() as u64;
     charge(&mut s, price::CALL + names)?;
     // A longer source is refused before it is looked at, and costs no more than its copy.
-    let most = s.data().limits.gpu.source_bytes as usize;
+    let most = s.data().spec.limits.gpu.source_bytes as usize;
     let source = price::KERNEL_BYTE * wgsl.len().min(most) as u64;
     charge(&mut s, source + price::WRITE_BYTE * wgsl.len() as u64)?;
     let constants: Vec<_> = constants

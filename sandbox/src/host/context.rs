@@ -54,17 +54,17 @@ pub(crate) fn add(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         Ok(())
     })?;
     i.func_wrap("params", |mut s: Store<'_>, (): ()| {
-        let len = s.data().params.len() as u64;
+        let len = s.data().spec.params.len() as u64;
         charge(&mut s, price::CALL + len / price::READ_BYTES_PER_UNIT)?;
-        Ok((s.data().params.clone(),))
+        Ok((s.data().spec.params.clone(),))
     })?;
     i.func_wrap("seed", |mut s: Store<'_>, (): ()| {
         charge(&mut s, price::CALL)?;
-        Ok((s.data().seed,))
+        Ok((s.data().spec.seed,))
     })?;
     i.func_wrap("now", |mut s: Store<'_>, (): ()| {
         charge(&mut s, price::CALL)?;
-        Ok((s.data().limits.fuel.saturating_sub(s.get_fuel()?),))
+        Ok((s.data().spec.limits.fuel.saturating_sub(s.get_fuel()?),))
     })?;
     i.func_wrap("[static]input.open", |s: Store<'_>, (name,): (String,)| {
         open(s, name)
@@ -156,8 +156,8 @@ fn create(mut s: Store<'_>, name: String) -> Answer<Result<Resource<Output>, IoE
 
 /// Makes an output; answers its number, or nothing if the name is taken. The name was checked.
 pub(crate) fn new_output(host: &mut Host, name: &str) -> Result<Option<usize>, Stop> {
-    if host.files.outputs() >= host.limits.outputs as usize {
-        return Err(Stop::limit("outputs", host.limits.outputs.into()));
+    if host.files.outputs() >= host.spec.limits.outputs as usize {
+        return Err(Stop::limit("outputs", host.spec.limits.outputs.into()));
     }
     host.files.create_output(name)
 }
@@ -176,7 +176,7 @@ fn write(
     let host = s.data_mut();
     let index = host.table.get(this)?.0;
     host.files
-        .write_output(index, &bytes, host.limits.output_bytes)?;
+        .write_output(index, &bytes, host.spec.limits.output_bytes)?;
     Ok((Ok(()),))
 }
 
@@ -196,12 +196,12 @@ fn log(mut s: Store<'_>, level: Level, text: String) -> wasmtime::Result<()> {
 
 /// Passes a log line on, or counts it where there were enough.
 pub(crate) fn say(host: &mut Host, level: outcome::Level, text: String) -> Result<(), Stop> {
-    if host.counts.log_lines >= host.limits.log_lines {
+    if host.counts.log_lines >= host.spec.limits.log_lines {
         host.counts.log_lines_dropped += 1;
         return Ok(());
     }
     host.counts.log_lines += 1;
-    let text = cut(text, host.limits.log_line_bytes as usize);
+    let text = cut(text, host.spec.limits.log_line_bytes as usize);
     host.emit(RunEvent::Log { level, text })
 }
 
@@ -213,13 +213,13 @@ fn progress(mut s: Store<'_>, ppm: u32, note: String) -> wasmtime::Result<()> {
     let host = s.data_mut();
     host.throttle.held = Some(RunEvent::Progress {
         ppm: ppm.min(1_000_000),
-        note: cut(note, host.limits.log_line_bytes as usize),
+        note: cut(note, host.spec.limits.log_line_bytes as usize),
     });
     let due = host
         .throttle
         .last
         .is_none_or(|last| last.elapsed() >= PROGRESS_INTERVAL);
-    if due && host.counts.progress_events < host.limits.progress_events {
+    if due && host.counts.progress_events < host.spec.limits.progress_events {
         host.throttle.last = Some(Instant::now());
         flush_progress(host)?;
     }
@@ -257,13 +257,14 @@ fn metric(mut s: Store<'_>, name: String, step: u64, value: f64) -> wasmtime::Re
         ))
         .into());
     }
-    if host.counts.metric_events >= host.limits.metric_events {
-        return Err(Stop::limit("metrics", host.limits.metric_events).into());
+    if host.counts.metric_events >= host.spec.limits.metric_events {
+        return Err(Stop::limit("metrics", host.spec.limits.metric_events).into());
     }
     host.counts.metric_events += 1;
-    if !host.metrics.contains_key(&name) && host.metrics.len() >= host.limits.metric_names as usize
+    if !host.metrics.contains_key(&name)
+        && host.metrics.len() >= host.spec.limits.metric_names as usize
     {
-        return Err(Stop::limit("metric-names", host.limits.metric_names.into()).into());
+        return Err(Stop::limit("metric-names", host.spec.limits.metric_names.into()).into());
     }
     let metric = MetricValue {
         name: name.clone(),
@@ -276,16 +277,17 @@ fn metric(mut s: Store<'_>, name: String, step: u64, value: f64) -> wasmtime::Re
 
 fn save_checkpoint(mut s: Store<'_>, bytes: &WasmList<u8>) -> Answer<Result<(), IoError>> {
     charge(&mut s, price::MESSAGE)?;
-    if bytes.len() as u64 > s.data().limits.checkpoint_bytes {
+    if bytes.len() as u64 > s.data().spec.limits.checkpoint_bytes {
         return Ok((Err(IoError::OutOfRange),));
     }
     charge(&mut s, price::WRITE_BYTE * bytes.len() as u64)?;
     let bytes = bytes.as_le_slice(&s).to_vec();
     let host = s.data_mut();
-    if host.files.checkpoints_saved() >= host.limits.checkpoints {
-        return Err(Stop::limit("checkpoints", host.limits.checkpoints.into()).into());
+    if host.files.checkpoints_saved() >= host.spec.limits.checkpoints {
+        return Err(Stop::limit("checkpoints", host.spec.limits.checkpoints.into()).into());
     }
-    let saved = host.files.save_checkpoint(&bytes)?;
+    let total_max = host.spec.limits.checkpoint_total_bytes;
+    let saved = host.files.save_checkpoint(&bytes, total_max)?;
     host.emit(RunEvent::Checkpoint {
         path: saved.path,
         digest: saved.digest,
@@ -299,7 +301,7 @@ fn last_checkpoint(mut s: Store<'_>) -> Answer<Option<Vec<u8>>> {
     let Some(size) = s.data().files.checkpoint_size()? else {
         return Ok((None,));
     };
-    let max = s.data().limits.checkpoint_bytes;
+    let max = s.data().spec.limits.checkpoint_bytes;
     if size > max {
         return Err(Stop::Host(format!(
             "the checkpoint is {size} bytes; at most {max} are allowed"

@@ -6,12 +6,13 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::Stop;
 use crate::outcome::OutputFile;
-use crate::spec::{Input, RunSpec};
+use crate::spec::RunSpec;
 
 /// Longest name of an output or metric, in bytes.
 pub(crate) const NAME_BYTES_MAX: usize = 64;
@@ -23,19 +24,15 @@ pub(crate) const CHECKPOINTS_DIR: &str = "checkpoints";
 /// All files of one run.
 #[derive(Debug)]
 pub(crate) struct Files {
-    inputs: Vec<OpenInput>,
+    spec: Arc<RunSpec>,
+    /// In the spec's order.
+    inputs: Vec<File>,
     by_name: BTreeMap<String, usize>,
     outputs: Vec<OpenOutput>,
     output_bytes: u64,
-    out_dir: PathBuf,
     checkpoint: Option<File>,
     checkpoints_saved: u32,
-}
-
-#[derive(Debug)]
-struct OpenInput {
-    spec: Input,
-    file: File,
+    checkpoint_bytes_saved: u64,
 }
 
 #[derive(Debug)]
@@ -57,22 +54,17 @@ pub(crate) struct Saved {
 impl Files {
     /// The spec's inputs with their open files in the same order, and the open checkpoint. The folders of outputs and
     /// checkpoints are there.
-    pub(crate) fn new(spec: &RunSpec, inputs: Vec<File>, checkpoint: Option<File>) -> Self {
+    pub(crate) fn new(spec: &Arc<RunSpec>, inputs: Vec<File>, checkpoint: Option<File>) -> Self {
         let names = spec.inputs.iter().map(|input| input.name.clone());
-        let inputs = spec.inputs.iter().zip(inputs);
         Self {
+            spec: Arc::clone(spec),
             by_name: names.zip(0..).collect(),
-            inputs: inputs
-                .map(|(spec, file)| OpenInput {
-                    spec: spec.clone(),
-                    file,
-                })
-                .collect(),
+            inputs,
             outputs: Vec::new(),
             output_bytes: 0,
-            out_dir: spec.out_dir.clone(),
             checkpoint,
             checkpoints_saved: 0,
+            checkpoint_bytes_saved: 0,
         }
     }
 
@@ -83,7 +75,7 @@ impl Files {
 
     /// Bytes of an open input.
     pub(crate) fn input_size(&self, index: usize) -> u64 {
-        self.inputs.get(index).map_or(0, |input| input.spec.size)
+        self.spec.inputs.get(index).map_or(0, |input| input.size)
     }
 
     /// Reads exactly `len` bytes of an open input; the range was checked.
@@ -93,13 +85,14 @@ impl Files {
         offset: u64,
         len: usize,
     ) -> Result<Vec<u8>, Stop> {
-        let Some(input) = self.inputs.get(index) else {
+        let (Some(file), Some(input)) = (self.inputs.get(index), self.spec.inputs.get(index))
+        else {
             return Err(Stop::Host("an input's handle has no file".into()));
         };
         let mut bytes = vec![0; len];
-        let read = input.file.read_exact_at(&mut bytes, offset);
+        let read = file.read_exact_at(&mut bytes, offset);
         read.map_err(|error| {
-            let name = &input.spec.name;
+            let name = &input.name;
             Stop::Host(format!("could not read the input `{name}`: {error}"))
         })?;
         Ok(bytes)
@@ -135,7 +128,7 @@ impl Files {
         if self.outputs.iter().any(|output| output.name == name) {
             return Ok(None);
         }
-        let path = self.out_dir.join(OUTPUTS_DIR).join(name);
+        let path = self.spec.out_dir.join(OUTPUTS_DIR).join(name);
         let file = File::create_new(&path).map_err(|error| failed("make", &path, &error))?;
         self.outputs.push(OpenOutput {
             name: name.to_owned(),
@@ -191,12 +184,19 @@ impl Files {
         self.checkpoints_saved
     }
 
-    /// Saves a checkpoint in a file of its own.
-    pub(crate) fn save_checkpoint(&mut self, bytes: &[u8]) -> Result<Saved, Stop> {
+    /// Saves a checkpoint in a file of its own; `total_max` is the limit of all of them together.
+    pub(crate) fn save_checkpoint(&mut self, bytes: &[u8], total_max: u64) -> Result<Saved, Stop> {
+        let total = self
+            .checkpoint_bytes_saved
+            .saturating_add(bytes.len() as u64);
+        if total > total_max {
+            return Err(Stop::limit("checkpoint-total", total_max));
+        }
         let name = format!("{:06}", self.checkpoints_saved);
-        let path = self.out_dir.join(CHECKPOINTS_DIR).join(name);
+        let path = self.spec.out_dir.join(CHECKPOINTS_DIR).join(name);
         fs::write(&path, bytes).map_err(|error| failed("write", &path, &error))?;
         self.checkpoints_saved += 1;
+        self.checkpoint_bytes_saved = total;
         Ok(Saved {
             digest: hex::encode(Sha256::digest(bytes)),
             size: bytes.len() as u64,

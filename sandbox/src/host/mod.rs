@@ -11,14 +11,15 @@ pub mod price;
 pub(crate) mod wasi;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use aevir_gpu::Session;
 use wasmtime::component::{Linker, Resource, ResourceTable, ResourceTableError};
 use wasmtime::{StoreContextMut, Trap};
 
 use crate::limiter::Limiter;
-use crate::limits::Limits;
 use crate::outcome::{MetricValue, RunEvent};
+use crate::spec::RunSpec;
 
 /// An interface: its versioned name, and all that it has.
 #[derive(Debug)]
@@ -138,15 +139,14 @@ pub(crate) type EventSink = Box<dyn FnMut(RunEvent) -> std::io::Result<()> + Sen
 
 /// One run's state, as the host functions see it.
 pub(crate) struct Host {
-    pub params: String,
-    pub seed: u64,
-    pub limits: Limits,
+    pub spec: Arc<RunSpec>,
     pub limiter: Limiter,
     pub table: ResourceTable,
     pub files: files::Files,
     pub metrics: BTreeMap<String, MetricValue>,
     pub counts: Counts,
-    pub gpu: Option<Session>,
+    /// Boxed: few runs have one, and each would carry the room for it.
+    pub gpu: Option<Box<Session>>,
     pub events: EventSink,
     pub throttle: context::Throttle,
     pub wasi: wasi::State,
@@ -186,7 +186,7 @@ pub(crate) type Answer<T> = wasmtime::Result<(T,)>;
 /// Puts an object into the guest's table.
 pub(crate) fn push<T: Send + 'static>(host: &mut Host, object: T) -> wasmtime::Result<Resource<T>> {
     host.table.push(object).map_err(|error| match error {
-        ResourceTableError::Full => Stop::limit("handles", host.limits.handles.into()).into(),
+        ResourceTableError::Full => Stop::limit("handles", host.spec.limits.handles.into()).into(),
         other => other.into(),
     })
 }

@@ -42,6 +42,9 @@ enum Bench {
     /// One replay in a process of its own.
     #[command(hide = true)]
     ReplayExport { file: PathBuf },
+    /// What a market weighs, in a process of its own.
+    #[command(hide = true)]
+    WeighMarket { nodes: usize, tasks: usize },
     /// The process that runs guests.
     #[command(hide = true)]
     Executor,
@@ -100,6 +103,10 @@ fn run(bench: Bench) -> Result<()> {
         }
         Bench::Sandbox(options) => tokio::runtime::Runtime::new()?.block_on(sandbox::run(&options)),
         Bench::Plan(options) => plan::run(&options),
+        Bench::WeighMarket { nodes, tasks } => {
+            println!("{}", serde_json::to_string(&plan::weigh(nodes, tasks)?)?);
+            Ok(())
+        }
         Bench::Executor => Ok(()), // `main` did it
     }
 }

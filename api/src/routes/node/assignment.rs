@@ -1,4 +1,4 @@
-//! A node works on its assignment: start, commit, reveal, fail. Each may be repeated after a lost answer.
+//! A node works on its assignment: start, commit, reveal, fail, return. Each may be repeated after a lost answer.
 
 use aevir_events::{Context, LeaderSecret};
 use aevir_platform::{
@@ -113,6 +113,23 @@ pub(super) async fn fail(
         assignment: assignment_id(&id)?,
         class: from_name("/class", &request.class)?,
         message: request.message,
+    };
+    submit(&app, caller.actor(), None, command).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Gives the assignment back, because the node is about to stop. The node counts as offline until it asks for work again. It
+/// costs nothing as long as the task and the node have not had too many returns.
+#[utoipa::path(post, path = "/v1/node/assignments/{id}/return", tag = "node", params(("id" = String, Path)),
+    responses((status = 204)))]
+pub(super) async fn give_back(
+    State(app): State<App>,
+    caller: NodeCaller,
+    Path(id): Path<String>,
+) -> ApiResult<StatusCode> {
+    let command = Command::GiveBack {
+        node: caller.node,
+        assignment: assignment_id(&id)?,
     };
     submit(&app, caller.actor(), None, command).await?;
     Ok(StatusCode::NO_CONTENT)

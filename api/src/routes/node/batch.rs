@@ -13,7 +13,7 @@ use crate::{
     extract::{Json, Path},
 };
 
-/// Starts, commits, reveals and failures of several assignments, each answered apart: one that is refused leaves the others
+/// Starts, commits, reveals, failures and returns of several assignments, each answered apart: one that is refused leaves the others
 /// alone. Answers 200 also where all of them were refused.
 #[utoipa::path(post, path = "/v1/node/assignments", tag = "node", request_body = wire::Batch,
     responses((status = 200, body = wire::BatchAnswers)))]
@@ -38,6 +38,7 @@ async fn take(app: App, caller: NodeCaller, item: wire::BatchItem) -> wire::Batc
         NodeCall::Start => assignment::start(state, caller, id).await,
         NodeCall::Commit(commit) => assignment::commit(state, caller, id, Json(commit)).await,
         NodeCall::Reveal(reveal) => assignment::reveal(state, caller, id, Json(*reveal)).await,
+        NodeCall::Return => assignment::give_back(state, caller, id).await,
         NodeCall::Fail(fail) => assignment::fail(state, caller, id, Json(fail)).await,
     };
     wire::BatchAnswer {

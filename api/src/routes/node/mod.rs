@@ -27,6 +27,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(assignment::commit))
         .routes(routes!(assignment::reveal))
         .routes(routes!(assignment::fail))
+        .routes(routes!(assignment::give_back))
         .routes(routes!(transfer::put_output))
         .routes(routes!(transfer::get_input))
         .routes(routes!(transfer::get_module))
@@ -65,7 +66,9 @@ fn action(state: &Platform, node: NodeId, id: AssignmentId) -> Action {
         Stage::Committed(_) if matches!(task.phase, Phase::Verifying { .. }) => Action::Reveal,
         Stage::Committed(_) => Action::Continue,
         Stage::Revealed(_) | Stage::Accepted(_) | Stage::Refused { .. } => stop(StopReason::Done),
-        Stage::Lost { .. } | Stage::Failed { .. } => stop(StopReason::LeaseEnded),
+        Stage::Lost { .. } | Stage::Failed { .. } | Stage::Returned { .. } => {
+            stop(StopReason::LeaseEnded)
+        }
         Stage::Withdrawn => stop(StopReason::Withdrawn),
     }
 }

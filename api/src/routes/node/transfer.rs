@@ -7,7 +7,7 @@ use aevir_platform::{
     ids::AssignmentId,
     rejection::Rejection,
     report::BlobRef,
-    state::{Assignment, Stage, State as Platform, Task},
+    state::{Assignment, Stage, State as Platform, TASK_CHECKPOINT_BYTES_MAX, Task},
 };
 use aevir_wire as wire;
 use axum::{Json as Reply, body::Body, extract::State, http::HeaderMap, response::Response};
@@ -91,7 +91,7 @@ pub(super) struct Named {
     digest: String,
 }
 
-/// Saves a checkpoint of the run.
+/// Saves a checkpoint of the run. All checkpoints of the task together have a limit.
 #[utoipa::path(post, path = "/v1/node/assignments/{id}/checkpoint", tag = "node",
     params(("id" = String, Path), Named),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
@@ -106,12 +106,26 @@ pub(super) async fn put_checkpoint(
 ) -> ApiResult<Reply<wire::Checkpointed>> {
     let id = assignment_id(&id)?;
     let digest: Digest = parse("", &query.digest)?;
-    active(&app, caller, id, |_, _, _| ())?;
-    check_length(&headers, CHECKPOINT_BYTES_MAX)?;
-    let stored = app.objects.put(digest, CHECKPOINT_BYTES_MAX, upload(body));
+    let room = active(&app, caller, id, |_, task, _| task.checkpoint_room())?;
+    let full = || Rejection::CheckpointsFull {
+        most: TASK_CHECKPOINT_BYTES_MAX,
+    };
+    let most = CHECKPOINT_BYTES_MAX.min(room);
+    check_length(&headers, most).map_err(|too_large| {
+        if room < CHECKPOINT_BYTES_MAX {
+            full().into()
+        } else {
+            too_large
+        }
+    })?;
+    let stored = app.objects.put(digest, most, upload(body)).await;
+    let stored = stored.map_err(|error| match error {
+        PutError::TooLarge { .. } if room < CHECKPOINT_BYTES_MAX => full().into(),
+        other => ApiError::from(other),
+    })?;
     let checkpoint = BlobRef {
         digest,
-        size: size(stored.await?),
+        size: size(stored),
     };
     let command = Command::SaveCheckpoint {
         node: caller.node,

@@ -220,7 +220,7 @@ pub(super) async fn list_assignments(
     let node = node.map_err(|_| invalid("`node` is a node's id"))?;
     let after = cursor::<AssignmentId>(filter.after.as_deref())?;
     let mut query = views::Query::new(
-        "SELECT id, task, node, owner, round, state, reason, leased_at, started_at, committed_at, ended_at
+        "SELECT id, task, requester, node, owner, round, state, reason, leased_at, started_at, committed_at, ended_at
          FROM {assignments}",
     );
     if !caller.sees_all() {
@@ -234,7 +234,9 @@ pub(super) async fn list_assignments(
     query.page("id DESC", limit);
     let mut view = open(&app, WORK, filter.min_position).await?;
     let rows = view.select(&query.sql, &query.params).await?;
-    let rows = rows.into_iter().map(|row| assignment(Cells::new(row)));
+    let rows = rows
+        .into_iter()
+        .map(|row| assignment(&caller, Cells::new(row)));
     let mut assignments = rows.collect::<ApiResult<Vec<_>>>()?;
     let next = next(&mut assignments, limit, |a| a.id.clone());
     Ok(Shown::new(
@@ -243,15 +245,21 @@ pub(super) async fn list_assignments(
     ))
 }
 
-fn assignment(mut cells: Cells) -> ApiResult<wire::AssignmentSummary> {
+fn assignment(caller: &Caller, mut cells: Cells) -> ApiResult<wire::AssignmentSummary> {
     let at = |ms| time(Timestamp(ms));
+    let (id, task, requester) = (cells.text()?, cells.text()?, cells.text()?);
+    let (node, owner, round) = (cells.text()?, cells.text()?, cells.count()?);
+    let state = cells.text()?;
+    // Until it is bound, a node must not learn that it decides between others.
+    let is_bound = state != "leased" && state != "running";
+    let is_shown = is_bound || caller.sees_all() || requester == caller.account.to_string();
     Ok(wire::AssignmentSummary {
-        id: cells.text()?,
-        task: cells.text()?,
-        node: cells.text()?,
-        owner: cells.text()?,
-        round: cells.count()?,
-        state: cells.text()?,
+        id,
+        task,
+        node,
+        owner,
+        round: is_shown.then_some(round),
+        state,
         reason: cells.text_or_null()?,
         leased_at: at(cells.int()?),
         started_at: cells.int_or_null()?.map(at),

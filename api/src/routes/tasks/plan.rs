@@ -54,6 +54,7 @@ fn quote_to_wire(quote: &Quote) -> wire::Quote {
         nodes: count(quote.nodes),
         tasks_ahead: count(quote.ahead),
         starts_at: quote.starts_at.map(time),
+        at_once: quote.at_once,
         finishes_by: quote.finishes_by.map(time),
     }
 }
@@ -86,6 +87,8 @@ fn why_to_wire(id: String, state: &str, why: Why) -> wire::Why {
         id,
         state: state.into(),
         waits_for: why.waits_for.code().into(),
+        awaits: why.awaits.iter().map(ToString::to_string).collect(),
+        at_once_from: why.at_once_from.map(time),
         nodes: count(why.nodes),
         nodes_looked_at: count(why.looked_at),
         fitting: count(why.fitting),

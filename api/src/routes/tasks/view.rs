@@ -125,6 +125,7 @@ fn assignment(
         leased_at: time(assignment.leased_at),
         started_at: assignment.started_at.map(time),
         ended_at: None,
+        doubles: assignment.doubles.map(|run| run.to_string()),
         resumed_from: assignment.resume.map(|b| b.digest.to_string()),
         checkpoint_author: assignment.author.map(|node| node.to_string()),
         is_staked: assignment.is_staked,
@@ -151,6 +152,10 @@ fn assignment(
         }
         Stage::Lost { reason, at } => {
             view.reason = Some(name_of(reason));
+            view.ended_at = Some(time(*at));
+        }
+        Stage::Returned { counted, at } => {
+            view.reason = counted.then(|| "counted".to_owned());
             view.ended_at = Some(time(*at));
         }
         Stage::Failed { class, message, at } => {

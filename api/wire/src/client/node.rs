@@ -87,6 +87,12 @@ impl Client {
         self.execute(call.json(request)?).await
     }
 
+    /// Gives an assignment back, because the node is about to stop.
+    pub async fn give_back(&self, assignment: &str) -> Result<(), ClientError> {
+        self.execute(Call::post(at(assignment, "return")).repeatable())
+            .await
+    }
+
     /// Saves a checkpoint of the run; at most 64 MiB.
     pub async fn save_checkpoint(
         &self,

@@ -115,9 +115,9 @@ fn terminals(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 
 /// Reads `params`, which is at most a megabyte.
 fn given(s: &mut Store<'_>) -> wasmtime::Result<Given> {
-    let len = s.data().params.len() as u64;
+    let len = s.data().spec.params.len() as u64;
     charge(s, price::CALL + len * price::JSON_BYTE)?;
-    read_given(&s.data().params).map_err(|stop| stop.into())
+    read_given(&s.data().spec.params).map_err(|stop| stop.into())
 }
 
 fn read_given(params: &str) -> Result<Given, Stop> {

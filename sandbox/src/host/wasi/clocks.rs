@@ -95,7 +95,7 @@ fn datetime(nanoseconds: u64) -> Datetime {
 
 /// The fuel used so far.
 fn now(s: &Store<'_>) -> wasmtime::Result<u64> {
-    Ok(s.data().limits.fuel.saturating_sub(s.get_fuel()?))
+    Ok(s.data().spec.limits.fuel.saturating_sub(s.get_fuel()?))
 }
 
 fn is_ready(pollable: Pollable, now: u64) -> bool {

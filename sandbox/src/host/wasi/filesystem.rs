@@ -391,7 +391,7 @@ fn write(mut s: Store<'_>, this: &This, bytes: &WasmList<u8>, offset: u64) -> Fi
     charge(&mut s, price::WRITE_BYTE * len)?;
     let bytes = bytes.as_le_slice(&s).to_vec();
     let host = s.data_mut();
-    let total_max = host.limits.output_bytes;
+    let total_max = host.spec.limits.output_bytes;
     host.files.write_output(output, &bytes, total_max)?;
     Ok((Ok(len),))
 }

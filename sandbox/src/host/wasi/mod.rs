@@ -82,7 +82,7 @@ pub(crate) fn add(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 pub(crate) fn result(host: &Host) -> String {
     let printed = &host.wasi.printed;
     let text = str::from_utf8(printed).unwrap_or_default();
-    let is_document = printed.len() <= host.limits.result_bytes as usize
+    let is_document = printed.len() <= host.spec.limits.result_bytes as usize
         && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
     if is_document { text.trim() } else { "null" }.to_owned()
 }

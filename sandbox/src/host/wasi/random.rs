@@ -15,7 +15,7 @@ type Store<'a> = StoreContextMut<'a, Host>;
 /// SHA-256 in counter mode: block `i` is `SHA-256(label || seed || i)`, numbers in big-endian.
 #[derive(Debug)]
 pub(super) struct Random {
-    keyed: Sha256,
+    seed: u64,
     next_block: u64,
     block: [u8; 32],
     /// Bytes of the block that were given out.
@@ -25,9 +25,7 @@ pub(super) struct Random {
 impl Random {
     pub(super) fn new(seed: u64) -> Self {
         Self {
-            keyed: Sha256::new()
-                .chain_update(LABEL)
-                .chain_update(seed.to_be_bytes()),
+            seed,
             next_block: 0,
             block: [0; 32],
             used: 32,
@@ -37,11 +35,11 @@ impl Random {
     fn fill(&mut self, mut bytes: &mut [u8]) {
         while !bytes.is_empty() {
             if self.used == self.block.len() {
-                let numbered = self
-                    .keyed
-                    .clone()
+                let block = Sha256::new()
+                    .chain_update(LABEL)
+                    .chain_update(self.seed.to_be_bytes())
                     .chain_update(self.next_block.to_be_bytes());
-                self.block = numbered.finalize().into();
+                self.block = block.finalize().into();
                 self.next_block += 1;
                 self.used = 0;
             }

@@ -279,10 +279,10 @@ fn put(
         OutputStream::File(output) => output,
     };
     let host = s.data_mut();
-    let total_max = host.limits.output_bytes;
+    let total_max = host.spec.limits.output_bytes;
     host.files.write_output(output, bytes, total_max)?;
     if matches!(to, OutputStream::Stdout) {
-        let room = host.limits.result_bytes as usize + 1;
+        let room = host.spec.limits.result_bytes as usize + 1;
         let printed = &mut host.wasi.printed;
         let more = bytes.len().min(room.saturating_sub(printed.len()));
         printed.extend(&bytes[..more]);
@@ -309,7 +309,7 @@ fn say(s: &mut Store<'_>, stream: Said, bytes: &[u8]) -> wasmtime::Result<()> {
     let ends = bytes.iter().filter(|byte| **byte == b'\n').count();
     charge(s, price::MESSAGE * ends as u64)?;
     let host = s.data_mut();
-    let line_bytes_max = host.limits.log_line_bytes as usize;
+    let line_bytes_max = host.spec.limits.log_line_bytes as usize;
     let mut lines = std::mem::take(lines_of(host, stream));
     let said = lines.take(bytes, line_bytes_max, |line| {
         context::say(host, Level::Info, line)

@@ -23,7 +23,7 @@ use aevir_platform::{
     state::{State, Task},
     testing::actor,
 };
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
 
@@ -31,6 +31,8 @@ use serde_json::{Value, json};
 const NODES_PER_OWNER: usize = 8;
 /// What a requester is given, in micro-AEV.
 const MONEY: i64 = 1_000_000_000_000_000;
+/// The longest epoch that there is.
+const EPOCH_MS: u32 = 86_400_000;
 /// Quotas that do not bind.
 const LIMITS: AccountLimits = AccountLimits {
     weight: 100,
@@ -71,8 +73,8 @@ impl Market {
             running: Vec::new(),
         };
         let mut policy = Policy::default();
-        // The bench plays hours; turning epochs is not what it measures.
-        policy.scheduling.epoch_ms = 86_400_000;
+        // The bench plays hours: none ends but those that it closes to measure that.
+        policy.scheduling.epoch_ms = EPOCH_MS;
         market.submit(Command::AdoptPolicy(policy))?;
         market.submit(Command::Tick)?;
         for n in 0..requesters {
@@ -192,6 +194,26 @@ impl Market {
                 .map(|(_, assignment, node)| (*assignment, *node)),
         );
         Ok(Planned { took, leases })
+    }
+
+    /// Closes the epoch and opens the next; answers the seconds that its decision and the fold of its events took.
+    pub(super) fn turn_epoch(&mut self) -> Result<f64> {
+        self.now = self.now.plus_ms(EPOCH_MS.into());
+        let context = self.context(&Command::Tick);
+        let started = Instant::now();
+        let events = decide(&self.state, &Command::Tick, &context)?;
+        let decided = started.elapsed();
+        let recorded = self.recorded(&context, events);
+        let started = Instant::now();
+        for recorded in &recorded {
+            evolve(&mut self.state, recorded)?;
+        }
+        let took = decided + started.elapsed();
+        let closed = recorded
+            .iter()
+            .any(|r| matches!(r.event, Event::EpochClosed(_)));
+        ensure!(closed, "the epoch was not closed");
+        Ok(took.as_secs_f64())
     }
 
     /// Ends so many of the running runs well, chosen at random.

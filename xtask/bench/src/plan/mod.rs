@@ -5,10 +5,11 @@
 
 mod market;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::Command};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use self::market::Market;
@@ -26,6 +27,8 @@ const REQUESTERS: usize = 20;
 const PLACEMENTS: usize = 40_000;
 /// Rounds at each size; the median counts.
 const ROUNDS: usize = 3;
+/// Epochs that are closed at each size.
+const EPOCHS: usize = 9;
 /// How long a run of the waiting test lasts, in ms of the market's time.
 const RUN_MS: i64 = 10_000;
 
@@ -46,12 +49,11 @@ pub(crate) struct Options {
     out: PathBuf,
 }
 
-/// What one size gave.
-struct Measured {
-    /// Seconds for one placement.
-    placement_s: f64,
-    bytes_per_task: f64,
-    bytes_per_node: f64,
+/// What a waiting task and a node take of memory, in bytes.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Weights {
+    task: f64,
+    node: f64,
 }
 
 /// Measures.
@@ -68,12 +70,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     };
     for nodes in sizes {
         say(&format!("{tasks} tasks on {nodes} nodes"));
-        let mut all = Vec::new();
+        let (mut costs, mut turns) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
-            all.push(measure(nodes, tasks)?);
+            let (cost, turn) = measure(nodes, tasks)?;
+            costs.push(cost);
+            turns.push(turn);
         }
-        let cost = median(all.iter().map(|m| m.placement_s).collect());
-        let smallest = *smallest.get_or_insert(cost);
+        let (cost, turn) = (median(costs), median(turns));
+        let (smallest, shortest) = *smallest.get_or_insert((cost, turn));
         let micros = Figure::of(BENCH, format!("placement.{nodes}"), cost * 1e6, "µs");
         found.add(match nodes {
             100_000 => micros
@@ -86,12 +90,19 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             1_000 => rate.target(Target::AtLeast(100_000.0)),
             _ => rate,
         });
+        let turn = Figure::of(BENCH, format!("epoch.{nodes}"), turn * 1e6, "µs");
+        found.add(match nodes {
+            100_000 => turn
+                .beside("10 nodes", shortest * 1e6)
+                .target(Target::RatioAtMost(3.0)),
+            _ => turn,
+        });
         curve.push((nodes as f64, cost * 1e6));
         if nodes == 100_000 {
-            let task = median(all.iter().map(|m| m.bytes_per_task).collect());
-            let node = median(all.iter().map(|m| m.bytes_per_node).collect());
-            found.add(Figure::of(BENCH, "memory.task", task, "bytes"));
-            found.add(Figure::of(BENCH, "memory.node", node, "bytes"));
+            say("memory, in a process that did nothing before");
+            let weights = weigh_elsewhere(nodes, tasks)?;
+            found.add(Figure::of(BENCH, "memory.task", weights.task, "bytes"));
+            found.add(Figure::of(BENCH, "memory.node", weights.node, "bytes"));
         }
     }
     if !options.nodes.is_empty() {
@@ -127,20 +138,11 @@ fn write(options: &Options, host: &Host, found: &Found, curve: Vec<(f64, f64)>) 
     Ok(())
 }
 
-/// Placements one after the other, while finished runs make room for the next.
-fn measure(nodes: usize, tasks: usize) -> Result<Measured> {
-    let empty = resident();
+/// Seconds for one placement, and for one turn of the epoch: placements one after the other, while finished runs make room for
+/// the next, and then some epochs, with which all that the nodes did fades.
+fn measure(nodes: usize, tasks: usize) -> Result<(f64, f64)> {
     let mut market = Market::new(REQUESTERS, nodes)?;
-    let with_nodes = resident();
-    let templates = templates(&mut market);
-    for n in 0..tasks {
-        let of = n % REQUESTERS;
-        let requester = market.requesters[of];
-        let mut task = templates[of][market.below(3) as usize].clone();
-        task["qos"]["priority"] = json!(market.below(3));
-        market.task(requester, task)?;
-    }
-    let with_tasks = resident();
+    fill(&mut market, tasks)?;
     let (mut placed, mut seconds) = (0, 0.0);
     while placed < PLACEMENTS.min(tasks / 2) {
         let planned = market.plan()?;
@@ -153,10 +155,46 @@ fn measure(nodes: usize, tasks: usize) -> Result<Measured> {
             market.finish(ended)?;
         }
     }
-    Ok(Measured {
-        placement_s: seconds / f64::from(u32::try_from(placed)?),
-        bytes_per_task: with_tasks.saturating_sub(with_nodes) as f64 / tasks as f64,
-        bytes_per_node: with_nodes.saturating_sub(empty) as f64 / nodes as f64,
+    let turns = (0..EPOCHS).map(|_| market.turn_epoch());
+    let turns = turns.collect::<Result<Vec<f64>>>()?;
+    Ok((seconds / f64::from(u32::try_from(placed)?), median(turns)))
+}
+
+/// Queues so many tasks.
+fn fill(market: &mut Market, tasks: usize) -> Result<()> {
+    let templates = templates(market);
+    for n in 0..tasks {
+        let of = n % REQUESTERS;
+        let requester = market.requesters[of];
+        let mut task = templates[of][market.below(3) as usize].clone();
+        task["qos"]["priority"] = json!(market.below(3));
+        market.task(requester, task)?;
+    }
+    Ok(())
+}
+
+fn weigh_elsewhere(nodes: usize, tasks: usize) -> Result<Weights> {
+    let output = Command::new(std::env::current_exe()?)
+        .arg("weigh-market")
+        .args([nodes, tasks].map(|n| n.to_string()))
+        .output()?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr));
+    }
+    serde_json::from_slice(&output.stdout).context("the weighing process speaks JSON")
+}
+
+/// What a market takes of this process's memory, which must be fresh: what rounds before it have left would be used first.
+pub(crate) fn weigh(nodes: usize, tasks: usize) -> Result<Weights> {
+    let empty = resident();
+    let mut market = Market::new(REQUESTERS, nodes)?;
+    let with_nodes = resident();
+    fill(&mut market, tasks)?;
+    let with_tasks = resident();
+    let per = |after: u64, before: u64, n: usize| after.saturating_sub(before) as f64 / n as f64;
+    Ok(Weights {
+        task: per(with_tasks, with_nodes, tasks),
+        node: per(with_nodes, empty, nodes),
     })
 }
 

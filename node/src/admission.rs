@@ -1,0 +1,162 @@
+//! The way into a run: what its operator allows of the machine is taken before a lease is begun, and given back when its run is
+//! really over.
+//!
+//! The platform may hand out room before it is free here: a run that it ended still cleans up. Such a lease waits its turn;
+//! only one that this machine could never run is declined.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use aevir_wire::Lease;
+use tokio::sync::Notify;
+
+use crate::allowance::{Allowance, NotAllowed, Room};
+
+/// All runs' entrance.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    allowance: Allowance,
+    taken: Mutex<Vec<Room>>,
+    /// Held by the one who waits at the head of the line: a large lease is not passed by small ones for ever.
+    turn: tokio::sync::Mutex<()>,
+    /// Rings for that one when something was given back.
+    left: Notify,
+}
+
+/// What a run takes, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Place<'a> {
+    of: &'a Admission,
+    room: Room,
+}
+
+impl Admission {
+    pub(crate) fn new(allowance: Allowance) -> Self {
+        Self {
+            allowance,
+            taken: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            left: Notify::new(),
+        }
+    }
+
+    /// Runs at once.
+    pub(crate) fn runs(&self) -> u32 {
+        self.allowance.runs
+    }
+
+    /// Takes what the lease's run needs, as soon as it is free.
+    ///
+    /// # Errors
+    /// When it would not be allowed on an idle machine either.
+    pub(crate) async fn enter(&self, lease: &Lease) -> Result<Place<'_>, NotAllowed> {
+        self.allowance.check(lease, std::iter::empty())?;
+        let room = Room::of(lease);
+        let _turn = self.turn.lock().await;
+        loop {
+            {
+                let mut taken = self.taken();
+                match self.allowance.check(lease, taken.iter().copied()) {
+                    Ok(()) => {
+                        taken.push(room);
+                        return Ok(Place { of: self, room });
+                    }
+                    Err(why) => tracing::debug!(%why, "the lease waits for room"),
+                }
+            }
+            self.left.notified().await;
+        }
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Vec<Room>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut taken = self.of.taken();
+        if let Some(own) = taken.iter().position(|room| *room == self.room) {
+            taken.swap_remove(own);
+        }
+        drop(taken);
+        self.of.left.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::{
+        pin::{Pin, pin},
+        task::{Context, Poll, Waker},
+    };
+
+    use super::*;
+    use crate::allowance::tests::{lease, profile};
+
+    type Entered<'a> = Result<Place<'a>, NotAllowed>;
+
+    /// One look at who waits; `None` while it waits.
+    fn look<'a>(waiting: Pin<&mut impl Future<Output = Entered<'a>>>) -> Option<Entered<'a>> {
+        match waiting.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(entered) => Some(entered),
+            Poll::Pending => None,
+        }
+    }
+
+    fn admission() -> Admission {
+        Admission::new(Allowance::of(&profile(), &aevir_wire::NodeCaps::default()))
+    }
+
+    #[test]
+    fn a_lease_waits_for_a_run_that_cleans_up() {
+        let (admission, large) = (admission(), lease(600, 1, None));
+        let first = look(pin!(admission.enter(&large))).unwrap().unwrap();
+        let mut second = pin!(admission.enter(&large));
+        assert!(look(second.as_mut()).is_none(), "1,200 of 1,000 MiB");
+        drop(first);
+        look(second).unwrap().unwrap();
+    }
+
+    #[test]
+    fn the_large_one_is_not_passed_by_small_ones() {
+        let admission = admission();
+        let (small, large) = (lease(300, 1, None), lease(900, 1, None));
+        let first = look(pin!(admission.enter(&small))).unwrap().unwrap();
+        let mut second = pin!(admission.enter(&large));
+        assert!(look(second.as_mut()).is_none());
+        let mut third = pin!(admission.enter(&small));
+        assert!(
+            look(third.as_mut()).is_none(),
+            "it would fit, and waits its turn"
+        );
+        drop(first);
+        assert!(look(third.as_mut()).is_none());
+        let second = look(second).unwrap().unwrap();
+        assert!(look(third.as_mut()).is_none(), "1,200 of 1,000 MiB");
+        drop(second);
+        look(third).unwrap().unwrap();
+    }
+
+    #[test]
+    fn one_who_stops_waiting_leaves_the_line() {
+        let (admission, all) = (admission(), lease(1_000, 1, None));
+        let first = look(pin!(admission.enter(&all))).unwrap().unwrap();
+        {
+            let mut given_up = pin!(admission.enter(&all));
+            assert!(look(given_up.as_mut()).is_none());
+        }
+        drop(first);
+        drop(look(pin!(admission.enter(&all))).unwrap().unwrap());
+        assert!(admission.taken().is_empty());
+    }
+
+    #[test]
+    fn what_never_fits_is_declined_at_once() {
+        let admission = admission();
+        let _busy = look(pin!(admission.enter(&lease(1_000, 1, None)))).unwrap();
+        let why = look(pin!(admission.enter(&lease(1_001, 1, None)))).unwrap();
+        let why = why.unwrap_err().to_string();
+        assert!(why.contains("MiB of memory"), "{why}");
+    }
+}
