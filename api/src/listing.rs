@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
-use aevir_events::projection::{ReadError, Snapshot};
+use aevir_events::{
+    Timestamp,
+    projection::{ReadError, Snapshot},
+};
 use aevir_wire::LOG_POSITION;
 use axum::{
     Json,
@@ -52,6 +55,12 @@ pub(crate) fn no_cursor() -> ApiError {
 pub(crate) fn cursor<T: std::str::FromStr>(after: Option<&str>) -> ApiResult<Option<T>> {
     let parsed = after.map(|text| text.parse().map_err(|_| no_cursor()));
     parsed.transpose()
+}
+
+/// Reads a time; `what` says what is wanted.
+pub(crate) fn instant(text: Option<&str>, what: &str) -> ApiResult<Option<Timestamp>> {
+    let parsed = text.map(str::parse);
+    parsed.transpose().map_err(|_| invalid(what))
 }
 
 /// Takes off the row that only shows that there is another page; answers the cursor for it.

@@ -168,13 +168,16 @@ fn settle(args: ServeArgs) -> Result<Setup> {
             prefix: args.s3_prefix,
         }),
     };
-    let mut policy = file.policy.unwrap_or_default();
-    if let Some(market) = args.market.or(file.market) {
-        policy.market = match market {
-            MarketArg::Open => Market::Open,
-            MarketArg::Private => Market::Private,
-        };
-    }
+    let market = args.market.or(file.market).map(|market| match market {
+        MarketArg::Open => Market::Open,
+        MarketArg::Private => Market::Private,
+    });
+    let policy = match (file.policy, market) {
+        (Some(policy), Some(market)) => Policy { market, ..policy },
+        (Some(policy), None) => policy,
+        (None, Some(Market::Private)) => Policy::private(),
+        (None, Some(Market::Open) | None) => Policy::default(),
+    };
     let listen = args.listen.or(file.listen);
     Ok(Setup {
         data: args.data.or(file.data).unwrap_or(DEFAULT_DATA.into()),

@@ -5,7 +5,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use aevir_platform::policy::{Market, Policy};
+use aevir_platform::policy::Policy;
 use aevir_wire::{Client, Deposit, IssueJoinToken, OpenAccount, Secret};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -52,10 +52,7 @@ pub(crate) async fn up(args: UpArgs, global: &Global) -> Result<()> {
         database: None,
         s3: None,
         log: args.log.clone().setup(),
-        policy: Policy {
-            market: Market::Private,
-            ..Policy::default()
-        },
+        policy: Policy::private(),
     };
     let _lock = platform::lock(&setup)?;
     let server = platform::start(&setup).await?;

@@ -41,7 +41,8 @@ EXACT_INTEGER_MAX = 2**53  # doubles hold all integers up to here
 LINE_BYTES_MAX = ENTRY_BYTES_MAX + 4_096  # an entry with the attributes of a CloudEvent, the log's origin among them
 EXTENSIONS = {"schemaversion": "schema", "subject": "stream"}  # what a CloudEvent calls otherwise than the entry
 # The newest version of the types that have more than one; what is read of them here stands alike in all.
-NEWEST = {"assignment.leased": 2, "assignment.lost": 2, "node.registered": 3, "policy.adopted": 2, "task.created": 2}
+NEWEST = {"assignment.leased": 2, "assignment.lost": 2, "ledger.posted": 2, "node.registered": 3, "policy.adopted": 2, "task.created": 2,
+          "task.settled": 2}
 ENVELOPE_FIELDS = {"position", "id", "stream", "revision", "type", "schema", "time", "actor", "cause", "data"}
 ID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"  # a ULID
 ID_PATTERN = re.compile(ID)
@@ -55,7 +56,7 @@ CLOSE_REASONS = ("cancelled", "expired", "attempts-spent", "dependency-failed")
 MODULE_FAILURES = ("guest-error", "trap", "limit")
 
 # Entries that may stand in a batch after the one that they follow from. All other entries begin something new.
-CONSEQUENCES = {"ledger.posted", "points.changed", "task.settled", "task.matured", "task.closed", "task.queued",
+CONSEQUENCES = {"ledger.posted", "node.slashed", "points.changed", "task.settled", "task.matured", "task.closed", "task.queued",
                 "assignment.withdrawn", "content.registered", "task.round_closed", "task.verified", "assignment.lost"}
 
 # Entries that move no money and no points, and that nothing here depends on.
@@ -333,6 +334,9 @@ class Node:
     keys: list = field(default_factory=list)  # that it had before
     shown: int = 0  # fuel that its results showed, in millions a second
     samples: int = 0  # of those
+    locked: int = 0  # of its stake, for open results
+    strikes: int = 0  # refused results, none of which was forgotten before the next
+    struck_at: int = 0  # when the last was, in ms
 
     def record(self, kind):
         """How it did on a type of task."""
@@ -420,6 +424,7 @@ class Assignment:
     withdrawn_from: str | None = None  # the state before it was called off with its task
     doubles: str | None = None  # the run that it duplicates
     overtaken: bool = False  # it had begun when another result was taken for its replica
+    stake: int = 0  # of its node's, that is locked for it
     resume: dict | None = None  # the checkpoint that it goes on from
     author: str | None = None  # and the node that made it
     resumed_run: str | None = None  # and the run
@@ -475,6 +480,7 @@ class Task:
     accepted: list = field(default_factory=list)
     late: bool = False
     shares: list = field(default_factory=list)
+    matures_at: int = 0  # in ms, once it is settled
     checkpoints: list = field(default_factory=list)  # the newest of each run, in the order of saving
     suspects: list = field(default_factory=list)  # (run, blob) of those that were dropped
     exhausted: bool = False  # no attempt is left
@@ -604,6 +610,16 @@ def pending(account):
     return f"account/{account}/pending"
 
 
+def stake_of(node):
+    """The ledger account of what a node's owner put up for its results."""
+    return f"node/{node}/stake"
+
+
+def withdrawing(account):
+    """The ledger account of what an account asked to take out."""
+    return f"account/{account}/withdrawing"
+
+
 def escrow(task):
     """The ledger account of what a task may still cost."""
     return f"task/{task}/escrow"
@@ -659,6 +675,16 @@ def verdict_shares(task, contents):
     parts = largest_remainder(pool, [contents[c].weight for c in terms.contents])
     content = [Share("content", contents[c].owner, "", c, part) for c, part in zip(terms.contents, parts)]
     return compute + content + attempts + [Share("platform", "", "", "", platform)]
+
+
+def maturity_of(task):
+    """What moves when the shares of a verdict become available."""
+    moved = Counter()
+    for share in task.shares:
+        if share.ledger_account() == pending(share.account):
+            moved[pending(share.account)] -= share.amount
+            moved[available(share.account)] += share.amount
+    return without_zeros(moved)
 
 
 def took_too_long(terms, assignment):
@@ -790,6 +816,8 @@ SCHEDULING = {
     "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000},
     "tail": {"after_ppm": 500_000, "faster_ppm": 250_000, "looks_max": 64},
     "returns": {"per_task": 3, "per_slot": 2}, "reliability_keep_ppm": 995_000}
+SETTLEMENT = {"window_ms": 0}
+STAKE = {"per_result_ppm": 0, "strikes_free": 1, "strike_ms": 604_800_000}
 
 
 @dataclass
@@ -961,6 +989,7 @@ class Auditor:
         self.balances = Counter()
         self.points = Counter()  # by (account, track)
         self.references = set()
+        self.withdrawals = {}  # open ones, by account and id
         self.policies = []
         self.suspended = set()  # accounts, modules and contents
         self.limits = {}  # of accounts that were given other ones than the policy's
@@ -983,6 +1012,7 @@ class Auditor:
         self.contents = {}
         self.tasks = {}  # that are open
         self.ended = {}  # what became of the others
+        self.maturing = {}  # those of them whose shares are pending
         self.due = []
         self.origin = None  # the log that an export says it is of
 
@@ -1103,19 +1133,94 @@ class Auditor:
             self.check_deposit(data.get("reference"), moved)
         elif reason == "closure":
             self.announce_closure(data, moved)
+        elif reason == "maturity" and not self.is_due("ledger.posted", reason, data["task"]):
+            self.announce_maturity(data, moved)
+        elif reason == "payout":
+            self.note_reference(data.get("reference"))
+            self.settle_due("ledger.posted", reason, value=moved)
+        elif reason in ("stake", "unstake") and not self.is_due("ledger.posted", reason, None):
+            self.check_stake(reason, moved)
         elif moved:
             self.settle_due("ledger.posted", reason, data.get("task"), value=moved)
+        for node in [self.nodes[account.split("/")[1]] for account in moved if account.startswith("node/")]:
+            require(self.balances[stake_of(node.id)] >= node.locked,
+                    f"expected the stake of node {node.id} to cover {node.locked}, found {self.balances[stake_of(node.id)]}")
 
     def check_deposit(self, reference, moved):
         """From outside to one account, each reference once."""
         self.check_nothing_due("a deposit")
-        require(reference and reference not in self.references, f"expected a reference that was not booked, found {reference!r}")
-        self.references.add(reference)
+        self.note_reference(reference)
         paid = -moved.get("external", 0)
         receiver = next((account for account in moved if account != "external"), "")
         require(paid > 0 and AVAILABLE_PATTERN.fullmatch(receiver),
                 f"expected a deposit from external to what an account has available, found {show(moved)}")
         expect("the postings of a deposit", {"external": -paid, receiver: paid}, moved)
+
+    def check_stake(self, reason, moved):
+        """Between what a node's owner can spend and the node's stake."""
+        self.check_nothing_due("a posting of stake")
+        account = next((account for account in moved if account.startswith("node/")), "node//")
+        node = self.nodes[account.split("/")[1]]
+        change = moved[account]
+        require((change > 0) == (reason == "stake"), f"expected {reason} to move money the other way, found {show(moved)}")
+        require(change < 0 or node.standing not in ("left", "revoked"), f"expected no stake for a node that is {node.standing}")
+        expect(f"the postings of {reason}", {stake_of(node.id): change, available(node.owner): -change}, moved)
+
+    def free(self, assignment):
+        """What was locked for an assignment covers it no more."""
+        self.nodes[assignment.node].locked -= assignment.stake
+        assignment.stake = 0
+
+    def strikes_at(self, node, policy):
+        """The strikes of a node that still count."""
+        return node.strikes if self.now - node.struck_at <= policy["stake"]["strike_ms"] else 0
+
+    def slashes_due(self, task, refused):
+        """Refused results are strikes, and cost the stake locked for them once there are too many, where a quorum disagrees."""
+        for assignment in (task.assignments[a] for a in refused):
+            node = self.nodes[assignment.node]
+            node.strikes, node.struck_at = self.strikes_at(node, task.policy) + 1, self.now
+            if task.accepted and node.strikes > task.policy["stake"]["strikes_free"] and assignment.stake:
+                value = {"amount": assignment.stake, "strikes": node.strikes}
+                self.must_follow("node.slashed", node.id, task.id, assignment.id, value=value)
+
+    def on_node_slashed(self, data):
+        """What was locked for the result is the treasury's."""
+        value = {"amount": integer(data["amount"]), "strikes": data["strikes"]}
+        self.settle_due("node.slashed", data["node"], data["task"], data["assignment"], value=value)
+        task = self.tasks.get(data["task"]) or self.maturing[data["task"]]
+        self.free(task.assignments[data["assignment"]])
+        lost = value["amount"]
+        self.must_follow("ledger.posted", "slash", task.id, value={stake_of(data["node"]): -lost, "treasury": lost})
+
+    def note_reference(self, reference):
+        """Each external payment is booked once."""
+        require(reference and reference not in self.references, f"expected a reference that was not booked, found {reference!r}")
+        self.references.add(reference)
+
+    def on_account_withdrawal_requested(self, data):
+        """What is asked for is set aside."""
+        account, paid = data["account"], amount(data["amount"])
+        require((account, data["withdrawal"]) not in self.withdrawals, f"expected a new withdrawal, found {data['withdrawal']} again")
+        require(paid > 0, f"expected an amount above zero, found {paid}")
+        self.withdrawals[account, data["withdrawal"]] = paid
+        self.must_follow("ledger.posted", "withdrawal", None, value={available(account): -paid, withdrawing(account): paid})
+
+    def open_withdrawal(self, data):
+        """The amount of a withdrawal that ends here."""
+        paid = self.withdrawals.pop((data["account"], data["withdrawal"]), None)
+        require(paid is not None, f"expected an open withdrawal, found {data['withdrawal']}")
+        return paid
+
+    def on_account_withdrawal_paid(self, data):
+        """It leaves the platform, under a reference of its own."""
+        paid = self.open_withdrawal(data)
+        self.must_follow("ledger.posted", "payout", value={withdrawing(data["account"]): -paid, "external": paid})
+
+    def on_account_withdrawal_refused(self, data):
+        """It is available again."""
+        account, paid = data["account"], self.open_withdrawal(data)
+        self.must_follow("ledger.posted", "withdrawal-refused", None, value={withdrawing(account): -paid, available(account): paid})
 
     def announce_closure(self, data, moved):
         """A closure's postings stand before the event that explains them, and are compared when it comes."""
@@ -1123,6 +1228,13 @@ class Auditor:
         require(task.closure is None, f"expected one closure of task {task.id}, found another")
         task.closure = moved
         self.closing_due(task)
+
+    def announce_maturity(self, data, moved):
+        """The postings of a maturity that time brought stand before the event that explains them."""
+        self.check_nothing_due("a maturity")
+        task = self.maturing_task(data)
+        expect(f"the postings of the maturity of task {task.id}", maturity_of(task), moved)
+        self.must_follow("task.matured", task.id)
 
     def on_points_changed(self, data):
         """Every change is one that the rules call for."""
@@ -1138,7 +1250,7 @@ class Auditor:
         expect("the version of the policy", len(self.policies) + 1, data["version"])
         market = data["policy"]["market"]
         require(market in ("open", "private"), f"expected an open or a private market, found {market}")
-        self.policies.append({"scheduling": SCHEDULING} | with_integers(data["policy"]))
+        self.policies.append({"scheduling": SCHEDULING, "settlement": SETTLEMENT, "stake": STAKE} | with_integers(data["policy"]))
 
     def on_node_registered(self, data):
         """A node has one owner and one key."""
@@ -1378,6 +1490,9 @@ class Auditor:
         expect("the standing of a node that left", "leaving", node.standing)
         expect("what a node that left has open", (0, []), (node.busy, sorted(node.sealed)))
         node.standing = "left"
+        left = self.balances[stake_of(node.id)]
+        if left:
+            self.must_follow("ledger.posted", "unstake", None, value={stake_of(node.id): -left, available(node.owner): left})
 
     def on_node_key_rotated(self, data):
         """The key before signs the new one, and none comes back."""
@@ -1442,9 +1557,14 @@ class Auditor:
         """The task ended; only what became of it is kept."""
         self.ended[task.id] = state
         self.waiting.get(task.requester, set()).discard(task.id)
+        self.unseal(task)
+        del self.tasks[task.id]
+
+    def unseal(self, task):
+        """No result of the task is open any more."""
         for assignment in task.assignments.values():
             self.nodes[assignment.node].sealed.discard(assignment.id)
-        del self.tasks[task.id]
+            self.free(assignment)
 
     def on_task_created(self, data):
         """The escrow is the worst case, within the budget, under the policy of the day."""
@@ -1535,6 +1655,7 @@ class Auditor:
         task.shares = verdict_shares(task, self.contents)
         self.settlement_due(task)
         self.refusals_due(task, [r["assignment"] for r in data["refused"]])
+        self.slashes_due(task, [r["assignment"] for r in data["refused"]])
         self.note_outcomes(task, [r["assignment"] for r in data["refused"]])
 
     def note_outcomes(self, task, refused):
@@ -1583,20 +1704,14 @@ class Auditor:
             expect("the checks", accepted[0].checks, sorted((c["check"], c["passed"]) for c in data["checks"]))
 
     def settlement_due(self, task):
-        """The postings and the events that a verdict asks for; what is posted to pending matures at once."""
+        """The postings and the events that a verdict asks for."""
         fee = sum(share.amount for share in task.shares)
         require(fee <= task.escrow, f"expected a fee within the escrow of {task.escrow}, found {fee}")
-        moved, matured = Counter({escrow(task.id): -task.escrow, available(task.requester): task.escrow - fee}), Counter()
+        moved = Counter({escrow(task.id): -task.escrow, available(task.requester): task.escrow - fee})
         for share in task.shares:
             moved[share.ledger_account()] += share.amount
-            if share.ledger_account() == pending(share.account):
-                matured[pending(share.account)] -= share.amount
-                matured[available(share.account)] += share.amount
         self.money_due("settlement", task, moved)
         self.must_follow("task.settled", task.id)
-        if task.accepted:
-            self.money_due("maturity", task, matured)
-            self.must_follow("task.matured", task.id)
 
     def refusals_due(self, task, refused):
         """The points that refused results cost, one after the other where they are of one owner."""
@@ -1618,18 +1733,41 @@ class Auditor:
                  for s in data["shares"]]
         expect("the shares", sorted(s for s in task.shares if s.amount), sorted(s for s in found if s.amount))
         expect("private_market", task.policy["market"] == "private", data["private_market"])
-        task.state = "settled"
         if not task.accepted:
+            expect("matures_at", None, data.get("matures_at"))
             self.end(task, "inconclusive")
+            return
+        window = task.policy["settlement"]["window_ms"]
+        task.matures_at = self.now + window
+        # Version 1 knew no window, and does not say it.
+        if window or "matures_at" in data:
+            expect("matures_at, in ms after the verdict", window, milliseconds(data["matures_at"]) - self.now)
+        passed = all(passed for _, passed in task.accepted[0].checks)
+        self.ended[task.id] = "settled" if passed else "unmet"
+        self.maturing[task.id] = self.tasks.pop(task.id)
+        if window == 0:
+            self.money_due("maturity", task, maturity_of(task))
+            self.must_follow("task.matured", task.id)
+
+    def maturing_task(self, data):
+        """The task that a maturity is about, whose dispute window has passed."""
+        task = self.maturing.get(data["task"])
+        require(task, f"expected a task whose shares are pending, found {data['task']}")
+        require(self.now >= task.matures_at,
+                f"expected the dispute window of task {task.id} to pass, found its maturity {task.matures_at - self.now} ms earlier")
+        return task
 
     def on_task_matured(self, data):
         """Points are earned here, by those whose result was accepted and whose content was used."""
-        self.settle_due("task.matured", data["task"])
-        task = self.open_task(data, "settled")
+        task = self.maturing_task(data)
+        if self.is_due("task.matured", task.id):
+            self.settle_due("task.matured", task.id)
+        else:
+            expect(f"the postings of the maturity of task {task.id}", maturity_of(task), {})
         for change in points_earned(task):
             self.points_due(task, *change)
-        passed = all(passed for _, passed in task.accepted[0].checks)
-        self.end(task, "settled" if passed else "unmet")
+        self.unseal(task)
+        del self.maturing[task.id]
 
     def on_task_closed(self, data):
         """The end without a verdict: the fees that the reason calls for, the rest back, nobody left at work."""
@@ -1672,6 +1810,8 @@ class Auditor:
     def leave(self, task, assignment, state):
         """Change the state of an assignment; a run that ends frees its slot."""
         held = assignment.state in ("leased", "running")
+        if state in ("lost", "failed", "withdrawn", "returned"):
+            self.free(assignment)
         assignment.state = state
         if held:
             self.load(assignment.node, task, -1)
@@ -1719,6 +1859,10 @@ class Auditor:
         task.assignments[id] = Assignment(id, data["node"], node.owner, task.round, node.hardware(task.needs_gpu()),
                                           leased_at=self.now, doubles=doubled, resume=checkpoint, author=author,
                                           resumed_run=point.by if point else None, charged=self.pay_for(task, doubled))
+        due = part(task.terms.price, task.policy["stake"]["per_result_ppm"])
+        if due <= self.balances[stake_of(node.id)] - node.locked:
+            task.assignments[id].stake = due
+            node.locked += due
         self.review(task)
 
     def on_assignment_started(self, data):

@@ -74,14 +74,16 @@ class Log:
 
     REQUESTER, TREASURY = ulid(1), "treasury"
 
-    def __init__(self, market="open"):
+    def __init__(self, market="open", window_s=0, **sections):
         self.entries = []
         self.seconds = 0
         self.decision = 0
         self.revisions = {}
         self.nodes = {}  # node -> (owner, seed)
         self.reports = {}
-        self.decide("policy.adopted", {"version": 1, "policy": POLICY | {"market": market}})
+        self.window_s = window_s
+        settlement = {"settlement": {"window_ms": window_s * 1_000}} if window_s else {}
+        self.decide("policy.adopted", {"version": 1, "policy": POLICY | {"market": market} | settlement | sections})
         self.deposit("1000000000", "wire 1")
 
     # ---- entries
@@ -200,7 +202,9 @@ class Log:
         moved = {f"task/{task}/escrow": "-" + escrow, f"account/{self.REQUESTER}/available": refund}
         self.post("settlement", task, moved | {ledger_account(s): s[4] for s in shares})
         named = [{"role": s[0], "amount": s[4]} | {k: v for k, v in zip(("account", "node", "content"), s[1:4]) if v} for s in shares]
-        self.follow("task.settled", {"task": task, "fee": fee, "refund": refund, "shares": named, "private_market": False})
+        due = (START + timedelta(seconds=self.seconds + self.window_s)).isoformat(timespec="milliseconds") + "Z"
+        self.follow("task.settled", {"task": task, "fee": fee, "refund": refund, "shares": named, "private_market": False}
+                    | ({"matures_at": due} if self.window_s else {}))
 
     def mature(self, task, shares):
         """Pending shares become available."""
@@ -261,6 +265,51 @@ def worked_example():
         log.points(owner, "compute", "40", "result-accepted", TASK, assignment)
     for owner, delta in zip(AUTHORS, ("10", "20")):
         log.points(owner, "content", delta, "content-used", TASK)
+    return log
+
+
+def windowed(waits_s=60):
+    """A task of one replica with a dispute window of a minute, which matures after so many seconds."""
+    log = Log(window_s=60)
+    log.node(NODES[0], OWNERS[0])
+    log.task(TASK, "1053000")
+    log.run(TASK, (RUNS[0], NODES[0], "a"))
+    log.reveal(RUNS[0])
+    log.verify(TASK, "passed", RUNS[:1])
+    shares = [("compute", OWNERS[0], NODES[0], None, "1000000"), ("platform", None, None, None, "50000")]
+    log.settle(TASK, "1053000", "1050000", "3000", shares)
+    # A task that depends on it does not wait for the window's end.
+    log.task(SECOND, "1053000", depends_on=[{"task": TASK}])
+    log.decide("task.queued", {"task": SECOND, "inputs": []})
+    log.seconds += waits_s
+    log.decision += 1
+    log.mature(TASK, shares)
+    log.points(OWNERS[0], "compute", "50", "result-accepted", TASK, RUNS[0])
+    return log
+
+
+def slashed(strikes_free=0):
+    """Three nodes, one of which has staked ten, and is alone with its result: it loses the three that it had locked."""
+    log = Log(stake={"per_result_ppm": 3_000_000, "strikes_free": strikes_free, "strike_ms": 1_000})
+    for node, owner in zip(NODES, OWNERS):
+        log.node(node, owner)
+    account, pledge = f"account/{OWNERS[2]}/available", f"node/{NODES[2]}/stake"
+    log.decide("ledger.posted", {"reason": "deposit", "reference": "wire 2", "postings": postings({"external": "-10000000", account: "10000000"})})
+    log.decide("ledger.posted", {"reason": "stake", "postings": postings({account: "-10000000", pledge: "10000000"})})
+    log.task(TASK, "3153000", replicas=3, quorum=2, initial=3)
+    log.run(TASK, *((a, n, result) for a, n, result in zip(RUNS, NODES, "aab")))
+    log.reveal(*RUNS)
+    log.verify(TASK, "passed", RUNS[:2], [(RUNS[2], "mismatch")])
+    shares = [("compute", owner, node, None, "1000000") for owner, node in zip(OWNERS[:2], NODES)]
+    shares.append(("platform", None, None, None, "100000"))
+    log.settle(TASK, "3153000", "2100000", "1053000", shares)
+    log.follow("node.slashed", {"node": NODES[2], "task": TASK, "assignment": RUNS[2], "amount": "3000000", "reason": "mismatch",
+                                "strikes": 1})
+    log.post("slash", TASK, {pledge: "-3000000", "treasury": "3000000"})
+    log.mature(TASK, shares)
+    for owner, assignment in zip(OWNERS[:2], RUNS):
+        log.points(owner, "compute", "50", "result-accepted", TASK, assignment)
+    log.decide("ledger.posted", {"reason": "unstake", "postings": postings({pledge: "-7000000", account: "7000000"})})
     return log
 
 
@@ -427,6 +476,15 @@ class GoodLogs(unittest.TestCase):
         document = self.check(with_minority(), {"settled": 2})
         self.assertNotIn(OWNERS[2], document["points"])
 
+    def test_a_dispute_window(self):
+        document = self.check(windowed(), {"queued": 1, "settled": 1})
+        self.assertEqual("1000000", document["accounts"][f"account/{OWNERS[0]}/available"])
+
+    def test_a_slash(self):
+        document = self.check(slashed(), {"settled": 1})
+        self.assertEqual("3100000", document["accounts"]["treasury"])
+        self.assertEqual("7000000", document["accounts"][f"account/{OWNERS[2]}/available"])
+
     def test_silence(self):
         self.check(with_silence(), {"settled": 2})
 
@@ -541,6 +599,39 @@ class Tampering(unittest.TestCase):
         log.deposit("5", "wire 1")
         self.check(log, lambda entries: None, 2, "not booked")
 
+    def withdrawal(self, end="account.withdrawal_paid", reference="payout 1"):
+        """Five are taken out, or come back."""
+        log, account, one = Log(), Log.REQUESTER, ulid(90)
+        log.decide("account.withdrawal_requested", {"account": account, "withdrawal": one, "amount": "5", "destination": "on file"})
+        log.follow("ledger.posted", {"reason": "withdrawal", "postings": postings(
+            {f"account/{account}/available": "-5", f"account/{account}/withdrawing": "5"})})
+        log.decide(end, {"account": account, "withdrawal": one, "reason": ""})
+        paid = end == "account.withdrawal_paid"
+        to = "external" if paid else f"account/{account}/available"
+        log.follow("ledger.posted", {"reason": "payout" if paid else "withdrawal-refused", "postings": postings(
+            {f"account/{account}/withdrawing": "-5", to: "5"})} | ({"reference": reference} if paid else {}))
+        return log
+
+    def test_withdrawals(self):
+        for end in ("account.withdrawal_paid", "account.withdrawal_refused"):
+            document = audited(lines_of(self.withdrawal(end).entries))
+            self.assertIsNone(document["error"])
+            self.assertEqual("-999999995" if end.endswith("paid") else "-1000000000", document["accounts"]["external"])
+
+    def test_a_payout_under_a_reference_that_was_booked(self):
+        log = self.withdrawal(reference="wire 1")
+        self.check(log, lambda entries: None, len(log.entries) - 1, "a reference that was not booked")
+
+    def test_a_payout_of_more_than_was_asked_for(self):
+        log = self.withdrawal()
+        self.edit(log, len(log.entries) - 1, "ledger.posted payout", lambda data: data.update(
+            postings=postings({f"account/{Log.REQUESTER}/withdrawing": "-4", "external": "4"})))
+
+    def test_a_withdrawal_that_is_paid_twice(self):
+        log = self.withdrawal()
+        log.decide("account.withdrawal_paid", {"account": Log.REQUESTER, "withdrawal": ulid(90)})
+        self.check(log, lambda entries: None, len(log.entries) - 1, "expected an open withdrawal")
+
     def test_more_than_there_is(self):
         log = Log()
         log.entries[1]["data"]["postings"] = postings({"external": "-1000", f"account/{Log.REQUESTER}/available": "1000"})
@@ -552,7 +643,63 @@ class Tampering(unittest.TestCase):
         at = len(log.entries)
         log.decision += 1
         log.post("maturity", TASK, {"treasury": "-5", f"account/{OWNERS[0]}/available": "5"})
-        self.check(log, lambda entries: None, at, "expected nothing of this kind")
+        self.check(log, lambda entries: None, at, "expected a task whose shares are pending")
+
+    def test_a_slash_that_nothing_calls_for(self):
+        log = slashed(strikes_free=1)
+        self.check(log, lambda entries: None, find(log.entries, "node.slashed"), "expected nothing of this kind")
+
+    def test_a_slash_left_out(self):
+        log = slashed()
+        at = find(log.entries, "node.slashed")
+
+        def leave_out(entries):
+            del entries[at:at + 2]
+        self.check(log, leave_out, len(log.entries) - 3, "expected node.slashed")
+
+    def test_a_slash_that_somebody_else_gets(self):
+        log = slashed()
+        at = find(log.entries, "ledger.posted", reason="slash")
+        self.edit(log, at, "ledger.posted slash", lambda data: data["postings"][1].update(account=f"account/{OWNERS[0]}/available"))
+
+    def test_stake_taken_back_while_it_is_locked(self):
+        log = slashed()
+        at = find(log.entries, "task.verified")
+
+        def take(entries):
+            entries.insert(at - 1, copy.deepcopy(entries[-1]))
+            entries[at - 1]["data"]["postings"] = postings({f"node/{NODES[2]}/stake": "-7000001", f"account/{OWNERS[2]}/available": "7000001"})
+            entries[at - 1]["cause"], entries[at - 1]["time"] = "another command", entries[at]["time"]
+        self.check(log, take, at - 1, "to cover 3000000")
+
+    def test_a_maturity_within_the_window(self):
+        log = windowed(59)
+        self.check(log, lambda entries: None, find(log.entries, "ledger.posted", reason="maturity"), "1000 ms earlier")
+
+    def test_a_maturity_that_pays_more(self):
+        log = windowed()
+        at = find(log.entries, "ledger.posted", reason="maturity")
+
+        def pay(data):
+            data["postings"] = postings({f"account/{OWNERS[0]}/pending": "-999999", f"account/{OWNERS[0]}/available": "999999"})
+        self.edit(log, at, "the postings of the maturity", pay)
+
+    def test_a_maturity_without_its_event(self):
+        log = windowed()
+        at = find(log.entries, "task.matured")
+        self.drop(log, at, at, "expected nothing of this kind here")
+
+    def test_a_maturity_without_its_postings(self):
+        log = windowed()
+        at = find(log.entries, "ledger.posted", reason="maturity")
+        self.drop(log, at, at, "the postings of the maturity")
+
+    def test_a_window_of_another_length(self):
+        log = windowed()
+        self.edit(log, find(log.entries, "task.settled"), "matures_at, in ms after the verdict",
+                  lambda data: data.update(matures_at=START.isoformat(timespec="milliseconds") + "Z"))
+        log = windowed()
+        self.edit(log, find(log.entries, "task.settled"), "'matures_at' to be there", lambda data: data.pop("matures_at"))
 
     def test_an_escrow_that_is_too_small(self):
         log = worked_example()

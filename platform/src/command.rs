@@ -11,7 +11,7 @@ use crate::{
     amount::{Amount, Ppm},
     definition::TaskDefinition,
     digest::Digest,
-    ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId},
+    ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId, WithdrawalId},
     policy::{AccountLimits, Policy},
     report::{Artifact, BlobRef, NodeKey, Report, SignedCommitment},
     rotation::SignedRotation,
@@ -38,6 +38,25 @@ pub enum Command {
         account: AccountId,
         amount: Amount,
         reference: String,
+    },
+    /// Sets money aside that is to be paid out.
+    RequestWithdrawal {
+        account: AccountId,
+        amount: Amount,
+        /// Where it is to go, as agreed with who runs the platform.
+        destination: String,
+    },
+    /// Books that it was paid out.
+    PayWithdrawal {
+        account: AccountId,
+        withdrawal: WithdrawalId,
+        reference: String,
+    },
+    /// Gives it back to the account.
+    RefuseWithdrawal {
+        account: AccountId,
+        withdrawal: WithdrawalId,
+        reason: String,
     },
     /// Gives an account another share and other quotas than the policy's.
     SetLimits {
@@ -75,6 +94,18 @@ pub enum Command {
     /// It drains, and is gone for good once nothing of it is open any more.
     LeaveMarket {
         node: NodeId,
+    },
+    /// The node's owner puts money up for its results.
+    Stake {
+        account: AccountId,
+        node: NodeId,
+        amount: Amount,
+    },
+    /// The node's owner takes back what covers no result.
+    Unstake {
+        account: AccountId,
+        node: NodeId,
+        amount: Amount,
     },
     RotateKey {
         node: NodeId,

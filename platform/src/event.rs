@@ -15,7 +15,7 @@ use crate::{
     definition::TaskDefinition,
     digest::Digest,
     hexbytes::Hex,
-    ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId},
+    ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId, WithdrawalId},
     ledger::LedgerAccount,
     lift,
     policy::{AccountLimits, Policy},
@@ -106,10 +106,21 @@ events! {
     }
     /// An administrator gave the account another share and other quotas.
     "account.limits_set" v 1 LimitsSet on |e| format!("account/{}", e.account) => { account: AccountId, limits: AccountLimits }
+    /// Money is set aside to be paid out; the posting stands in the same batch, here and in the next two.
+    "account.withdrawal_requested" v 1 WithdrawalRequested on |e| format!("account/{}", e.account) => {
+        account: AccountId,
+        withdrawal: WithdrawalId,
+        amount: Amount,
+        /// Where it is to go, as agreed with who runs the platform.
+        destination: String,
+    }
+    "account.withdrawal_paid" v 1 WithdrawalPaid on |e| format!("account/{}", e.account) => { account: AccountId, withdrawal: WithdrawalId }
+    /// The account has its money back.
+    "account.withdrawal_refused" v 1 WithdrawalRefused on |e| format!("account/{}", e.account) => { account: AccountId, withdrawal: WithdrawalId, reason: String }
     "account.blob_uploaded" v 1 BlobUploaded on |e| format!("account/{}", e.account) => { account: AccountId, blob: BlobRef }
 
     /// The only event that moves money. The postings sum to zero.
-    "ledger.posted" v 1 LedgerPosted on |_| "ledger".into() => {
+    "ledger.posted" v 2 LedgerPosted on |_| "ledger".into() => {
         reason: PostingReason,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         task: Option<TaskId>,
@@ -176,6 +187,17 @@ events! {
     /// Its API key is revoked and its leases are lost in the same batch.
     "node.revoked" v 1 NodeRevoked on |e| format!("node/{}", e.node) => { node: NodeId, reason: String }
 
+    /// It loses the stake that it had locked for a refused result; the posting stands in the same batch.
+    "node.slashed" v 1 NodeSlashed on |e| format!("node/{}", e.node) => {
+        node: NodeId,
+        task: TaskId,
+        assignment: AssignmentId,
+        amount: Amount,
+        reason: RefusalReason,
+        /// Its refused results in a row of time, this one included.
+        strikes: u32,
+    }
+
     "account.suspended" v 1 AccountSuspended on |e| format!("account/{}", e.account) => { account: AccountId, reason: String }
     "account.released" v 1 AccountReleased on |e| format!("account/{}", e.account) => { account: AccountId, reason: String }
     "node.suspended" v 1 NodeSuspended on |e| format!("node/{}", e.node) => { node: NodeId, reason: String }
@@ -228,7 +250,7 @@ events! {
         late: bool,
     }
     /// The money that the verdict moved; the postings stand in the same batch.
-    "task.settled" v 1 TaskSettled on |e| format!("task/{}", e.task) => {
+    "task.settled" v 2 TaskSettled on |e| format!("task/{}", e.task) => {
         task: TaskId,
         /// All that the requester paid.
         fee: Amount,
@@ -236,6 +258,10 @@ events! {
         shares: Vec<Share>,
         /// Settled in a private market, where owner filters are off.
         private_market: bool,
+        /// The end of the dispute window, when shares and points mature. Absent where nothing does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Option<String>")]
+        matures_at: Option<Timestamp>,
     }
     /// The end of the dispute window: shares can be withdrawn.
     "task.matured" v 1 TaskMatured on |e| format!("task/{}", e.task) => { task: TaskId }
@@ -312,6 +338,18 @@ pub enum PostingReason {
     Maturity,
     /// A task closed without a verdict: fees for work done, the rest back.
     Closure,
+    /// What an account wants to take out is set aside.
+    Withdrawal,
+    /// It was paid out.
+    Payout,
+    /// It was not, and is available again.
+    WithdrawalRefused,
+    /// A node's owner puts money up for its results.
+    Stake,
+    /// It comes back: the owner took it, or the node left.
+    Unstake,
+    /// A refused result cost it.
+    Slash,
 }
 
 /// What IntelliPoints are earned for.

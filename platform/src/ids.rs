@@ -74,4 +74,6 @@ id! {
     TaskId,
     /// One node's try at one task; also the fencing token of its lease, for it is never used twice.
     AssignmentId,
+    /// Money that an account wants to take out.
+    WithdrawalId,
 }

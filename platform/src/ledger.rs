@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::{
     amount::Amount,
     event::Posting,
-    ids::{AccountId, TaskId},
+    ids::{AccountId, NodeId, TaskId},
 };
 
 /// An account of the ledger.
@@ -21,8 +21,12 @@ pub enum LedgerAccount {
     Available(AccountId),
     /// `account/<id>/pending`: earned, but the dispute window is open.
     Pending(AccountId),
+    /// `account/<id>/withdrawing`: asked for, and not yet paid out or refused.
+    Withdrawing(AccountId),
     /// `task/<id>/escrow`: what a task may still cost.
     Escrow(TaskId),
+    /// `node/<id>/stake`: what the node's owner put up for its results.
+    Stake(NodeId),
     /// The platform's own.
     Treasury,
 }
@@ -33,7 +37,9 @@ impl fmt::Display for LedgerAccount {
             Self::External => f.write_str("external"),
             Self::Available(account) => write!(f, "account/{account}/available"),
             Self::Pending(account) => write!(f, "account/{account}/pending"),
+            Self::Withdrawing(account) => write!(f, "account/{account}/withdrawing"),
             Self::Escrow(task) => write!(f, "task/{task}/escrow"),
+            Self::Stake(node) => write!(f, "node/{node}/stake"),
             Self::Treasury => f.write_str("treasury"),
         }
     }
@@ -57,7 +63,11 @@ impl FromStr for LedgerAccount {
             (Some("account"), Some(id), Some("pending"), None) => {
                 id.parse().ok().map(Self::Pending)
             }
+            (Some("account"), Some(id), Some("withdrawing"), None) => {
+                id.parse().ok().map(Self::Withdrawing)
+            }
             (Some("task"), Some(id), Some("escrow"), None) => id.parse().ok().map(Self::Escrow),
+            (Some("node"), Some(id), Some("stake"), None) => id.parse().ok().map(Self::Stake),
             (_, _, _, _) => None,
         };
         parsed.ok_or_else(|| NotALedgerAccount(text.into()))
@@ -86,7 +96,7 @@ impl JsonSchema for LedgerAccount {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
-            "pattern": "^(external|treasury|account/[0-9A-Z]{26}/(available|pending)|task/[0-9A-Z]{26}/escrow)$"
+            "pattern": "^(external|treasury|account/[0-9A-Z]{26}/(available|pending|withdrawing)|task/[0-9A-Z]{26}/escrow|node/[0-9A-Z]{26}/stake)$"
         })
     }
 }

@@ -7,7 +7,7 @@ use aevir_events::{UnknownEvent, Upcaster};
 use serde_json::{Value, json};
 
 /// All steps.
-pub(crate) const STEPS: [Upcaster; 6] = [
+pub(crate) const STEPS: [Upcaster; 8] = [
     Upcaster {
         label: "node.registered",
         from: 1,
@@ -29,7 +29,7 @@ pub(crate) const STEPS: [Upcaster; 6] = [
     Upcaster {
         label: "policy.adopted",
         from: 1,
-        lift: policy_with_scheduling,
+        lift: policy_of_old,
     },
     Upcaster {
         label: "task.created",
@@ -40,6 +40,18 @@ pub(crate) const STEPS: [Upcaster; 6] = [
         label: "assignment.leased",
         from: 1,
         // Version 2 says how the node was drawn. Before, draws could not be recomputed.
+        lift: Ok,
+    },
+    Upcaster {
+        label: "ledger.posted",
+        from: 1,
+        // Version 2 adds withdrawals and stake.
+        lift: Ok,
+    },
+    Upcaster {
+        label: "task.settled",
+        from: 1,
+        // Version 2 says when the shares mature. Before, they did so in the same batch, with nothing to wait for.
         lift: Ok,
     },
 ];
@@ -53,9 +65,9 @@ fn object<'a>(
     found.ok_or_else(|| UnknownEvent(format!("there is no object at `{pointer}`")))
 }
 
-/// Version 2 of `policy.adopted` adds the constants of placement. Written out, for the defaults of a later day are not
-/// those of its time.
-fn policy_with_scheduling(mut data: Value) -> Result<Value, UnknownEvent> {
+/// Version 2 of `policy.adopted` adds the constants of placement, settlement and stake. Written out, for the defaults of a later
+/// day are not those of its time.
+fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
     let scheduling = json!({
         "epoch_ms": 3_600_000,
         "placements_max": 1_024,
@@ -80,7 +92,15 @@ fn policy_with_scheduling(mut data: Value) -> Result<Value, UnknownEvent> {
         "returns": {"per_task": 3, "per_slot": 2},
         "reliability_keep_ppm": 995_000,
     });
-    object(&mut data, "/policy")?.insert("scheduling".into(), scheduling);
+    let policy = object(&mut data, "/policy")?;
+    policy.insert("scheduling".into(), scheduling);
+    // What was verified was paid for at once.
+    policy.insert("settlement".into(), json!({"window_ms": 0}));
+    // There was no stake.
+    policy.insert(
+        "stake".into(),
+        json!({"per_result_ppm": 0, "strikes_free": 1, "strike_ms": 604_800_000}),
+    );
     Ok(data)
 }
 
@@ -94,14 +114,17 @@ fn task_with_nonce(mut data: Value) -> Result<Value, UnknownEvent> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::policy::SchedulingPolicy;
+    use crate::policy::{SchedulingPolicy, SettlementPolicy};
 
     #[test]
-    fn a_policy_without_scheduling_gets_the_first_defaults() {
-        let lifted = policy_with_scheduling(json!({"policy": {}})).unwrap();
+    fn a_policy_of_old_gets_what_held_in_its_time() {
+        let lifted = policy_of_old(json!({"policy": {}})).unwrap();
         let read: SchedulingPolicy =
             serde_json::from_value(lifted["policy"]["scheduling"].clone()).unwrap();
         assert_eq!(read, SchedulingPolicy::default());
-        assert!(policy_with_scheduling(json!({"policy": 1})).is_err());
+        let read: SettlementPolicy =
+            serde_json::from_value(lifted["policy"]["settlement"].clone()).unwrap();
+        assert_eq!(read, SettlementPolicy::IMMEDIATE);
+        assert!(policy_of_old(json!({"policy": 1})).is_err());
     }
 }

@@ -1,6 +1,8 @@
 //! The constants of the market. They live in `policy.adopted` events, so that a replay uses those of its time.
 
 mod scheduling;
+mod settlement;
+mod stake;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,6 +12,8 @@ use crate::amount::{Amount, Points, Ppm};
 pub use scheduling::{
     AccountLimits, ReturnPolicy, SCORE_LEVELS, SchedulingPolicy, ScorePolicy, TailPolicy,
 };
+pub use settlement::SettlementPolicy;
+pub use stake::StakePolicy;
 
 /// Who may take part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -46,6 +50,8 @@ pub struct Policy {
     pub backoff_max_ms: u32,
     pub points: PointsPolicy,
     pub scheduling: SchedulingPolicy,
+    pub settlement: SettlementPolicy,
+    pub stake: StakePolicy,
 }
 
 /// How IntelliPoints are earned and lost.
@@ -85,6 +91,20 @@ impl Default for Policy {
                 lost: Points(2),
             },
             scheduling: SchedulingPolicy::default(),
+            settlement: SettlementPolicy::default(),
+            stake: StakePolicy::default(),
+        }
+    }
+}
+
+impl Policy {
+    /// For a platform whose owner runs everything on it: no owner filters, and no dispute window, since there is nobody to
+    /// dispute with.
+    pub fn private() -> Self {
+        Self {
+            market: Market::Private,
+            settlement: SettlementPolicy::IMMEDIATE,
+            ..Self::default()
         }
     }
 }

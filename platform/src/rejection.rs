@@ -4,7 +4,7 @@
 use crate::{
     amount::Amount,
     digest::Digest,
-    ids::{AccountId, ContentId, TaskId},
+    ids::{AccountId, ContentId, TaskId, WithdrawalId},
 };
 
 macro_rules! rejections {
@@ -58,7 +58,11 @@ rejections! {
     ScopesMissing = "scopes-missing", Invalid, "name at least one scope";
     AmountNotPositive = "amount-not-positive", Invalid, "the amount must be above zero";
     AmountTooLarge = "amount-too-large", Invalid, "the amount does not fit 64 bits together with what is there: use a smaller one";
-    ReferenceUsed { reference: String } = "reference-used", Conflict, "a deposit with the reference `{reference}` is recorded already: each external payment is booked once";
+    ReferenceUsed { reference: String } = "reference-used", Conflict, "a payment with the reference `{reference}` is recorded already: each external payment is booked once";
+    BalanceTooSmall { available: Amount, needed: Amount } = "balance-too-small", Payment, "{needed} micro-AEV are needed, and {available} are available: use less, or deposit the difference";
+    TooManyWithdrawals { most: usize } = "too-many-withdrawals", Conflict, "{most} withdrawals of this account are open: wait until some are paid or refused";
+    StakeLocked { free: Amount, wanted: Amount } = "stake-locked", Conflict, "{wanted} micro-AEV are asked back, and {free} of the node's stake are free: the rest covers results that have not matured yet";
+    UnknownWithdrawal { withdrawal: WithdrawalId } = "unknown-withdrawal", NotFound, "this account has no open withdrawal {withdrawal}: it was paid or refused, or there never was one";
     PolicyInvalid { detail: String } = "policy-invalid", Invalid, "the policy can't hold: {detail}";
     LimitsInvalid { detail: String } = "limits-invalid", Invalid, "the account's limits can't hold: {detail}";
     TokenExpired = "join-token-expired", Forbidden, "the join token has expired: issue a new one";

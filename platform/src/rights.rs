@@ -81,11 +81,20 @@ impl Giver {
             | Command::OpenAccount(_)
             | Command::SetLimits { .. }
             | Command::Deposit { .. }
+            | Command::PayWithdrawal { .. }
+            | Command::RefuseWithdrawal { .. }
             | Command::Suspend { .. }
             | Command::Release { .. } => Self::Operator,
             Command::AddKey(c) => Self::Account(c.account, &[Scope::KeysWrite]),
             Command::RevokeKey { account, .. } => Self::Account(*account, &[Scope::KeysWrite]),
+            // Such a key can make any other key of the account.
+            Command::RequestWithdrawal { account, .. } => {
+                Self::Account(*account, &[Scope::KeysWrite])
+            }
             Command::IssueJoinToken { account, .. } => {
+                Self::Account(*account, &[Scope::NodesWrite])
+            }
+            Command::Stake { account, .. } | Command::Unstake { account, .. } => {
                 Self::Account(*account, &[Scope::NodesWrite])
             }
             Command::RecordUpload { account, .. } => {

@@ -23,7 +23,7 @@ use crate::{
     hexbytes::Hex,
     ids::{AccountId, AssignmentId, NodeId, TaskId},
     ledger::LedgerAccount,
-    policy::Policy,
+    policy::{Policy, SettlementPolicy},
     report::{Artifact, BlobRef, Report, SignedCommitment, Usage},
     rights::Giver,
     state::{State, Task},
@@ -34,6 +34,8 @@ const NODES: usize = 24;
 const REQUESTERS: usize = 8;
 /// Tasks under way at once.
 const WAVE_TASKS: usize = 8;
+/// Long enough that verdicts of several waves mature in one tick.
+const WINDOW_MS: u32 = 60_000;
 /// What a requester is given whenever it has less, in micro-AEV.
 const MONEY: i64 = 1_000_000_000;
 
@@ -69,7 +71,12 @@ impl History {
             deposits: 0,
             joined: 0,
         };
-        history.submit(Command::AdoptPolicy(Policy::default()));
+        history.submit(Command::AdoptPolicy(Policy {
+            settlement: SettlementPolicy {
+                window_ms: WINDOW_MS,
+            },
+            ..Policy::default()
+        }));
         // Nothing is drawn before an epoch is open.
         history.submit(Command::Tick);
         for n in 0..REQUESTERS {

@@ -88,11 +88,12 @@ async fn list_accounts(
     let limit = limit(page.limit)?;
     let after = cursor::<AccountId>(page.after.as_deref())?;
     let mut query = views::Query::new(
-        "SELECT a.id, a.name, a.opened_at, COALESCE(available.amount, 0), COALESCE(pending.amount, 0),
+        "SELECT a.id, a.name, a.opened_at, COALESCE(available.amount, 0), COALESCE(pending.amount, 0), COALESCE(withdrawing.amount, 0),
              COALESCE(p.compute, 0), COALESCE(p.content, 0), COALESCE(p.verification, 0)
          FROM {accounts} a
          LEFT JOIN {balances} available ON available.account = 'account/' || a.id || '/available'
          LEFT JOIN {balances} pending ON pending.account = 'account/' || a.id || '/pending'
+         LEFT JOIN {balances} withdrawing ON withdrawing.account = 'account/' || a.id || '/withdrawing'
          LEFT JOIN {points} p ON p.account = a.id",
     );
     query.when_some("a.id > ?", after.map(|id| id.to_string()));
@@ -115,6 +116,7 @@ fn from_row(mut cells: Cells) -> ApiResult<wire::Account> {
         opened_at: time(Timestamp(cells.int()?)),
         available: cells.int()?.to_string(),
         pending: cells.int()?.to_string(),
+        withdrawing: cells.int()?.to_string(),
         points: super::ledger::points(&mut cells)?,
     })
 }
@@ -159,7 +161,7 @@ async fn deposit(
 }
 
 /// An id that can't be parsed is one that does not exist.
-fn no_account(id: &str) -> ApiError {
+pub(super) fn no_account(id: &str) -> ApiError {
     let unknown = Rejection::UnknownAccount {
         account: AccountId(Default::default()),
     };
@@ -200,6 +202,7 @@ fn view(state: &Platform, id: AccountId) -> Option<wire::Account> {
         opened_at: time(account.opened_at),
         available: balance(LedgerAccount::Available(id)),
         pending: balance(LedgerAccount::Pending(id)),
+        withdrawing: balance(LedgerAccount::Withdrawing(id)),
         points: points(&state.points.get(&id).copied().unwrap_or_default()),
     })
 }

@@ -83,7 +83,7 @@ struct EntryFilter {
     /// A ledger account, such as `treasury`, `account/<id>/available` or `task/<id>/escrow`.
     account: Option<String>,
     task: Option<String>,
-    /// `deposit`, `escrow`, `settlement`, `maturity` or `closure`.
+    /// `deposit`, `escrow`, `settlement`, `maturity`, `closure`, `withdrawal`, `payout`, `withdrawal-refused`, `stake`, `unstake` or `slash`.
     reason: Option<String>,
     /// From this position of the log on.
     from: Option<u64>,

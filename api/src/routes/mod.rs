@@ -14,9 +14,11 @@ mod nodes;
 mod policy;
 mod projections;
 mod server;
+mod statement;
 mod suspensions;
 mod tasks;
 mod tlog;
+mod withdrawals;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -30,6 +32,8 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .merge(keys::routes())
         .merge(limits::routes())
         .merge(ledger::routes())
+        .merge(statement::routes())
+        .merge(withdrawals::routes())
         .merge(policy::routes())
         .merge(projections::routes())
         .merge(blobs::routes())

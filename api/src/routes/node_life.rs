@@ -17,7 +17,7 @@ use super::nodes::view;
 use crate::{
     app::App,
     auth::{Caller, NodeCaller},
-    convert::into_domain,
+    convert::{into_domain, parse},
     error::{ApiError, ApiResult, Code},
     extract::{IdempotencyKey, Json, Path},
     submit::submit,
@@ -28,6 +28,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(drain_node))
         .routes(routes!(resume_node))
         .routes(routes!(leave_market))
+        .routes(routes!(stake_node))
+        .routes(routes!(unstake_node))
         .routes(routes!(revoke_node))
         .routes(routes!(set_node_terms))
         .routes(routes!(change_profile))
@@ -84,6 +86,48 @@ async fn set_node_terms(
         terms,
     })
     .await
+}
+
+/// Puts money of the caller's up for the results of one of its nodes.
+#[utoipa::path(post, path = "/v1/nodes/{id}/stake", tag = "nodes", params(("id" = String, Path)),
+    request_body = wire::ChangeStake, responses((status = 200, body = wire::Node)))]
+async fn stake_node(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    IdempotencyKey(key): IdempotencyKey,
+    Json(request): Json<wire::ChangeStake>,
+) -> ApiResult<Reply<wire::Node>> {
+    caller.require(Scope::NodesWrite)?;
+    let node = id.parse().map_err(|_| Rejection::UnknownNode)?;
+    let command = Command::Stake {
+        account: caller.account,
+        node,
+        amount: parse("/amount", &request.amount)?,
+    };
+    submit(&app, caller.actor(), key, command).await?;
+    shown(&app, node)
+}
+
+/// Takes back what of a node's stake covers no result, also after the node has gone.
+#[utoipa::path(post, path = "/v1/nodes/{id}/unstake", tag = "nodes", params(("id" = String, Path)),
+    request_body = wire::ChangeStake, responses((status = 200, body = wire::Node)))]
+async fn unstake_node(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    IdempotencyKey(key): IdempotencyKey,
+    Json(request): Json<wire::ChangeStake>,
+) -> ApiResult<Reply<wire::Node>> {
+    caller.require(Scope::NodesWrite)?;
+    let node = id.parse().map_err(|_| Rejection::UnknownNode)?;
+    let command = Command::Unstake {
+        account: caller.account,
+        node,
+        amount: parse("/amount", &request.amount)?,
+    };
+    submit(&app, caller.actor(), key, command).await?;
+    shown(&app, node)
 }
 
 /// Shuts the node out for good: its leases are lost at once, its keys are dead. By its owner (scope `nodes:write`), or with

@@ -124,6 +124,12 @@ async fn list_nodes(
     let mut nodes = rows.collect::<ApiResult<Vec<_>>>()?;
     let next = next(&mut nodes, limit, |n| n.id.clone());
     complete(&mut view, &mut nodes).await?;
+    // What is locked follows from the whole state, which the view does not hold.
+    app.log.read(|state, _| {
+        for node in &mut nodes {
+            node.stake = node.id.parse().ok().and_then(|id| stake(state, id));
+        }
+    });
     Ok(Shown::new(view.position(), wire::NodeList { nodes, next }))
 }
 
@@ -156,6 +162,7 @@ fn from_row(mut cells: Cells) -> ApiResult<wire::Node> {
         speed: speed(shown, profile.cpu_mfuel_s),
         profile,
         active: Vec::new(),
+        stake: None,
         sealed: Vec::new(),
         earned: cells.int()?.to_string(),
         records: [].into(),
@@ -263,8 +270,22 @@ async fn show_node(
     Ok(Reply(node.ok_or_else(unknown)??))
 }
 
+fn stake(state: &Machine, id: NodeId) -> Option<wire::NodeStake> {
+    let node = state.nodes.get(&id)?;
+    let strikes = state.policy().map_or(0, |(_, policy)| {
+        node.pledges.strikes_at(now(), policy.stake)
+    });
+    Some(wire::NodeStake {
+        amount: state.stake(id).to_string(),
+        locked: node.pledges.locked.to_string(),
+        free: state.free_stake(id).to_string(),
+        strikes,
+    })
+}
+
 pub(super) fn view(state: &Machine, node: &Node) -> ApiResult<wire::Node> {
     Ok(wire::Node {
+        stake: stake(state, node.id),
         id: node.id.to_string(),
         owner: node.owner.to_string(),
         public_key: node.public_key.to_string(),

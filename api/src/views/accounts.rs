@@ -2,15 +2,20 @@
 
 use aevir_events::{
     Recorded,
-    projection::{Column, Keys, Projection, ProjectionError, Rows, Table, Value},
+    projection::{Keys, Projection, ProjectionError, Rows, Table, Value},
 };
 use aevir_platform::{
-    event::{Event, LedgerPosted, PointsChanged},
+    event::{Event, LedgerPosted, PointsChanged, WithdrawalRequested},
     ledger::LedgerAccount,
 };
 use async_trait::async_trait;
 
-use super::{id, json, money, ms, name, position};
+use super::{
+    accounts_tables::{
+        ACCOUNTS, BALANCES, CHANGES, ENTRIES, KEYS, NODE_OWNERS, POINTS, TABLES, WITHDRAWALS,
+    },
+    id, json, money, ms, name, position,
+};
 use crate::convert::name_of;
 
 /// The projection.
@@ -19,119 +24,6 @@ pub(super) struct Accounts;
 
 type Done = Result<(), ProjectionError>;
 
-const ACCOUNTS: &str = "accounts";
-const KEYS: &str = "keys";
-const BALANCES: &str = "balances";
-const ENTRIES: &str = "ledger_entries";
-const POINTS: &str = "points";
-const CHANGES: &str = "point_changes";
-
-const TABLES: &[Table] = &[
-    Table {
-        name: ACCOUNTS,
-        about: "One row for each account.",
-        columns: &[
-            Column::text("id", "ULID."),
-            Column::text("name", "For people; not unique."),
-            Column::int("opened_at", "ms."),
-        ],
-        key: 1,
-        indexes: &[],
-    },
-    Table {
-        name: KEYS,
-        about: "API keys, without their secrets.",
-        columns: &[
-            Column::text("id", "ULID."),
-            Column::text("account", "`accounts.id`."),
-            Column::text("label", ""),
-            Column::text("scopes", "JSON array."),
-            Column::text("node", "Node that it acts for.").or_null(),
-            Column::int("revoked", "1 once it was."),
-        ],
-        key: 1,
-        indexes: &[&["account", "id"]],
-    },
-    Table {
-        name: BALANCES,
-        about: "Balances of the ledger's accounts; together they are zero.",
-        columns: &[
-            Column::text(
-                "account",
-                "`external`, `treasury`, `account/<id>/available`, `account/<id>/pending` or `task/<id>/escrow`.",
-            ),
-            Column::int("amount", "micro-AEV."),
-            Column::int(
-                "open",
-                "1 while the amount is not zero; of escrows few are.",
-            ),
-            Column::int("position", "Of the last entry."),
-        ],
-        key: 1,
-        indexes: &[&["open", "account"]],
-    },
-    Table {
-        name: ENTRIES,
-        about: "Every posting; those of one position sum to zero.",
-        columns: &[
-            Column::int("position", "Of the event in the log."),
-            Column::int("line", "Of the posting in the event, from 0."),
-            Column::text("account", "`balances.account`."),
-            Column::text(
-                "owner",
-                "Account whose money it is; a task's requester for its escrow is in `tasks`.",
-            )
-            .or_null(),
-            Column::text("task", "`tasks.id`.").or_null(),
-            Column::text(
-                "reason",
-                "`deposit`, `escrow`, `settlement`, `maturity` or `closure`.",
-            ),
-            Column::text("reference", "Of an external payment.").or_null(),
-            Column::int("amount", "micro-AEV; below zero where it was taken away."),
-            Column::int("posted_at", "ms."),
-        ],
-        key: 2,
-        indexes: &[
-            &["account", "position", "line"],
-            &["owner", "position", "line"],
-            &["task", "position", "line"],
-        ],
-    },
-    Table {
-        name: POINTS,
-        about: "IntelliPoints of accounts that ever had some.",
-        columns: &[
-            Column::text("account", "`accounts.id`."),
-            Column::int("compute", "Whole points."),
-            Column::int("content", "Whole points."),
-            Column::int("verification", "Whole points."),
-            Column::int("total", "Over all tracks."),
-        ],
-        key: 1,
-        indexes: &[&["total", "account"]],
-    },
-    Table {
-        name: CHANGES,
-        about: "Every change of IntelliPoints.",
-        columns: &[
-            Column::int("position", "Of the event in the log."),
-            Column::text("account", "`accounts.id`."),
-            Column::text("track", "`compute`, `content` or `verification`."),
-            Column::int("delta", "Whole points."),
-            Column::text(
-                "reason",
-                "`result-accepted`, `content-used`, `result-refused` or `lease-lost`.",
-            ),
-            Column::text("task", "`tasks.id`."),
-            Column::text("assignment", "`assignments.id`.").or_null(),
-            Column::int("changed_at", "ms."),
-        ],
-        key: 1,
-        indexes: &[&["account", "position"], &["task"]],
-    },
-];
-
 #[async_trait]
 impl Projection<Event> for Accounts {
     fn name(&self) -> &'static str {
@@ -139,7 +31,7 @@ impl Projection<Event> for Accounts {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn tables(&self) -> &'static [Table] {
@@ -150,11 +42,18 @@ impl Projection<Event> for Accounts {
         if let Event::LedgerPosted(e) = &recorded.event {
             for posting in &e.postings {
                 keys.add(BALANCES, [id(posting.account)]);
+                if let LedgerAccount::Stake(node) = posting.account {
+                    keys.add(NODE_OWNERS, [id(node)]);
+                }
             }
         } else if let Event::PointsChanged(e) = &recorded.event {
             keys.add(POINTS, [id(e.account)]);
         } else if let Event::KeyRevoked(e) = &recorded.event {
             keys.add(KEYS, [id(e.key)]);
+        } else if let Event::WithdrawalPaid(e) = &recorded.event {
+            keys.add(WITHDRAWALS, [id(e.withdrawal)]);
+        } else if let Event::WithdrawalRefused(e) = &recorded.event {
+            keys.add(WITHDRAWALS, [id(e.withdrawal)]);
         }
     }
 
@@ -191,6 +90,27 @@ impl Projection<Event> for Accounts {
                 .map(drop),
             Event::LedgerPosted(e) => posted(rows, recorded, e).await,
             Event::PointsChanged(e) => changed(rows, recorded, e).await,
+            Event::NodeRegistered(e) => {
+                rows.insert(NODE_OWNERS, [("node", id(e.node)), ("owner", id(e.owner))])
+            }
+            Event::WithdrawalRequested(e) => requested(rows, recorded, e),
+            Event::WithdrawalPaid(e) => {
+                let withdrawal = rows.row(WITHDRAWALS, [id(e.withdrawal)]).await?;
+                withdrawal
+                    .set("state", "paid")?
+                    .set("ended_at", ms(recorded.time))?
+                    .set("position", position(recorded.position)?)
+                    .map(drop)
+            }
+            Event::WithdrawalRefused(e) => {
+                let withdrawal = rows.row(WITHDRAWALS, [id(e.withdrawal)]).await?;
+                withdrawal
+                    .set("state", "refused")?
+                    .set("reason", e.reason.as_str())?
+                    .set("ended_at", ms(recorded.time))?
+                    .set("position", position(recorded.position)?)
+                    .map(drop)
+            }
             Event::PolicyAdopted(_)
             | Event::EpochOpened(_)
             | Event::EpochClosed(_)
@@ -199,7 +119,6 @@ impl Projection<Event> for Accounts {
             | Event::BlobUploaded(_)
             | Event::ModuleRegistered(_)
             | Event::ContentRegistered(_)
-            | Event::NodeRegistered(_)
             | Event::AvailabilityChanged(_)
             | Event::ProfileChanged(_)
             | Event::TermsChanged(_)
@@ -208,6 +127,7 @@ impl Projection<Event> for Accounts {
             | Event::NodeLeft(_)
             | Event::KeyRotated(_)
             | Event::NodeRevoked(_)
+            | Event::NodeSlashed(_)
             | Event::AccountSuspended(_)
             | Event::AccountReleased(_)
             | Event::NodeSuspended(_)
@@ -248,16 +168,17 @@ async fn posted(rows: &mut Rows<'_>, recorded: &Recorded<Event>, e: &LedgerPoste
         )));
     }
     let at = position(recorded.position)?;
+    let mut owners = Vec::with_capacity(e.postings.len());
+    for posting in &e.postings {
+        owners.push(owner(rows, posting.account).await?);
+    }
     for (line, posting) in e.postings.iter().enumerate() {
         let balance = rows.entry(BALANCES, [id(posting.account)]).await?;
-        let open = balance.add("amount", posting.amount.0)?.int("amount")? != 0;
-        balance.set("open", open)?.set("position", at.clone())?;
-        let owner = match posting.account {
-            LedgerAccount::Available(account) | LedgerAccount::Pending(account) => id(account),
-            LedgerAccount::External | LedgerAccount::Escrow(_) | LedgerAccount::Treasury => {
-                Value::Null
-            }
-        };
+        let after = balance.add("amount", posting.amount.0)?.int("amount")?;
+        balance
+            .set("open", after != 0)?
+            .set("position", at.clone())?;
+        let owner = owners.get(line).cloned().unwrap_or(Value::Null);
         rows.insert(
             ENTRIES,
             [
@@ -269,11 +190,70 @@ async fn posted(rows: &mut Rows<'_>, recorded: &Recorded<Event>, e: &LedgerPoste
                 ("reason", name(&e.reason)),
                 ("reference", e.reference.as_deref().into()),
                 ("amount", money(posting.amount)),
+                ("balance", after.into()),
+                (
+                    "counter_accounts",
+                    json(&counter_accounts(e, line, &owners))?,
+                ),
                 ("posted_at", ms(recorded.time)),
             ],
         )?;
     }
     Ok(())
+}
+
+/// Whose money an account of the ledger holds.
+async fn owner(rows: &mut Rows<'_>, account: LedgerAccount) -> Result<Value, ProjectionError> {
+    match account {
+        LedgerAccount::Available(account)
+        | LedgerAccount::Pending(account)
+        | LedgerAccount::Withdrawing(account) => Ok(id(account)),
+        LedgerAccount::Stake(node) => {
+            let row = rows.row(NODE_OWNERS, [id(node)]).await?;
+            Ok(row.text("owner")?.into())
+        }
+        LedgerAccount::External | LedgerAccount::Escrow(_) | LedgerAccount::Treasury => {
+            Ok(Value::Null)
+        }
+    }
+}
+
+/// The accounts on the other side of a posting. Where the owner's own are among them it is those: what else moved in the same
+/// event is other people's.
+fn counter_accounts(e: &LedgerPosted, line: usize, owners: &[Value]) -> Vec<String> {
+    let Some(posting) = e.postings.get(line) else {
+        return Vec::new();
+    };
+    let sides = e.postings.iter().zip(owners);
+    let other_side = || {
+        let sides = sides.clone();
+        sides.filter(|(p, _)| (p.amount.0 < 0) != (posting.amount.0 < 0))
+    };
+    let owner = owners.get(line).filter(|owner| **owner != Value::Null);
+    let own: Vec<String> = other_side()
+        .filter(|(_, of)| Some(*of) == owner)
+        .map(|(p, _)| p.account.to_string())
+        .collect();
+    if own.is_empty() {
+        other_side().map(|(p, _)| p.account.to_string()).collect()
+    } else {
+        own
+    }
+}
+
+fn requested(rows: &mut Rows<'_>, recorded: &Recorded<Event>, e: &WithdrawalRequested) -> Done {
+    rows.insert(
+        WITHDRAWALS,
+        [
+            ("id", id(e.withdrawal)),
+            ("account", id(e.account)),
+            ("amount", money(e.amount)),
+            ("destination", e.destination.as_str().into()),
+            ("state", "open".into()),
+            ("requested_at", ms(recorded.time)),
+            ("position", position(recorded.position)?),
+        ],
+    )
 }
 
 async fn changed(rows: &mut Rows<'_>, recorded: &Recorded<Event>, e: &PointsChanged) -> Done {

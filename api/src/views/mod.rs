@@ -1,13 +1,14 @@
 //! The platform's SQL views: what the list endpoints are served from, and what operators query.
 //!
 //! Three projections, each a set of tables that stand at one position: `work` (tasks, assignments, nodes), `accounts`
-//! (accounts, keys, money, points) and `catalogue` (modules, contents). They are folded from events alone and must equal
+//! (accounts, keys, money, withdrawals, points) and `catalogue` (modules, contents). They are folded from events alone and must equal
 //! the machine's state; a test compares them after random histories. `docs/views.md` lists their columns, written from
 //! the declarations here by a test.
 //!
 //! Must not know: HTTP.
 
 mod accounts;
+mod accounts_tables;
 mod catalogue;
 mod query;
 mod work;

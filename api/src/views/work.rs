@@ -170,6 +170,10 @@ impl Projection<Event> for Work {
             | Event::KeyAdded(_)
             | Event::KeyRevoked(_)
             | Event::JoinTokenIssued(_)
+            | Event::NodeSlashed(_)
+            | Event::WithdrawalRequested(_)
+            | Event::WithdrawalPaid(_)
+            | Event::WithdrawalRefused(_)
             | Event::BlobUploaded(_)
             | Event::LedgerPosted(_)
             | Event::PointsChanged(_)
@@ -266,6 +270,10 @@ fn wants(event: &Event, keys: &mut Keys) {
         | Event::KeyAdded(_)
         | Event::KeyRevoked(_)
         | Event::JoinTokenIssued(_)
+        | Event::NodeSlashed(_)
+        | Event::WithdrawalRequested(_)
+        | Event::WithdrawalPaid(_)
+        | Event::WithdrawalRefused(_)
         | Event::BlobUploaded(_)
         | Event::LedgerPosted(_)
         | Event::PointsChanged(_)
@@ -340,7 +348,8 @@ async fn extended(rows: &mut Rows<'_>, e: &TaskExtended) -> Done {
 async fn settled(rows: &mut Rows<'_>, e: &TaskSettled) -> Done {
     let task = rows.row(TASKS, [id(e.task)]).await?;
     task.set("fee", money(e.fee))?
-        .set("refund", money(e.refund))?;
+        .set("refund", money(e.refund))?
+        .set("matures_at", e.matures_at.map(|at| at.0))?;
     for share in &e.shares {
         if let Some(node) = share.node {
             let node = rows.row(NODES, [id(node)]).await?;

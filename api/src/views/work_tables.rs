@@ -74,6 +74,11 @@ pub(super) const TABLES: &[Table] = &[
             Column::int("queued_at", "When its inputs were complete, ms.").or_null(),
             Column::int("started_at", "When its first assignment started, ms.").or_null(),
             Column::int("ended_at", "ms.").or_null(),
+            Column::int(
+                "matures_at",
+                "When its shares become available, or became: the end of the dispute window, ms.",
+            )
+            .or_null(),
             Column::int("matured_at", "When its shares became available, ms.").or_null(),
         ],
         key: 1,

@@ -9,6 +9,7 @@ mod documents;
 mod fencing;
 mod leases;
 mod lifecycle;
+mod money;
 mod node_life;
 mod objects;
 mod plan;

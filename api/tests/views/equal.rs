@@ -8,7 +8,8 @@ use aevir_events::{
 };
 use aevir_platform::{
     event::Track,
-    state::{Assignment, Phase, Stage, Standing, State, Tally, Task},
+    ids::{AccountId, WithdrawalId},
+    state::{Assignment, Phase, Stage, Standing, State, Tally, Task, Withdrawal},
 };
 use serde::Serialize;
 
@@ -56,6 +57,7 @@ pub async fn check(views: &Projections, state: &State, position: u64) {
     same(&mut accounts, KEYS, keys(state)).await;
     money(&mut accounts, state).await;
     points(&mut accounts, state).await;
+    same(&mut accounts, WITHDRAWALS, withdrawals(state)).await;
     let mut catalogue = views.snapshot("catalogue").await.unwrap();
     assert_eq!(catalogue.position(), position);
     same(&mut catalogue, MODULES, modules(state)).await;
@@ -70,15 +72,11 @@ async fn same(view: &mut Snapshot, sql: &str, mut expected: Table) {
 
 const TASKS: &str =
     "SELECT id, requester, type, state, escrow, fee, refund, round, replicas_wanted, replicas,
-    attempts_spent, created_at, queued_at, started_at, ended_at, matured_at, verdict, late, model,
+    attempts_spent, created_at, queued_at, started_at, ended_at, matures_at, matured_at, verdict, late, model,
     CASE WHEN state IN ('failed', 'cancelled') THEN detail END FROM {tasks} ORDER BY id";
 
 fn task(task: &Task) -> Vec<Value> {
     let settlement = task.settlement.as_ref();
-    let matured = match &task.phase {
-        Phase::Settled { matured_at } | Phase::Unmet { matured_at } => *matured_at,
-        _ => None,
-    };
     let detail = match &task.phase {
         Phase::Failed { detail } | Phase::Cancelled { detail } => Some(detail.as_str()),
         _ => None,
@@ -99,7 +97,8 @@ fn task(task: &Task) -> Vec<Value> {
         task.queued_at.map(|t| t.0).into(),
         task.started_at.map(|t| t.0).into(),
         task.ended_at.map(|t| t.0).into(),
-        matured.map(|t| t.0).into(),
+        settlement.and_then(|s| s.matures_at).map(|t| t.0).into(),
+        task.matured_at().map(|t| t.0).into(),
         task.verdict
             .as_ref()
             .map_or(Value::Null, |v| name(&v.verdict)),
@@ -107,6 +106,23 @@ fn task(task: &Task) -> Vec<Value> {
         task.model.map(|m| m.to_string()).into(),
         detail.into(),
     ]
+}
+
+const WITHDRAWALS: &str = "SELECT id, account, amount, destination, requested_at FROM {withdrawals} WHERE state = 'open' ORDER BY id";
+
+fn withdrawals(state: &State) -> Table {
+    let row = |account: &AccountId, (id, w): (&WithdrawalId, &Withdrawal)| {
+        vec![
+            text(id),
+            text(account),
+            w.amount.0.into(),
+            w.destination.as_str().into(),
+            ms(w.requested_at),
+        ]
+    };
+    let all = state.withdrawals.iter();
+    all.flat_map(|(account, open)| open.iter().map(move |one| row(account, one)))
+        .collect()
 }
 
 const LABELS: &str = "SELECT task, name, value FROM {task_labels} ORDER BY task, name";

@@ -49,6 +49,8 @@ pub struct Account {
     pub available: String,
     /// In micro-AEV; earned, but its dispute window is open.
     pub pending: String,
+    /// In micro-AEV; asked for in withdrawals, and not yet paid out.
+    pub withdrawing: String,
     pub points: Points,
 }
 
@@ -79,6 +81,64 @@ pub struct Deposited {
     pub reference: String,
     /// What the account can spend now, in micro-AEV.
     pub available: String,
+}
+
+/// Asks for money to be paid out. `POST /v1/account/withdrawals`, scope `keys:write`. It is set aside at once, and can't be
+/// taken back: whoever pays may have paid already.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RequestWithdrawal {
+    /// In micro-AEV, above zero.
+    pub amount: String,
+    /// Where it is to go, as agreed with who runs the platform: 1 to 64 printable characters. It stands in the log.
+    pub destination: String,
+}
+
+/// Money that an account asked to take out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Withdrawal {
+    pub id: String,
+    pub account: String,
+    /// In micro-AEV.
+    pub amount: String,
+    pub destination: String,
+    /// `open`, `paid` or `refused`.
+    pub state: String,
+    /// Of the external payment, once it is paid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// Why it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    pub requested_at: String,
+    /// When it was paid or refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<String>,
+}
+
+/// Withdrawals, oldest first. With the scope `audit` or `admin` those of all accounts, else the caller's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WithdrawalPage {
+    pub withdrawals: Vec<Withdrawal>,
+    /// Give this as `after` for the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// Books that a withdrawal was paid out. `POST /v1/accounts/{id}/withdrawals/{withdrawal}/payment`, scope `admin`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PayWithdrawal {
+    /// The external payment's reference; each is booked once.
+    pub reference: String,
+}
+
+/// Gives a withdrawal's money back to its account. `POST /v1/accounts/{id}/withdrawals/{withdrawal}/refusal`, scope `admin`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RefuseWithdrawal {
+    /// Why; it is in the log.
+    pub reason: String,
 }
 
 /// Adds an API key to the caller's account. `POST /v1/keys`, scope `keys:write`.

@@ -28,19 +28,20 @@ mod tasks;
 
 pub use accounts::{
     Account, AccountPage, AddKey, AddedKey, Deposit, Deposited, IssueJoinToken, JoinToken, Key,
-    KeyList, OpenAccount, OpenedAccount,
+    KeyList, OpenAccount, OpenedAccount, PayWithdrawal, RefuseWithdrawal, RequestWithdrawal,
+    Withdrawal, WithdrawalPage,
 };
 pub use batch::{BATCH_ITEMS_MAX, Batch, BatchAnswer, BatchAnswers, BatchItem, NodeCall};
 pub use client::{
-    AssignmentFilter, Client, ClientError, EntryFilter, NdjsonStream, NodeFilter, TaskFilter,
-    TaskUpdates,
+    AssignmentFilter, Client, ClientError, EntryFilter, NdjsonStream, NodeFilter, StatementFilter,
+    TaskFilter, TaskUpdates,
 };
 pub use contents::{
     Artifact, BlobRef, Content, ContentPage, Lineage, Module, ModuleList, RegisterContent,
 };
 pub use ledger::{
     AccountPoints, Ledger, LedgerEntry, LedgerEntryPage, Points, PointsChange, PointsChangePage,
-    PointsTable,
+    PointsTable, Statement, StatementBalance, StatementEntry,
 };
 pub use log::{
     ConsistencyProof, InclusionProof, LogCheckpoint, LogHead, LogKey, Publishing, TaskReceipt,
@@ -52,11 +53,12 @@ pub use node::{
     RUNTIME_FAST, RUNTIME_REPRODUCIBLE, RegisterNode, RegisteredNode, Reveal, StopReason, Wall,
 };
 pub use node_life::{
-    AllowDeny, ChangeProfile, NodeCaps, NodeSpeed, NodeTerms, RevokeNode, RotateKey, Subject,
-    Suspend, Suspended, Suspension, SuspensionList, Window,
+    AllowDeny, ChangeProfile, ChangeStake, NodeCaps, NodeSpeed, NodeStake, NodeTerms, RevokeNode,
+    RotateKey, Subject, Suspend, Suspended, Suspension, SuspensionList, Window,
 };
 pub use policy::{
-    AccountLimits, AdoptedPolicy, PointsPolicy, Policy, ReturnPolicy, SchedulingPolicy, ScorePolicy,
+    AccountLimits, AdoptedPolicy, PointsPolicy, Policy, ReturnPolicy, SchedulingPolicy,
+    ScorePolicy, SettlementPolicy, StakePolicy,
 };
 pub use problem::{PROBLEM_JSON, Problem};
 pub use projections::{Projection, ProjectionList, Rebuild};

@@ -21,7 +21,7 @@ pub const FAST_CLASS_MARK: &str = "+fast/1";
 
 use crate::{
     contents::{Artifact, BlobRef},
-    node_life::{NodeSpeed, NodeTerms, Suspension},
+    node_life::{NodeSpeed, NodeStake, NodeTerms, Suspension},
     report::{MetricValue, Report},
 };
 
@@ -172,6 +172,9 @@ pub struct Node {
     pub speed: NodeSpeed,
     /// Assignments that hold a slot.
     pub active: Vec<String>,
+    /// What it pledged; in lists as it is when they are asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stake: Option<NodeStake>,
     /// Assignments with a sealed result whose shares have not matured.
     pub sealed: Vec<String>,
     /// Shares of settlements so far, in micro-AEV.

@@ -81,6 +81,28 @@ impl AllowDeny {
     }
 }
 
+/// Puts money of its owner's up for a node's results, or takes it back. `POST /v1/nodes/{id}/stake` and `/unstake`, scope
+/// `nodes:write`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeStake {
+    /// In micro-AEV, above zero.
+    pub amount: String,
+}
+
+/// What a node's owner put up for its results.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeStake {
+    /// In micro-AEV.
+    pub amount: String,
+    /// Of it, what covers runs and results that have not matured.
+    pub locked: String,
+    /// Of it, what can be taken back.
+    pub free: String,
+    /// Refused results that still count against it.
+    pub strikes: u32,
+}
+
 /// How fast a node is without its GPU, in millions of fuel units a second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeSpeed {

@@ -29,6 +29,28 @@ pub struct Policy {
     pub backoff_max_ms: u32,
     pub points: PointsPolicy,
     pub scheduling: SchedulingPolicy,
+    pub settlement: SettlementPolicy,
+    pub stake: StakePolicy,
+}
+
+/// What nodes pledge for their results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StakePolicy {
+    /// Stake that is locked for one result until it has matured, as a part of the price of the replica, in parts per million.
+    pub per_result_ppm: u32,
+    /// Refused results of a node, within `strike_ms` of one another, that cost it no stake.
+    pub strikes_free: u32,
+    /// A refused result is forgotten when none followed for so long, in ms.
+    pub strike_ms: u32,
+}
+
+/// How verdicts become money that can be spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SettlementPolicy {
+    /// The dispute window, in ms: shares and points of a verdict mature so long after it; with 0, at once.
+    pub window_ms: u32,
 }
 
 /// How IntelliPoints are earned and lost.

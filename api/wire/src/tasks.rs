@@ -247,6 +247,10 @@ pub struct Assignment {
     /// The node that made that checkpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint_author: Option<String>,
+    /// At its lease the node had as much stake free as the policy asks for.
+    pub is_staked: bool,
+    /// Of the node's stake, what is locked for it, in micro-AEV.
+    pub stake: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -306,6 +310,12 @@ pub struct Settlement {
     pub fee: String,
     pub refund: String,
     pub shares: Vec<Share>,
+    /// The end of the dispute window, when the shares become available, or became. Absent where nothing matures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matures_at: Option<String>,
+    /// When they became available.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matured_at: Option<String>,
 }
 
 /// One party's part of a fee.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
 use aevir_api::RunningServer;
-use aevir_platform::policy::Policy;
+use aevir_platform::policy::{Policy, SettlementPolicy};
 use aevir_wire::{
     Artifact, Client, Deposit, GpuProfile, IssueJoinToken, NodeFilter, OpenAccount,
     RegisterContent, Secret,
@@ -82,6 +82,8 @@ impl World {
                 accept_ms: PATIENCE_MS,
                 reveal_ms: PATIENCE_MS,
                 offline_ms: PATIENCE_MS,
+                // It shows in a minute what everybody has earned in the end.
+                settlement: SettlementPolicy::IMMEDIATE,
                 ..Policy::default()
             },
         };

@@ -2,11 +2,12 @@
 
 use aevir_wire::{
     Account, AccountLimits, AddKey, Client, Deposit, IssueJoinToken, KeyList, NodeFilter, NodeList,
-    OpenAccount,
+    OpenAccount, StatementFilter,
 };
 use anyhow::Result;
 use clap::Subcommand;
 
+use super::{money, statement};
 use crate::{
     args::Global,
     output::{aev, or_dash, pages, print, properties, table},
@@ -34,6 +35,58 @@ pub(crate) enum AccountVerb {
         /// The external payment's reference; each is booked once.
         #[arg(long)]
         reference: String,
+    },
+    /// Show what moved on the account in a period, with opening and closing balances.
+    Statement {
+        /// Another account's (scope `admin` or `audit`).
+        #[arg(long)]
+        account: Option<String>,
+        /// From this time on, such as 2026-01-01T00:00:00Z; from the account's beginning when left out.
+        #[arg(long)]
+        from: Option<String>,
+        /// Until just before this time; until now when left out.
+        #[arg(long)]
+        to: Option<String>,
+        /// Print the entries as CSV, in micro-AEV.
+        #[arg(long)]
+        csv: bool,
+    },
+    /// Ask for money to be paid out; it is set aside at once, and can't be taken back.
+    Withdraw {
+        /// In micro-AEV: 1 AEV is 1000000.
+        amount: String,
+        /// Where it is to go, as agreed with who runs the platform; it stands in the log.
+        #[arg(long)]
+        to: String,
+    },
+    /// List the account's withdrawals, or all of them (scope `admin` or `audit`).
+    Withdrawals {
+        /// Only those of this account.
+        #[arg(long)]
+        account: Option<String>,
+        /// `open`, `paid` or `refused`.
+        #[arg(long)]
+        state: Option<String>,
+    },
+    /// Book that a withdrawal was paid out (scope `admin`).
+    PayWithdrawal {
+        /// The account's id.
+        account: String,
+        /// The withdrawal's id.
+        withdrawal: String,
+        /// The external payment's reference; each is booked once.
+        #[arg(long)]
+        reference: String,
+    },
+    /// Give a withdrawal's money back to its account (scope `admin`).
+    RefuseWithdrawal {
+        /// The account's id.
+        account: String,
+        /// The withdrawal's id.
+        withdrawal: String,
+        /// Why; it is in the log.
+        #[arg(long)]
+        reason: String,
     },
     /// Show an account's share of the nodes and its quotas, or set them (scope `admin`).
     Limits {
@@ -139,6 +192,34 @@ pub(crate) async fn run(verb: AccountVerb, global: &Global) -> Result<()> {
                 ])
             })
         }
+        AccountVerb::Statement {
+            account,
+            from,
+            to,
+            csv,
+        } => {
+            let filter = StatementFilter {
+                account,
+                from,
+                to,
+                ..StatementFilter::default()
+            };
+            statement::show(&client, &filter, csv, global).await
+        }
+        AccountVerb::Withdraw { amount, to } => money::withdraw(&client, amount, to, global).await,
+        AccountVerb::Withdrawals { account, state } => {
+            money::withdrawals(&client, account.as_deref(), state.as_deref(), global).await
+        }
+        AccountVerb::PayWithdrawal {
+            account,
+            withdrawal,
+            reference,
+        } => money::pay(&client, account, withdrawal, reference, global).await,
+        AccountVerb::RefuseWithdrawal {
+            account,
+            withdrawal,
+            reason,
+        } => money::refuse(&client, account, withdrawal, reason, global).await,
         AccountVerb::Keys { verb } => keys(verb, &client, global).await,
         AccountVerb::JoinToken { ttl_s } => {
             let token = client.issue_join_token(&IssueJoinToken { ttl_s }).await?;
@@ -256,6 +337,7 @@ fn shown(account: &Account) -> String {
         ("name", account.name.clone()),
         ("available", aev(&account.available)),
         ("pending", aev(&account.pending)),
+        ("withdrawing", aev(&account.withdrawing)),
         ("points, compute", account.points.compute.clone()),
         ("points, content", account.points.content.clone()),
         ("points, verification", account.points.verification.clone()),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use aevir_node::Registration;
-use aevir_wire::{Client, Node, NodeTally, NodeTerms, RevokeNode, Secret, Wall};
+use aevir_wire::{ChangeStake, Client, Node, NodeTally, NodeTerms, RevokeNode, Secret, Wall};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
@@ -40,6 +40,20 @@ pub(crate) enum NodeVerb {
         /// The node's own folder.
         #[arg(long, env = "AEVIR_NODE_DATA")]
         data: Option<PathBuf>,
+    },
+    /// Put money up for a node's results; what covers none that is open can be taken back.
+    Stake {
+        /// The node's id.
+        node: String,
+        /// In micro-AEV: 1 AEV is 1000000.
+        amount: String,
+    },
+    /// Take back what of a node's stake covers no result.
+    Unstake {
+        /// The node's id.
+        node: String,
+        /// In micro-AEV: 1 AEV is 1000000.
+        amount: String,
     },
     /// Shut a node out for good (its owner's key, or scope `admin`): its leases are lost at once, its keys are dead.
     Revoke {
@@ -100,6 +114,14 @@ pub(crate) async fn run(verb: NodeVerb, global: &Global) -> Result<()> {
             return set_terms(whose, *terms, any, global).await;
         }
         NodeVerb::RotateKey { data } => return rotate_key(data, global).await,
+        NodeVerb::Stake { node, amount } => {
+            let client = global.keyed_client()?;
+            client.stake(&node, &ChangeStake { amount }).await?
+        }
+        NodeVerb::Unstake { node, amount } => {
+            let client = global.keyed_client()?;
+            client.unstake(&node, &ChangeStake { amount }).await?
+        }
         NodeVerb::Revoke { node, reason } => {
             let client = global.keyed_client()?;
             client.revoke_node(&node, &RevokeNode { reason }).await?
@@ -178,6 +200,14 @@ fn status(node: &Node) -> String {
         ("sealed", list(&node.sealed)),
         ("earned", format!("{} AEV", aev(&node.earned))),
     ];
+    rows.extend(node.stake.as_ref().map(|stake| {
+        let (amount, locked) = (aev(&stake.amount), aev(&stake.locked));
+        let text = format!(
+            "{amount} AEV, of which {locked} locked; {} strikes",
+            stake.strikes
+        );
+        ("stake", text)
+    }));
     rows.extend(terms_rows(&node.terms));
     for (kind, record) in &node.records {
         for (class, tally) in &record.classes {

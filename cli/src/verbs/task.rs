@@ -399,6 +399,9 @@ fn shown(task: &Task) -> String {
     if let Some(settlement) = &task.settlement {
         rows.push(("fee", aev(&settlement.fee)));
         rows.push(("refund", aev(&settlement.refund)));
+        let matured = settlement.matured_at.clone().map(|at| ("matured", at));
+        let matures = settlement.matures_at.clone().map(|at| ("matures", at));
+        rows.extend(matured.or(matures));
     }
     let waiting = task.waiting.iter();
     let waiting: Vec<_> = waiting

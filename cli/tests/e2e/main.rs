@@ -7,6 +7,7 @@ mod crash;
 mod exports;
 mod failures;
 mod local;
+mod money;
 mod node_life;
 mod nodes;
 mod nodes_under_load;

@@ -10,7 +10,8 @@ use std::{
 };
 
 use aevir_wire::{
-    Client, Deposit, IssueJoinToken, OpenAccount, Policy, Secret, SubmittedTask, Task,
+    Client, Deposit, IssueJoinToken, OpenAccount, Policy, Secret, SettlementPolicy, SubmittedTask,
+    Task,
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -62,6 +63,7 @@ impl TestPlatform {
                 reveal_ms: 60_000,
                 offline_ms: 10_000,
                 backoff_ms: 1_000,
+                settlement: SettlementPolicy { window_ms: 0 },
                 ..policy
             })
             .await

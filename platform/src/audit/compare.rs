@@ -152,6 +152,10 @@ fn take_over_draws(expected: &mut [Event], batch: &[&Recorded<Event>]) {
             (&mut *expected, &found.event)
         {
             e.content = f.content;
+        } else if let (Event::WithdrawalRequested(e), Event::WithdrawalRequested(f)) =
+            (&mut *expected, &found.event)
+        {
+            e.withdrawal = f.withdrawal;
         }
     }
     take_over_keys(expected, batch);

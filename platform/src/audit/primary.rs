@@ -4,6 +4,7 @@ use aevir_events::{Event as _, Recorded};
 
 use super::{Fault, Flaw, node};
 use crate::{
+    amount::Amount,
     command::{
         AddKey, Command, LossReason, OpenAccount, RegisterContent, RegisterModule, RegisterNode,
         Subject,
@@ -16,7 +17,7 @@ use crate::{
         CloseReason, ContentRegistered, Event, KeyAdded, LedgerPosted, ModuleRegistered,
         NodeRegistered, OutputUploaded, PostingReason, TaskCreated,
     },
-    ids::{AssignmentId, NodeId},
+    ids::{AccountId, AssignmentId, NodeId},
     ledger::LedgerAccount,
     report::BlobRef,
     rights::Giver,
@@ -96,6 +97,7 @@ fn read<'a>(
         | Event::TaskExtended(_)
         | Event::TaskHastened(_)
         | Event::TaskVerified(_)
+        | Event::TaskMatured(_)
         | Event::NodeLeft(_) => Command::Tick,
         Event::AssignmentWithdrawn(_) | Event::TaskClosed(_) => closing(batch, state)?,
         Event::LedgerPosted(e) => return Ok(posting(e, batch, state)?.map(Primary::Command)),
@@ -114,6 +116,21 @@ fn read<'a>(
             account: e.account,
             token_hash: e.token_hash,
             expires: e.expires,
+        },
+        Event::WithdrawalRequested(e) => Command::RequestWithdrawal {
+            account: e.account,
+            amount: e.amount,
+            destination: e.destination.clone(),
+        },
+        Event::WithdrawalPaid(e) => Command::PayWithdrawal {
+            account: e.account,
+            withdrawal: e.withdrawal,
+            reference: reference_after(batch)?,
+        },
+        Event::WithdrawalRefused(e) => Command::RefuseWithdrawal {
+            account: e.account,
+            withdrawal: e.withdrawal,
+            reason: e.reason.clone(),
         },
         Event::ModuleRegistered(e) => module(e),
         Event::ContentRegistered(e) => content(e),
@@ -159,7 +176,7 @@ fn read<'a>(
             assignment: e.assignment,
             reason: e.reason,
         },
-        Event::PointsChanged(_) | Event::TaskSettled(_) | Event::TaskMatured(_) => return Ok(None),
+        Event::PointsChanged(_) | Event::NodeSlashed(_) | Event::TaskSettled(_) => return Ok(None),
     };
     Ok(Some(Primary::Command(command)))
 }
@@ -189,6 +206,16 @@ fn key_after<'a>(batch: &[&'a Recorded<Event>]) -> Result<&'a KeyAdded, Fault> {
             found: second.event.label(),
         },
     })
+}
+
+/// The reference under which a payout is booked.
+fn reference_after(batch: &[&Recorded<Event>]) -> Result<String, Fault> {
+    if let Some(Event::LedgerPosted(posted)) = batch.get(1).map(|r| &r.event)
+        && let Some(reference) = &posted.reference
+    {
+        return Ok(reference.clone());
+    }
+    Err(missing(batch, "ledger.posted"))
 }
 
 /// An event that the batch ends without.
@@ -285,23 +312,64 @@ fn posting(
     match posted.reason {
         PostingReason::Deposit => Ok(deposit(posted)),
         PostingReason::Closure => closing(batch, state).map(Some),
-        PostingReason::Escrow | PostingReason::Settlement | PostingReason::Maturity => Ok(None),
+        PostingReason::Stake => Ok(
+            staked(posted).map(|(account, node, amount)| Command::Stake {
+                account,
+                node,
+                amount,
+            }),
+        ),
+        PostingReason::Unstake => {
+            Ok(
+                staked(posted).map(|(account, node, amount)| Command::Unstake {
+                    account,
+                    node,
+                    amount: -amount,
+                }),
+            )
+        }
+        // With a verdict's it would not stand first.
+        PostingReason::Maturity => Ok(Some(Command::Tick)),
+        PostingReason::Escrow
+        | PostingReason::Settlement
+        | PostingReason::Withdrawal
+        | PostingReason::Payout
+        | PostingReason::WithdrawalRefused
+        | PostingReason::Slash => Ok(None),
     }
 }
 
-fn deposit(posted: &LedgerPosted) -> Option<Command> {
-    let received = posted.postings.iter().find_map(|p| match p.account {
+/// The owner's account of a posting, and what it gets.
+fn owners_part(posted: &LedgerPosted) -> Option<(AccountId, Amount)> {
+    posted.postings.iter().find_map(|p| match p.account {
         LedgerAccount::Available(account) => Some((account, p.amount)),
         LedgerAccount::External
+        | LedgerAccount::Withdrawing(_)
         | LedgerAccount::Pending(_)
         | LedgerAccount::Escrow(_)
+        | LedgerAccount::Stake(_)
         | LedgerAccount::Treasury => None,
-    });
-    let (account, amount) = received?;
+    })
+}
+
+fn deposit(posted: &LedgerPosted) -> Option<Command> {
+    let (account, amount) = owners_part(posted)?;
     Some(Command::Deposit {
         account,
         amount,
         reference: posted.reference.clone()?,
+    })
+}
+
+/// What an owner adds to a node's stake, or takes from it.
+fn staked(posted: &LedgerPosted) -> Option<(AccountId, NodeId, Amount)> {
+    let (account, _) = owners_part(posted)?;
+    posted.postings.iter().find_map(|p| {
+        if let LedgerAccount::Stake(node) = p.account {
+            Some((account, node, p.amount))
+        } else {
+            None
+        }
     })
 }
 

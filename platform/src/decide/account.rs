@@ -76,10 +76,10 @@ pub(super) fn adopt_policy(state: &State, policy: &Policy) -> Decision {
     {
         return invalid("lease, accept, reveal and offline times are at least 1,000 ms");
     }
-    policy
-        .scheduling
-        .check()
-        .map_err(|detail| Rejection::PolicyInvalid { detail })?;
+    let checked = policy.scheduling.check();
+    let checked = checked.and_then(|()| policy.settlement.check());
+    let checked = checked.and_then(|()| policy.stake.check());
+    checked.map_err(|detail| Rejection::PolicyInvalid { detail })?;
     let version = state.policy().map_or(1, |(version, _)| version + 1);
     Ok(vec![
         PolicyAdopted {

@@ -5,14 +5,17 @@ mod close;
 mod content;
 mod epoch;
 mod lease;
+mod maturity;
 mod node;
 mod result;
 mod settle;
+mod stake;
 mod submit;
 mod suspension;
 mod tick;
 mod validate;
 mod verdict;
+mod withdrawal;
 
 use aevir_events::Context;
 
@@ -57,6 +60,21 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
             amount,
             reference,
         } => account::deposit(state, *account, *amount, reference),
+        Command::RequestWithdrawal {
+            account,
+            amount,
+            destination,
+        } => withdrawal::request(state, *account, *amount, destination, context),
+        Command::PayWithdrawal {
+            account,
+            withdrawal,
+            reference,
+        } => withdrawal::pay(state, *account, *withdrawal, reference),
+        Command::RefuseWithdrawal {
+            account,
+            withdrawal,
+            reason,
+        } => withdrawal::refuse(state, *account, *withdrawal, reason),
         Command::SetLimits { account, limits } => account::set_limits(state, *account, *limits),
         Command::RecordUpload { account, blob } => content::record_upload(state, *account, *blob),
         Command::RegisterModule(c) => content::register_module(state, c),
@@ -70,6 +88,16 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::DrainNode { node } => node::drain(state, *node),
         Command::ResumeNode { node } => node::resume(state, *node),
         Command::LeaveMarket { node } => node::leave(state, *node),
+        Command::Stake {
+            account,
+            node,
+            amount,
+        } => stake::stake(state, *account, *node, *amount),
+        Command::Unstake {
+            account,
+            node,
+            amount,
+        } => stake::unstake(state, *account, *node, *amount),
         Command::RotateKey { node, rotation } => node::rotate_key(state, *node, rotation),
         Command::RevokeNode { node, reason } => node::revoke(state, *node, reason, context.time),
         Command::Suspend { subject, reason } => {

@@ -1,12 +1,15 @@
-//! Money and IntelliPoints of a verdict, in the same batch as the verdict (formulas: `docs/economics.md`).
+//! Money of a verdict, and the points that it costs, in the same batch as the verdict (formulas: `docs/economics.md`).
 
 use std::collections::BTreeMap;
 
+use aevir_events::Timestamp;
+
+use super::{maturity, stake};
 use crate::{
-    amount::{Amount, PPM, Points, split},
+    amount::{Amount, Points, split},
     event::{
         Event, LedgerPosted, PointsChanged, PointsReason, Posting, PostingReason, Share, ShareRole,
-        TaskMatured, TaskSettled, TaskVerified, Track, Verdict,
+        TaskSettled, TaskVerified, Track, Verdict,
     },
     ids::{AccountId, AssignmentId, NodeId},
     ledger::LedgerAccount,
@@ -21,6 +24,7 @@ pub(super) fn settle(
     verified: &TaskVerified,
     revealed: &[NodeId],
     called_off: &[NodeId],
+    now: Timestamp,
 ) -> Vec<Event> {
     let policy = state.policy_of(task);
     let mut shares = match verified.verdict {
@@ -47,6 +51,10 @@ pub(super) fn settle(
         );
     }
     let private_market = policy.market == Market::Private;
+    let matures_at = match verified.verdict {
+        Verdict::Passed | Verdict::Unmet => Some(now.plus_ms(policy.settlement.window_ms.into())),
+        Verdict::Inconclusive => None,
+    };
     events.push(
         TaskSettled {
             task: task.id,
@@ -54,18 +62,16 @@ pub(super) fn settle(
             refund,
             shares: shares.clone(),
             private_market,
+            matures_at,
         }
         .into(),
     );
     let refused: Vec<AssignmentId> = verified.refused.iter().map(|r| r.assignment).collect();
     events.extend(refused_points(state, task, &refused));
-    match verified.verdict {
-        // The dispute window is zero: the shares mature at once.
-        Verdict::Passed | Verdict::Unmet => {
-            events.extend(matured(task, &shares));
-            events.extend(earned_points(task, &shares, &policy));
-        }
-        Verdict::Inconclusive => {}
+    events.extend(stake::slashes(state, task, verified, &policy, now));
+    // Without a window the shares mature at once.
+    if matures_at.is_some_and(|at| at <= now) {
+        events.extend(maturity::mature(task, &shares, &policy));
     }
     events
 }
@@ -186,108 +192,6 @@ fn settlement_postings(task: &Task, shares: &[Share], refund: Amount) -> Vec<Pos
             amount: Amount(amount),
         }))
         .collect()
-}
-
-fn matured(task: &Task, shares: &[Share]) -> Vec<Event> {
-    let mut pending: BTreeMap<AccountId, i64> = BTreeMap::new();
-    for share in shares {
-        match (share.role, share.account) {
-            (ShareRole::Compute | ShareRole::Content, Some(owner)) => {
-                *pending.entry(owner).or_default() += share.amount.0;
-            }
-            (ShareRole::Compute | ShareRole::Content, None)
-            | (ShareRole::Platform | ShareRole::Attempt, _) => {}
-        }
-    }
-    let postings: Vec<Posting> = pending
-        .into_iter()
-        .filter(|(_, amount)| *amount != 0)
-        .flat_map(|(owner, amount)| {
-            let amount = Amount(amount);
-            [
-                Posting {
-                    account: LedgerAccount::Pending(owner),
-                    amount: -amount,
-                },
-                Posting {
-                    account: LedgerAccount::Available(owner),
-                    amount,
-                },
-            ]
-        })
-        .collect();
-    let mut events = Vec::new();
-    if !postings.is_empty() {
-        let reason = PostingReason::Maturity;
-        events.push(
-            LedgerPosted {
-                reason,
-                task: Some(task.id),
-                reference: None,
-                postings,
-            }
-            .into(),
-        );
-    }
-    events.push(TaskMatured { task: task.id }.into());
-    events
-}
-
-/// Points minted in proportion to the platform share, so that paying oneself costs more than it brings.
-fn earned_points(task: &Task, shares: &[Share], policy: &Policy) -> Vec<Event> {
-    let platform: i64 = shares
-        .iter()
-        .filter(|s| s.role == ShareRole::Platform)
-        .map(|s| s.amount.0)
-        .sum();
-    let minted = i128::from(platform) * i128::from(policy.points.per_aev_of_platform_share)
-        / i128::from(PPM);
-    let minted = Amount(i64::try_from(minted).unwrap_or(i64::MAX));
-    let of = |role: ShareRole| shares.iter().filter(move |s| s.role == role);
-    let for_content = if of(ShareRole::Content).any(|s| s.amount > Amount::ZERO) {
-        minted.share(policy.points.content_ppm)
-    } else {
-        Amount::ZERO
-    };
-    // Content points follow the money.
-    let weights: Vec<u64> = of(ShareRole::Content)
-        .map(|s| s.amount.0.unsigned_abs())
-        .collect();
-    let content = of(ShareRole::Content).zip(split(for_content, &weights));
-    let equal = vec![1; of(ShareRole::Compute).count()];
-    let compute = of(ShareRole::Compute).zip(split(Amount(minted.0 - for_content.0), &equal));
-    let earned =
-        |track, reason, assignment: Option<AssignmentId>, share: &Share, points: Amount| {
-            let account = share.account.filter(|_| points.0 > 0)?;
-            let delta = Points(points.0);
-            Some(Event::from(PointsChanged {
-                account,
-                track,
-                delta,
-                reason,
-                task: task.id,
-                assignment,
-            }))
-        };
-    let assignment_of = |share: &Share| {
-        let of_node = task
-            .assignments
-            .values()
-            .find(|a| Some(a.node) == share.node && a.commitment().is_some());
-        of_node.map(|a| a.id)
-    };
-    let compute = compute.filter_map(|(s, p)| {
-        earned(
-            Track::Compute,
-            PointsReason::ResultAccepted,
-            assignment_of(s),
-            s,
-            p,
-        )
-    });
-    let content =
-        content.filter_map(|(s, p)| earned(Track::Content, PointsReason::ContentUsed, None, s, p));
-    compute.chain(content).collect()
 }
 
 /// A refused result costs its owner part of the compute points, and never more than there are.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use aevir_events::{Context, Timestamp};
 
-use super::{close::close, epoch, node, submit::resolve_inputs, verdict};
+use super::{close::close, epoch, maturity, node, submit::resolve_inputs, verdict};
 use crate::{
     event::{CloseReason, Event, TaskHastened, TaskQueued},
     ids::TaskId,
@@ -67,6 +67,10 @@ pub(crate) fn due(state: &State, context: &Context) -> Vec<Event> {
         if done.insert(*id) {
             events.extend(unblock(state, *id, now));
         }
+    }
+    // A verdict of the same tick has its maturity after it.
+    for id in due(&state.index.maturing, DUE_MAX) {
+        events.extend(maturity::due(state, id));
     }
     events.extend(node::departures(state));
     events

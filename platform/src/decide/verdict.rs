@@ -123,7 +123,12 @@ fn settled(
     let overtaken = others.iter().filter(|a| a.started_at.is_some());
     let overtaken: Vec<NodeId> = overtaken.map(|a| a.node).collect();
     events.extend(settle::settle(
-        state, task, &verified, &revealed, &overtaken,
+        state,
+        task,
+        &verified,
+        &revealed,
+        &overtaken,
+        context.time,
     ));
     if verified.verdict == Verdict::Passed {
         events.extend(register_model(state, task, &verified, &nodes, context));

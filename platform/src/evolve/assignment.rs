@@ -9,10 +9,11 @@ use super::{
     epoch::{served, use_up},
     fleet::remember,
     node::{node_mut, refresh_node, unseal},
-    record,
+    record, stake,
     task::{assignment_mut, expect, refresh_open, resume_running, task_mut, task_ref},
 };
 use crate::{
+    amount::Amount,
     command::{FailureClass, LossReason},
     event::{
         AssignmentCommitted, AssignmentFailed, AssignmentLeased, AssignmentLost,
@@ -39,6 +40,7 @@ pub(super) fn leased(
     let (requester, room) = (task.requester, room_of(state, task));
     let with_gpu = task.definition.qos.gpu.is_some();
     let charged = charge(reserved_ms(task), state.limits_of(requester).weight);
+    let (pledged, is_staked) = stake::pledge(state, task, e.node);
     let hardware = node_mut(state, e.node)?.hardware(with_gpu);
     let task = task_mut(state, e.task)?;
     let saved = |c: &&Checkpoint| Some(c.blob) == e.resume;
@@ -56,6 +58,8 @@ pub(super) fn leased(
         resumed_run,
         doubles: e.doubles,
         overtaken: false,
+        stake: pledged,
+        is_staked,
         uploads: Vec::new(),
         stage: Stage::Leased,
     };
@@ -72,6 +76,7 @@ pub(super) fn leased(
     ensure(free, || {
         format!("node {} takes no work or has no free slot", e.node)
     })?;
+    stake::lock(state, e.node, pledged)?;
     let node = node_mut(state, e.node)?;
     node.active.insert(e.assignment);
     node.taken.add(room);
@@ -323,7 +328,21 @@ fn end_active(
     assignment.stage =
         stage.ok_or_else(|| Corrupt(format!("assignment {id} can't end from here")))?;
     let (node, charged) = (assignment.node, assignment.charged);
+    // A sealed result is covered until it matures.
+    let freed = match assignment.stage {
+        Stage::Committed(_) => Amount::ZERO,
+        Stage::Leased
+        | Stage::Running { .. }
+        | Stage::Revealed(_)
+        | Stage::Accepted(_)
+        | Stage::Refused { .. }
+        | Stage::Lost { .. }
+        | Stage::Failed { .. }
+        | Stage::Returned { .. }
+        | Stage::Withdrawn => std::mem::take(&mut assignment.stake),
+    };
     let held_ms = u64::try_from(at.0 - assignment.leased_at.0).unwrap_or(0);
+    stake::unlock(state, node, freed)?;
     let host = node_mut(state, node)?;
     host.active.remove(&id);
     host.taken.remove(room);

@@ -3,7 +3,7 @@
 use aevir_events::{Corrupt, Timestamp};
 use std::sync::Arc;
 
-use super::{ensure, fleet::regard};
+use super::{ensure, fleet::regard, stake};
 use crate::{
     event::{
         AccountOpened, BlobUploaded, ContentRegistered, JoinTokenIssued, KeyAdded, KeyRevoked,
@@ -123,7 +123,11 @@ pub(super) fn ledger_posted(state: &mut State, e: &LedgerPosted) -> Result<(), C
             format!("reference `{reference}` booked twice")
         })?;
     }
-    state.ledger.post(&e.postings)
+    state.ledger.post(&e.postings)?;
+    let accounts = e.postings.iter().map(|p| p.account);
+    accounts
+        .into_iter()
+        .try_for_each(|a| stake::covers(state, a))
 }
 
 pub(super) fn points_changed(state: &mut State, e: &PointsChanged) -> Result<(), Corrupt> {

@@ -9,8 +9,10 @@ mod market;
 mod node;
 mod record;
 mod speed;
+mod stake;
 mod suspension;
 mod task;
+mod withdrawal;
 
 use aevir_events::{Corrupt, Recorded};
 
@@ -31,6 +33,9 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::KeyAdded(e) => market::key_added(state, e),
         Event::KeyRevoked(e) => market::key_revoked(state, e),
         Event::JoinTokenIssued(e) => market::join_token_issued(state, e),
+        Event::WithdrawalRequested(e) => withdrawal::requested(state, e, at),
+        Event::WithdrawalPaid(e) => withdrawal::ended(state, e.account, e.withdrawal),
+        Event::WithdrawalRefused(e) => withdrawal::ended(state, e.account, e.withdrawal),
         Event::BlobUploaded(e) => market::blob_uploaded(state, e),
         Event::LedgerPosted(e) => market::ledger_posted(state, e),
         Event::PointsChanged(e) => market::points_changed(state, e),
@@ -45,6 +50,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::NodeLeft(e) => node::left(state, e, at),
         Event::KeyRotated(e) => node::key_rotated(state, e),
         Event::NodeRevoked(e) => node::revoked(state, e, at),
+        Event::NodeSlashed(e) => stake::slashed(state, e),
         Event::AccountSuspended(e) => {
             suspension::suspended(state, Subject::Account(e.account), &e.reason, at)
         }

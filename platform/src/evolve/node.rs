@@ -2,7 +2,7 @@
 
 use aevir_events::{Corrupt, Timestamp};
 
-use super::{ensure, fleet::with_fleet};
+use super::{ensure, fleet::with_fleet, stake};
 use crate::{
     amount::Amount,
     command::Availability,
@@ -50,6 +50,7 @@ pub(super) fn registered(
         faded: state.epochs.fading.closed,
         returns: Default::default(),
         speed: Default::default(),
+        pledges: Default::default(),
         earned: Amount::ZERO,
         registered_at: at,
     };
@@ -145,6 +146,7 @@ pub(super) fn unseal(
     node: NodeId,
     assignment: AssignmentId,
 ) -> Result<(), Corrupt> {
+    stake::release(state, node, assignment)?;
     let sealed = node_mut(state, node)?.sealed.remove(&assignment);
     ensure(sealed, || format!("assignment {assignment} is not sealed"))?;
     refresh_node(state, node);

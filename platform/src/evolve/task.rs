@@ -9,7 +9,7 @@ use super::{
     epoch::use_up,
     market::own_blob,
     node::{node_mut, unseal},
-    record, speed,
+    record, speed, stake,
 };
 use crate::{
     event::{
@@ -221,6 +221,7 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
         unseal_all(state, e.task)?;
     }
     speed::seen(state, e)?;
+    stake::struck(state, e, at)?;
     for (assignment, outcome) in outcomes {
         record::note(state, e.task, assignment, outcome, at)?;
     }
@@ -265,7 +266,11 @@ pub(super) fn settled(state: &mut State, e: &TaskSettled, position: u64) -> Resu
         fee: e.fee,
         refund: e.refund,
         shares: e.shares.clone(),
+        matures_at: e.matures_at,
     });
+    if let Some(at) = task.maturing() {
+        state.index.maturing.insert((at, e.task));
+    }
     for share in &e.shares {
         if let Some(node) = share.node {
             let node = node_mut(state, node)?;
@@ -288,6 +293,10 @@ fn unseal_all(state: &mut State, task: TaskId) -> Result<(), Corrupt> {
 
 pub(super) fn matured(state: &mut State, e: &TaskMatured, at: Timestamp) -> Result<(), Corrupt> {
     let task = task_mut(state, e.task)?;
+    let due = task.maturing();
+    ensure(due.is_none_or(|due| due <= at), || {
+        format!("task {} matured within its dispute window", e.task)
+    })?;
     match &mut task.phase {
         Phase::Settled {
             matured_at: matured @ None,
@@ -296,6 +305,9 @@ pub(super) fn matured(state: &mut State, e: &TaskMatured, at: Timestamp) -> Resu
             matured_at: matured @ None,
         } => {
             *matured = Some(at);
+            if let Some(due) = due {
+                state.index.maturing.remove(&(due, e.task));
+            }
             unseal_all(state, e.task)
         }
         Phase::Settled { .. }
@@ -331,6 +343,7 @@ pub(super) fn closed(
         fee: e.fee,
         refund: e.refund,
         shares: Vec::new(),
+        matures_at: None,
     });
     let deadline = task.definition.qos.deadline;
     forget_deadline(state, e.task, deadline);

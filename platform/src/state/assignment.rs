@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::record::HardwareClass;
 use crate::{
-    amount::Ppm,
+    amount::{Amount, Ppm},
     command::{FailureClass, LossReason},
     digest::Digest,
     event::{CheckResult, RefusalReason},
@@ -40,6 +40,10 @@ pub struct Assignment {
     pub doubles: Option<AssignmentId>,
     /// It had begun when another result was taken for its replica: it earns the attempt fee.
     pub overtaken: bool,
+    /// Of its node's stake, what is locked for it.
+    pub stake: Amount,
+    /// At its lease the node had as much stake free as the policy asks for.
+    pub is_staked: bool,
     /// What the node uploaded under it.
     pub uploads: Vec<BlobRef>,
     pub stage: Stage,

@@ -39,6 +39,8 @@ pub(crate) struct Index {
     pub(crate) deadlines: BTreeSet<(Timestamp, TaskId)>,
     /// When the reveals of closed rounds are due.
     pub(crate) reveals: BTreeSet<(Timestamp, TaskId)>,
+    /// When the shares of verdicts mature.
+    pub(crate) maturing: BTreeSet<(Timestamp, TaskId)>,
     /// Created tasks whose dependencies have all settled, or one of which can't any more.
     pub(crate) unblocked: BTreeSet<TaskId>,
     /// Tasks that wait for another one, which has not ended.
@@ -131,6 +133,8 @@ impl Index {
             | Phase::Expired
             | Phase::Cancelled { .. } => {}
         }
+        self.maturing
+            .extend(task.maturing().map(|at| (at, task.id)));
         self.hastens.set(task.id, hastens_at(state, task));
         self.rounds.set(task.id, round_ends_at(state, task));
         if is_unblocked(state, task) {

@@ -6,7 +6,7 @@ use aevir_events::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    amount::{Count, Points},
+    amount::{Amount, Count, Points},
     command::{ContentKind, Lineage, Scope, World},
     digest::Digest,
     event::Track,
@@ -27,6 +27,14 @@ pub struct Account {
     pub name: String,
     pub opened_at: Timestamp,
     pub suspended: Option<Suspension>,
+}
+
+/// Money that an account wants to take out, until it is paid or refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withdrawal {
+    pub amount: Amount,
+    pub destination: String,
+    pub requested_at: Timestamp,
 }
 
 /// An API key.

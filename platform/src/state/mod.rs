@@ -11,6 +11,7 @@ mod market;
 mod node;
 mod record;
 mod speed;
+mod stake;
 mod task;
 
 use std::{
@@ -25,21 +26,25 @@ pub use assignment::{Assignment, Commitment, Revealed, Stage};
 pub use assignments::Assignments;
 pub use epoch::{Epochs, OpenEpoch, Requester, Sweep};
 pub(crate) use index::{Index, awaited, is_unblocked};
-pub use market::{Account, Blob, Content, JoinToken, Key, Module, PointsBalance, Suspension};
+pub use market::{
+    Account, Blob, Content, JoinToken, Key, Module, PointsBalance, Suspension, Withdrawal,
+};
 pub use node::{Node, Returns, Room, Standing};
 pub use record::{Backoff, Fading, HardwareClass, NotAClass, Outcome, Record, Tally};
 pub use speed::SpeedRecord;
+pub use stake::Pledges;
 pub use task::{
     Checkpoint, Pace, Phase, Settlement, TASK_CHECKPOINT_BYTES_MAX, Task, VerdictRecord,
     took_too_long,
 };
 
 use crate::{
+    amount::Amount,
     command::Scope,
     digest::Digest,
     event::Track,
-    ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId},
-    ledger::Ledger,
+    ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId, WithdrawalId},
+    ledger::{Ledger, LedgerAccount},
     policy::{AccountLimits, Market, Policy, SchedulingPolicy},
 };
 
@@ -52,8 +57,10 @@ pub struct State {
     pub keys: BTreeMap<KeyId, Key>,
     /// Unused join tokens by the hash of their secret.
     pub join_tokens: BTreeMap<Digest, JoinToken>,
-    /// References of deposits, each booked once.
+    /// References of external payments, each booked once.
     pub references: BTreeSet<String>,
+    /// What accounts want to take out, as long as it is open; nothing for an account without any.
+    pub withdrawals: BTreeMap<AccountId, BTreeMap<WithdrawalId, Withdrawal>>,
     pub blobs: BTreeMap<Digest, Blob>,
     pub modules: BTreeMap<Digest, Module>,
     pub contents: BTreeMap<ContentId, Content>,
@@ -192,6 +199,17 @@ impl State {
         self.points.get(&account).map_or(0, |p| p.on(track).0)
     }
 
+    /// What a node's owner put up for its results.
+    pub fn stake(&self, node: NodeId) -> Amount {
+        self.ledger.balance(LedgerAccount::Stake(node))
+    }
+
+    /// The part of a node's stake that covers no open result.
+    pub fn free_stake(&self, node: NodeId) -> Amount {
+        let locked = self.nodes.get(&node).map_or(0, |n| n.pledges.locked.0);
+        Amount(self.stake(node).0 - locked)
+    }
+
     /// Whether anything waits to be placed while a node is free.
     pub fn has_placeable(&self) -> bool {
         !self.index.queues.is_empty() && self.index.fleet.has_free()
@@ -212,10 +230,11 @@ impl State {
         }
         let deadline = self.index.deadlines.first().map(|(time, _)| *time);
         let reveal = self.index.reveals.first().map(|(time, _)| *time);
+        let maturity = self.index.maturing.first().map(|(time, _)| *time);
         let epoch = self.epoch_due();
         let hasten = self.index.hastens.first();
         let round = self.index.rounds.first();
-        let times = [deadline, reveal, epoch, hasten, round];
+        let times = [deadline, reveal, maturity, epoch, hasten, round];
         times.into_iter().flatten().min()
     }
 

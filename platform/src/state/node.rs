@@ -19,6 +19,7 @@ use super::{
     Suspension,
     record::{HardwareClass, Record, Tally},
     speed::SpeedRecord,
+    stake::Pledges,
 };
 
 /// A machine that runs tasks.
@@ -49,6 +50,7 @@ pub struct Node {
     pub faded: u32,
     pub returns: Returns,
     pub speed: SpeedRecord,
+    pub pledges: Pledges,
     /// Shares of settlements so far.
     pub earned: Amount,
     pub registered_at: Timestamp,

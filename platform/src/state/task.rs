@@ -138,6 +138,8 @@ pub struct Settlement {
     pub fee: Amount,
     pub refund: Amount,
     pub shares: Vec<Share>,
+    /// When the shares mature, or did; nothing where there were none, and in logs of old.
+    pub matures_at: Option<Timestamp>,
 }
 
 impl Phase {
@@ -311,6 +313,40 @@ impl Task {
     pub fn resume_point(&self) -> Option<&Checkpoint> {
         let furthest = self.checkpoints.iter().max_by_key(|c| c.ppm);
         furthest.filter(|_| !self.is_sampled())
+    }
+
+    /// When its shares mature, as long as they have not.
+    pub fn maturing(&self) -> Option<Timestamp> {
+        match self.phase {
+            Phase::Settled { matured_at: None } | Phase::Unmet { matured_at: None } => {
+                self.settlement.as_ref()?.matures_at
+            }
+            Phase::Settled { .. }
+            | Phase::Unmet { .. }
+            | Phase::Created
+            | Phase::Queued
+            | Phase::Running
+            | Phase::Verifying { .. }
+            | Phase::Inconclusive
+            | Phase::Failed { .. }
+            | Phase::Expired
+            | Phase::Cancelled { .. } => None,
+        }
+    }
+
+    /// When its shares became available.
+    pub fn matured_at(&self) -> Option<Timestamp> {
+        match self.phase {
+            Phase::Settled { matured_at } | Phase::Unmet { matured_at } => matured_at,
+            Phase::Created
+            | Phase::Queued
+            | Phase::Running
+            | Phase::Verifying { .. }
+            | Phase::Inconclusive
+            | Phase::Failed { .. }
+            | Phase::Expired
+            | Phase::Cancelled { .. } => None,
+        }
     }
 
     /// When its verdict is late, or the task over: by `max_latency_ms` from when it was queued, or by its deadline.

@@ -8,7 +8,7 @@ use aevir_platform::{
 };
 use serde_json::json;
 
-use crate::world::{AT_ONCE_MS, World, labels, profile, task_of};
+use crate::world::{AT_ONCE_MS, World, immediate, labels, profile, task_of};
 
 fn sampled(quorum: u32, replicas: u32) -> serde_json::Value {
     json!([{"method": "sampling", "quorum": quorum, "replicas": replicas}])
@@ -430,7 +430,7 @@ fn gpu_replicas_stay_within_one_class_and_owners_apart() {
 fn a_private_market_has_no_owner_filters() {
     let policy = aevir_platform::policy::Policy {
         market: aevir_platform::policy::Market::Private,
-        ..Default::default()
+        ..immediate()
     };
     let mut w = World::with_policy(policy);
     for name in ["one", "two"] {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use aevir_platform::{
+    amount::Amount,
     command::{Availability, Command, FailureClass, LossReason, Subject},
     digest::Digest,
-    ids::{NodeId, TaskId},
-    policy::Policy,
+    ids::{AccountId, NodeId, TaskId, WithdrawalId},
+    policy::{Policy, SettlementPolicy},
     rotation::SignedRotation,
 };
 use ed25519_dalek::SigningKey;
@@ -46,6 +47,16 @@ pub enum Step {
         node: usize,
         online: bool,
     },
+    /// The requester, or a node's owner, wants part of what it has.
+    Withdraw {
+        whose: usize,
+        part_ppm: u32,
+    },
+    /// One that is open is paid or refused.
+    EndWithdrawal {
+        which: usize,
+        paid: bool,
+    },
     /// Its operator or an administrator decides something about a node.
     Decide {
         node: usize,
@@ -65,6 +76,13 @@ pub enum Decision {
         runs: u32,
         open: bool,
         ask: u32,
+    },
+    /// Its owner puts money up that came in for it, or takes some back.
+    Stake {
+        amount: u32,
+    },
+    Unstake {
+        amount: u32,
     },
     Suspend(Whom),
     Release(Whom),
@@ -101,6 +119,8 @@ fn decision() -> impl Strategy<Value = Decision> {
         2 => Just(Decision::Rotate),
         2 => (0u32..3, any::<bool>(), 0u32..2_000_000)
             .prop_map(|(runs, open, ask)| Decision::Terms { runs, open, ask }),
+        3 => (1u32..8_000_000).prop_map(|amount| Decision::Stake { amount }),
+        1 => (1u32..4_000_000).prop_map(|amount| Decision::Unstake { amount }),
         2 => whom().prop_map(Decision::Suspend),
         4 => whom().prop_map(Decision::Release),
         2 => (0u8..2).prop_map(|class| Decision::Machine { class }),
@@ -124,6 +144,8 @@ pub fn step() -> impl Strategy<Value = Step> {
         1 => index().prop_map(Step::Lose),
         2 => index().prop_map(Step::GiveBack),
         1 => (index(), any::<bool>()).prop_map(|(node, online)| Step::Online { node, online }),
+        1 => (index(), 0u32..1_000_000).prop_map(|(whose, part_ppm)| Step::Withdraw { whose, part_ppm }),
+        1 => (index(), any::<bool>()).prop_map(|(which, paid)| Step::EndWithdrawal { which, paid }),
         3 => (index(), decision()).prop_map(|(node, what)| Step::Decide { node, what }),
     ]
 }
@@ -132,6 +154,9 @@ pub fn step() -> impl Strategy<Value = Step> {
 fn answer(choice: u8) -> serde_json::Value {
     json!({"n": choice / 4})
 }
+
+/// The dispute window: some ticks pass within it, and some after it.
+pub const WINDOW_MS: u32 = 7_000;
 
 /// A small platform with random lives in it.
 pub struct Lives {
@@ -145,7 +170,13 @@ impl Lives {
     /// A platform with four nodes.
     pub fn new() -> Self {
         // Epochs of half a minute, so that records fade.
-        let mut policy = Policy::default();
+        let settlement = SettlementPolicy {
+            window_ms: WINDOW_MS,
+        };
+        let mut policy = Policy {
+            settlement,
+            ..Policy::default()
+        };
         policy.scheduling.epoch_ms = 30_000;
         let mut world = World::with_policy(policy);
         // The later ones are faster, so that a run on the first ones may be overtaken.
@@ -290,6 +321,24 @@ impl Lives {
                 // One that is gone does not come back.
                 let _ = w.submit(Command::SetAvailability { node, availability });
             }
+            Step::Withdraw { whose, part_ppm } => {
+                let account = nth_account(w, whose);
+                let amount = Amount(w.available(account)).share(part_ppm);
+                let destination = "the account on file".to_owned();
+                // Nothing, too many, or suspended: refused.
+                let _ = w.submit(Command::RequestWithdrawal {
+                    account,
+                    amount,
+                    destination,
+                });
+            }
+            Step::EndWithdrawal { which, paid } => {
+                let open = w.state.withdrawals.iter();
+                let open = open.flat_map(|(account, open)| open.keys().map(|id| (*account, *id)));
+                if let Some((account, withdrawal)) = pick(open.collect(), which) {
+                    w.ok(end(account, withdrawal, paid));
+                }
+            }
             Step::Decide { node, what } => {
                 let node = self.nodes[node % self.nodes.len()];
                 self.decide(node, what);
@@ -329,6 +378,21 @@ impl Lives {
                 let terms = Box::new(serde_json::from_value(terms).unwrap());
                 Command::ChangeTerms { node, terms }
             }
+            Decision::Stake { amount } => {
+                let account = w.owner(node);
+                w.deposit(account, amount.into());
+                let amount = Amount(amount.into());
+                Command::Stake {
+                    account,
+                    node,
+                    amount,
+                }
+            }
+            Decision::Unstake { amount } => Command::Unstake {
+                account: w.owner(node),
+                node,
+                amount: Amount(amount.into()),
+            },
             Decision::Suspend(whom) => Command::Suspend {
                 subject: subject(w, node, whom),
                 reason: reason(),
@@ -351,6 +415,30 @@ impl Lives {
             }
         };
         let _ = w.submit(command);
+    }
+}
+
+fn nth_account(w: &World, which: usize) -> AccountId {
+    let accounts = w.state.accounts.keys();
+    accounts
+        .copied()
+        .nth(which % w.state.accounts.len())
+        .unwrap()
+}
+
+fn end(account: AccountId, withdrawal: WithdrawalId, paid: bool) -> Command {
+    if paid {
+        Command::PayWithdrawal {
+            account,
+            withdrawal,
+            reference: format!("payout {withdrawal}"),
+        }
+    } else {
+        Command::RefuseWithdrawal {
+            account,
+            withdrawal,
+            reason: "a random one".into(),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{
     market::dataset,
-    world::{AT_ONCE_MS, World, profile},
+    world::{AT_ONCE_MS, World, immediate, profile},
 };
 
 #[test]
@@ -34,7 +34,7 @@ fn a_deposit_is_booked_once() {
 #[test]
 fn the_escrow_is_the_worst_case_and_the_budget_its_cap() {
     let mut w = World::new();
-    let policy = Policy::default();
+    let policy = immediate();
     let content = dataset(&mut w, "set", 1).to_string();
     let sampling = json!([{"method": "sampling", "quorum": 2, "replicas": 3}]);
     let data = json!([{"name": "a", "from": {"content": {"id": content}}}]);
@@ -120,7 +120,7 @@ fn a_settlement_pays_compute_content_and_platform() {
 fn a_free_task_moves_no_money_and_mints_no_points() {
     let policy = Policy {
         attempt_fee: Amount(0),
-        ..Policy::default()
+        ..immediate()
     };
     let mut w = World::with_policy(policy);
     w.node("a");

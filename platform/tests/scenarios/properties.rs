@@ -6,14 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use aevir_events::Recorded;
 use aevir_platform::{
     command::Availability,
-    event::Event,
+    event::{Event, ShareRole},
     ids::{AssignmentId, NodeId, TaskId},
+    ledger::LedgerAccount,
     terms::NodeTerms,
 };
 use proptest::prelude::*;
 
 use crate::{
-    lives::{Lives, step},
+    lives::{Lives, WINDOW_MS, step},
     world::World,
 };
 
@@ -50,6 +51,22 @@ fn check(w: &World) {
         if let Some(settlement) = &task.settlement {
             assert!(settlement.fee <= task.definition.economics.budget);
         }
+    }
+    let mut pending: BTreeMap<_, i64> = BTreeMap::new();
+    for task in w.state.tasks.values() {
+        let Some(due) = task.maturing() else {
+            continue;
+        };
+        assert_eq!(task.ended_at.unwrap().plus_ms(WINDOW_MS.into()), due);
+        for share in &task.settlement.as_ref().unwrap().shares {
+            if matches!(share.role, ShareRole::Compute | ShareRole::Content) {
+                *pending.entry(share.account.unwrap()).or_default() += share.amount.0;
+            }
+        }
+    }
+    for account in w.state.accounts.keys() {
+        let held = w.state.ledger.balance(LedgerAccount::Pending(*account)).0;
+        assert_eq!(held, pending.remove(account).unwrap_or_default());
     }
     for (account, amount) in money {
         assert_eq!(w.state.ledger.balance(account).0, amount);
@@ -141,10 +158,24 @@ fn check_placements(w: &World) {
     w.log.iter().for_each(|recorded| decided.check(w, recorded));
 }
 
+/// Steps of one life at most; half of it on average.
+const STEPS_MAX: usize = 160;
+/// Lives of an ordinary run.
+const CASES: u32 = 48;
+
+/// `AEVIR_OPERATIONS=1000000` makes it about so many steps in all.
+fn cases() -> u32 {
+    let asked = std::env::var("AEVIR_OPERATIONS").ok();
+    asked.map_or(CASES, |text| {
+        let operations: usize = text.parse().expect("AEVIR_OPERATIONS is a number");
+        u32::try_from(operations.div_ceil(STEPS_MAX / 2)).unwrap()
+    })
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
     #[test]
-    fn the_books_balance_whatever_happens(steps in prop::collection::vec(step(), 1..160)) {
+    fn the_books_balance_whatever_happens(steps in prop::collection::vec(step(), 1..STEPS_MAX)) {
         let mut lives = Lives::new();
         for step in steps {
             lives.take(step);

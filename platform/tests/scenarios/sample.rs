@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, fs, path::Path, process::Command as Process};
 
 use aevir_events::{Entry, Timestamp, merkle::Frontier};
 use aevir_platform::{
-    amount::Count,
+    amount::{Amount, Count},
     command::{AddKey, Command, FailureClass, LossReason, Scope, Subject},
     digest::Digest,
-    event::Track,
-    ids::AssignmentId,
+    event::{Event, Track},
+    ids::{AssignmentId, NodeId},
     policy::AccountLimits,
     report::BlobRef,
 };
@@ -96,6 +96,8 @@ pub fn eventful() -> World {
     );
     hastened(&mut w);
     silent_reveal(&mut w);
+    withdrawals(&mut w);
+    stakes(&mut w, nodes[0]);
     given_back(&mut w);
     comings_and_goings(&mut w);
     // The next epoch: the draws so far can be recomputed from here on.
@@ -179,6 +181,7 @@ fn comings_and_goings(w: &mut World) {
     let plan = w.plan();
     assert_eq!(plan.len(), 6, "there is no time for one after the other");
     plan.into_iter().for_each(|(_, run, _)| w.start(run));
+    put_up(w, leaving, 5_000);
     w.ok(Command::LeaveMarket { node: leaving });
     w.ok(Command::DrainNode { node: changing });
     w.ok(Command::ResumeNode { node: changing });
@@ -203,6 +206,60 @@ fn comings_and_goings(w: &mut World) {
         w.ok(Command::Suspend { subject, reason });
         let reason = "nothing was found".to_owned();
         w.ok(Command::Release { subject, reason });
+    }
+}
+
+/// Stake is put up, lost for one more refused result, and taken back.
+fn stakes(w: &mut World, node: NodeId) {
+    w.later(600_000);
+    put_up(w, node, 10_000_000);
+    let task = w.task(json!({"verification": [sampling(2, 3, 3)]}));
+    w.finish(task, |of| json!({"n": i32::from(of == node)}));
+    assert_eq!(w.state.stake(node), Amount(7_000_000));
+    w.ok(Command::Unstake {
+        account: w.owner(node),
+        node,
+        amount: Amount(1_000_000),
+    });
+}
+
+fn put_up(w: &mut World, node: NodeId, amount: i64) {
+    let account = w.owner(node);
+    w.deposit(account, amount);
+    let amount = Amount(amount);
+    w.ok(Command::Stake {
+        account,
+        node,
+        amount,
+    });
+}
+
+/// Money is taken out, some of it in vain.
+fn withdrawals(w: &mut World) {
+    let account = w.requester;
+    for paid in [true, false] {
+        let events = w.ok(Command::RequestWithdrawal {
+            account,
+            amount: Amount(5_000),
+            destination: "the account on file".into(),
+        });
+        let Event::WithdrawalRequested(requested) = &events[0] else {
+            unreachable!()
+        };
+        let withdrawal = requested.withdrawal;
+        w.ok(if paid {
+            Command::PayWithdrawal {
+                account,
+                withdrawal,
+                reference: "payout 1".into(),
+            }
+        } else {
+            Command::RefuseWithdrawal {
+                account,
+                withdrawal,
+                reason: "it is not on file".into(),
+            }
+        });
     }
 }
 

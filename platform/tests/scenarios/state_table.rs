@@ -9,6 +9,7 @@ use aevir_platform::{
     digest::Digest,
     event::Event,
     ids::{AssignmentId, TaskId},
+    policy::{Policy, SettlementPolicy},
     report::BlobRef,
 };
 use serde_json::{Value, json};
@@ -72,6 +73,12 @@ fn cases() -> Vec<(&'static str, Case)> {
             case
         }),
         ("settled / accepted", at("revealed")),
+        ("settled, window open / accepted", within_window()),
+        ("settled, window over / accepted", {
+            let mut case = within_window();
+            case.world.later(1_000);
+            case
+        }),
         ("unmet / accepted", {
             let check = json!([{"method": "check", "bounds": [{"metric": "m", "at_least": "1"}]}]);
             case(json!({"verification": check}), "revealed")
@@ -138,8 +145,21 @@ fn cases() -> Vec<(&'static str, Case)> {
     ]
 }
 
+/// Settled, with a dispute window of a second.
+fn within_window() -> Case {
+    let settlement = SettlementPolicy { window_ms: 1_000 };
+    let policy = Policy {
+        settlement,
+        ..Policy::default()
+    };
+    case_in(World::with_policy(policy), json!({}), "revealed")
+}
+
 fn case(overrides: Value, stage: &str) -> Case {
-    let mut world = World::new();
+    case_in(World::new(), overrides, stage)
+}
+
+fn case_in(mut world: World, overrides: Value, stage: &str) -> Case {
     if stage != "queued" {
         world.node("a");
         world.node("b");

@@ -1,13 +1,9 @@
 //! Whose turn it is, and who gets it: priorities, quotas, rare needs, data that is there already.
 
-use aevir_platform::{
-    command::Command,
-    ids::TaskId,
-    policy::{AccountLimits, Policy},
-};
+use aevir_platform::{command::Command, ids::TaskId, policy::AccountLimits};
 use serde_json::json;
 
-use crate::world::{World, profile};
+use crate::world::{World, immediate, profile};
 
 #[test]
 fn priority_orders_a_requesters_own_tasks_and_waiting_outweighs_it() {
@@ -96,7 +92,7 @@ fn a_task_with_rare_needs_gets_its_node_among_many_others() {
 
 #[test]
 fn data_that_a_node_has_draws_further_tasks_to_it() {
-    let mut policy = Policy::default();
+    let mut policy = immediate();
     policy.scheduling.score.cached_bytes_min = aevir_platform::amount::Count(4);
     policy.scheduling.score.near_levels = 0;
     policy.scheduling.score.cached_levels = 64;

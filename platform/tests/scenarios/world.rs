@@ -3,6 +3,8 @@
 //! Every event goes through its JSON form before it is folded, and after every command the books must balance.
 
 // Other tests take this file by its path.
+#[path = "books.rs"]
+mod books;
 #[path = "machine.rs"]
 mod machine;
 
@@ -14,7 +16,6 @@ use aevir_events::{
 use aevir_platform::{
     Platform,
     amount::{Amount, Count, MicroUnits, parse_micro},
-    audit::{Counts, Fault, Recomputation, Sealed},
     command::{
         Availability, Command, NodeProfile, OpenAccount, RegisterModule, RegisterNode, Scope,
         World as ModuleWorld,
@@ -27,7 +28,7 @@ use aevir_platform::{
     hexbytes::Hex,
     ids::{AccountId, AssignmentId, NodeId, TaskId},
     ledger::LedgerAccount,
-    policy::Policy,
+    policy::{Policy, SettlementPolicy},
     rejection::Rejection,
     report::{Artifact, BlobRef, MetricValue, Report, SignedCommitment, Usage, commit_message},
     schedule::specification,
@@ -37,6 +38,7 @@ use aevir_platform::{
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::{Value, json};
 
+pub use books::recompute;
 pub use machine::profile;
 
 /// A `max_latency_ms` that leaves runs of ten minutes no time for one after the other: a sample's replicas are placed at once.
@@ -61,10 +63,18 @@ pub struct Run {
     pub result: Value,
 }
 
+/// The defaults without a dispute window: what is verified is paid.
+pub fn immediate() -> Policy {
+    Policy {
+        settlement: SettlementPolicy::IMMEDIATE,
+        ..Policy::default()
+    }
+}
+
 impl World {
     /// A platform with a policy, a requester with 1,000 AEV and one module.
     pub fn new() -> Self {
-        Self::with_policy(Policy::default())
+        Self::with_policy(immediate())
     }
 
     pub fn with_policy(policy: Policy) -> Self {
@@ -128,7 +138,7 @@ impl World {
             evolve(&mut self.state, &recorded).unwrap_or_else(|e| panic!("{}: {e}", event.label()));
             self.log.push(recorded);
         }
-        self.check_books();
+        books::check(&self.state);
         Ok(events)
     }
 
@@ -149,31 +159,6 @@ impl World {
                 assert_eq!(self.log.len(), before);
                 rejection.code()
             }
-        }
-    }
-
-    fn check_books(&self) {
-        assert_eq!(self.state.ledger.sum(), 0);
-        for (account, balance) in self.state.ledger.balances() {
-            assert!(
-                balance.0 > 0 || account == LedgerAccount::External,
-                "{account}: {balance}"
-            );
-        }
-        for node in self.state.nodes.values() {
-            assert!(node.active.len() <= node.profile.slots as usize);
-        }
-        for task in self.state.tasks.values() {
-            let escrow = self.state.ledger.balance(LedgerAccount::Escrow(task.id));
-            assert!(task.escrow <= task.definition.economics.budget);
-            assert_eq!(
-                escrow,
-                if task.phase.is_final() {
-                    Amount::ZERO
-                } else {
-                    task.escrow
-                }
-            );
         }
     }
 
@@ -479,20 +464,4 @@ pub fn task_of(events: &[Event]) -> TaskId {
 
 pub fn labels(events: &[Event]) -> Vec<&'static str> {
     events.iter().map(|e| e.label()).collect()
-}
-
-/// Follows a log as an audit does: each command before its events are folded, each event after.
-pub fn recompute(log: &[Recorded<Event>]) -> Result<(Counts, Vec<Sealed>), Fault> {
-    let mut state = State::default();
-    let mut recomputation = Recomputation::default();
-    let mut sealed = Vec::new();
-    for command in log.chunk_by(|a, b| a.cause == b.cause) {
-        let events: Vec<&Recorded<Event>> = command.iter().collect();
-        recomputation.before(&state, &events, &mut sealed)?;
-        for recorded in command {
-            evolve(&mut state, recorded).unwrap();
-            recomputation.after(&state, recorded)?;
-        }
-    }
-    Ok((recomputation.counts(), sealed))
 }

@@ -22,7 +22,7 @@ use crate::{
     convert::{from_name, time},
     error::ApiResult,
     extract::Query,
-    listing::{Shown, cursor, invalid, limit, next, open},
+    listing::{Shown, cursor, instant, invalid, limit, next, open},
     views::{self, Cells, WORK},
 };
 
@@ -81,16 +81,12 @@ fn task_query(filter: &TaskFilter, caller: &Caller, limit: usize) -> ApiResult<v
     kind.transpose()
         .map_err(|_| invalid("`type` is no type of task"))?;
     let label = filter.label.as_deref().map(|label| label.split_once('='));
-    let instant = |text: &Option<String>, what| {
-        let parsed = text.as_deref().map(str::parse::<Timestamp>);
-        parsed.transpose().map_err(|_| invalid(what))
-    };
     let from = instant(
-        &filter.created_from,
+        filter.created_from.as_deref(),
         "`created_from` is a time such as 2026-01-31T00:00:00Z",
     )?;
     let to = instant(
-        &filter.created_to,
+        filter.created_to.as_deref(),
         "`created_to` is a time such as 2026-01-31T00:00:00Z",
     )?;
     let after = cursor::<TaskId>(filter.after.as_deref())?;

@@ -51,7 +51,7 @@ pub(super) fn task(app: &App, state: &State, task: &Task, now: Timestamp) -> Api
         waiting: waiting(state, task, now),
         assignments: assignments.collect::<ApiResult<_>>()?,
         verdict: verdict(task)?,
-        settlement: task.settlement.as_ref().map(settlement),
+        settlement: task.settlement.as_ref().map(|s| settlement(task, s)),
         receipt: task.settlement.as_ref().map(|_| receipt_path(task.id)),
         model: task.model.map(|m| m.to_string()),
     })
@@ -128,6 +128,8 @@ fn assignment(
         doubles: assignment.doubles.map(|run| run.to_string()),
         resumed_from: assignment.resume.map(|b| b.digest.to_string()),
         checkpoint_author: assignment.author.map(|node| node.to_string()),
+        is_staked: assignment.is_staked,
+        stake: assignment.stake.to_string(),
         progress: None,
         commitment: assignment.commitment().map(|c| c.digest.to_string()),
         reason: None,
@@ -221,7 +223,7 @@ fn receipt_path(task: TaskId) -> String {
     format!("/v1/tasks/{task}/receipt")
 }
 
-fn settlement(settlement: &Settlement) -> wire::Settlement {
+fn settlement(task: &Task, settlement: &Settlement) -> wire::Settlement {
     let shares = settlement.shares.iter().map(|share| wire::Share {
         role: name_of(&share.role),
         account: share.account.map(|a| a.to_string()),
@@ -233,5 +235,7 @@ fn settlement(settlement: &Settlement) -> wire::Settlement {
         fee: settlement.fee.to_string(),
         refund: settlement.refund.to_string(),
         shares: shares.collect(),
+        matures_at: settlement.matures_at.map(time),
+        matured_at: task.matured_at().map(time),
     }
 }

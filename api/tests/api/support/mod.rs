@@ -17,7 +17,10 @@ use aevir_events::{
     testing::{FaultyLog, PrivatePostgres},
     tlog::{CheckpointTable, LogKey, TileStore},
 };
-use aevir_platform::{Platform, policy::Policy};
+use aevir_platform::{
+    Platform,
+    policy::{Policy, SettlementPolicy},
+};
 use aevir_wire::{Client, ClientError, Deposit, OpenAccount, Problem, Secret};
 use bytes::Bytes;
 use reqwest::{Method, StatusCode};
@@ -229,7 +232,10 @@ impl TestPlatform {
     pub(crate) fn builder() -> Builder {
         Builder {
             postgres: false,
-            policy: Policy::default(),
+            policy: Policy {
+                settlement: SettlementPolicy::IMMEDIATE,
+                ..Policy::default()
+            },
             limits: Limits::default(),
             executor: executor(),
             faulty: false,

@@ -4,7 +4,8 @@ use super::{Client, ClientError, call::Call};
 use crate::{
     accounts::{
         Account, AccountPage, AddKey, AddedKey, Deposit, Deposited, IssueJoinToken, JoinToken,
-        KeyList, OpenAccount, OpenedAccount,
+        KeyList, OpenAccount, OpenedAccount, PayWithdrawal, RefuseWithdrawal, RequestWithdrawal,
+        Withdrawal, WithdrawalPage,
     },
     policy::AccountLimits,
     report,
@@ -69,6 +70,57 @@ impl Client {
         let same = format!("{account} {} {}", request.amount, request.reference);
         let key = report::digest(same.as_bytes());
         self.fetch(call.keyed(Some(&key)).json(request)?).await
+    }
+
+    /// Asks for money to be paid out. Scope `keys:write`.
+    pub async fn request_withdrawal(
+        &self,
+        request: &RequestWithdrawal,
+    ) -> Result<Withdrawal, ClientError> {
+        let call = Call::post("/v1/account/withdrawals").keyed(None);
+        self.fetch(call.json(request)?).await
+    }
+
+    /// The caller's withdrawals; all of them for the scopes `audit` and `admin`. `state` is `open`, `paid` or `refused`;
+    /// `after` is the last page's `next`.
+    pub async fn withdrawals(
+        &self,
+        account: Option<&str>,
+        state: Option<&str>,
+        after: Option<&str>,
+    ) -> Result<WithdrawalPage, ClientError> {
+        let call = Call::list("/v1/withdrawals")
+            .query("account", account)
+            .query("state", state)
+            .query("after", after);
+        self.fetch(call).await
+    }
+
+    /// Books that a withdrawal was paid out. Scope `admin`.
+    pub async fn pay_withdrawal(
+        &self,
+        account: &str,
+        withdrawal: &str,
+        request: &PayWithdrawal,
+    ) -> Result<(), ClientError> {
+        let path = format!("/v1/accounts/{account}/withdrawals/{withdrawal}/payment");
+        // Made of the payment itself, so that a repeat by whoever makes it answers the original outcome.
+        let same = format!("{account} {withdrawal} {}", request.reference);
+        let key = report::digest(same.as_bytes());
+        let call = Call::post(path).keyed(Some(&key));
+        self.execute(call.json(request)?).await
+    }
+
+    /// Gives a withdrawal's money back to its account. Scope `admin`.
+    pub async fn refuse_withdrawal(
+        &self,
+        account: &str,
+        withdrawal: &str,
+        request: &RefuseWithdrawal,
+    ) -> Result<(), ClientError> {
+        let path = format!("/v1/accounts/{account}/withdrawals/{withdrawal}/refusal");
+        let call = Call::post(path).keyed(None);
+        self.execute(call.json(request)?).await
     }
 
     pub async fn add_key(&self, request: &AddKey) -> Result<AddedKey, ClientError> {

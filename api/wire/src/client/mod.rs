@@ -24,7 +24,7 @@ use std::{
 };
 
 pub use error::ClientError;
-pub use ledger::EntryFilter;
+pub use ledger::{EntryFilter, StatementFilter};
 pub use node::NodeFilter;
 pub use stream::{NdjsonStream, TaskUpdates};
 pub use tasks::{AssignmentFilter, TaskFilter};

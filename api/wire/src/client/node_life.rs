@@ -4,7 +4,9 @@ use super::{Client, ClientError, call::Call};
 use crate::{
     batch::{Batch, BatchAnswers},
     node::Node,
-    node_life::{ChangeProfile, NodeTerms, RevokeNode, RotateKey, Suspend, SuspensionList},
+    node_life::{
+        ChangeProfile, ChangeStake, NodeTerms, RevokeNode, RotateKey, Suspend, SuspensionList,
+    },
 };
 
 impl Client {
@@ -26,6 +28,18 @@ impl Client {
     async fn node_verb(&self, id: &str, verb: &str) -> Result<Node, ClientError> {
         self.fetch(Call::post(format!("/v1/nodes/{id}/{verb}")).repeatable())
             .await
+    }
+
+    /// Puts money up for the node's results. With its owner's key.
+    pub async fn stake(&self, id: &str, request: &ChangeStake) -> Result<Node, ClientError> {
+        let call = Call::post(format!("/v1/nodes/{id}/stake"));
+        self.fetch(call.keyed(None).json(request)?).await
+    }
+
+    /// Takes back what covers no result. With its owner's key.
+    pub async fn unstake(&self, id: &str, request: &ChangeStake) -> Result<Node, ClientError> {
+        let call = Call::post(format!("/v1/nodes/{id}/unstake"));
+        self.fetch(call.keyed(None).json(request)?).await
     }
 
     /// Shuts the node out for good. With its owner's key, or the scope `admin`.

@@ -4,7 +4,7 @@ use aevir_events::Timestamp;
 use std::collections::BTreeMap;
 
 use super::{
-    super::{Decision, account::check_reason, lease},
+    super::{Decision, account::check_reason, lease, stake},
     present,
 };
 use crate::{
@@ -65,7 +65,8 @@ pub(in crate::decide) fn departures(state: &State) -> Vec<Event> {
     departing
         .flat_map(|node| {
             let left = Event::from(NodeLeft { node: node.id });
-            [left].into_iter().chain(ended(state, node))
+            let stake = stake::left(state, node);
+            [left].into_iter().chain(stake).chain(ended(state, node))
         })
         .collect()
 }

@@ -1,0 +1,134 @@
+//! Stake: owners put money up for their nodes' results and take it back, and refused results cost it (formulas:
+//! `docs/economics.md`).
+
+use aevir_events::Timestamp;
+
+use super::{Decision, account::active_account};
+use crate::{
+    amount::Amount,
+    event::{Event, LedgerPosted, NodeSlashed, Posting, PostingReason, TaskVerified},
+    ids::{AccountId, NodeId, TaskId},
+    ledger::LedgerAccount,
+    policy::Policy,
+    rejection::Rejection,
+    state::{Node, State, Task},
+};
+
+pub(super) fn stake(state: &State, account: AccountId, id: NodeId, amount: Amount) -> Decision {
+    let node = owned(state, account, id)?;
+    if node.standing.is_gone() {
+        return Err(Rejection::NodeGone);
+    }
+    active_account(state, node.owner)?;
+    if amount.0 <= 0 {
+        return Err(Rejection::AmountNotPositive);
+    }
+    let from = LedgerAccount::Available(node.owner);
+    let available = state.ledger.balance(from);
+    if amount > available {
+        let needed = amount;
+        return Err(Rejection::BalanceTooSmall { available, needed });
+    }
+    let to = LedgerAccount::Stake(id);
+    Ok(vec![moved(PostingReason::Stake, None, from, to, amount)])
+}
+
+/// Of a node that is gone, too: what it pledged comes free when its results have matured.
+pub(super) fn unstake(state: &State, account: AccountId, id: NodeId, amount: Amount) -> Decision {
+    let node = owned(state, account, id)?;
+    if amount.0 <= 0 {
+        return Err(Rejection::AmountNotPositive);
+    }
+    let free = state.free_stake(id);
+    if amount > free {
+        let wanted = amount;
+        return Err(Rejection::StakeLocked { free, wanted });
+    }
+    Ok(vec![returned(node, amount)])
+}
+
+/// Another account's node does not exist for this one.
+fn owned(state: &State, account: AccountId, id: NodeId) -> Result<&Node, Rejection> {
+    let node = state.nodes.get(&id).filter(|n| n.owner == account);
+    node.ok_or(Rejection::UnknownNode)
+}
+
+/// All of a node's stake comes back, for it leaves with nothing open.
+pub(super) fn left(state: &State, node: &Node) -> Option<Event> {
+    let amount = state.stake(node.id);
+    (amount > Amount::ZERO).then(|| returned(node, amount))
+}
+
+fn returned(node: &Node, amount: Amount) -> Event {
+    let (from, to) = (
+        LedgerAccount::Stake(node.id),
+        LedgerAccount::Available(node.owner),
+    );
+    moved(PostingReason::Unstake, None, from, to, amount)
+}
+
+/// What the refused results of a verdict cost, where a quorum agrees on another one. It goes to the treasury: a requester or
+/// a node that got it could gain by having honest results refused.
+pub(super) fn slashes(
+    state: &State,
+    task: &Task,
+    verified: &TaskVerified,
+    policy: &Policy,
+    now: Timestamp,
+) -> Vec<Event> {
+    if verified.accepted.is_empty() {
+        return Vec::new();
+    }
+    let mut events = Vec::new();
+    for refusal in &verified.refused {
+        let assignment = task.assignments.get(&refusal.assignment);
+        let found = assignment.and_then(|a| Some((a, state.nodes.get(&a.node)?)));
+        let Some((assignment, node)) = found else {
+            continue;
+        };
+        let strikes = node.pledges.strikes_at(now, policy.stake).saturating_add(1);
+        if strikes <= policy.stake.strikes_free || assignment.stake <= Amount::ZERO {
+            continue;
+        }
+        let slashed = NodeSlashed {
+            node: node.id,
+            task: task.id,
+            assignment: assignment.id,
+            amount: assignment.stake,
+            reason: refusal.reason,
+            strikes,
+        };
+        let (from, to) = (LedgerAccount::Stake(node.id), LedgerAccount::Treasury);
+        let amount = slashed.amount;
+        events.push(slashed.into());
+        let posted = moved(PostingReason::Slash, Some(task.id), from, to, amount);
+        events.push(posted);
+    }
+    events
+}
+
+fn moved(
+    reason: PostingReason,
+    task: Option<TaskId>,
+    from: LedgerAccount,
+    to: LedgerAccount,
+    amount: Amount,
+) -> Event {
+    let postings = vec![
+        Posting {
+            account: from,
+            amount: -amount,
+        },
+        Posting {
+            account: to,
+            amount,
+        },
+    ];
+    let posted = LedgerPosted {
+        reason,
+        task,
+        reference: None,
+        postings,
+    };
+    posted.into()
+}
