@@ -121,9 +121,8 @@ fn accepted(task: &Task) -> Result<&Report> {
     );
     ensure!(
         !revealed.report.class.ends_with(FAST_CLASS_MARK),
-        "task {id} was run in the fast profile, because its verification compares no replicas: another machine may round NaNs \
-         and fused operations otherwise, so there is nothing to compare with; ask for a sample of one \
-         (`{{\"method\": \"sampling\", \"replicas\": 1, \"quorum\": 1}}`) where runs shall be repeatable"
+        "task {id} was run in the fast profile, as it asked for: another machine may round NaNs and fused operations \
+         otherwise, so there is nothing to compare with; leave `runtime` out where runs shall be repeatable"
     );
     ensure!(
         revealed.report.resumed_from.is_none(),
