@@ -1,5 +1,7 @@
 //! Operators and administrators over HTTP: who may do what, and what a node is told.
 
+use std::time::Duration;
+
 use aevir_wire::{
     Action, Ask, ClientError, NodeTerms, RevokeNode, RotateKey, StopReason, Subject, Suspend,
     rotation_message,
@@ -13,6 +15,10 @@ use crate::support::{
     node::{FakeNode, Outcome, until},
     single,
 };
+
+/// How often, and after which pause, is looked at what follows the log.
+const LOOKS: u32 = 200;
+const PAUSE: Duration = Duration::from_millis(20);
 
 async fn standing(node: &FakeNode) -> aevir_wire::NodeStanding {
     node.client.lease(&Ask::default()).await.unwrap().standing
@@ -60,10 +66,18 @@ async fn a_node_is_drained_by_its_owner_or_itself_and_told_so() {
             Some("unknown-node")
         );
     }
-    let listed = node.owner.nodes(&Default::default()).await.unwrap().nodes;
+    // The list follows the log a moment later.
+    let list = async || node.owner.nodes(&Default::default()).await.unwrap().nodes;
+    let one = async || node.owner.node(&node.id).await.unwrap();
+    for _ in 0..LOOKS {
+        if list().await[0] == one().await {
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
     assert_eq!(
-        listed[0],
-        node.owner.node(&node.id).await.unwrap(),
+        list().await[0],
+        one().await,
         "lists and single nodes say the same"
     );
     platform.check_replay().await;
