@@ -259,7 +259,8 @@ async fn truncation_and_a_restored_backup_show_against_a_kept_checkpoint() {
 #[tokio::test]
 async fn a_cut_within_a_command_shows_by_itself() {
     let mut world = World::new();
-    let cut = world.first("task.settled") + 1;
+    // A verdict is never without its settlement.
+    let cut = world.first("task.verified") + 1;
     world.entries.truncate(cut);
     assert_bad(&world.audit_export().await, cut, "which the log lacks");
     // Within a line.
