@@ -1,6 +1,8 @@
 //! The committed guests of `examples/`, run by the executor on the machine's adapter (SwiftShader where there is no GPU).
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +11,7 @@ use aevir_sandbox::{
     TrapKind,
 };
 use serde_json::{Value, json};
+use support::keep_checkpoint;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -68,20 +71,6 @@ impl Run {
         let has =
             |event: &RunEvent| matches!(event, RunEvent::Log { text, .. } if text.contains(wanted));
         self.events.iter().any(has)
-    }
-}
-
-/// Copies a checkpoint's file into `folder`, for older ones are removed. The channel holds one event, so it is there.
-fn keep_checkpoint(event: RunEvent, folder: &Path) -> RunEvent {
-    let RunEvent::Checkpoint { path, digest, size } = event else {
-        return event;
-    };
-    let kept = folder.join(format!("checkpoint-{digest}"));
-    std::fs::copy(&path, &kept).unwrap();
-    RunEvent::Checkpoint {
-        path: kept,
-        digest,
-        size,
     }
 }
 

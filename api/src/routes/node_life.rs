@@ -2,9 +2,10 @@
 
 use aevir_platform::{
     Actor,
+    amount::Amount,
     command::{Command, NodeProfile, Scope},
     hexbytes::Hex,
-    ids::NodeId,
+    ids::{AccountId, NodeId},
     rejection::Rejection,
     rotation::SignedRotation,
     terms::NodeTerms,
@@ -98,15 +99,19 @@ async fn stake_node(
     IdempotencyKey(key): IdempotencyKey,
     Json(request): Json<wire::ChangeStake>,
 ) -> ApiResult<Reply<wire::Node>> {
-    caller.require(Scope::NodesWrite)?;
-    let node = id.parse().map_err(|_| Rejection::UnknownNode)?;
-    let command = Command::Stake {
-        account: caller.account,
-        node,
-        amount: parse("/amount", &request.amount)?,
-    };
-    submit(&app, caller.actor(), key, command).await?;
-    shown(&app, node)
+    pledge(
+        &app,
+        &caller,
+        &id,
+        key,
+        &request,
+        |account, node, amount| Command::Stake {
+            account,
+            node,
+            amount,
+        },
+    )
+    .await
 }
 
 /// Takes back what of a node's stake covers no result, also after the node has gone.
@@ -119,15 +124,19 @@ async fn unstake_node(
     IdempotencyKey(key): IdempotencyKey,
     Json(request): Json<wire::ChangeStake>,
 ) -> ApiResult<Reply<wire::Node>> {
-    caller.require(Scope::NodesWrite)?;
-    let node = id.parse().map_err(|_| Rejection::UnknownNode)?;
-    let command = Command::Unstake {
-        account: caller.account,
-        node,
-        amount: parse("/amount", &request.amount)?,
-    };
-    submit(&app, caller.actor(), key, command).await?;
-    shown(&app, node)
+    pledge(
+        &app,
+        &caller,
+        &id,
+        key,
+        &request,
+        |account, node, amount| Command::Unstake {
+            account,
+            node,
+            amount,
+        },
+    )
+    .await
 }
 
 /// Shuts the node out for good: its leases are lost at once, its keys are dead. By its owner (scope `nodes:write`), or with
@@ -223,12 +232,30 @@ async fn keep(
     shown(app, node)
 }
 
-/// Another account's node does not exist for the caller.
-fn known(
+/// Moves money between the caller and the stake of one of its nodes; the machine says whether the node is his.
+async fn pledge(
     app: &App,
-    node: NodeId,
-    is_visible: impl Fn(aevir_platform::ids::AccountId) -> bool,
-) -> ApiResult<()> {
+    caller: &Caller,
+    id: &str,
+    key: Option<String>,
+    request: &wire::ChangeStake,
+    command: impl FnOnce(AccountId, NodeId, Amount) -> Command,
+) -> ApiResult<Reply<wire::Node>> {
+    caller.require(Scope::NodesWrite)?;
+    let node = id.parse().map_err(|_| Rejection::UnknownNode)?;
+    let amount = parse("/amount", &request.amount)?;
+    submit(
+        app,
+        caller.actor(),
+        key,
+        command(caller.account, node, amount),
+    )
+    .await?;
+    shown(app, node)
+}
+
+/// Another account's node does not exist for the caller.
+fn known(app: &App, node: NodeId, is_visible: impl Fn(AccountId) -> bool) -> ApiResult<()> {
     let owner = app
         .log
         .read(|state, _| state.nodes.get(&node).map(|n| n.owner));

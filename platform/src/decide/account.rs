@@ -2,14 +2,17 @@
 
 use aevir_events::{Context, Timestamp};
 
-use super::Decision;
+use super::{
+    Decision,
+    posting::{posted, transfer},
+};
 use crate::{
     amount::{Amount, PPM},
     command::{AddKey, OpenAccount, Scope},
     digest::Digest,
     event::{
-        AccountOpened, JoinTokenIssued, KeyAdded, KeyRevoked, LedgerPosted, LimitsSet,
-        PolicyAdopted, Posting, PostingReason,
+        AccountOpened, JoinTokenIssued, KeyAdded, KeyRevoked, LimitsSet, PolicyAdopted,
+        PostingReason,
     },
     ids::{AccountId, KeyId},
     ledger::LedgerAccount,
@@ -207,23 +210,16 @@ pub(super) fn deposit(
     {
         return Err(Rejection::AmountTooLarge);
     }
-    let postings = vec![
-        Posting {
-            account: LedgerAccount::External,
-            amount: -amount,
-        },
-        Posting {
-            account: LedgerAccount::Available(account),
-            amount,
-        },
-    ];
-    let posted = LedgerPosted {
-        reason: PostingReason::Deposit,
-        task: None,
-        reference: Some(reference.into()),
+    let postings = transfer(
+        LedgerAccount::External,
+        LedgerAccount::Available(account),
+        amount,
+    );
+    Ok(vec![posted(
+        PostingReason::Deposit,
+        Some(reference),
         postings,
-    };
-    Ok(vec![posted.into()])
+    )])
 }
 
 pub(super) fn known_account(state: &State, account: AccountId) -> Result<(), Rejection> {

@@ -4,13 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aevir_events::Timestamp;
 
-use super::Decision;
+use super::{Decision, posting::posted_for};
 use crate::{
     amount::Amount,
     command::FailureClass,
-    event::{
-        AssignmentWithdrawn, CloseReason, Event, LedgerPosted, Posting, PostingReason, TaskClosed,
-    },
+    event::{AssignmentWithdrawn, CloseReason, Event, Posting, PostingReason, TaskClosed},
     ids::{AccountId, AssignmentId, NodeId, TaskId},
     ledger::LedgerAccount,
     rejection::Rejection,
@@ -87,16 +85,7 @@ pub(super) fn close(
                 amount: refund,
             });
         }
-        let reason = PostingReason::Closure;
-        events.push(
-            LedgerPosted {
-                reason,
-                task: Some(task.id),
-                reference: None,
-                postings,
-            }
-            .into(),
-        );
+        events.push(posted_for(task.id, PostingReason::Closure, postings));
     }
     events.push(
         TaskClosed {

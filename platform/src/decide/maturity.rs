@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use super::posting::{posted_for, transfer};
 use crate::{
     amount::{Amount, PPM, Points, split},
     event::{
-        Event, LedgerPosted, PointsChanged, PointsReason, Posting, PostingReason, Share, ShareRole,
-        TaskMatured, Track,
+        Event, PointsChanged, PointsReason, Posting, PostingReason, Share, ShareRole, TaskMatured,
+        Track,
     },
     ids::{AccountId, AssignmentId, TaskId},
     ledger::LedgerAccount,
@@ -46,31 +47,16 @@ fn matured(task: &Task, shares: &[Share]) -> Vec<Event> {
         .into_iter()
         .filter(|(_, amount)| *amount != 0)
         .flat_map(|(owner, amount)| {
-            let amount = Amount(amount);
-            [
-                Posting {
-                    account: LedgerAccount::Pending(owner),
-                    amount: -amount,
-                },
-                Posting {
-                    account: LedgerAccount::Available(owner),
-                    amount,
-                },
-            ]
+            let (from, to) = (
+                LedgerAccount::Pending(owner),
+                LedgerAccount::Available(owner),
+            );
+            transfer(from, to, Amount(amount))
         })
         .collect();
     let mut events = Vec::new();
     if !postings.is_empty() {
-        let reason = PostingReason::Maturity;
-        events.push(
-            LedgerPosted {
-                reason,
-                task: Some(task.id),
-                reference: None,
-                postings,
-            }
-            .into(),
-        );
+        events.push(posted_for(task.id, PostingReason::Maturity, postings));
     }
     events.push(TaskMatured { task: task.id }.into());
     events

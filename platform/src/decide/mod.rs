@@ -7,6 +7,7 @@ mod epoch;
 mod lease;
 mod maturity;
 mod node;
+mod posting;
 mod result;
 mod settle;
 mod stake;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use aevir_events::Timestamp;
 
-use super::{maturity, stake};
+use super::{maturity, posting::posted_for, stake};
 use crate::{
     amount::{Amount, Points, split},
     event::{
-        Event, LedgerPosted, PointsChanged, PointsReason, Posting, PostingReason, Share, ShareRole,
-        TaskSettled, TaskVerified, Track, Verdict,
+        Event, PointsChanged, PointsReason, Posting, PostingReason, Share, ShareRole, TaskSettled,
+        TaskVerified, Track, Verdict,
     },
     ids::{AccountId, AssignmentId, NodeId},
     ledger::LedgerAccount,
@@ -39,16 +39,7 @@ pub(super) fn settle(
     let mut events = Vec::new();
     if task.escrow > Amount::ZERO {
         let postings = settlement_postings(task, &shares, refund);
-        let reason = PostingReason::Settlement;
-        events.push(
-            LedgerPosted {
-                reason,
-                task: Some(task.id),
-                reference: None,
-                postings,
-            }
-            .into(),
-        );
+        events.push(posted_for(task.id, PostingReason::Settlement, postings));
     }
     let private_market = policy.market == Market::Private;
     let matures_at = match verified.verdict {

@@ -3,11 +3,15 @@
 
 use aevir_events::Timestamp;
 
-use super::{Decision, account::active_account};
+use super::{
+    Decision,
+    account::active_account,
+    posting::{posted, posted_for, transfer},
+};
 use crate::{
     amount::Amount,
-    event::{Event, LedgerPosted, NodeSlashed, Posting, PostingReason, TaskVerified},
-    ids::{AccountId, NodeId, TaskId},
+    event::{Event, NodeSlashed, PostingReason, TaskVerified},
+    ids::{AccountId, NodeId},
     ledger::LedgerAccount,
     policy::Policy,
     rejection::Rejection,
@@ -30,7 +34,8 @@ pub(super) fn stake(state: &State, account: AccountId, id: NodeId, amount: Amoun
         return Err(Rejection::BalanceTooSmall { available, needed });
     }
     let to = LedgerAccount::Stake(id);
-    Ok(vec![moved(PostingReason::Stake, None, from, to, amount)])
+    let postings = transfer(from, to, amount);
+    Ok(vec![posted(PostingReason::Stake, None, postings)])
 }
 
 /// Of a node that is gone, too: what it pledged comes free when its results have matured.
@@ -64,7 +69,7 @@ fn returned(node: &Node, amount: Amount) -> Event {
         LedgerAccount::Stake(node.id),
         LedgerAccount::Available(node.owner),
     );
-    moved(PostingReason::Unstake, None, from, to, amount)
+    posted(PostingReason::Unstake, None, transfer(from, to, amount))
 }
 
 /// What the refused results of a verdict cost, where a quorum agrees on another one. It goes to the treasury: a requester or
@@ -99,36 +104,9 @@ pub(super) fn slashes(
             strikes,
         };
         let (from, to) = (LedgerAccount::Stake(node.id), LedgerAccount::Treasury);
-        let amount = slashed.amount;
+        let postings = transfer(from, to, slashed.amount);
         events.push(slashed.into());
-        let posted = moved(PostingReason::Slash, Some(task.id), from, to, amount);
-        events.push(posted);
+        events.push(posted_for(task.id, PostingReason::Slash, postings));
     }
     events
-}
-
-fn moved(
-    reason: PostingReason,
-    task: Option<TaskId>,
-    from: LedgerAccount,
-    to: LedgerAccount,
-    amount: Amount,
-) -> Event {
-    let postings = vec![
-        Posting {
-            account: from,
-            amount: -amount,
-        },
-        Posting {
-            account: to,
-            amount,
-        },
-    ];
-    let posted = LedgerPosted {
-        reason,
-        task,
-        reference: None,
-        postings,
-    };
-    posted.into()
 }

@@ -4,13 +4,18 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use aevir_events::Context;
 
-use super::{Decision, account::active_account, validate::validate};
+use super::{
+    Decision,
+    account::active_account,
+    posting::{posted_for, transfer},
+    validate::validate,
+};
 use crate::{
     amount::{Amount, Count},
     command::World,
     definition::{DataSource, Dependency, TaskDefinition},
     digest::Digest,
-    event::{BlobUploaded, Event, LedgerPosted, Posting, PostingReason, TaskCreated, TaskQueued},
+    event::{BlobUploaded, Event, PostingReason, TaskCreated, TaskQueued},
     hexbytes::Hex,
     ids::{AccountId, TaskId},
     ledger::LedgerAccount,
@@ -58,26 +63,12 @@ pub(crate) fn submit_with(
     let mut events = inline_uploads(state, requester, definition);
     events.push(created.into());
     if escrow > Amount::ZERO {
-        let postings = vec![
-            Posting {
-                account: LedgerAccount::Available(requester),
-                amount: -escrow,
-            },
-            Posting {
-                account: LedgerAccount::Escrow(task),
-                amount: escrow,
-            },
-        ];
-        let reason = PostingReason::Escrow;
-        events.push(
-            LedgerPosted {
-                reason,
-                task: Some(task),
-                reference: None,
-                postings,
-            }
-            .into(),
+        let (from, to) = (
+            LedgerAccount::Available(requester),
+            LedgerAccount::Escrow(task),
         );
+        let postings = transfer(from, to, escrow);
+        events.push(posted_for(task, PostingReason::Escrow, postings));
     }
     events.extend(inputs.map(|inputs| TaskQueued { task, inputs }.into()));
     Ok(events)

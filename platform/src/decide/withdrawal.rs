@@ -7,13 +7,11 @@ use aevir_events::Context;
 use super::{
     Decision,
     account::{active_account, check_name, check_reason},
+    posting::{posted, transfer},
 };
 use crate::{
     amount::Amount,
-    event::{
-        LedgerPosted, Posting, PostingReason, WithdrawalPaid, WithdrawalRefused,
-        WithdrawalRequested,
-    },
+    event::{PostingReason, WithdrawalPaid, WithdrawalRefused, WithdrawalRequested},
     ids::{AccountId, WithdrawalId},
     ledger::LedgerAccount,
     rejection::Rejection,
@@ -54,8 +52,8 @@ pub(super) fn request(
         LedgerAccount::Available(account),
         LedgerAccount::Withdrawing(account),
     );
-    let posted = moved(PostingReason::Withdrawal, from, to, amount, None);
-    Ok(vec![requested.into(), posted.into()])
+    let posted = posted(PostingReason::Withdrawal, None, transfer(from, to, amount));
+    Ok(vec![requested.into(), posted])
 }
 
 pub(super) fn pay(
@@ -76,8 +74,12 @@ pub(super) fn pay(
         withdrawal,
     };
     let (from, to) = (LedgerAccount::Withdrawing(account), LedgerAccount::External);
-    let posted = moved(PostingReason::Payout, from, to, amount, Some(reference));
-    Ok(vec![paid.into(), posted.into()])
+    let posted = posted(
+        PostingReason::Payout,
+        Some(reference),
+        transfer(from, to, amount),
+    );
+    Ok(vec![paid.into(), posted])
 }
 
 pub(super) fn refuse(
@@ -97,8 +99,12 @@ pub(super) fn refuse(
         LedgerAccount::Withdrawing(account),
         LedgerAccount::Available(account),
     );
-    let posted = moved(PostingReason::WithdrawalRefused, from, to, amount, None);
-    Ok(vec![refused.into(), posted.into()])
+    let posted = posted(
+        PostingReason::WithdrawalRefused,
+        None,
+        transfer(from, to, amount),
+    );
+    Ok(vec![refused.into(), posted])
 }
 
 fn open(
@@ -109,29 +115,4 @@ fn open(
     let of_account = state.withdrawals.get(&account);
     let open = of_account.and_then(|open| open.get(&withdrawal));
     open.ok_or(Rejection::UnknownWithdrawal { withdrawal })
-}
-
-/// All of an amount from one account to another.
-fn moved(
-    reason: PostingReason,
-    from: LedgerAccount,
-    to: LedgerAccount,
-    amount: Amount,
-    reference: Option<&str>,
-) -> LedgerPosted {
-    LedgerPosted {
-        reason,
-        task: None,
-        reference: reference.map(str::to_owned),
-        postings: vec![
-            Posting {
-                account: from,
-                amount: -amount,
-            },
-            Posting {
-                account: to,
-                amount,
-            },
-        ],
-    }
 }

@@ -12,19 +12,8 @@ use serde_json::json;
 use crate::{
     market::dataset,
     sample::documents_agree,
-    world::{World, immediate, labels},
+    world::{WINDOW_MS, World, immediate, labels, windowed},
 };
-
-const WINDOW_MS: u32 = 10_000;
-
-fn windowed() -> World {
-    World::with_policy(Policy {
-        settlement: SettlementPolicy {
-            window_ms: WINDOW_MS,
-        },
-        ..Policy::default()
-    })
-}
 
 fn pending(w: &World, account: AccountId) -> i64 {
     w.state.ledger.balance(LedgerAccount::Pending(account)).0

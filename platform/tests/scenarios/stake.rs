@@ -6,26 +6,16 @@ use aevir_platform::{
     event::{Event, PostingReason},
     ids::{AccountId, AssignmentId, NodeId, TaskId},
     ledger::LedgerAccount,
-    policy::{Policy, SettlementPolicy, StakePolicy},
+    policy::{Policy, StakePolicy},
 };
 use serde_json::{Value, json};
 
 use crate::{
     sample::documents_agree,
-    world::{AT_ONCE_MS, World, labels, recompute},
+    world::{AT_ONCE_MS, WINDOW_MS, World, labels, recompute, windowed},
 };
 
 const AEV: i64 = 1_000_000;
-const WINDOW_MS: u32 = 10_000;
-
-fn windowed() -> World {
-    World::with_policy(Policy {
-        settlement: SettlementPolicy {
-            window_ms: WINDOW_MS,
-        },
-        ..Policy::default()
-    })
-}
 
 fn stake(account: AccountId, node: NodeId, amount: i64) -> Command {
     Command::Stake {

@@ -71,6 +71,19 @@ pub fn immediate() -> Policy {
     }
 }
 
+/// The dispute window of [`windowed`].
+pub const WINDOW_MS: u32 = 10_000;
+
+/// A platform with a dispute window of ten seconds.
+pub fn windowed() -> World {
+    World::with_policy(Policy {
+        settlement: SettlementPolicy {
+            window_ms: WINDOW_MS,
+        },
+        ..Policy::default()
+    })
+}
+
 impl World {
     /// A platform with a policy, a requester with 1,000 AEV and one module.
     pub fn new() -> Self {

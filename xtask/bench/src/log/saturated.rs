@@ -2,22 +2,13 @@
 //!
 //! The bare loops get rows that are ready: no JSON, no hashing, no head to compare, no answers to give.
 
-use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::JoinHandle,
-    time::Instant,
-};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use aevir_events::{
     BATCH_COMMANDS, Executor, Handle, Log, Options, PostgresLog, SqliteLog,
     testing::{Durability, PrivatePostgres},
 };
 use anyhow::{Context, Result};
-use sha2::{Digest as _, Sha256};
 use sqlx::{Connection as _, PgConnection};
 
 use super::{
@@ -44,41 +35,6 @@ struct Rates {
     bare: Vec<f64>,
 }
 
-/// Keeps one core hashing until it is dropped, as the executor does while the database works.
-///
-/// Where two "cores" are threads of one, or share what feeds them, the database is slower beside it: this tells what the machine
-/// takes from what the executor costs.
-struct BusyCore {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl BusyCore {
-    fn hashing(bytes: Vec<u8>) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || {
-            while !stopped.load(Ordering::Relaxed) {
-                std::hint::black_box(Sha256::digest(&bytes));
-            }
-        });
-        Self {
-            stop,
-            thread: Some(thread),
-        }
-    }
-}
-
-impl Drop for BusyCore {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            // A panic of the hashing thread is a panic of the bench already.
-            let _ = thread.join();
-        }
-    }
-}
-
 impl Rates {
     fn figure(self, metric: &str, peer: &str) -> Figure {
         Figure::alone(metric, median(self.ours), "events/s")
@@ -96,7 +52,7 @@ pub(crate) async fn postgres(bench: &mut Bench) -> Result<()> {
     // Makes the tables.
     PostgresLog::open_with(bare.options()).await?;
     let mut connection = PgConnection::connect_with(&bare.options()).await?;
-    let (mut rates, mut beside_busy, mut row) = (Rates::default(), Vec::new(), None);
+    let (mut rates, mut row) = (Rates::default(), None);
     for round in 0..bench.rounds {
         bench.say(&format!(
             "saturated PostgreSQL, round {} of {}",
@@ -114,26 +70,13 @@ pub(crate) async fn postgres(bench: &mut Bench) -> Result<()> {
         rates
             .bare
             .push(unnest_loop(&mut connection, &mut rows, bench.span).await?);
-        sqlx::query("CHECKPOINT").execute(&mut connection).await?;
-        let busy = BusyCore::hashing(rows.entry.clone());
-        beside_busy.push(unnest_loop(&mut connection, &mut rows, bench.span).await?);
-        drop(busy);
         row = Some(rows);
     }
     handle.shutdown().await;
-    let ours = median(rates.ours.clone());
     bench.add(rates.figure(
         "append.postgres.saturated",
         "bare INSERT ... SELECT FROM unnest",
     ));
-    bench.add(
-        Figure::alone(
-            "append.postgres.saturated.beside-busy-core",
-            ours,
-            "events/s",
-        )
-        .beside("the same, while another thread hashes", median(beside_busy)),
-    );
     Ok(())
 }
 
