@@ -152,7 +152,7 @@ fn used(state: &State, requester: AccountId, given: &Gifts<'_>) -> u64 {
 fn may_place(task: &Task, given: &Gifts<'_>) -> bool {
     let given = on_task(task, given);
     let waits = matches!(task.phase, Phase::Queued | Phase::Running);
-    let is_missing = (task.replicas() as usize + given) < task.replicas_wanted as usize;
+    let is_missing = (task.filled() as usize + given) < task.replicas_wanted as usize;
     let none_runs = !task.assignments.values().any(Assignment::is_active) && given == 0;
     waits && is_missing && (task.pace == Pace::AtOnce || none_runs)
 }
