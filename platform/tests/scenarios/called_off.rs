@@ -24,13 +24,8 @@ fn a_run_earns_by_its_time_whoever_or_whatever_ends_it() {
         let (begun, other) = (leases[0].1, leases.get(1).map(|l| l.1));
         w.start(begun);
         // It tells that it is nearly done, which is its own word.
+        w.progress(begun, 990_000);
         let node = w.node_on(begun);
-        w.ok(Command::ReportProgress {
-            node,
-            assignment: begun,
-            ppm: 990_000,
-            note: String::new(),
-        });
         w.later(60_000);
         if expires {
             w.ok(Command::Tick);

@@ -66,16 +66,16 @@ impl Market {
         }
     }
 
-    /// Time goes on to the next end of a run.
-    fn step(&mut self) {
-        let Some((run, (at, requester))) = self
-            .ends
-            .iter()
-            .min_by_key(|(id, (at, _))| (*at, **id))
-            .map(|(r, e)| (*r, *e))
-        else {
-            return;
-        };
+    /// Places what can be, and ends the run that ends first; answers whose it was.
+    fn serve(&mut self, takes_ms: &mut impl FnMut(AccountId) -> i64) -> Option<AccountId> {
+        self.place(takes_ms);
+        self.step()
+    }
+
+    /// Time goes on to the next end of a run; answers whose it was.
+    fn step(&mut self) -> Option<AccountId> {
+        let ends = self.ends.iter().map(|(run, end)| (*run, *end));
+        let (run, (at, requester)) = ends.min_by_key(|(run, (at, _))| (*at, *run))?;
         self.ends.remove(&run);
         self.w.later(at - self.w.now.0);
         let lease = self.w.state.assignment(run).unwrap().1.leased_at;
@@ -83,6 +83,7 @@ impl Market {
         let done = self.w.run(run, json!({}), &[]);
         self.w.commit(&done);
         self.w.reveal(&done);
+        Some(requester)
     }
 }
 
@@ -148,15 +149,7 @@ fn a_task_that_no_node_can_take_saves_nothing_up() {
     }
     let mut order = Vec::new();
     for _ in 0..6 {
-        let before = market.got_ms.clone();
-        market.place(&mut takes);
-        market.step();
-        order.extend(
-            before
-                .keys()
-                .filter(|who| before[who] != market.got_ms[who])
-                .copied(),
-        );
+        order.extend(market.serve(&mut takes));
     }
     let of_b = order.iter().filter(|who| **who == b).count();
     assert!((3..=4).contains(&of_b), "{of_b} of 6");
@@ -172,21 +165,15 @@ fn what_runs_only_reserve_does_not_put_newcomers_back() {
     market.place(&mut |_| 500);
     let b = market.requester("b");
     market.submit(b, 256);
-    (0..4).for_each(|_| market.step());
+    for _ in 0..4 {
+        market.step();
+    }
     let mut order = Vec::new();
     for requester in [a, b] {
         (0..8).for_each(|_| market.submit(requester, 256));
     }
     for _ in 0..12 {
-        let before = market.got_ms.clone();
-        market.place(&mut |_| 500);
-        market.step();
-        order.extend(
-            before
-                .keys()
-                .filter(|who| before[who] != market.got_ms[who])
-                .copied(),
-        );
+        order.extend(market.serve(&mut |_| 500));
     }
     let of_b = order.iter().filter(|who| **who == b).count();
     assert!((5..=8).contains(&of_b), "{of_b} of 12");

@@ -22,13 +22,7 @@ fn blob(name: &str) -> BlobRef {
 fn save(w: &mut World, assignment: AssignmentId, ppm: u32, name: &str) {
     let node = w.node_on(assignment);
     if ppm > 0 {
-        let note = String::new();
-        w.ok(Command::ReportProgress {
-            node,
-            assignment,
-            ppm,
-            note,
-        });
+        w.progress(assignment, ppm);
     }
     let checkpoint = blob(name);
     w.ok(Command::SaveCheckpoint {

@@ -43,17 +43,6 @@ fn slow_run(w: &mut World) -> (TaskId, AssignmentId, NodeId, NodeId) {
     (task, run, slow, fast)
 }
 
-fn progress(w: &mut World, assignment: AssignmentId, ppm: u32) {
-    let node = w.node_on(assignment);
-    let note = String::new();
-    w.ok(Command::ReportProgress {
-        node,
-        assignment,
-        ppm,
-        note,
-    });
-}
-
 /// The only placement of a plan, which must be a duplicate.
 fn double(w: &mut World) -> AssignmentId {
     let plan = w.plan();
@@ -141,7 +130,7 @@ fn a_run_that_tells_its_pace_is_looked_at_when_it_breaks_its_word() {
     let (_, run, ..) = slow_run(&mut w);
     w.later(1_000);
     // At this pace it ends after 8 s, in time.
-    progress(&mut w, run, 125_000);
+    w.progress(run, 125_000);
     w.later(6_999);
     assert!(w.plan().is_empty());
     w.later(1);
@@ -151,7 +140,7 @@ fn a_run_that_tells_its_pace_is_looked_at_when_it_breaks_its_word() {
     let (_, run, ..) = slow_run(&mut w);
     w.later(1_000);
     // At this pace it ends after 20 s, which is too late.
-    progress(&mut w, run, 50_000);
+    w.progress(run, 50_000);
     double(&mut w);
     w.check_replay();
     documents_agree(&w, "tail-progress");

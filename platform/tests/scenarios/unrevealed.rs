@@ -71,13 +71,8 @@ fn a_duplicate_that_seals_and_never_shows_stops_nobody() {
         labels(&seal(&mut w, duplicate)),
         ["assignment.committed", "task.round_closed"]
     );
-    let node = honest;
-    w.ok(Command::ReportProgress {
-        node,
-        assignment: run,
-        ppm: 950_000,
-        note: String::new(),
-    });
+    assert_eq!(w.node_on(run), honest);
+    w.progress(run, 950_000);
     assert!(w.plan().is_empty());
     w.later(REVEAL_MS);
     assert_eq!(w.state.next_due(), Some(w.now));

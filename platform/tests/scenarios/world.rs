@@ -343,6 +343,18 @@ impl World {
         self.ok(Command::Start { node, assignment });
     }
 
+    /// A run says how far it is.
+    pub fn progress(&mut self, assignment: AssignmentId, ppm: u32) {
+        let node = self.node_on(assignment);
+        let note = String::new();
+        self.ok(Command::ReportProgress {
+            node,
+            assignment,
+            ppm,
+            note,
+        });
+    }
+
     pub fn node_on(&self, assignment: AssignmentId) -> NodeId {
         self.state.assignment(assignment).unwrap().1.node
     }

@@ -171,18 +171,23 @@ impl Market {
         Ok(())
     }
 
-    /// Makes a plan, and takes its time: the decision and the fold of its events.
-    pub(super) fn plan(&mut self) -> Result<Planned> {
-        let context = self.context(&Command::Plan);
+    /// Decides a command and folds its events; answers how long both took, without what only keeps the books of the bench.
+    fn timed(&mut self, command: &Command) -> Result<(Duration, Vec<Recorded<Event>>)> {
+        let context = self.context(command);
         let started = Instant::now();
-        let events = decide(&self.state, &Command::Plan, &context)?;
+        let events = decide(&self.state, command, &context)?;
         let decided = started.elapsed();
         let recorded = self.recorded(&context, events);
         let started = Instant::now();
         for recorded in &recorded {
             evolve(&mut self.state, recorded)?;
         }
-        let took = decided + started.elapsed();
+        Ok((decided + started.elapsed(), recorded))
+    }
+
+    /// Makes a plan, and takes its time: the decision and the fold of its events.
+    pub(super) fn plan(&mut self) -> Result<Planned> {
+        let (took, recorded) = self.timed(&Command::Plan)?;
         let leased = recorded.iter().filter_map(|r| match &r.event {
             Event::AssignmentLeased(lease) => Some((lease.task, lease.assignment, lease.node)),
             _ => None,
@@ -199,16 +204,7 @@ impl Market {
     /// Closes the epoch and opens the next; answers the seconds that its decision and the fold of its events took.
     pub(super) fn turn_epoch(&mut self) -> Result<f64> {
         self.now = self.now.plus_ms(EPOCH_MS.into());
-        let context = self.context(&Command::Tick);
-        let started = Instant::now();
-        let events = decide(&self.state, &Command::Tick, &context)?;
-        let decided = started.elapsed();
-        let recorded = self.recorded(&context, events);
-        let started = Instant::now();
-        for recorded in &recorded {
-            evolve(&mut self.state, recorded)?;
-        }
-        let took = decided + started.elapsed();
+        let (took, recorded) = self.timed(&Command::Tick)?;
         let closed = recorded
             .iter()
             .any(|r| matches!(r.event, Event::EpochClosed(_)));
