@@ -20,6 +20,8 @@ const EXAMPLE_WORDS: usize = 1 << 15;
 const EXAMPLE_SIZE: u32 = 64;
 /// Generated kernels; `AEVIR_GPU_KERNELS=n` for more.
 const GENERATED: u32 = 24;
+/// What a generated kernel finds where it writes. Zero will not do: kernels come about that compute zeroes and nothing else.
+const UNWRITTEN: u32 = 0x5bd1_e995;
 
 /// One dispatch through a session; the words of each buffer afterwards.
 fn instrumented(
@@ -151,13 +153,13 @@ fn generated_kernels_compute_the_same_or_run_out_of_budget() {
     let source: Vec<u32> = (0..generate::WORDS as u32)
         .map(|i| i.wrapping_mul(0x9e37_79b9) >> (i % 32))
         .collect();
-    let buffers = [source, vec![0; generate::WORDS]];
+    let buffers = [source, vec![UNWRITTEN; generate::WORDS]];
     let mut unlimited = session(GpuLimits::default());
     let (mut looping, mut exhausted) = (0, 0);
     for _ in 0..cases {
         let wgsl = generate::kernel().new_tree(&mut runner).unwrap().current();
         let expected = plain.run(&wgsl, "main", &[], &buffers, [4, 1, 1]);
-        assert_ne!(expected[1], buffers[1], "it computes nothing:\n{wgsl}");
+        assert_ne!(expected[1], buffers[1], "it writes nothing:\n{wgsl}");
         let computed = instrumented(&mut unlimited, &wgsl, &[], &buffers, [4, 1, 1]);
         assert_eq!(computed.as_ref(), Ok(&expected), "{wgsl}");
         looping += u32::from(wgsl.contains("loop") || wgsl.contains("while"));

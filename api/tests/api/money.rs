@@ -78,6 +78,7 @@ async fn withdrawals_are_asked_for_and_paid_or_refused() {
     assert_eq!(shown.withdrawing, "67");
     let left: i64 = before.available.parse::<i64>().unwrap() - 67;
     assert_eq!(shown.available, left.to_string());
+    platform.level().await;
     let listed = platform.admin.accounts(None).await.unwrap().accounts;
     assert!(listed.contains(&shown), "{listed:?}");
     let mine = account.client.withdrawals(None, None, None).await.unwrap();
@@ -118,6 +119,7 @@ async fn withdrawals_are_asked_for_and_paid_or_refused() {
         .admin
         .refuse_withdrawal(&account.id, &second.id, &refusal);
     refused.await.unwrap();
+    platform.level().await;
     let all = platform.admin.withdrawals(Some(&account.id), None, None);
     let all = all.await.unwrap().withdrawals;
     let told: Vec<_> = all

@@ -4,25 +4,18 @@ use aevir_events::{Event as _, Recorded};
 
 use super::{Fault, Flaw, node};
 use crate::{
-    amount::Amount,
-    command::{
-        AddKey, Command, LossReason, OpenAccount, RegisterContent, RegisterModule, RegisterNode,
-        Subject,
-    },
+    command::{Command, LossReason, Subject},
     decide::Seal,
     definition::DataSource,
-    event::{
-        AccountOpened, AssignmentCheckpointed, AssignmentCommitted, AssignmentFailed,
-        AssignmentProgressed, AssignmentReturned, AssignmentRevealed, AssignmentStarted,
-        CloseReason, ContentRegistered, Event, KeyAdded, LedgerPosted, ModuleRegistered,
-        NodeRegistered, OutputUploaded, PostingReason, TaskCreated,
-    },
-    ids::{AccountId, AssignmentId, NodeId},
-    ledger::LedgerAccount,
+    event::{AssignmentCommitted, AssignmentRevealed, CloseReason, Event, KeyAdded, TaskCreated},
+    ids::{AssignmentId, NodeId},
     report::BlobRef,
     rights::Giver,
     state::State,
 };
+
+mod money;
+mod told;
 
 /// A task's creation and where it stands.
 #[derive(Debug)]
@@ -100,14 +93,14 @@ fn read<'a>(
         | Event::TaskMatured(_)
         | Event::NodeLeft(_) => Command::Tick,
         Event::AssignmentWithdrawn(_) | Event::TaskClosed(_) => closing(batch, state)?,
-        Event::LedgerPosted(e) => return Ok(posting(e, batch, state)?.map(Primary::Command)),
+        Event::LedgerPosted(e) => return Ok(money::posting(e, batch, state)?.map(Primary::Command)),
         Event::PolicyAdopted(e) => Command::AdoptPolicy(e.policy.clone()),
         Event::LimitsSet(e) => Command::SetLimits {
             account: e.account,
             limits: e.limits,
         },
-        Event::AccountOpened(e) => opening(e, key_after(batch)?),
-        Event::KeyAdded(e) => adding(e),
+        Event::AccountOpened(e) => told::opening(e, key_after(batch)?),
+        Event::KeyAdded(e) => told::adding(e),
         Event::KeyRevoked(e) => Command::RevokeKey {
             account: e.account,
             key: e.key,
@@ -125,16 +118,16 @@ fn read<'a>(
         Event::WithdrawalPaid(e) => Command::PayWithdrawal {
             account: e.account,
             withdrawal: e.withdrawal,
-            reference: reference_after(batch)?,
+            reference: money::reference_after(batch)?,
         },
         Event::WithdrawalRefused(e) => Command::RefuseWithdrawal {
             account: e.account,
             withdrawal: e.withdrawal,
             reason: e.reason.clone(),
         },
-        Event::ModuleRegistered(e) => module(e),
-        Event::ContentRegistered(e) => content(e),
-        Event::NodeRegistered(e) => joining(e, key_after(batch)?),
+        Event::ModuleRegistered(e) => told::module(e),
+        Event::ContentRegistered(e) => told::content(e),
+        Event::NodeRegistered(e) => told::joining(e, key_after(batch)?),
         Event::AvailabilityChanged(e) => Command::SetAvailability {
             node: e.node,
             availability: e.availability,
@@ -165,12 +158,16 @@ fn read<'a>(
         Event::ContentReleased(e) => node::releasing(Subject::Content(e.content), &e.reason),
         Event::ModuleSuspended(e) => node::suspending(Subject::Module(e.module), &e.reason),
         Event::ModuleReleased(e) => node::releasing(Subject::Module(e.module), &e.reason),
-        Event::AssignmentStarted(e) => return Ok(on(e.assignment).map(|n| starting(e, n))),
-        Event::AssignmentProgressed(e) => return Ok(on(e.assignment).map(|n| progress(e, n))),
-        Event::AssignmentCheckpointed(e) => return Ok(on(e.assignment).map(|n| checkpoint(e, n))),
-        Event::OutputUploaded(e) => return Ok(on(e.assignment).map(|n| output(e, n))),
-        Event::AssignmentFailed(e) => return Ok(on(e.assignment).map(|n| failure(e, n))),
-        Event::AssignmentReturned(e) => return Ok(on(e.assignment).map(|n| giving_back(e, n))),
+        Event::AssignmentStarted(e) => return Ok(on(e.assignment).map(|n| told::starting(e, n))),
+        Event::AssignmentProgressed(e) => return Ok(on(e.assignment).map(|n| told::progress(e, n))),
+        Event::AssignmentCheckpointed(e) => {
+            return Ok(on(e.assignment).map(|n| told::checkpoint(e, n)));
+        }
+        Event::OutputUploaded(e) => return Ok(on(e.assignment).map(|n| told::output(e, n))),
+        Event::AssignmentFailed(e) => return Ok(on(e.assignment).map(|n| told::failure(e, n))),
+        Event::AssignmentReturned(e) => {
+            return Ok(on(e.assignment).map(|n| told::giving_back(e, n)));
+        }
         Event::AssignmentLost(e) if e.reason == LossReason::NotRevealed => Command::Tick,
         Event::AssignmentLost(e) => Command::LoseLease {
             assignment: e.assignment,
@@ -206,16 +203,6 @@ fn key_after<'a>(batch: &[&'a Recorded<Event>]) -> Result<&'a KeyAdded, Fault> {
             found: second.event.label(),
         },
     })
-}
-
-/// The reference under which a payout is booked.
-fn reference_after(batch: &[&Recorded<Event>]) -> Result<String, Fault> {
-    if let Some(Event::LedgerPosted(posted)) = batch.get(1).map(|r| &r.event)
-        && let Some(reference) = &posted.reference
-    {
-        return Ok(reference.clone());
-    }
-    Err(missing(batch, "ledger.posted"))
 }
 
 /// An event that the batch ends without.
@@ -301,170 +288,5 @@ fn closing(batch: &[&Recorded<Event>], state: &State) -> Result<Command, Fault> 
             | CloseReason::DependencyFailed,
             _,
         ) => Command::Tick,
-    })
-}
-
-fn posting(
-    posted: &LedgerPosted,
-    batch: &[&Recorded<Event>],
-    state: &State,
-) -> Result<Option<Command>, Fault> {
-    match posted.reason {
-        PostingReason::Deposit => Ok(deposit(posted)),
-        PostingReason::Closure => closing(batch, state).map(Some),
-        PostingReason::Stake => Ok(
-            staked(posted).map(|(account, node, amount)| Command::Stake {
-                account,
-                node,
-                amount,
-            }),
-        ),
-        PostingReason::Unstake => {
-            Ok(
-                staked(posted).map(|(account, node, amount)| Command::Unstake {
-                    account,
-                    node,
-                    amount: -amount,
-                }),
-            )
-        }
-        // With a verdict's it would not stand first.
-        PostingReason::Maturity => Ok(Some(Command::Tick)),
-        PostingReason::Escrow
-        | PostingReason::Settlement
-        | PostingReason::Withdrawal
-        | PostingReason::Payout
-        | PostingReason::WithdrawalRefused
-        | PostingReason::Slash => Ok(None),
-    }
-}
-
-/// The owner's account of a posting, and what it gets.
-fn owners_part(posted: &LedgerPosted) -> Option<(AccountId, Amount)> {
-    posted.postings.iter().find_map(|p| match p.account {
-        LedgerAccount::Available(account) => Some((account, p.amount)),
-        LedgerAccount::External
-        | LedgerAccount::Withdrawing(_)
-        | LedgerAccount::Pending(_)
-        | LedgerAccount::Escrow(_)
-        | LedgerAccount::Stake(_)
-        | LedgerAccount::Treasury => None,
-    })
-}
-
-fn deposit(posted: &LedgerPosted) -> Option<Command> {
-    let (account, amount) = owners_part(posted)?;
-    Some(Command::Deposit {
-        account,
-        amount,
-        reference: posted.reference.clone()?,
-    })
-}
-
-/// What an owner adds to a node's stake, or takes from it.
-fn staked(posted: &LedgerPosted) -> Option<(AccountId, NodeId, Amount)> {
-    let (account, _) = owners_part(posted)?;
-    posted.postings.iter().find_map(|p| {
-        if let LedgerAccount::Stake(node) = p.account {
-            Some((account, node, p.amount))
-        } else {
-            None
-        }
-    })
-}
-
-fn opening(e: &AccountOpened, key: &KeyAdded) -> Command {
-    Command::OpenAccount(OpenAccount {
-        name: e.name.clone(),
-        key_hash: key.hash,
-        scopes: key.scopes.clone(),
-    })
-}
-
-fn adding(e: &KeyAdded) -> Command {
-    Command::AddKey(AddKey {
-        account: e.account,
-        label: e.label.clone(),
-        hash: e.hash,
-        scopes: e.scopes.clone(),
-    })
-}
-
-fn module(e: &ModuleRegistered) -> Command {
-    Command::RegisterModule(RegisterModule {
-        owner: e.owner,
-        name: e.name.clone(),
-        blob: e.blob,
-        world: e.world,
-        imports: e.imports.clone(),
-    })
-}
-
-fn content(e: &ContentRegistered) -> Command {
-    Command::RegisterContent(RegisterContent {
-        owner: e.owner,
-        kind: e.kind,
-        name: e.name.clone(),
-        version: e.version.clone(),
-        files: e.files.clone(),
-        licence: e.licence.clone(),
-        weight: e.weight,
-    })
-}
-
-fn joining(e: &NodeRegistered, key: &KeyAdded) -> Command {
-    Command::RegisterNode(RegisterNode {
-        token_hash: e.token_hash,
-        public_key: e.public_key,
-        key_hash: key.hash,
-        profile: e.profile.clone(),
-    })
-}
-
-fn starting<'a>(e: &AssignmentStarted, node: NodeId) -> Primary<'a> {
-    Primary::Command(Command::Start {
-        node,
-        assignment: e.assignment,
-    })
-}
-
-fn progress<'a>(e: &AssignmentProgressed, node: NodeId) -> Primary<'a> {
-    Primary::Command(Command::ReportProgress {
-        node,
-        assignment: e.assignment,
-        ppm: e.ppm,
-        note: e.note.clone(),
-    })
-}
-
-fn checkpoint<'a>(e: &AssignmentCheckpointed, node: NodeId) -> Primary<'a> {
-    Primary::Command(Command::SaveCheckpoint {
-        node,
-        assignment: e.assignment,
-        checkpoint: e.checkpoint,
-    })
-}
-
-fn output<'a>(e: &OutputUploaded, node: NodeId) -> Primary<'a> {
-    Primary::Command(Command::RecordOutput {
-        node,
-        assignment: e.assignment,
-        blob: e.blob,
-    })
-}
-
-fn giving_back<'a>(e: &AssignmentReturned, node: NodeId) -> Primary<'a> {
-    Primary::Command(Command::GiveBack {
-        node,
-        assignment: e.assignment,
-    })
-}
-
-fn failure<'a>(e: &AssignmentFailed, node: NodeId) -> Primary<'a> {
-    Primary::Command(Command::Fail {
-        node,
-        assignment: e.assignment,
-        class: e.class,
-        message: e.message.clone(),
     })
 }

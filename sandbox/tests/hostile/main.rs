@@ -25,6 +25,9 @@ use case::{Bounds, Case, Ended, Upload};
 use support::{Bench, guest};
 
 const MIB: u64 = 1024 * 1024;
+/// How often a module that took too long is tried again: what it needs is the least of the times, what the machine was busy
+/// with is not its doing.
+const TRIES: usize = 3;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -55,7 +58,7 @@ impl Case {
         };
         let mut end = String::new();
         for (label, module) in modules {
-            let judged = runtime.block_on(self.one(&module));
+            let judged = runtime.block_on(self.within_bounds(&module));
             let (ended, cost) = judged.map_err(|text| format!("{label}: {text}"))?;
             end = ended;
             worst.upload = worst.upload.max(cost.upload);
@@ -77,6 +80,23 @@ impl Case {
         Ok(())
     }
 
+    /// Judges and runs one module, again if it was only slow.
+    async fn within_bounds(&self, module: &[u8]) -> Result<(String, Cost), String> {
+        let (mut end, mut least) = self.one(module).await?;
+        for _ in 1..TRIES {
+            if self.bounds.hold(&least).is_ok() {
+                break;
+            }
+            let cost;
+            (end, cost) = self.one(module).await?;
+            least.upload = least.upload.min(cost.upload);
+            least.run = least.run.min(cost.run);
+            least.peak_bytes = least.peak_bytes.max(cost.peak_bytes);
+        }
+        self.bounds.hold(&least)?;
+        Ok((end, least))
+    }
+
     /// Judges and runs one module, and then a small task on the same executor.
     async fn one(&self, module: &[u8]) -> Result<(String, Cost), String> {
         let started = Instant::now();
@@ -95,7 +115,6 @@ impl Case {
             peak_bytes: watching.stop(),
         };
         self.expect.outcome(&ran.outcome)?;
-        self.bounds.hold(&cost)?;
         still_alive(bench).await?;
         Ok((said(&inspected, &ran.outcome), cost))
     }

@@ -1,0 +1,154 @@
+//! The words that events are told in: reasons, verdicts, shares.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    amount::Amount,
+    ids::{AccountId, AssignmentId, ContentId, NodeId},
+    ledger::LedgerAccount,
+    schedule::EpochSecret,
+};
+
+/// One line of a double entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Posting {
+    pub account: LedgerAccount,
+    pub amount: Amount,
+}
+
+/// What became of an epoch's secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Disclosure {
+    /// Every draw of the epoch can be recomputed with it.
+    Revealed(EpochSecret),
+    /// The leader that closed the epoch does not know it: its draws can't be recomputed.
+    Lost,
+}
+
+/// Why money moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PostingReason {
+    Deposit,
+    Escrow,
+    /// Fees to pending shares, and the rest back to the requester.
+    Settlement,
+    /// Pending shares become available.
+    Maturity,
+    /// A task closed without a verdict: fees for work done, the rest back.
+    Closure,
+    /// What an account wants to take out is set aside.
+    Withdrawal,
+    /// It was paid out.
+    Payout,
+    /// It was not, and is available again.
+    WithdrawalRefused,
+    /// A node's owner puts money up for its results.
+    Stake,
+    /// It comes back: the owner took it, or the node left.
+    Unstake,
+    /// A refused result cost it.
+    Slash,
+}
+
+/// What IntelliPoints are earned for.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Track {
+    Compute,
+    Content,
+    Verification,
+}
+
+/// Why IntelliPoints changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PointsReason {
+    ResultAccepted,
+    ContentUsed,
+    ResultRefused,
+    LeaseLost,
+}
+
+/// What became of a verified task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// A quorum agrees and every check passes.
+    Passed,
+    /// A quorum agrees, but the requester's check fails: the compute is paid.
+    Unmet,
+    /// No quorum among all replicas.
+    Inconclusive,
+}
+
+/// A replica that was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Refusal {
+    pub assignment: AssignmentId,
+    pub reason: RefusalReason,
+}
+
+/// Why a replica was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusalReason {
+    /// The quorum agrees on another result.
+    Mismatch,
+    /// Committed, but did not reveal in time.
+    NotRevealed,
+}
+
+/// The outcome of one contract check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckResult {
+    /// `schema`, or `metric <name>`.
+    pub check: String,
+    pub passed: bool,
+    pub detail: String,
+}
+
+/// One party's part of a fee.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Share {
+    pub role: ShareRole,
+    /// Absent for the platform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<ContentId>,
+    pub amount: Amount,
+}
+
+/// What a share is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShareRole {
+    Compute,
+    Content,
+    Platform,
+    /// For work that ended without a verdict for or against it.
+    Attempt,
+}
+
+/// Why a task closed without a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CloseReason {
+    Cancelled,
+    Expired,
+    /// All attempts are spent.
+    AttemptsSpent,
+    /// A task that it depends on did not settle.
+    DependencyFailed,
+}
