@@ -133,6 +133,11 @@ impl Strategy {
         self != Self::Sybil
     }
 
+    /// It goes on under another name when one is of no use any more.
+    pub(crate) fn renames(self) -> bool {
+        matches!(self, Self::Sybil | Self::HitAndRun)
+    }
+
     /// How much longer its runs take.
     pub(crate) fn slowness(self) -> i64 {
         if self == Self::Slow { SLOWNESS } else { 1 }

@@ -34,7 +34,7 @@ pub(crate) const ABSENCE_MS: i64 = 600_000;
 pub(crate) const RENAMING_MS: i64 = 60_000;
 /// One in so many tasks has a bound on its latency, in ms.
 pub(crate) const HASTY_ONE_IN: u64 = 8;
-pub(crate) const HASTY_MS: u32 = 1_800_000;
+pub(crate) const HASTY_MS: u32 = 2_700_000;
 /// Longest run that a task allows, in s: slow nodes keep it, too.
 pub(crate) const RUNTIME_S: u32 = 900;
 /// At the end, for what is under way to end and to mature, in ms, beside the dispute window.

@@ -54,6 +54,15 @@ impl World {
                     false => self.tally.honest_slashed += e.amount.0,
                 }
             }
+            Event::NodeSuspended(e) => {
+                let agent = self.by_node.get(&e.node).copied();
+                let agent = agent.filter(|a| self.seats[self.agents[*a].seat].follows);
+                if self.terms.strategy.renames()
+                    && let Some(agent) = agent
+                {
+                    self.give_up(agent)?;
+                }
+            }
             Event::NodeLeft(e) => {
                 if let Some(agent) = self.by_node.get(&e.node).copied() {
                     self.agents[agent].is_given_up = true;
