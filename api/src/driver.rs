@@ -167,6 +167,7 @@ impl Driver {
             Event::TaskQueued(_)
             | Event::TaskExtended(_)
             | Event::TaskHastened(_)
+            | Event::TrustDecided(_)
             | Event::AvailabilityChanged(_)
             | Event::LimitsSet(_)
             | Event::EpochOpened(_)

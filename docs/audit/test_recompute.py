@@ -290,7 +290,7 @@ def windowed(waits_s=60):
 
 def slashed(strikes_free=0):
     """Three nodes, one of which has staked ten, and is alone with its result: it loses the three that it had locked."""
-    log = Log(stake={"per_result_ppm": 3_000_000, "strikes_free": strikes_free, "strike_ms": 1_000})
+    log = Log(stake={"per_result_ppm": 3_000_000, "strikes_free": strikes_free, "strike_ms": 1_000, "strikes_max": 0})
     for node, owner in zip(NODES, OWNERS):
         log.node(node, owner)
     account, pledge = f"account/{OWNERS[2]}/available", f"node/{NODES[2]}/stake"
@@ -1327,7 +1327,7 @@ class CommandLine(unittest.TestCase):
     def test_json(self):
         code, text = self.run_on(lines_of(worked_example().entries), "--json", "--skip-signatures")
         self.assertEqual(code, 0)
-        self.assertEqual(set(json.loads(text)), {"events", "root", "sum", "accounts", "points", "tasks", "turns", "draws", "signatures", "error"})
+        self.assertEqual(set(json.loads(text)), {"events", "root", "sum", "accounts", "points", "tasks", "turns", "draws", "coins", "signatures", "error"})
 
     def test_a_problem(self):
         lines = lines_of(worked_example().entries).splitlines(keepends=True)

@@ -65,7 +65,7 @@ fn object<'a>(
     found.ok_or_else(|| UnknownEvent(format!("there is no object at `{pointer}`")))
 }
 
-/// Version 2 of `policy.adopted` adds the constants of placement, settlement and stake. Written out, for the defaults of a later
+/// Version 2 of `policy.adopted` adds the constants of placement, settlement, stake and verification. Written out, for the defaults of a later
 /// day are not those of its time.
 fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
     let scheduling = json!({
@@ -99,7 +99,12 @@ fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
     // There was no stake.
     policy.insert(
         "stake".into(),
-        json!({"per_result_ppm": 0, "strikes_free": 1, "strike_ms": 604_800_000}),
+        json!({"per_result_ppm": 0, "strikes_free": 1, "strike_ms": 604_800_000, "strikes_max": 0}),
+    );
+    // No sample was adaptive, so that nothing asked for these.
+    policy.insert(
+        "verification".into(),
+        json!({"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}}),
     );
     Ok(data)
 }

@@ -3,6 +3,7 @@
 mod scheduling;
 mod settlement;
 mod stake;
+mod verification;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ pub use scheduling::{
 };
 pub use settlement::SettlementPolicy;
 pub use stake::StakePolicy;
+pub use verification::{AdaptivePolicy, VerificationPolicy};
 
 /// Who may take part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -52,6 +54,7 @@ pub struct Policy {
     pub scheduling: SchedulingPolicy,
     pub settlement: SettlementPolicy,
     pub stake: StakePolicy,
+    pub verification: VerificationPolicy,
 }
 
 /// How IntelliPoints are earned and lost.
@@ -93,6 +96,7 @@ impl Default for Policy {
             scheduling: SchedulingPolicy::default(),
             settlement: SettlementPolicy::default(),
             stake: StakePolicy::default(),
+            verification: VerificationPolicy::default(),
         }
     }
 }

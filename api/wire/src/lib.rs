@@ -57,8 +57,8 @@ pub use node_life::{
     RotateKey, Subject, Suspend, Suspended, Suspension, SuspensionList, Window,
 };
 pub use policy::{
-    AccountLimits, AdoptedPolicy, PointsPolicy, Policy, ReturnPolicy, SchedulingPolicy,
-    ScorePolicy, SettlementPolicy, StakePolicy,
+    AccountLimits, AdaptivePolicy, AdoptedPolicy, PointsPolicy, Policy, ReturnPolicy,
+    SchedulingPolicy, ScorePolicy, SettlementPolicy, StakePolicy, VerificationPolicy,
 };
 pub use problem::{PROBLEM_JSON, Problem};
 pub use projections::{Projection, ProjectionList, Rebuild};

@@ -31,6 +31,28 @@ pub struct Policy {
     pub scheduling: SchedulingPolicy,
     pub settlement: SettlementPolicy,
     pub stake: StakePolicy,
+    pub verification: VerificationPolicy,
+}
+
+/// How results are verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VerificationPolicy {
+    pub adaptive: AdaptivePolicy,
+}
+
+/// When one result of an adaptive sample stands alone, and how often it is repeated all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AdaptivePolicy {
+    /// What a node is assumed to save by cheating on a result, as a part of the price, in parts per million.
+    pub cheat_saving_ppm: u32,
+    /// The part of owners that is assumed to cheat together, in parts per million.
+    pub colluding_ppm: u32,
+    /// A result is repeated at least so often, in parts per million.
+    pub floor_ppm: u32,
+    /// The least reliability at which a node is trusted, in parts per million.
+    pub trusted_ppm: u32,
 }
 
 /// What nodes pledge for their results.
@@ -43,6 +65,8 @@ pub struct StakePolicy {
     pub strikes_free: u32,
     /// A refused result is forgotten when none followed for so long, in ms.
     pub strike_ms: u32,
+    /// Refused results, within `strike_ms` of one another, with which a node is suspended until an administrator releases it; with 0, none is.
+    pub strikes_max: u32,
 }
 
 /// How verdicts become money that can be spent.

@@ -128,6 +128,9 @@ pub struct Task {
     pub duration_ms: Option<String>,
     pub round: u32,
     pub replicas_wanted: u32,
+    /// How many results the verdict rests on: all replicas that agree (`repeated`), or one of a trusted node (`alone`). An adaptive sample is
+    /// `undecided` until its first result is sealed.
+    pub sample: String,
     pub attempts_spent: u32,
     pub inputs: Vec<Artifact>,
     /// The replica that is furthest, while one runs.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_debug_implementations, unreachable_pub)]
 
+mod adaptive;
 mod audit;
 mod called_off;
 mod draws;
