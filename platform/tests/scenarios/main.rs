@@ -4,6 +4,7 @@
 
 mod audit;
 mod called_off;
+mod concurrency;
 mod draws;
 mod fairness;
 mod foresight;
@@ -19,6 +20,7 @@ mod nodes;
 mod pace;
 mod placement;
 mod properties;
+mod quotes;
 mod records;
 mod resumption;
 mod returns;
