@@ -58,7 +58,7 @@ MODULE_FAILURES = ("guest-error", "trap", "limit")
 # Entries that may stand in a batch after the one that they follow from. All other entries begin something new.
 CONSEQUENCES = {"ledger.posted", "node.slashed", "points.changed", "task.settled", "task.matured", "task.closed", "task.queued",
                 "assignment.withdrawn", "content.registered", "task.round_closed", "task.verified", "assignment.lost",
-                "task.trust_decided", "node.suspended"}
+                "task.trust_decided", "node.suspended", "node.availability_changed"}
 
 # Entries that move no money and no points, and that nothing here depends on.
 BYSTANDERS = {"account.opened", "account.key_added", "account.key_revoked", "account.join_token_issued", "account.blob_uploaded",
@@ -337,6 +337,7 @@ class Node:
     keys: list = field(default_factory=list)  # that it had before
     shown: int = 0  # fuel that its results showed, in millions a second
     samples: int = 0  # of those
+    concurrency: int = 0  # runs at once that it may have by what it has shown
     locked: int = 0  # of its stake, for open results
     strikes: int = 0  # refused results, none of which was forgotten before the next
     struck_at: int = 0  # when the last was, in ms
@@ -361,9 +362,13 @@ class Node:
         """What the machine has, or less where the terms cap it."""
         return min(has, (self.terms.get("caps") or {}).get(cap, has))
 
-    def runs_max(self):
+    def offered(self):
         """Runs at once, as machine and terms allow: each takes a core."""
         return self.allowed("cpu_cores", self.allowed("runs", self.profile["slots"]))
+
+    def runs_max(self):
+        """Runs at once that it is given: as many as it offers, as far as it has shown that it can."""
+        return min(self.offered(), self.concurrency)
 
     def is_open(self, now):
         """Whether its terms have it work at this time: minutes of the week count from Monday 00:00 UTC."""
@@ -442,6 +447,7 @@ class Assignment:
     result: dict | None = None
     charged: int = 0  # to its requester, for the time that it reserved
     leased_at: int = 0
+    abreast: int = 0  # runs that its node had with it when it began
     started_at: int = 0
     committed_at: int = 0
     fuel: int = 0  # that its report says
@@ -840,7 +846,7 @@ SCHEDULING = {
               "cached_levels": 6, "cached_bytes_min": MIB, "cached_blobs_max": 64, "in_time_levels": 12, "price_levels": 6},
     "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000},
     "tail": {"after_ppm": 500_000, "faster_ppm": 250_000, "looks_max": 64},
-    "returns": {"per_task": 3, "per_slot": 2}, "reliability_keep_ppm": 995_000}
+    "returns": {"per_task": 3, "per_slot": 2}, "unproven_slots": 256, "reliability_keep_ppm": 995_000}
 SETTLEMENT = {"window_ms": 0}
 STAKE = {"per_result_ppm": 0, "strikes_free": 1, "strike_ms": 604_800_000, "strikes_max": 0}
 VERIFICATION = {"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}}
@@ -1148,6 +1154,11 @@ class Auditor:
         if delta:
             self.must_follow("points.changed", account, track, reason, task.id, assignment, value=delta)
 
+    def absence_due(self, node):
+        """A node that gave a run back, or fell silent, is away until it is heard from."""
+        if node.online:
+            self.must_follow("node.availability_changed", node.id, value="offline")
+
     def closing_due(self, task):
         """Something happened that only happens where a task closes in the same batch."""
         if not self.is_due("task.closed", task.id):
@@ -1298,7 +1309,7 @@ class Auditor:
         """A node has one owner and one key."""
         require(data["node"] not in self.nodes, f"expected a new node, found {data['node']} again")
         node = Node(data["node"], data["owner"], bytes.fromhex(data["public_key"]), data["profile"], len(self.nodes),
-                    faded=len(self.keeps))
+                    faded=len(self.keeps), concurrency=self.policies[-1]["scheduling"]["unproven_slots"])
         self.nodes[node.id] = node
         self.in_order.append(node)
 
@@ -1515,6 +1526,8 @@ class Auditor:
     def on_node_availability_changed(self, data):
         """A node that is gone does not come back."""
         online = data["availability"] == "online"
+        if self.is_due("node.availability_changed", data["node"]):
+            self.settle_due("node.availability_changed", data["node"], value=data["availability"])
         (self.present_node(data) if online else self.nodes[data["node"]]).online = online
 
     def on_node_profile_changed(self, data):
@@ -1760,6 +1773,7 @@ class Auditor:
         for assignment in task.accepted:
             if not task.needs_gpu():
                 self.nodes[assignment.node].see(assignment.fuel, assignment.committed_at - assignment.started_at)
+            self.grow(self.nodes[assignment.node], assignment.abreast)
             late = took_too_long(task.terms, assignment)
             record = self.count(task, assignment, good=not late)
             record.in_a_row = record.in_a_row if late else 0
@@ -1771,6 +1785,15 @@ class Auditor:
             if run.node not in blamed and all(a.node != run.node and a.resume != blob for a in task.accepted):
                 blamed.add(run.node)
                 self.fault(task, run)
+
+    def grow(self, node, abreast):
+        """An accepted result of a run that had so many beside it, with itself, shows that the node can have one more."""
+        node.concurrency += node.runs_max() < node.offered() and 2 * abreast >= node.runs_max()
+
+    def halve(self, node):
+        """A lost lease: half of what it was given, and never less than newcomers get."""
+        least = self.policies[-1]["scheduling"]["unproven_slots"]
+        node.concurrency = min(node.concurrency, max(least, node.concurrency // 2))
 
     def count(self, task, assignment, good):
         """One more outcome of a node, on the task's type and the hardware of the lease; its records are up to date first."""
@@ -1966,6 +1989,7 @@ class Auditor:
         """The run begins, and some nodes' records are brought up to date."""
         assignment = self.open_assignment(data, "leased")[1]
         assignment.state, assignment.started_at = "running", self.now
+        assignment.abreast = self.nodes[assignment.node].busy
         for _ in range(min(SWEPT_NODES, self.sweep[1])):
             self.in_order[self.sweep[0]].fade(self.keeps)
             self.sweep = [(self.sweep[0] + 1) % len(self.in_order), self.sweep[1] - 1]
@@ -2058,6 +2082,9 @@ class Auditor:
         task, assignment = self.open_assignment(data, *states)
         expect("whether its node is revoked", data["reason"] == "revoked", self.nodes[assignment.node].standing == "revoked")
         self.leave(task, assignment, "lost")
+        self.halve(self.nodes[assignment.node])
+        if data["reason"] != "revoked":
+            self.absence_due(self.nodes[assignment.node])
         self.fault(task, assignment)
         loss = min(self.points[assignment.owner, "compute"], task.policy["points"]["lost"])
         self.points_due(task, assignment.owner, "compute", -loss, "lease-lost", assignment.id)
@@ -2073,6 +2100,7 @@ class Auditor:
         self.leave(task, assignment, "unrevealed")
         node = self.nodes[assignment.node]
         node.sealed.discard(assignment.id)
+        self.halve(node)
         self.fault(task, assignment)
         pending = -sum(due.value for due in self.due if due.subject[:3] == ("points.changed", assignment.owner, "compute"))
         loss = refused_loss(task.policy, self.points[assignment.owner, "compute"] - pending)
@@ -2106,6 +2134,7 @@ class Auditor:
         is_free = task.free_returns < task.policy["scheduling"]["returns"]["per_task"] and before < free * node.runs_max()
         expect("whether the return counts", not is_free, data["counted"])
         self.leave(task, assignment, "returned")
+        self.absence_due(node)
         if is_free:
             task.free_returns, node.returns = task.free_returns + 1, (self.epoch, before + 1)
         else:

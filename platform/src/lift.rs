@@ -90,6 +90,9 @@ fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
         "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000},
         "tail": {"after_ppm": 500_000, "faster_ppm": 250_000, "looks_max": 64},
         "returns": {"per_task": 3, "per_slot": 2},
+        "leases": {"fetch_ms": 900_000, "slack_ms": 300_000, "progress_ms": 10_000},
+        // What nodes said of their slots was taken for true.
+        "unproven_slots": 256,
         "reliability_keep_ppm": 995_000,
     });
     let policy = object(&mut data, "/policy")?;
@@ -119,14 +122,18 @@ fn task_with_nonce(mut data: Value) -> Result<Value, UnknownEvent> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::policy::{SchedulingPolicy, SettlementPolicy};
+    use crate::policy::{SLOTS_MAX, SchedulingPolicy, SettlementPolicy};
 
     #[test]
     fn a_policy_of_old_gets_what_held_in_its_time() {
         let lifted = policy_of_old(json!({"policy": {}})).unwrap();
         let read: SchedulingPolicy =
             serde_json::from_value(lifted["policy"]["scheduling"].clone()).unwrap();
-        assert_eq!(read, SchedulingPolicy::default());
+        let of_old = SchedulingPolicy {
+            unproven_slots: SLOTS_MAX,
+            ..SchedulingPolicy::default()
+        };
+        assert_eq!(read, of_old);
         let read: SettlementPolicy =
             serde_json::from_value(lifted["policy"]["settlement"].clone()).unwrap();
         assert_eq!(read, SettlementPolicy::IMMEDIATE);

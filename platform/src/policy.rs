@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::amount::{Amount, Points, Ppm};
 
 pub use scheduling::{
-    AccountLimits, ReturnPolicy, SCORE_LEVELS, SchedulingPolicy, ScorePolicy, TailPolicy,
+    AccountLimits, LeasePolicy, ReturnPolicy, SCORE_LEVELS, SLOTS_MAX, SchedulingPolicy,
+    ScorePolicy, TailPolicy,
 };
 pub use settlement::SettlementPolicy;
 pub use stake::StakePolicy;
@@ -103,11 +104,15 @@ impl Default for Policy {
 
 impl Policy {
     /// For a platform whose owner runs everything on it: no owner filters, and no dispute window, since there is nobody to
-    /// dispute with.
+    /// dispute with; and what a node says of its slots is taken for true.
     pub fn private() -> Self {
         Self {
             market: Market::Private,
             settlement: SettlementPolicy::IMMEDIATE,
+            scheduling: SchedulingPolicy {
+                unproven_slots: SLOTS_MAX,
+                ..SchedulingPolicy::default()
+            },
             ..Self::default()
         }
     }

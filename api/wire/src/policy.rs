@@ -113,6 +113,10 @@ pub struct SchedulingPolicy {
     pub account: AccountLimits,
     pub tail: TailPolicy,
     pub returns: ReturnPolicy,
+    pub leases: LeasePolicy,
+    /// Runs at once that a node may have which has shown nothing yet, however many slots it says it has; 1 to 256. Holds for nodes that
+    /// join from then on.
+    pub unproven_slots: u32,
     /// What part of nodes' outcomes still counts when an epoch closes, in parts per million.
     pub reliability_keep_ppm: u32,
 }
@@ -125,6 +129,18 @@ pub struct ReturnPolicy {
     pub per_task: u32,
     /// Of one node in one epoch, for each run that it takes at once.
     pub per_slot: u32,
+}
+
+/// How long leases last, whatever heartbeats say; each 1,000 to 86,400,000 ms.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LeasePolicy {
+    /// How long a node may fetch inputs before it starts a run, with heartbeats.
+    pub fetch_ms: u32,
+    /// What a run may take beyond its own time limit, for compiling and for uploading outputs.
+    pub slack_ms: u32,
+    /// What a run tells of its progress is recorded in the log once in so many ms at most.
+    pub progress_ms: u32,
 }
 
 /// When a run gets a duplicate, because its task may be late.

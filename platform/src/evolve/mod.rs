@@ -3,6 +3,7 @@
 
 mod assignment;
 mod checkpoint;
+mod concurrency;
 mod epoch;
 mod fleet;
 mod market;

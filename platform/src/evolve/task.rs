@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use aevir_events::{Corrupt, Timestamp};
 
 use super::{
-    checkpoint, ensure,
+    checkpoint, concurrency, ensure,
     epoch::use_up,
     market::own_blob,
     node::{node_mut, unseal},
@@ -249,6 +249,7 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
         unseal_all(state, e.task)?;
     }
     speed::seen(state, e)?;
+    concurrency::shown(state, e)?;
     stake::struck(state, e, at)?;
     for (assignment, outcome) in outcomes {
         record::note(state, e.task, assignment, outcome, at)?;

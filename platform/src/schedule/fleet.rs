@@ -181,11 +181,20 @@ impl Fleet {
     /// A node that was just registered.
     pub(crate) fn add(&mut self, state: &State, node: &Node) {
         self.ids.push(node.id);
-        self.describe(node, true);
-        for digest in &node.cached {
+        let is_there = !node.standing.is_gone();
+        self.describe(node, is_there);
+        for digest in node.cached.iter().filter(|_| is_there) {
             self.hold(node, *digest);
         }
         self.regard(state, node);
+    }
+
+    /// A node is gone for good: what it was costs no plan anything any more.
+    pub(crate) fn retire(&mut self, node: &Node) {
+        self.describe(node, false);
+        for digest in &node.cached {
+            self.let_go(node, *digest);
+        }
     }
 
     /// What a node is: added, or taken back before its profile changes.

@@ -5,6 +5,7 @@
 mod adaptive;
 mod audit;
 mod called_off;
+mod concurrency;
 mod draws;
 mod fairness;
 mod foresight;
@@ -20,6 +21,7 @@ mod nodes;
 mod pace;
 mod placement;
 mod properties;
+mod quotes;
 mod records;
 mod resumption;
 mod returns;
