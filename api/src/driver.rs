@@ -168,6 +168,7 @@ impl Driver {
             | Event::TaskExtended(_)
             | Event::TaskHastened(_)
             | Event::AvailabilityChanged(_)
+            | Event::RewardsClaimed(_)
             | Event::LimitsSet(_)
             | Event::EpochOpened(_)
             | Event::ProfileChanged(_)

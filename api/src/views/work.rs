@@ -187,6 +187,7 @@ impl Projection<Event> for Work {
             | Event::TaskHastened(_)
             | Event::OutputUploaded(_)
             | Event::EpochOpened(_)
+            | Event::RewardsClaimed(_)
             | Event::LimitsSet(_) => Ok(()),
         }
     }
@@ -263,6 +264,7 @@ fn wants(event: &Event, keys: &mut Keys) {
         | Event::TaskHastened(_)
         | Event::EpochOpened(_)
         | Event::EpochClosed(_)
+        | Event::RewardsClaimed(_)
         | Event::LimitsSet(_)
         | Event::NodeRegistered(_)
         | Event::ContentRegistered(_)

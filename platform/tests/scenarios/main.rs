@@ -22,6 +22,7 @@ mod properties;
 mod records;
 mod resumption;
 mod returns;
+mod rewards;
 mod rotations;
 mod sample;
 mod schemas;
