@@ -128,6 +128,10 @@ class Log:
                                         "public_key": key_pair(seed)[2].hex(), "profile": profile})
         self.decide("node.availability_changed", {"node": node, "availability": "online"})
 
+    def away(self, node):
+        """A node that gave a run back, or lost one, is offline."""
+        self.follow("node.availability_changed", {"node": node, "availability": "offline"})
+
     def rotate(self, node, word, signed_by=None):
         """A node's key signs the next, made from a word."""
         owner, seed = self.nodes[node]
@@ -290,7 +294,7 @@ def windowed(waits_s=60):
 
 def slashed(strikes_free=0):
     """Three nodes, one of which has staked ten, and is alone with its result: it loses the three that it had locked."""
-    log = Log(stake={"per_result_ppm": 3_000_000, "strikes_free": strikes_free, "strike_ms": 1_000})
+    log = Log(stake={"per_result_ppm": 3_000_000, "strikes_free": strikes_free, "strike_ms": 1_000, "strikes_max": 0})
     for node, owner in zip(NODES, OWNERS):
         log.node(node, owner)
     account, pledge = f"account/{OWNERS[2]}/available", f"node/{NODES[2]}/stake"
@@ -380,6 +384,7 @@ def closures():
         log.lease(third, assignment, node)
     log.decide("assignment.lost", {"task": third, "assignment": ulid(82), "reason": "not-started"})
     log.points(OWNERS[1], "compute", "-2", "lease-lost", third, ulid(82))
+    log.away(NODES[1])
     log.lease(third, ulid(83), NODES[2])
     log.start(third, ulid(81))
     log.commit(third, ulid(81), NODES[0])
@@ -1113,6 +1118,8 @@ class Turns(unittest.TestCase):
             for is_counted in counted:
                 assignment = self.lease(log, TASK)
                 log.decide("assignment.returned", {"task": TASK, "assignment": assignment, "counted": is_counted})
+                log.away(NODES[0])
+                log.decide("node.availability_changed", {"node": NODES[0], "availability": "online"})
             return self.found(log)
 
         auditor, problem = returned(False, False)
@@ -1124,6 +1131,34 @@ class Turns(unittest.TestCase):
         self.assertIsNone(problem)
         self.assertEqual(auditor.tasks[TASK].faults, 1)
         self.assertIn("whether the return counts", returned(True)[1])
+
+    def test_who_gives_a_run_back_is_away(self):
+        log = self.log()
+        assignment = self.lease(log, TASK)
+        log.decide("assignment.returned", {"task": TASK, "assignment": assignment, "counted": False})
+        log.decide("node.drained", {"node": NODES[0], "leaving": False})
+        self.assertIn("expected node.availability_changed", self.found(log)[1])
+
+    def test_a_newcomer_has_few_slots_and_a_lost_lease_halves_them(self):
+        log = self.log(slots=8)
+        log.entries[0]["data"]["policy"]["scheduling"] = recompute.SCHEDULING | {"unproven_slots": 2}
+        self.lease(log, TASK, ulid(53))
+        auditor, problem = self.found(log)
+        self.assertIsNone(problem)
+        node = auditor.nodes[NODES[0]]
+        self.assertEqual((node.offered(), node.runs_max(), node.busy), (8, 2, 2))
+        auditor.grow(node, 1)
+        self.assertEqual(node.runs_max(), 3)
+        auditor.grow(node, 1)
+        self.assertEqual(node.runs_max(), 3)  # it used less than half of what it has
+        node.concurrency = 9
+        auditor.grow(node, 9)
+        self.assertEqual((node.concurrency, node.runs_max()), (9, 8))
+        for halved in (4, 2, 2):
+            auditor.halve(node)
+            self.assertEqual(node.runs_max(), halved)
+        self.lease(log, SECOND)
+        self.assertIn("the task whose turn it is", self.found(log)[1])
 
     def test_a_suspended_requester_has_no_turn(self):
         log = self.log(slots=1)
@@ -1347,7 +1382,7 @@ class CommandLine(unittest.TestCase):
     def test_json(self):
         code, text = self.run_on(lines_of(worked_example().entries), "--json", "--skip-signatures")
         self.assertEqual(code, 0)
-        self.assertEqual(set(json.loads(text)), {"events", "root", "sum", "accounts", "points", "tasks", "turns", "draws", "signatures", "error"})
+        self.assertEqual(set(json.loads(text)), {"events", "root", "sum", "accounts", "points", "tasks", "turns", "draws", "coins", "signatures", "error"})
 
     def test_a_problem(self):
         lines = lines_of(worked_example().entries).splitlines(keepends=True)

@@ -245,6 +245,8 @@ events! {
     }
     /// The round brought no quorum: one more replica decides.
     "task.extended" v 1 TaskExtended on |e| format!("task/{}", e.task) => { task: TaskId, round: u32, replicas: u32 }
+    /// Of an adaptive sample one result is sealed: whether it stands alone or is repeated.
+    "task.trust_decided" v 1 TrustDecided on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, trust: Trust }
     /// Its replicas can't go one after the other any more, or it could be late: from here on they are placed at once.
     "task.hastened" v 1 TaskHastened on |e| format!("task/{}", e.task) => { task: TaskId }
     /// The verdict over all revealed replicas.

@@ -4,6 +4,7 @@ mod rewards;
 mod scheduling;
 mod settlement;
 mod stake;
+mod verification;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,10 +13,12 @@ use crate::amount::{Amount, Points, Ppm};
 
 pub use rewards::RewardsPolicy;
 pub use scheduling::{
-    AccountLimits, ReturnPolicy, SCORE_LEVELS, SchedulingPolicy, ScorePolicy, TailPolicy,
+    AccountLimits, LeasePolicy, ReturnPolicy, SCORE_LEVELS, SLOTS_MAX, SchedulingPolicy,
+    ScorePolicy, TailPolicy,
 };
 pub use settlement::SettlementPolicy;
 pub use stake::StakePolicy;
+pub use verification::{AdaptivePolicy, VerificationPolicy};
 
 /// Who may take part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -55,6 +58,7 @@ pub struct Policy {
     pub settlement: SettlementPolicy,
     pub stake: StakePolicy,
     pub rewards: RewardsPolicy,
+    pub verification: VerificationPolicy,
 }
 
 /// How IntelliPoints are earned and lost.
@@ -71,7 +75,7 @@ pub struct PointsPolicy {
     pub refused_ppm: Ppm,
     /// A lost lease costs this many points; never more than there are.
     pub lost: Points,
-    /// What is earned of the points of a result that nobody repeated, whose quality is its node's word.
+    /// What is earned of the points of a result that was accepted alone: its quality is its node's word.
     pub unrepeated_ppm: Ppm,
     /// What is earned of the points of a result that came later than the task's `max_latency_ms` after its lease.
     pub late_ppm: Ppm,
@@ -107,17 +111,22 @@ impl Default for Policy {
             settlement: SettlementPolicy::default(),
             stake: StakePolicy::default(),
             rewards: RewardsPolicy::default(),
+            verification: VerificationPolicy::default(),
         }
     }
 }
 
 impl Policy {
     /// For a platform whose owner runs everything on it: no owner filters, and no dispute window, since there is nobody to
-    /// dispute with.
+    /// dispute with; and what a node says of its slots is taken for true.
     pub fn private() -> Self {
         Self {
             market: Market::Private,
             settlement: SettlementPolicy::IMMEDIATE,
+            scheduling: SchedulingPolicy {
+                unproven_slots: SLOTS_MAX,
+                ..SchedulingPolicy::default()
+            },
             ..Self::default()
         }
     }

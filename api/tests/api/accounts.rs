@@ -272,7 +272,7 @@ async fn nodes_are_seen_by_their_owner_and_the_operator() {
     let platform = TestPlatform::start().await;
     let owner = platform.account("owner").await;
     let stranger = platform.account("stranger").await;
-    let node = FakeNode::join(&platform, &owner, "n").await;
+    let node = FakeNode::join(&platform.server.url(), &owner.client, "n").await;
     assert_eq!(
         owner.client.node(&node.id).await.unwrap().availability,
         "offline"

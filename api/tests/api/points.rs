@@ -100,7 +100,11 @@ async fn rewarded(platform: TestPlatform) {
     let epochs = owner.epochs(None).await.unwrap().epochs;
     assert!(epochs.iter().any(|e| e.reward.is_some()), "{epochs:?}");
     let closed = epochs.iter().filter(|e| e.closed_at.is_some());
-    assert!(closed.into_iter().all(|e| e.points_keep_ppm == Some(900_000)));
+    assert!(
+        closed
+            .into_iter()
+            .all(|e| e.points_keep_ppm == Some(900_000))
+    );
     platform
         .refuse(
             (reqwest::Method::GET, "/v1/points?track=fame"),
@@ -119,5 +123,12 @@ async fn points_fade_and_are_rewarded_on_sqlite() {
 
 #[tokio::test]
 async fn points_fade_and_are_rewarded_on_postgres() {
-    rewarded(TestPlatform::builder().policy(policy).postgres().start().await).await;
+    rewarded(
+        TestPlatform::builder()
+            .policy(policy)
+            .postgres()
+            .start()
+            .await,
+    )
+    .await;
 }

@@ -71,7 +71,7 @@ async fn same(view: &mut Snapshot, sql: &str, mut expected: Table) {
 }
 
 const TASKS: &str =
-    "SELECT id, requester, type, state, escrow, fee, refund, round, replicas_wanted, replicas,
+    "SELECT id, requester, type, state, escrow, fee, refund, round, replicas_wanted, sample, replicas,
     attempts_spent, created_at, queued_at, started_at, ended_at, matures_at, matured_at, verdict, late, model,
     CASE WHEN state IN ('failed', 'cancelled') THEN detail END FROM {tasks} ORDER BY id";
 
@@ -91,6 +91,7 @@ fn task(task: &Task) -> Vec<Value> {
         settlement.map(|s| s.refund.0).into(),
         task.round.into(),
         task.replicas_wanted.into(),
+        task.sample_name().into(),
         task.replicas().into(),
         task.attempts_spent.into(),
         ms(task.created_at),

@@ -61,8 +61,9 @@ pub use points::{
     PointsTable, RewardPart, Rewards, TrackPoints,
 };
 pub use policy::{
-    AccountLimits, AdoptedPolicy, PointsPolicy, Policy, ReturnPolicy, RewardsPolicy,
-    SchedulingPolicy, ScorePolicy, SettlementPolicy, StakePolicy,
+    AccountLimits, AdaptivePolicy, AdoptedPolicy, PointsPolicy, Policy, ReturnPolicy,
+    RewardsPolicy, SchedulingPolicy, ScorePolicy, SettlementPolicy, StakePolicy,
+    VerificationPolicy,
 };
 pub use problem::{PROBLEM_JSON, Problem};
 pub use projections::{Projection, ProjectionList, Rebuild};

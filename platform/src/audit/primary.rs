@@ -174,7 +174,10 @@ fn read<'a>(
             assignment: e.assignment,
             reason: e.reason,
         },
-        Event::PointsChanged(_) | Event::NodeSlashed(_) | Event::TaskSettled(_) => return Ok(None),
+        Event::PointsChanged(_)
+        | Event::NodeSlashed(_)
+        | Event::TaskSettled(_)
+        | Event::TrustDecided(_) => return Ok(None),
     };
     Ok(Some(Primary::Command(command)))
 }

@@ -90,6 +90,7 @@ pub(super) fn adopt_policy(state: &State, policy: &Policy) -> Decision {
     let checked = checked.and_then(|()| policy.settlement.check());
     let checked = checked.and_then(|()| policy.stake.check());
     let checked = checked.and_then(|()| policy.rewards.check());
+    let checked = checked.and_then(|()| policy.verification.check());
     checked.map_err(|detail| Rejection::PolicyInvalid { detail })?;
     let version = state.policy().map_or(1, |(version, _)| version + 1);
     Ok(vec![

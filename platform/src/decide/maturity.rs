@@ -89,11 +89,12 @@ fn earned_points(task: &Task, shares: &[Share], policy: &Policy) -> Vec<Event> {
         .collect();
     let work: Vec<u64> = runs.iter().map(|(_, run)| work(task, *run)).collect();
     let compute = split(Amount(minted.0 - for_content.0), &work);
+    let repeated = runs.len() > 1;
     let compute = runs
         .into_iter()
         .zip(compute)
         .filter_map(|((share, run), most)| {
-            let points = run.map_or(most, |run| earned_of(task, run, most, policy));
+            let points = run.map_or(most, |run| earned_of(task, run, (most, repeated), policy));
             let changed = PointsChanged {
                 account: share.account?,
                 track: Track::Compute,
@@ -131,9 +132,14 @@ fn work(task: &Task, run: Option<&Assignment>) -> u64 {
 }
 
 /// Work units times quality times timeliness, each of which takes something off.
-fn earned_of(task: &Task, run: &Assignment, most: Amount, policy: &Policy) -> Amount {
+fn earned_of(
+    task: &Task,
+    run: &Assignment,
+    (most, repeated): (Amount, bool),
+    policy: &Policy,
+) -> Amount {
     let mut points = most;
-    if !task.is_sampled() {
+    if !repeated {
         points = points.share(policy.points.unrepeated_ppm);
     }
     if task.missed_latency(run) {

@@ -15,6 +15,7 @@ mod stake;
 mod submit;
 mod suspension;
 mod tick;
+mod trust;
 mod validate;
 mod verdict;
 mod withdrawal;
@@ -33,6 +34,7 @@ pub(crate) use result::{
 pub use submit::worst_case;
 pub(crate) use submit::{prepare, submit_with};
 pub(crate) use tick::due;
+pub(crate) use trust::Fall;
 pub use validate::{
     DEFINITION_BYTES_MAX, INLINE_BYTES_MAX, PARAMS_BYTES_MAX, REPLICAS_MAX, RESULT_BYTES_MAX,
     SCHEMA_BYTES_MAX, validate,

@@ -7,7 +7,7 @@ use crate::{
     amount::{Amount, Count},
     ids::{AccountId, AssignmentId, ContentId, NodeId},
     ledger::LedgerAccount,
-    schedule::EpochSecret,
+    schedule::{Coin, EpochSecret},
 };
 
 /// One line of a double entry.
@@ -98,6 +98,36 @@ pub enum PointsReason {
     ContentUsed,
     ResultRefused,
     LeaseLost,
+}
+
+/// Whether the one result that an adaptive sample has is repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "by", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Trust {
+    /// Its node is trusted, and a draw decided.
+    Drawn {
+        coin: Coin,
+        /// All replicas of the first round run. Otherwise the result stands alone.
+        repeated: bool,
+    },
+    /// It is repeated whatever a draw would say.
+    Denied { reason: Untrusted },
+}
+
+/// Why a result is always repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Untrusted {
+    /// Its node had too little stake free to pledge for it.
+    Unstaked,
+    /// A result of its node was refused not long ago.
+    Struck,
+    /// Its node's record does not show enough.
+    Unproven,
+    /// Too few owners have its class of GPU: nobody could contradict it later.
+    SmallClass,
+    /// The leader does not know the epoch's secret, so that nothing can be drawn.
+    NoSecret,
 }
 
 /// What became of a verified task.

@@ -3,6 +3,7 @@
 
 mod assignment;
 mod checkpoint;
+mod concurrency;
 mod epoch;
 mod fleet;
 mod market;
@@ -74,6 +75,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::RoundClosed(e) => task::round_closed(state, e),
         Event::TaskExtended(e) => task::extended(state, e),
         Event::TaskHastened(e) => task::hastened(state, e, at),
+        Event::TrustDecided(e) => task::trust_decided(state, e),
         Event::TaskVerified(e) => task::verified(state, e, at),
         Event::TaskSettled(e) => task::settled(state, e, recorded.position),
         Event::TaskMatured(e) => task::matured(state, e, at),

@@ -36,7 +36,7 @@ pub use rewards::{Pool, Rewards, Standing as PointsStanding};
 pub use speed::SpeedRecord;
 pub use stake::Pledges;
 pub use task::{
-    Checkpoint, Pace, Phase, Settlement, TASK_CHECKPOINT_BYTES_MAX, Task, VerdictRecord,
+    Checkpoint, Pace, Phase, Sample, Settlement, TASK_CHECKPOINT_BYTES_MAX, Task, VerdictRecord,
     took_too_long,
 };
 
