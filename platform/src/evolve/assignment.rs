@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aevir_events::{Corrupt, Timestamp};
 
 use super::{
-    checkpoint, ensure,
+    checkpoint, concurrency, ensure,
     epoch::{served, use_up},
     fleet::remember,
     node::{node_mut, refresh_node, unseal},
@@ -22,7 +22,9 @@ use crate::{
     },
     ids::{AssignmentId, NodeId, TaskId},
     schedule::{charge, may_double, reserved_ms, room_of},
-    state::{Assignment, Checkpoint, Commitment, Outcome, Phase, Revealed, Stage, State, Task},
+    state::{
+        Assignment, Checkpoint, Commitment, Outcome, Phase, Revealed, Sample, Stage, State, Task,
+    },
 };
 
 pub(super) fn leased(
@@ -51,6 +53,7 @@ pub(super) fn leased(
         round: e.round,
         leased_at: at,
         hardware,
+        abreast: 0,
         charged,
         started_at: None,
         resume: e.resume,
@@ -103,12 +106,16 @@ pub(super) fn started(
     ensure(assignment.stage == Stage::Leased, || {
         format!("assignment {} started amiss", e.assignment)
     })?;
+    let node = assignment.node;
     assignment.started_at = Some(at);
     assignment.stage = Stage::Running {
         ppm: 0,
         note: String::new(),
         at,
     };
+    let active = node_mut(state, node)?.active.len();
+    let assignment = assignment_mut(task_mut(state, e.task)?, e.assignment)?;
+    assignment.abreast = u32::try_from(active).unwrap_or(u32::MAX);
     record::sweep(state);
     Ok(())
 }
@@ -213,7 +220,8 @@ pub(super) fn lost(state: &mut State, e: &AssignmentLost, at: Timestamp) -> Resu
     if e.reason == LossReason::NotRevealed {
         return unrevealed(state, e, stage, at);
     }
-    end_active(state, e.task, e.assignment, at, |_| Some(stage))?;
+    let node = end_active(state, e.task, e.assignment, at, |_| Some(stage))?;
+    concurrency::halve(state, node)?;
     spend_attempt(state, e.task)?;
     record::note(state, e.task, e.assignment, Outcome::Fault, at)
 }
@@ -256,11 +264,17 @@ fn unrevealed(
     assignment.stage = stage;
     let node = assignment.node;
     let sealed = |a: &Assignment| a.is_replica() && !a.is_active();
+    // What was to stand alone does not: the next one is a first one again.
+    match task.sample {
+        Sample::Alone { .. } => task.sample = Sample::Undecided,
+        Sample::Undecided | Sample::Repeated { .. } => {}
+    }
     if !task.assignments.values().any(sealed) {
         resume_running(state, e.task, reveal_by)?;
     }
     spend_attempt(state, e.task)?;
     unseal(state, node, e.assignment)?;
+    concurrency::halve(state, node)?;
     refresh_open(state, e.task);
     record::note(state, e.task, e.assignment, Outcome::Fault, at)
 }

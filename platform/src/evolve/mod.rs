@@ -3,11 +3,13 @@
 
 mod assignment;
 mod checkpoint;
+mod concurrency;
 mod epoch;
 mod fleet;
 mod market;
 mod node;
 mod record;
+mod rewards;
 mod speed;
 mod stake;
 mod suspension;
@@ -39,6 +41,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::BlobUploaded(e) => market::blob_uploaded(state, e),
         Event::LedgerPosted(e) => market::ledger_posted(state, e),
         Event::PointsChanged(e) => market::points_changed(state, e),
+        Event::RewardsClaimed(e) => rewards::claimed(state, e),
         Event::ModuleRegistered(e) => market::module_registered(state, e, at),
         Event::ContentRegistered(e) => market::content_registered(state, e, at),
         Event::NodeRegistered(e) => node::registered(state, e, at),
@@ -72,6 +75,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::RoundClosed(e) => task::round_closed(state, e),
         Event::TaskExtended(e) => task::extended(state, e),
         Event::TaskHastened(e) => task::hastened(state, e, at),
+        Event::TrustDecided(e) => task::trust_decided(state, e),
         Event::TaskVerified(e) => task::verified(state, e, at),
         Event::TaskSettled(e) => task::settled(state, e, recorded.position),
         Event::TaskMatured(e) => task::matured(state, e, at),

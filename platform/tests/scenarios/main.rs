@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, missing_debug_implementations, unreachable_pub)]
 
+mod adaptive;
 mod audit;
 mod called_off;
+mod concurrency;
 mod draws;
 mod fairness;
 mod foresight;
@@ -19,9 +21,11 @@ mod nodes;
 mod pace;
 mod placement;
 mod properties;
+mod quotes;
 mod records;
 mod resumption;
 mod returns;
+mod rewards;
 mod rotations;
 mod sample;
 mod schemas;

@@ -57,6 +57,11 @@ fn cases() -> Vec<(&'static str, Case)> {
                 case
             },
         ),
+        ("running / running, of an adaptive sample", {
+            let adaptive =
+                json!([{"method": "sampling", "quorum": 2, "replicas": 3, "adaptive": true}]);
+            case(json!({"verification": adaptive}), "running")
+        }),
         ("running / committed", {
             let sampling = json!([{"method": "sampling", "quorum": 2, "replicas": 3}]);
             case(json!({"verification": sampling}), "committed")
