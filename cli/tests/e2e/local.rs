@@ -346,7 +346,10 @@ fn a_run_that_is_ended_leaves_no_folder() {
             .spawn()
             .unwrap()
     };
-    let (runs, processes) = (cache.join("aevir/runs"), cache.join("aevir/compiled/processes"));
+    let (runs, processes) = (
+        cache.join("aevir/runs"),
+        cache.join("aevir/compiled/processes"),
+    );
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGKILL] {
         // Hours of work.
         let running = run(1_000_000);
