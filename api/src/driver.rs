@@ -166,6 +166,7 @@ impl Driver {
             Event::TaskQueued(_)
             | Event::TaskExtended(_)
             | Event::TaskHastened(_)
+            | Event::TaskReserved(_)
             | Event::AvailabilityChanged(_)
             | Event::LimitsSet(_)
             | Event::EpochOpened(_)

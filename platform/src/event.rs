@@ -235,6 +235,9 @@ events! {
     "task.extended" v 1 TaskExtended on |e| format!("task/{}", e.task) => { task: TaskId, round: u32, replicas: u32 }
     /// Its replicas can't go one after the other any more, or it could be late: from here on they are placed at once.
     "task.hastened" v 1 TaskHastened on |e| format!("task/{}", e.task) => { task: TaskId }
+    /// It has waited for long for room that nodes only have once several of their runs have ended: this one gets nothing else until the
+    /// task is placed.
+    "task.reserved" v 1 TaskReserved on |e| format!("task/{}", e.task) => { task: TaskId, node: NodeId }
     /// The verdict over all revealed replicas.
     "task.verified" v 1 TaskVerified on |e| format!("task/{}", e.task) => {
         task: TaskId,

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::amount::{Amount, Points, Ppm};
 
 pub use scheduling::{
-    AccountLimits, LeasePolicy, ReturnPolicy, SCORE_LEVELS, SLOTS_MAX, SchedulingPolicy,
-    ScorePolicy, TailPolicy,
+    AccountLimits, LeasePolicy, ReservePolicy, ReturnPolicy, SCORE_LEVELS, SLOTS_MAX,
+    SchedulingPolicy, ScorePolicy, TailPolicy,
 };
 pub use settlement::SettlementPolicy;
 pub use stake::StakePolicy;

@@ -141,6 +141,7 @@ impl Projection<Event> for Accounts {
             | Event::RoundClosed(_)
             | Event::TaskExtended(_)
             | Event::TaskHastened(_)
+            | Event::TaskReserved(_)
             | Event::TaskVerified(_)
             | Event::TaskSettled(_)
             | Event::TaskMatured(_)

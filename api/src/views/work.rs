@@ -185,6 +185,7 @@ impl Projection<Event> for Work {
             | Event::ModuleSuspended(_)
             | Event::ModuleReleased(_)
             | Event::TaskHastened(_)
+            | Event::TaskReserved(_)
             | Event::OutputUploaded(_)
             | Event::EpochOpened(_)
             | Event::LimitsSet(_) => Ok(()),
@@ -261,6 +262,7 @@ fn wants(event: &Event, keys: &mut Keys) {
         Event::NodeReleased(e) => return node(keys, e.node),
         Event::PolicyAdopted(_)
         | Event::TaskHastened(_)
+        | Event::TaskReserved(_)
         | Event::EpochOpened(_)
         | Event::EpochClosed(_)
         | Event::LimitsSet(_)

@@ -52,6 +52,8 @@ pub struct Task {
     /// Failed, lost and overtaken assignments, and those given back beyond what is free.
     pub attempts_spent: u32,
     pub pace: Pace,
+    /// The node that is kept free for it.
+    pub reserved: Option<NodeId>,
     pub inputs: Vec<Artifact>,
     pub assignments: Assignments,
     /// The newest checkpoint of each run, in the order of saving.
@@ -221,6 +223,7 @@ impl Task {
             replicas_wanted: definition.sampling().initial(),
             attempts_spent: 0,
             pace: Pace::OneByOne,
+            reserved: None,
             inputs: Vec::new(),
             assignments: Assignments::default(),
             checkpoints: Vec::new(),

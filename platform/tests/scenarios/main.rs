@@ -5,6 +5,7 @@
 mod audit;
 mod called_off;
 mod concurrency;
+mod crowds;
 mod draws;
 mod fairness;
 mod foresight;
@@ -22,6 +23,7 @@ mod placement;
 mod properties;
 mod quotes;
 mod records;
+mod reservations;
 mod resumption;
 mod returns;
 mod rotations;
