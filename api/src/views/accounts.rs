@@ -142,6 +142,7 @@ impl Projection<Event> for Accounts {
             | Event::TaskExtended(_)
             | Event::TaskHastened(_)
             | Event::TrustDecided(_)
+            | Event::TaskReserved(_)
             | Event::TaskVerified(_)
             | Event::TaskSettled(_)
             | Event::TaskMatured(_)

@@ -9,6 +9,7 @@ mod fleet;
 mod market;
 mod node;
 mod record;
+mod reservation;
 mod rewards;
 mod speed;
 mod stake;
@@ -76,6 +77,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::TaskExtended(e) => task::extended(state, e),
         Event::TaskHastened(e) => task::hastened(state, e, at),
         Event::TrustDecided(e) => task::trust_decided(state, e),
+        Event::TaskReserved(e) => reservation::reserved(state, e),
         Event::TaskVerified(e) => task::verified(state, e, at),
         Event::TaskSettled(e) => task::settled(state, e, recorded.position),
         Event::TaskMatured(e) => task::matured(state, e, at),
