@@ -168,6 +168,8 @@ impl Driver {
             | Event::TaskExtended(_)
             | Event::TaskHastened(_)
             | Event::TrustDecided(_)
+            | Event::ReviewOpened(_)
+            | Event::TaskReviewed(_)
             | Event::AvailabilityChanged(_)
             | Event::LimitsSet(_)
             | Event::EpochOpened(_)

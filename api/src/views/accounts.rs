@@ -142,6 +142,8 @@ impl Projection<Event> for Accounts {
             | Event::TaskExtended(_)
             | Event::TaskHastened(_)
             | Event::TrustDecided(_)
+            | Event::ReviewOpened(_)
+            | Event::TaskReviewed(_)
             | Event::TaskVerified(_)
             | Event::TaskSettled(_)
             | Event::TaskMatured(_)

@@ -23,6 +23,7 @@ mod properties;
 mod records;
 mod resumption;
 mod returns;
+mod reviews;
 mod rotations;
 mod sample;
 mod schemas;

@@ -54,7 +54,8 @@ pub(super) fn posting(
         | PostingReason::Withdrawal
         | PostingReason::Payout
         | PostingReason::WithdrawalRefused
-        | PostingReason::Slash => Ok(None),
+        | PostingReason::Slash
+        | PostingReason::Reversal => Ok(None),
     }
 }
 
