@@ -168,6 +168,8 @@ impl Driver {
             | Event::TaskHastened(_)
             | Event::TrustDecided(_)
             | Event::TaskReserved(_)
+            | Event::ReviewOpened(_)
+            | Event::TaskReviewed(_)
             | Event::AvailabilityChanged(_)
             | Event::RewardsClaimed(_)
             | Event::LimitsSet(_)

@@ -143,6 +143,8 @@ impl Projection<Event> for Accounts {
             | Event::TaskHastened(_)
             | Event::TrustDecided(_)
             | Event::TaskReserved(_)
+            | Event::ReviewOpened(_)
+            | Event::TaskReviewed(_)
             | Event::TaskVerified(_)
             | Event::TaskSettled(_)
             | Event::TaskMatured(_)
