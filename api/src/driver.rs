@@ -168,6 +168,7 @@ impl Driver {
             | Event::TaskHastened(_)
             | Event::TrustDecided(_)
             | Event::AvailabilityChanged(_)
+            | Event::RewardsClaimed(_)
             | Event::LimitsSet(_)
             | Event::EpochOpened(_)
             | Event::ProfileChanged(_)

@@ -330,6 +330,7 @@ class Node:
     records: dict = field(default_factory=dict)  # by type of task
     returns: tuple = (0, 0)  # the epoch of its last free return, and how many there were in it
     faded: int = 0  # epochs that had closed when they were brought up to date
+    ranked: int = 0  # its owner's compute points as of then, or of their last change
     standing: str = "working"
     suspended: bool = False
     sealed: set = field(default_factory=set)  # assignments with a sealed result in a task that has not ended
@@ -350,8 +351,11 @@ class Node:
         """What a run uses on it: the class of its GPU where the task needs one, else None."""
         return self.profile["gpu"]["class"] if with_gpu and self.profile.get("gpu") else None
 
-    def fade(self, keeps):
-        """Brings its records up to date: one multiplication for each epoch that closed since they were, each rounded down."""
+    def fade(self, keeps, points=0):
+        """Brings its records up to date: one multiplication for each epoch that closed since they were, each rounded down; and what
+        its owner's points have become."""
+        if self.faded < len(keeps):
+            self.ranked = points
         for keep in keeps[self.faded:]:
             for record in self.records.values():
                 faded = {hardware: (part(good, keep), part(bad, keep)) for hardware, (good, bad) in record.tallies.items()}
@@ -757,7 +761,12 @@ def points_earned(task):
     content = part(minted, points["content_ppm"]) if any(share.amount for share in task.shares if share.role == "content") else 0
     replicas = sorted(task.accepted, key=lambda a: a.id)
     pool = [share for share in task.shares if share.role == "content"]
-    compute_deltas = largest_remainder(minted - content, [1] * len(replicas))
+    compute_deltas = largest_remainder(minted - content, [task.terms.price] * len(replicas))
+    # Of what the platform's share allows: by quality, and by timeliness.
+    if len(replicas) == 1:
+        compute_deltas = [part(delta, points["unrepeated_ppm"]) for delta in compute_deltas]
+    compute_deltas = [part(delta, points["late_ppm"]) if took_too_long(task.terms, a) else delta
+                      for a, delta in zip(replicas, compute_deltas)]
     content_deltas = largest_remainder(content, [share.amount for share in pool])
     return ([(a.owner, "compute", delta, "result-accepted", a.id) for a, delta in zip(replicas, compute_deltas)]
             + [(share.account, "content", delta, "content-used", None) for share, delta in zip(pool, content_deltas)])
@@ -848,6 +857,8 @@ SCHEDULING = {
     "tail": {"after_ppm": 500_000, "faster_ppm": 250_000, "looks_max": 64},
     "returns": {"per_task": 3, "per_slot": 2}, "unproven_slots": 256, "reliability_keep_ppm": 995_000}
 SETTLEMENT = {"window_ms": 0}
+REWARDS = {"pool_ppm": 0, "claim_epochs": 168}
+POINTS = {"unrepeated_ppm": MILLION, "late_ppm": MILLION, "keep_ppm": MILLION}
 STAKE = {"per_result_ppm": 0, "strikes_free": 1, "strike_ms": 604_800_000, "strikes_max": 0}
 VERIFICATION = {"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}}
 CLASS_LOOKS_MAX = 1_024  # nodes of a class of GPUs that are looked at for their owners
@@ -1028,7 +1039,13 @@ class Auditor:
         self.now = 0  # the same, in ms
         self.cause = None
         self.balances = Counter()
-        self.points = Counter()  # by (account, track)
+        self.points = Counter()  # by (account, track), in thousandths
+        self.collected = 0  # platform fees since the open epoch began
+        self.point_keeps = []  # what part of points was kept when each epoch closed, in parts per million
+        self.pools = {}  # by epoch: what it got, all points at its end, and the epoch with which it can't be claimed any more
+        self.ends = {}  # by account: its points by track at the ends of epochs in which they changed, as (epoch, points)
+        self.changed = set()  # accounts whose points changed in the open epoch
+        self.claimed = Counter()  # up to which epoch accounts have claimed
         self.references = set()
         self.withdrawals = {}  # open ones, by account and id
         self.policies = []
@@ -1293,7 +1310,67 @@ class Auditor:
         delta = integer(data["delta"])
         account, track = data["account"], data["track"]
         self.settle_due("points.changed", account, track, data["reason"], data["task"], data.get("assignment"), value=delta)
-        self.points[account, track] += delta
+        self.points[account, track] += 1_000 * delta
+        require(self.points[account, track] >= 0, f"expected no points below zero, found {self.points[account, track]} thousandths")
+        self.changed.add(account)
+        for node in self.in_order if track == "compute" else []:
+            if node.owner == account:
+                node.ranked = self.whole_points(account, track)
+
+    def whole_points(self, account, track):
+        """What can be lost, and what is shown."""
+        return self.points[account, track] // 1_000
+
+    # ---- rewards
+
+    def fade_points(self, data):
+        """An epoch closes: what it collected for those who have points at its end, what nobody claimed, and then all points fade."""
+        policy, epoch = self.policies[-1], data["epoch"]
+        expect("the part of points that is kept", policy["points"]["keep_ppm"], data["points_keep_ppm"])
+        amount_of, everybody = part(self.collected, policy["rewards"]["pool_ppm"]), sum(self.points.values())
+        amount_of = min(amount_of, self.balances["treasury"])
+        reward = {"amount": str(amount_of), "points": str(everybody)} if amount_of and 0 < everybody < 2**64 else None
+        expect("the epoch's reward", reward, data.get("reward"))
+        expired = Counter()
+        for pool in [pool for pool, (_, _, until) in self.pools.items() if until <= epoch]:
+            del self.pools[pool]
+            expired[f"pool/{pool}"], expired["treasury"] = -self.balances[f"pool/{pool}"], expired["treasury"] + self.balances[f"pool/{pool}"]
+        if reward:
+            self.pools[epoch] = amount_of, everybody, epoch + policy["rewards"]["claim_epochs"]
+            self.must_follow("ledger.posted", "pool", None, value={"treasury": -amount_of, f"pool/{epoch}": amount_of})
+        if without_zeros(expired):
+            self.must_follow("ledger.posted", "pool-expired", None, value=without_zeros(expired))
+        for account in self.changed:
+            now = {track: self.points[account, track] for track in TRACKS}
+            self.ends.setdefault(account, []).append((epoch, now))
+        self.collected, self.changed = 0, set()
+        self.point_keeps.append(data["points_keep_ppm"])
+        for key in self.points:
+            self.points[key] = part(self.points[key], data["points_keep_ppm"])
+
+    def points_at(self, account, epoch):
+        """An account's points at an epoch's end, in thousandths: those that it had at the end of the last one in which they changed,
+        faded since."""
+        known = [(at, points) for at, points in self.ends.get(account, []) if at <= epoch]
+        at, points = known[-1] if known else (epoch, {})
+        points = list(points.values())
+        for keep in self.point_keeps[at - 1:epoch - 1]:
+            points = [part(n, keep) for n in points]
+        return sum(points)
+
+    def on_account_rewards_claimed(self, data):
+        """Its part of every pool that is open and was not claimed."""
+        account, parts = data["account"], []
+        for epoch, (amount_of, everybody, _) in self.pools.items():
+            has = self.points_at(account, epoch)
+            if epoch > self.claimed[account] and amount_of * has // everybody:
+                parts.append({"epoch": epoch, "points": str(has), "amount": str(amount_of * has // everybody)})
+        require(parts, f"expected account {account} to have something to claim, found nothing")
+        expect("the parts that are claimed", parts, data["parts"])
+        expect("the epoch that is claimed up to", len(self.point_keeps), data["through"])
+        self.claimed[account] = data["through"]
+        moved = {f"pool/{p['epoch']}": -integer(p["amount"]) for p in parts}
+        self.must_follow("ledger.posted", "reward", None, value=moved | {available(account): -sum(moved.values())})
 
     # ---- policies, nodes, contents
 
@@ -1302,14 +1379,17 @@ class Auditor:
         expect("the version of the policy", len(self.policies) + 1, data["version"])
         market = data["policy"]["market"]
         require(market in ("open", "private"), f"expected an open or a private market, found {market}")
-        self.policies.append({"scheduling": SCHEDULING, "settlement": SETTLEMENT, "stake": STAKE, "verification": VERIFICATION}
-                             | with_integers(data["policy"]))
+        policy = {"scheduling": SCHEDULING, "settlement": SETTLEMENT, "stake": STAKE, "rewards": REWARDS,
+                  "verification": VERIFICATION} | with_integers(data["policy"])
+        policy["points"] = POINTS | policy["points"]
+        self.policies.append(policy)
 
     def on_node_registered(self, data):
         """A node has one owner and one key."""
         require(data["node"] not in self.nodes, f"expected a new node, found {data['node']} again")
         node = Node(data["node"], data["owner"], bytes.fromhex(data["public_key"]), data["profile"], len(self.nodes),
-                    faded=len(self.keeps), concurrency=self.policies[-1]["scheduling"]["unproven_slots"])
+                    faded=len(self.keeps), ranked=self.whole_points(data["owner"], "compute"),
+                    concurrency=self.policies[-1]["scheduling"]["unproven_slots"])
         self.nodes[node.id] = node
         self.in_order.append(node)
 
@@ -1331,6 +1411,7 @@ class Auditor:
         commitment, self.commitment = self.commitment, None
         self.keeps.append(self.policies[-1]["scheduling"]["reliability_keep_ppm"])
         self.sweep[1] = len(self.nodes)
+        self.fade_points(data)
         if data["secret"] == "lost":
             self.draws["lost"] += len(drawn)
             self.coins["lost"] += len(tossed)
@@ -1494,7 +1575,7 @@ class Auditor:
         if needs.sampled or not fit:
             return fit
         score = policy["scheduling"]["score"]
-        levels = [level(needs, node, self.points[node.owner, "compute"], score) for node in fit]
+        levels = [level(needs, node, node.ranked, score) for node in fit]
         floor = max(levels) - score["near_levels"]
         return [node for node, has in zip(fit, levels) if has >= floor]
 
@@ -1798,7 +1879,7 @@ class Auditor:
     def count(self, task, assignment, good):
         """One more outcome of a node, on the task's type and the hardware of the lease; its records are up to date first."""
         node = self.nodes[assignment.node]
-        node.fade(self.keeps)
+        node.fade(self.keeps, self.whole_points(node.owner, "compute"))
         record = node.record(task.definition["type"])
         record.count(assignment.hardware, good, not good)
         return record
@@ -1838,7 +1919,7 @@ class Auditor:
         lost = Counter()
         for assignment in (task.assignments[a] for a in refused):
             owner = assignment.owner
-            loss = refused_loss(task.policy, self.points[owner, "compute"] - lost[owner])
+            loss = refused_loss(task.policy, self.whole_points(owner, "compute") - lost[owner])
             lost[owner] += loss
             self.points_due(task, owner, "compute", -loss, "result-refused", assignment.id)
 
@@ -1852,6 +1933,7 @@ class Auditor:
         found = [Share(s["role"], s.get("account") or "", s.get("node") or "", s.get("content") or "", integer(s["amount"]))
                  for s in data["shares"]]
         expect("the shares", sorted(s for s in task.shares if s.amount), sorted(s for s in found if s.amount))
+        self.collected += sum(share.amount for share in task.shares if share.role == "platform")
         expect("private_market", task.policy["market"] == "private", data["private_market"])
         if not task.accepted:
             expect("matures_at", None, data.get("matures_at"))
@@ -1991,7 +2073,8 @@ class Auditor:
         assignment.state, assignment.started_at = "running", self.now
         assignment.abreast = self.nodes[assignment.node].busy
         for _ in range(min(SWEPT_NODES, self.sweep[1])):
-            self.in_order[self.sweep[0]].fade(self.keeps)
+            swept = self.in_order[self.sweep[0]]
+            swept.fade(self.keeps, self.whole_points(swept.owner, "compute"))
             self.sweep = [(self.sweep[0] + 1) % len(self.in_order), self.sweep[1] - 1]
 
     def on_assignment_progressed(self, data):
@@ -2086,7 +2169,7 @@ class Auditor:
         if data["reason"] != "revoked":
             self.absence_due(self.nodes[assignment.node])
         self.fault(task, assignment)
-        loss = min(self.points[assignment.owner, "compute"], task.policy["points"]["lost"])
+        loss = min(self.whole_points(assignment.owner, "compute"), task.policy["points"]["lost"])
         self.points_due(task, assignment.owner, "compute", -loss, "lease-lost", assignment.id)
         self.count_fault(task)
 
@@ -2103,7 +2186,7 @@ class Auditor:
         self.halve(node)
         self.fault(task, assignment)
         pending = -sum(due.value for due in self.due if due.subject[:3] == ("points.changed", assignment.owner, "compute"))
-        loss = refused_loss(task.policy, self.points[assignment.owner, "compute"] - pending)
+        loss = refused_loss(task.policy, self.whole_points(assignment.owner, "compute") - pending)
         self.points_due(task, assignment.owner, "compute", -loss, "result-refused", assignment.id)
         for other in task.having("committed"):
             if not self.is_due("assignment.lost", other.id):
@@ -2216,13 +2299,13 @@ def task_counts(auditor):
 
 def report(auditor, problem):
     """What was recomputed, as one JSON document."""
-    owners = sorted({account for (account, _), points in auditor.points.items() if points})
+    owners = sorted({account for (account, track) in auditor.points if auditor.whole_points(account, track)})
     return {
         "events": auditor.tree.size,
         "root": auditor.tree.root(),
         "sum": str(sum(auditor.balances.values())),
         "accounts": {account: str(balance) for account, balance in sorted(auditor.balances.items()) if balance},
-        "points": {owner: {track: str(auditor.points[owner, track]) for track in TRACKS} for owner in owners},
+        "points": {owner: {track: str(auditor.whole_points(owner, track)) for track in TRACKS} for owner in owners},
         "tasks": task_counts(auditor),
         "turns": auditor.turns,
         "draws": {"recomputed": auditor.draws["recomputed"], "lost": auditor.draws["lost"], "open": len(auditor.drawn)},

@@ -31,7 +31,18 @@ pub struct Policy {
     pub scheduling: SchedulingPolicy,
     pub settlement: SettlementPolicy,
     pub stake: StakePolicy,
+    pub rewards: RewardsPolicy,
     pub verification: VerificationPolicy,
+}
+
+/// How epochs reward points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RewardsPolicy {
+    /// The part of an epoch's platform fees that its pool gets, in parts per million; at most half.
+    pub pool_ppm: u32,
+    /// For so many epochs after its own a pool can be claimed.
+    pub claim_epochs: u32,
 }
 
 /// How results are verified.
@@ -91,6 +102,12 @@ pub struct PointsPolicy {
     pub refused_ppm: u32,
     /// What a lost lease costs.
     pub lost: String,
+    /// What is earned of the points of a result that nobody repeated, in parts per million.
+    pub unrepeated_ppm: u32,
+    /// What is earned of the points of a result that came later than `max_latency_ms` after its lease, in parts per million.
+    pub late_ppm: u32,
+    /// What part of all points is kept when an epoch closes, in parts per million.
+    pub keep_ppm: u32,
 }
 
 /// How work is placed; see `docs/economics.md`.

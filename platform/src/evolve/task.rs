@@ -9,7 +9,7 @@ use super::{
     epoch::use_up,
     market::own_blob,
     node::{node_mut, unseal},
-    record, speed, stake,
+    record, rewards, speed, stake,
 };
 use crate::{
     event::{
@@ -300,6 +300,7 @@ pub(super) fn settled(state: &mut State, e: &TaskSettled, position: u64) -> Resu
     if let Some(at) = task.maturing() {
         state.index.maturing.insert((at, e.task));
     }
+    rewards::collect(state, &e.shares)?;
     for share in &e.shares {
         if let Some(node) = share.node {
             let node = node_mut(state, node)?;

@@ -267,9 +267,9 @@ impl Fleet {
             let of = &mut self.kinds[kind as usize];
             let until = u64::try_from(node.backoff_until(kind).0).unwrap_or(0);
             of.backoff_until.set(node.ordinal, until);
-            let fixed = score::fixed(state, node, kind, &cpu, policy);
+            let fixed = score::fixed(node, kind, &cpu, policy);
             of.on_cpu.regard(node.ordinal, fixed);
-            let fixed = has_gpu.then(|| score::fixed(state, node, kind, &gpu, policy));
+            let fixed = has_gpu.then(|| score::fixed(node, kind, &gpu, policy));
             of.on_gpu.regard(node.ordinal, fixed.unwrap_or(0));
         }
         self.refresh(&Load::of(state, node), policy);

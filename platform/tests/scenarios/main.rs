@@ -25,6 +25,7 @@ mod quotes;
 mod records;
 mod resumption;
 mod returns;
+mod rewards;
 mod rotations;
 mod sample;
 mod schemas;
