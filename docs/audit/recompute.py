@@ -271,7 +271,9 @@ def signature_holds(public_key, message, signature):
 @dataclass(frozen=True)
 class Terms:
     """What a task's definition says about money and verification."""
-    price: int
+    pricing: dict  # with its amounts as integers
+    fuel_max: int  # that a run is granted
+    price: int  # the most that a replica earns
     budget: int
     replicas: int
     quorum: int
@@ -297,9 +299,12 @@ def read_terms(definition):
     base = (definition.get("model") or {}).get("base")
     qos = definition.get("qos") or {}
     economics = definition["economics"]
-    expect("the pricing's mode", "fixed", economics["pricing"]["mode"])
+    pricing = {name: value if name == "mode" else amount(value) for name, value in economics["pricing"].items()}
+    require(pricing["mode"] in ("fixed", "ask", "metered"), f"expected a known mode of pricing, found {pricing['mode']}")
     return Terms(
-        price=amount(economics["pricing"]["price"]),
+        pricing=pricing,
+        fuel_max=integer((LIMITS | (definition.get("limits") or {}))["fuel"]),
+        price=pricing["price" if pricing["mode"] == "fixed" else "max_price"],
         budget=amount(economics["budget"]),
         replicas=sampling["replicas"],
         quorum=sampling["quorum"],
@@ -456,6 +461,8 @@ class Assignment:
     started_at: int = 0
     committed_at: int = 0
     fuel: int = 0  # that its report says
+    used: tuple = ()  # what it is paid for where the task is metered: fuel, workgroups, bytes
+    price: int = 0  # that it earns in time, or the most where the task is metered
 
     def slot(self):
         """The replica that it makes: its own, or that of the run which it duplicates."""
@@ -710,16 +717,39 @@ def largest_remainder(total, weights):
     return parts
 
 
-def fee_parts(terms, policy, replicas):
-    """Compute, content pool and platform share for so many accepted replicas."""
-    compute = replicas * terms.price
+def grossed_up(amount_of, ppm):
+    """The least amount of which so much is left without so many parts per million."""
+    return 0 if amount_of <= 0 else (amount_of - 1) * MILLION // (MILLION - ppm) + 1 if ppm < MILLION else 2**63 - 1
+
+
+def asked_price(task, node):
+    """What a replica on a node earns where the task pays what nodes ask for, or None."""
+    if task.terms.pricing["mode"] != "ask":
+        return None
+    ask = integer((node.terms.get("asks") or {}).get(task.definition["type"], "0"))
+    return grossed_up(ask, task.terms.late_refund_ppm if task.terms.max_latency_ms is not None else 0)
+
+
+def accepted_price(task, assignment):
+    """What an accepted replica earns in time: by what all of the accepted used, the least of each, where the task is metered."""
+    pricing = task.terms.pricing
+    if pricing["mode"] != "metered":
+        return assignment.price
+    units = (("per_gfuel", 10**9), ("per_mworkgroup", 10**6), ("per_mib_out", 2**20))
+    used = [min(a.used[i] for a in task.accepted) for i in range(len(units))]
+    parts = [pricing.get(name, 0) * count // unit for (name, unit), count in zip(units, used)]
+    return min(pricing["max_price"], pricing.get("base", 0) + sum(parts))
+
+
+def fee_parts(terms, policy, compute):
+    """Compute, content pool and platform share for accepted replicas that earn so much together."""
     pool = part(compute, policy["content_share_ppm"]) if terms.contents else 0
     return compute, pool, part(compute, policy["platform_share_ppm"])
 
 
 def worst_case(terms, policy):
     """The escrow: the most that a task can cost."""
-    paid = sum(fee_parts(terms, policy, terms.replicas))
+    paid = sum(fee_parts(terms, policy, terms.replicas * terms.price))
     fee = policy["attempt_fee"]
     return max(paid, terms.replicas * fee) + terms.attempts_max * fee
 
@@ -732,9 +762,10 @@ def verdict_shares(task, contents):
     if not task.accepted:
         return attempts
     terms = task.terms
-    _, pool, platform = fee_parts(terms, task.policy, len(task.accepted))
+    prices = {a.id: accepted_price(task, a) for a in task.accepted}
+    _, pool, platform = fee_parts(terms, task.policy, sum(prices.values()))
     late = [a for a in task.accepted if took_too_long(terms, a)]
-    compute = [Share("compute", a.owner, a.node, "", terms.price - (part(terms.price, terms.late_refund_ppm) if a in late else 0))
+    compute = [Share("compute", a.owner, a.node, "", prices[a.id] - (part(prices[a.id], terms.late_refund_ppm) if a in late else 0))
                for a in task.accepted]
     if task.review_of:
         return compute + attempts
@@ -781,9 +812,9 @@ def review_nonce(task):
     return hashlib.sha256(b"aevir.review/1\n" + bytes.fromhex(task.nonce)).hexdigest()
 
 
-def chance_ppm(task, stake):
+def chance_ppm(task, price, stake):
     """How often a result is repeated for which so much is locked: as often as keeps cheating from paying, and the floor."""
-    terms, price = task.policy["verification"]["adaptive"], task.terms.price
+    terms = task.policy["verification"]["adaptive"]
     lost = (MILLION - terms["colluding_ppm"]) * (price + stake)
     least = -(-terms["cheat_saving_ppm"] * price * MILLION // lost) if lost > 0 else MILLION
     return min(max(least, terms["floor_ppm"]), MILLION)
@@ -808,7 +839,7 @@ def earned(task, run, now):
     """What a run that is called off has earned: all with a result, a part by time before, and the attempt fee at least."""
     state, limit = run.withdrawn_from or run.state, 1_000 * (LIMITS | (task.definition.get("limits") or {}))["runtime_s"]
     ran = {"leased": 0, "running": min(now - run.started_at, limit)}.get(state, limit)
-    return max(task.policy["attempt_fee"], task.terms.price * ran // limit)
+    return max(task.policy["attempt_fee"], run.price * ran // limit)
 
 
 def closing_fees(task, reason, now):
@@ -839,7 +870,7 @@ def points_earned(task):
     content = part(minted, points["content_ppm"]) if any(share.amount for share in task.shares if share.role == "content") else 0
     replicas = sorted(task.accepted, key=lambda a: a.id)
     pool = [share for share in task.shares if share.role == "content"]
-    compute_deltas = largest_remainder(minted - content, [task.terms.price] * len(replicas))
+    compute_deltas = largest_remainder(minted - content, [a.price for a in replicas])
     # Of what the platform's share allows: by quality, and by timeliness.
     if len(replicas) == 1:
         compute_deltas = [part(delta, points["unrepeated_ppm"]) for delta in compute_deltas]
@@ -926,7 +957,7 @@ def judge_alone(revealed, refused):
 LEVELS = 64
 SWEPT_NODES = 8  # whose records each start of a run brings up to date
 MIB = 1 << 20
-LIMITS = {"memory_mib": 256, "output_mib": 256, "runtime_s": 600}  # the schema's defaults
+LIMITS = {"fuel": "1000000000000", "memory_mib": 256, "output_mib": 256, "runtime_s": 600}  # the schema's defaults
 # What version 1 of policy.adopted had no field for.
 SCHEDULING = {
     "epoch_ms": 3_600_000, "placements_max": 1_024, "storage_reserve_mib": 64, "priority_max": 9, "ageing_ms": 60_000, "round_ms": 86_400_000,
@@ -954,7 +985,8 @@ class Needs:
     storage: int
     data: str | None  # the largest input, where it is worth having
     speed_in_time: int
-    price: int
+    price: int  # that is certain, or the most that a node may ask for
+    by_ask: bool  # it goes to nodes that publish an ask
 
 
 def needs_of(task):
@@ -970,8 +1002,10 @@ def needs_of(task):
         in_time = -(-integer(qos["expected_fuel"]) * 1_000 // (max(qos["max_latency_ms"], 1) * MILLION))
     storage = sum(-(-size // MIB) for size, _ in sizes) + limits["output_mib"] + policy["storage_reserve_mib"]
     late = task.terms.late_refund_ppm if task.terms.max_latency_ms is not None else 0
+    pricing = task.terms.pricing
+    certain = min(pricing.get("base", 0), task.terms.price) if pricing["mode"] == "metered" else task.terms.price
     return Needs(task.definition["type"], sampled, qos, limits["memory_mib"], storage, worth, in_time,
-                 task.terms.price - part(task.terms.price, late))
+                 certain - part(certain, late), task.terms.pricing["mode"] == "ask")
 
 
 def speed(node):
@@ -1019,6 +1053,7 @@ def fits_idle(needs, node, now):
     """Whether it works, is what is needed, earns what it asks for, and is neither away nor backing off; whatever else it does."""
     return (works(node) and node.is_open(now) and node.record(needs.kind).backoff_until <= now
             and needs.price >= integer((node.terms.get("asks") or {}).get(needs.kind, "0"))
+            and (not needs.by_ask or needs.kind in (node.terms.get("asks") or {}))
             and has_room(node, needs, 0, 0) and capable(needs, node))
 
 
@@ -1082,7 +1117,7 @@ def charge(ms, weight):
 def needs_key(task):
     """Equal for tasks of one plan that the same nodes fit, whoever they are."""
     needs = needs_of(task)
-    return canonical_text([needs.kind, needs.qos, needs.memory, needs.storage, needs.price])
+    return canonical_text([needs.kind, needs.qos, needs.memory, needs.storage, needs.price, needs.by_ask])
 
 
 def line_key(task):
@@ -2154,7 +2189,7 @@ class Auditor:
             expect("why the result is always repeated", reason, trust.get("reason"))
         else:
             coin = trust["coin"]
-            expected = {"epoch": self.epoch, "number": len(task.assignments), "chance_ppm": chance_ppm(task, assignment.stake)}
+            expected = {"epoch": self.epoch, "number": len(task.assignments), "chance_ppm": chance_ppm(task, assignment.price, assignment.stake)}
             expect("the coin", expected, coin)
             require(self.commitment is not None, "expected an open epoch to toss a coin in, found none")
             self.tossed.append(Coin(self.tree.size, draw_message(task, coin), coin["chance_ppm"], trust["repeated"]))
@@ -2427,7 +2462,13 @@ class Auditor:
         task.assignments[id] = Assignment(id, data["node"], node.owner, task.round, node.hardware(task.needs_gpu()),
                                           leased_at=self.now, doubles=doubled, resume=checkpoint, author=author,
                                           resumed_run=point.by if point else None, charged=self.pay_for(task, doubled))
-        due = part(task.terms.price, task.policy["stake"]["per_result_ppm"])
+        asked = asked_price(task, node)
+        found = data.get("price")
+        expect("the price that the node asks for", asked, None if found is None else amount(found))
+        price = task.terms.price if asked is None else asked
+        require(price <= task.terms.price, f"expected a price of at most {task.terms.price}, found {price}")
+        task.assignments[id].price = price
+        due = part(price, task.policy["stake"]["per_result_ppm"])
         if task.terms.adaptive:
             due = max(due, review_cost(task.terms, task.policy, True))
         if due <= self.balances[stake_of(node.id)] - node.locked:
@@ -2520,6 +2561,8 @@ class Auditor:
             require(blob in assignment.uploads, f"expected outputs that the node uploaded, found {output['name']}")
         expect("the commitment", assignment.commitment, tagged_hash(b"aevir.report/1\n", report))
         assignment.fuel = integer(report["usage"]["fuel"])
+        size = integer(report["result"]["size"]) + sum(integer(output["size"]) for output in report["outputs"])
+        assignment.used = min(assignment.fuel, task.terms.fuel_max), integer(report["usage"]["gpu_workgroups"]), size
         assignment.checks = verify_checks(task.terms, report, data["checks"])
         assignment.agreement = agreement_key(report)
         assignment.outputs, assignment.result, assignment.state = report["outputs"], report["result"], "revealed"

@@ -107,6 +107,21 @@ impl Amount {
         Self(i64::try_from(product.div_euclid(i128::from(PPM))).unwrap_or(i64::MAX))
     }
 
+    /// The least amount of which this much is left without so many millionths; all there is where nothing ever would.
+    pub fn grossed_up(self, share: Ppm) -> Self {
+        if self.0 <= 0 {
+            return Self::ZERO;
+        }
+        let left = i128::from(PPM) - i128::from(share);
+        let below = (i128::from(self.0) - 1) * i128::from(PPM);
+        let least = below.checked_div(left).map(|n| n + 1);
+        Self(
+            least
+                .and_then(|n| i64::try_from(n).ok())
+                .unwrap_or(i64::MAX),
+        )
+    }
+
     /// What is left of it without so many millionths.
     pub fn less(self, share: Ppm) -> Self {
         Self(self.0 - self.share(share).0)

@@ -7,6 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use pricing::{Metered, Pricing, Used};
+
+mod pricing;
+
 use crate::{
     amount::{Amount, Count, Ppm},
     digest::Digest,
@@ -297,23 +301,6 @@ fn is_none_of_it(part: &Ppm) -> bool {
     *part == 0
 }
 
-/// How the compute share is priced.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "mode", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Pricing {
-    /// Each accepted replica earns `price`.
-    Fixed { price: Amount },
-}
-
-impl Pricing {
-    /// The most that one replica can earn.
-    pub fn max_price(&self) -> Amount {
-        match self {
-            Self::Fixed { price } => *price,
-        }
-    }
-}
-
 /// One way of verifying the result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "method", rename_all = "kebab-case", deny_unknown_fields)]
@@ -455,12 +442,29 @@ impl TaskDefinition {
             .unwrap_or(Sampling::NONE)
     }
 
-    /// What a replica earns for certain: its price, less what a late one gives back where a late one is possible.
+    /// What a replica of this price earns for certain: the price, less what a late one gives back where a late one is possible.
+    pub fn certain_pay(&self, price: Amount) -> Amount {
+        price.less(self.late_ppm())
+    }
+
+    /// What a replica earns for certain, before it is known which node it goes to: what a node's ask is held against.
     pub fn least_pay(&self) -> Amount {
-        let price = self.economics.pricing.max_price();
+        self.certain_pay(self.economics.pricing.least_price())
+    }
+
+    /// The price at which a node with such an ask takes a replica: the least of which the ask is certain to be left. Only where the
+    /// task pays what nodes ask.
+    pub fn asked_price(&self, ask: Amount) -> Option<Amount> {
+        match &self.economics.pricing {
+            Pricing::Ask { .. } => Some(ask.grossed_up(self.late_ppm())),
+            Pricing::Fixed { .. } | Pricing::Metered(_) => None,
+        }
+    }
+
+    fn late_ppm(&self) -> Ppm {
         match self.qos.max_latency_ms {
-            Some(_) => price.less(self.economics.late_refund_ppm),
-            None => price,
+            Some(_) => self.economics.late_refund_ppm,
+            None => 0,
         }
     }
 

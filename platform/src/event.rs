@@ -322,6 +322,9 @@ events! {
         /// The run of the same task that this one duplicates, because the task may be late.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         doubles: Option<AssignmentId>,
+        /// What the node earns if its result is accepted in time, where the task pays what nodes ask for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        price: Option<Amount>,
         /// How the node was drawn. Absent where the log of old has none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         draw: Option<Draw>,

@@ -2,8 +2,8 @@
 
 use aevir_platform::policy::Policy;
 use aevir_wire::{
-    ChangeStake, EntryFilter, PayWithdrawal, RefuseWithdrawal, RequestWithdrawal, Statement,
-    StatementFilter,
+    ChangeStake, EntryFilter, NodeTerms, PayWithdrawal, RefuseWithdrawal, RequestWithdrawal,
+    Statement, StatementFilter,
 };
 use serde_json::json;
 
@@ -206,6 +206,55 @@ async fn stake_is_put_up_locked_and_taken_back() {
     let free = owner.client.unstake(&node.id, &change(&shown.free)).await;
     let left = free.unwrap().stake.unwrap();
     assert_eq!((left.free.as_str(), left.amount), ("0", left.locked));
+    platform.check_replay().await;
+}
+
+#[tokio::test]
+async fn a_node_is_paid_what_it_asked_for_or_by_what_it_used() {
+    let platform = TestPlatform::start().await;
+    let (requester, module) = platform.requester().await;
+    let node = platform.node("n").await;
+    let client = &requester.client;
+    let asks = json!({"budget": "10000000", "pricing": {"mode": "ask", "max_price": "900000"}});
+    let by_ask = single(&module).with("economics", asks);
+    let task = by_ask.submit(client).await.id;
+    let why = client.why_task(&task).await.unwrap();
+    let refused: Vec<&str> = why.refused.iter().map(|w| w.reason.as_str()).collect();
+    assert_eq!(refused, ["no-ask"]);
+    let terms = json!({"asks": {"inference": "300000"}});
+    let terms: NodeTerms = serde_json::from_value(terms).unwrap();
+    node.owner.set_node_terms(&node.id, &terms).await.unwrap();
+    let quote = client.quote_task(&by_ask.0).await.unwrap();
+    // Others' asks are rounded up to powers of two: 524,288, and 5 %.
+    assert_eq!(quote.expected_fee, "550502");
+    let lease = node.work(&Outcome::of(json!(1))).await;
+    assert_eq!(lease.pay.unwrap().price, "300000");
+    let task = until(client, &task, "settled").await;
+    assert_eq!(task.assignments[0].price, "300000");
+    let settlement = task.settlement.unwrap();
+    assert_eq!(settlement.shares[0].amount, "300000");
+    assert_eq!(settlement.fee, "315000");
+
+    let pricing = json!({"mode": "metered", "base": "300000", "per_mib_out": "1048576000", "max_price": "900000"});
+    let economics = json!({"budget": "10000000", "pricing": pricing});
+    let metered = single(&module).with("economics", economics);
+    let task = metered.submit(client).await.id;
+    let lease = node.work(&Outcome::of(json!(1))).await;
+    let pay = lease.pay.unwrap();
+    assert_eq!(
+        (pay.price.as_str(), pay.late_price.as_str()),
+        ("900000", "300000")
+    );
+    let settled = until(client, &task, "settled").await;
+    let share: i64 = settled.settlement.unwrap().shares[0]
+        .amount
+        .parse()
+        .unwrap();
+    // A thousand for each byte that it brought.
+    assert!(
+        share > 300_000 && share < 900_000 && share % 1_000 == 0,
+        "{share}"
+    );
     platform.check_replay().await;
 }
 

@@ -305,6 +305,7 @@ fn reproducible() -> String {
 /// What an accepted result earns, in micro-AEV, and by when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Pay {
+    /// In time; the most that it can earn, where that goes by what it uses.
     pub price: String,
     /// From the lease to the commitment: what takes longer earns `late_price`, and counts as a bad outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -165,7 +165,7 @@ pub struct Task {
 /// Why nodes can't take a waiting replica.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Waiting {
-    /// Such as `offline`, `draining`, `suspended`, `no-free-slot`, `hours`, `price`, `no-gpu`, `gpu-class`, `own-node`,
+    /// Such as `offline`, `draining`, `suspended`, `no-free-slot`, `hours`, `price`, `no-ask`, `no-gpu`, `gpu-class`, `own-node`,
     /// `same-owner`, `already-tried`, `backing-off`; `requester-suspended`, `module-suspended` or `content-suspended` for all
     /// of them; `eligible` for nodes that can take it.
     pub reason: String,
@@ -175,7 +175,8 @@ pub struct Waiting {
 /// What a task would cost and when it would be done, by what waits and what nodes there are now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Quote {
-    /// What it costs where the first replicas agree, with all shares, in micro-AEV.
+    /// What it costs where the first replicas agree, with all shares, in micro-AEV: at the mean of what the nodes that fit ask for (others'
+    /// asks rounded up to powers of two) or by `qos.expected_fuel`, where the price goes by either.
     pub expected_fee: String,
     /// What is locked at submission: the most that it can cost, in micro-AEV.
     pub escrow: String,
@@ -263,6 +264,8 @@ pub struct Assignment {
     /// The node that made that checkpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint_author: Option<String>,
+    /// What it earns if it is accepted in time, in micro-AEV; the most that it can earn, where that goes by what it uses.
+    pub price: String,
     /// At its lease the node had as much stake free as the policy asks for.
     pub is_staked: bool,
     /// Of the node's stake, what is locked for it, in micro-AEV.

@@ -187,7 +187,7 @@ fn fees(
 /// What a run has earned that is called off: its price where it has brought a result. Until then its part of the price by the time that
 /// it ran, of the time that it may run, which nothing that its node says changes; and never less than the attempt fee.
 fn earned(task: &Task, run: &Assignment, attempt: Amount, now: Timestamp) -> Amount {
-    let price = task.definition.economics.pricing.max_price();
+    let price = run.price;
     let (ran_ms, limit_ms) = match (&run.stage, run.started_at) {
         (Stage::Running { .. }, Some(begun)) => (
             u64::try_from(now.0 - begun.0).unwrap_or(0),

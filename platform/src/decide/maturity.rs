@@ -87,7 +87,7 @@ fn earned_points(task: &Task, shares: &[Share], policy: &Policy) -> Vec<Event> {
     let runs: Vec<(&Share, Option<&Assignment>)> = of(ShareRole::Compute)
         .map(|share| (share, run_of(task, share)))
         .collect();
-    let work: Vec<u64> = runs.iter().map(|(_, run)| work(task, *run)).collect();
+    let work: Vec<u64> = runs.iter().map(|(_, run)| work(*run)).collect();
     let compute = split(Amount(minted.0 - for_content.0), &work);
     let repeated = runs.len() > 1;
     let compute = runs
@@ -127,8 +127,8 @@ fn run_of<'a>(task: &'a Task, share: &Share) -> Option<&'a Assignment> {
 }
 
 /// Work units of a result: what it was worth before it was late.
-fn work(task: &Task, run: Option<&Assignment>) -> u64 {
-    run.map_or(0, |run| task.price_of(run).0.unsigned_abs())
+fn work(run: Option<&Assignment>) -> u64 {
+    run.map_or(0, |run| run.price.0.unsigned_abs())
 }
 
 /// Work units times quality times timeliness, each of which takes something off.

@@ -34,7 +34,7 @@ pub(crate) use result::{
 };
 pub(crate) use review::{cost as review_cost, rests_on_caught};
 pub use submit::worst_case;
-pub(crate) use submit::{prepare, submit_with};
+pub(crate) use submit::{fee, prepare, submit_with};
 pub(crate) use tick::due;
 pub(crate) use trust::Fall;
 pub use validate::{

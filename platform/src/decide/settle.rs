@@ -17,22 +17,33 @@ use crate::{
     state::{Assignment, State, Task},
 };
 
-/// Settles a verdict. `revealed` are the nodes whose replicas were opened, `called_off` those whose begun runs end with it.
+/// What a verdict is settled by, beside itself.
+pub(super) struct Opened<'a> {
+    /// The nodes whose replicas were opened.
+    pub(super) revealed: &'a [NodeId],
+    /// Those whose begun runs end with the verdict.
+    pub(super) called_off: &'a [NodeId],
+    /// The price by what the accepted replicas used, where the task pays by that.
+    pub(super) metered: Option<Amount>,
+}
+
+/// Settles a verdict.
 pub(super) fn settle(
     state: &State,
     task: &Task,
     verified: &TaskVerified,
-    revealed: &[NodeId],
-    called_off: &[NodeId],
+    opened: &Opened<'_>,
     now: Timestamp,
 ) -> Vec<Event> {
     let policy = state.policy_of(task);
     let mut shares = match verified.verdict {
-        Verdict::Passed | Verdict::Unmet => result_shares(state, task, verified, &policy),
-        Verdict::Inconclusive => attempt_shares(state, revealed, &policy),
+        Verdict::Passed | Verdict::Unmet => {
+            result_shares(state, task, verified, opened.metered, &policy)
+        }
+        Verdict::Inconclusive => attempt_shares(state, opened.revealed, &policy),
     };
     let mut overtaken = overtaken(task);
-    overtaken.extend(called_off);
+    overtaken.extend(opened.called_off);
     shares.extend(attempt_shares(state, &overtaken, &policy));
     let fee = Amount(shares.iter().map(|s| s.amount.0).sum());
     let refund = Amount(task.escrow.0 - fee.0);
@@ -74,10 +85,11 @@ fn result_shares(
     state: &State,
     task: &Task,
     verified: &TaskVerified,
+    metered: Option<Amount>,
     policy: &Policy,
 ) -> Vec<Share> {
     let economics = &task.definition.economics;
-    let price = economics.pricing.max_price();
+    let price = |run: &Assignment| metered.unwrap_or(run.price);
     let less = |amount: Amount| amount.less(economics.late_refund_ppm);
     let accepted: Vec<&Assignment> = verified
         .accepted
@@ -93,9 +105,9 @@ fn result_shares(
             node: Some(a.node),
             content: None,
             amount: if task.missed_latency(a) {
-                less(price)
+                less(price(a))
             } else {
-                price
+                price(a)
             },
         })
         .collect();
@@ -104,7 +116,7 @@ fn result_shares(
         return shares;
     }
     // Contents and the platform are paid by the full price: they were not late.
-    let compute = Amount(shares.iter().map(|_| price.0).sum());
+    let compute = Amount(accepted.iter().map(|run| price(run).0).sum());
     let contents: Vec<_> = task
         .definition
         .contents()

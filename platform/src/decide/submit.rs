@@ -149,23 +149,38 @@ pub(crate) fn prepare(
 /// for each where that is more; and an attempt fee for each attempt. `None` past 64 bits.
 pub fn worst_case(definition: &TaskDefinition, policy: &Policy) -> Option<Amount> {
     let replicas = definition.sampling().replicas;
-    let compute = definition.economics.pricing.max_price().times(replicas)?;
-    let content = if definition.contents().is_empty() {
-        0
-    } else {
-        policy.content_share_ppm
-    };
-    let paid = compute
-        .plus(compute.share(content))?
-        .plus(compute.share(policy.platform_share_ppm))?;
+    let paid = fee(
+        definition,
+        policy,
+        definition.economics.pricing.max_price(),
+        replicas,
+    )?;
     let undecided = policy.attempt_fee.times(replicas)?;
     paid.max(undecided)
         .plus(policy.attempt_fee.times(definition.retry.max_attempts)?)
 }
 
+/// What so many accepted replicas at a price cost, with all shares. `None` past 64 bits.
+pub(crate) fn fee(
+    definition: &TaskDefinition,
+    policy: &Policy,
+    price: Amount,
+    accepted: u32,
+) -> Option<Amount> {
+    let compute = price.times(accepted)?;
+    let content = if definition.contents().is_empty() {
+        0
+    } else {
+        policy.content_share_ppm
+    };
+    compute
+        .plus(compute.share(content))?
+        .plus(compute.share(policy.platform_share_ppm))
+}
+
 fn check_budget(definition: &TaskDefinition, policy: &Policy) -> Result<Amount, Rejection> {
     let needed = worst_case(definition, policy).ok_or_else(|| {
-        Rejection::definition("/economics/pricing/price", "the worst case passes 64 bits")
+        Rejection::definition("/economics/pricing", "the worst case passes 64 bits")
     })?;
     let budget = definition.economics.budget;
     if needed > budget {

@@ -42,8 +42,7 @@ fn trust(
         return Trust::Denied { reason };
     }
     let adaptive = &state.policy_of(task).verification.adaptive;
-    let price = task.definition.economics.pricing.max_price();
-    let toss_up = Toss::of(task, adaptive.chance_ppm(price, sealed.stake));
+    let toss_up = Toss::of(task, adaptive.chance_ppm(sealed.price, sealed.stake));
     match toss(&toss_up) {
         None => Trust::Denied {
             reason: Untrusted::NoSecret,

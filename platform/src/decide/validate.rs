@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::account::check_name;
 use crate::{
     amount::{Amount, PPM, parse_micro},
-    definition::{DataSource, Method, Publish, Qos, Sampling, TaskDefinition},
+    definition::{DataSource, Method, Pricing, Publish, Qos, Sampling, TaskDefinition},
     rejection::Rejection,
 };
 
@@ -109,10 +109,7 @@ pub fn validate(definition: &TaskDefinition) -> Result<(), Rejection> {
 
 fn economics(definition: &TaskDefinition) -> Result<(), Rejection> {
     let economics = &definition.economics;
-    if economics.pricing.max_price() < Amount::ZERO {
-        let detail = "a price can't be negative";
-        return Err(Rejection::definition("/economics/pricing/price", detail));
-    }
+    pricing(&economics.pricing)?;
     if economics.budget < Amount::ZERO {
         let detail = "a budget can't be negative";
         return Err(Rejection::definition("/economics/budget", detail));
@@ -128,6 +125,43 @@ fn economics(definition: &TaskDefinition) -> Result<(), Rejection> {
         return Err(Rejection::definition("/economics/late_refund_ppm", detail));
     }
     Ok(())
+}
+
+fn pricing(pricing: &Pricing) -> Result<(), Rejection> {
+    let at = |field: &str| format!("/economics/pricing/{field}");
+    let negative = |(field, amount): (&str, Amount)| {
+        (amount < Amount::ZERO)
+            .then(|| Rejection::definition(at(field), "a price can't be negative"))
+    };
+    let found = match pricing {
+        Pricing::Fixed { price } => negative(("price", *price)),
+        Pricing::Ask { max_price } => negative(("max_price", *max_price)),
+        Pricing::Metered(metered) => {
+            let per_unit = [
+                metered.per_gfuel,
+                metered.per_mworkgroup,
+                metered.per_mib_out,
+            ];
+            let idle = per_unit.iter().all(|price| *price == Amount::ZERO);
+            let idle = idle.then(|| {
+                let detail =
+                    "name a price above 0 for fuel, workgroups or output, or use the mode `fixed`";
+                Rejection::definition(at("per_gfuel"), detail)
+            });
+            let over = (metered.base > metered.max_price).then(|| {
+                let detail =
+                    "the base is within `max_price`, which is the most that a replica earns";
+                Rejection::definition(at("base"), detail)
+            });
+            metered
+                .parts()
+                .into_iter()
+                .find_map(negative)
+                .or(idle)
+                .or(over)
+        }
+    };
+    found.map_or(Ok(()), Err)
 }
 
 fn inputs(definition: &TaskDefinition) -> Result<(), Rejection> {

@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 
 use aevir_events::Context;
 
-use super::{lease, result::called_off, review, settle};
+use super::{
+    lease,
+    result::called_off,
+    review,
+    settle::{self, Opened},
+};
 use crate::{
     command::{ContentKind, Lineage},
     digest::Digest,
@@ -140,12 +145,22 @@ fn settled(
         .collect();
     let overtaken = others.iter().filter(|a| a.started_at.is_some());
     let overtaken: Vec<NodeId> = overtaken.map(|a| a.node).collect();
+    let accepted = verified.accepted.iter().filter_map(|id| replicas.get(id));
+    let definition = &task.definition;
+    let metered = definition
+        .economics
+        .pricing
+        .metered(accepted.map(|r| r.report), definition.limits.fuel);
+    let opened = Opened {
+        revealed: &revealed,
+        called_off: &overtaken,
+        metered,
+    };
     events.extend(settle::settle(
         state,
         task,
         &verified,
-        &revealed,
-        &overtaken,
+        &opened,
         context.time,
     ));
     if verified.verdict == Verdict::Passed {

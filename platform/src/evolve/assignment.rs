@@ -42,7 +42,8 @@ pub(super) fn leased(
     let (requester, room) = (task.requester, room_of(state, task));
     let with_gpu = task.definition.qos.gpu.is_some();
     let charged = charge(reserved_ms(task), state.limits_of(requester).weight);
-    let (pledged, is_staked) = stake::pledge(state, task, e.node);
+    let price = price(state, task, e)?;
+    let (pledged, is_staked) = stake::pledge(state, task, e.node, price);
     let hardware = node_mut(state, e.node)?.hardware(with_gpu);
     let task = task_mut(state, e.task)?;
     let saved = |c: &&Checkpoint| Some(c.blob) == e.resume;
@@ -61,6 +62,7 @@ pub(super) fn leased(
         resumed_run,
         doubles: e.doubles,
         overtaken: false,
+        price,
         stake: pledged,
         is_staked,
         uploads: Vec::new(),
@@ -94,6 +96,20 @@ pub(super) fn leased(
     refresh_node(state, e.node);
     refresh_open(state, e.task);
     Ok(())
+}
+
+/// What the lease is to earn: the node's ask, where the task pays what nodes ask for.
+fn price(state: &State, task: &Task, e: &AssignmentLeased) -> Result<Amount, Corrupt> {
+    let definition = &task.definition;
+    let node = state.nodes.get(&e.node);
+    let node = node.ok_or_else(|| Corrupt(format!("no node {}", e.node)))?;
+    let asked = definition.asked_price(node.terms.ask(definition.kind));
+    let most = definition.economics.pricing.max_price();
+    let is_asked = e.price == asked && asked.is_none_or(|price| price <= most);
+    ensure(is_asked, || {
+        format!("assignment {} is not leased at its price", e.assignment)
+    })?;
+    Ok(asked.unwrap_or(most))
 }
 
 pub(super) fn started(

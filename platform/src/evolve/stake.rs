@@ -19,9 +19,8 @@ use crate::{
 
 /// What a node that gets a replica of the task locks: all that the policy asks for, or nothing where it has not so much free;
 /// and whether it has.
-pub(super) fn pledge(state: &State, task: &Task, node: NodeId) -> (Amount, bool) {
+pub(super) fn pledge(state: &State, task: &Task, node: NodeId, price: Amount) -> (Amount, bool) {
     let policy = state.policy_of(task);
-    let price = task.definition.economics.pricing.max_price();
     let mut due = policy.stake.for_result(price);
     if task.definition.sampling().adaptive {
         // Where it could stand alone it covers a second look, too.

@@ -30,6 +30,8 @@ pub enum Refused {
     Hours,
     /// The task pays less than it asks for.
     Price,
+    /// The task pays what nodes ask for, and it publishes no ask for the type.
+    NoAsk,
     /// Its terms take no such module.
     ModuleDenied,
     /// Its terms take nothing of this requester.
@@ -71,6 +73,7 @@ impl Refused {
             Self::NoFreeSlot => "no-free-slot",
             Self::Hours => "hours",
             Self::Price => "price",
+            Self::NoAsk => "no-ask",
             Self::ModuleDenied => "module-denied",
             Self::RequesterDenied => "requester-denied",
             Self::NoGpu => "no-gpu",

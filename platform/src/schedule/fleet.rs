@@ -119,6 +119,8 @@ struct Kind {
     backoff_until: Column,
     /// What a replica must earn at least, in micro-AEV.
     ask: Column,
+    /// Nodes that publish one.
+    asking: Bits,
     /// For tasks without a GPU.
     on_cpu: Ranks,
     /// For tasks with one, by the record on the GPU that a node has now.
@@ -219,7 +221,9 @@ impl Fleet {
         self.choosy.set(i, is_there && terms.is_choosy());
         for kind in TaskType::ALL {
             let ask = u64::try_from(terms.ask(kind).0).unwrap_or(0);
-            self.kinds[kind as usize].ask.set(i, ask);
+            let of = &mut self.kinds[kind as usize];
+            of.ask.set(i, ask);
+            of.asking.set(i, is_there && terms.asks.contains_key(&kind));
         }
         self.cpu_cores.set(i, profile.cpu_cores.into());
         for (name, value) in &profile.labels {
@@ -409,6 +413,9 @@ impl Fleet {
         let of_kind = &self.kinds[needs.kind as usize];
         let price = u64::try_from(needs.price.0).unwrap_or(0);
         of_kind.ask.keep_at_most(&mut fit, price);
+        if needs.by_ask {
+            fit.intersect(&of_kind.asking);
+        }
         for (label, value) in &needs.labels {
             fit.intersect(self.labelled(label, value).unwrap_or(&none));
         }

@@ -125,6 +125,7 @@ fn lease(
 ) -> Option<(NodeId, Event)> {
     let node = state.index.fleet.id(drawn.ordinal)?;
     let resume = task.resume_point();
+    let ask = state.nodes.get(&node)?.terms.ask(task.definition.kind);
     let leased = AssignmentLeased {
         task: task.id,
         assignment: drawn.assignment,
@@ -133,6 +134,7 @@ fn lease(
         resume: resume.map(|c| c.blob),
         author: resume.map(|c| c.author),
         doubles,
+        price: task.definition.asked_price(ask),
         draw: drawn.draw,
     };
     Some((node, leased.into()))

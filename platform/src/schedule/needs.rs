@@ -34,8 +34,10 @@ pub(crate) struct Needs {
     /// Fuel that the node's results showed at least, in millions a second; what it claims does not count. 0: whatever it showed.
     pub(crate) shown_mfuel_s: u64,
     pub(crate) gpu: Option<GpuNeed>,
-    /// What the replica earns for certain, should it be late.
+    /// What the replica earns for certain, should it be late; where nodes ask, the most that they may ask for.
     pub(crate) price: Amount,
+    /// It goes to nodes that publish an ask.
+    pub(crate) by_ask: bool,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) labels_any: BTreeMap<String, Vec<String>>,
     pub(crate) labels_not: BTreeMap<String, Vec<String>>,
@@ -66,6 +68,7 @@ impl Needs {
             shown_mfuel_s: 0,
             gpu: qos.gpu.clone(),
             price: definition.least_pay(),
+            by_ask: definition.economics.pricing.is_by_ask(),
             labels: qos.labels.clone(),
             labels_any: qos.labels_any.clone(),
             labels_not: qos.labels_not.clone(),

@@ -18,8 +18,8 @@ use super::{
 use crate::{
     amount::Amount,
     amount::Count,
-    decide::prepare,
-    definition::TaskDefinition,
+    decide::{fee, prepare},
+    definition::{Pricing, TaskDefinition, Used},
     digest::Digest,
     event::TaskCreated,
     ids::AccountId,
@@ -86,7 +86,7 @@ pub fn quote(
     task.pace = first_pace(&task, &state.policy_of(&task), context.time);
     let needs = Needs::of(&task, &state.policy_of(&task));
     let mut quote = Quote {
-        expected_fee: expected_fee(state, &prepared.created),
+        expected_fee: Amount::ZERO,
         escrow: prepared.created.escrow,
         available: state.ledger.balance(LedgerAccount::Available(requester)),
         eligible: 0,
@@ -100,6 +100,7 @@ pub fn quote(
         finishes_by: None,
     };
     let found = count(state, &task, &needs, context.time, &mut quote);
+    quote.expected_fee = expected_fee(state, &prepared.created, &found.asks);
     let turn = queue::turn(state, &task);
     quote.ahead = state.index.queues.ahead(&found.nodes, turn, AHEAD_MAX);
     // Replicas of one owner do not confirm one another.
@@ -124,6 +125,8 @@ struct Found<'a> {
     nodes: Vec<&'a Node>,
     owners: BTreeSet<AccountId>,
     slots: u64,
+    /// What each of them is paid, where the task pays what nodes ask for.
+    asks: Vec<Amount>,
     /// The speed of the slowest of those that are measured; 0 where none is.
     slowest: u64,
 }
@@ -150,6 +153,11 @@ fn count<'a>(
         quote.eligible += 1;
         quote.free += usize::from(is_free);
         found.slots += u64::from(node.slots());
+        let price = task.definition.asked_price(node.terms.ask(needs.kind));
+        found.asks.extend(price.map(|price| match is_own {
+            true => price,
+            false => ceil_power(price).min(task.definition.economics.pricing.max_price()),
+        }));
         found.owners.insert(node.owner);
         let speed = match is_own {
             true => node.mfuel_s(),
@@ -179,6 +187,7 @@ fn takes(state: &State, task: &Task, needs: &Needs, node: &Node, now: Timestamp)
         | Refused::Gone
         | Refused::Suspended
         | Refused::Price
+        | Refused::NoAsk
         | Refused::ModuleDenied
         | Refused::RequesterDenied
         | Refused::NoGpu
@@ -231,23 +240,44 @@ fn run_ms(task: &Task, slowest_mfuel_s: u64) -> u64 {
     })
 }
 
-/// What a quorum of accepted replicas costs, with all shares.
-fn expected_fee(state: &State, created: &TaskCreated) -> Amount {
+/// The least power of two that is not below it.
+fn ceil_power(amount: Amount) -> Amount {
+    let power = amount.0.unsigned_abs().checked_next_power_of_two();
+    Amount(
+        power
+            .and_then(|n| i64::try_from(n).ok())
+            .unwrap_or(i64::MAX),
+    )
+}
+
+/// What a quorum of accepted replicas costs, with all shares: at the mean of what the nodes that fit ask for (others' asks
+/// rounded up to powers of two), or by the fuel that a run
+/// is expected to burn, where the price goes by either.
+fn expected_fee(state: &State, created: &TaskCreated, asks: &[Amount]) -> Amount {
     let definition = &created.definition;
     let Some((_, policy)) = state.policy() else {
         return Amount::ZERO;
     };
     let accepted = definition.sampling().initial();
-    let compute = definition.economics.pricing.max_price().times(accepted);
-    let compute = compute.unwrap_or(created.escrow);
-    let content = if definition.contents().is_empty() {
-        0
-    } else {
-        policy.content_share_ppm
+    let price = expected_price(definition, asks);
+    fee(definition, policy, price, accepted).unwrap_or(created.escrow)
+}
+
+fn expected_price(definition: &TaskDefinition, asks: &[Amount]) -> Amount {
+    let pricing = &definition.economics.pricing;
+    let expected = match pricing {
+        Pricing::Fixed { price } => Some(*price),
+        Pricing::Ask { .. } => {
+            let sum: i128 = asks.iter().map(|ask| i128::from(ask.0)).sum();
+            let mean = (sum + asks.len() as i128 - 1).checked_div(asks.len() as i128);
+            mean.and_then(|mean| i64::try_from(mean).ok()).map(Amount)
+        }
+        Pricing::Metered(metered) => definition.qos.expected_fuel.map(|fuel| {
+            metered.price(Used {
+                fuel: fuel.0,
+                ..Used::default()
+            })
+        }),
     };
-    let shares = compute
-        .share(content)
-        .0
-        .saturating_add(compute.share(policy.platform_share_ppm).0);
-    Amount(compute.0.saturating_add(shares))
+    expected.unwrap_or(pricing.max_price())
 }

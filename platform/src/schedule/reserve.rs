@@ -99,6 +99,7 @@ pub(super) fn takes_idle(
         | Refused::Suspended
         | Refused::Hours
         | Refused::Price
+        | Refused::NoAsk
         | Refused::ModuleDenied
         | Refused::RequesterDenied
         | Refused::NoGpu

@@ -44,6 +44,9 @@ pub fn plan(state: &State, context: &Context) -> Vec<Event> {
             resume: resume.map(|c| c.blob),
             author: resume.map(|c| c.author),
             doubles,
+            price: task
+                .definition
+                .asked_price(node.terms.ask(task.definition.kind)),
             draw: Some(Draw {
                 epoch,
                 purpose: ticket.purpose,

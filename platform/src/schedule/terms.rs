@@ -76,7 +76,10 @@ pub(super) fn party(node: &Node, task: &Task) -> Option<Refused> {
     (!admits).then_some(Refused::RequesterDenied)
 }
 
-/// Whether a replica earns what the node asks for.
+/// Whether a replica earns what the node asks for, and it asks for something where it is paid by that.
 pub(super) fn price(node: &Node, needs: &Needs) -> Option<Refused> {
+    if needs.by_ask && !node.terms.asks.contains_key(&needs.kind) {
+        return Some(Refused::NoAsk);
+    }
     (needs.price < node.terms.ask(needs.kind)).then_some(Refused::Price)
 }

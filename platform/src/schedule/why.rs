@@ -238,7 +238,13 @@ fn help(reason: Refused, needs: &Needs, node: &Node, reserve_mib: u32) -> String
             "another node has to take it: this one takes no new work".into()
         }
         Refused::Hours => "wait: the node works at certain hours".into(),
-        Refused::Price => "offer more in `/economics/pricing/price`: the node asks for more".into(),
+        Refused::Price => {
+            "offer more in `/economics/pricing`: the node asks for more than is certain to be paid".into()
+        }
+        Refused::NoAsk => {
+            "use the pricing mode `fixed` or `metered`, or wait: the node publishes no ask for this type of task"
+                .into()
+        }
         Refused::ModuleDenied => {
             "another node has to take it: this one does not run the module".into()
         }

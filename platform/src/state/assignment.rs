@@ -42,6 +42,8 @@ pub struct Assignment {
     pub doubles: Option<AssignmentId>,
     /// It had begun when another result was taken for its replica: it earns the attempt fee.
     pub overtaken: bool,
+    /// What it earns if it is accepted in time; the most that it can earn where that goes by what it uses.
+    pub price: Amount,
     /// Of its node's stake, what is locked for it.
     pub stake: Amount,
     /// At its lease the node had as much stake free as the policy asks for.

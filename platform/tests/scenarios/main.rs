@@ -21,6 +21,7 @@ mod node_terms;
 mod nodes;
 mod pace;
 mod placement;
+mod pricing;
 mod properties;
 mod quotes;
 mod records;

@@ -101,6 +101,7 @@ pub fn eventful() -> World {
     withdrawals(&mut w);
     stakes(&mut w, nodes[0]);
     given_back(&mut w);
+    priced(&mut w);
     kept_free(&mut w);
     reviewed(&mut w);
     comings_and_goings(&mut w);
@@ -310,6 +311,26 @@ fn withdrawals(w: &mut World) {
             }
         });
     }
+}
+
+/// Tasks that pay what nodes ask for, and by what is used.
+fn priced(w: &mut World) {
+    w.later(600_000);
+    let asking = w.node("asking");
+    let asks = json!({"asks": {"data-processing": "750000"}});
+    w.ok(Command::ChangeTerms {
+        node: asking,
+        terms: Box::new(serde_json::from_value(asks).unwrap()),
+    });
+    let ask = json!({"budget": "2000000", "pricing": {"mode": "ask", "max_price": "1000000"}, "late_refund_ppm": 250_001});
+    let task = w.task(json!({"economics": ask, "qos": {"max_latency_ms": 600_000}}));
+    assert_eq!(w.plan()[0].2, asking, "the only one that asks");
+    w.finish(task, |_| json!({}));
+    assert_eq!(w.phase(task), "settled");
+    let metered = json!({"budget": "9000000", "pricing": {"mode": "metered", "base": "5", "per_gfuel": "7000000001", "per_mib_out": "1048576", "max_price": "1000000"}});
+    let task = w.task(json!({"economics": metered, "verification": [sampling(2, 3, 3)]}));
+    w.finish(task, |of| json!({"n": i32::from(of == asking)}));
+    assert_eq!(w.phase(task), "settled");
 }
 
 /// A node stops, and is back.

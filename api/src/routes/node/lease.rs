@@ -148,9 +148,12 @@ fn render(
         }),
         checkpoint: assignment.resume.as_ref().map(blob),
         pay: Some(wire::Pay {
-            price: definition.economics.pricing.max_price().to_string(),
+            price: assignment.price.to_string(),
             max_latency_ms: definition.qos.max_latency_ms,
-            late_price: definition.least_pay().to_string(),
+            late_price: definition
+                .certain_pay(assignment.price)
+                .min(definition.least_pay())
+                .to_string(),
             deadline: definition.qos.deadline.map(|at| at.to_string()),
         }),
         lease_ms: policy.lease_ms,

@@ -133,6 +133,7 @@ fn assignment(
         doubles: assignment.doubles.map(|run| run.to_string()),
         resumed_from: assignment.resume.map(|b| b.digest.to_string()),
         checkpoint_author: assignment.author.map(|node| node.to_string()),
+        price: assignment.price.to_string(),
         is_staked: assignment.is_staked,
         stake: assignment.stake.to_string(),
         progress: None,
