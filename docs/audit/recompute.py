@@ -58,7 +58,7 @@ MODULE_FAILURES = ("guest-error", "trap", "limit")
 # Entries that may stand in a batch after the one that they follow from. All other entries begin something new.
 CONSEQUENCES = {"ledger.posted", "node.slashed", "points.changed", "task.settled", "task.matured", "task.closed", "task.queued",
                 "assignment.withdrawn", "content.registered", "task.round_closed", "task.verified", "assignment.lost",
-                "node.availability_changed"}
+                "task.trust_decided", "node.suspended", "node.availability_changed"}
 
 # Entries that move no money and no points, and that nothing here depends on.
 BYSTANDERS = {"account.opened", "account.key_added", "account.key_revoked", "account.join_token_issued", "account.blob_uploaded",
@@ -275,6 +275,7 @@ class Terms:
     replicas: int
     quorum: int
     initial: int
+    adaptive: bool
     attempts_max: int
     contents: list  # ids, in their order
     dependencies: list  # ids of tasks
@@ -302,6 +303,7 @@ def read_terms(definition):
         replicas=sampling["replicas"],
         quorum=sampling["quorum"],
         initial=sampling["quorum"] if sampling.get("initial") is None else sampling["initial"],
+        adaptive=sampling.get("adaptive", False),
         attempts_max=(definition.get("retry") or {"max_attempts": 3})["max_attempts"],
         contents=sorted(contents | ({base} if base else set())),
         dependencies=[dependency["task"] for dependency in definition.get("depends_on") or []],
@@ -328,6 +330,7 @@ class Node:
     records: dict = field(default_factory=dict)  # by type of task
     returns: tuple = (0, 0)  # the epoch of its last free return, and how many there were in it
     faded: int = 0  # epochs that had closed when they were brought up to date
+    ranked: int = 0  # its owner's compute points as of then, or of their last change
     standing: str = "working"
     suspended: bool = False
     sealed: set = field(default_factory=set)  # assignments with a sealed result in a task that has not ended
@@ -348,8 +351,11 @@ class Node:
         """What a run uses on it: the class of its GPU where the task needs one, else None."""
         return self.profile["gpu"]["class"] if with_gpu and self.profile.get("gpu") else None
 
-    def fade(self, keeps):
-        """Brings its records up to date: one multiplication for each epoch that closed since they were, each rounded down."""
+    def fade(self, keeps, points=0):
+        """Brings its records up to date: one multiplication for each epoch that closed since they were, each rounded down; and what
+        its owner's points have become."""
+        if self.faded < len(keeps):
+            self.ranked = points
         for keep in keeps[self.faded:]:
             for record in self.records.values():
                 faded = {hardware: (part(good, keep), part(bad, keep)) for hardware, (good, bad) in record.tallies.items()}
@@ -431,6 +437,7 @@ class Assignment:
     doubles: str | None = None  # the run that it duplicates
     overtaken: bool = False  # it had begun when another result was taken for its replica
     stake: int = 0  # of its node's, that is locked for it
+    is_staked: bool = False  # as much was free as the policy asks for
     resume: dict | None = None  # the checkpoint that it goes on from
     author: str | None = None  # and the node that made it
     resumed_run: str | None = None  # and the run
@@ -484,6 +491,8 @@ class Task:
     free_returns: int = 0
     reserved: str | None = None  # the node that is kept free for it
     at_once: bool = False  # its replicas are placed at once, and not one after the other
+    sample: str = "repeated"  # or undecided, of an adaptive one, or alone
+    trusted: str | None = None  # the result that could have stood alone, and was repeated
     assignments: dict = field(default_factory=dict)
     accepted: list = field(default_factory=list)
     late: bool = False
@@ -526,6 +535,16 @@ class Task:
         """How many more replicas the round needs."""
         return self.target - len({a.slot() for a in self.live()}) if self.state == "queued" else 0
 
+    def missing_at_most(self):
+        """The same, or all of the first round while it is not decided whether there is more than one."""
+        if self.sample == "undecided" and self.state == "queued":
+            return max(0, self.terms.initial - len({a.slot() for a in self.live()}))
+        return self.missing()
+
+    def repeat(self, trusted=None):
+        """All replicas of the first round are wanted."""
+        self.sample, self.trusted, self.target = "repeated", trusted, self.terms.initial
+
     def live(self):
         """What may still bring a result, or brought one."""
         return self.having("leased", "running", "committed", "revealed")
@@ -560,7 +579,7 @@ class Task:
         run = limits["runtime_s"] * 1_000
         if qos.get("expected_fuel") is not None and qos.get("min_mfuel_s"):
             run = min(run, -(-integer(qos["expected_fuel"]) // (qos["min_mfuel_s"] * 1_000)))
-        needed = self.missing() * (self.policy["accept_ms"] + run) + self.policy["reveal_ms"]
+        needed = self.missing_at_most() * (self.policy["accept_ms"] + run) + self.policy["reveal_ms"]
         return None if self.due_at() is None else self.due_at() - needed
 
     def endangered(self):
@@ -695,6 +714,14 @@ def verdict_shares(task, contents):
     return compute + content + attempts + [Share("platform", "", "", "", platform)]
 
 
+def chance_ppm(task, stake):
+    """How often a result is repeated for which so much is locked: as often as keeps cheating from paying, and the floor."""
+    terms, price = task.policy["verification"]["adaptive"], task.terms.price
+    lost = (MILLION - terms["colluding_ppm"]) * (price + stake)
+    least = -(-terms["cheat_saving_ppm"] * price * MILLION // lost) if lost > 0 else MILLION
+    return min(max(least, terms["floor_ppm"]), MILLION)
+
+
 def maturity_of(task):
     """What moves when the shares of a verdict become available."""
     moved = Counter()
@@ -745,7 +772,12 @@ def points_earned(task):
     content = part(minted, points["content_ppm"]) if any(share.amount for share in task.shares if share.role == "content") else 0
     replicas = sorted(task.accepted, key=lambda a: a.id)
     pool = [share for share in task.shares if share.role == "content"]
-    compute_deltas = largest_remainder(minted - content, [1] * len(replicas))
+    compute_deltas = largest_remainder(minted - content, [task.terms.price] * len(replicas))
+    # Of what the platform's share allows: by quality, and by timeliness.
+    if len(replicas) == 1:
+        compute_deltas = [part(delta, points["unrepeated_ppm"]) for delta in compute_deltas]
+    compute_deltas = [part(delta, points["late_ppm"]) if took_too_long(task.terms, a) else delta
+                      for a, delta in zip(replicas, compute_deltas)]
     content_deltas = largest_remainder(content, [share.amount for share in pool])
     return ([(a.owner, "compute", delta, "result-accepted", a.id) for a, delta in zip(replicas, compute_deltas)]
             + [(share.account, "content", delta, "content-used", None) for share, delta in zip(pool, content_deltas)])
@@ -802,8 +834,9 @@ def judge(task):
     refused = {a.id: "not-revealed" for a in task.having("committed")}
     if task.terms.replicas == 1:
         return judge_alone(revealed, refused)
+    require(revealed or task.sample != "alone", "expected the task to go on without a result, found a verdict")
     winner, votes = next(iter(Counter(a.agreement for a in revealed).most_common(1)), (None, 0))
-    if votes < task.terms.quorum:
+    if votes < (1 if task.sample == "alone" else task.terms.quorum):
         over = task.target == task.terms.replicas or len({a.slot() for a in task.live()}) < task.target
         return ("inconclusive", [], refused) if over else None
     accepted = [a for a in revealed if a.agreement == winner]
@@ -836,7 +869,11 @@ SCHEDULING = {
     "tail": {"after_ppm": 500_000, "faster_ppm": 250_000, "looks_max": 64},
     "returns": {"per_task": 3, "per_slot": 2}, "unproven_slots": 256, "reliability_keep_ppm": 995_000}
 SETTLEMENT = {"window_ms": 0}
-STAKE = {"per_result_ppm": 0, "strikes_free": 1, "strike_ms": 604_800_000}
+REWARDS = {"pool_ppm": 0, "claim_epochs": 168}
+POINTS = {"unrepeated_ppm": MILLION, "late_ppm": MILLION, "keep_ppm": MILLION}
+STAKE = {"per_result_ppm": 0, "strikes_free": 1, "strike_ms": 604_800_000, "strikes_max": 0}
+VERIFICATION = {"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}}
+CLASS_LOOKS_MAX = 1_024  # nodes of a class of GPUs that are looked at for their owners
 
 
 @dataclass
@@ -961,6 +998,14 @@ class Drawn(NamedTuple):
     index: int  # of the node that the log says was drawn
 
 
+class Coin(NamedTuple):
+    """A draw whether a result is repeated, that waits for its epoch's secret."""
+    position: int
+    message: bytes
+    chance_ppm: int
+    repeated: bool  # as the log says
+
+
 def charge(ms, weight):
     """What a requester of such a weight uses of the nodes with so many ms of a slot."""
     return max(1, -(-ms * 1_000 // weight))
@@ -1000,8 +1045,8 @@ class Plan:
 
 
 def draw_message(task, draw):
-    """What the seed of a draw is an HMAC of."""
-    return (b"aevir.draw/1\n" + draw["purpose"].encode() + b"\n" + bytes.fromhex(task.digest) + bytes.fromhex(task.nonce)
+    """What the seed of a draw, or of a coin, is an HMAC of."""
+    return (b"aevir.draw/1\n" + draw.get("purpose", "audit").encode() + b"\n" + bytes.fromhex(task.digest) + bytes.fromhex(task.nonce)
             + task.round.to_bytes(4, "big") + draw["number"].to_bytes(4, "big"))
 
 
@@ -1041,7 +1086,13 @@ class Auditor:
         self.now = 0  # the same, in ms
         self.cause = None
         self.balances = Counter()
-        self.points = Counter()  # by (account, track)
+        self.points = Counter()  # by (account, track), in thousandths
+        self.collected = 0  # platform fees since the open epoch began
+        self.point_keeps = []  # what part of points was kept when each epoch closed, in parts per million
+        self.pools = {}  # by epoch: what it got, all points at its end, and the epoch with which it can't be claimed any more
+        self.ends = {}  # by account: its points by track at the ends of epochs in which they changed, as (epoch, points)
+        self.changed = set()  # accounts whose points changed in the open epoch
+        self.claimed = Counter()  # up to which epoch accounts have claimed
         self.references = set()
         self.withdrawals = {}  # open ones, by account and id
         self.policies = []
@@ -1061,6 +1112,8 @@ class Auditor:
         self.sweep = [0, 0]  # the node whose records are brought up to date next, and how many are left to
         self.drawn = []  # in the open epoch
         self.draws = Counter()  # recomputed, lost
+        self.tossed = []  # coins of the open epoch
+        self.coins = Counter()  # recomputed, lost
         self.nodes = {}
         self.in_order = []  # of their registration
         self.contents = {}
@@ -1239,9 +1292,13 @@ class Auditor:
         for assignment in (task.assignments[a] for a in refused):
             node = self.nodes[assignment.node]
             node.strikes, node.struck_at = self.strikes_at(node, task.policy) + 1, self.now
-            if task.accepted and node.strikes > task.policy["stake"]["strikes_free"] and assignment.stake:
+            covered = assignment.id == task.trusted and assignment.hardware is None
+            if task.accepted and (covered or node.strikes > task.policy["stake"]["strikes_free"]) and assignment.stake:
                 value = {"amount": assignment.stake, "strikes": node.strikes}
                 self.must_follow("node.slashed", node.id, task.id, assignment.id, value=value)
+            most = task.policy["stake"]["strikes_max"]
+            if 0 < most <= node.strikes and not node.suspended and node.standing not in ("left", "revoked"):
+                self.must_follow("node.suspended", node.id, value=f"{node.strikes} of its results were refused")
 
     def on_node_slashed(self, data):
         """What was locked for the result is the treasury's."""
@@ -1300,7 +1357,67 @@ class Auditor:
         delta = integer(data["delta"])
         account, track = data["account"], data["track"]
         self.settle_due("points.changed", account, track, data["reason"], data["task"], data.get("assignment"), value=delta)
-        self.points[account, track] += delta
+        self.points[account, track] += 1_000 * delta
+        require(self.points[account, track] >= 0, f"expected no points below zero, found {self.points[account, track]} thousandths")
+        self.changed.add(account)
+        for node in self.in_order if track == "compute" else []:
+            if node.owner == account:
+                node.ranked = self.whole_points(account, track)
+
+    def whole_points(self, account, track):
+        """What can be lost, and what is shown."""
+        return self.points[account, track] // 1_000
+
+    # ---- rewards
+
+    def fade_points(self, data):
+        """An epoch closes: what it collected for those who have points at its end, what nobody claimed, and then all points fade."""
+        policy, epoch = self.policies[-1], data["epoch"]
+        expect("the part of points that is kept", policy["points"]["keep_ppm"], data["points_keep_ppm"])
+        amount_of, everybody = part(self.collected, policy["rewards"]["pool_ppm"]), sum(self.points.values())
+        amount_of = min(amount_of, self.balances["treasury"])
+        reward = {"amount": str(amount_of), "points": str(everybody)} if amount_of and 0 < everybody < 2**64 else None
+        expect("the epoch's reward", reward, data.get("reward"))
+        expired = Counter()
+        for pool in [pool for pool, (_, _, until) in self.pools.items() if until <= epoch]:
+            del self.pools[pool]
+            expired[f"pool/{pool}"], expired["treasury"] = -self.balances[f"pool/{pool}"], expired["treasury"] + self.balances[f"pool/{pool}"]
+        if reward:
+            self.pools[epoch] = amount_of, everybody, epoch + policy["rewards"]["claim_epochs"]
+            self.must_follow("ledger.posted", "pool", None, value={"treasury": -amount_of, f"pool/{epoch}": amount_of})
+        if without_zeros(expired):
+            self.must_follow("ledger.posted", "pool-expired", None, value=without_zeros(expired))
+        for account in self.changed:
+            now = {track: self.points[account, track] for track in TRACKS}
+            self.ends.setdefault(account, []).append((epoch, now))
+        self.collected, self.changed = 0, set()
+        self.point_keeps.append(data["points_keep_ppm"])
+        for key in self.points:
+            self.points[key] = part(self.points[key], data["points_keep_ppm"])
+
+    def points_at(self, account, epoch):
+        """An account's points at an epoch's end, in thousandths: those that it had at the end of the last one in which they changed,
+        faded since."""
+        known = [(at, points) for at, points in self.ends.get(account, []) if at <= epoch]
+        at, points = known[-1] if known else (epoch, {})
+        points = list(points.values())
+        for keep in self.point_keeps[at - 1:epoch - 1]:
+            points = [part(n, keep) for n in points]
+        return sum(points)
+
+    def on_account_rewards_claimed(self, data):
+        """Its part of every pool that is open and was not claimed."""
+        account, parts = data["account"], []
+        for epoch, (amount_of, everybody, _) in self.pools.items():
+            has = self.points_at(account, epoch)
+            if epoch > self.claimed[account] and amount_of * has // everybody:
+                parts.append({"epoch": epoch, "points": str(has), "amount": str(amount_of * has // everybody)})
+        require(parts, f"expected account {account} to have something to claim, found nothing")
+        expect("the parts that are claimed", parts, data["parts"])
+        expect("the epoch that is claimed up to", len(self.point_keeps), data["through"])
+        self.claimed[account] = data["through"]
+        moved = {f"pool/{p['epoch']}": -integer(p["amount"]) for p in parts}
+        self.must_follow("ledger.posted", "reward", None, value=moved | {available(account): -sum(moved.values())})
 
     # ---- policies, nodes, contents
 
@@ -1309,13 +1426,17 @@ class Auditor:
         expect("the version of the policy", len(self.policies) + 1, data["version"])
         market = data["policy"]["market"]
         require(market in ("open", "private"), f"expected an open or a private market, found {market}")
-        self.policies.append({"scheduling": SCHEDULING, "settlement": SETTLEMENT, "stake": STAKE} | with_integers(data["policy"]))
+        policy = {"scheduling": SCHEDULING, "settlement": SETTLEMENT, "stake": STAKE, "rewards": REWARDS,
+                  "verification": VERIFICATION} | with_integers(data["policy"])
+        policy["points"] = POINTS | policy["points"]
+        self.policies.append(policy)
 
     def on_node_registered(self, data):
         """A node has one owner and one key."""
         require(data["node"] not in self.nodes, f"expected a new node, found {data['node']} again")
         node = Node(data["node"], data["owner"], bytes.fromhex(data["public_key"]), data["profile"], len(self.nodes),
-                    faded=len(self.keeps), concurrency=self.policies[-1]["scheduling"]["unproven_slots"])
+                    faded=len(self.keeps), ranked=self.whole_points(data["owner"], "compute"),
+                    concurrency=self.policies[-1]["scheduling"]["unproven_slots"])
         self.nodes[node.id] = node
         self.in_order.append(node)
 
@@ -1333,11 +1454,14 @@ class Auditor:
         require(self.commitment is not None, "expected an open epoch, found none that could be closed")
         expect("the epoch", self.epoch, data["epoch"])
         drawn, self.drawn = self.drawn, []
+        tossed, self.tossed = self.tossed, []
         commitment, self.commitment = self.commitment, None
         self.keeps.append(self.policies[-1]["scheduling"]["reliability_keep_ppm"])
         self.sweep[1] = len(self.nodes)
+        self.fade_points(data)
         if data["secret"] == "lost":
             self.draws["lost"] += len(drawn)
+            self.coins["lost"] += len(tossed)
             return
         secret = bytes.fromhex(data["secret"]["revealed"])
         expect("the hash of the epoch's secret", commitment, hashlib.sha256(b"aevir.epoch/1\n" + secret).hexdigest())
@@ -1348,6 +1472,11 @@ class Auditor:
             index = int.from_bytes(seed[:16], "big") % draw.candidates
             expect(f"the candidate drawn at position {draw.position}, of {draw.candidates} from 0", index, draw.index)
             self.draws["recomputed"] += 1
+        for coin in tossed:
+            seed = hmac.digest(secret, coin.message, "sha256")
+            repeated = int.from_bytes(seed[:16], "big") % MILLION < coin.chance_ppm
+            expect(f"whether the result sealed at position {coin.position} is repeated", repeated, coin.repeated)
+            self.coins["recomputed"] += 1
 
     # ---- turns
 
@@ -1590,7 +1719,7 @@ class Auditor:
         if needs.sampled or not fit:
             return fit
         score = policy["scheduling"]["score"]
-        levels = [level(needs, node, self.points[node.owner, "compute"], score) for node in fit]
+        levels = [level(needs, node, node.ranked, score) for node in fit]
         floor = max(levels) - score["near_levels"]
         return [node for node, has in zip(fit, levels) if has >= floor]
 
@@ -1685,6 +1814,8 @@ class Auditor:
         """It gets nothing new."""
         node = self.nodes[data["node"]]
         require(not node.suspended, f"expected a node that is not suspended, found {data['node']} again")
+        if self.is_due("node.suspended", node.id):
+            self.settle_due("node.suspended", node.id, value=data["reason"])
         node.suspended = True
 
     def on_node_released(self, data):
@@ -1739,8 +1870,10 @@ class Auditor:
         unknown = [content for content in terms.contents if content not in self.contents]
         unknown += [other for other in terms.dependencies if not self.knows_task(other)]
         require(not unknown, f"expected registered contents and known tasks, found {unknown}")
-        task = Task(id, data["requester"], terms, policy, amount(data["escrow"]), terms.initial, data["definition"],
-                    data["definition_digest"], data.get("nonce", "00" * 32))
+        require(not terms.adaptive or replicas > 1, f"expected an adaptive sample of two replicas or more, found {replicas}")
+        sample, target = ("undecided", 1) if terms.adaptive else ("repeated", terms.initial)
+        task = Task(id, data["requester"], terms, policy, amount(data["escrow"]), target, data["definition"],
+                    data["definition_digest"], data.get("nonce", "00" * 32), sample=sample)
         expect("the nonce", data["definition"].get("nonce") or task.nonce, task.nonce)
         expect("the escrow", worst_case(terms, policy), task.escrow)
         require(task.escrow <= terms.budget, f"expected an escrow within the budget of {terms.budget}, found {task.escrow}")
@@ -1754,7 +1887,7 @@ class Auditor:
             expect(f"the state of task {other}, on which this one depends", "settled", self.ended.get(other, "open"))
         task.state, task.queued_at, task.inputs = "queued", self.now, data["inputs"]
         since = task.at_once_from()
-        task.at_once = since is not None and since <= self.now
+        task.at_once = since is not None and since <= self.now and not task.terms.adaptive
         self.review(task)
 
     def on_task_round_closed(self, data):
@@ -1784,11 +1917,55 @@ class Auditor:
     def on_task_hastened(self, data):
         """One after the other, its replicas could be too late from here on."""
         task = self.open_task(data, "queued")
-        require(task.missing() > task.open_slots(), f"expected task {task.id} to have replicas that wait for others, found none")
+        require(task.missing_at_most() > task.open_slots(), f"expected task {task.id} to have replicas that wait for others, found none")
         since = task.at_once_from()
         require(since is not None and since <= self.now, f"expected task {task.id} to be hastened when time is short, found it hastened before")
         task.at_once = True
+        if task.sample == "undecided":
+            task.repeat()
         self.review(task)
+
+    def on_task_trust_decided(self, data):
+        """Whether the one result of an adaptive sample is repeated: always where its node is not trusted, and else by a coin."""
+        self.settle_due("task.trust_decided", data["task"], data["assignment"])
+        task = self.open_task(data, "queued")
+        assignment, trust = task.assignments[data["assignment"]], data["trust"]
+        reason = self.distrusted(task, assignment)
+        if trust["by"] == "denied" and trust["reason"] == "no-secret":
+            expect("why the result is always repeated", None, reason)
+            self.coins["lost"] += 1
+        elif trust["by"] == "denied" or reason:
+            expect("why the result is always repeated", reason, trust.get("reason"))
+        else:
+            coin = trust["coin"]
+            expected = {"epoch": self.epoch, "number": len(task.assignments), "chance_ppm": chance_ppm(task, assignment.stake)}
+            expect("the coin", expected, coin)
+            require(self.commitment is not None, "expected an open epoch to toss a coin in, found none")
+            self.tossed.append(Coin(self.tree.size, draw_message(task, coin), coin["chance_ppm"], trust["repeated"]))
+        if trust.get("repeated", True):
+            task.repeat(assignment.id if trust["by"] == "drawn" else None)
+        else:
+            task.sample = "alone"
+            self.must_follow("task.round_closed", task.id)
+        self.review(task)
+
+    def distrusted(self, task, assignment):
+        """Why a result is repeated whatever a coin would say; None where its node is trusted."""
+        node, least = self.nodes[assignment.node], task.policy["verification"]["adaptive"]["trusted_ppm"]
+        if not assignment.is_staked:
+            return "unstaked"
+        if self.strikes_at(node, task.policy):
+            return "struck"
+        counts = node.record(task.definition["type"]).tallies.get(assignment.hardware, (0, 0))
+        for keep in self.keeps[node.faded:]:  # as of now, while placement goes on to rank it as it did
+            counts = tuple(part(count, keep) for count in counts)
+        if wilson(*counts) < least:
+            return "unproven"
+        if assignment.hardware is None or task.policy["market"] == "private":
+            return None
+        alike = [other for other in self.in_order if (other.profile.get("gpu") or {}).get("class") == assignment.hardware]
+        owners = {other.owner for other in alike[:CLASS_LOOKS_MAX] if other.standing not in ("left", "revoked")}
+        return "small-class" if len(owners) < task.terms.replicas else None
 
     def on_task_extended(self, data):
         """No quorum yet: one more replica."""
@@ -1846,7 +2023,7 @@ class Auditor:
     def count(self, task, assignment, good):
         """One more outcome of a node, on the task's type and the hardware of the lease; its records are up to date first."""
         node = self.nodes[assignment.node]
-        node.fade(self.keeps)
+        node.fade(self.keeps, self.whole_points(node.owner, "compute"))
         record = node.record(task.definition["type"])
         record.count(assignment.hardware, good, not good)
         return record
@@ -1886,7 +2063,7 @@ class Auditor:
         lost = Counter()
         for assignment in (task.assignments[a] for a in refused):
             owner = assignment.owner
-            loss = refused_loss(task.policy, self.points[owner, "compute"] - lost[owner])
+            loss = refused_loss(task.policy, self.whole_points(owner, "compute") - lost[owner])
             lost[owner] += loss
             self.points_due(task, owner, "compute", -loss, "result-refused", assignment.id)
 
@@ -1900,6 +2077,7 @@ class Auditor:
         found = [Share(s["role"], s.get("account") or "", s.get("node") or "", s.get("content") or "", integer(s["amount"]))
                  for s in data["shares"]]
         expect("the shares", sorted(s for s in task.shares if s.amount), sorted(s for s in found if s.amount))
+        self.collected += sum(share.amount for share in task.shares if share.role == "platform")
         expect("private_market", task.policy["market"] == "private", data["private_market"])
         if not task.accepted:
             expect("matures_at", None, data.get("matures_at"))
@@ -2030,7 +2208,7 @@ class Auditor:
                                           resumed_run=point.by if point else None, charged=self.pay_for(task, doubled))
         due = part(task.terms.price, task.policy["stake"]["per_result_ppm"])
         if due <= self.balances[stake_of(node.id)] - node.locked:
-            task.assignments[id].stake = due
+            task.assignments[id].stake, task.assignments[id].is_staked = due, True
             node.locked += due
         self.review(task)
 
@@ -2040,7 +2218,8 @@ class Auditor:
         assignment.state, assignment.started_at = "running", self.now
         assignment.abreast = self.nodes[assignment.node].busy
         for _ in range(min(SWEPT_NODES, self.sweep[1])):
-            self.in_order[self.sweep[0]].fade(self.keeps)
+            swept = self.in_order[self.sweep[0]]
+            swept.fade(self.keeps, self.whole_points(swept.owner, "compute"))
             self.sweep = [(self.sweep[0] + 1) % len(self.in_order), self.sweep[1] - 1]
 
     def on_assignment_progressed(self, data):
@@ -2089,7 +2268,9 @@ class Auditor:
         self.remember(self.nodes[assignment.node], task.inputs)
         self.nodes[assignment.node].sealed.add(assignment.id)
         assignment.commitment, assignment.committed_at = data["commitment"], self.now
-        if alone or len(task.having("committed", "revealed")) == task.target:
+        if task.sample == "undecided":
+            self.must_follow("task.trust_decided", task.id, assignment.id)
+        elif alone or len(task.having("committed", "revealed")) == task.target:
             self.must_follow("task.round_closed", task.id)
         for mate in [] if alone else task.having("leased", "running"):
             if mate.slot() == assignment.slot():
@@ -2133,14 +2314,15 @@ class Auditor:
         if data["reason"] != "revoked":
             self.absence_due(self.nodes[assignment.node])
         self.fault(task, assignment)
-        loss = min(self.points[assignment.owner, "compute"], task.policy["points"]["lost"])
+        loss = min(self.whole_points(assignment.owner, "compute"), task.policy["points"]["lost"])
         self.points_due(task, assignment.owner, "compute", -loss, "lease-lost", assignment.id)
         self.count_fault(task)
 
     def lose_unrevealed(self, data):
         """A result without a sample that was not revealed in time costs what a refused one does, and an attempt; the task goes on."""
         task, assignment = self.open_assignment(data, "committed")
-        expect("replicas of a task that goes on without a result", 1, task.terms.replicas)
+        expect("results of a task that goes on without one", 1, 1 if task.sample == "alone" else task.terms.replicas)
+        task.sample = "undecided" if task.sample == "alone" else task.sample
         require(not task.having("revealed") and self.now >= task.reveal_by,
                 f"expected time to reveal for {assignment.id}, found it lost before reveal_by")
         self.leave(task, assignment, "unrevealed")
@@ -2149,7 +2331,7 @@ class Auditor:
         self.halve(node)
         self.fault(task, assignment)
         pending = -sum(due.value for due in self.due if due.subject[:3] == ("points.changed", assignment.owner, "compute"))
-        loss = refused_loss(task.policy, self.points[assignment.owner, "compute"] - pending)
+        loss = refused_loss(task.policy, self.whole_points(assignment.owner, "compute") - pending)
         self.points_due(task, assignment.owner, "compute", -loss, "result-refused", assignment.id)
         for other in task.having("committed"):
             if not self.is_due("assignment.lost", other.id):
@@ -2262,16 +2444,17 @@ def task_counts(auditor):
 
 def report(auditor, problem):
     """What was recomputed, as one JSON document."""
-    owners = sorted({account for (account, _), points in auditor.points.items() if points})
+    owners = sorted({account for (account, track) in auditor.points if auditor.whole_points(account, track)})
     return {
         "events": auditor.tree.size,
         "root": auditor.tree.root(),
         "sum": str(sum(auditor.balances.values())),
         "accounts": {account: str(balance) for account, balance in sorted(auditor.balances.items()) if balance},
-        "points": {owner: {track: str(auditor.points[owner, track]) for track in TRACKS} for owner in owners},
+        "points": {owner: {track: str(auditor.whole_points(owner, track)) for track in TRACKS} for owner in owners},
         "tasks": task_counts(auditor),
         "turns": auditor.turns,
         "draws": {"recomputed": auditor.draws["recomputed"], "lost": auditor.draws["lost"], "open": len(auditor.drawn)},
+        "coins": {"recomputed": auditor.coins["recomputed"], "lost": auditor.coins["lost"], "open": len(auditor.tossed)},
         "signatures": {"checked": auditor.signatures} if auditor.check_signatures else "skipped",
         "error": problem,
     }
@@ -2289,8 +2472,8 @@ def print_table(document):
     tasks = ", ".join(f"{count} {state}" for state, count in document["tasks"].items()) or "none"
     signatures = document["signatures"]
     checked = "skipped: nothing shows whose results these are" if signatures == "skipped" else f"{signatures['checked']} checked"
-    draws = ", ".join(f"{count} {state}" for state, count in document["draws"].items())
-    print(f"\ntasks       {tasks}\nturns       {document['turns']} recomputed\ndraws       {draws}\nsignatures  {checked}\nentries     {document['events']}\nroot        {document['root']}")
+    draws, coins = (", ".join(f"{count} {state}" for state, count in document[what].items()) for what in ("draws", "coins"))
+    print(f"\ntasks       {tasks}\nturns       {document['turns']} recomputed\ndraws       {draws}\ncoins       {coins}\nsignatures  {checked}\nentries     {document['events']}\nroot        {document['root']}")
 
 
 def main(arguments=None):

@@ -294,7 +294,7 @@ def windowed(waits_s=60):
 
 def slashed(strikes_free=0):
     """Three nodes, one of which has staked ten, and is alone with its result: it loses the three that it had locked."""
-    log = Log(stake={"per_result_ppm": 3_000_000, "strikes_free": strikes_free, "strike_ms": 1_000})
+    log = Log(stake={"per_result_ppm": 3_000_000, "strikes_free": strikes_free, "strike_ms": 1_000, "strikes_max": 0})
     for node, owner in zip(NODES, OWNERS):
         log.node(node, owner)
     account, pledge = f"account/{OWNERS[2]}/available", f"node/{NODES[2]}/stake"
@@ -926,10 +926,10 @@ class Draws(unittest.TestCase):
         log.lease(TASK, ulid(900), NODES[index])
         log.entries[-1]["data"]["draw"] = draw
 
-    def close(self, log, seconds=3_600, secret=None):
+    def close(self, log, seconds=3_600, secret=None, keep=1_000_000):
         """The epoch ends."""
         log.seconds += seconds
-        log.decide("epoch.closed", {"epoch": 1, "secret": secret or {"revealed": self.SECRET.hex()}})
+        log.decide("epoch.closed", {"epoch": 1, "secret": secret or {"revealed": self.SECRET.hex()}, "points_keep_ppm": keep})
 
     def audited(self, log):
         """The report, and what is wrong."""
@@ -943,6 +943,26 @@ class Draws(unittest.TestCase):
         auditor, problem = self.audited(log)
         self.assertIsNone(problem)
         self.assertEqual(auditor.draws["recomputed"], 1)
+
+    def test_points_that_fade_otherwise_than_the_policy_says(self):
+        log, index = self.log()
+        self.lease(log, index)
+        self.close(log, keep=999_000)
+        self.assertIn("the part of points that is kept", self.audited(log)[1]["what"])
+
+    def test_a_claim_of_nothing(self):
+        log, index = self.log()
+        self.lease(log, index)
+        self.close(log)
+        part = {"epoch": 1, "points": "1", "amount": "1"}
+        log.decide("account.rewards_claimed", {"account": OWNERS[0], "through": 1, "parts": [part]})
+        self.assertIn("to have something to claim", self.audited(log)[1]["what"])
+
+    def test_points_at_the_ends_of_epochs(self):
+        auditor = recompute.Auditor()
+        auditor.ends = {"a": [(2, {"compute": 1_001, "content": 3}), (5, {"compute": 10})]}
+        auditor.point_keeps = [900_000, 500_000, 500_000, 100_000, 1_000_000]
+        self.assertEqual([auditor.points_at("a", epoch) for epoch in range(1, 7)], [0, 1_004, 501, 250, 10, 10])
 
     def test_another_node_than_the_secret_draws(self):
         log, index = self.log()
@@ -1362,7 +1382,7 @@ class CommandLine(unittest.TestCase):
     def test_json(self):
         code, text = self.run_on(lines_of(worked_example().entries), "--json", "--skip-signatures")
         self.assertEqual(code, 0)
-        self.assertEqual(set(json.loads(text)), {"events", "root", "sum", "accounts", "points", "tasks", "turns", "draws", "signatures", "error"})
+        self.assertEqual(set(json.loads(text)), {"events", "root", "sum", "accounts", "points", "tasks", "turns", "draws", "coins", "signatures", "error"})
 
     def test_a_problem(self):
         lines = lines_of(worked_example().entries).splitlines(keepends=True)

@@ -355,6 +355,15 @@ pub struct Sampling {
     pub initial: Option<u32>,
     #[serde(default)]
     pub comparator: Comparator,
+    /// One result of a trusted node may do: the first round has one replica, and whether there are more is decided once it is sealed, by
+    /// the node's stake and record and by a draw (`docs/economics.md`, Adaptive samples). The escrow is the same. Left out: all replicas
+    /// of the first round always run.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub adaptive: bool,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl Sampling {
@@ -364,6 +373,7 @@ impl Sampling {
         quorum: 1,
         initial: None,
         comparator: Comparator::Bitwise,
+        adaptive: false,
     };
 
     /// How many replicas the first round has.

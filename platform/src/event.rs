@@ -85,8 +85,17 @@ events! {
         /// `SHA-256("aevir.epoch/1\n" || secret)`.
         commitment: Digest,
     }
-    /// No more draws of the epoch.
-    "epoch.closed" v 1 EpochClosed on |_| "epoch".into() => { epoch: u32, secret: Disclosure }
+    /// No more draws of the epoch. All points fade, and those that there were at its end can claim its pool, whose posting stands in
+    /// the same batch.
+    "epoch.closed" v 1 EpochClosed on |_| "epoch".into() => {
+        epoch: u32,
+        secret: Disclosure,
+        /// What part of every account's points is kept, on each track; rounded down to thousandths of a point.
+        points_keep_ppm: Ppm,
+        /// Absent where there were no fees, or no points.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reward: Option<RewardPool>,
+    }
 
     "account.opened" v 1 AccountOpened on |e| format!("account/{}", e.account) => { account: AccountId, name: String }
     /// An API key; `hash` is the SHA-256 of its secret.
@@ -142,6 +151,9 @@ events! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         assignment: Option<AssignmentId>,
     }
+
+    /// The account took its parts of the pools of all epochs up to `through`; the postings stand in the same batch.
+    "account.rewards_claimed" v 1 RewardsClaimed on |e| format!("account/{}", e.account) => { account: AccountId, through: u32, parts: Vec<RewardPart> }
 
     "module.registered" v 1 ModuleRegistered on |e| format!("module/{}", e.blob.digest) => {
         owner: AccountId,
@@ -233,6 +245,8 @@ events! {
     }
     /// The round brought no quorum: one more replica decides.
     "task.extended" v 1 TaskExtended on |e| format!("task/{}", e.task) => { task: TaskId, round: u32, replicas: u32 }
+    /// Of an adaptive sample one result is sealed: whether it stands alone or is repeated.
+    "task.trust_decided" v 1 TrustDecided on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, trust: Trust }
     /// Its replicas can't go one after the other any more, or it could be late: from here on they are placed at once.
     "task.hastened" v 1 TaskHastened on |e| format!("task/{}", e.task) => { task: TaskId }
     /// It has waited for long for room that nodes only have once several of their runs have ended: this one gets nothing else until the

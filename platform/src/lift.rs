@@ -65,7 +65,7 @@ fn object<'a>(
     found.ok_or_else(|| UnknownEvent(format!("there is no object at `{pointer}`")))
 }
 
-/// Version 2 of `policy.adopted` adds the constants of placement, settlement and stake. Written out, for the defaults of a later
+/// Version 2 of `policy.adopted` adds the constants of placement, settlement, stake, rewards and verification, and of how points fade. Written out, for the defaults of a later
 /// day are not those of its time.
 fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
     let scheduling = json!({
@@ -106,8 +106,22 @@ fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
     // There was no stake.
     policy.insert(
         "stake".into(),
-        json!({"per_result_ppm": 0, "strikes_free": 1, "strike_ms": 604_800_000}),
+        json!({"per_result_ppm": 0, "strikes_free": 1, "strike_ms": 604_800_000, "strikes_max": 0}),
     );
+    // No sample was adaptive, so that nothing asked for these.
+    policy.insert(
+        "verification".into(),
+        json!({"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}}),
+    );
+    // There were no reward pools, and points did not fade and were earned for every accepted result alike.
+    policy.insert(
+        "rewards".into(),
+        json!({"pool_ppm": 0, "claim_epochs": 168}),
+    );
+    let points = object(&mut data, "/policy/points")?;
+    for field in ["unrepeated_ppm", "late_ppm", "keep_ppm"] {
+        points.insert(field.into(), 1_000_000.into());
+    }
     Ok(data)
 }
 
@@ -125,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_policy_of_old_gets_what_held_in_its_time() {
-        let lifted = policy_of_old(json!({"policy": {}})).unwrap();
+        let lifted = policy_of_old(json!({"policy": {"points": {}}})).unwrap();
         let read: SchedulingPolicy =
             serde_json::from_value(lifted["policy"]["scheduling"].clone()).unwrap();
         let mut of_old = SchedulingPolicy {

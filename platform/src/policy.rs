@@ -1,20 +1,24 @@
 //! The constants of the market. They live in `policy.adopted` events, so that a replay uses those of its time.
 
+mod rewards;
 mod scheduling;
 mod settlement;
 mod stake;
+mod verification;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::amount::{Amount, Points, Ppm};
 
+pub use rewards::RewardsPolicy;
 pub use scheduling::{
     AccountLimits, LeasePolicy, ReservePolicy, ReturnPolicy, SCORE_LEVELS, SLOTS_MAX,
     SchedulingPolicy, ScorePolicy, TailPolicy,
 };
 pub use settlement::SettlementPolicy;
 pub use stake::StakePolicy;
+pub use verification::{AdaptivePolicy, VerificationPolicy};
 
 /// Who may take part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -53,6 +57,8 @@ pub struct Policy {
     pub scheduling: SchedulingPolicy,
     pub settlement: SettlementPolicy,
     pub stake: StakePolicy,
+    pub rewards: RewardsPolicy,
+    pub verification: VerificationPolicy,
 }
 
 /// How IntelliPoints are earned and lost.
@@ -69,6 +75,12 @@ pub struct PointsPolicy {
     pub refused_ppm: Ppm,
     /// A lost lease costs this many points; never more than there are.
     pub lost: Points,
+    /// What is earned of the points of a result that was accepted alone: its quality is its node's word.
+    pub unrepeated_ppm: Ppm,
+    /// What is earned of the points of a result that came later than the task's `max_latency_ms` after its lease.
+    pub late_ppm: Ppm,
+    /// What part of all points is kept when an epoch closes; all of it is 1,000,000.
+    pub keep_ppm: Ppm,
 }
 
 impl Default for Policy {
@@ -90,10 +102,16 @@ impl Default for Policy {
                 refused_min: Points(50),
                 refused_ppm: 500_000,
                 lost: Points(2),
+                unrepeated_ppm: 500_000,
+                late_ppm: 500_000,
+                // With epochs of an hour half of them are gone after 692 of them, 29 days.
+                keep_ppm: 999_000,
             },
             scheduling: SchedulingPolicy::default(),
             settlement: SettlementPolicy::default(),
             stake: StakePolicy::default(),
+            rewards: RewardsPolicy::default(),
+            verification: VerificationPolicy::default(),
         }
     }
 }

@@ -5,7 +5,9 @@ use aevir_events::{
     projection::{Keys, Projection, ProjectionError, Rows, Table, Value},
 };
 use aevir_platform::{
-    event::{AssignmentLeased, Event, TaskClosed, TaskCreated, TaskExtended, TaskSettled, Verdict},
+    event::{
+        AssignmentLeased, Event, TaskClosed, TaskCreated, TaskExtended, TaskSettled, Trust, Verdict,
+    },
     ids::{NodeId, TaskId},
     state::{HardwareClass, Phase, Standing},
 };
@@ -29,7 +31,7 @@ impl Projection<Event> for Work {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn tables(&self) -> &'static [Table] {
@@ -102,6 +104,15 @@ impl Projection<Event> for Work {
                     .map(drop)
             }
             Event::TaskExtended(e) => extended(rows, e).await,
+            Event::TaskHastened(e) => repeated(rows, e.task).await,
+            Event::TrustDecided(e) => match e.trust {
+                Trust::Drawn {
+                    repeated: false, ..
+                } => sample(rows, e.task, "alone").await,
+                Trust::Drawn { repeated: true, .. } | Trust::Denied { .. } => {
+                    repeated(rows, e.task).await
+                }
+            },
             Event::TaskVerified(e) => {
                 let task = rows.row(TASKS, [id(e.task)]).await?;
                 task.set("state", phase(e.verdict).name())?
@@ -184,10 +195,10 @@ impl Projection<Event> for Work {
             | Event::ContentReleased(_)
             | Event::ModuleSuspended(_)
             | Event::ModuleReleased(_)
-            | Event::TaskHastened(_)
             | Event::TaskReserved(_)
             | Event::OutputUploaded(_)
             | Event::EpochOpened(_)
+            | Event::RewardsClaimed(_)
             | Event::LimitsSet(_) => Ok(()),
         }
     }
@@ -207,6 +218,8 @@ fn wants(event: &Event, keys: &mut Keys) {
         Event::RoundClosed(e) => return task(keys, e.task),
         Event::AssignmentCheckpointed(e) => return task(keys, e.task),
         Event::TaskExtended(e) => return task(keys, e.task),
+        Event::TaskHastened(e) => return task(keys, e.task),
+        Event::TrustDecided(e) => return task(keys, e.task),
         Event::TaskSettled(e) => {
             task(keys, e.task);
             let nodes = e.shares.iter().filter_map(|share| share.node);
@@ -261,10 +274,10 @@ fn wants(event: &Event, keys: &mut Keys) {
         Event::NodeSuspended(e) => return node(keys, e.node),
         Event::NodeReleased(e) => return node(keys, e.node),
         Event::PolicyAdopted(_)
-        | Event::TaskHastened(_)
         | Event::TaskReserved(_)
         | Event::EpochOpened(_)
         | Event::EpochClosed(_)
+        | Event::RewardsClaimed(_)
         | Event::LimitsSet(_)
         | Event::NodeRegistered(_)
         | Event::ContentRegistered(_)
@@ -301,6 +314,12 @@ fn phase(verdict: Verdict) -> Phase {
 
 fn created(rows: &mut Rows<'_>, e: &TaskCreated, at: Timestamp) -> Done {
     let definition = &e.definition;
+    let sampling = definition.sampling();
+    let (sample, first_round) = if sampling.adaptive {
+        ("undecided", 1)
+    } else {
+        ("repeated", sampling.initial())
+    };
     for (label, value) in &definition.labels {
         rows.insert(
             LABELS,
@@ -327,7 +346,9 @@ fn created(rows: &mut Rows<'_>, e: &TaskCreated, at: Timestamp) -> Done {
             ("budget", money(definition.economics.budget)),
             ("escrow", money(e.escrow)),
             ("round", 1u32.into()),
-            ("replicas_wanted", definition.sampling().initial().into()),
+            ("replicas_wanted", first_round.into()),
+            ("first_round", sampling.initial().into()),
+            ("sample", sample.into()),
             ("replicas", 0u32.into()),
             ("sealed", 0u32.into()),
             ("attempts_spent", 0u32.into()),
@@ -337,6 +358,23 @@ fn created(rows: &mut Rows<'_>, e: &TaskCreated, at: Timestamp) -> Done {
             ("created_at", ms(at)),
         ],
     )
+}
+
+/// How many results the verdict is to rest on.
+async fn sample(rows: &mut Rows<'_>, of: TaskId, name: &str) -> Done {
+    let task = rows.row(TASKS, [id(of)]).await?;
+    task.set("sample", name).map(drop)
+}
+
+/// All replicas of the first round are wanted, where that was not decided before.
+async fn repeated(rows: &mut Rows<'_>, of: TaskId) -> Done {
+    let task = rows.row(TASKS, [id(of)]).await?;
+    if *task.get("sample")? == "undecided".into() {
+        let all = task.get("first_round")?.clone();
+        task.set("sample", "repeated")?
+            .set("replicas_wanted", all)?;
+    }
+    Ok(())
 }
 
 async fn extended(rows: &mut Rows<'_>, e: &TaskExtended) -> Done {

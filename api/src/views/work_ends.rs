@@ -22,6 +22,11 @@ pub(super) async fn lost(rows: &mut Rows<'_>, e: &AssignmentLost, at: Timestamp)
     end(rows, id(e.assignment), ("lost", Some(&e.reason)), at).await?;
     if e.reason == LossReason::NotRevealed {
         unseal(rows, id(e.task)).await?;
+        // The next result is a first one again.
+        let task = rows.row(TASKS, [id(e.task)]).await?;
+        if task.text("sample")? == "alone" {
+            task.set("sample", "undecided")?;
+        }
     }
     spend_attempt(rows, id(e.task)).await?;
     let (task, assignment) = (id(e.task), id(e.assignment));

@@ -41,6 +41,11 @@ pub(super) const TABLES: &[Table] = &[
             Column::int("refund", "What came back, micro-AEV.").or_null(),
             Column::int("round", "Round of sampling, from 1."),
             Column::int("replicas_wanted", "Replicas that the round needs in all."),
+            Column::int("first_round", "Replicas of the first round, where all of it runs."),
+            Column::text(
+                "sample",
+                "`repeated`; of an adaptive sample `undecided` until its first result is sealed, and `alone` where that does.",
+            ),
             Column::int(
                 "replicas",
                 "Assignments that may bring a result, or brought one.",

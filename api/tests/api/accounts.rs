@@ -201,7 +201,7 @@ async fn the_operator_sees_all_accounts_and_others_their_own_points() {
         .await
         .unwrap();
     assert_eq!(rest.accounts.len(), 1);
-    let own = account.client.points(None).await.unwrap().accounts;
+    let own = account.client.points(None, None).await.unwrap().accounts;
     assert_eq!(own.len(), 1);
     assert_eq!(
         (own[0].account.as_str(), own[0].total.as_str()),
@@ -272,7 +272,7 @@ async fn nodes_are_seen_by_their_owner_and_the_operator() {
     let platform = TestPlatform::start().await;
     let owner = platform.account("owner").await;
     let stranger = platform.account("stranger").await;
-    let node = FakeNode::join(&platform, &owner, "n").await;
+    let node = FakeNode::join(&platform.server.url(), &owner.client, "n").await;
     assert_eq!(
         owner.client.node(&node.id).await.unwrap().availability,
         "offline"

@@ -180,7 +180,7 @@ async fn stake_is_put_up_locked_and_taken_back() {
     let platform = TestPlatform::builder().policy(policy).start().await;
     let (requester, module) = platform.requester().await;
     let owner = platform.account("owner").await;
-    let node = crate::support::FakeNode::join(&platform, &owner, "n").await;
+    let node = crate::support::FakeNode::join(&platform.server.url(), &owner.client, "n").await;
     let change = |amount: &str| ChangeStake {
         amount: amount.into(),
     };
@@ -226,7 +226,7 @@ fn adds_up(statement: &Statement) {
 async fn statements(platform: TestPlatform) {
     let (requester, module) = platform.requester().await;
     let owner = platform.account("owner").await;
-    let node = crate::support::FakeNode::join(&platform, &owner, "n").await;
+    let node = crate::support::FakeNode::join(&platform.server.url(), &owner.client, "n").await;
     let amount = "50000000".to_owned();
     let change = ChangeStake { amount };
     owner.client.stake(&node.id, &change).await.unwrap();

@@ -369,7 +369,8 @@ async fn a_faulty_node_backs_off_for_that_type_of_task_whoever_leads() {
     assert_eq!((tally.bad_thousandths, record.faults_in_a_row), (1_000, 1));
     assert!(record.backoff_until.is_some());
     let platform = platform.restart().await;
-    let node = node.moved(&platform);
+    let reconnected = platform.client(node.key.expose());
+    let node = node.moved(reconnected);
     let after = node.client.node(&node.id).await.unwrap().records;
     assert_eq!(after, before);
     // What it never did before, it may do at once.

@@ -20,7 +20,8 @@ async fn restart_in_the_middle(platform: TestPlatform) {
 
     let platform = platform.restart().await;
     let client = platform.client(&requester.key);
-    let node = node.moved(&platform);
+    let reconnected = platform.client(node.key.expose());
+    let node = node.moved(reconnected);
     let after = platform.admin.log_head(true).await.unwrap();
     assert_eq!(
         (after.size, after.root, after.state_hash),

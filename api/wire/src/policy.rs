@@ -31,6 +31,39 @@ pub struct Policy {
     pub scheduling: SchedulingPolicy,
     pub settlement: SettlementPolicy,
     pub stake: StakePolicy,
+    pub rewards: RewardsPolicy,
+    pub verification: VerificationPolicy,
+}
+
+/// How epochs reward points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RewardsPolicy {
+    /// The part of an epoch's platform fees that its pool gets, in parts per million; at most half.
+    pub pool_ppm: u32,
+    /// For so many epochs after its own a pool can be claimed.
+    pub claim_epochs: u32,
+}
+
+/// How results are verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VerificationPolicy {
+    pub adaptive: AdaptivePolicy,
+}
+
+/// When one result of an adaptive sample stands alone, and how often it is repeated all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AdaptivePolicy {
+    /// What a node is assumed to save by cheating on a result, as a part of the price, in parts per million.
+    pub cheat_saving_ppm: u32,
+    /// The part of owners that is assumed to cheat together, in parts per million.
+    pub colluding_ppm: u32,
+    /// A result is repeated at least so often, in parts per million.
+    pub floor_ppm: u32,
+    /// The least reliability at which a node is trusted, in parts per million.
+    pub trusted_ppm: u32,
 }
 
 /// What nodes pledge for their results.
@@ -43,6 +76,8 @@ pub struct StakePolicy {
     pub strikes_free: u32,
     /// A refused result is forgotten when none followed for so long, in ms.
     pub strike_ms: u32,
+    /// Refused results, within `strike_ms` of one another, with which a node is suspended until an administrator releases it; with 0, none is.
+    pub strikes_max: u32,
 }
 
 /// How verdicts become money that can be spent.
@@ -67,6 +102,12 @@ pub struct PointsPolicy {
     pub refused_ppm: u32,
     /// What a lost lease costs.
     pub lost: String,
+    /// What is earned of the points of a result that nobody repeated, in parts per million.
+    pub unrepeated_ppm: u32,
+    /// What is earned of the points of a result that came later than `max_latency_ms` after its lease, in parts per million.
+    pub late_ppm: u32,
+    /// What part of all points is kept when an epoch closes, in parts per million.
+    pub keep_ppm: u32,
 }
 
 /// How work is placed; see `docs/economics.md`.

@@ -128,6 +128,9 @@ pub struct Task {
     pub duration_ms: Option<String>,
     pub round: u32,
     pub replicas_wanted: u32,
+    /// How many results the verdict rests on: all replicas that agree (`repeated`), or one of a trusted node (`alone`). An adaptive sample is
+    /// `undecided` until its first result is sealed.
+    pub sample: String,
     pub attempts_spent: u32,
     pub inputs: Vec<Artifact>,
     /// The replica that is furthest, while one runs.
@@ -154,7 +157,7 @@ pub struct Task {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Waiting {
     /// Such as `offline`, `draining`, `suspended`, `no-free-slot`, `hours`, `price`, `no-gpu`, `gpu-class`, `own-node`,
-    /// `same-owner`, `already-tried`, `backing-off`; `requester-suspended`, `module-suspended` or `content-suspended` for all
+    /// `same-owner`, `already-tried`, `backing-off`, `reserved`; `requester-suspended`, `module-suspended` or `content-suspended` for all
     /// of them; `eligible` for nodes that can take it.
     pub reason: String,
     pub nodes: u32,
@@ -200,7 +203,7 @@ pub struct Why {
     pub id: String,
     /// The task's state.
     pub state: String,
-    /// `dependencies`, `node`, `turn`, `quota`, `release`, `commitment`, `runs`, `reveals` or `nothing`.
+    /// `dependencies`, `node`, `room`, `turn`, `quota`, `release`, `commitment`, `runs`, `reveals` or `nothing`.
     pub waits_for: String,
     /// The assignments whose commitments the next replica waits for: replicas are drawn one after the other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

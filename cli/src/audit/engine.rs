@@ -284,6 +284,16 @@ fn limits(watch: &Watch, checkpoints: u64) -> Vec<Unchecked> {
         "draws before there were epochs",
         "leases follow from entropy that is not logged",
     );
+    draws(
+        counts.coins_open,
+        "coins of the open epoch",
+        "decisions whether a result is repeated follow from a secret that the log discloses when the epoch closes: audit again then",
+    );
+    draws(
+        counts.coins_lost,
+        "coins of epochs whose secret was lost",
+        "decisions whether a result is repeated can't be recomputed: the leader did not have the secret",
+    );
     push(
         "drawn seeds and ids",
         format!(

@@ -1,6 +1,7 @@
 //! The program as a whole: real servers, real nodes, real modules, over HTTP.
 #![allow(clippy::unwrap_used)]
 
+mod attacks;
 mod command_line;
 mod commitment;
 mod crash;
@@ -12,6 +13,8 @@ mod node_life;
 mod nodes;
 mod nodes_under_load;
 mod platform;
+#[path = "../../../api/tests/api/support/node.rs"]
+mod protocol;
 mod receipts;
 mod stores;
 mod up;

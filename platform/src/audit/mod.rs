@@ -18,6 +18,7 @@ mod lease;
 mod node;
 mod primary;
 mod reveal;
+mod trust;
 
 use aevir_events::{Context, LeaderSecret, Recorded};
 use serde::Serialize;
@@ -33,6 +34,7 @@ use crate::{
     ledger::LedgerAccount,
     rejection::Rejection,
     report::{BadSignature, NodeKey, SignedCommitment},
+    schedule::Toss,
     state::{State, Task},
 };
 use primary::Primary;
@@ -100,6 +102,12 @@ pub struct Counts {
     pub draws_lost: u64,
     /// Leases from before there were epochs: which node was drawn is taken from the log.
     pub draws_taken: u64,
+    /// Decisions of closed epochs whether a result is repeated that were recomputed.
+    pub coins: u64,
+    /// Those whose epoch is open.
+    pub coins_open: u64,
+    /// Those of epochs whose secret was lost, and results that are repeated because nobody knew it: taken from the log.
+    pub coins_lost: u64,
     /// Seeds that the platform drew.
     pub seeds_taken: u64,
     /// Outcomes of JSON Schema checks on results that the log does not publish.
@@ -134,12 +142,15 @@ pub struct Recomputation {
     sum: i128,
     /// Draws whose secret is not known yet.
     kept: Vec<epoch::Kept>,
+    /// Coins whose secret is not known yet.
+    coins: Vec<trust::KeptCoin>,
 }
 
 impl Recomputation {
     pub fn counts(&self) -> Counts {
         Counts {
             draws_open: self.kept.len() as u64,
+            coins_open: self.coins.len() as u64,
             ..self.counts
         }
     }
@@ -167,6 +178,8 @@ impl Recomputation {
             if let Event::EpochClosed(closed) = &recorded.event {
                 let kept = std::mem::take(&mut self.kept);
                 epoch::disclosed(&closed.secret, kept, &mut self.counts)?;
+                let coins = std::mem::take(&mut self.coins);
+                trust::disclosed(&closed.secret, coins, &mut self.counts)?;
             }
             self.count(&recorded.event);
             sealed.extend(seal_of(state, recorded));
@@ -257,7 +270,13 @@ impl Recomputation {
                 leases.events
             }
             Primary::Commit(node, assignment, seal) => {
-                decide::sealed(state, node, assignment, seal, &context).map_err(refused)?
+                let told = trust::Told::of(state, command, assignment)?;
+                let mut kept = None;
+                let toss = |toss: &Toss| told.answer(toss, &mut kept);
+                let events = decide::sealed(state, node, assignment, seal, &context, toss);
+                self.counts.coins_lost += u64::from(told.is_without_secret());
+                self.coins.extend(kept);
+                events.map_err(refused)?
             }
             Primary::Reveal(revealed) => {
                 reveal::expected(state, revealed, &context, &mut self.counts).map_err(fault)?
@@ -282,6 +301,7 @@ impl Recomputation {
             | Event::EpochOpened(_)
             | Event::EpochClosed(_)
             | Event::LimitsSet(_)
+            | Event::RewardsClaimed(_)
             | Event::AccountOpened(_)
             | Event::KeyAdded(_)
             | Event::KeyRevoked(_)
@@ -316,6 +336,7 @@ impl Recomputation {
             | Event::TaskExtended(_)
             | Event::TaskHastened(_)
             | Event::TaskReserved(_)
+            | Event::TrustDecided(_)
             | Event::TaskSettled(_)
             | Event::TaskMatured(_)
             | Event::AssignmentStarted(_)
@@ -375,6 +396,7 @@ fn task_of(event: &Event) -> Option<TaskId> {
         | Event::EpochOpened(_)
         | Event::EpochClosed(_)
         | Event::LimitsSet(_)
+        | Event::RewardsClaimed(_)
         | Event::AccountOpened(_)
         | Event::KeyAdded(_)
         | Event::KeyRevoked(_)
@@ -409,6 +431,7 @@ fn task_of(event: &Event) -> Option<TaskId> {
         | Event::TaskExtended(_)
         | Event::TaskHastened(_)
         | Event::TaskReserved(_)
+        | Event::TrustDecided(_)
         | Event::TaskVerified(_)
         | Event::TaskMatured(_)
         | Event::AssignmentLeased(_)

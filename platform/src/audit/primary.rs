@@ -125,6 +125,7 @@ fn read<'a>(
             withdrawal: e.withdrawal,
             reason: e.reason.clone(),
         },
+        Event::RewardsClaimed(e) => Command::ClaimRewards { account: e.account },
         Event::ModuleRegistered(e) => told::module(e),
         Event::ContentRegistered(e) => told::content(e),
         Event::NodeRegistered(e) => told::joining(e, key_after(batch)?),
@@ -173,7 +174,10 @@ fn read<'a>(
             assignment: e.assignment,
             reason: e.reason,
         },
-        Event::PointsChanged(_) | Event::NodeSlashed(_) | Event::TaskSettled(_) => return Ok(None),
+        Event::PointsChanged(_)
+        | Event::NodeSlashed(_)
+        | Event::TaskSettled(_)
+        | Event::TrustDecided(_) => return Ok(None),
     };
     Ok(Some(Primary::Command(command)))
 }

@@ -9,11 +9,13 @@ mod maturity;
 mod node;
 mod posting;
 mod result;
+mod rewards;
 mod settle;
 mod stake;
 mod submit;
 mod suspension;
 mod tick;
+mod trust;
 mod validate;
 mod verdict;
 mod withdrawal;
@@ -24,7 +26,7 @@ use crate::{
     command::Command, event::Event, rejection::Rejection, rights::Giver, schedule, state::State,
 };
 
-pub(crate) use epoch::is_over as epoch_is_over;
+pub(crate) use epoch::{closed as epoch_closed, is_over as epoch_is_over};
 pub use lease::CHECKPOINT_BYTES_MAX;
 pub(crate) use result::{
     PUBLISHED_BYTES_MAX, Seal, check_result, opened, publish, revealable, sealed,
@@ -32,6 +34,7 @@ pub(crate) use result::{
 pub use submit::worst_case;
 pub(crate) use submit::{prepare, submit_with};
 pub(crate) use tick::due;
+pub(crate) use trust::Fall;
 pub use validate::{
     DEFINITION_BYTES_MAX, INLINE_BYTES_MAX, PARAMS_BYTES_MAX, REPLICAS_MAX, RESULT_BYTES_MAX,
     SCHEMA_BYTES_MAX, validate,
@@ -76,6 +79,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
             withdrawal,
             reason,
         } => withdrawal::refuse(state, *account, *withdrawal, reason),
+        Command::ClaimRewards { account } => rewards::claim(state, *account),
         Command::SetLimits { account, limits } => account::set_limits(state, *account, *limits),
         Command::RecordUpload { account, blob } => content::record_upload(state, *account, *blob),
         Command::RegisterModule(c) => content::register_module(state, c),

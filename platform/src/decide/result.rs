@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     Decision,
     lease::leased_to,
+    trust::{self, Fall},
     validate::{FILES_MAX, RESULT_BYTES_MAX, is_file_name},
     verdict,
 };
@@ -18,12 +19,13 @@ use crate::{
     digest::Digest,
     event::{
         AssignmentCommitted, AssignmentRevealed, AssignmentWithdrawn, Event, OutputUploaded,
-        RoundClosed,
+        RoundClosed, TrustDecided,
     },
     hexbytes::Hex,
     ids::{AssignmentId, NodeId},
     rejection::Rejection,
     report::{Artifact, BlobRef, NodeKey, Report, SignedCommitment},
+    schedule::{Toss, urn_of},
     state::{Assignment, Phase, Stage, State, Task},
 };
 
@@ -93,16 +95,22 @@ pub(super) fn commit(
         signature: signed.signature(),
         key: signed.key(),
     };
-    sealed(state, node, id, seal, context)
+    let toss = |toss: &Toss| {
+        let (epoch, urn) = urn_of(state, context)?;
+        Some((epoch, toss.repeats(&urn)))
+    };
+    sealed(state, node, id, seal, context, toss)
 }
 
-/// The decision on a commitment. Audits call it too: they verify signatures apart, on all cores.
+/// The decision on a commitment. Audits call it too: they verify signatures apart, on all cores, and `toss` answers them what the log
+/// says, until the epoch's secret stands there.
 pub(crate) fn sealed(
     state: &State,
     node: NodeId,
     id: AssignmentId,
     seal: Seal,
     context: &Context,
+    toss: impl FnOnce(&Toss) -> Fall,
 ) -> Decision {
     let (task, assignment) = leased_to(state, node, id)?;
     match &assignment.stage {
@@ -140,7 +148,11 @@ pub(crate) fn sealed(
         .values()
         .filter(|a| a.is_replica() && !a.is_active());
     // What is sealed without a sample, and each further one, has its time to be revealed from here.
-    if sealed.count() + 1 >= task.replicas_wanted as usize {
+    let is_complete = sealed.count() + 1 >= task.replicas_wanted as usize;
+    let decided = trust::decide(state, task, assignment, context.time, toss);
+    let is_repeated = decided.as_ref().is_some_and(TrustDecided::is_repeated);
+    events.extend(decided.map(Event::from));
+    if is_complete && !is_repeated {
         events.push(round_closed(state, task, context).into());
     }
     // Of a sample each replica has one result, and the first one is it: a second would be a second vote. Without a sample the

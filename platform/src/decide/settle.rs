@@ -60,6 +60,7 @@ pub(super) fn settle(
     let refused: Vec<AssignmentId> = verified.refused.iter().map(|r| r.assignment).collect();
     events.extend(refused_points(state, task, &refused));
     events.extend(stake::slashes(state, task, verified, &policy, now));
+    events.extend(stake::suspensions(state, task, verified, &policy, now));
     // Without a window the shares mature at once.
     if matures_at.is_some_and(|at| at <= now) {
         events.extend(maturity::mature(task, &shares, &policy));

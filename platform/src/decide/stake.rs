@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     amount::Amount,
-    event::{Event, NodeSlashed, PostingReason, TaskVerified},
+    event::{Event, NodeSlashed, NodeSuspended, PostingReason, TaskVerified},
     ids::{AccountId, NodeId},
     ledger::LedgerAccount,
     policy::Policy,
@@ -72,6 +72,30 @@ fn returned(node: &Node, amount: Amount) -> Event {
     posted(PostingReason::Unstake, None, transfer(from, to, amount))
 }
 
+/// Nodes that a verdict's refused results shut out: an administrator can let them in again.
+pub(super) fn suspensions(
+    state: &State,
+    task: &Task,
+    verified: &TaskVerified,
+    policy: &Policy,
+    now: Timestamp,
+) -> Vec<Event> {
+    let refused = verified.refused.iter();
+    let nodes = refused.filter_map(|r| state.nodes.get(&task.assignments.get(&r.assignment)?.node));
+    let nodes = nodes.filter(|node| node.suspended.is_none() && !node.standing.is_gone());
+    let most = policy.stake.strikes_max;
+    let struck = nodes.filter_map(|node| {
+        let strikes = node.pledges.strikes_at(now, policy.stake).saturating_add(1);
+        (most > 0 && strikes >= most).then_some((node.id, strikes))
+    });
+    struck
+        .map(|(node, strikes)| {
+            let reason = format!("{strikes} of its results were refused");
+            NodeSuspended { node, reason }.into()
+        })
+        .collect()
+}
+
 /// What the refused results of a verdict cost, where a quorum agrees on another one. It goes to the treasury: a requester or
 /// a node that got it could gain by having honest results refused.
 pub(super) fn slashes(
@@ -92,7 +116,11 @@ pub(super) fn slashes(
             continue;
         };
         let strikes = node.pledges.strikes_at(now, policy.stake).saturating_add(1);
-        if strikes <= policy.stake.strikes_free || assignment.stake <= Amount::ZERO {
+        // Who could have stood alone pledged for it; without a GPU the same run has the same result everywhere.
+        let is_covered =
+            task.trusted() == Some(assignment.id) && assignment.hardware.gpu().is_none();
+        let is_free = strikes <= policy.stake.strikes_free && !is_covered;
+        if is_free || assignment.stake <= Amount::ZERO {
             continue;
         }
         let slashed = NodeSlashed {

@@ -300,6 +300,11 @@ fn sampling(pointer: &str, terms: &Sampling) -> Result<(), Rejection> {
         let detail = "the first round has between quorum and replicas";
         return Err(Rejection::definition(format!("{pointer}/initial"), detail));
     }
+    if terms.adaptive && terms.replicas < 2 {
+        let detail =
+            "an adaptive sample has at least two replicas, for one has nothing to be compared with";
+        return Err(Rejection::definition(format!("{pointer}/adaptive"), detail));
+    }
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use crate::{
     },
     ids::{AssignmentId, ContentId, NodeId, TaskId},
     report::Report,
-    state::{Assignment, Stage, State, Task},
+    state::{Assignment, Sample, Stage, State, Task},
 };
 
 /// A revealed replica.
@@ -44,8 +44,12 @@ pub(super) fn judge(
             .push(*id);
     }
     let sampling = task.definition.sampling();
+    if let (Sample::Alone { .. }, true) = (task.sample, groups.is_empty()) {
+        // Nothing else was sealed: it goes on as if nothing had been.
+        return lease::unrevealed(state, task, context.time);
+    }
     // The quorum is more than half of all replicas, so at most one group reaches it.
-    let quorum = sampling.quorum as usize;
+    let quorum = task.quorum() as usize;
     let agreed = groups.into_values().find(|group| group.len() >= quorum);
     // A round that time closed, because nobody took a replica, would wait in vain for one more.
     let is_complete = task.filled() >= task.replicas_wanted;

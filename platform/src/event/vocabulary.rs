@@ -4,10 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    amount::Amount,
+    amount::{Amount, Count},
     ids::{AccountId, AssignmentId, ContentId, NodeId},
     ledger::LedgerAccount,
-    schedule::EpochSecret,
+    schedule::{Coin, EpochSecret},
 };
 
 /// One line of a double entry.
@@ -52,6 +52,31 @@ pub enum PostingReason {
     Unstake,
     /// A refused result cost it.
     Slash,
+    /// An epoch's part of its platform fees, for whoever has points at its end.
+    Pool,
+    /// An account's part of a pool.
+    Reward,
+    /// What nobody claimed of a pool is the treasury's again.
+    PoolExpired,
+}
+
+/// What an epoch's points can claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RewardPool {
+    pub amount: Amount,
+    /// All points at the epoch's end, over all accounts and tracks, in thousandths of a point.
+    pub points: Count,
+}
+
+/// What an account claims of one pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RewardPart {
+    pub epoch: u32,
+    /// The account's points at the epoch's end, over all tracks, in thousandths of a point.
+    pub points: Count,
+    pub amount: Amount,
 }
 
 /// What IntelliPoints are earned for.
@@ -73,6 +98,36 @@ pub enum PointsReason {
     ContentUsed,
     ResultRefused,
     LeaseLost,
+}
+
+/// Whether the one result that an adaptive sample has is repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "by", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Trust {
+    /// Its node is trusted, and a draw decided.
+    Drawn {
+        coin: Coin,
+        /// All replicas of the first round run. Otherwise the result stands alone.
+        repeated: bool,
+    },
+    /// It is repeated whatever a draw would say.
+    Denied { reason: Untrusted },
+}
+
+/// Why a result is always repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Untrusted {
+    /// Its node had too little stake free to pledge for it.
+    Unstaked,
+    /// A result of its node was refused not long ago.
+    Struck,
+    /// Its node's record does not show enough.
+    Unproven,
+    /// Too few owners have its class of GPU: nobody could contradict it later.
+    SmallClass,
+    /// The leader does not know the epoch's secret, so that nothing can be drawn.
+    NoSecret,
 }
 
 /// What became of a verified task.

@@ -22,7 +22,9 @@ use crate::{
     },
     ids::{AssignmentId, NodeId, TaskId},
     schedule::{charge, may_double, reserved_ms, room_of},
-    state::{Assignment, Checkpoint, Commitment, Outcome, Phase, Revealed, Stage, State, Task},
+    state::{
+        Assignment, Checkpoint, Commitment, Outcome, Phase, Revealed, Sample, Stage, State, Task,
+    },
 };
 
 pub(super) fn leased(
@@ -263,6 +265,11 @@ fn unrevealed(
     assignment.stage = stage;
     let node = assignment.node;
     let sealed = |a: &Assignment| a.is_replica() && !a.is_active();
+    // What was to stand alone does not: the next one is a first one again.
+    match task.sample {
+        Sample::Alone { .. } => task.sample = Sample::Undecided,
+        Sample::Undecided | Sample::Repeated { .. } => {}
+    }
     if !task.assignments.values().any(sealed) {
         resume_running(state, e.task, reveal_by)?;
     }

@@ -10,6 +10,7 @@ mod market;
 mod node;
 mod record;
 mod reservation;
+mod rewards;
 mod speed;
 mod stake;
 mod suspension;
@@ -41,6 +42,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::BlobUploaded(e) => market::blob_uploaded(state, e),
         Event::LedgerPosted(e) => market::ledger_posted(state, e),
         Event::PointsChanged(e) => market::points_changed(state, e),
+        Event::RewardsClaimed(e) => rewards::claimed(state, e),
         Event::ModuleRegistered(e) => market::module_registered(state, e, at),
         Event::ContentRegistered(e) => market::content_registered(state, e, at),
         Event::NodeRegistered(e) => node::registered(state, e, at),
@@ -75,6 +77,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::TaskExtended(e) => task::extended(state, e),
         Event::TaskHastened(e) => task::hastened(state, e, at),
         Event::TaskReserved(e) => reservation::reserved(state, e),
+        Event::TrustDecided(e) => task::trust_decided(state, e),
         Event::TaskVerified(e) => task::verified(state, e, at),
         Event::TaskSettled(e) => task::settled(state, e, recorded.position),
         Event::TaskMatured(e) => task::matured(state, e, at),

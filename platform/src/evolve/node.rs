@@ -8,7 +8,7 @@ use crate::{
     command::Availability,
     event::{
         AvailabilityChanged, KeyRotated, NodeDrained, NodeLeft, NodeRegistered, NodeResumed,
-        NodeRevoked, ProfileChanged, TermsChanged,
+        NodeRevoked, ProfileChanged, TermsChanged, Track,
     },
     ids::{AssignmentId, NodeId},
     schedule::Load,
@@ -48,6 +48,7 @@ pub(super) fn registered(
         sealed: [].into(),
         records: [].into(),
         faded: state.epochs.fading.closed,
+        ranked_points: state.points(e.owner, Track::Compute),
         returns: Default::default(),
         speed: Default::default(),
         concurrency: state.scheduling().unproven_slots,

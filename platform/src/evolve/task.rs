@@ -9,19 +9,19 @@ use super::{
     epoch::use_up,
     market::own_blob,
     node::{node_mut, unseal},
-    record, reservation, speed, stake,
+    record, reservation, rewards, speed, stake,
 };
 use crate::{
     event::{
         RoundClosed, TaskClosed, TaskCreated, TaskExtended, TaskHastened, TaskMatured, TaskQueued,
-        TaskSettled, TaskVerified, Verdict,
+        TaskSettled, TaskVerified, Trust, TrustDecided, Verdict,
     },
     ids::{AssignmentId, TaskId},
     report::BlobRef,
     schedule::{first_pace, hastens_at, round_ends_at},
     state::{
-        Assignment, Outcome, Pace, Phase, Settlement, Stage, State, Task, VerdictRecord, awaited,
-        is_unblocked,
+        Assignment, Outcome, Pace, Phase, Sample, Settlement, Stage, State, Task, VerdictRecord,
+        awaited, is_unblocked,
     },
 };
 
@@ -133,7 +133,35 @@ pub(super) fn hastened(state: &mut State, e: &TaskHastened, at: Timestamp) -> Re
     let task = task_ref(state, e.task)?;
     let is_due = hastens_at(state, task).is_some_and(|due| due <= at);
     expect(is_due, task)?;
-    task_mut(state, e.task)?.pace = Pace::AtOnce;
+    let task = task_mut(state, e.task)?;
+    task.pace = Pace::AtOnce;
+    match task.sample {
+        // It can't wait for the first result of an adaptive sample.
+        Sample::Undecided => task.repeat(None),
+        Sample::Alone { .. } | Sample::Repeated { .. } => {}
+    }
+    refresh_open(state, e.task);
+    Ok(())
+}
+
+pub(super) fn trust_decided(state: &mut State, e: &TrustDecided) -> Result<(), Corrupt> {
+    let task = task_mut(state, e.task)?;
+    expect(
+        task.phase == Phase::Running && task.sample == Sample::Undecided,
+        task,
+    )?;
+    let sealed = assignment_mut(task, e.assignment)?;
+    ensure(matches!(sealed.stage, Stage::Committed(_)), || {
+        format!("trust in assignment {} without a result", e.assignment)
+    })?;
+    let assignment = e.assignment;
+    match e.trust {
+        Trust::Drawn {
+            repeated: false, ..
+        } => task.sample = Sample::Alone { assignment },
+        Trust::Drawn { repeated: true, .. } => task.repeat(Some(assignment)),
+        Trust::Denied { .. } => task.repeat(None),
+    }
     refresh_open(state, e.task);
     Ok(())
 }
@@ -272,6 +300,7 @@ pub(super) fn settled(state: &mut State, e: &TaskSettled, position: u64) -> Resu
     if let Some(at) = task.maturing() {
         state.index.maturing.insert((at, e.task));
     }
+    rewards::collect(state, &e.shares)?;
     for share in &e.shares {
         if let Some(node) = share.node {
             let node = node_mut(state, node)?;

@@ -15,6 +15,8 @@ pub struct StakePolicy {
     pub strikes_free: u32,
     /// A refused result is forgotten when none followed for so long, in ms.
     pub strike_ms: u32,
+    /// Refused results, within `strike_ms` of one another, with which a node is suspended until an administrator releases it; with 0, none is.
+    pub strikes_max: u32,
 }
 
 /// Three times the price: see the derivation in `docs/economics.md`.
@@ -23,6 +25,8 @@ const PER_RESULT_PPM: Ppm = 3_000_000;
 const STRIKES_FREE: u32 = 1;
 /// A week: a machine in order does not differ from a quorum twice in it.
 const STRIKE_MS: u32 = 604_800_000;
+/// With three of them a node is shut out: a machine in order does not come to two.
+const STRIKES_MAX: u32 = 3;
 /// A hundred times the price: nobody would pledge more for one result.
 const PER_RESULT_PPM_MAX: Ppm = 100_000_000;
 /// With more of them free, stake would stand for nothing.
@@ -34,6 +38,7 @@ impl Default for StakePolicy {
             per_result_ppm: PER_RESULT_PPM,
             strikes_free: STRIKES_FREE,
             strike_ms: STRIKE_MS,
+            strikes_max: STRIKES_MAX,
         }
     }
 }

@@ -7,7 +7,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{digest::Digest, hexbytes::Hex, state::Task};
+use crate::{
+    amount::{PPM, Ppm},
+    digest::Digest,
+    hexbytes::Hex,
+    state::Task,
+};
 
 /// The secret of an epoch: known to the leaders while it lasts, and to all afterwards.
 pub type EpochSecret = Hex<32>;
@@ -88,18 +93,53 @@ impl Ticket {
     /// Which of so many candidates is drawn: the seed's first 128 bits, modulo their number. What that prefers the first
     /// ones by is below one part in 2^96.
     pub(crate) fn index(&self, urn: &Urn, candidates: u32) -> u32 {
-        let mut mac = urn.0.clone();
-        mac.update(b"aevir.draw/1\n");
-        mac.update(self.purpose.name().as_bytes());
-        mac.update(b"\n");
-        mac.update(&self.definition.0);
-        mac.update(&self.nonce.0);
-        mac.update(&self.round.to_be_bytes());
-        mac.update(&self.number.to_be_bytes());
-        let seed: [u8; 32] = mac.finalize().into_bytes().into();
-        let first = seed.first_chunk().copied().unwrap_or_default();
-        let index = u128::from_be_bytes(first) % u128::from(candidates.max(1));
-        u32::try_from(index).unwrap_or(0)
+        let parts = (self.definition, self.nonce, self.round, self.number);
+        urn.draw(self.purpose.name(), parts, candidates)
+    }
+}
+
+/// How it was drawn whether a result is repeated, as `task.trust_decided` records it: with the task's definition, nonce and round, all
+/// that the seed is made of but for the epoch's secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Coin {
+    /// The epoch that was open when the result was sealed.
+    pub epoch: u32,
+    /// Leases of the task so far.
+    pub number: u32,
+    /// How often such a result is repeated, in parts per million.
+    pub chance_ppm: Ppm,
+}
+
+/// All that one coin follows from, but for the secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Toss {
+    definition: Digest,
+    nonce: Hex<32>,
+    round: u32,
+    pub(crate) number: u32,
+    pub(crate) chance_ppm: Ppm,
+}
+
+/// What stands in the seed of a coin, where a draw's purpose would.
+const COIN: &str = "audit";
+
+impl Toss {
+    /// For the result that the task has now.
+    pub(crate) fn of(task: &Task, chance_ppm: Ppm) -> Self {
+        Self {
+            definition: task.definition_digest,
+            nonce: task.nonce,
+            round: task.round,
+            number: u32::try_from(task.assignments.len()).unwrap_or(u32::MAX),
+            chance_ppm,
+        }
+    }
+
+    /// Whether the result is repeated: a draw among a million, of which so many say so.
+    pub(crate) fn repeats(&self, urn: &Urn) -> bool {
+        let parts = (self.definition, self.nonce, self.round, self.number);
+        urn.draw(COIN, parts, PPM as u32) < self.chance_ppm
     }
 }
 
@@ -110,6 +150,27 @@ pub(crate) struct Urn(Hmac<Sha256>);
 impl Urn {
     pub(crate) fn of(secret: &EpochSecret) -> Self {
         Self(keyed(&secret.0))
+    }
+
+    /// A number below `bound`, from the purpose and what the draw is for: definition digest, nonce, round and number.
+    fn draw(
+        &self,
+        purpose: &str,
+        (definition, nonce, round, number): (Digest, Hex<32>, u32, u32),
+        bound: u32,
+    ) -> u32 {
+        let mut mac = self.0.clone();
+        mac.update(b"aevir.draw/1\n");
+        mac.update(purpose.as_bytes());
+        mac.update(b"\n");
+        mac.update(&definition.0);
+        mac.update(&nonce.0);
+        mac.update(&round.to_be_bytes());
+        mac.update(&number.to_be_bytes());
+        let seed: [u8; 32] = mac.finalize().into_bytes().into();
+        let first = seed.first_chunk().copied().unwrap_or_default();
+        let drawn = u128::from_be_bytes(first) % u128::from(bound.max(1));
+        u32::try_from(drawn).unwrap_or(0)
     }
 }
 
@@ -159,6 +220,15 @@ mod tests {
             "e6ec92efb6b29e9a7b199c311b7269f2211dc1ac49faf1f971996e6ddbe63e2d"
         );
         assert_eq!(ticket().index(&Urn::of(&secret), 1_000_000), 751_677);
+        let toss = |chance_ppm| Toss {
+            definition: Digest([1; 32]),
+            nonce: Hex([2; 32]),
+            round: 1,
+            number: 1,
+            chance_ppm,
+        };
+        assert!(!toss(111_546).repeats(&Urn::of(&secret)));
+        assert!(toss(111_547).repeats(&Urn::of(&secret)));
         let leader = LeaderSecret([4; 32]);
         assert_eq!(
             secret_of(&leader, 7).to_string(),

@@ -2,7 +2,7 @@
 //!
 //! A function of the state, kept by `evolve` one node at a time; [`Fleet::of`] is that function.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aevir_events::Timestamp;
 
@@ -15,6 +15,9 @@ use crate::{
     state::{HardwareClass, Node, State},
     terms::{Window, minute_of_week},
 };
+
+/// Nodes of a class that are looked at for their owners: a class of which so many are few owners' is a small one.
+const CLASS_LOOKS_MAX: usize = 1_024;
 
 /// The index of nodes.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -240,6 +243,22 @@ impl Fleet {
         }
     }
 
+    /// How many owners have a node of a GPU class that is not gone for good: as far as `most`, and among the first nodes of the class.
+    pub(crate) fn owners_of_class(&self, state: &State, class: &str, most: usize) -> usize {
+        let nodes = self.gpu_classes.get(class).into_iter();
+        let nodes = nodes.flat_map(Bits::iter).take(CLASS_LOOKS_MAX);
+        let mut owners = BTreeSet::new();
+        for node in nodes.filter_map(|i| state.nodes.get(&self.id(i)?)) {
+            if !node.standing.is_gone() {
+                owners.insert(node.owner);
+            }
+            if owners.len() >= most {
+                break;
+            }
+        }
+        owners.len()
+    }
+
     /// The node has a blob from here on.
     pub(crate) fn hold(&mut self, node: &Node, digest: Digest) {
         mark(&mut self.holders, digest, node.ordinal, true);
@@ -259,9 +278,9 @@ impl Fleet {
             let of = &mut self.kinds[kind as usize];
             let until = u64::try_from(node.backoff_until(kind).0).unwrap_or(0);
             of.backoff_until.set(node.ordinal, until);
-            let fixed = score::fixed(state, node, kind, &cpu, policy);
+            let fixed = score::fixed(node, kind, &cpu, policy);
             of.on_cpu.regard(node.ordinal, fixed);
-            let fixed = has_gpu.then(|| score::fixed(state, node, kind, &gpu, policy));
+            let fixed = has_gpu.then(|| score::fixed(node, kind, &gpu, policy));
             of.on_gpu.regard(node.ordinal, fixed.unwrap_or(0));
         }
         self.refresh(&Load::of(state, node), policy);

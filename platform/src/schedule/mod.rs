@@ -27,8 +27,8 @@ mod why;
 use aevir_events::{Context, Timestamp};
 
 pub(crate) use alarm::Alarms;
-pub use draw::{Draw, EpochSecret, Purpose, commitment};
-pub(crate) use draw::{Ticket, Urn, secret_of};
+pub use draw::{Coin, Draw, EpochSecret, Purpose, commitment};
+pub(crate) use draw::{Ticket, Toss, Urn, secret_of};
 pub(crate) use filter::room_of;
 pub use filter::{Refused, refusal};
 pub(crate) use fit::Candidates;

@@ -27,7 +27,7 @@ pub(crate) fn turn_ms(task: &Task, policy: &Policy) -> u64 {
 /// From when the replicas that are missing could make the task late if they were placed one after the other; `None` where
 /// nothing makes it late.
 pub(crate) fn at_once_from(task: &Task, policy: &Policy) -> Option<Timestamp> {
-    let turns_ms = u64::from(task.missing()).saturating_mul(turn_ms(task, policy));
+    let turns_ms = u64::from(task.missing_at_most()).saturating_mul(turn_ms(task, policy));
     let needed_ms = turns_ms.saturating_add(policy.reveal_ms.into());
     let needed_ms = i64::try_from(needed_ms).unwrap_or(i64::MAX);
     Some(Timestamp(task.due_at()?.0.saturating_sub(needed_ms)))
@@ -36,7 +36,7 @@ pub(crate) fn at_once_from(task: &Task, policy: &Policy) -> Option<Timestamp> {
 /// When a task is to be hastened: while it has more to place than it may, one after the other.
 pub(crate) fn hastens_at(state: &State, task: &Task) -> Option<Timestamp> {
     let waits = match task.phase {
-        Phase::Queued | Phase::Running => task.missing() > task.open_slots(),
+        Phase::Queued | Phase::Running => task.missing_at_most() > task.open_slots(),
         Phase::Created
         | Phase::Verifying { .. }
         | Phase::Settled { .. }
@@ -51,9 +51,11 @@ pub(crate) fn hastens_at(state: &State, task: &Task) -> Option<Timestamp> {
         .flatten()
 }
 
-/// The pace that a task begins with when it is queued at this time.
+/// The pace that a task begins with when it is queued at this time. An adaptive sample begins with one replica, and is hastened where
+/// that leaves no time for the others.
 pub(crate) fn first_pace(task: &Task, policy: &Policy, at: Timestamp) -> Pace {
-    if at_once_from(task, policy).is_some_and(|from| from <= at) {
+    let is_short = at_once_from(task, policy).is_some_and(|from| from <= at);
+    if is_short && !task.definition.sampling().adaptive {
         Pace::AtOnce
     } else {
         Pace::OneByOne

@@ -9,7 +9,9 @@ mod epoch;
 mod index;
 mod market;
 mod node;
+mod points;
 mod record;
+mod rewards;
 mod speed;
 mod stake;
 mod task;
@@ -26,15 +28,15 @@ pub use assignment::{Assignment, Commitment, Revealed, Stage};
 pub use assignments::Assignments;
 pub use epoch::{Epochs, OpenEpoch, Requester, Sweep};
 pub(crate) use index::{Index, awaited, is_unblocked};
-pub use market::{
-    Account, Blob, Content, JoinToken, Key, Module, PointsBalance, Suspension, Withdrawal,
-};
+pub use market::{Account, Blob, Content, JoinToken, Key, Module, Suspension, Withdrawal};
 pub use node::{Node, Returns, Room, Standing};
+pub use points::PointsBalance;
 pub use record::{Backoff, Fading, HardwareClass, NotAClass, Outcome, Record, Tally};
+pub use rewards::{Pool, Rewards, Standing as PointsStanding};
 pub use speed::SpeedRecord;
 pub use stake::Pledges;
 pub use task::{
-    Checkpoint, Pace, Phase, Settlement, TASK_CHECKPOINT_BYTES_MAX, Task, VerdictRecord,
+    Checkpoint, Pace, Phase, Sample, Settlement, TASK_CHECKPOINT_BYTES_MAX, Task, VerdictRecord,
     took_too_long,
 };
 
@@ -68,6 +70,7 @@ pub struct State {
     pub tasks: BTreeMap<TaskId, Task>,
     pub ledger: Ledger,
     pub points: BTreeMap<AccountId, PointsBalance>,
+    pub rewards: Rewards,
     pub epochs: Epochs,
     /// What accounts have used as requesters, from their first task on.
     pub requesters: BTreeMap<AccountId, Requester>,

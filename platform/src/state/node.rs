@@ -48,6 +48,8 @@ pub struct Node {
     pub records: BTreeMap<TaskType, Record>,
     /// How many epochs had closed when the tallies of its records were brought up to date: placement ranks it by them as of then.
     pub faded: u32,
+    /// Its owner's compute points as of then, or of their last change, in whole points: placement ranks it by them.
+    pub ranked_points: i64,
     pub returns: Returns,
     pub speed: SpeedRecord,
     /// Runs at once that it may have by what it has shown, whatever it offers.

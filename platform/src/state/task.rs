@@ -54,6 +54,7 @@ pub struct Task {
     pub pace: Pace,
     /// The node that is kept free for it.
     pub reserved: Option<NodeId>,
+    pub sample: Sample,
     pub inputs: Vec<Artifact>,
     pub assignments: Assignments,
     /// The newest checkpoint of each run, in the order of saving.
@@ -117,6 +118,21 @@ pub enum Pace {
     OneByOne,
     /// One after the other could be too late.
     AtOnce,
+}
+
+/// How many results a task's verdict rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "sample", rename_all = "kebab-case")]
+pub enum Sample {
+    /// An adaptive one begins with one replica; whether there are more is decided once that is sealed.
+    Undecided,
+    /// Its one result is not repeated.
+    Alone { assignment: AssignmentId },
+    /// All replicas of the first round, and more on disagreement.
+    Repeated {
+        /// The result that could have stood alone, if a draw had not had it repeated.
+        trusted: Option<AssignmentId>,
+    },
 }
 
 /// The verdict on a task.
@@ -206,6 +222,12 @@ impl Task {
     /// A task that was just created.
     pub(crate) fn new(e: &TaskCreated, at: Timestamp) -> Self {
         let definition = Arc::clone(&e.definition);
+        let sampling = definition.sampling();
+        let (sample, replicas_wanted) = if sampling.adaptive {
+            (Sample::Undecided, 1)
+        } else {
+            (Sample::Repeated { trusted: None }, sampling.initial())
+        };
         Self {
             id: e.task,
             requester: e.requester,
@@ -220,10 +242,11 @@ impl Task {
             ended_at: None,
             phase: Phase::Created,
             round: 1,
-            replicas_wanted: definition.sampling().initial(),
+            replicas_wanted,
             attempts_spent: 0,
             pace: Pace::OneByOne,
             reserved: None,
+            sample,
             inputs: Vec::new(),
             assignments: Assignments::default(),
             checkpoints: Vec::new(),
@@ -239,6 +262,11 @@ impl Task {
     /// Bytes of checkpoints that may still be stored for it.
     pub fn checkpoint_room(&self) -> u64 {
         TASK_CHECKPOINT_BYTES_MAX.saturating_sub(self.checkpoint_bytes)
+    }
+
+    /// What a replica earns if it is accepted and in time.
+    pub fn price_of(&self, _run: &Assignment) -> Amount {
+        self.definition.economics.pricing.max_price()
     }
 
     /// How many replicas are placed or have brought a result.
@@ -280,6 +308,50 @@ impl Task {
             | Phase::Expired
             | Phase::Cancelled { .. } => 0,
         }
+    }
+
+    /// How many more the first round may need: of an adaptive sample all of it, as long as it is not decided.
+    pub fn missing_at_most(&self) -> u32 {
+        match (self.sample, &self.phase) {
+            (Sample::Undecided, Phase::Queued | Phase::Running) => {
+                let all = self.definition.sampling().initial();
+                all.saturating_sub(self.filled())
+            }
+            (Sample::Undecided | Sample::Alone { .. } | Sample::Repeated { .. }, _) => {
+                self.missing()
+            }
+        }
+    }
+
+    /// The sample's public name: `undecided`, `alone` or `repeated`.
+    pub fn sample_name(&self) -> &'static str {
+        match self.sample {
+            Sample::Undecided => "undecided",
+            Sample::Alone { .. } => "alone",
+            Sample::Repeated { .. } => "repeated",
+        }
+    }
+
+    /// How many must agree: one that stands alone need not.
+    pub fn quorum(&self) -> u32 {
+        match self.sample {
+            Sample::Alone { .. } => 1,
+            Sample::Undecided | Sample::Repeated { .. } => self.definition.sampling().quorum,
+        }
+    }
+
+    /// The result that could have stood alone, and was repeated.
+    pub fn trusted(&self) -> Option<AssignmentId> {
+        match self.sample {
+            Sample::Repeated { trusted } => trusted,
+            Sample::Undecided | Sample::Alone { .. } => None,
+        }
+    }
+
+    /// All replicas of the first round are wanted.
+    pub(crate) fn repeat(&mut self, trusted: Option<AssignmentId>) {
+        self.sample = Sample::Repeated { trusted };
+        self.replicas_wanted = self.definition.sampling().initial();
     }
 
     /// How many of its runs were given back for nothing.

@@ -57,6 +57,10 @@ pub enum Step {
         which: usize,
         paid: bool,
     },
+    /// An account takes its parts of the reward pools.
+    Claim {
+        whose: usize,
+    },
     /// Its operator or an administrator decides something about a node.
     Decide {
         node: usize,
@@ -146,6 +150,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         1 => (index(), any::<bool>()).prop_map(|(node, online)| Step::Online { node, online }),
         1 => (index(), 0u32..1_000_000).prop_map(|(whose, part_ppm)| Step::Withdraw { whose, part_ppm }),
         1 => (index(), any::<bool>()).prop_map(|(which, paid)| Step::EndWithdrawal { which, paid }),
+        2 => index().prop_map(|whose| Step::Claim { whose }),
         3 => (index(), decision()).prop_map(|(node, what)| Step::Decide { node, what }),
     ]
 }
@@ -178,6 +183,10 @@ impl Lives {
             ..Policy::default()
         };
         policy.scheduling.epoch_ms = 30_000;
+        policy.points.keep_ppm = 900_000;
+        policy.rewards.claim_epochs = 2;
+        // Whoever has enough stake is trusted, so that some results stand alone.
+        policy.verification.adaptive.trusted_ppm = 0;
         let mut world = World::with_policy(policy);
         // The later ones are faster, so that a run on the first ones may be overtaken.
         let node = |i: u32| {
@@ -228,7 +237,7 @@ impl Lives {
                 let deadline = deadline_s.map(|s| w.now.plus_ms(i64::from(s) * 1_000).to_string());
                 let mut overrides = json!({
                     "depends_on": depends,
-                    "verification": [{"method": "sampling", "quorum": quorum, "replicas": replicas}],
+                    "verification": [{"method": "sampling", "quorum": quorum, "replicas": replicas, "adaptive": price % 2 == 0 && replicas > 1}],
                     "economics": {"budget": "20000000", "pricing": {"mode": "fixed", "price": price.to_string()}},
                 });
                 if let (Some(deadline), Some(s)) = (deadline, deadline_s) {
@@ -338,6 +347,11 @@ impl Lives {
                 if let Some((account, withdrawal)) = pick(open.collect(), which) {
                     w.ok(end(account, withdrawal, paid));
                 }
+            }
+            Step::Claim { whose } => {
+                let account = nth_account(w, whose);
+                // Nothing to claim, or suspended: refused.
+                let _ = w.submit(Command::ClaimRewards { account });
             }
             Step::Decide { node, what } => {
                 let node = self.nodes[node % self.nodes.len()];

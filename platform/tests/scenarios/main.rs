@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_debug_implementations, unreachable_pub)]
 
+mod adaptive;
 mod audit;
 mod called_off;
 mod concurrency;
@@ -26,6 +27,7 @@ mod records;
 mod reservations;
 mod resumption;
 mod returns;
+mod rewards;
 mod rotations;
 mod sample;
 mod schemas;

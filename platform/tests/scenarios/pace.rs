@@ -63,11 +63,12 @@ pub fn check(w: &World) {
             Event::TaskQueued(e) => {
                 queued.insert(e.task, recorded.time);
                 let task = &w.state.tasks[&e.task];
-                let wanted = i64::from(task.definition.sampling().initial());
+                let sampling = task.definition.sampling();
+                let wanted = i64::from(sampling.initial());
                 let turn = ACCEPT_MS + 1_000 * i64::from(task.definition.limits.runtime_s);
                 let needed = wanted * turn + REVEAL_MS;
                 let latest = task.definition.qos.max_latency_ms.map(i64::from);
-                if latest.is_some_and(|latest| latest <= needed) {
+                if !sampling.adaptive && latest.is_some_and(|latest| latest <= needed) {
                     at_once.insert(e.task);
                 }
             }

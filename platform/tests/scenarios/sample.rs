@@ -47,6 +47,7 @@ pub fn eventful() -> World {
         );
         w.later(60_000);
     }
+    released(&mut w, nodes[0]);
     let inconclusive = w.task(json!({"data": data, "verification": [sampling(2, 3, 2)]}));
     w.finish(inconclusive, |node| json!({"n": node.to_string()}));
     let lost = w.task(json!({"qos": {"max_latency_ms": 100}}));
@@ -105,6 +106,8 @@ pub fn eventful() -> World {
     // The next epoch: the draws so far can be recomputed from here on.
     w.later(3_600_000);
     w.ok(Command::Tick);
+    let account = w.owner(nodes[1]);
+    w.ok(Command::ClaimRewards { account });
     let limits = AccountLimits {
         weight: 200,
         ..w.state.limits_of(w.requester)
@@ -222,6 +225,19 @@ fn stakes(w: &mut World, node: NodeId) {
         account: w.owner(node),
         node,
         amount: Amount(1_000_000),
+    });
+    released(w, node);
+    // It has enough at stake, and a record of refused results.
+    let adaptive = json!({"method": "sampling", "quorum": 2, "replicas": 2, "adaptive": true});
+    let task = w.task(json!({"verification": [adaptive]}));
+    w.finish(task, |_| json!({}));
+}
+
+/// A node that was shut out for its refused results is let in again.
+fn released(w: &mut World, node: NodeId) {
+    w.ok(Command::Release {
+        subject: Subject::Node(node),
+        reason: "its memory was replaced".into(),
     });
 }
 

@@ -57,6 +57,11 @@ fn cases() -> Vec<(&'static str, Case)> {
                 case
             },
         ),
+        ("running / running, of an adaptive sample", {
+            let adaptive =
+                json!([{"method": "sampling", "quorum": 2, "replicas": 3, "adaptive": true}]);
+            case(json!({"verification": adaptive}), "running")
+        }),
         ("running / committed", {
             let sampling = json!([{"method": "sampling", "quorum": 2, "replicas": 3}]);
             case(json!({"verification": sampling}), "committed")
@@ -120,6 +125,8 @@ fn cases() -> Vec<(&'static str, Case)> {
             });
             case
         }),
+        ("queued, for long behind small runs", behind_small_runs(false)),
+        ("queued, with a node kept free", behind_small_runs(true)),
         ("queued / returned", {
             let mut case = at("running");
             let assignment = case.assignment.unwrap();
@@ -153,6 +160,21 @@ fn within_window() -> Case {
         ..Policy::default()
     };
     case_in(World::with_policy(policy), json!({}), "revealed")
+}
+
+/// A large task, whose node is kept free or is to be.
+fn behind_small_runs(is_kept: bool) -> Case {
+    let mut world = World::new();
+    let task = crate::reservations::behind_small_runs(&mut world);
+    if is_kept {
+        assert!(world.plan().is_empty());
+    }
+    Case {
+        world,
+        task,
+        assignment: None,
+        run: None,
+    }
 }
 
 fn case(overrides: Value, stage: &str) -> Case {

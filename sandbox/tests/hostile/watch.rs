@@ -74,13 +74,14 @@ impl Processes {
             if self.foreign.contains(&pid) {
                 continue;
             }
-            let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else {
-                continue;
-            };
-            // A process that was forked and has not become its program yet: what it holds is ours.
+            // A process that was forked and has not become its program yet: what it holds is ours. Looked at before its status is
+            // read, or it might become its program in between and be told with the memory of the one before.
             if fs::read_link(format!("/proc/{pid}/exe")).ok() == self.program {
                 continue;
             }
+            let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else {
+                continue;
+            };
             let parent = field(&status, "PPid:");
             let is_ours = |parent| {
                 parent == u64::from(std::process::id()) || self.ours.contains(&(parent as u32))

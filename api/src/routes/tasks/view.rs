@@ -45,6 +45,7 @@ pub(super) fn task(app: &App, state: &State, task: &Task, now: Timestamp) -> Api
         duration_ms: duration_ms(task),
         round: task.round,
         replicas_wanted: task.replicas_wanted,
+        sample: task.sample_name().into(),
         attempts_spent: task.attempts_spent,
         inputs: artifacts(&task.inputs),
         progress: progress(app, task),

@@ -372,7 +372,7 @@ impl TestPlatform {
     /// A node of an account of its own.
     pub(crate) async fn node(&self, name: &str) -> FakeNode {
         let owner = self.poor_account(&format!("owner of {name}")).await;
-        FakeNode::join(self, &owner, name).await
+        FakeNode::join(&self.server.url(), &owner.client, name).await
     }
 
     /// All entries of the log from a position on.

@@ -1,4 +1,6 @@
-//! A node that speaks the protocol and runs nothing: what it computes, the test decides.
+//! A node that speaks the protocol and runs nothing: what it computes, the test decides. The program's own tests
+//! (`cli/tests/e2e`) attack with it, too, and use a part of it.
+#![allow(dead_code)]
 
 use std::time::Duration;
 
@@ -10,12 +12,11 @@ use aevir_wire::{
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::Value;
 
-use super::{Account, TestPlatform};
-
 /// How long a test waits for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A node of a test.
+#[derive(Clone)]
 pub(crate) struct FakeNode {
     pub(crate) id: String,
     pub(crate) client: Client,
@@ -59,24 +60,25 @@ pub(crate) fn profile(name: &str) -> NodeProfile {
 }
 
 impl FakeNode {
-    pub(crate) async fn join(platform: &TestPlatform, owner: &Account, name: &str) -> Self {
+    /// Joins a platform for an owner.
+    pub(crate) async fn join(url: &str, owner: &Client, name: &str) -> Self {
         let signing = SigningKey::from_bytes(&rand::random());
         let key = Secret::new_key();
         let issue = IssueJoinToken::default();
-        let token = owner.client.issue_join_token(&issue).await.unwrap();
+        let token = owner.issue_join_token(&issue).await.unwrap();
         let request = RegisterNode {
             token: token.token,
             public_key: hex::encode(signing.verifying_key().to_bytes()),
             key_hash: key.hash(),
             profile: profile(name),
         };
-        let anyone = Client::new(&platform.server.url(), None).unwrap();
+        let anyone = Client::new(url, None).unwrap();
         let registered = anyone.register_node(&request).await.unwrap();
-        assert_eq!(registered.owner, owner.id);
+        assert_eq!(registered.owner, owner.account().await.unwrap().account);
         Self {
             id: registered.node,
             client: anyone.with_key(key.clone()),
-            owner: owner.client.clone(),
+            owner: owner.clone(),
             key,
             signing,
         }
@@ -93,11 +95,8 @@ impl FakeNode {
     }
 
     /// Talks to a server that was started again.
-    pub(crate) fn moved(self, platform: &TestPlatform) -> Self {
-        Self {
-            client: platform.client(self.key.expose()),
-            ..self
-        }
+    pub(crate) fn moved(self, client: Client) -> Self {
+        Self { client, ..self }
     }
 
     /// Shows that the node is there, without taking work.
@@ -195,7 +194,11 @@ impl FakeNode {
 
     /// The signed commitment to a report.
     pub(crate) fn seal(&self, report: &Report) -> Commit {
-        let commitment = report.commitment().unwrap();
+        self.sign(report.commitment().unwrap())
+    }
+
+    /// Signs a commitment, whatever it commits to.
+    pub(crate) fn sign(&self, commitment: [u8; 32]) -> Commit {
         let signature = self.signing.sign(&commit_message(commitment));
         Commit {
             commitment: hex::encode(commitment),

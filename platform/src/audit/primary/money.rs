@@ -54,7 +54,10 @@ pub(super) fn posting(
         | PostingReason::Withdrawal
         | PostingReason::Payout
         | PostingReason::WithdrawalRefused
-        | PostingReason::Slash => Ok(None),
+        | PostingReason::Slash
+        | PostingReason::Pool
+        | PostingReason::Reward
+        | PostingReason::PoolExpired => Ok(None),
     }
 }
 
@@ -67,6 +70,7 @@ pub(super) fn owners_part(posted: &LedgerPosted) -> Option<(AccountId, Amount)> 
         | LedgerAccount::Pending(_)
         | LedgerAccount::Escrow(_)
         | LedgerAccount::Stake(_)
+        | LedgerAccount::Pool(_)
         | LedgerAccount::Treasury => None,
     })
 }

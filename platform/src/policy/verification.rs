@@ -1,0 +1,115 @@
+//! The constants of verification: how often the result of a trusted node is repeated.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::amount::{Amount, PPM, Ppm};
+
+/// How results are verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VerificationPolicy {
+    pub adaptive: AdaptivePolicy,
+}
+
+/// When one result of an adaptive sample stands alone, and how often it is repeated all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AdaptivePolicy {
+    /// What a node is assumed to save by cheating on a result, as a part of the price.
+    pub cheat_saving_ppm: Ppm,
+    /// The part of owners that is assumed to cheat together, so that one of them confirms another's result.
+    pub colluding_ppm: Ppm,
+    /// A result is repeated at least so often, whatever is at stake.
+    pub floor_ppm: Ppm,
+    /// The least reliability, on the type of task and the hardware, at which a node is trusted. One that is below is always repeated.
+    pub trusted_ppm: Ppm,
+}
+
+/// Four fifths of the price: a node that computes nothing saves nearly all that it is paid for, and its own profit is the rest.
+const CHEAT_SAVING_PPM: Ppm = 800_000;
+/// One owner in ten.
+const COLLUDING_PPM: Ppm = 100_000;
+/// One result in ten is repeated even where the stake would deter with less: the stake deters who counts, the floor finds who does not.
+const FLOOR_PPM: Ppm = 100_000;
+/// What 32 good outcomes without a bad one show.
+const TRUSTED_PPM: Ppm = 850_000;
+
+impl Default for AdaptivePolicy {
+    fn default() -> Self {
+        Self {
+            cheat_saving_ppm: CHEAT_SAVING_PPM,
+            colluding_ppm: COLLUDING_PPM,
+            floor_ppm: FLOOR_PPM,
+            trusted_ppm: TRUSTED_PPM,
+        }
+    }
+}
+
+impl AdaptivePolicy {
+    /// How often a result is repeated that earns `price` and for which `stake` is locked, in parts per million: the least chance at
+    /// which cheating does not pay, `c / ((1 - f) (R + S))` rounded up, and not below the floor. Always, where nothing is at stake.
+    pub fn chance_ppm(self, price: Amount, stake: Amount) -> Ppm {
+        let whole = PPM as i128;
+        let saved = i128::from(self.cheat_saving_ppm) * i128::from(price.0);
+        let at_stake = i128::from(price.0) + i128::from(stake.0);
+        let honest = (whole - i128::from(self.colluding_ppm)).max(0);
+        let lost = honest * at_stake;
+        if lost <= 0 {
+            return PPM as Ppm;
+        }
+        // Both are in millionths of micro-AEV; neither is negative.
+        let least = (saved * whole + lost - 1) / lost;
+        let chance = least.max(i128::from(self.floor_ppm)).min(whole);
+        Ppm::try_from(chance).unwrap_or(PPM as Ppm)
+    }
+}
+
+impl VerificationPolicy {
+    /// What is wrong with it, if anything.
+    ///
+    /// # Errors
+    /// A sentence that names the fields and their bounds.
+    pub(crate) fn check(self) -> Result<(), String> {
+        let adaptive = &self.adaptive;
+        let parts = [
+            adaptive.cheat_saving_ppm,
+            adaptive.colluding_ppm,
+            adaptive.floor_ppm,
+            adaptive.trusted_ppm,
+        ];
+        if parts.iter().any(|part| i64::from(*part) > PPM) {
+            return Err(format!(
+                "the verification's `adaptive` fields are 0 to {PPM} parts per million"
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The examples of `docs/economics.md`.
+    #[test]
+    fn the_chance_is_the_least_at_which_cheating_does_not_pay() {
+        let policy = AdaptivePolicy::default();
+        let aev = |n: i64| Amount(n * 1_000_000);
+        assert_eq!(policy.chance_ppm(aev(1), aev(3)), 222_223);
+        assert_eq!(policy.chance_ppm(aev(1), aev(0)), 888_889);
+        assert_eq!(
+            policy.chance_ppm(aev(1), aev(20)),
+            100_000,
+            "not below the floor"
+        );
+        assert_eq!(policy.chance_ppm(aev(0), aev(0)), 1_000_000);
+        let all = AdaptivePolicy {
+            colluding_ppm: 1_000_000,
+            ..policy
+        };
+        assert_eq!(all.chance_ppm(aev(1), aev(3)), 1_000_000);
+        let most = Amount(i64::MAX);
+        assert_eq!(policy.chance_ppm(most, most), 444_445);
+    }
+}
