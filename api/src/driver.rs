@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use crate::{
     app::{App, now},
     error::ApiResult,
+    live::LeaseTimes,
     submit::submit,
 };
 
@@ -81,10 +82,8 @@ fn recover(app: &App) -> u64 {
 
 fn grant(app: &App, state: &State, id: AssignmentId) {
     if let Some(task) = state.task_of(id) {
-        let policy = state.policy_of(task);
-        let accept = Duration::from_millis(policy.accept_ms.into());
-        let lease = Duration::from_millis(policy.lease_ms.into());
-        app.live.leases().grant(id, Instant::now(), accept, lease);
+        let times = LeaseTimes::of(&state.policy_of(task));
+        app.live.leases().grant(id, Instant::now(), times);
     }
 }
 
@@ -171,6 +170,7 @@ impl Driver {
             | Event::ReviewOpened(_)
             | Event::TaskReviewed(_)
             | Event::AvailabilityChanged(_)
+            | Event::RewardsClaimed(_)
             | Event::LimitsSet(_)
             | Event::EpochOpened(_)
             | Event::ProfileChanged(_)

@@ -18,6 +18,7 @@ use crate::{
         content::ContentVerb,
         log::LogVerb,
         module::ModuleVerb,
+        points::PointsVerb,
         policy::PolicyVerb,
         projections::ProjectionsVerb,
         receipt::ReceiptArgs,
@@ -110,6 +111,11 @@ pub(crate) enum Verb {
     Account {
         #[command(subcommand)]
         verb: AccountVerb,
+    },
+    /// IntelliPoints: who has how many, why, and what they are rewarded with.
+    Points {
+        #[command(subcommand)]
+        verb: PointsVerb,
     },
     /// Datasets and models.
     Content {

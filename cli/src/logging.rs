@@ -20,6 +20,7 @@ fn default_filter(verb: &Verb) -> &'static str {
         | Verb::Receipt(_)
         | Verb::Task { .. }
         | Verb::Account { .. }
+        | Verb::Points { .. }
         | Verb::Admin { .. }
         | Verb::Market { .. }
         | Verb::Content { .. }

@@ -81,6 +81,7 @@ async fn run(cli: Cli) -> Result<()> {
         Verb::Task { verb } => verbs::task::run(verb, &global).await,
         Verb::Receipt(args) => verbs::receipt::receipt(args, &global).await,
         Verb::Account { verb } => verbs::account::run(verb, &global).await,
+        Verb::Points { verb } => verbs::points::run(verb, &global).await,
         Verb::Content { verb } => verbs::content::run(verb, &global).await,
         Verb::Admin { verb } => verbs::admin::run(verb, &global).await,
         Verb::Market { market } => verbs::admin::market(market, &global).await,

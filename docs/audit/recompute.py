@@ -58,7 +58,7 @@ MODULE_FAILURES = ("guest-error", "trap", "limit")
 # Entries that may stand in a batch after the one that they follow from. All other entries begin something new.
 CONSEQUENCES = {"ledger.posted", "node.slashed", "points.changed", "task.settled", "task.matured", "task.closed", "task.queued",
                 "assignment.withdrawn", "content.registered", "task.round_closed", "task.verified", "assignment.lost",
-                "task.trust_decided", "node.suspended", "task.created", "task.reviewed", "content.suspended"}
+                "task.trust_decided", "node.suspended", "node.availability_changed", "task.created", "task.reviewed", "content.suspended"}
 
 # Entries that move no money and no points, and that nothing here depends on.
 BYSTANDERS = {"account.opened", "account.key_added", "account.key_revoked", "account.join_token_issued", "account.blob_uploaded",
@@ -330,6 +330,7 @@ class Node:
     records: dict = field(default_factory=dict)  # by type of task
     returns: tuple = (0, 0)  # the epoch of its last free return, and how many there were in it
     faded: int = 0  # epochs that had closed when they were brought up to date
+    ranked: int = 0  # its owner's compute points as of then, or of their last change
     standing: str = "working"
     suspended: bool = False
     sealed: set = field(default_factory=set)  # assignments with a sealed result in a task that has not ended
@@ -337,6 +338,7 @@ class Node:
     keys: list = field(default_factory=list)  # that it had before
     shown: int = 0  # fuel that its results showed, in millions a second
     samples: int = 0  # of those
+    concurrency: int = 0  # runs at once that it may have by what it has shown
     locked: int = 0  # of its stake, for open results
     strikes: int = 0  # refused results, none of which was forgotten before the next
     struck_at: int = 0  # when the last was, in ms
@@ -349,8 +351,11 @@ class Node:
         """What a run uses on it: the class of its GPU where the task needs one, else None."""
         return self.profile["gpu"]["class"] if with_gpu and self.profile.get("gpu") else None
 
-    def fade(self, keeps):
-        """Brings its records up to date: one multiplication for each epoch that closed since they were, each rounded down."""
+    def fade(self, keeps, points=0):
+        """Brings its records up to date: one multiplication for each epoch that closed since they were, each rounded down; and what
+        its owner's points have become."""
+        if self.faded < len(keeps):
+            self.ranked = points
         for keep in keeps[self.faded:]:
             for record in self.records.values():
                 faded = {hardware: (part(good, keep), part(bad, keep)) for hardware, (good, bad) in record.tallies.items()}
@@ -361,9 +366,13 @@ class Node:
         """What the machine has, or less where the terms cap it."""
         return min(has, (self.terms.get("caps") or {}).get(cap, has))
 
-    def runs_max(self):
+    def offered(self):
         """Runs at once, as machine and terms allow: each takes a core."""
         return self.allowed("cpu_cores", self.allowed("runs", self.profile["slots"]))
+
+    def runs_max(self):
+        """Runs at once that it is given: as many as it offers, as far as it has shown that it can."""
+        return min(self.offered(), self.concurrency)
 
     def is_open(self, now):
         """Whether its terms have it work at this time: minutes of the week count from Monday 00:00 UTC."""
@@ -442,6 +451,7 @@ class Assignment:
     result: dict | None = None
     charged: int = 0  # to its requester, for the time that it reserved
     leased_at: int = 0
+    abreast: int = 0  # runs that its node had with it when it began
     started_at: int = 0
     committed_at: int = 0
     fuel: int = 0  # that its report says
@@ -812,7 +822,12 @@ def points_earned(task):
     content = part(minted, points["content_ppm"]) if any(share.amount for share in task.shares if share.role == "content") else 0
     replicas = sorted(task.accepted, key=lambda a: a.id)
     pool = [share for share in task.shares if share.role == "content"]
-    compute_deltas = largest_remainder(minted - content, [1] * len(replicas))
+    compute_deltas = largest_remainder(minted - content, [task.terms.price] * len(replicas))
+    # Of what the platform's share allows: by quality, and by timeliness.
+    if len(replicas) == 1:
+        compute_deltas = [part(delta, points["unrepeated_ppm"]) for delta in compute_deltas]
+    compute_deltas = [part(delta, points["late_ppm"]) if took_too_long(task.terms, a) else delta
+                      for a, delta in zip(replicas, compute_deltas)]
     content_deltas = largest_remainder(content, [share.amount for share in pool])
     return ([(a.owner, "compute", delta, "result-accepted", a.id) for a, delta in zip(replicas, compute_deltas)]
             + [(share.account, "content", delta, "content-used", None) for share, delta in zip(pool, content_deltas)])
@@ -902,8 +917,10 @@ SCHEDULING = {
               "cached_levels": 6, "cached_bytes_min": MIB, "cached_blobs_max": 64, "in_time_levels": 12, "price_levels": 6},
     "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000},
     "tail": {"after_ppm": 500_000, "faster_ppm": 250_000, "looks_max": 64},
-    "returns": {"per_task": 3, "per_slot": 2}, "reliability_keep_ppm": 995_000}
+    "returns": {"per_task": 3, "per_slot": 2}, "unproven_slots": 256, "reliability_keep_ppm": 995_000}
 SETTLEMENT = {"window_ms": 0}
+REWARDS = {"pool_ppm": 0, "claim_epochs": 168}
+POINTS = {"unrepeated_ppm": MILLION, "late_ppm": MILLION, "keep_ppm": MILLION}
 STAKE = {"per_result_ppm": 0, "strikes_free": 1, "strike_ms": 604_800_000, "strikes_max": 0}
 VERIFICATION = {"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}, "review_ms": 86_400_000}
 CLASS_LOOKS_MAX = 1_024  # nodes of a class of GPUs that are looked at for their owners
@@ -1084,7 +1101,13 @@ class Auditor:
         self.now = 0  # the same, in ms
         self.cause = None
         self.balances = Counter()
-        self.points = Counter()  # by (account, track)
+        self.points = Counter()  # by (account, track), in thousandths
+        self.collected = 0  # platform fees since the open epoch began
+        self.point_keeps = []  # what part of points was kept when each epoch closed, in parts per million
+        self.pools = {}  # by epoch: what it got, all points at its end, and the epoch with which it can't be claimed any more
+        self.ends = {}  # by account: its points by track at the ends of epochs in which they changed, as (epoch, points)
+        self.changed = set()  # accounts whose points changed in the open epoch
+        self.claimed = Counter()  # up to which epoch accounts have claimed
         self.references = set()
         self.withdrawals = {}  # open ones, by account and id
         self.policies = []
@@ -1212,6 +1235,11 @@ class Auditor:
         """A change of points must follow, unless it is zero."""
         if delta:
             self.must_follow("points.changed", account, track, reason, task.id, assignment, value=delta)
+
+    def absence_due(self, node):
+        """A node that gave a run back, or fell silent, is away until it is heard from."""
+        if node.online:
+            self.must_follow("node.availability_changed", node.id, value="offline")
 
     def closing_due(self, task):
         """Something happened that only happens where a task closes in the same batch."""
@@ -1372,7 +1400,67 @@ class Auditor:
         delta = integer(data["delta"])
         account, track = data["account"], data["track"]
         self.settle_due("points.changed", account, track, data["reason"], data["task"], data.get("assignment"), value=delta)
-        self.points[account, track] += delta
+        self.points[account, track] += 1_000 * delta
+        require(self.points[account, track] >= 0, f"expected no points below zero, found {self.points[account, track]} thousandths")
+        self.changed.add(account)
+        for node in self.in_order if track == "compute" else []:
+            if node.owner == account:
+                node.ranked = self.whole_points(account, track)
+
+    def whole_points(self, account, track):
+        """What can be lost, and what is shown."""
+        return self.points[account, track] // 1_000
+
+    # ---- rewards
+
+    def fade_points(self, data):
+        """An epoch closes: what it collected for those who have points at its end, what nobody claimed, and then all points fade."""
+        policy, epoch = self.policies[-1], data["epoch"]
+        expect("the part of points that is kept", policy["points"]["keep_ppm"], data["points_keep_ppm"])
+        amount_of, everybody = part(self.collected, policy["rewards"]["pool_ppm"]), sum(self.points.values())
+        amount_of = min(amount_of, self.balances["treasury"])
+        reward = {"amount": str(amount_of), "points": str(everybody)} if amount_of and 0 < everybody < 2**64 else None
+        expect("the epoch's reward", reward, data.get("reward"))
+        expired = Counter()
+        for pool in [pool for pool, (_, _, until) in self.pools.items() if until <= epoch]:
+            del self.pools[pool]
+            expired[f"pool/{pool}"], expired["treasury"] = -self.balances[f"pool/{pool}"], expired["treasury"] + self.balances[f"pool/{pool}"]
+        if reward:
+            self.pools[epoch] = amount_of, everybody, epoch + policy["rewards"]["claim_epochs"]
+            self.must_follow("ledger.posted", "pool", None, value={"treasury": -amount_of, f"pool/{epoch}": amount_of})
+        if without_zeros(expired):
+            self.must_follow("ledger.posted", "pool-expired", None, value=without_zeros(expired))
+        for account in self.changed:
+            now = {track: self.points[account, track] for track in TRACKS}
+            self.ends.setdefault(account, []).append((epoch, now))
+        self.collected, self.changed = 0, set()
+        self.point_keeps.append(data["points_keep_ppm"])
+        for key in self.points:
+            self.points[key] = part(self.points[key], data["points_keep_ppm"])
+
+    def points_at(self, account, epoch):
+        """An account's points at an epoch's end, in thousandths: those that it had at the end of the last one in which they changed,
+        faded since."""
+        known = [(at, points) for at, points in self.ends.get(account, []) if at <= epoch]
+        at, points = known[-1] if known else (epoch, {})
+        points = list(points.values())
+        for keep in self.point_keeps[at - 1:epoch - 1]:
+            points = [part(n, keep) for n in points]
+        return sum(points)
+
+    def on_account_rewards_claimed(self, data):
+        """Its part of every pool that is open and was not claimed."""
+        account, parts = data["account"], []
+        for epoch, (amount_of, everybody, _) in self.pools.items():
+            has = self.points_at(account, epoch)
+            if epoch > self.claimed[account] and amount_of * has // everybody:
+                parts.append({"epoch": epoch, "points": str(has), "amount": str(amount_of * has // everybody)})
+        require(parts, f"expected account {account} to have something to claim, found nothing")
+        expect("the parts that are claimed", parts, data["parts"])
+        expect("the epoch that is claimed up to", len(self.point_keeps), data["through"])
+        self.claimed[account] = data["through"]
+        moved = {f"pool/{p['epoch']}": -integer(p["amount"]) for p in parts}
+        self.must_follow("ledger.posted", "reward", None, value=moved | {available(account): -sum(moved.values())})
 
     # ---- policies, nodes, contents
 
@@ -1381,14 +1469,17 @@ class Auditor:
         expect("the version of the policy", len(self.policies) + 1, data["version"])
         market = data["policy"]["market"]
         require(market in ("open", "private"), f"expected an open or a private market, found {market}")
-        self.policies.append({"scheduling": SCHEDULING, "settlement": SETTLEMENT, "stake": STAKE, "verification": VERIFICATION}
-                             | with_integers(data["policy"]))
+        policy = {"scheduling": SCHEDULING, "settlement": SETTLEMENT, "stake": STAKE, "rewards": REWARDS,
+                  "verification": VERIFICATION} | with_integers(data["policy"])
+        policy["points"] = POINTS | policy["points"]
+        self.policies.append(policy)
 
     def on_node_registered(self, data):
         """A node has one owner and one key."""
         require(data["node"] not in self.nodes, f"expected a new node, found {data['node']} again")
         node = Node(data["node"], data["owner"], bytes.fromhex(data["public_key"]), data["profile"], len(self.nodes),
-                    faded=len(self.keeps))
+                    faded=len(self.keeps), ranked=self.whole_points(data["owner"], "compute"),
+                    concurrency=self.policies[-1]["scheduling"]["unproven_slots"])
         self.nodes[node.id] = node
         self.in_order.append(node)
 
@@ -1410,6 +1501,7 @@ class Auditor:
         commitment, self.commitment = self.commitment, None
         self.keeps.append(self.policies[-1]["scheduling"]["reliability_keep_ppm"])
         self.sweep[1] = len(self.nodes)
+        self.fade_points(data)
         if data["secret"] == "lost":
             self.draws["lost"] += len(drawn)
             self.coins["lost"] += len(tossed)
@@ -1575,7 +1667,7 @@ class Auditor:
         if needs.sampled or not fit:
             return fit
         score = policy["scheduling"]["score"]
-        levels = [level(needs, node, self.points[node.owner, "compute"], score) for node in fit]
+        levels = [level(needs, node, node.ranked, score) for node in fit]
         floor = max(levels) - score["near_levels"]
         return [node for node, has in zip(fit, levels) if has >= floor]
 
@@ -1607,6 +1699,8 @@ class Auditor:
     def on_node_availability_changed(self, data):
         """A node that is gone does not come back."""
         online = data["availability"] == "online"
+        if self.is_due("node.availability_changed", data["node"]):
+            self.settle_due("node.availability_changed", data["node"], value=data["availability"])
         (self.present_node(data) if online else self.nodes[data["node"]]).online = online
 
     def on_node_profile_changed(self, data):
@@ -1973,6 +2067,7 @@ class Auditor:
         for assignment in task.accepted:
             if not task.needs_gpu():
                 self.nodes[assignment.node].see(assignment.fuel, assignment.committed_at - assignment.started_at)
+            self.grow(self.nodes[assignment.node], assignment.abreast)
             late = took_too_long(task.terms, assignment)
             record = self.count(task, assignment, good=not late)
             record.in_a_row = record.in_a_row if late else 0
@@ -1985,10 +2080,19 @@ class Auditor:
                 blamed.add(run.node)
                 self.fault(task, run)
 
+    def grow(self, node, abreast):
+        """An accepted result of a run that had so many beside it, with itself, shows that the node can have one more."""
+        node.concurrency += node.runs_max() < node.offered() and 2 * abreast >= node.runs_max()
+
+    def halve(self, node):
+        """A lost lease: half of what it was given, and never less than newcomers get."""
+        least = self.policies[-1]["scheduling"]["unproven_slots"]
+        node.concurrency = min(node.concurrency, max(least, node.concurrency // 2))
+
     def count(self, task, assignment, good):
         """One more outcome of a node, on the task's type and the hardware of the lease; its records are up to date first."""
         node = self.nodes[assignment.node]
-        node.fade(self.keeps)
+        node.fade(self.keeps, self.whole_points(node.owner, "compute"))
         record = node.record(task.definition["type"])
         record.count(assignment.hardware, good, not good)
         return record
@@ -2028,7 +2132,7 @@ class Auditor:
         lost = Counter()
         for assignment in (task.assignments[a] for a in refused):
             owner = assignment.owner
-            loss = refused_loss(task.policy, self.points[owner, "compute"] - lost[owner])
+            loss = refused_loss(task.policy, self.whole_points(owner, "compute") - lost[owner])
             lost[owner] += loss
             self.points_due(task, owner, "compute", -loss, "result-refused", assignment.id)
 
@@ -2042,6 +2146,7 @@ class Auditor:
         found = [Share(s["role"], s.get("account") or "", s.get("node") or "", s.get("content") or "", integer(s["amount"]))
                  for s in data["shares"]]
         expect("the shares", sorted(s for s in task.shares if s.amount), sorted(s for s in found if s.amount))
+        self.collected += sum(share.amount for share in task.shares if share.role == "platform")
         expect("private_market", task.policy["market"] == "private", data["private_market"])
         if not task.accepted:
             expect("matures_at", None, data.get("matures_at"))
@@ -2185,8 +2290,10 @@ class Auditor:
         """The run begins, and some nodes' records are brought up to date."""
         assignment = self.open_assignment(data, "leased")[1]
         assignment.state, assignment.started_at = "running", self.now
+        assignment.abreast = self.nodes[assignment.node].busy
         for _ in range(min(SWEPT_NODES, self.sweep[1])):
-            self.in_order[self.sweep[0]].fade(self.keeps)
+            swept = self.in_order[self.sweep[0]]
+            swept.fade(self.keeps, self.whole_points(swept.owner, "compute"))
             self.sweep = [(self.sweep[0] + 1) % len(self.in_order), self.sweep[1] - 1]
 
     def on_assignment_progressed(self, data):
@@ -2277,8 +2384,11 @@ class Auditor:
         task, assignment = self.open_assignment(data, *states)
         expect("whether its node is revoked", data["reason"] == "revoked", self.nodes[assignment.node].standing == "revoked")
         self.leave(task, assignment, "lost")
+        self.halve(self.nodes[assignment.node])
+        if data["reason"] != "revoked":
+            self.absence_due(self.nodes[assignment.node])
         self.fault(task, assignment)
-        loss = min(self.points[assignment.owner, "compute"], task.policy["points"]["lost"])
+        loss = min(self.whole_points(assignment.owner, "compute"), task.policy["points"]["lost"])
         self.points_due(task, assignment.owner, "compute", -loss, "lease-lost", assignment.id)
         self.count_fault(task)
 
@@ -2292,9 +2402,10 @@ class Auditor:
         self.leave(task, assignment, "unrevealed")
         node = self.nodes[assignment.node]
         node.sealed.discard(assignment.id)
+        self.halve(node)
         self.fault(task, assignment)
         pending = -sum(due.value for due in self.due if due.subject[:3] == ("points.changed", assignment.owner, "compute"))
-        loss = refused_loss(task.policy, self.points[assignment.owner, "compute"] - pending)
+        loss = refused_loss(task.policy, self.whole_points(assignment.owner, "compute") - pending)
         self.points_due(task, assignment.owner, "compute", -loss, "result-refused", assignment.id)
         for other in task.having("committed"):
             if not self.is_due("assignment.lost", other.id):
@@ -2325,6 +2436,7 @@ class Auditor:
         is_free = task.free_returns < task.policy["scheduling"]["returns"]["per_task"] and before < free * node.runs_max()
         expect("whether the return counts", not is_free, data["counted"])
         self.leave(task, assignment, "returned")
+        self.absence_due(node)
         if is_free:
             task.free_returns, node.returns = task.free_returns + 1, (self.epoch, before + 1)
         else:
@@ -2406,13 +2518,13 @@ def task_counts(auditor):
 
 def report(auditor, problem):
     """What was recomputed, as one JSON document."""
-    owners = sorted({account for (account, _), points in auditor.points.items() if points})
+    owners = sorted({account for (account, track) in auditor.points if auditor.whole_points(account, track)})
     return {
         "events": auditor.tree.size,
         "root": auditor.tree.root(),
         "sum": str(sum(auditor.balances.values())),
         "accounts": {account: str(balance) for account, balance in sorted(auditor.balances.items()) if balance},
-        "points": {owner: {track: str(auditor.points[owner, track]) for track in TRACKS} for owner in owners},
+        "points": {owner: {track: str(auditor.whole_points(owner, track)) for track in TRACKS} for owner in owners},
         "tasks": task_counts(auditor),
         "turns": auditor.turns,
         "draws": {"recomputed": auditor.draws["recomputed"], "lost": auditor.draws["lost"], "open": len(auditor.drawn)},

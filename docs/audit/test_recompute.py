@@ -128,6 +128,10 @@ class Log:
                                         "public_key": key_pair(seed)[2].hex(), "profile": profile})
         self.decide("node.availability_changed", {"node": node, "availability": "online"})
 
+    def away(self, node):
+        """A node that gave a run back, or lost one, is offline."""
+        self.follow("node.availability_changed", {"node": node, "availability": "offline"})
+
     def rotate(self, node, word, signed_by=None):
         """A node's key signs the next, made from a word."""
         owner, seed = self.nodes[node]
@@ -380,6 +384,7 @@ def closures():
         log.lease(third, assignment, node)
     log.decide("assignment.lost", {"task": third, "assignment": ulid(82), "reason": "not-started"})
     log.points(OWNERS[1], "compute", "-2", "lease-lost", third, ulid(82))
+    log.away(NODES[1])
     log.lease(third, ulid(83), NODES[2])
     log.start(third, ulid(81))
     log.commit(third, ulid(81), NODES[0])
@@ -921,10 +926,10 @@ class Draws(unittest.TestCase):
         log.lease(TASK, ulid(900), NODES[index])
         log.entries[-1]["data"]["draw"] = draw
 
-    def close(self, log, seconds=3_600, secret=None):
+    def close(self, log, seconds=3_600, secret=None, keep=1_000_000):
         """The epoch ends."""
         log.seconds += seconds
-        log.decide("epoch.closed", {"epoch": 1, "secret": secret or {"revealed": self.SECRET.hex()}})
+        log.decide("epoch.closed", {"epoch": 1, "secret": secret or {"revealed": self.SECRET.hex()}, "points_keep_ppm": keep})
 
     def audited(self, log):
         """The report, and what is wrong."""
@@ -938,6 +943,26 @@ class Draws(unittest.TestCase):
         auditor, problem = self.audited(log)
         self.assertIsNone(problem)
         self.assertEqual(auditor.draws["recomputed"], 1)
+
+    def test_points_that_fade_otherwise_than_the_policy_says(self):
+        log, index = self.log()
+        self.lease(log, index)
+        self.close(log, keep=999_000)
+        self.assertIn("the part of points that is kept", self.audited(log)[1]["what"])
+
+    def test_a_claim_of_nothing(self):
+        log, index = self.log()
+        self.lease(log, index)
+        self.close(log)
+        part = {"epoch": 1, "points": "1", "amount": "1"}
+        log.decide("account.rewards_claimed", {"account": OWNERS[0], "through": 1, "parts": [part]})
+        self.assertIn("to have something to claim", self.audited(log)[1]["what"])
+
+    def test_points_at_the_ends_of_epochs(self):
+        auditor = recompute.Auditor()
+        auditor.ends = {"a": [(2, {"compute": 1_001, "content": 3}), (5, {"compute": 10})]}
+        auditor.point_keeps = [900_000, 500_000, 500_000, 100_000, 1_000_000]
+        self.assertEqual([auditor.points_at("a", epoch) for epoch in range(1, 7)], [0, 1_004, 501, 250, 10, 10])
 
     def test_another_node_than_the_secret_draws(self):
         log, index = self.log()
@@ -1093,6 +1118,8 @@ class Turns(unittest.TestCase):
             for is_counted in counted:
                 assignment = self.lease(log, TASK)
                 log.decide("assignment.returned", {"task": TASK, "assignment": assignment, "counted": is_counted})
+                log.away(NODES[0])
+                log.decide("node.availability_changed", {"node": NODES[0], "availability": "online"})
             return self.found(log)
 
         auditor, problem = returned(False, False)
@@ -1104,6 +1131,34 @@ class Turns(unittest.TestCase):
         self.assertIsNone(problem)
         self.assertEqual(auditor.tasks[TASK].faults, 1)
         self.assertIn("whether the return counts", returned(True)[1])
+
+    def test_who_gives_a_run_back_is_away(self):
+        log = self.log()
+        assignment = self.lease(log, TASK)
+        log.decide("assignment.returned", {"task": TASK, "assignment": assignment, "counted": False})
+        log.decide("node.drained", {"node": NODES[0], "leaving": False})
+        self.assertIn("expected node.availability_changed", self.found(log)[1])
+
+    def test_a_newcomer_has_few_slots_and_a_lost_lease_halves_them(self):
+        log = self.log(slots=8)
+        log.entries[0]["data"]["policy"]["scheduling"] = recompute.SCHEDULING | {"unproven_slots": 2}
+        self.lease(log, TASK, ulid(53))
+        auditor, problem = self.found(log)
+        self.assertIsNone(problem)
+        node = auditor.nodes[NODES[0]]
+        self.assertEqual((node.offered(), node.runs_max(), node.busy), (8, 2, 2))
+        auditor.grow(node, 1)
+        self.assertEqual(node.runs_max(), 3)
+        auditor.grow(node, 1)
+        self.assertEqual(node.runs_max(), 3)  # it used less than half of what it has
+        node.concurrency = 9
+        auditor.grow(node, 9)
+        self.assertEqual((node.concurrency, node.runs_max()), (9, 8))
+        for halved in (4, 2, 2):
+            auditor.halve(node)
+            self.assertEqual(node.runs_max(), halved)
+        self.lease(log, SECOND)
+        self.assertIn("the task whose turn it is", self.found(log)[1])
 
     def test_a_suspended_requester_has_no_turn(self):
         log = self.log(slots=1)

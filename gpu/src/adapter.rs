@@ -14,6 +14,7 @@ use crate::encode::StatusWord;
 use crate::error::{AdapterError, GpuError, shorten};
 use crate::features::{self, Feature};
 use crate::limits::{DeviceLimits, GpuLimits};
+use crate::pool::Pool;
 use crate::probe;
 use crate::speed::{self, ComputeClass};
 use crate::timer::Timer;
@@ -86,6 +87,8 @@ pub struct Gpu {
     pub(crate) status_layout: wgpu::BindGroupLayout,
     /// Kernels that were compiled on this device before.
     pub(crate) kernels: Arc<KernelCache>,
+    /// Buffers that earlier runs on this device dropped.
+    pub(crate) pool: Arc<Pool>,
     /// Whether it can say when work began and ended.
     pub(crate) times: bool,
     info: AdapterInfo,
@@ -170,6 +173,7 @@ impl Gpu {
     /// The GPU fails or hangs.
     pub fn measure(&mut self) -> Result<(), GpuError> {
         let speed = speed::measure(self)?;
+        self.pool.clear();
         tracing::info!(adapter = self.info.name, ?speed, "adapter measured");
         self.info.compute = Some(speed.class());
         Ok(())
@@ -208,6 +212,8 @@ impl Gpu {
             label: Some("aevir"),
             required_features,
             required_limits,
+            // Blocks of 8 to 64 MiB, and not of 128 and more: many processes share a card, and most runs are small.
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
         });
         let (device, queue) = ready(request)
@@ -222,6 +228,7 @@ impl Gpu {
         let mut gpu = Self {
             status_layout: StatusWord::layout(&device),
             kernels: Arc::default(),
+            pool: Arc::default(),
             device,
             queue,
             faults,
@@ -233,6 +240,8 @@ impl Gpu {
         };
         gpu.info.timestamps = times;
         let outputs = probe::run(&gpu).map_err(|error| Unusable::Refused(error.to_string()))?;
+        // A run begins with nothing.
+        gpu.pool.clear();
         gpu.info.class = class(&gpu.info, &outputs);
         Ok(gpu)
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::buffer::{Buffer, Holdings};
 use crate::error::{GpuError, limit};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, SlotKind};
 use crate::limits::ceiling;
 
 /// Commands of all batches that wait to be submitted, together: the most that one batch may ever have. Each holds some hundred bytes of the
@@ -92,6 +92,9 @@ impl Batch {
         if total.is_none_or(|total| total > self.workgroups_max) {
             return Err(GpuError::limit(limit::WORKGROUPS, self.workgroups_max));
         }
+        let writes = slots.iter().zip(bindings);
+        let writes = writes.filter(|(slot, _)| slot.kind == SlotKind::StorageReadWrite);
+        writes.for_each(|(_, buffer)| buffer.touch());
         self.add(Command::Dispatch {
             kernel: kernel.clone(),
             bindings: bindings.iter().map(|&buffer| buffer.clone()).collect(),
@@ -118,6 +121,7 @@ impl Batch {
         if src.is(dst) {
             return Err(GpuError::invalid("a copy needs two different buffers"));
         }
+        dst.touch();
         self.add(Command::Copy {
             src: src.clone(),
             src_offset,

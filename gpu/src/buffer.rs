@@ -1,9 +1,10 @@
 //! Buffers and the account of what a run holds.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crate::error::GpuError;
+use crate::pool::Pool;
 
 /// What a session's objects hold together. Objects give back what they held when the last handle to them is dropped.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub(crate) struct Holdings {
     pub kernels: AtomicU32,
     /// Commands of batches that were not submitted yet.
     pub commands: AtomicU32,
+    /// The device's, for buffers that are dropped.
+    pub pool: Arc<Pool>,
 }
 
 /// A zeroed buffer on the GPU. Handles are cheap to clone.
@@ -30,13 +33,17 @@ pub(crate) struct BufferInner {
     /// The buffer's number in its session, in the order of creation.
     pub id: u64,
     pub size: u64,
+    /// Whether anything may have written to it.
+    pub touched: AtomicBool,
     pub holdings: Arc<Holdings>,
 }
 
 impl Drop for BufferInner {
     fn drop(&mut self) {
         self.holdings.bytes.fetch_sub(self.size, Relaxed);
-        self.holdings.bytes_dropped.fetch_add(self.size, Relaxed);
+        let is_zero = !self.touched.load(Relaxed);
+        let gone = self.holdings.pool.put(self.raw.clone(), is_zero);
+        self.holdings.bytes_dropped.fetch_add(gone, Relaxed);
         self.holdings.buffers.fetch_sub(1, Relaxed);
     }
 }
@@ -52,6 +59,11 @@ impl Buffer {
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Notes that something is going to write to it.
+    pub(crate) fn touch(&self) {
+        self.0.touched.store(true, Relaxed);
     }
 
     /// Checks that `offset..offset + len` lies inside and is made of whole words.

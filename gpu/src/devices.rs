@@ -1,8 +1,8 @@
 //! The device that an executor process keeps from one run to the next.
 //!
 //! Opening a device and probing it takes tens of milliseconds, compiling a kernel as much again; a requester's next run on the
-//! same process has both for nothing. A kept device is as good as a new one: buffers of the last run are gone, what is made
-//! later is zeroed before anybody reads it, and a device that failed in any way is not kept.
+//! same process has both for nothing. A kept device is as good as a new one: buffers of the last run are gone or kept zeroed
+//! for the next ([`crate::pool`]), what is made later is zeroed before anybody reads it, and a device that failed in any way is not kept.
 
 use crate::adapter::Gpu;
 use crate::error::AdapterError;

@@ -5,6 +5,7 @@ use crate::batch::{Batch, Command};
 use crate::buffer::Buffer;
 use crate::kernel::{Kernel, Slot, SlotKind};
 use crate::loop_budget::STATUS_GROUP;
+use crate::pool::record_zeroing;
 use crate::timer::Timer;
 
 /// The word that a kernel sets when its loop budget is used up.
@@ -45,6 +46,19 @@ impl StatusWord {
         });
         Self { raw, group }
     }
+}
+
+/// A guest's buffer. wgpu zeroes it before anybody can read it.
+pub(crate) fn buffer(device: &wgpu::Device, size: u64) -> wgpu::Buffer {
+    device.create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size,
+        usage: wgpu::BufferUsages::STORAGE
+            | wgpu::BufferUsages::UNIFORM
+            | wgpu::BufferUsages::COPY_SRC
+            | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    })
 }
 
 fn layout_entry(
@@ -116,14 +130,16 @@ pub(crate) fn pipeline(
     (layout, pipeline)
 }
 
-/// Records a batch: a compute pass for each run of dispatches between copies.
+/// Records a batch: a compute pass for each run of dispatches between copies. Before all of it, `stale` buffers are zeroed.
 pub(crate) fn batch(
     gpu: &Gpu,
     batch: &Batch,
     status: &wgpu::BindGroup,
     timer: Option<&Timer>,
+    stale: &[wgpu::Buffer],
 ) -> wgpu::CommandEncoder {
     let mut encoder = gpu.device.create_command_encoder(&Default::default());
+    record_zeroing(&mut encoder, stale);
     if let Some(timer) = timer {
         timer.begin(&mut encoder);
     }
@@ -191,11 +207,7 @@ fn bind(gpu: &Gpu, kernel: &Kernel, bindings: &[Buffer]) -> wgpu::BindGroup {
             resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                 buffer: &buffer.0.raw,
                 offset: 0,
-                // A uniform's type has one size; a storage buffer is bound whole, for `arrayLength`.
-                size: match slot.kind {
-                    SlotKind::Uniform => std::num::NonZeroU64::new(slot.min_bytes),
-                    _ => None,
-                },
+                size: std::num::NonZeroU64::new(slot.bound_bytes(buffer.size())),
             }),
         })
         .collect();

@@ -13,6 +13,7 @@
 //! | [`limits`], [`features`] | what one run may use, with ceilings; what a task may ask for beyond the portable defaults |
 //! | [`kernel`], [`loop_budget`], [`cache`] | WGSL in, a checked pipeline out, once for each device |
 //! | [`session`], [`buffer`], [`batch`] | one run: memory, dispatches, readback, metering |
+//! | [`pool`] | dropped buffers, zeroed for the next ones of their size |
 //! | [`devices`] | the device that a process keeps between runs of one requester |
 //! | [`meter`] | what a run used |
 //! | [`trace`] | the Merkle root over everything that was dispatched |
@@ -34,6 +35,7 @@ pub mod kernel;
 pub mod limits;
 pub mod loop_budget;
 pub mod meter;
+pub mod pool;
 pub mod probe;
 pub mod session;
 pub mod speed;

@@ -35,10 +35,11 @@ impl Usage {
                 } => {
                     self.dispatches += 1;
                     self.workgroups += groups.iter().map(|&n| u64::from(n)).product::<u64>();
-                    let start = Entry::dispatch(&kernel.0.compiled.digest, *groups);
-                    bindings.iter().fold(start, |entry, buffer| {
-                        entry.number(buffer.0.id).number(buffer.size())
-                    })
+                    let compiled = &kernel.0.compiled;
+                    let bound = compiled.slots.iter().zip(bindings);
+                    let bound = bound
+                        .map(|(slot, buffer)| [buffer.0.id, 0, slot.bound_bytes(buffer.size())]);
+                    Entry::dispatch(&compiled.digest, *groups, bound)
                 }
                 Command::Copy {
                     src,
@@ -48,8 +49,7 @@ impl Usage {
                     len,
                 } => {
                     self.copies += 1;
-                    let fields = [src.0.id, *src_offset, dst.0.id, *dst_offset, *len];
-                    fields.into_iter().fold(Entry::copy(), Entry::number)
+                    Entry::copy([src.0.id, *src_offset, dst.0.id, *dst_offset, *len])
                 }
             };
             trace.push(entry.bytes());

@@ -1,8 +1,11 @@
-//! The trace: one leaf for every dispatch and copy, and the Merkle root over them.
+//! The trace: one leaf for every dispatch, copy, write and read of a run, in the order of its calls, and the Merkle root over them.
 //!
 //! The tree is RFC 6962's (leaf = SHA-256(0x00 || entry), node = SHA-256(0x01 || left || right), empty = SHA-256("")), so that
-//! a later dispute can be narrowed down to one dispatch with ordinary inclusion proofs. An entry holds only what is the
-//! same on every adapter: the kernel's digest, the workgroup counts, and number and size of each bound buffer.
+//! a later dispute can be narrowed down to one dispatch with ordinary inclusion proofs. `docs/trace.md` defines the entries' bytes
+//! for others; the test below writes them down by hand.
+//!
+//! Buffers are named by their number in the run, so an entry says the same on every adapter, but for what a guest decides by what it
+//! has read. Contents are not hashed, but for short writes: SHA-256 takes ten times as long as moving the bytes does.
 
 use sha2::{Digest, Sha256};
 
@@ -73,26 +76,57 @@ fn node(left: &Hash, right: &Hash) -> Hash {
         .into()
 }
 
-/// An entry under construction: a kind, then length-free fixed-width fields (big-endian).
+/// The version of the entries' form, their first byte.
+pub const FORMAT: u8 = 1;
+/// Bytes of a write whose contents are hashed: uniforms, sizes and other parameters, for which it takes two microseconds at most.
+pub const DIGESTED_BYTES_MAX: usize = 4096;
+
+/// An entry under construction: the format, a kind, then fixed-width fields (big-endian).
 #[derive(Debug)]
 pub(crate) struct Entry(Vec<u8>);
 
 impl Entry {
-    pub(crate) fn dispatch(kernel: &Hash, groups: [u32; 3]) -> Self {
-        let mut bytes = vec![b'd'];
-        bytes.extend_from_slice(kernel);
+    fn new(kind: u8) -> Self {
+        Self(vec![FORMAT, kind])
+    }
+
+    /// A dispatch; of each binding the buffer's number, and where the bound part begins and how long it is.
+    pub(crate) fn dispatch(
+        kernel: &Hash,
+        groups: [u32; 3],
+        bindings: impl Iterator<Item = [u64; 3]>,
+    ) -> Self {
+        let mut entry = Self::new(b'd');
+        entry.0.extend_from_slice(kernel);
         for n in groups {
-            bytes.extend_from_slice(&n.to_be_bytes());
+            entry.0.extend_from_slice(&n.to_be_bytes());
         }
-        Self(bytes)
+        bindings.fold(entry, |entry, fields| entry.numbers(&fields))
     }
 
-    pub(crate) fn copy() -> Self {
-        Self(vec![b'c'])
+    /// A copy: from which buffer and where, to which and where, and how many bytes.
+    pub(crate) fn copy(fields: [u64; 5]) -> Self {
+        Self::new(b'c').numbers(&fields)
     }
 
-    pub(crate) fn number(mut self, value: u64) -> Self {
-        self.0.extend_from_slice(&value.to_be_bytes());
+    /// Bytes that came from the host.
+    pub(crate) fn write(buffer: u64, offset: u64, bytes: &[u8]) -> Self {
+        let mut entry = Self::new(b'w').numbers(&[buffer, offset, bytes.len() as u64]);
+        if bytes.len() <= DIGESTED_BYTES_MAX {
+            entry.0.extend_from_slice(&Sha256::digest(bytes));
+        }
+        entry
+    }
+
+    /// Bytes that went to the host.
+    pub(crate) fn read(buffer: u64, offset: u64, len: u32) -> Self {
+        Self::new(b'r').numbers(&[buffer, offset, len.into()])
+    }
+
+    fn numbers(mut self, values: &[u64]) -> Self {
+        for value in values {
+            self.0.extend_from_slice(&value.to_be_bytes());
+        }
         self
     }
 

@@ -59,6 +59,59 @@ fn a_kept_device_knows_its_kernels_and_nothing_else_of_the_last_run() {
     assert_eq!(third.0, first.0);
 }
 
+/// Leaves its constant in all memory that a kernel has of its own.
+const LEAVE: &str = "
+@group(0) @binding(0) var<storage, read_write> out: array<u32>;
+override word: u32;
+var<workgroup> shared_words: array<u32, 4096>;
+var<private> own: array<u32, 512>;
+@compute @workgroup_size(64) fn main(@builtin(local_invocation_index) lane: u32) {
+    var local: array<u32, 512>;
+    for (var i = lane; i < 4096u; i += 64u) { shared_words[i] = word; }
+    for (var i = 0u; i < 512u; i++) { own[i] = word; local[i] = word; }
+    workgroupBarrier();
+    out[lane] = shared_words[4095u - lane] & own[lane] & local[511u - lane];
+}";
+
+/// Looks for anything in memory that it never wrote.
+const LOOK: &str = "
+@group(0) @binding(0) var<storage, read_write> out: array<u32>;
+var<workgroup> shared_words: array<u32, 4096>;
+var<private> own: array<u32, 512>;
+@compute @workgroup_size(64) fn main(@builtin(local_invocation_index) lane: u32) {
+    var local: array<u32, 512>;
+    var any = 0u;
+    for (var i = lane; i < 4096u; i += 64u) { any |= shared_words[i]; }
+    for (var i = 0u; i < 512u; i++) { any |= own[i] | local[i]; }
+    out[lane] = any | out[lane + 64u];
+}";
+
+#[test]
+fn memory_of_workgroups_and_invocations_begins_as_zero_in_every_run() {
+    support::driver();
+    let mut devices = Devices::default();
+    let mut run = |wgsl: &str, constants: &[aevir_gpu::Constant]| {
+        let mut s = devices.session(&GpuLimits::default()).unwrap();
+        let kernel = s.create_kernel(wgsl, "main", constants).unwrap();
+        let out = s.create_buffer(512).unwrap();
+        let mut batch = s.create_batch();
+        batch.dispatch(&kernel, &[&out], [64, 1, 1]).unwrap();
+        s.submit(batch).unwrap();
+        let found = words(&s.read(&out, 0, 256).unwrap());
+        let others = s.reused_buffers();
+        drop((kernel, out));
+        devices.keep(s);
+        (found, others)
+    };
+    let word = aevir_gpu::Constant {
+        name: "word".into(),
+        value: f64::from(0xdead_beef_u32),
+    };
+    assert_eq!(run(LEAVE, &[word]), (vec![0xdead_beef; 64], 0));
+    // The buffer, too, is the one of the run before.
+    assert_eq!(run(LOOK, &[]), (vec![0; 64], 1));
+}
+
 #[test]
 fn a_lost_device_ends_its_run_and_the_next_gets_a_fresh_one() {
     support::driver();

@@ -6,6 +6,7 @@
 mod support;
 
 use aevir_gpu::{AdapterError, Constant, Gpu, GpuError, GpuLimits};
+use sha2::{Digest, Sha256};
 use support::{DOUBLE, limit, open, session, words};
 
 #[test]
@@ -252,6 +253,66 @@ fn the_trace_depends_on_what_was_dispatched_and_on_nothing_else() {
     };
     assert_eq!(root(1), root(1));
     assert_ne!(root(1), root(2));
+}
+
+/// The bytes of `docs/trace.md`, put together by hand.
+#[test]
+fn the_trace_is_what_its_document_says() {
+    let sha = |bytes: &[u8]| -> [u8; 32] { Sha256::digest(bytes).into() };
+    let field = |bytes: &[u8]| [&(bytes.len() as u64).to_be_bytes(), bytes].concat();
+    let numbers = |all: &[u64]| -> Vec<u8> { all.iter().flat_map(|n| n.to_be_bytes()).collect() };
+    let wgsl = "@group(0) @binding(0) var<storage, read> a: array<u32>;
+@group(0) @binding(1) var<storage, read_write> b: array<u32>;
+@group(0) @binding(2) var<storage, read> unused: array<u32>;
+@group(0) @binding(3) var<uniform> u: vec4u;
+override add = 1u;
+@compute @workgroup_size(1) fn main() { b[0] = a[0] + u.x + add; }";
+    let add = |value| Constant {
+        name: "add".into(),
+        value,
+    };
+    let run = |add: &[Constant], long: u8| {
+        let mut s = session(GpuLimits::default());
+        let kernel = s.create_kernel(wgsl, "main", add).unwrap();
+        let [a, b, u] = [64, 128, 256].map(|size| s.create_buffer(size).unwrap());
+        s.write(&a, 4, &[7; 8]).unwrap();
+        let large = s.create_buffer(8192).unwrap();
+        s.write(&large, 0, &[long; 8192]).unwrap();
+        let mut batch = s.create_batch();
+        let bound = [&a, &b, &a, &u];
+        batch.dispatch(&kernel, &bound, [2, 3, 1]).unwrap();
+        batch.copy(&b, 0, &a, 60, 4).unwrap();
+        s.submit(batch).unwrap();
+        s.read(&a, 60, 4).unwrap();
+        s.trace_root()
+    };
+    let kernel = [
+        field(wgsl.as_bytes()),
+        field(b"main"),
+        field(b"add"),
+        field(&2f64.to_bits().to_be_bytes()),
+    ];
+    let entries = [
+        [b"\x01w", &numbers(&[0, 4, 8])[..], &sha(&[7; 8])].concat(),
+        [b"\x01w", &numbers(&[3, 0, 8192])[..]].concat(),
+        [
+            b"\x01d",
+            &sha(&kernel.concat())[..],
+            &[0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 1],
+            &numbers(&[0, 0, 64, 1, 0, 128, 0, 0, 0, 2, 0, 16]),
+        ]
+        .concat(),
+        [b"\x01c", &numbers(&[1, 0, 0, 60, 4])[..]].concat(),
+        [b"\x01r", &numbers(&[0, 60, 4])[..]].concat(),
+    ];
+    let leaves = entries.map(|entry| sha(&[&[0], &entry[..]].concat()));
+    let node = |a: [u8; 32], b: [u8; 32]| sha(&[&[1], &a[..], &b].concat());
+    let [a, b, c, d, e] = leaves;
+    let root = node(node(node(a, b), node(c, d)), e);
+    assert_eq!(run(&[add(2.0)], 1), root);
+    // What is in a long write does not show, what the constants are does.
+    assert_eq!(run(&[add(2.0)], 2), root);
+    assert_ne!(run(&[add(3.0)], 1), root);
 }
 
 #[test]

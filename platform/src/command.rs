@@ -59,6 +59,10 @@ pub enum Command {
         withdrawal: WithdrawalId,
         reason: String,
     },
+    /// Takes an account's parts of all pools that are open.
+    ClaimRewards {
+        account: AccountId,
+    },
     /// Gives an account another share and other quotas than the policy's.
     SetLimits {
         account: AccountId,

@@ -85,8 +85,17 @@ events! {
         /// `SHA-256("aevir.epoch/1\n" || secret)`.
         commitment: Digest,
     }
-    /// No more draws of the epoch.
-    "epoch.closed" v 1 EpochClosed on |_| "epoch".into() => { epoch: u32, secret: Disclosure }
+    /// No more draws of the epoch. All points fade, and those that there were at its end can claim its pool, whose posting stands in
+    /// the same batch.
+    "epoch.closed" v 1 EpochClosed on |_| "epoch".into() => {
+        epoch: u32,
+        secret: Disclosure,
+        /// What part of every account's points is kept, on each track; rounded down to thousandths of a point.
+        points_keep_ppm: Ppm,
+        /// Absent where there were no fees, or no points.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reward: Option<RewardPool>,
+    }
 
     "account.opened" v 1 AccountOpened on |e| format!("account/{}", e.account) => { account: AccountId, name: String }
     /// An API key; `hash` is the SHA-256 of its secret.
@@ -142,6 +151,9 @@ events! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         assignment: Option<AssignmentId>,
     }
+
+    /// The account took its parts of the pools of all epochs up to `through`; the postings stand in the same batch.
+    "account.rewards_claimed" v 1 RewardsClaimed on |e| format!("account/{}", e.account) => { account: AccountId, through: u32, parts: Vec<RewardPart> }
 
     "module.registered" v 1 ModuleRegistered on |e| format!("module/{}", e.blob.digest) => {
         owner: AccountId,

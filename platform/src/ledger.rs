@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
-use aevir_events::{Corrupt, from_text};
+use aevir_events::{Corrupt, from_text, is_plain_decimal};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -27,6 +27,8 @@ pub enum LedgerAccount {
     Escrow(TaskId),
     /// `node/<id>/stake`: what the node's owner put up for its results.
     Stake(NodeId),
+    /// `pool/<epoch>`: what the epoch's points can claim.
+    Pool(u32),
     /// The platform's own.
     Treasury,
 }
@@ -40,6 +42,7 @@ impl fmt::Display for LedgerAccount {
             Self::Withdrawing(account) => write!(f, "account/{account}/withdrawing"),
             Self::Escrow(task) => write!(f, "task/{task}/escrow"),
             Self::Stake(node) => write!(f, "node/{node}/stake"),
+            Self::Pool(epoch) => write!(f, "pool/{epoch}"),
             Self::Treasury => f.write_str("treasury"),
         }
     }
@@ -68,6 +71,10 @@ impl FromStr for LedgerAccount {
             }
             (Some("task"), Some(id), Some("escrow"), None) => id.parse().ok().map(Self::Escrow),
             (Some("node"), Some(id), Some("stake"), None) => id.parse().ok().map(Self::Stake),
+            // One spelling for each number.
+            (Some("pool"), Some(epoch), None, None) if is_plain_decimal(epoch) => {
+                epoch.parse().ok().map(Self::Pool)
+            }
             (_, _, _, _) => None,
         };
         parsed.ok_or_else(|| NotALedgerAccount(text.into()))
@@ -96,7 +103,7 @@ impl JsonSchema for LedgerAccount {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
-            "pattern": "^(external|treasury|account/[0-9A-Z]{26}/(available|pending|withdrawing)|task/[0-9A-Z]{26}/escrow|node/[0-9A-Z]{26}/stake)$"
+            "pattern": "^(external|treasury|pool/[1-9][0-9]{0,9}|account/[0-9A-Z]{26}/(available|pending|withdrawing)|task/[0-9A-Z]{26}/escrow|node/[0-9A-Z]{26}/stake)$"
         })
     }
 }

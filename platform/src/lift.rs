@@ -65,7 +65,7 @@ fn object<'a>(
     found.ok_or_else(|| UnknownEvent(format!("there is no object at `{pointer}`")))
 }
 
-/// Version 2 of `policy.adopted` adds the constants of placement, settlement, stake and verification. Written out, for the defaults of a later
+/// Version 2 of `policy.adopted` adds the constants of placement, settlement, stake, rewards and verification, and of how points fade. Written out, for the defaults of a later
 /// day are not those of its time.
 fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
     let scheduling = json!({
@@ -90,6 +90,9 @@ fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
         "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000},
         "tail": {"after_ppm": 500_000, "faster_ppm": 250_000, "looks_max": 64},
         "returns": {"per_task": 3, "per_slot": 2},
+        "leases": {"fetch_ms": 900_000, "slack_ms": 300_000, "progress_ms": 10_000},
+        // What nodes said of their slots was taken for true.
+        "unproven_slots": 256,
         "reliability_keep_ppm": 995_000,
     });
     let policy = object(&mut data, "/policy")?;
@@ -106,6 +109,15 @@ fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
         "verification".into(),
         json!({"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}, "review_ms": 86_400_000}),
     );
+    // There were no reward pools, and points did not fade and were earned for every accepted result alike.
+    policy.insert(
+        "rewards".into(),
+        json!({"pool_ppm": 0, "claim_epochs": 168}),
+    );
+    let points = object(&mut data, "/policy/points")?;
+    for field in ["unrepeated_ppm", "late_ppm", "keep_ppm"] {
+        points.insert(field.into(), 1_000_000.into());
+    }
     Ok(data)
 }
 
@@ -119,14 +131,18 @@ fn task_with_nonce(mut data: Value) -> Result<Value, UnknownEvent> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::policy::{SchedulingPolicy, SettlementPolicy};
+    use crate::policy::{SLOTS_MAX, SchedulingPolicy, SettlementPolicy};
 
     #[test]
     fn a_policy_of_old_gets_what_held_in_its_time() {
-        let lifted = policy_of_old(json!({"policy": {}})).unwrap();
+        let lifted = policy_of_old(json!({"policy": {"points": {}}})).unwrap();
         let read: SchedulingPolicy =
             serde_json::from_value(lifted["policy"]["scheduling"].clone()).unwrap();
-        assert_eq!(read, SchedulingPolicy::default());
+        let of_old = SchedulingPolicy {
+            unproven_slots: SLOTS_MAX,
+            ..SchedulingPolicy::default()
+        };
+        assert_eq!(read, of_old);
         let read: SettlementPolicy =
             serde_json::from_value(lifted["policy"]["settlement"].clone()).unwrap();
         assert_eq!(read, SettlementPolicy::IMMEDIATE);

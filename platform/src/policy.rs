@@ -1,5 +1,6 @@
 //! The constants of the market. They live in `policy.adopted` events, so that a replay uses those of its time.
 
+mod rewards;
 mod scheduling;
 mod settlement;
 mod stake;
@@ -10,8 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::amount::{Amount, Points, Ppm};
 
+pub use rewards::RewardsPolicy;
 pub use scheduling::{
-    AccountLimits, ReturnPolicy, SCORE_LEVELS, SchedulingPolicy, ScorePolicy, TailPolicy,
+    AccountLimits, LeasePolicy, ReturnPolicy, SCORE_LEVELS, SLOTS_MAX, SchedulingPolicy,
+    ScorePolicy, TailPolicy,
 };
 pub use settlement::SettlementPolicy;
 pub use stake::StakePolicy;
@@ -54,6 +57,7 @@ pub struct Policy {
     pub scheduling: SchedulingPolicy,
     pub settlement: SettlementPolicy,
     pub stake: StakePolicy,
+    pub rewards: RewardsPolicy,
     pub verification: VerificationPolicy,
 }
 
@@ -71,6 +75,12 @@ pub struct PointsPolicy {
     pub refused_ppm: Ppm,
     /// A lost lease costs this many points; never more than there are.
     pub lost: Points,
+    /// What is earned of the points of a result that was accepted alone: its quality is its node's word.
+    pub unrepeated_ppm: Ppm,
+    /// What is earned of the points of a result that came later than the task's `max_latency_ms` after its lease.
+    pub late_ppm: Ppm,
+    /// What part of all points is kept when an epoch closes; all of it is 1,000,000.
+    pub keep_ppm: Ppm,
 }
 
 impl Default for Policy {
@@ -92,10 +102,15 @@ impl Default for Policy {
                 refused_min: Points(50),
                 refused_ppm: 500_000,
                 lost: Points(2),
+                unrepeated_ppm: 500_000,
+                late_ppm: 500_000,
+                // With epochs of an hour half of them are gone after 692 of them, 29 days.
+                keep_ppm: 999_000,
             },
             scheduling: SchedulingPolicy::default(),
             settlement: SettlementPolicy::default(),
             stake: StakePolicy::default(),
+            rewards: RewardsPolicy::default(),
             verification: VerificationPolicy::default(),
         }
     }
@@ -103,11 +118,15 @@ impl Default for Policy {
 
 impl Policy {
     /// For a platform whose owner runs everything on it: no owner filters, and no dispute window, since there is nobody to
-    /// dispute with.
+    /// dispute with; and what a node says of its slots is taken for true.
     pub fn private() -> Self {
         Self {
             market: Market::Private,
             settlement: SettlementPolicy::IMMEDIATE,
+            scheduling: SchedulingPolicy {
+                unproven_slots: SLOTS_MAX,
+                ..SchedulingPolicy::default()
+            },
             ..Self::default()
         }
     }

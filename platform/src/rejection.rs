@@ -62,6 +62,7 @@ rejections! {
     BalanceTooSmall { available: Amount, needed: Amount } = "balance-too-small", Payment, "{needed} micro-AEV are needed, and {available} are available: use less, or deposit the difference";
     TooManyWithdrawals { most: usize } = "too-many-withdrawals", Conflict, "{most} withdrawals of this account are open: wait until some are paid or refused";
     StakeLocked { free: Amount, wanted: Amount } = "stake-locked", Conflict, "{wanted} micro-AEV are asked back, and {free} of the node's stake are free: the rest covers results that have not matured yet";
+    NothingToClaim = "nothing-to-claim", Conflict, "no open reward pool has anything for this account that it has not claimed: pools open when an epoch closes, for the points of its end";
     UnknownWithdrawal { withdrawal: WithdrawalId } = "unknown-withdrawal", NotFound, "this account has no open withdrawal {withdrawal}: it was paid or refused, or there never was one";
     PolicyInvalid { detail: String } = "policy-invalid", Invalid, "the policy can't hold: {detail}";
     LimitsInvalid { detail: String } = "limits-invalid", Invalid, "the account's limits can't hold: {detail}";

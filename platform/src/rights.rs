@@ -91,6 +91,10 @@ impl Giver {
             Command::RequestWithdrawal { account, .. } => {
                 Self::Account(*account, &[Scope::KeysWrite])
             }
+            // Whoever can earn points.
+            Command::ClaimRewards { account } => {
+                Self::Account(*account, &[Scope::NodesWrite, Scope::ContentsWrite])
+            }
             Command::IssueJoinToken { account, .. } => {
                 Self::Account(*account, &[Scope::NodesWrite])
             }

@@ -8,6 +8,7 @@ mod guests;
 mod process;
 mod programs;
 mod setup;
+mod simulate;
 mod toolchains;
 mod wasm_toolchain;
 
@@ -59,6 +60,12 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         args: Vec<String>,
     },
+    /// Play a market with cheats in it through the real state machine: what each strategy gains, and what gets past the rules.
+    Simulate {
+        /// Handed to the simulator: `--nodes 1000 --hours 24 --seed 1`, `--strategy patient`, `--json`, ...
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Write the JSON Schemas under `schemas/` and the other generated documents anew.
     Schemas {
         /// Lock them: a released schema never changes again.
@@ -86,6 +93,7 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Ci => check::ci(),
         Chore::Guests(args) => guests::run(args),
         Chore::Bench { args } => bench::bench(&args),
+        Chore::Simulate { args } => simulate::simulate(&args),
         Chore::Schemas { release } => check::schemas(release),
     }
 }

@@ -39,6 +39,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "aevir-sandbox",
         ],
     ),
+    ("aevir-simulate", &["aevir-events", "aevir-platform"]),
 ];
 
 /// Libraries that a part must not even know, because of what they would let in.
@@ -58,6 +59,7 @@ const MUST_NOT_KNOW: &[(&str, &[&str])] = &[
     // The chores must start quickly on a fresh checkout: what they need to build is small.
     ("xtask", &["sqlx", "tokio", "axum", "wasmtime", "wgpu"]),
     ("aevir-bench", &["axum"]),
+    ("aevir-simulate", &["axum", "rand", "sqlx", "tokio"]),
 ];
 
 /// The direct dependencies of every crate of the workspace, development ones left out.

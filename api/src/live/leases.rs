@@ -2,19 +2,41 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use aevir_platform::{command::LossReason, ids::AssignmentId};
+use aevir_platform::{command::LossReason, ids::AssignmentId, policy::Policy};
 use tokio::time::Instant;
-
-/// How long a node may fetch inputs before it starts, however lively its heartbeats.
-const FETCH_TIME_MAX: Duration = Duration::from_secs(15 * 60);
-/// What a run may take beyond its own time limit: compiling, uploading outputs.
-const RUN_SLACK: Duration = Duration::from_secs(5 * 60);
-/// Progress is recorded in the log at most this often.
-const RECORD_EVERY: Duration = Duration::from_secs(10);
 
 /// The leases under way.
 #[derive(Debug, Default)]
 pub(crate) struct Leases(HashMap<AssignmentId, Lease>);
+
+/// How long a lease lasts, by the policy of its task.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    /// It must be started within this time, or show life.
+    accept: Duration,
+    /// Each sign of life extends it by so much.
+    lease: Duration,
+    /// How long a node may fetch inputs before it starts, however lively its heartbeats.
+    fetch: Duration,
+    /// What a run may take beyond its own time limit: compiling, uploading outputs.
+    slack: Duration,
+    /// Progress is recorded in the log at most this often.
+    record: Duration,
+}
+
+impl Times {
+    pub(crate) fn of(policy: &Policy) -> Self {
+        let ms = |ms: u32| Duration::from_millis(ms.into());
+        let leases = &policy.scheduling.leases;
+        Self {
+            accept: ms(policy.accept_ms),
+            lease: ms(policy.lease_ms),
+            fetch: ms(leases.fetch_ms),
+            slack: ms(leases.slack_ms),
+            record: ms(leases.progress_ms),
+        }
+    }
+}
 
 /// One lease.
 #[derive(Debug, Clone)]
@@ -23,7 +45,7 @@ pub(crate) struct Lease {
     deadline: Instant,
     /// Heartbeats do not extend it past this.
     end: Instant,
-    lease: Duration,
+    times: Times,
     /// As the last heartbeat told it.
     pub(crate) progress: Option<(u32, String)>,
     recorded: Option<Instant>,
@@ -34,19 +56,13 @@ impl Leases {
         self.0.get(&id)
     }
 
-    /// A fresh lease: it must be started within `accept`.
-    pub(crate) fn grant(
-        &mut self,
-        id: AssignmentId,
-        now: Instant,
-        accept: Duration,
-        lease: Duration,
-    ) {
+    /// A fresh lease.
+    pub(crate) fn grant(&mut self, id: AssignmentId, now: Instant, times: Times) {
         let granted = Lease {
             started: false,
-            deadline: now + accept,
-            end: now + FETCH_TIME_MAX.max(accept),
-            lease,
+            deadline: now + times.accept,
+            end: now + times.fetch.max(times.accept),
+            times,
             progress: None,
             recorded: None,
         };
@@ -57,15 +73,15 @@ impl Leases {
     pub(crate) fn start(&mut self, id: AssignmentId, now: Instant, runtime: Duration) {
         if let Some(lease) = self.0.get_mut(&id) {
             lease.started = true;
-            lease.deadline = now + lease.lease;
-            lease.end = now + runtime + RUN_SLACK;
+            lease.deadline = now + lease.times.lease;
+            lease.end = now + runtime + lease.times.slack;
         }
     }
 
     /// A sign of life.
     pub(crate) fn extend(&mut self, id: AssignmentId, now: Instant) {
         if let Some(lease) = self.0.get_mut(&id) {
-            let extended = lease.deadline.max(now + lease.lease);
+            let extended = lease.deadline.max(now + lease.times.lease);
             lease.deadline = extended.min(lease.end);
         }
     }
@@ -80,7 +96,8 @@ impl Leases {
             return false;
         }
         lease.progress = Some(said);
-        let due = lease.recorded.is_none_or(|last| now >= last + RECORD_EVERY);
+        let every = lease.times.record;
+        let due = lease.recorded.is_none_or(|last| now >= last + every);
         if due {
             lease.recorded = Some(now);
         }
@@ -110,6 +127,18 @@ mod tests {
 
     const ACCEPT: Duration = Duration::from_secs(30);
     const LEASE: Duration = Duration::from_secs(15);
+    const FETCH: Duration = Duration::from_secs(15 * 60);
+    const SLACK: Duration = Duration::from_secs(5 * 60);
+    const RECORD: Duration = Duration::from_secs(10);
+
+    /// Those of the policy that a platform begins with.
+    fn times() -> Times {
+        let times = Times::of(&Policy::default());
+        let known = [times.accept, times.lease, times.fetch, times.slack];
+        assert_eq!(known, [ACCEPT, LEASE, FETCH, SLACK]);
+        assert_eq!(times.record, RECORD);
+        times
+    }
 
     const ID: AssignmentId = AssignmentId(ulid::Ulid::from_parts(0, 1));
 
@@ -117,12 +146,12 @@ mod tests {
     fn silence_ends_a_lease_and_life_extends_it() {
         let mut now = Instant::now();
         let mut leases = Leases::default();
-        leases.grant(ID, now, ACCEPT, LEASE);
+        leases.grant(ID, now, times());
         now += ACCEPT;
         assert!(leases.expired(now - Duration::from_millis(1)).is_empty());
         assert_eq!(leases.expired(now), [(ID, LossReason::NotStarted)]);
 
-        leases.grant(ID, now, ACCEPT, LEASE);
+        leases.grant(ID, now, times());
         leases.start(ID, now, Duration::from_secs(600));
         for _ in 0..10 {
             now += LEASE / 2;
@@ -140,24 +169,24 @@ mod tests {
         let begun = Instant::now();
         let runtime = Duration::from_secs(10);
         let mut leases = Leases::default();
-        leases.grant(ID, begun, ACCEPT, LEASE);
+        leases.grant(ID, begun, times());
         leases.start(ID, begun, runtime);
         let mut now = begun;
         while leases.expired(now).is_empty() {
             now += Duration::from_secs(5);
             leases.extend(ID, now);
-            assert!(now <= begun + runtime + RUN_SLACK, "a run must end");
+            assert!(now <= begun + runtime + SLACK, "a run must end");
         }
-        assert_eq!(now, begun + runtime + RUN_SLACK);
+        assert_eq!(now, begun + runtime + SLACK);
     }
 
     #[test]
     fn fetching_takes_none_of_the_runs_time_and_has_a_limit_of_its_own() {
         let granted = Instant::now();
         let mut leases = Leases::default();
-        leases.grant(ID, granted, ACCEPT, LEASE);
+        leases.grant(ID, granted, times());
         let mut now = granted;
-        while now + Duration::from_secs(5) < granted + FETCH_TIME_MAX {
+        while now + Duration::from_secs(5) < granted + FETCH {
             now += Duration::from_secs(5);
             leases.extend(ID, now);
             assert!(leases.expired(now).is_empty(), "it shows life");
@@ -171,9 +200,9 @@ mod tests {
             leases.extend(ID, now);
             assert!(leases.expired(now).is_empty());
         }
-        leases.grant(ID, granted, ACCEPT, LEASE);
-        leases.extend(ID, granted + FETCH_TIME_MAX);
-        let late = granted + FETCH_TIME_MAX + Duration::from_secs(1);
+        leases.grant(ID, granted, times());
+        leases.extend(ID, granted + FETCH);
+        let late = granted + FETCH + Duration::from_secs(1);
         leases.extend(ID, late);
         assert_eq!(leases.expired(late), [(ID, LossReason::NotStarted)]);
     }
@@ -182,13 +211,13 @@ mod tests {
     fn progress_is_recorded_now_and_then() {
         let now = Instant::now();
         let mut leases = Leases::default();
-        leases.grant(ID, now, ACCEPT, LEASE);
+        leases.grant(ID, now, times());
         assert!(!leases.report(ID, now, 0, ""), "nothing to tell");
         assert!(leases.report(ID, now, 1, "a"));
         assert!(!leases.report(ID, now, 2, "a"), "too soon");
-        let now = now + RECORD_EVERY;
+        let now = now + RECORD;
         assert!(leases.report(ID, now, 3, "a"));
-        let now = now + RECORD_EVERY;
+        let now = now + RECORD;
         assert!(!leases.report(ID, now, 3, "a"), "nothing new");
         let told = leases.get(ID).and_then(|l| l.progress.clone());
         assert_eq!(told, Some((3, "a".into())));

@@ -11,7 +11,7 @@ use aevir_platform::ids::{AssignmentId, NodeId, TaskId};
 use aevir_wire as wire;
 use tokio::sync::{Notify, broadcast, watch};
 
-pub(crate) use leases::Leases;
+pub(crate) use leases::{Leases, Times as LeaseTimes};
 pub(crate) use nodes::{Nodes, OpenPoll};
 pub(crate) use task_log::{LINE_CHARS_MAX, TaskLogs};
 

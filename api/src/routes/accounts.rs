@@ -3,6 +3,7 @@
 use aevir_events::Timestamp;
 use aevir_platform::{
     command::{Command, OpenAccount, Scope},
+    event::Track,
     ids::AccountId,
     ledger::LedgerAccount,
     rejection::Rejection,
@@ -117,7 +118,7 @@ fn from_row(mut cells: Cells) -> ApiResult<wire::Account> {
         available: cells.int()?.to_string(),
         pending: cells.int()?.to_string(),
         withdrawing: cells.int()?.to_string(),
-        points: super::ledger::points(&mut cells)?,
+        points: super::points::points(&mut cells)?,
     })
 }
 
@@ -209,8 +210,8 @@ fn view(state: &Platform, id: AccountId) -> Option<wire::Account> {
 
 fn points(points: &PointsBalance) -> wire::Points {
     wire::Points {
-        compute: points.compute.to_string(),
-        content: points.content.to_string(),
-        verification: points.verification.to_string(),
+        compute: points.on(Track::Compute).to_string(),
+        content: points.on(Track::Content).to_string(),
+        verification: points.on(Track::Verification).to_string(),
     }
 }

@@ -1,6 +1,6 @@
-//! Balances, postings and points, from the view `accounts`.
+//! Balances and postings, from the view `accounts`.
 
-use aevir_events::{Timestamp, projection::Value};
+use aevir_events::Timestamp;
 use aevir_platform::{command::Scope, ids::TaskId, ledger::LedgerAccount};
 use aevir_wire as wire;
 use axum::extract::State;
@@ -8,14 +8,13 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::tasks::whose;
 use crate::{
     app::App,
     auth::Caller,
     convert::time,
     error::ApiResult,
     extract::Query,
-    listing::{Shown, cursor, invalid, limit, next, no_cursor, open},
+    listing::{Shown, invalid, limit, next, no_cursor, open},
     views::{self, ACCOUNTS, Cells},
 };
 
@@ -23,8 +22,6 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(ledger))
         .routes(routes!(ledger_entries))
-        .routes(routes!(leaderboard))
-        .routes(routes!(points_changes))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -83,7 +80,7 @@ struct EntryFilter {
     /// A ledger account, such as `treasury`, `account/<id>/available` or `task/<id>/escrow`.
     account: Option<String>,
     task: Option<String>,
-    /// `deposit`, `escrow`, `settlement`, `maturity`, `closure`, `withdrawal`, `payout`, `withdrawal-refused`, `stake`, `unstake` or `slash`.
+    /// `deposit`, `escrow`, `settlement`, `maturity`, `closure`, `withdrawal`, `payout`, `withdrawal-refused`, `stake`, `unstake`, `slash`, `pool`, `reward` or `pool-expired`.
     reason: Option<String>,
     /// From this position of the log on.
     from: Option<u64>,
@@ -165,139 +162,7 @@ fn entry_cursor(text: &str) -> ApiResult<(i64, u32)> {
     parsed.ok_or_else(no_cursor)
 }
 
-/// IntelliPoints, most first, and of the same total the newest account first: of all accounts for the scopes `audit` and `admin`, else the caller's own.
-#[utoipa::path(get, path = "/v1/points", tag = "ledger", params(Page), responses((status = 200, body = wire::PointsTable)))]
-async fn leaderboard(
-    State(app): State<App>,
-    caller: Caller,
-    Query(page): Query<Page>,
-) -> ApiResult<Shown<wire::PointsTable>> {
-    caller.require(Scope::Read)?;
-    let limit = limit(page.limit)?;
-    let after = page.after.as_deref().map(total_cursor).transpose()?;
-    // Only accounts that ever had points have a row; one's own is shown all the same.
-    let mut query = if caller.sees_all() {
-        views::Query::new(STANDINGS)
-    } else {
-        let mut own = views::Query::new(OWN_STANDING);
-        own.when("a.id = ?", [caller.account.to_string().into()]);
-        own
-    };
-    if let Some((total, account)) = after {
-        let after = [Value::Int(total), account.into()];
-        query.when("(p.total, p.account) < (?, ?)", after);
-    }
-    query.page("p.total DESC, p.account DESC", limit);
-    let mut view = open(&app, ACCOUNTS, page.min_position).await?;
-    let rows = view.select(&query.sql, &query.params).await?;
-    let rows = rows.into_iter().map(|row| standing(Cells::new(row)));
-    let mut accounts = rows.collect::<ApiResult<Vec<_>>>()?;
-    let next = next(&mut accounts, limit, |a| {
-        format!("{}.{}", a.total, a.account)
-    });
-    Ok(Shown::new(
-        view.position(),
-        wire::PointsTable { accounts, next },
-    ))
-}
-
-/// Read from the end of the index on total and account, as far as the page goes.
-const STANDINGS: &str = "SELECT a.id, a.name, p.compute, p.content, p.verification, p.total
-     FROM {points} p JOIN {accounts} a ON a.id = p.account";
-const OWN_STANDING: &str = "SELECT a.id, a.name, COALESCE(p.compute, 0), COALESCE(p.content, 0), COALESCE(p.verification, 0), COALESCE(p.total, 0)
-     FROM {accounts} a LEFT JOIN {points} p ON p.account = a.id";
-
-fn standing(mut cells: Cells) -> ApiResult<wire::AccountPoints> {
-    Ok(wire::AccountPoints {
-        account: cells.text()?,
-        name: cells.text()?,
-        points: points(&mut cells)?,
-        total: cells.int()?.to_string(),
-    })
-}
-
-/// Compute, content, verification.
-pub(super) fn points(cells: &mut Cells) -> ApiResult<wire::Points> {
-    Ok(wire::Points {
-        compute: cells.int()?.to_string(),
-        content: cells.int()?.to_string(),
-        verification: cells.int()?.to_string(),
-    })
-}
-
-fn total_cursor(text: &str) -> ApiResult<(i64, String)> {
-    let parts = text.split_once('.');
-    let parsed = parts.and_then(|(total, account)| Some((total.parse().ok()?, account.to_owned())));
-    parsed.ok_or_else(no_cursor)
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct ChangeFilter {
-    /// Scope `audit` or `admin` for another account than one's own.
-    account: Option<String>,
-    task: Option<String>,
-    /// 1 to 200; 50 when absent.
-    limit: Option<u32>,
-    /// The last page's `next`.
-    after: Option<String>,
-    /// Shows at least so many entries of the log.
-    min_position: Option<u64>,
-}
-
-/// Changes of IntelliPoints, oldest first: the caller's own; those of all accounts for the scopes `audit` and `admin`.
-#[utoipa::path(get, path = "/v1/points/changes", tag = "ledger", params(ChangeFilter),
-    responses((status = 200, body = wire::PointsChangePage)))]
-async fn points_changes(
-    State(app): State<App>,
-    caller: Caller,
-    Query(filter): Query<ChangeFilter>,
-) -> ApiResult<Shown<wire::PointsChangePage>> {
-    caller.require(Scope::Read)?;
-    let limit = limit(filter.limit)?;
-    let after = cursor::<i64>(filter.after.as_deref())?;
-    let account = whose(
-        filter.account.as_deref(),
-        caller.sees_all(),
-        &caller,
-        "`account` is an account's id",
-    )?;
-    let mut query = views::Query::new(
-        "SELECT position, changed_at, account, track, delta, reason, task, assignment FROM {point_changes}",
-    );
-    query.when_some("account = ?", account.map(|a| a.to_string()));
-    query.when_some(
-        "task = ?",
-        task(filter.task.as_deref())?.map(|t| t.to_string()),
-    );
-    query.when_some("position > ?", after);
-    query.page("position", limit);
-    let mut view = open(&app, ACCOUNTS, filter.min_position).await?;
-    let rows = view.select(&query.sql, &query.params).await?;
-    let rows = rows.into_iter().map(|row| change(Cells::new(row)));
-    let mut changes = rows.collect::<ApiResult<Vec<_>>>()?;
-    let next = next(&mut changes, limit, |c| c.position.clone());
-    Ok(Shown::new(
-        view.position(),
-        wire::PointsChangePage { changes, next },
-    ))
-}
-
-fn change(mut cells: Cells) -> ApiResult<wire::PointsChange> {
-    Ok(wire::PointsChange {
-        position: cells.int()?.to_string(),
-        time: time(Timestamp(cells.int()?)),
-        account: cells.text()?,
-        track: cells.text()?,
-        delta: cells.int()?.to_string(),
-        reason: cells.text()?,
-        task: cells.text()?,
-        assignment: cells.text_or_null()?,
-    })
-}
-
-fn task(text: Option<&str>) -> ApiResult<Option<TaskId>> {
+pub(super) fn task(text: Option<&str>) -> ApiResult<Option<TaskId>> {
     let parsed = text.map(str::parse).transpose();
     parsed.map_err(|_| invalid("`task` is a task's id"))
 }

@@ -11,6 +11,7 @@ mod modules;
 mod node;
 mod node_life;
 mod nodes;
+mod points;
 mod policy;
 mod projections;
 mod server;
@@ -32,6 +33,7 @@ pub(crate) fn all() -> OpenApiRouter<App> {
         .merge(keys::routes())
         .merge(limits::routes())
         .merge(ledger::routes())
+        .merge(points::routes())
         .merge(statement::routes())
         .merge(withdrawals::routes())
         .merge(policy::routes())

@@ -124,10 +124,13 @@ async fn list_nodes(
     let mut nodes = rows.collect::<ApiResult<Vec<_>>>()?;
     let next = next(&mut nodes, limit, |n| n.id.clone());
     complete(&mut view, &mut nodes).await?;
-    // What is locked follows from the whole state, which the view does not hold.
+    // What is locked, and what it has shown, follow from the whole state, which the view does not hold.
     app.log.read(|state, _| {
         for node in &mut nodes {
-            node.stake = node.id.parse().ok().and_then(|id| stake(state, id));
+            let id = node.id.parse().ok();
+            node.stake = id.and_then(|id| stake(state, id));
+            let known = id.and_then(|id| state.nodes.get(&id));
+            node.runs_at_once = known.map(|node| node.slots());
         }
     });
     Ok(Shown::new(view.position(), wire::NodeList { nodes, next }))
@@ -162,6 +165,7 @@ fn from_row(mut cells: Cells) -> ApiResult<wire::Node> {
         speed: speed(shown, profile.cpu_mfuel_s),
         profile,
         active: Vec::new(),
+        runs_at_once: None,
         stake: None,
         sealed: Vec::new(),
         earned: cells.int()?.to_string(),
@@ -285,6 +289,7 @@ fn stake(state: &Machine, id: NodeId) -> Option<wire::NodeStake> {
 
 pub(super) fn view(state: &Machine, node: &Node) -> ApiResult<wire::Node> {
     Ok(wire::Node {
+        runs_at_once: Some(node.slots()),
         stake: stake(state, node.id),
         id: node.id.to_string(),
         owner: node.owner.to_string(),

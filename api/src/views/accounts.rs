@@ -5,15 +5,14 @@ use aevir_events::{
     projection::{Keys, Projection, ProjectionError, Rows, Table, Value},
 };
 use aevir_platform::{
-    event::{Event, LedgerPosted, PointsChanged, WithdrawalRequested},
+    event::{Event, LedgerPosted, WithdrawalRequested},
     ledger::LedgerAccount,
 };
 use async_trait::async_trait;
 
 use super::{
-    accounts_tables::{
-        ACCOUNTS, BALANCES, CHANGES, ENTRIES, KEYS, NODE_OWNERS, POINTS, TABLES, WITHDRAWALS,
-    },
+    accounts_points,
+    accounts_tables::{ACCOUNTS, BALANCES, ENTRIES, KEYS, NODE_OWNERS, TABLES, WITHDRAWALS},
     id, json, money, ms, name, position,
 };
 use crate::convert::name_of;
@@ -31,7 +30,7 @@ impl Projection<Event> for Accounts {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn tables(&self) -> &'static [Table] {
@@ -47,7 +46,7 @@ impl Projection<Event> for Accounts {
                 }
             }
         } else if let Event::PointsChanged(e) = &recorded.event {
-            keys.add(POINTS, [id(e.account)]);
+            accounts_points::wants(e, keys);
         } else if let Event::KeyRevoked(e) = &recorded.event {
             keys.add(KEYS, [id(e.key)]);
         } else if let Event::WithdrawalPaid(e) = &recorded.event {
@@ -89,7 +88,10 @@ impl Projection<Event> for Accounts {
                 .set("revoked", true)
                 .map(drop),
             Event::LedgerPosted(e) => posted(rows, recorded, e).await,
-            Event::PointsChanged(e) => changed(rows, recorded, e).await,
+            Event::PointsChanged(e) => accounts_points::changed(rows, recorded, e).await,
+            Event::EpochOpened(e) => accounts_points::epoch_opened(rows, recorded.time, e),
+            Event::EpochClosed(e) => accounts_points::epoch_closed(rows, recorded.time, e).await,
+            Event::RewardsClaimed(e) => accounts_points::claimed(rows, recorded, e),
             Event::NodeRegistered(e) => {
                 rows.insert(NODE_OWNERS, [("node", id(e.node)), ("owner", id(e.owner))])
             }
@@ -112,8 +114,6 @@ impl Projection<Event> for Accounts {
                     .map(drop)
             }
             Event::PolicyAdopted(_)
-            | Event::EpochOpened(_)
-            | Event::EpochClosed(_)
             | Event::LimitsSet(_)
             | Event::JoinTokenIssued(_)
             | Event::BlobUploaded(_)
@@ -215,9 +215,10 @@ async fn owner(rows: &mut Rows<'_>, account: LedgerAccount) -> Result<Value, Pro
             let row = rows.row(NODE_OWNERS, [id(node)]).await?;
             Ok(row.text("owner")?.into())
         }
-        LedgerAccount::External | LedgerAccount::Escrow(_) | LedgerAccount::Treasury => {
-            Ok(Value::Null)
-        }
+        LedgerAccount::External
+        | LedgerAccount::Escrow(_)
+        | LedgerAccount::Pool(_)
+        | LedgerAccount::Treasury => Ok(Value::Null),
     }
 }
 
@@ -255,26 +256,6 @@ fn requested(rows: &mut Rows<'_>, recorded: &Recorded<Event>, e: &WithdrawalRequ
             ("state", "open".into()),
             ("requested_at", ms(recorded.time)),
             ("position", position(recorded.position)?),
-        ],
-    )
-}
-
-async fn changed(rows: &mut Rows<'_>, recorded: &Recorded<Event>, e: &PointsChanged) -> Done {
-    let points = rows.entry(POINTS, [id(e.account)]).await?;
-    points
-        .add(&name_of(&e.track), e.delta.0)?
-        .add("total", e.delta.0)?;
-    rows.insert(
-        CHANGES,
-        [
-            ("position", position(recorded.position)?),
-            ("account", id(e.account)),
-            ("track", name(&e.track)),
-            ("delta", e.delta.0.into()),
-            ("reason", name(&e.reason)),
-            ("task", id(e.task)),
-            ("assignment", e.assignment.map(|a| a.to_string()).into()),
-            ("changed_at", ms(recorded.time)),
         ],
     )
 }

@@ -8,6 +8,10 @@ pub(super) const BALANCES: &str = "balances";
 pub(super) const ENTRIES: &str = "ledger_entries";
 pub(super) const POINTS: &str = "points";
 pub(super) const CHANGES: &str = "point_changes";
+pub(super) const TRACKS: &str = "point_tracks";
+pub(super) const FADED: &str = "points_faded";
+pub(super) const EPOCHS: &str = "epochs";
+pub(super) const CLAIMS: &str = "reward_claims";
 pub(super) const NODE_OWNERS: &str = "node_owners";
 pub(super) const WITHDRAWALS: &str = "withdrawals";
 
@@ -43,7 +47,7 @@ pub(super) const TABLES: &[Table] = &[
         columns: &[
             Column::text(
                 "account",
-                "`external`, `treasury`, `account/<id>/available`, `account/<id>/pending`, `account/<id>/withdrawing`, `task/<id>/escrow` or `node/<id>/stake`.",
+                "`external`, `treasury`, `account/<id>/available`, `account/<id>/pending`, `account/<id>/withdrawing`, `task/<id>/escrow`, `node/<id>/stake` or `pool/<epoch>`.",
             ),
             Column::int("amount", "micro-AEV."),
             Column::int(
@@ -70,7 +74,7 @@ pub(super) const TABLES: &[Table] = &[
             Column::text("task", "`tasks.id`.").or_null(),
             Column::text(
                 "reason",
-                "`deposit`, `escrow`, `settlement`, `maturity`, `closure`, `withdrawal`, `payout`, `withdrawal-refused`, `stake`, `unstake` or `slash`.",
+                "`deposit`, `escrow`, `settlement`, `maturity`, `closure`, `withdrawal`, `payout`, `withdrawal-refused`, `stake`, `unstake`, `slash`, `pool`, `reward` or `pool-expired`.",
             ),
             Column::text("reference", "Of an external payment.").or_null(),
             Column::int("amount", "micro-AEV; below zero where it was taken away."),
@@ -90,20 +94,25 @@ pub(super) const TABLES: &[Table] = &[
     },
     Table {
         name: POINTS,
-        about: "IntelliPoints of accounts that ever had some.",
+        about: "IntelliPoints of accounts that ever had some, as they are: with every epoch they fade.",
         columns: &[
             Column::text("account", "`accounts.id`."),
-            Column::int("compute", "Whole points."),
-            Column::int("content", "Whole points."),
-            Column::int("verification", "Whole points."),
-            Column::int("total", "Over all tracks."),
+            Column::int("compute", "Thousandths of a point."),
+            Column::int("content", "Thousandths of a point."),
+            Column::int("verification", "Thousandths of a point."),
+            Column::int("total", "Over all tracks, thousandths of a point."),
         ],
         key: 1,
-        indexes: &[&["total", "account"]],
+        indexes: &[
+            &["total", "account"],
+            &["compute", "account"],
+            &["content", "account"],
+            &["verification", "account"],
+        ],
     },
     Table {
         name: CHANGES,
-        about: "Every change of IntelliPoints.",
+        about: "Every change of IntelliPoints, with what epochs took off before it.",
         columns: &[
             Column::int("position", "Of the event in the log."),
             Column::text("account", "`accounts.id`."),
@@ -115,10 +124,63 @@ pub(super) const TABLES: &[Table] = &[
             ),
             Column::text("task", "`tasks.id`."),
             Column::text("assignment", "`assignments.id`.").or_null(),
+            Column::int("epochs", "How many closed since the last change of the account's track."),
+            Column::int("faded", "What they took off it, thousandths of a point."),
+            Column::int("balance", "Of the track after the change, thousandths of a point."),
             Column::int("changed_at", "ms."),
         ],
         key: 1,
         indexes: &[&["account", "position"], &["task"]],
+    },
+    Table {
+        name: TRACKS,
+        about: "An account's points on a track as its last change left them.",
+        columns: &[
+            Column::text("account", "`accounts.id`."),
+            Column::text("track", "`compute`, `content` or `verification`."),
+            Column::int("balance", "Thousandths of a point."),
+            Column::int("closed", "Epochs that had closed then."),
+        ],
+        key: 2,
+        indexes: &[],
+    },
+    Table {
+        name: FADED,
+        about: "One row: how often points have faded.",
+        columns: &[
+            Column::int("id", "Always 0."),
+            Column::int("closed", "Epochs that have closed."),
+        ],
+        key: 1,
+        indexes: &[],
+    },
+    Table {
+        name: EPOCHS,
+        about: "Epochs, by what part of all points each kept, and what its pool got.",
+        columns: &[
+            Column::int("epoch", "From 1."),
+            Column::int("opened_at", "ms."),
+            Column::int("closed_at", "ms.").or_null(),
+            Column::int("points_keep_ppm", "What part of points was kept when it closed, parts per million.").or_null(),
+            Column::int("reward", "What its pool got, micro-AEV; null where it has none.").or_null(),
+            Column::int("reward_points", "All points at its end, thousandths of a point.").or_null(),
+        ],
+        key: 1,
+        indexes: &[],
+    },
+    Table {
+        name: CLAIMS,
+        about: "What accounts took of the pools of epochs.",
+        columns: &[
+            Column::text("account", "`accounts.id`."),
+            Column::int("epoch", "`epochs.epoch`."),
+            Column::int("points", "The account's at the epoch's end, thousandths of a point."),
+            Column::int("amount", "micro-AEV."),
+            Column::int("position", "Of the event in the log."),
+            Column::int("claimed_at", "ms."),
+        ],
+        key: 2,
+        indexes: &[&["epoch", "account"]],
     },
     Table {
         name: NODE_OWNERS,

@@ -8,6 +8,7 @@
 //! Must not know: HTTP.
 
 mod accounts;
+mod accounts_points;
 mod accounts_tables;
 mod catalogue;
 mod query;

@@ -202,6 +202,7 @@ impl Projection<Event> for Work {
             | Event::ModuleReleased(_)
             | Event::OutputUploaded(_)
             | Event::EpochOpened(_)
+            | Event::RewardsClaimed(_)
             | Event::LimitsSet(_) => Ok(()),
         }
     }
@@ -285,6 +286,7 @@ fn wants(event: &Event, keys: &mut Keys) {
         Event::PolicyAdopted(_)
         | Event::EpochOpened(_)
         | Event::EpochClosed(_)
+        | Event::RewardsClaimed(_)
         | Event::LimitsSet(_)
         | Event::NodeRegistered(_)
         | Event::ContentRegistered(_)

@@ -201,7 +201,7 @@ async fn the_operator_sees_all_accounts_and_others_their_own_points() {
         .await
         .unwrap();
     assert_eq!(rest.accounts.len(), 1);
-    let own = account.client.points(None).await.unwrap().accounts;
+    let own = account.client.points(None, None).await.unwrap().accounts;
     assert_eq!(own.len(), 1);
     assert_eq!(
         (own[0].account.as_str(), own[0].total.as_str()),

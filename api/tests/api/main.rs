@@ -13,6 +13,7 @@ mod money;
 mod node_life;
 mod objects;
 mod plan;
+mod points;
 mod protocol;
 mod recovery;
 mod refusals;

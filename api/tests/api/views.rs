@@ -373,7 +373,7 @@ async fn money(
     assert!(!changes.is_empty() && changes.iter().all(|c| c.reason == "result-accepted"));
     let earner = platform
         .admin
-        .points(None)
+        .points(None, None)
         .await
         .unwrap()
         .accounts

@@ -301,13 +301,12 @@ async fn money(view: &mut Snapshot, state: &State) {
     same(view, sql, Vec::new()).await;
 }
 
+const TRACKS: [Track; 3] = [Track::Compute, Track::Content, Track::Verification];
+
 async fn points(view: &mut Snapshot, state: &State) {
-    let tracks = |account| {
-        [Track::Compute, Track::Content, Track::Verification]
-            .map(|track| state.points(account, track))
-    };
-    let rows = state.points.keys().map(|account| {
-        let by_track = tracks(*account);
+    let thousandths = |n: u64| i64::try_from(n).unwrap();
+    let rows = state.points.iter().map(|(account, points)| {
+        let by_track = TRACKS.map(|track| thousandths(points.thousandths_on(track)));
         let mut row = vec![text(account)];
         row.extend(by_track.map(Value::from));
         row.push(by_track.iter().sum::<i64>().into());
@@ -319,26 +318,48 @@ async fn points(view: &mut Snapshot, state: &State) {
         rows.collect(),
     )
     .await;
+    // From zero on, what was earned and lost and what epochs took off lead to what there is.
     let mut sums: BTreeMap<(Value, Value), i64> = BTreeMap::new();
-    for row in view
-        .select("SELECT account, track, delta FROM {point_changes}", &[])
-        .await
-        .unwrap()
-    {
-        let [account, track, Value::Int(delta)] = &row[..] else {
+    let changes =
+        "SELECT account, track, delta, faded, balance FROM {point_changes} ORDER BY position";
+    for row in view.select(changes, &[]).await.unwrap() {
+        let [account, track, delta, faded, balance] = &row[..] else {
             panic!("{row:?}")
         };
-        *sums.entry((account.clone(), track.clone())).or_default() += delta;
+        let (Value::Int(delta), Value::Int(faded), Value::Int(balance)) = (delta, faded, balance)
+        else {
+            panic!("{row:?}")
+        };
+        let sum = sums.entry((account.clone(), track.clone())).or_default();
+        *sum += 1_000 * delta - faded;
+        assert!(*faded >= 0 && sum == balance, "{row:?}");
     }
-    for account in state.points.keys() {
-        for track in [Track::Compute, Track::Content, Track::Verification] {
-            let sum = sums
-                .remove(&(text(account), name(&track)))
-                .unwrap_or_default();
-            assert_eq!(sum, state.points(*account, track));
-        }
+    let lasts = "SELECT account, track, balance FROM {point_tracks} ORDER BY account, track";
+    let lasts = view.select(lasts, &[]).await.unwrap();
+    assert_eq!(lasts.len(), sums.len());
+    for row in lasts {
+        let key = (row[0].clone(), row[1].clone());
+        assert_eq!(row[2], Value::Int(sums[&key]));
     }
-    assert!(sums.is_empty());
+    let pools = state.rewards.pools.iter();
+    let pools = pools.map(|(epoch, pool)| {
+        let points = thousandths(pool.points.0);
+        vec![(*epoch).into(), pool.amount.0.into(), points.into()]
+    });
+    let oldest = state
+        .rewards
+        .pools
+        .keys()
+        .next()
+        .copied()
+        .unwrap_or(u32::MAX);
+    let sql = format!(
+        "SELECT epoch, reward, reward_points FROM {{epochs}} WHERE reward > 0 AND epoch >= {oldest} ORDER BY epoch"
+    );
+    same(view, &sql, pools.collect()).await;
+    // No pool has paid more than it got.
+    let sql = "SELECT c.epoch FROM {reward_claims} c JOIN {epochs} e ON e.epoch = c.epoch GROUP BY c.epoch, e.reward HAVING sum(c.amount) > e.reward";
+    same(view, sql, Vec::new()).await;
 }
 
 const MODULES: &str =

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::ledger::Points;
+use crate::points::Points;
 
 /// Opens an account. `POST /v1/accounts`, scope `admin`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -1,23 +1,15 @@
-//! Balances and IntelliPoints.
+//! Balances, postings and statements.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// IntelliPoints by track, whole points.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Points {
-    pub compute: String,
-    pub content: String,
-    pub verification: String,
-}
-
 /// Balances that are not zero, by ledger account. `GET /v1/ledger`, scope `audit` or `admin`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Ledger {
     /// Micro-AEV by ledger account: `external`, `treasury`, `account/<id>/available`, `account/<id>/pending`,
-    /// `account/<id>/withdrawing`, `task/<id>/escrow`, `node/<id>/stake`.
+    /// `account/<id>/withdrawing`, `task/<id>/escrow`, `node/<id>/stake`, `pool/<epoch>`.
     pub balances: BTreeMap<String, String>,
     /// Over all accounts: zero.
     pub sum: String,
@@ -40,7 +32,7 @@ pub struct LedgerEntry {
     pub account: String,
     /// In micro-AEV; below zero where it was taken away.
     pub amount: String,
-    /// `deposit`, `escrow`, `settlement`, `maturity`, `closure`, `withdrawal`, `payout`, `withdrawal-refused`, `stake`, `unstake` or `slash`.
+    /// `deposit`, `escrow`, `settlement`, `maturity`, `closure`, `withdrawal`, `payout`, `withdrawal-refused`, `stake`, `unstake`, `slash`, `pool`, `reward` or `pool-expired`.
     pub reason: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
@@ -108,49 +100,4 @@ pub struct StatementEntry {
     pub reference: Option<String>,
     /// Where it came from or went to.
     pub counter_accounts: Vec<String>,
-}
-
-/// One change of IntelliPoints.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct PointsChange {
-    /// Of the event in the log.
-    pub position: String,
-    pub time: String,
-    pub account: String,
-    /// `compute`, `content` or `verification`.
-    pub track: String,
-    /// Whole points; below zero where they were lost.
-    pub delta: String,
-    /// `result-accepted`, `content-used`, `result-refused` or `lease-lost`.
-    pub reason: String,
-    pub task: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub assignment: Option<String>,
-}
-
-/// Changes of points, oldest first. With the scope `audit` or `admin` those of all accounts, else the caller's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct PointsChangePage {
-    pub changes: Vec<PointsChange>,
-    /// Give this as `after` for the next page.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<String>,
-}
-
-/// One row of the leaderboard.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct AccountPoints {
-    pub account: String,
-    pub name: String,
-    pub points: Points,
-    pub total: String,
-}
-
-/// Points by account, most first. With the scope `audit` or `admin` those of all accounts, else the caller's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct PointsTable {
-    pub accounts: Vec<AccountPoints>,
-    /// Give this as `after` for the next page.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<String>,
 }

@@ -18,6 +18,7 @@ mod ledger;
 mod log;
 mod node;
 mod node_life;
+mod points;
 mod policy;
 mod problem;
 mod projections;
@@ -40,8 +41,7 @@ pub use contents::{
     Artifact, BlobRef, Content, ContentPage, Lineage, Module, ModuleList, RegisterContent,
 };
 pub use ledger::{
-    AccountPoints, Ledger, LedgerEntry, LedgerEntryPage, Points, PointsChange, PointsChangePage,
-    PointsTable, Statement, StatementBalance, StatementEntry,
+    Ledger, LedgerEntry, LedgerEntryPage, Statement, StatementBalance, StatementEntry,
 };
 pub use log::{
     ConsistencyProof, InclusionProof, LogCheckpoint, LogHead, LogKey, Publishing, TaskReceipt,
@@ -56,9 +56,14 @@ pub use node_life::{
     AllowDeny, ChangeProfile, ChangeStake, NodeCaps, NodeSpeed, NodeStake, NodeTerms, RevokeNode,
     RotateKey, Subject, Suspend, Suspended, Suspension, SuspensionList, Window,
 };
+pub use points::{
+    AccountPoints, Epoch, EpochPage, Points, PointsChange, PointsChangePage, PointsExplanation,
+    PointsTable, RewardPart, Rewards, TrackPoints,
+};
 pub use policy::{
     AccountLimits, AdaptivePolicy, AdoptedPolicy, PointsPolicy, Policy, ReturnPolicy,
-    SchedulingPolicy, ScorePolicy, SettlementPolicy, StakePolicy, VerificationPolicy,
+    RewardsPolicy, SchedulingPolicy, ScorePolicy, SettlementPolicy, StakePolicy,
+    VerificationPolicy,
 };
 pub use problem::{PROBLEM_JSON, Problem};
 pub use projections::{Projection, ProjectionList, Rebuild};

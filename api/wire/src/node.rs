@@ -172,6 +172,9 @@ pub struct Node {
     pub speed: NodeSpeed,
     /// Assignments that hold a slot.
     pub active: Vec<String>,
+    /// Runs at once that it is given: its slots, as far as it has shown that it has them; in lists as it is when they are asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs_at_once: Option<u32>,
     /// What it pledged; in lists as it is when they are asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stake: Option<NodeStake>,

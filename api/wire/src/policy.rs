@@ -31,7 +31,18 @@ pub struct Policy {
     pub scheduling: SchedulingPolicy,
     pub settlement: SettlementPolicy,
     pub stake: StakePolicy,
+    pub rewards: RewardsPolicy,
     pub verification: VerificationPolicy,
+}
+
+/// How epochs reward points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RewardsPolicy {
+    /// The part of an epoch's platform fees that its pool gets, in parts per million; at most half.
+    pub pool_ppm: u32,
+    /// For so many epochs after its own a pool can be claimed.
+    pub claim_epochs: u32,
 }
 
 /// How results are verified.
@@ -93,6 +104,12 @@ pub struct PointsPolicy {
     pub refused_ppm: u32,
     /// What a lost lease costs.
     pub lost: String,
+    /// What is earned of the points of a result that nobody repeated, in parts per million.
+    pub unrepeated_ppm: u32,
+    /// What is earned of the points of a result that came later than `max_latency_ms` after its lease, in parts per million.
+    pub late_ppm: u32,
+    /// What part of all points is kept when an epoch closes, in parts per million.
+    pub keep_ppm: u32,
 }
 
 /// How work is placed; see `docs/economics.md`.
@@ -115,6 +132,10 @@ pub struct SchedulingPolicy {
     pub account: AccountLimits,
     pub tail: TailPolicy,
     pub returns: ReturnPolicy,
+    pub leases: LeasePolicy,
+    /// Runs at once that a node may have which has shown nothing yet, however many slots it says it has; 1 to 256. Holds for nodes that
+    /// join from then on.
+    pub unproven_slots: u32,
     /// What part of nodes' outcomes still counts when an epoch closes, in parts per million.
     pub reliability_keep_ppm: u32,
 }
@@ -127,6 +148,18 @@ pub struct ReturnPolicy {
     pub per_task: u32,
     /// Of one node in one epoch, for each run that it takes at once.
     pub per_slot: u32,
+}
+
+/// How long leases last, whatever heartbeats say; each 1,000 to 86,400,000 ms.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LeasePolicy {
+    /// How long a node may fetch inputs before it starts a run, with heartbeats.
+    pub fetch_ms: u32,
+    /// What a run may take beyond its own time limit, for compiling and for uploading outputs.
+    pub slack_ms: u32,
+    /// What a run tells of its progress is recorded in the log once in so many ms at most.
+    pub progress_ms: u32,
 }
 
 /// When a run gets a duplicate, because its task may be late.

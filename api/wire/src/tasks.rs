@@ -183,15 +183,19 @@ pub struct Quote {
     pub available: String,
     /// Whether that covers the escrow.
     pub affordable: bool,
-    /// Nodes whose machine and owner fit, busy or not, among those looked at.
+    /// Nodes whose machine, terms and owner fit for certain, busy or not, among those looked at. Of others' nodes sizes, speeds and asks
+    /// count as powers of two.
     pub eligible_nodes: u32,
+    /// Further nodes that may fit: what they have is between the same two powers of two as what the task needs.
+    #[serde(default)]
+    pub borderline_nodes: u32,
     /// Of them, those that could begin at once.
     pub free_nodes: u32,
     pub nodes_looked_at: u32,
     pub nodes: u32,
     /// Tasks with equal needs that wait before it.
     pub tasks_ahead: u32,
-    /// Absent where no node fits, or it waits for other tasks.
+    /// Absent where no node fits for certain, or it waits for other tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starts_at: Option<String>,
     /// Whether its first replicas run at once, for one after the other could be later than `max_latency_ms` or `deadline` allow.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aevir_platform::{ids::AccountId, state::State};
+use aevir_platform::{event::Track, ids::AccountId, state::State};
 use serde::Serialize;
 
 use crate::output::{aev, properties};
@@ -122,9 +122,9 @@ pub(super) fn ledger(state: &State) -> AuditedLedger {
 pub(super) fn points(state: &State) -> BTreeMap<String, AuditedPoints> {
     let points = state.points.iter().map(|(account, points)| {
         let points = AuditedPoints {
-            compute: points.compute.to_string(),
-            content: points.content.to_string(),
-            verification: points.verification.to_string(),
+            compute: points.on(Track::Compute).to_string(),
+            content: points.on(Track::Content).to_string(),
+            verification: points.on(Track::Verification).to_string(),
         };
         (AccountId::to_string(account), points)
     });

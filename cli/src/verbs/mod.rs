@@ -8,6 +8,7 @@ pub(crate) mod module;
 mod money;
 pub(crate) mod node;
 mod plan;
+pub(crate) mod points;
 pub(crate) mod policy;
 pub(crate) mod projections;
 mod proof;

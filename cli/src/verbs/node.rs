@@ -159,6 +159,18 @@ async fn rotate_key(data: Option<PathBuf>, global: &Global) -> Result<()> {
     })
 }
 
+/// As many as it is given for now.
+fn runs_at_once(node: &Node) -> String {
+    let given = node.runs_at_once.unwrap_or_default();
+    if given < node.profile.slots {
+        format!(
+            "{given} for now: accepted results raise it, lost leases and the node's own caps lower it"
+        )
+    } else {
+        format!("{given}")
+    }
+}
+
 fn status(node: &Node) -> String {
     let profile = &node.profile;
     let speed = &node.speed;
@@ -179,6 +191,7 @@ fn status(node: &Node) -> String {
                 profile.runtime
             ),
         ),
+        ("runs at once", runs_at_once(node)),
         ("GPU", gpu(node)),
         (
             "CPU speed",

@@ -31,8 +31,16 @@ fn quoted(quote: &Quote) -> String {
         (
             "nodes",
             format!(
-                "{} of {} fit, {} of them free",
-                quote.eligible_nodes, quote.nodes_looked_at, quote.free_nodes
+                "{} of {} fit, {} of them free{}",
+                quote.eligible_nodes,
+                quote.nodes_looked_at,
+                quote.free_nodes,
+                match quote.borderline_nodes {
+                    0 => String::new(),
+                    more => format!(
+                        "; {more} more may: what others' nodes have is told in powers of two"
+                    ),
+                }
             ),
         ),
         ("tasks ahead", quote.tasks_ahead.to_string()),

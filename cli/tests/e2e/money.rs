@@ -48,6 +48,19 @@ async fn money_is_staked_earned_stated_and_taken_out() {
     assert_eq!(csv.lines().count(), 1 + 1 + 3 + 1, "{csv}");
     assert!(csv.contains(&task.id), "{csv}");
 
+    // The node is the operator's own.
+    let board = ["points", "leaderboard", "--track", "compute"];
+    let board = platform.aevir_with(operator, &board).unwrap();
+    assert!(board.contains("COMPUTE"), "{board}");
+    let explain = ["points", "explain", "--output", "json"];
+    let explain = parsed(&platform.aevir_with(operator, &explain).unwrap());
+    assert!(explain["changes"].is_array(), "{explain}");
+    let epochs = platform.aevir(&["points", "epochs"]).unwrap();
+    assert!(epochs.contains("KEPT PPM"), "{epochs}");
+    // No epoch has closed yet.
+    let claim = platform.aevir_with(operator, &["points", "claim"]);
+    assert!(claim.unwrap_err().contains("no open reward pool"));
+
     let withdraw = ["account", "withdraw", "60", "--to", "on file"];
     let withdraw = [&withdraw[..], &["--output", "json"]].concat();
     let asked = parsed(&platform.aevir_with(&owner.key, &withdraw).unwrap());

@@ -203,6 +203,47 @@ impl<'a> Rows<'a> {
         }
     }
 
+    /// Multiplies non-negative integer columns of all rows of a table by so many parts per million, each rounded down, and sets `sum` to
+    /// what they come to: one statement, however many rows there are.
+    ///
+    /// # Errors
+    /// When the table has no such column, or `ppm` is above a million, so that a product could pass 64 bits.
+    pub async fn scale(
+        &mut self,
+        table: &'static str,
+        columns: &[&'static str],
+        sum: &'static str,
+        ppm: u32,
+    ) -> Result<(), ProjectionError> {
+        const WHOLE: u32 = 1_000_000;
+        let table = find_table(self.tables, table)?;
+        table.column(sum)?;
+        if ppm > WHOLE {
+            return Err(ProjectionError::refused("rows are scaled down, not up"));
+        }
+        let mut parts = Vec::with_capacity(columns.len());
+        for column in columns {
+            table.column(column)?;
+            // In two halves, so that no product passes 64 bits.
+            parts.push(format!(
+                "({column} / {WHOLE} * {ppm} + {column} % {WHOLE} * {ppm} / {WHOLE})"
+            ));
+        }
+        let sets: Vec<String> = columns
+            .iter()
+            .zip(&parts)
+            .map(|(column, part)| format!("{column} = {part}"))
+            .chain([format!("{sum} = {}", parts.join(" + "))])
+            .collect();
+        let name = table.physical(self.generation);
+        let sql = format!("UPDATE {name} SET {}", sets.join(", "));
+        // What this batch has of any table is written first, and read again where it is wanted.
+        self.flush().await?;
+        self.slots.clear();
+        self.tx.execute(&sql, &[]).await?;
+        Ok(())
+    }
+
     /// Writes what has changed.
     pub(super) async fn flush(&mut self) -> Result<(), ProjectionError> {
         for table in self.tables {

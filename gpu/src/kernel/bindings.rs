@@ -24,6 +24,18 @@ pub(crate) struct Slot {
     pub min_bytes: u64,
 }
 
+impl Slot {
+    /// How many bytes of a buffer the kernel gets, from its beginning on: a uniform's type has one size, and of storage it is all,
+    /// for `arrayLength`.
+    pub(crate) fn bound_bytes(&self, buffer_bytes: u64) -> u64 {
+        match self.kind {
+            SlotKind::Unused => 0,
+            SlotKind::Uniform => self.min_bytes,
+            SlotKind::StorageRead | SlotKind::StorageReadWrite => buffer_bytes,
+        }
+    }
+}
+
 /// The bindings of group 0, by number.
 pub(super) fn slots(module: &Module, uses: &FunctionInfo) -> Result<Vec<Slot>, GpuError> {
     let mut used = BTreeMap::new();

@@ -5,7 +5,7 @@ mod readback;
 
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 use crate::adapter::{AdapterInfo, Gpu, ready};
@@ -16,7 +16,7 @@ use crate::error::{GpuError, limit, shorten};
 use crate::limits::{DeviceLimits, GpuLimits};
 use crate::meter::Usage;
 use crate::timer::Timer;
-use crate::trace::{Hash, Trace};
+use crate::trace::{Entry, Hash, Trace};
 
 pub use readback::READ_BYTES_MAX;
 
@@ -44,7 +44,10 @@ pub struct Session {
     staging: Option<wgpu::Buffer>,
     /// The newest batch, recorded and not yet handed over.
     held: Option<wgpu::CommandBuffer>,
+    /// Buffers that it zeroes for the pool.
+    zeroing: Vec<wgpu::Buffer>,
     buffers_made: u64,
+    buffers_reused: u64,
     commands: u64,
     pending_write_bytes: u64,
     pending_calls: u32,
@@ -67,12 +70,17 @@ impl Session {
         Self {
             status: StatusWord::new(&gpu.device, &gpu.status_layout),
             timer: gpu.times.then(|| Timer::new(&gpu.device, &gpu.queue)),
+            holdings: Arc::new(Holdings {
+                pool: Arc::clone(&gpu.pool),
+                ..Holdings::default()
+            }),
             gpu: ManuallyDrop::new(gpu),
             limits,
-            holdings: Arc::default(),
             staging: None,
             held: None,
+            zeroing: Vec::new(),
             buffers_made: 0,
+            buffers_reused: 0,
             commands: 0,
             pending_write_bytes: 0,
             pending_calls: 0,
@@ -116,7 +124,7 @@ impl Session {
         self.usage
     }
 
-    /// The Merkle root over the commands submitted so far.
+    /// The Merkle root over the commands submitted, the writes and the reads so far.
     #[must_use]
     pub fn trace_root(&self) -> Hash {
         self.trace.root()
@@ -149,9 +157,12 @@ impl Session {
             self.flush()?;
         }
         self.count_call()?;
+        buffer.touch();
         self.scoped(|gpu, _| gpu.queue.write_buffer(&buffer.0.raw, offset, bytes))?;
         self.pending_write_bytes += len;
         self.usage.bytes_in += len;
+        let entry = Entry::write(buffer.0.id, offset, bytes);
+        self.trace.push(entry.bytes());
         Ok(())
     }
 
@@ -219,6 +230,27 @@ impl Session {
         usable.then(|| Gpu::clone(&self.gpu))
     }
 
+    /// How many of the session's buffers are made of the memory of earlier ones.
+    #[must_use]
+    pub fn reused_buffers(&self) -> u64 {
+        self.buffers_reused
+    }
+
+    /// Bytes of dropped buffers that are kept for later ones, in this run and the next.
+    #[must_use]
+    pub fn kept_bytes(&self) -> u64 {
+        self.gpu.pool.bytes()
+    }
+
+    /// Bytes that the device's allocator holds: of all buffers, and of the blocks that it cuts them out of.
+    #[must_use]
+    pub fn allocated_bytes(&self) -> (u64, u64) {
+        let report = self.gpu.device.generate_allocator_report();
+        report.map_or((0, 0), |report| {
+            (report.total_allocated_bytes, report.total_reserved_bytes)
+        })
+    }
+
     /// How many kernels the device has compiled so far and kept.
     #[must_use]
     pub fn cached_kernels(&self) -> usize {
@@ -242,27 +274,20 @@ impl Session {
         if self.holdings.buffers.load(Relaxed) >= self.limits.buffers {
             return Err(GpuError::limit(limit::BUFFERS, self.limits.buffers));
         }
-        let held = |holdings: &Holdings| holdings.bytes.load(Relaxed).saturating_add(size);
-        if held(&self.holdings) > self.limits.memory_bytes {
+        let live = self.holdings.bytes.load(Relaxed).saturating_add(size);
+        if live > self.limits.memory_bytes {
             return Err(GpuError::limit(limit::MEMORY, self.limits.memory_bytes));
         }
-        let dropped = self.holdings.bytes_dropped.load(Relaxed);
-        if held(&self.holdings).saturating_add(dropped) > self.limits.memory_bytes {
-            // What was dropped may still be in use; wait until it is not.
-            self.flush()?;
-        }
-        self.count_call()?;
-        let raw = self.scoped(|gpu, _| {
-            gpu.device.create_buffer(&wgpu::BufferDescriptor {
-                label: None,
-                size,
-                usage: wgpu::BufferUsages::STORAGE
-                    | wgpu::BufferUsages::UNIFORM
-                    | wgpu::BufferUsages::COPY_SRC
-                    | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            })
-        })?;
+        let raw = match self.gpu.pool.take(size) {
+            Some(kept) => {
+                self.buffers_reused += 1;
+                kept
+            }
+            None => {
+                self.make_room(live)?;
+                self.new_buffer(size)?
+            }
+        };
         self.holdings.bytes.fetch_add(size, Relaxed);
         self.holdings.buffers.fetch_add(1, Relaxed);
         let id = self.buffers_made;
@@ -271,8 +296,43 @@ impl Session {
             raw,
             id,
             size,
+            touched: AtomicBool::new(false),
             holdings: Arc::clone(&self.holdings),
         })))
+    }
+
+    /// Has the device give back what was dropped, where the run would otherwise hold more than it may.
+    fn make_room(&mut self, live: u64) -> Result<(), GpuError> {
+        let dropped = self.holdings.bytes_dropped.load(Relaxed);
+        let held = live.saturating_add(dropped);
+        if held.saturating_add(self.gpu.pool.bytes()) <= self.limits.memory_bytes {
+            return Ok(());
+        }
+        // What the newest batch zeroes is the pool's again once that is handed over.
+        self.release()?;
+        self.empty_pool();
+        // What was dropped may still be in use; wait until it is not.
+        self.flush()
+    }
+
+    /// Gives up what is kept for later buffers.
+    fn empty_pool(&mut self) {
+        let bytes = self.gpu.pool.clear();
+        self.holdings.bytes_dropped.fetch_add(bytes, Relaxed);
+    }
+
+    /// Makes a buffer; where the device has no memory for it, once more without what is kept.
+    fn new_buffer(&mut self, size: u64) -> Result<wgpu::Buffer, GpuError> {
+        self.count_call()?;
+        let make = |gpu: &Gpu, _: &StatusWord| encode::buffer(&gpu.device, size);
+        match self.scoped(make) {
+            Err(GpuError::OutOfMemory) if self.gpu.pool.bytes() > 0 => {
+                self.empty_pool();
+                self.flush()?;
+                self.scoped(make)
+            }
+            made => made,
+        }
     }
 
     /// Waits for what the host keeps of earlier calls, where it adds up.
@@ -297,20 +357,30 @@ impl Session {
             self.flush()?;
         }
         self.in_flight_commands += batch.commands.len() as u64;
-        // Taken out while it is lent to the recording.
-        let timer = self.timer.take();
+        // Both are taken out while they are lent to the recording.
+        let (timer, stale) = (self.timer.take(), self.gpu.pool.stale());
         let recorded = self.scoped(|gpu, status| {
-            encode::batch(gpu, &batch, &status.group, timer.as_ref()).finish()
+            encode::batch(gpu, &batch, &status.group, timer.as_ref(), &stale).finish()
         });
         self.timer = timer;
-        let recorded = recorded?;
+        let recorded = match recorded {
+            Ok(recorded) => recorded,
+            Err(error) => {
+                self.gpu.pool.still_stale(stale);
+                return Err(error);
+            }
+        };
         if let Some(timer) = &mut self.timer {
             timer.count();
         }
         self.commands = commands;
         self.usage.count(&batch, &mut self.trace);
-        self.release()?;
-        self.held = Some(recorded);
+        let released = self.release();
+        if released.is_err() {
+            self.gpu.pool.still_stale(stale);
+            return released;
+        }
+        (self.held, self.zeroing) = (Some(recorded), stale);
         Ok(())
     }
 
@@ -377,6 +447,8 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if !self.is_busy() {
+            let never_zeroed = std::mem::take(&mut self.zeroing);
+            self.gpu.pool.still_stale(never_zeroed);
             // SAFETY: the field is not used after this.
             unsafe { ManuallyDrop::drop(&mut self.gpu) }
         }

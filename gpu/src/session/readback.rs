@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use super::Session;
 use crate::buffer::Buffer;
 use crate::error::{GpuError, limit};
+use crate::pool::record_zeroing;
 use crate::timer;
+use crate::trace::Entry;
 
 /// Most bytes of one read; the staging buffer grows up to it.
 pub const READ_BYTES_MAX: u32 = 8 * 1024 * 1024;
@@ -32,6 +34,8 @@ impl Session {
         let read = self.read_back(Some((buffer, offset, len)));
         let bytes = self.noted(read)?;
         self.usage.bytes_out += u64::from(len);
+        let entry = Entry::read(buffer.0.id, offset, len);
+        self.trace.push(entry.bytes());
         Ok(bytes)
     }
 
@@ -45,19 +49,39 @@ impl Session {
         match self.held.take() {
             None => Ok(()),
             Some(batch) => {
-                self.scoped(|gpu, _| gpu.queue.submit([batch]))?;
+                let zeroing = std::mem::take(&mut self.zeroing);
+                let submitted = self.scoped(|gpu, _| gpu.queue.submit([batch]));
+                self.note_zeroing(zeroing, submitted.is_ok());
+                submitted?;
                 self.note_submission();
                 Ok(())
             }
         }
     }
 
-    /// Drops what is held back and waits for what is not, whatever the session came to.
+    /// Says of buffers whether their zeroing is with the GPU.
+    fn note_zeroing(&mut self, buffers: Vec<wgpu::Buffer>, submitted: bool) {
+        match submitted {
+            true => self.gpu.pool.zeroed(buffers),
+            false => self.gpu.pool.still_stale(buffers),
+        }
+    }
+
+    /// Drops what is held back, zeroes what is kept for the next run, and waits, whatever the session came to.
     pub(super) fn settle(&mut self) -> Result<(), GpuError> {
         self.held = None;
         self.staging = None;
+        let never_zeroed = std::mem::take(&mut self.zeroing);
+        self.gpu.pool.still_stale(never_zeroed);
+        let stale = self.gpu.pool.stale();
         // Pending writes and dropped buffers go with it.
-        self.scoped(|gpu, _| gpu.queue.submit([]))?;
+        let submitted = self.scoped(|gpu, _| {
+            let mut encoder = gpu.device.create_command_encoder(&Default::default());
+            record_zeroing(&mut encoder, &stale);
+            gpu.queue.submit([encoder.finish()])
+        });
+        self.note_zeroing(stale, submitted.is_ok());
+        submitted?;
         self.note_submission();
         self.wait()
     }
@@ -108,10 +132,12 @@ impl Session {
         let len = range.map_or(0, |(_, _, len)| u64::from(len));
         let staging = self.staging(STAGING_HEAD + len)?;
         let slice = staging.slice(0..STAGING_HEAD + len);
-        // Both are taken out while they are lent to the recording.
+        // These are taken out while they are lent to the recording.
         let (held, timer) = (self.held.take(), self.timer.take());
+        let (mut zeroing, stale) = (std::mem::take(&mut self.zeroing), self.gpu.pool.stale());
         let submitted = self.scoped(|gpu, status| {
             let mut encoder = gpu.device.create_command_encoder(&Default::default());
+            record_zeroing(&mut encoder, &stale);
             encoder.copy_buffer_to_buffer(&status.raw, 0, &staging, 0, 4);
             if let Some(timer) = &timer {
                 timer.copy_to(&mut encoder, &staging, STATUS_BYTES);
@@ -131,6 +157,8 @@ impl Session {
             slice.map_async(wgpu::MapMode::Read, |_| ());
         });
         self.timer = timer;
+        zeroing.extend(stale);
+        self.note_zeroing(zeroing, submitted.is_ok());
         submitted?;
         self.note_submission();
         self.wait()?;

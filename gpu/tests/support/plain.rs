@@ -1,6 +1,8 @@
 //! The same kernel without a loop budget: straight through wgpu, as its own front end compiles it.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
+use std::ops::Range;
+
 use aevir_gpu::Constant;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, ScalarKind, StorageAccess, TypeInner};
@@ -145,6 +147,60 @@ impl Plain {
         drop(pass);
         self.queue.submit([encoder.finish()]);
         made.iter().map(|buffer| self.read(buffer)).collect()
+    }
+
+    /// What wgpu says to a dispatch whose first two bindings are parts of one buffer.
+    pub fn dispatch_on_parts(&self, wgsl: &str, a: Range<u64>, b: Range<u64>) -> Option<String> {
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let shader = self
+            .device
+            .create_shader_module(wgpu::ShaderModuleDescriptor {
+                label: None,
+                source: wgpu::ShaderSource::Wgsl(wgsl.into()),
+            });
+        let pipeline = self
+            .device
+            .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: None,
+                layout: None,
+                module: &shader,
+                entry_point: Some("main"),
+                compilation_options: Default::default(),
+                cache: None,
+            });
+        let whole = self.buffer(&vec![0; b.end as usize / 4], false);
+        let entry = |binding, part: Range<u64>| wgpu::BindGroupEntry {
+            binding,
+            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer: &whole,
+                offset: part.start,
+                size: std::num::NonZeroU64::new(part.end - part.start),
+            }),
+        };
+        let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &[entry(0, a), entry(1, b)],
+        });
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        pass.set_pipeline(&pipeline);
+        pass.set_bind_group(0, &group, &[]);
+        pass.dispatch_workgroups(1, 1, 1);
+        drop(pass);
+        self.queue.submit([encoder.finish()]);
+        wait(scope.pop()).map(|error| error.to_string())
+    }
+
+    /// What wgpu says to a copy between parts of one buffer.
+    pub fn copy_between_parts(&self, from: Range<u64>, to: Range<u64>) -> Option<String> {
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let whole = self.buffer(&vec![0; to.end as usize / 4], false);
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        let bytes = from.end - from.start;
+        encoder.copy_buffer_to_buffer(&whole, from.start, &whole, to.start, bytes);
+        self.queue.submit([encoder.finish()]);
+        wait(scope.pop()).map(|error| error.to_string())
     }
 
     fn buffer(&self, words: &[u32], uniform: bool) -> wgpu::Buffer {

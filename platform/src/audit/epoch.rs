@@ -2,7 +2,7 @@
 
 use aevir_events::Recorded;
 
-use super::{Counts, Fault, Flaw};
+use super::{Counts, Fault, Flaw, compare};
 use crate::{
     decide,
     event::{Disclosure, Event},
@@ -37,22 +37,35 @@ pub(super) fn turned(state: &State, batch: &[&Recorded<Event>]) -> Result<usize,
         let flaw = Flaw::Rule(text.into());
         Err(Fault { position, flaw })
     };
-    let mut events = batch.iter().map(|r| (&r.event, r.position));
-    let mut next = events.next();
     let mut turned = 0;
-    if let Some((Event::EpochClosed(closed), position)) = next {
+    let mut closes = false;
+    if let Event::EpochClosed(closed) = &first.event {
         if !due && closed.secret != Disclosure::Lost {
-            return fault(position, "the epoch was closed before its time was over");
+            return fault(
+                first.position,
+                "the epoch was closed before its time was over",
+            );
         }
-        turned += 1;
-        next = events.next();
+        // All of it but the secret follows from the state.
+        let expected = decide::epoch_closed(state, closed.epoch, closed.secret.clone());
+        turned = expected.len();
+        closes = true;
+        let found = batch.get(..turned).unwrap_or(batch);
+        if let Some(fault) = compare::first_difference(expected, found, first.position) {
+            return Err(fault);
+        }
     }
-    let opens = matches!(next, Some((Event::EpochOpened(_), _)));
+    let opens = batch
+        .get(turned)
+        .is_some_and(|next| matches!(next.event, Event::EpochOpened(_)));
     if opens {
         turned += 1;
     }
-    if turned == 1 && !opens {
-        return fault(first.position + 1, "no epoch was opened after the last one");
+    if closes && !opens {
+        return fault(
+            first.position + turned as u64,
+            "no epoch was opened after the last one",
+        );
     }
     // Logs of old have no epochs.
     if turned == 0 && due && state.epochs.last > 0 {

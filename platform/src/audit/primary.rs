@@ -129,6 +129,7 @@ fn read<'a>(
             withdrawal: e.withdrawal,
             reason: e.reason.clone(),
         },
+        Event::RewardsClaimed(e) => Command::ClaimRewards { account: e.account },
         Event::ModuleRegistered(e) => told::module(e),
         Event::ContentRegistered(e) => told::content(e),
         Event::NodeRegistered(e) => told::joining(e, key_after(batch)?),

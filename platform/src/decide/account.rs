@@ -7,7 +7,7 @@ use super::{
     posting::{posted, transfer},
 };
 use crate::{
-    amount::{Amount, PPM},
+    amount::{Amount, PPM, Ppm},
     command::{AddKey, OpenAccount, Scope},
     digest::Digest,
     event::{
@@ -23,6 +23,8 @@ use crate::{
 
 /// A fee above it would make every task's worst case pass 64 bits.
 const ATTEMPT_FEE_MAX: Amount = Amount(1_000_000_000_000);
+/// Below it points would be gone before they mean anything.
+const POINTS_KEEP_PPM: std::ops::RangeInclusive<Ppm> = 500_000..=PPM as Ppm;
 /// Names of accounts, nodes, contents and the like.
 pub(super) const NAME_CHARS_MAX: usize = 64;
 /// Reasons of suspensions, releases and revocations.
@@ -61,6 +63,8 @@ pub(super) fn adopt_policy(state: &State, policy: &Policy) -> Decision {
     if shares > PPM
         || i64::from(policy.points.content_ppm) > PPM
         || i64::from(policy.points.refused_ppm) > PPM
+        || i64::from(policy.points.unrepeated_ppm) > PPM
+        || i64::from(policy.points.late_ppm) > PPM
     {
         return invalid(
             "shares are parts per million, and content and platform share together at most all of it",
@@ -72,6 +76,9 @@ pub(super) fn adopt_policy(state: &State, policy: &Policy) -> Decision {
     if policy.attempt_fee > ATTEMPT_FEE_MAX {
         return invalid("the attempt fee is at most 1,000,000 AEV");
     }
+    if !POINTS_KEEP_PPM.contains(&policy.points.keep_ppm) {
+        return invalid("the points' `keep_ppm` is 500,000 to 1,000,000");
+    }
     if policy.lease_ms < 1_000
         || policy.accept_ms < 1_000
         || policy.reveal_ms < 1_000
@@ -82,6 +89,7 @@ pub(super) fn adopt_policy(state: &State, policy: &Policy) -> Decision {
     let checked = policy.scheduling.check();
     let checked = checked.and_then(|()| policy.settlement.check());
     let checked = checked.and_then(|()| policy.stake.check());
+    let checked = checked.and_then(|()| policy.rewards.check());
     let checked = checked.and_then(|()| policy.verification.check());
     checked.map_err(|detail| Rejection::PolicyInvalid { detail })?;
     let version = state.policy().map_or(1, |(version, _)| version + 1);

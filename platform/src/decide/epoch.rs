@@ -2,7 +2,9 @@
 
 use aevir_events::{Context, Timestamp};
 
+use super::rewards;
 use crate::{
+    amount::{PPM, Ppm},
     event::{Disclosure, EpochClosed, EpochOpened, Event},
     schedule::{commitment, secret_of},
     state::State,
@@ -26,13 +28,26 @@ pub(super) fn turn(state: &State, context: &Context) -> Vec<Event> {
         } else {
             Disclosure::Lost
         };
-        let epoch = open.number;
-        events.push(EpochClosed { epoch, secret }.into());
+        events.extend(closed(state, open.number, secret));
     }
     let epoch = state.epochs.last.saturating_add(1);
     let commitment = commitment(&secret_of(&context.secret, epoch));
     events.push(EpochOpened { epoch, commitment }.into());
     events
+}
+
+/// An epoch closes: points fade, and its pool opens.
+pub(crate) fn closed(state: &State, epoch: u32, secret: Disclosure) -> Vec<Event> {
+    let reward = rewards::pool(state);
+    let keep_ppm = state.policy().map(|(_, policy)| policy.points.keep_ppm);
+    let closed = EpochClosed {
+        epoch,
+        secret,
+        points_keep_ppm: keep_ppm.unwrap_or(PPM as Ppm),
+        reward,
+    };
+    let postings = rewards::postings(state, epoch, reward);
+    std::iter::once(closed.into()).chain(postings).collect()
 }
 
 /// Whether the open epoch's time is over.

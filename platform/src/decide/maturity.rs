@@ -10,10 +10,10 @@ use crate::{
         Event, PointsChanged, PointsReason, Posting, PostingReason, Share, ShareRole, TaskMatured,
         Track,
     },
-    ids::{AccountId, AssignmentId, TaskId},
+    ids::{AccountId, TaskId},
     ledger::LedgerAccount,
     policy::Policy,
-    state::{State, Task},
+    state::{Assignment, State, Task},
 };
 
 /// A task whose window has passed.
@@ -62,7 +62,8 @@ fn matured(task: &Task, shares: &[Share]) -> Vec<Event> {
     events
 }
 
-/// Points minted in proportion to the platform share, so that paying oneself costs more than it brings.
+/// Points minted in proportion to the platform share, so that paying oneself costs more than it brings; of what that allows, results
+/// earn by work, quality and timeliness.
 fn earned_points(task: &Task, shares: &[Share], policy: &Policy) -> Vec<Event> {
     let platform: i64 = shares
         .iter()
@@ -83,38 +84,66 @@ fn earned_points(task: &Task, shares: &[Share], policy: &Policy) -> Vec<Event> {
         .map(|s| s.amount.0.unsigned_abs())
         .collect();
     let content = of(ShareRole::Content).zip(split(for_content, &weights));
-    let equal = vec![1; of(ShareRole::Compute).count()];
-    let compute = of(ShareRole::Compute).zip(split(Amount(minted.0 - for_content.0), &equal));
-    let earned =
-        |track, reason, assignment: Option<AssignmentId>, share: &Share, points: Amount| {
-            let account = share.account.filter(|_| points.0 > 0)?;
-            let delta = Points(points.0);
-            Some(Event::from(PointsChanged {
-                account,
-                track,
-                delta,
-                reason,
+    let runs: Vec<(&Share, Option<&Assignment>)> = of(ShareRole::Compute)
+        .map(|share| (share, run_of(task, share)))
+        .collect();
+    let work: Vec<u64> = runs.iter().map(|(_, run)| work(task, *run)).collect();
+    let compute = split(Amount(minted.0 - for_content.0), &work);
+    let repeated = runs.len() > 1;
+    let compute = runs
+        .into_iter()
+        .zip(compute)
+        .filter_map(|((share, run), most)| {
+            let points = run.map_or(most, |run| earned_of(task, run, (most, repeated), policy));
+            let changed = PointsChanged {
+                account: share.account?,
+                track: Track::Compute,
+                delta: Points(points.0),
+                reason: PointsReason::ResultAccepted,
                 task: task.id,
-                assignment,
-            }))
+                assignment: run.map(|run| run.id),
+            };
+            Some(changed)
+        });
+    let content = content.filter_map(|(share, points)| {
+        let changed = PointsChanged {
+            account: share.account?,
+            track: Track::Content,
+            delta: Points(points.0),
+            reason: PointsReason::ContentUsed,
+            task: task.id,
+            assignment: None,
         };
-    let assignment_of = |share: &Share| {
-        let of_node = task
-            .assignments
-            .values()
-            .find(|a| Some(a.node) == share.node && a.commitment().is_some());
-        of_node.map(|a| a.id)
-    };
-    let compute = compute.filter_map(|(s, p)| {
-        earned(
-            Track::Compute,
-            PointsReason::ResultAccepted,
-            assignment_of(s),
-            s,
-            p,
-        )
+        Some(changed)
     });
-    let content =
-        content.filter_map(|(s, p)| earned(Track::Content, PointsReason::ContentUsed, None, s, p));
-    compute.chain(content).collect()
+    let earned = compute.chain(content).filter(|c| c.delta.0 > 0);
+    earned.map(Event::from).collect()
+}
+
+/// The run that a compute share is for.
+fn run_of<'a>(task: &'a Task, share: &Share) -> Option<&'a Assignment> {
+    let mut runs = task.assignments.values();
+    runs.find(|a| Some(a.node) == share.node && a.commitment().is_some())
+}
+
+/// Work units of a result: what it was worth before it was late.
+fn work(task: &Task, run: Option<&Assignment>) -> u64 {
+    run.map_or(0, |run| task.price_of(run).0.unsigned_abs())
+}
+
+/// Work units times quality times timeliness, each of which takes something off.
+fn earned_of(
+    task: &Task,
+    run: &Assignment,
+    (most, repeated): (Amount, bool),
+    policy: &Policy,
+) -> Amount {
+    let mut points = most;
+    if !repeated {
+        points = points.share(policy.points.unrepeated_ppm);
+    }
+    if task.missed_latency(run) {
+        points = points.share(policy.points.late_ppm);
+    }
+    points
 }

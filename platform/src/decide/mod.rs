@@ -10,6 +10,7 @@ mod node;
 mod posting;
 mod result;
 mod review;
+mod rewards;
 mod settle;
 mod stake;
 mod submit;
@@ -26,7 +27,7 @@ use crate::{
     command::Command, event::Event, rejection::Rejection, rights::Giver, schedule, state::State,
 };
 
-pub(crate) use epoch::is_over as epoch_is_over;
+pub(crate) use epoch::{closed as epoch_closed, is_over as epoch_is_over};
 pub use lease::CHECKPOINT_BYTES_MAX;
 pub(crate) use result::{
     PUBLISHED_BYTES_MAX, Seal, check_result, opened, publish, revealable, sealed,
@@ -80,6 +81,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
             withdrawal,
             reason,
         } => withdrawal::refuse(state, *account, *withdrawal, reason),
+        Command::ClaimRewards { account } => rewards::claim(state, *account),
         Command::SetLimits { account, limits } => account::set_limits(state, *account, *limits),
         Command::RecordUpload { account, blob } => content::record_upload(state, *account, *blob),
         Command::RegisterModule(c) => content::register_module(state, c),

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    amount::Amount,
+    amount::{Amount, Count},
     ids::{AccountId, AssignmentId, ContentId, NodeId, TaskId},
     ledger::LedgerAccount,
     schedule::{Coin, EpochSecret},
@@ -54,6 +54,31 @@ pub enum PostingReason {
     Slash,
     /// A verdict was overturned: what was pending goes back.
     Reversal,
+    /// An epoch's part of its platform fees, for whoever has points at its end.
+    Pool,
+    /// An account's part of a pool.
+    Reward,
+    /// What nobody claimed of a pool is the treasury's again.
+    PoolExpired,
+}
+
+/// What an epoch's points can claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RewardPool {
+    pub amount: Amount,
+    /// All points at the epoch's end, over all accounts and tracks, in thousandths of a point.
+    pub points: Count,
+}
+
+/// What an account claims of one pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RewardPart {
+    pub epoch: u32,
+    /// The account's points at the epoch's end, over all tracks, in thousandths of a point.
+    pub points: Count,
+    pub amount: Amount,
 }
 
 /// What IntelliPoints are earned for.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aevir_events::{Corrupt, Timestamp};
 
 use super::{
-    checkpoint, ensure,
+    checkpoint, concurrency, ensure,
     epoch::{served, use_up},
     fleet::remember,
     node::{node_mut, refresh_node, unseal},
@@ -53,6 +53,7 @@ pub(super) fn leased(
         round: e.round,
         leased_at: at,
         hardware,
+        abreast: 0,
         charged,
         started_at: None,
         resume: e.resume,
@@ -105,12 +106,16 @@ pub(super) fn started(
     ensure(assignment.stage == Stage::Leased, || {
         format!("assignment {} started amiss", e.assignment)
     })?;
+    let node = assignment.node;
     assignment.started_at = Some(at);
     assignment.stage = Stage::Running {
         ppm: 0,
         note: String::new(),
         at,
     };
+    let active = node_mut(state, node)?.active.len();
+    let assignment = assignment_mut(task_mut(state, e.task)?, e.assignment)?;
+    assignment.abreast = u32::try_from(active).unwrap_or(u32::MAX);
     record::sweep(state);
     Ok(())
 }
@@ -215,7 +220,8 @@ pub(super) fn lost(state: &mut State, e: &AssignmentLost, at: Timestamp) -> Resu
     if e.reason == LossReason::NotRevealed {
         return unrevealed(state, e, stage, at);
     }
-    end_active(state, e.task, e.assignment, at, |_| Some(stage))?;
+    let node = end_active(state, e.task, e.assignment, at, |_| Some(stage))?;
+    concurrency::halve(state, node)?;
     spend_attempt(state, e.task)?;
     record::note(state, e.task, e.assignment, Outcome::Fault, at)
 }
@@ -268,6 +274,7 @@ fn unrevealed(
     }
     spend_attempt(state, e.task)?;
     unseal(state, node, e.assignment)?;
+    concurrency::halve(state, node)?;
     refresh_open(state, e.task);
     record::note(state, e.task, e.assignment, Outcome::Fault, at)
 }

@@ -2,7 +2,7 @@
 
 use aevir_events::{Corrupt, Timestamp};
 
-use super::{ensure, record};
+use super::{ensure, record, rewards};
 use crate::{
     event::{Disclosure, EpochClosed, EpochOpened, LimitsSet},
     ids::AccountId,
@@ -29,6 +29,7 @@ pub(super) fn closed(state: &mut State, e: &EpochClosed) -> Result<(), Corrupt> 
     let open = open.filter(|open| open.number == e.epoch);
     let open = open.ok_or_else(|| Corrupt(format!("epoch {} is not open", e.epoch)))?;
     record::epoch_closed(state, e.epoch);
+    rewards::epoch_closed(state, e)?;
     match &e.secret {
         Disclosure::Revealed(secret) => ensure(commitment(secret) == open.commitment, || {
             format!(

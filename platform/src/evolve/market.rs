@@ -3,7 +3,7 @@
 use aevir_events::{Corrupt, Timestamp};
 use std::sync::Arc;
 
-use super::{ensure, fleet::regard, stake};
+use super::{ensure, fleet::regard, node::node_mut, stake};
 use crate::{
     event::{
         AccountOpened, BlobUploaded, ContentRegistered, JoinTokenIssued, KeyAdded, KeyRevoked,
@@ -134,18 +134,23 @@ pub(super) fn points_changed(state: &mut State, e: &PointsChanged) -> Result<(),
     ensure(state.accounts.contains_key(&e.account), || {
         format!("points for the unknown account {}", e.account)
     })?;
-    let points = state.points.entry(e.account).or_default().on_mut(e.track);
-    points.0 = points
-        .0
-        .checked_add(e.delta.0)
-        .ok_or_else(|| Corrupt("points pass 64 bits".into()))?;
-    ensure(points.0 >= 0, || {
-        format!("points of {} would be below zero", e.account)
+    let points = state.points.entry(e.account).or_default();
+    let changed = points.change(e.track, e.delta);
+    changed.ok_or_else(|| {
+        let account = e.account;
+        Corrupt(format!(
+            "points of {account} would be below zero or pass 64 bits"
+        ))
     })?;
+    state.rewards.changed.insert(e.account);
     if e.track == Track::Compute {
+        let points = state.points(e.account, Track::Compute);
         let nodes = state.index.nodes_by_owner.get(&e.account);
         let nodes: Vec<NodeId> = nodes.into_iter().flatten().copied().collect();
-        nodes.into_iter().for_each(|node| regard(state, node));
+        for node in nodes {
+            node_mut(state, node)?.ranked_points = points;
+            regard(state, node);
+        }
     }
     Ok(())
 }

@@ -3,12 +3,14 @@
 
 mod assignment;
 mod checkpoint;
+mod concurrency;
 mod epoch;
 mod fleet;
 mod market;
 mod node;
 mod record;
 mod review;
+mod rewards;
 mod sample;
 mod speed;
 mod stake;
@@ -41,6 +43,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::BlobUploaded(e) => market::blob_uploaded(state, e),
         Event::LedgerPosted(e) => market::ledger_posted(state, e),
         Event::PointsChanged(e) => market::points_changed(state, e),
+        Event::RewardsClaimed(e) => rewards::claimed(state, e),
         Event::ModuleRegistered(e) => market::module_registered(state, e, at),
         Event::ContentRegistered(e) => market::content_registered(state, e, at),
         Event::NodeRegistered(e) => node::registered(state, e, at),

@@ -8,7 +8,7 @@ use crate::{
     command::Availability,
     event::{
         AvailabilityChanged, KeyRotated, NodeDrained, NodeLeft, NodeRegistered, NodeResumed,
-        NodeRevoked, ProfileChanged, TermsChanged,
+        NodeRevoked, ProfileChanged, TermsChanged, Track,
     },
     ids::{AssignmentId, NodeId},
     schedule::Load,
@@ -48,8 +48,10 @@ pub(super) fn registered(
         sealed: [].into(),
         records: [].into(),
         faded: state.epochs.fading.closed,
+        ranked_points: state.points(e.owner, Track::Compute),
         returns: Default::default(),
         speed: Default::default(),
+        concurrency: state.scheduling().unproven_slots,
         pledges: Default::default(),
         earned: Amount::ZERO,
         registered_at: at,
@@ -102,7 +104,7 @@ pub(super) fn left(state: &mut State, e: &NodeLeft, at: Timestamp) -> Result<(),
         format!("node {} left with something open", e.node)
     })?;
     node.standing = Standing::Left { at };
-    refresh_node(state, e.node);
+    retire(state, e.node);
     Ok(())
 }
 
@@ -120,8 +122,14 @@ pub(super) fn key_rotated(state: &mut State, e: &KeyRotated) -> Result<(), Corru
 pub(super) fn revoked(state: &mut State, e: &NodeRevoked, at: Timestamp) -> Result<(), Corrupt> {
     let reason = e.reason.clone();
     present(state, e.node)?.standing = Standing::Revoked { reason, at };
-    refresh_node(state, e.node);
+    retire(state, e.node);
     Ok(())
+}
+
+/// Takes a node that is gone for good out of the indexes.
+fn retire(state: &mut State, id: NodeId) {
+    with_fleet(state, id, |fleet, _, node| fleet.retire(node));
+    refresh_node(state, id);
 }
 
 pub(super) fn node_mut(state: &mut State, node: NodeId) -> Result<&mut Node, Corrupt> {

@@ -1,11 +1,14 @@
 //! What runs mean for their nodes' records, and how those fade.
 
+use std::collections::BTreeMap;
+
 use aevir_events::{Corrupt, Timestamp};
 
 use super::{fleet::regard, task::task_ref};
 use crate::{
-    ids::{AssignmentId, NodeId, TaskId},
-    state::{Fading, Node, Outcome, State, Sweep, Tally},
+    event::Track,
+    ids::{AccountId, AssignmentId, NodeId, TaskId},
+    state::{Fading, Node, Outcome, PointsBalance, State, Sweep, Tally},
 };
 
 /// Nodes that each start of a run brings up to date: all of them once an eighth as many runs were started.
@@ -29,7 +32,7 @@ pub(super) fn note(
     let (id, hardware) = (assignment.node, assignment.hardware.clone());
     let node = state.nodes.get_mut(&id);
     let node = node.ok_or_else(|| Corrupt(format!("no node {id}")))?;
-    fade(&state.epochs.fading, node);
+    bring_up(&state.epochs.fading, &state.points, node);
     let record = node.records.entry(kind).or_default();
     let tally = record.tallies.entry(hardware).or_default();
     outcome.count(tally, &mut record.backoff, at, &policy);
@@ -65,18 +68,22 @@ pub(super) fn sweep(state: &mut State) {
 /// Brings one node up to date.
 fn refresh(state: &mut State, id: NodeId) {
     let node = state.nodes.get_mut(&id);
-    if node.is_some_and(|node| fade(&state.epochs.fading, node)) {
+    if node.is_some_and(|node| bring_up(&state.epochs.fading, &state.points, node)) {
         regard(state, id);
     }
 }
 
-/// Multiplies a node's counts for the epochs that closed since they were up to date; answers whether there were any.
-fn fade(fading: &Fading, node: &mut Node) -> bool {
+/// Multiplies a node's counts for the epochs that closed since they were up to date, and takes over what its owner's points have become;
+/// answers whether there were any.
+fn bring_up(fading: &Fading, points: &BTreeMap<AccountId, PointsBalance>, node: &mut Node) -> bool {
     let since = std::mem::replace(&mut node.faded, fading.closed);
     if since == fading.closed {
         return false;
     }
-    let mut changed = false;
+    let points = points
+        .get(&node.owner)
+        .map_or(0, |p| p.on(Track::Compute).0);
+    let mut changed = std::mem::replace(&mut node.ranked_points, points) != points;
     for record in node.records.values_mut() {
         record.tallies.retain(|_, tally| {
             changed = true;

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use aevir_events::{Corrupt, Timestamp};
 
 use super::{
-    checkpoint, ensure,
+    checkpoint, concurrency, ensure,
     epoch::use_up,
     market::own_blob,
     node::{node_mut, unseal},
-    record, review, speed, stake,
+    record, review, rewards, speed, stake,
 };
 use crate::{
     event::{
@@ -198,6 +198,7 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
         unseal_all(state, e.task)?;
     }
     speed::seen(state, e)?;
+    concurrency::shown(state, e)?;
     stake::struck(state, e, at)?;
     for (assignment, outcome) in outcomes {
         record::note(state, e.task, assignment, outcome, at)?;
@@ -254,6 +255,7 @@ pub(super) fn settled(
     if let Some(due) = due {
         state.index.maturing.insert((due, e.task));
     }
+    rewards::collect(state, &e.shares)?;
     for share in &e.shares {
         if let Some(node) = share.node {
             let node = node_mut(state, node)?;

@@ -9,6 +9,9 @@ use crate::amount::{Count, PPM, Points, Ppm};
 /// half per cent, which is finer than any of the score's parts is true.
 pub const SCORE_LEVELS: u32 = 64;
 
+/// Runs at once that a node can offer.
+pub const SLOTS_MAX: u32 = 256;
+
 /// How work is placed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -30,6 +33,10 @@ pub struct SchedulingPolicy {
     pub account: AccountLimits,
     pub tail: TailPolicy,
     pub returns: ReturnPolicy,
+    pub leases: LeasePolicy,
+    /// Runs at once that a node may have which has shown nothing yet, however many slots it says it has. Holds for nodes that join from
+    /// then on.
+    pub unproven_slots: u32,
     /// What part of nodes' outcomes still counts when an epoch closes, in parts per million; all of it is 1,000,000.
     pub reliability_keep_ppm: Ppm,
 }
@@ -42,6 +49,18 @@ pub struct ReturnPolicy {
     pub per_task: u32,
     /// Of one node in one epoch, for each run that it takes at once.
     pub per_slot: u32,
+}
+
+/// How long leases last, whatever heartbeats say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LeasePolicy {
+    /// How long a node may fetch inputs before it starts a run, with heartbeats; without them `accept_ms` is its time. In ms.
+    pub fetch_ms: u32,
+    /// What a run may take beyond its own time limit, for compiling and for uploading outputs, in ms.
+    pub slack_ms: u32,
+    /// What a run tells of its progress is recorded in the log once in so many ms at most.
+    pub progress_ms: u32,
 }
 
 /// When a run gets a duplicate, because its task may be late.
@@ -131,6 +150,13 @@ impl Default for SchedulingPolicy {
                 per_task: 3,
                 per_slot: 2,
             },
+            leases: LeasePolicy {
+                fetch_ms: 900_000,
+                slack_ms: 300_000,
+                progress_ms: 10_000,
+            },
+            // As many as a small machine has: a larger one shows in minutes what it is.
+            unproven_slots: 4,
             // With epochs of an hour half of it is gone after 139 of them, six days.
             reliability_keep_ppm: 995_000,
         }
@@ -153,6 +179,8 @@ const AGEING_MS_MAX: u32 = 86_400_000;
 const CACHED_BLOBS_MAX: u32 = 1_024;
 /// Times that a run, or all runs of a node, can begin anew for nothing: beyond it returning is a way to refuse work.
 const RETURNS_MAX: u32 = 100;
+/// Bounds of a lease's times: a second is a network's hiccup, and a run takes a day at most.
+const LEASE_MS: std::ops::RangeInclusive<u32> = 1_000..=86_400_000;
 /// Below it a node's record would be gone before it means anything.
 const RELIABILITY_KEEP_PPM: std::ops::RangeInclusive<Ppm> = 500_000..=PPM as Ppm;
 /// Looking at a task in danger costs about as much as a placement.
@@ -219,6 +247,14 @@ impl SchedulingPolicy {
         }
         if self.returns.per_task.max(self.returns.per_slot) > RETURNS_MAX {
             return Err(format!("returns are 0 to {RETURNS_MAX}"));
+        }
+        let leases = &self.leases;
+        let times = [leases.fetch_ms, leases.slack_ms, leases.progress_ms];
+        if times.iter().any(|ms| !LEASE_MS.contains(ms)) {
+            return Err("the leases' times are 1,000 to 86,400,000 ms".into());
+        }
+        if !(1..=SLOTS_MAX).contains(&self.unproven_slots) {
+            return Err(format!("`unproven_slots` is 1 to {SLOTS_MAX}"));
         }
         if !RELIABILITY_KEEP_PPM.contains(&self.reliability_keep_ppm) {
             return Err(format!(

@@ -181,11 +181,20 @@ impl Fleet {
     /// A node that was just registered.
     pub(crate) fn add(&mut self, state: &State, node: &Node) {
         self.ids.push(node.id);
-        self.describe(node, true);
-        for digest in &node.cached {
+        let is_there = !node.standing.is_gone();
+        self.describe(node, is_there);
+        for digest in node.cached.iter().filter(|_| is_there) {
             self.hold(node, *digest);
         }
         self.regard(state, node);
+    }
+
+    /// A node is gone for good: what it was costs no plan anything any more.
+    pub(crate) fn retire(&mut self, node: &Node) {
+        self.describe(node, false);
+        for digest in &node.cached {
+            self.let_go(node, *digest);
+        }
     }
 
     /// What a node is: added, or taken back before its profile changes.
@@ -258,9 +267,9 @@ impl Fleet {
             let of = &mut self.kinds[kind as usize];
             let until = u64::try_from(node.backoff_until(kind).0).unwrap_or(0);
             of.backoff_until.set(node.ordinal, until);
-            let fixed = score::fixed(state, node, kind, &cpu, policy);
+            let fixed = score::fixed(node, kind, &cpu, policy);
             of.on_cpu.regard(node.ordinal, fixed);
-            let fixed = has_gpu.then(|| score::fixed(state, node, kind, &gpu, policy));
+            let fixed = has_gpu.then(|| score::fixed(node, kind, &gpu, policy));
             of.on_gpu.regard(node.ordinal, fixed.unwrap_or(0));
         }
         self.refresh(&Load::of(state, node), policy);

@@ -79,6 +79,32 @@ impl Needs {
         needs
     }
 
+    /// The needs with every quantity rounded to a power of two. A node whose own sizes are rounded down to powers of two meets what is
+    /// rounded up where it would have it whatever it really has; and what is rounded down, where it may have it.
+    pub(super) fn rounded(&self, rounding: Rounding) -> Self {
+        let round = |n: u64| rounding.of(n);
+        let round32 = |n: u32| u32::try_from(rounding.of(n.into())).unwrap_or(u32::MAX);
+        let mut needs = self.clone();
+        needs.room.memory_mib = round(needs.room.memory_mib);
+        needs.room.storage_mib = round(needs.room.storage_mib);
+        needs.cpu_cores = round32(needs.cpu_cores);
+        needs.mfuel_s = round(needs.mfuel_s);
+        if let Some(gpu) = &mut needs.gpu {
+            gpu.memory_mib = round32(gpu.memory_mib);
+            gpu.buffer_mib = gpu.buffer_mib.map(round32);
+        }
+        // What is asked for is met from below: one that asks for less than the power of two at or below the price asks for no more than
+        // the price, and one that asks for less than twice that may.
+        let power = floor_power(u64::try_from(needs.price.0).unwrap_or(0));
+        let most = match rounding {
+            Rounding::Up => power.saturating_sub(1),
+            Rounding::Down => power.saturating_mul(2).saturating_sub(1),
+        };
+        needs.price = Amount(i64::try_from(most).unwrap_or(i64::MAX));
+        needs.rekey();
+        needs
+    }
+
     /// After a change: equal needs have equal keys.
     pub(super) fn rekey(&mut self) {
         self.key = 0;
@@ -91,6 +117,29 @@ impl Needs {
     pub(super) fn hash_key(&self, hasher: &mut Fnv) {
         hasher.write_u64(self.key);
     }
+}
+
+/// Which power of two stands for a quantity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rounding {
+    Up,
+    Down,
+}
+
+impl Rounding {
+    fn of(self, n: u64) -> u64 {
+        match self {
+            // Where nothing is asked for, nothing is.
+            Self::Up if n == 0 => 0,
+            Self::Up => n.checked_next_power_of_two().unwrap_or(u64::MAX),
+            Self::Down => floor_power(n),
+        }
+    }
+}
+
+/// The greatest power of two that is not above it.
+pub(super) fn floor_power(n: u64) -> u64 {
+    n.checked_ilog2().map_or(0, |log| 1 << log)
 }
 
 /// FNV-1a with 64 bits (G. Fowler, L. C. Noll, K.-P. Vo): the same on every machine, which the library's hasher need not be.
@@ -147,5 +196,18 @@ mod tests {
         assert_eq!(speed_in_time(3_000 * MFUEL, 2_000), 1_500);
         assert_eq!(speed_in_time(3_000 * MFUEL + 1, 2_000), 1_501);
         assert_eq!(speed_in_time(u64::MAX, 0), u64::MAX / 1_000 + 1);
+    }
+
+    #[test]
+    fn rounded_needs_go_by_what_is_told_of_a_node() {
+        for need in 0..70u64 {
+            for has in 0..200u64 {
+                // What is known of the node: between this and less than twice that.
+                let least = floor_power(has);
+                let (surely, perhaps) = (least >= need, need == 0 || 2 * least > need);
+                assert_eq!(surely, has >= Rounding::Up.of(need), "{need} {has}");
+                assert_eq!(perhaps, has >= Rounding::Down.of(need), "{need} {has}");
+            }
+        }
     }
 }

@@ -1,10 +1,20 @@
 //! What a task would cost and when it would be done, before it is submitted.
+//!
+//! A quote costs nothing and is in no log, so that it must not tell what exactly a foreign node has or asks for: of those it goes by
+//! sizes rounded to powers of two, as [`why`](super::why) tells them.
 
 use std::collections::BTreeSet;
 
 use aevir_events::{Context, Timestamp};
 
-use super::{Refused, filter::machine_room, first_pace, needs::Needs, queue, why::sample};
+use super::{
+    Refused,
+    filter::machine_room,
+    first_pace,
+    needs::{Needs, Rounding, floor_power},
+    queue,
+    why::sample,
+};
 use crate::{
     amount::Amount,
     amount::Count,
@@ -31,15 +41,17 @@ pub struct Quote {
     pub escrow: Amount,
     /// What its requester has.
     pub available: Amount,
-    /// Nodes that could take it once they are idle, among those looked at: machine, terms, owner and standing fit.
+    /// Nodes that could take it once they are idle, among those looked at: machine, terms, owner and standing fit, by rounded sizes.
     pub eligible: usize,
+    /// Further nodes that may: what they have, or ask for, is between the same two powers of two as what the task needs, or offers.
+    pub borderline: usize,
     /// Of them, those that could begin at once.
     pub free: usize,
     pub looked_at: usize,
     pub nodes: usize,
     /// Tasks that wait before it for the same nodes.
     pub ahead: usize,
-    /// `None` where no node fits, or it waits for other tasks.
+    /// `None` where no node fits for certain, or it waits for other tasks.
     pub starts_at: Option<Timestamp>,
     /// Whether its first replicas are placed at once, for one after the other could be too late.
     pub at_once: bool,
@@ -78,6 +90,7 @@ pub fn quote(
         escrow: prepared.created.escrow,
         available: state.ledger.balance(LedgerAccount::Available(requester)),
         eligible: 0,
+        borderline: 0,
         free: 0,
         looked_at: 0,
         nodes: state.nodes.len(),
@@ -124,43 +137,27 @@ fn count<'a>(
     quote: &mut Quote,
 ) -> Found<'a> {
     let mut found = Found::default();
+    let (surely, perhaps) = (needs.rounded(Rounding::Up), needs.rounded(Rounding::Down));
     for node in sample(state) {
         quote.looked_at += 1;
-        let mut reasons = super::filter::reasons(state, task, needs, node, &[], now);
-        let passes = |reason: Refused| match reason {
-            Refused::NoFreeSlot | Refused::BackingOff | Refused::Hours => true,
-            Refused::Memory | Refused::Storage => machine_room(needs, node),
-            Refused::Offline
-            | Refused::Draining
-            | Refused::Gone
-            | Refused::Suspended
-            | Refused::Price
-            | Refused::ModuleDenied
-            | Refused::RequesterDenied
-            | Refused::NoGpu
-            | Refused::GpuMemory
-            | Refused::GpuBuffer
-            | Refused::GpuSpeed
-            | Refused::GpuFeature
-            | Refused::GpuClass
-            | Refused::CpuCores
-            | Refused::Speed
-            | Refused::Label
-            | Refused::OwnNode
-            | Refused::SameOwner
-            | Refused::AlreadyTried => false,
-        };
-        let first = reasons.next();
-        if !first.into_iter().chain(reasons).all(passes) {
+        let is_own = needs.private || node.owner == task.requester;
+        let asked = if is_own { needs } else { &surely };
+        let Some(is_free) = takes(state, task, asked, node, now) else {
+            let may = !is_own && takes(state, task, &perhaps, node, now).is_some();
+            quote.borderline += usize::from(may);
             continue;
-        }
+        };
         quote.eligible += 1;
-        quote.free += usize::from(first.is_none());
+        quote.free += usize::from(is_free);
         found.slots += u64::from(node.slots());
         found.owners.insert(node.owner);
-        if node.mfuel_s() > 0 {
+        let speed = match is_own {
+            true => node.mfuel_s(),
+            false => floor_power(node.mfuel_s()),
+        };
+        if speed > 0 {
             let slowest = Some(found.slowest).filter(|speed| *speed > 0);
-            found.slowest = slowest.unwrap_or(u64::MAX).min(node.mfuel_s());
+            found.slowest = slowest.unwrap_or(u64::MAX).min(speed);
         }
         if found.nodes.len() < COMPETED_FOR_MAX {
             found.nodes.push(node);
@@ -169,6 +166,37 @@ fn count<'a>(
     // As many of the nodes that were not looked at are taken to fit.
     found.slots *= state.nodes.len().div_ceil(quote.looked_at.max(1)) as u64;
     found
+}
+
+/// Whether the node takes such a task once it is idle, and if so whether it does now.
+fn takes(state: &State, task: &Task, needs: &Needs, node: &Node, now: Timestamp) -> Option<bool> {
+    let mut reasons = super::filter::reasons(state, task, needs, node, &[], now);
+    let passes = |reason: Refused| match reason {
+        Refused::NoFreeSlot | Refused::BackingOff | Refused::Hours => true,
+        Refused::Memory | Refused::Storage => machine_room(needs, node),
+        Refused::Offline
+        | Refused::Draining
+        | Refused::Gone
+        | Refused::Suspended
+        | Refused::Price
+        | Refused::ModuleDenied
+        | Refused::RequesterDenied
+        | Refused::NoGpu
+        | Refused::GpuMemory
+        | Refused::GpuBuffer
+        | Refused::GpuSpeed
+        | Refused::GpuFeature
+        | Refused::GpuClass
+        | Refused::CpuCores
+        | Refused::Speed
+        | Refused::Label
+        | Refused::OwnNode
+        | Refused::SameOwner
+        | Refused::AlreadyTried => false,
+    };
+    let first = reasons.next();
+    let fits = first.into_iter().chain(reasons).all(passes);
+    fits.then_some(first.is_none())
 }
 
 /// It starts at once where a node is free and nobody waits before it, and else when those before it are done, were they to
@@ -184,7 +212,8 @@ fn estimate(task: &Task, (slots, slowest): (u64, u64), now: Timestamp, quote: &m
     quote.starts_at = Some(after(waits_ms));
     let turns = match task.pace {
         Pace::AtOnce => 1,
-        Pace::OneByOne => u64::from(task.replicas_wanted),
+        // Of an adaptive sample all of them, for its one result may be repeated.
+        Pace::OneByOne => u64::from(task.definition.sampling().initial()),
     };
     let runs_ms = run_ms.saturating_mul(turns);
     quote.finishes_by = Some(after(waits_ms.saturating_add(runs_ms)));

@@ -6,23 +6,20 @@
 use crate::{
     amount::{Amount, PPM, Points},
     definition::TaskType,
-    event::Track,
     policy::{SCORE_LEVELS, ScorePolicy},
-    state::{HardwareClass, Node, State},
+    state::{HardwareClass, Node},
 };
 
 /// The part of a node's score that does not change with its load, in parts per million times weight.
 pub(crate) fn fixed(
-    state: &State,
     node: &Node,
     kind: TaskType,
     hardware: &HardwareClass,
     policy: &ScorePolicy,
 ) -> u64 {
     let reliability = u64::from(node.tally(kind, hardware).reliability());
-    let points = state.points(node.owner, Track::Compute);
     reliability * u64::from(policy.reliability_weight)
-        + saturating(points, policy.points_half) * u64::from(policy.points_weight)
+        + saturating(node.ranked_points, policy.points_half) * u64::from(policy.points_weight)
 }
 
 /// The part that is for the idle part of its slots, in the same unit.

@@ -187,7 +187,7 @@ fn candidates<'a>(
 fn level(state: &State, needs: &Needs, node: &Node, given: &Gifts<'_>) -> u32 {
     let policy = &state.scheduling().score;
     let hardware = node.hardware(needs.gpu.is_some());
-    let fixed = score::fixed(state, node, needs.kind, &hardware, policy);
+    let fixed = score::fixed(node, needs.kind, &hardware, policy);
     let idle = score::idle(free_slots(node, given), node.slots(), policy);
     let base = score::level(fixed + idle, policy);
     let cached = needs.data.is_some_and(|data| node.cached.contains(&data));

@@ -6,7 +6,12 @@ use std::collections::BTreeMap;
 
 use aevir_events::Timestamp;
 
-use super::{Refused, filter::reasons, hastens_at, held, needs::Needs};
+use super::{
+    Refused,
+    filter::reasons,
+    hastens_at, held,
+    needs::{Needs, floor_power},
+};
 use crate::{
     command::Availability,
     ids::AssignmentId,
@@ -253,9 +258,4 @@ fn help(reason: Refused, needs: &Needs, node: &Node, reserve_mib: u32) -> String
                 .into()
         }
     }
-}
-
-/// The greatest power of two that is not above it.
-fn floor_power(n: u64) -> u64 {
-    n.checked_ilog2().map_or(0, |log| 1 << log)
 }

@@ -26,6 +26,8 @@ pub struct Assignment {
     pub leased_at: Timestamp,
     /// The hardware that it was leased for: its outcome counts for the node on this, whatever the node is later.
     pub hardware: HardwareClass,
+    /// Runs that its node had with it when it began; 0 before.
+    pub abreast: u32,
     /// What its requester was charged for it; the rest comes back at its end.
     pub charged: u64,
     /// When the node began to run it.

@@ -14,6 +14,8 @@ pub struct Epochs {
     pub open: Option<OpenEpoch>,
     /// By how much nodes' outcomes fade.
     pub fading: Fading,
+    /// By how much points have.
+    pub points: Fading,
     pub sweep: Sweep,
 }
 

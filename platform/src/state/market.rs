@@ -6,10 +6,9 @@ use aevir_events::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    amount::{Amount, Count, Points},
+    amount::{Amount, Count},
     command::{ContentKind, Lineage, Scope, World},
     digest::Digest,
-    event::Track,
     ids::{AccountId, NodeId},
     report::Artifact,
 };
@@ -100,33 +99,6 @@ impl Content {
             (Some(name), files) => files.iter().find(|f| f.name == name),
             (None, [only]) => Some(only),
             (None, _) => None,
-        }
-    }
-}
-
-/// An account's IntelliPoints by track.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct PointsBalance {
-    pub compute: Points,
-    pub content: Points,
-    pub verification: Points,
-}
-
-impl PointsBalance {
-    /// The points of one track.
-    pub fn on(&self, track: Track) -> Points {
-        match track {
-            Track::Compute => self.compute,
-            Track::Content => self.content,
-            Track::Verification => self.verification,
-        }
-    }
-
-    pub(crate) fn on_mut(&mut self, track: Track) -> &mut Points {
-        match track {
-            Track::Compute => &mut self.compute,
-            Track::Content => &mut self.content,
-            Track::Verification => &mut self.verification,
         }
     }
 }

@@ -9,8 +9,10 @@ mod epoch;
 mod index;
 mod market;
 mod node;
+mod points;
 mod record;
 mod review;
+mod rewards;
 mod sample;
 mod speed;
 mod stake;
@@ -28,12 +30,12 @@ pub use assignment::{Assignment, Commitment, Revealed, Stage};
 pub use assignments::Assignments;
 pub use epoch::{Epochs, OpenEpoch, Requester, Sweep};
 pub(crate) use index::{Index, awaited, is_unblocked};
-pub use market::{
-    Account, Blob, Content, JoinToken, Key, Module, PointsBalance, Suspension, Withdrawal,
-};
+pub use market::{Account, Blob, Content, JoinToken, Key, Module, Suspension, Withdrawal};
 pub use node::{Node, Returns, Room, Standing};
+pub use points::PointsBalance;
 pub use record::{Backoff, Fading, HardwareClass, NotAClass, Outcome, Record, Tally};
 pub use review::{Review, ReviewOf};
+pub use rewards::{Pool, Rewards, Standing as PointsStanding};
 pub use sample::Sample;
 pub use speed::SpeedRecord;
 pub use stake::Pledges;
@@ -72,6 +74,7 @@ pub struct State {
     pub tasks: BTreeMap<TaskId, Task>,
     pub ledger: Ledger,
     pub points: BTreeMap<AccountId, PointsBalance>,
+    pub rewards: Rewards,
     pub epochs: Epochs,
     /// What accounts have used as requesters, from their first task on.
     pub requesters: BTreeMap<AccountId, Requester>,

@@ -48,8 +48,12 @@ pub struct Node {
     pub records: BTreeMap<TaskType, Record>,
     /// How many epochs had closed when the tallies of its records were brought up to date: placement ranks it by them as of then.
     pub faded: u32,
+    /// Its owner's compute points as of then, or of their last change, in whole points: placement ranks it by them.
+    pub ranked_points: i64,
     pub returns: Returns,
     pub speed: SpeedRecord,
+    /// Runs at once that it may have by what it has shown, whatever it offers.
+    pub concurrency: u32,
     pub pledges: Pledges,
     /// Shares of settlements so far.
     pub earned: Amount,
@@ -142,8 +146,13 @@ impl Standing {
 }
 
 impl Node {
-    /// Runs at once, as machine and terms allow: each takes a core.
+    /// Runs at once that it is given: as many as it offers, as far as it has shown that it can.
     pub fn slots(&self) -> u32 {
+        self.offered_slots().min(self.concurrency)
+    }
+
+    /// Runs at once, as machine and terms allow: each takes a core.
+    pub fn offered_slots(&self) -> u32 {
         let caps = &self.terms.caps;
         let runs = self.profile.slots.min(caps.runs.unwrap_or(u32::MAX));
         runs.min(caps.cpu_cores.unwrap_or(u32::MAX))

@@ -195,35 +195,46 @@ impl Fading {
 
     /// A tally that was up to date when so many epochs had closed, as it is now.
     pub fn fade(&self, tally: Tally, since: u32) -> Tally {
-        let mut tally = tally;
+        Tally {
+            good: self.count(tally.good, since, self.closed),
+            bad: self.count(tally.bad, since, self.closed),
+        }
+    }
+
+    /// A count that was up to date when `since` epochs had closed, as it was when `to` had.
+    pub fn count(&self, count: u64, since: u32, to: u32) -> u64 {
+        let mut count = count;
         let mut done = since;
         for (n, (from, keep_ppm)) in self.keeps.iter().enumerate() {
             let next = self.keeps.get(n + 1);
-            let to = next.map_or(self.closed, |(next, _)| next.saturating_sub(1));
-            let epochs = to.saturating_sub(done.max(from.saturating_sub(1)));
-            tally = Tally {
-                good: kept(tally.good, *keep_ppm, epochs),
-                bad: kept(tally.bad, *keep_ppm, epochs),
-            };
-            done = done.max(to);
+            let last = next.map_or(to, |(next, _)| next.saturating_sub(1).min(to));
+            let epochs = last.saturating_sub(done.max(from.saturating_sub(1)));
+            count = kept(count, *keep_ppm, epochs);
+            done = done.max(last);
         }
-        tally
+        count
+    }
+
+    /// What one epoch leaves of a count.
+    pub fn once(count: u64, keep_ppm: Ppm) -> u64 {
+        kept(count, keep_ppm, 1)
     }
 }
 
 /// What is left of a count after so many epochs. Each rounds down, so that every count ends at zero.
 fn kept(count: u64, keep_ppm: Ppm, epochs: u32) -> u64 {
-    let whole = PPM.unsigned_abs();
-    let keep = u64::from(keep_ppm);
+    let whole = u128::from(PPM.unsigned_abs());
+    let keep = u128::from(keep_ppm);
     if keep >= whole {
         return count;
     }
-    let mut left = count.min(COUNT_MAX);
+    let mut left = count;
     for _ in 0..epochs {
         if left == 0 {
             break;
         }
-        left = left * keep / whole;
+        // A part of what was there.
+        left = u64::try_from(u128::from(left) * keep / whole).unwrap_or(left);
     }
     left
 }

@@ -258,6 +258,11 @@ impl Task {
         TASK_CHECKPOINT_BYTES_MAX.saturating_sub(self.checkpoint_bytes)
     }
 
+    /// What a replica earns if it is accepted and in time.
+    pub fn price_of(&self, _run: &Assignment) -> Amount {
+        self.definition.economics.pricing.max_price()
+    }
+
     /// How many replicas are placed or have brought a result.
     pub fn replicas(&self) -> u32 {
         let count = self.assignments.values().filter(|a| a.is_replica()).count();

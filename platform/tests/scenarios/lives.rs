@@ -62,6 +62,10 @@ pub enum Step {
         which: usize,
         by_node: bool,
     },
+    /// An account takes its parts of the reward pools.
+    Claim {
+        whose: usize,
+    },
     /// Its operator or an administrator decides something about a node.
     Decide {
         node: usize,
@@ -152,6 +156,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         1 => (index(), 0u32..1_000_000).prop_map(|(whose, part_ppm)| Step::Withdraw { whose, part_ppm }),
         1 => (index(), any::<bool>()).prop_map(|(which, paid)| Step::EndWithdrawal { which, paid }),
         2 => (index(), any::<bool>()).prop_map(|(which, by_node)| Step::Dispute { which, by_node }),
+        2 => index().prop_map(|whose| Step::Claim { whose }),
         3 => (index(), decision()).prop_map(|(node, what)| Step::Decide { node, what }),
     ]
 }
@@ -184,6 +189,8 @@ impl Lives {
             ..Policy::default()
         };
         policy.scheduling.epoch_ms = 30_000;
+        policy.points.keep_ppm = 900_000;
+        policy.rewards.claim_epochs = 2;
         // Whoever has enough stake is trusted, so that some results stand alone.
         policy.verification.adaptive.trusted_ppm = 0;
         let mut world = World::with_policy(policy);
@@ -365,6 +372,11 @@ impl Lives {
                         bond: Amount(100_000_000),
                     });
                 }
+            }
+            Step::Claim { whose } => {
+                let account = nth_account(w, whose);
+                // Nothing to claim, or suspended: refused.
+                let _ = w.submit(Command::ClaimRewards { account });
             }
             Step::Decide { node, what } => {
                 let node = self.nodes[node % self.nodes.len()];

@@ -66,7 +66,8 @@ fn shares_and_points_wait_for_the_windows_end() {
         [runner, author].map(|a| w.available(a)),
         [1_000_000, 100_000]
     );
-    assert_eq!(w.compute_points(runner), 40);
+    // Half of 40: nobody repeated the result.
+    assert_eq!(w.compute_points(runner), 20);
     assert_eq!(w.ok(Command::Tick), [], "once");
     w.check_replay();
     documents_agree(&w, "maturity");

@@ -249,7 +249,7 @@ fn losses_of_one_revocation_never_cost_more_points_than_there_are() {
     big.slots = 4;
     let owner = w.account("owner");
     let node = w.node_of(owner, big);
-    let little = json!({"budget": "10000000", "pricing": {"mode": "fixed", "price": "100000"}});
+    let little = json!({"budget": "10000000", "pricing": {"mode": "fixed", "price": "200000"}});
     let first = w.task(json!({"economics": little}));
     w.finish(first, |_| json!({}));
     assert_eq!(w.compute_points(owner), 5);

@@ -391,11 +391,13 @@ proptest! {
         placements in 1u32..20,
         keep in prop_oneof![Just(1_000_000u32), 500_000u32..1_000_000],
         looks in 1u32..4,
+        unproven in 1u32..5,
     ) {
         let mut policy = Policy::default();
         policy.scheduling.score.near_levels = near;
         policy.scheduling.placements_max = placements;
         policy.scheduling.tail.looks_max = looks;
+        policy.scheduling.unproven_slots = unproven;
         policy.scheduling.epoch_ms = 60_000;
         policy.scheduling.reliability_keep_ppm = keep;
         let mut market = Market::new(&machines, policy);
@@ -459,9 +461,11 @@ proptest! {
         machines in prop::collection::vec(machine(), 1..14),
         steps in prop::collection::vec(step(), 60..160),
         placements in 1u32..20,
+        unproven in 1u32..5,
     ) {
         let mut policy = Policy::default();
         policy.scheduling.placements_max = placements;
+        policy.scheduling.unproven_slots = unproven;
         policy.scheduling.epoch_ms = 60_000;
         policy.scheduling.reliability_keep_ppm = 700_000;
         let mut market = Market::new(&machines, policy);

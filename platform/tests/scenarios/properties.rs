@@ -22,14 +22,41 @@ use crate::{
 fn check(w: &World) {
     w.check_replay();
     let mut settlements: BTreeMap<TaskId, u32> = BTreeMap::new();
+    // In thousandths, and what there was of them and of money for them as epochs closed.
     let mut points: BTreeMap<_, i64> = BTreeMap::new();
+    let mut pools = BTreeMap::new();
+    let mut claimed = BTreeSet::new();
     let mut money: BTreeMap<_, i64> = BTreeMap::new();
     for recorded in &w.log {
         match &recorded.event {
             Event::TaskSettled(e) => *settlements.entry(e.task).or_default() += 1,
             Event::TaskClosed(e) => *settlements.entry(e.task).or_default() += 1,
             Event::PointsChanged(e) => {
-                *points.entry((e.account, e.track)).or_default() += e.delta.0
+                *points.entry((e.account, e.track)).or_default() += 1_000 * e.delta.0;
+            }
+            Event::EpochClosed(e) => {
+                let all: i64 = points.values().sum();
+                pools.extend(e.reward.map(|reward| {
+                    assert_eq!(reward.points.0, all.unsigned_abs());
+                    (e.epoch, (reward.amount.0, points.clone()))
+                }));
+                for held in points.values_mut() {
+                    *held = *held * i64::from(e.points_keep_ppm) / 1_000_000;
+                }
+            }
+            Event::RewardsClaimed(e) => {
+                for part in &e.parts {
+                    let (amount, then) = &pools[&part.epoch];
+                    let all: i64 = then.values().sum();
+                    let had = then
+                        .iter()
+                        .filter(|((account, _), _)| *account == e.account);
+                    let had: i64 = had.map(|(_, points)| points).sum();
+                    assert_eq!(part.points.0, had.unsigned_abs());
+                    let due = i128::from(*amount) * i128::from(had) / i128::from(all);
+                    assert_eq!(i128::from(part.amount.0), due);
+                    assert!(claimed.insert((e.account, part.epoch)), "once");
+                }
             }
             Event::LedgerPosted(e) => {
                 for posting in &e.postings {
@@ -80,7 +107,9 @@ fn check(w: &World) {
         assert_eq!(w.state.ledger.balance(account).0, amount);
     }
     for ((account, track), sum) in points {
-        assert_eq!(w.state.points(account, track), sum);
+        let held = w.state.points[&account].thousandths_on(track);
+        assert_eq!(held, sum.unsigned_abs());
+        assert_eq!(w.state.points(account, track), sum / 1_000);
     }
 }
 

@@ -105,6 +105,8 @@ pub fn eventful() -> World {
     // The next epoch: the draws so far can be recomputed from here on.
     w.later(3_600_000);
     w.ok(Command::Tick);
+    let account = w.owner(nodes[1]);
+    w.ok(Command::ClaimRewards { account });
     let limits = AccountLimits {
         weight: 200,
         ..w.state.limits_of(w.requester)

@@ -28,7 +28,7 @@ use aevir_platform::{
     hexbytes::Hex,
     ids::{AccountId, AssignmentId, NodeId, TaskId},
     ledger::LedgerAccount,
-    policy::{Policy, SettlementPolicy},
+    policy::{Policy, SLOTS_MAX, SettlementPolicy},
     rejection::Rejection,
     report::{Artifact, BlobRef, MetricValue, Report, SignedCommitment, Usage, commit_message},
     schedule::specification,
@@ -63,12 +63,14 @@ pub struct Run {
     pub result: Value,
 }
 
-/// The defaults without a dispute window: what is verified is paid.
+/// The defaults without a dispute window: what is verified is paid. Nodes have the slots that they say.
 pub fn immediate() -> Policy {
-    Policy {
+    let mut policy = Policy {
         settlement: SettlementPolicy::IMMEDIATE,
         ..Policy::default()
-    }
+    };
+    policy.scheduling.unproven_slots = SLOTS_MAX;
+    policy
 }
 
 /// The dispute window of [`windowed`].

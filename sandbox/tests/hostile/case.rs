@@ -37,6 +37,8 @@ struct Head {
     /// So many empty inputs beside them, `many/0`, `many/1` and so on.
     #[serde(default)]
     many_inputs: usize,
+    /// The case that the same executor has run just before.
+    after: Option<String>,
     /// Limits other than the defaults.
     #[serde(default)]
     limits: Limits,
@@ -187,6 +189,12 @@ impl Case {
             body,
             head,
         }
+    }
+
+    /// The case that comes before this one on the same executor, if one does.
+    pub(crate) fn before(&self) -> Option<Self> {
+        let name = self.head.after.as_ref()?;
+        Some(Self::read(&folder().join("cases").join(name)))
     }
 
     /// The modules, each with a name for messages.

@@ -17,12 +17,12 @@ mod watch;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use aevir_sandbox::{End, Outcome, inspect};
+use aevir_sandbox::{End, Outcome, RunEvent, inspect};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::Runtime;
 
 use case::{Bounds, Case, Ended, Upload};
-use support::{Bench, guest};
+use support::{Bench, Ran, guest};
 
 const MIB: u64 = 1024 * 1024;
 /// How often a module that took too long is tried again: what it needs is the least of the times, what the machine was busy
@@ -105,6 +105,10 @@ impl Case {
         self.expect.upload(&inspected)?;
 
         let mut bench = Bench::new(module);
+        let before = match self.before() {
+            Some(before) => Some(before.precede(&mut bench).await?),
+            None => None,
+        };
         self.prepare(&mut bench);
         let watching = watch::Peak::start();
         let started = Instant::now();
@@ -115,9 +119,41 @@ impl Case {
             peak_bytes: watching.stop(),
         };
         self.expect.outcome(&ran.outcome)?;
+        if let Some((pid, lives)) = before
+            && lives != (pid == pid_of(&ran))
+        {
+            return Err(format!("the process before is used again: {}", !lives));
+        }
         still_alive(bench).await?;
         Ok((said(&inspected, &ran.outcome), cost))
     }
+}
+
+impl Case {
+    /// Runs the case's module on the executor of another that comes after it; the process, and whether it serves on.
+    async fn precede(&self, bench: &mut Bench) -> Result<(Option<u32>, bool), String> {
+        let modules = self.modules();
+        let [(_, module)] = &modules[..] else {
+            return Err("a case that comes before has one module".into());
+        };
+        let mut own = Bench::new(module);
+        self.prepare(&mut own);
+        let spec = std::mem::replace(&mut bench.spec, own.spec.clone());
+        let ran = bench.run().await;
+        bench.spec = spec;
+        self.expect.outcome(&ran.outcome)?;
+        // A process ends with a run that did not return.
+        let lives = matches!(ran.outcome.end, End::Ok | End::GuestError { .. });
+        Ok((pid_of(&ran), lives))
+    }
+}
+
+/// The executor process that a run was in.
+fn pid_of(ran: &Ran) -> Option<u32> {
+    ran.events.iter().find_map(|event| match event {
+        RunEvent::Started { pid } => Some(*pid),
+        _ => None,
+    })
 }
 
 /// The executor that ran the case runs a small task, and right.

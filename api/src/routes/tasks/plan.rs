@@ -49,6 +49,7 @@ fn quote_to_wire(quote: &Quote) -> wire::Quote {
         available: quote.available.to_string(),
         affordable: quote.escrow <= quote.available,
         eligible_nodes: count(quote.eligible),
+        borderline_nodes: count(quote.borderline),
         free_nodes: count(quote.free),
         nodes_looked_at: count(quote.looked_at),
         nodes: count(quote.nodes),

@@ -1,8 +1,8 @@
-//! Balances, points and policy.
+//! Balances and policy.
 
 use super::{Client, ClientError, call::Call};
 use crate::{
-    ledger::{Ledger, LedgerEntryPage, PointsChangePage, PointsTable, Statement},
+    ledger::{Ledger, LedgerEntryPage, Statement},
     policy::{AdoptedPolicy, Policy},
 };
 
@@ -12,7 +12,7 @@ pub struct EntryFilter {
     /// A ledger account, such as `account/<id>/available`.
     pub account: Option<String>,
     pub task: Option<String>,
-    /// `deposit`, `escrow`, `settlement`, `maturity`, `closure`, `withdrawal`, `payout`, `withdrawal-refused`, `stake`, `unstake` or `slash`.
+    /// `deposit`, `escrow`, `settlement`, `maturity`, `closure`, `withdrawal`, `payout`, `withdrawal-refused`, `stake`, `unstake`, `slash`, `pool`, `reward` or `pool-expired`.
     pub reason: Option<String>,
     /// From this position of the log on.
     pub from: Option<u64>,
@@ -97,26 +97,6 @@ impl Client {
             .query("to", filter.to)
             .query("limit", filter.limit)
             .query("after", filter.after.as_deref());
-        self.fetch(call).await
-    }
-
-    /// `after` is the last page's `next`.
-    pub async fn points(&self, after: Option<&str>) -> Result<PointsTable, ClientError> {
-        self.fetch(Call::list("/v1/points").query("after", after))
-            .await
-    }
-
-    /// `after` is the last page's `next`.
-    pub async fn points_changes(
-        &self,
-        account: Option<&str>,
-        task: Option<&str>,
-        after: Option<&str>,
-    ) -> Result<PointsChangePage, ClientError> {
-        let call = Call::list("/v1/points/changes")
-            .query("account", account)
-            .query("task", task)
-            .query("after", after);
         self.fetch(call).await
     }
 

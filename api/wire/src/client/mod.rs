@@ -14,6 +14,7 @@ mod log;
 mod node;
 mod node_life;
 mod objects;
+mod points;
 mod projections;
 mod stream;
 mod tasks;

@@ -55,7 +55,10 @@ pub(super) fn posting(
         | PostingReason::Payout
         | PostingReason::WithdrawalRefused
         | PostingReason::Slash
-        | PostingReason::Reversal => Ok(None),
+        | PostingReason::Reversal
+        | PostingReason::Pool
+        | PostingReason::Reward
+        | PostingReason::PoolExpired => Ok(None),
     }
 }
 
@@ -68,6 +71,7 @@ pub(super) fn owners_part(posted: &LedgerPosted) -> Option<(AccountId, Amount)> 
         | LedgerAccount::Pending(_)
         | LedgerAccount::Escrow(_)
         | LedgerAccount::Stake(_)
+        | LedgerAccount::Pool(_)
         | LedgerAccount::Treasury => None,
     })
 }

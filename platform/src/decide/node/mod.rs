@@ -13,6 +13,7 @@ use crate::{
     command::{Availability, NodeProfile, RegisterNode, Scope},
     event::{AvailabilityChanged, KeyAdded, NodeRegistered, ProfileChanged},
     ids::{KeyId, NodeId},
+    policy::SLOTS_MAX,
     rejection::Rejection,
     state::{Node, State},
 };
@@ -20,8 +21,6 @@ use crate::{
 pub(super) use standing::{departures, drain, leave, resume, revoke, rotate_key};
 pub(super) use terms::change_terms;
 
-/// Runs at once on one node.
-const SLOTS_MAX: u32 = 256;
 /// Labels, GPU features and the like in one profile.
 const PROFILE_ENTRIES_MAX: usize = 64;
 

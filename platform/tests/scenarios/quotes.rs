@@ -1,0 +1,217 @@
+//! Quotes: they agree with what a plan then does, and tell of foreign nodes no more than powers of two.
+
+use aevir_events::{Context, LeaderSecret};
+use aevir_platform::{
+    amount::Amount,
+    command::{Command, GpuProfile, NodeProfile},
+    definition::TaskType,
+    ids::NodeId,
+    policy::Policy,
+    schedule::{Quote, quote},
+    terms::NodeTerms,
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::world::{World, profile};
+
+fn quoted(w: &World, terms: Value) -> Quote {
+    let context = Context {
+        time: w.now,
+        actor: format!("account/{}", w.requester),
+        entropy: [0; 32],
+        secret: LeaderSecret([0; 32]),
+    };
+    quote(&w.state, w.requester, &w.definition(terms), &context).unwrap()
+}
+
+fn odd(name: &str) -> NodeProfile {
+    NodeProfile {
+        cpu_cores: 5,
+        memory_mib: 1_500,
+        storage_mib: 10_240,
+        cpu_mfuel_s: Some(14_909),
+        gpu: Some(GpuProfile {
+            memory_mib: 3_000,
+            buffer_mib: Some(700),
+            ..profile("of a GPU").gpu.unwrap()
+        }),
+        ..profile(name)
+    }
+}
+
+fn asking(w: &mut World, node: NodeId, micro: i64) {
+    let terms = Box::new(NodeTerms {
+        asks: TaskType::ALL.map(|kind| (kind, Amount(micro))).into(),
+        ..NodeTerms::default()
+    });
+    w.ok(Command::ChangeTerms { node, terms });
+}
+
+/// The least quantity that a quote does not take for fitting, found by bisection, as a curious requester would.
+fn threshold(
+    w: &World,
+    most: u64,
+    ask: impl Fn(u64) -> Value,
+    fits: impl Fn(&Quote) -> bool,
+) -> u64 {
+    let (mut low, mut high) = (0, most);
+    while high - low > 1 {
+        let middle = (low + high) / 2;
+        if fits(&quoted(w, ask(middle))) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    high
+}
+
+#[test]
+fn bisection_finds_powers_of_two_and_nothing_else() {
+    let mut w = World::new();
+    let owner = w.account("owner");
+    let node = w.node_of(owner, odd("odd"));
+    asking(&mut w, node, 12_345);
+    type Asked = fn(u64) -> Value;
+    let asked: [(&str, u64, Asked); 6] = [
+        (
+            "memory",
+            1 << 12,
+            |n| json!({"limits": {"memory_mib": n.max(1)}}),
+        ),
+        // The reserve of 64 MiB and an input come beside it.
+        (
+            "storage",
+            1 << 14,
+            |n| json!({"limits": {"output_mib": n.max(1)}}),
+        ),
+        (
+            "cores",
+            1 << 10,
+            |n| json!({"qos": {"cpu_cores": n.max(1)}}),
+        ),
+        (
+            "speed",
+            1 << 20,
+            |n| json!({"qos": {"min_mfuel_s": n.max(1)}}),
+        ),
+        (
+            "GPU memory",
+            1 << 16,
+            |n| json!({"qos": {"gpu": {"memory_mib": n.max(1)}}}),
+        ),
+        (
+            "buffer",
+            1 << 16,
+            |n| json!({"qos": {"gpu": {"buffer_mib": n.max(1)}}}),
+        ),
+    ];
+    let mut found = Vec::new();
+    for (name, most, ask) in asked {
+        let surely = threshold(&w, most, ask, |q| q.eligible == 1);
+        let perhaps = threshold(&w, most, ask, |q| q.eligible + q.borderline == 1);
+        found.push((name, surely - 1, perhaps - 1));
+    }
+    let storage = found.remove(1);
+    assert_eq!(
+        found,
+        [
+            ("memory", 1_024, 2_047),
+            ("cores", 4, 7),
+            ("speed", 8_192, 16_383),
+            ("GPU memory", 2_048, 4_095),
+            ("buffer", 512, 1_023),
+        ]
+    );
+    // 8,192 and 16,383 MiB with all that comes beside the output.
+    assert_eq!(storage.2 - storage.1, 8_191, "{storage:?}");
+    let price = |n: u64| json!({"economics": {"budget": "100000000", "pricing": {"mode": "fixed", "price": n.to_string()}}});
+    // From below: the least price that is enough.
+    let enough = threshold(&w, 1 << 20, price, |q| q.eligible == 0);
+    let perhaps = threshold(&w, 1 << 20, price, |q| q.eligible + q.borderline == 0);
+    assert_eq!((enough, perhaps), (16_384, 8_192));
+}
+
+#[test]
+fn how_long_it_takes_tells_a_rounded_speed() {
+    let mut w = World::new();
+    let owner = w.account("owner");
+    w.node_of(owner, odd("odd"));
+    // 8,192 million a second, and not 14,909.
+    let fuel = 8_192_000_000u64 * 10;
+    let quote = quoted(&w, json!({"qos": {"expected_fuel": fuel.to_string()}}));
+    let took = quote.finishes_by.unwrap().0 - quote.starts_at.unwrap().0;
+    assert_eq!(took, 10_000);
+}
+
+#[test]
+fn ones_own_nodes_are_told_exactly() {
+    let mut w = World::with_policy(Policy::private());
+    let owner = w.requester;
+    w.node_of(owner, odd("mine"));
+    let of = |mib: u64| json!({"limits": {"memory_mib": mib}});
+    let fits = |w: &World, mib| (quoted(w, of(mib)).eligible, quoted(w, of(mib)).borderline);
+    assert_eq!((fits(&w, 1_500), fits(&w, 1_501)), ((1, 0), (0, 0)));
+}
+
+#[derive(Debug, Clone)]
+struct Machine {
+    memory: u32,
+    storage: u32,
+    speed: u32,
+    ask: i64,
+}
+
+fn machine() -> impl Strategy<Value = Machine> {
+    (64u32..5_000, 400u32..9_000, 1u32..5_000, 0i64..2_000_000).prop_map(
+        |(memory, storage, speed, ask)| Machine {
+            memory,
+            storage,
+            speed,
+            ask,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    /// `World` holds every plan equal to the specification.
+    #[test]
+    fn what_is_quoted_as_free_is_placed_and_what_fits_nowhere_is_not(
+        machines in prop::collection::vec(machine(), 1..6),
+        tasks in prop::collection::vec((1u32..4_096, 1u32..5_000, 1u32..5_000, 1i64..2_000_000), 1..12),
+    ) {
+        let mut w = World::new();
+        for (i, machine) in machines.iter().enumerate() {
+            let owner = w.account(&format!("owner {i}"));
+            let of = NodeProfile {
+                memory_mib: machine.memory,
+                storage_mib: machine.storage,
+                cpu_mfuel_s: Some(machine.speed),
+                ..profile(&format!("node {i}"))
+            };
+            let node = w.node_of(owner, of);
+            asking(&mut w, node, machine.ask);
+        }
+        for (memory, output, speed, price) in tasks {
+            let terms = json!({
+                "limits": {"memory_mib": memory, "output_mib": output},
+                "qos": {"min_mfuel_s": speed},
+                "economics": {"budget": "100000000", "pricing": {"mode": "fixed", "price": price.to_string()}},
+            });
+            let quote = quoted(&w, terms.clone());
+            prop_assert!(quote.free <= quote.eligible);
+            prop_assert_eq!(quote.starts_at.is_some(), quote.eligible > 0);
+            let task = w.task(terms);
+            let plan = w.plan();
+            let placed = plan.iter().any(|(of, ..)| *of == task);
+            if quote.free > 0 && quote.ahead == 0 {
+                prop_assert!(placed, "{quote:?}");
+            }
+            if quote.eligible + quote.borderline == 0 {
+                prop_assert!(!placed, "{quote:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! A small market in the ordinary tests: bars that can fail, the books, and that a seed decides everything.
+#![allow(clippy::unwrap_used)]
+
+use aevir_platform::policy::Policy;
+use clap::ValueEnum as _;
+
+use crate::{
+    SAMPLING,
+    bars::{REPLICATION, Summary},
+    figures::Figures,
+    strategy::Strategy,
+    terms::{self, Terms},
+    world::World,
+};
+
+/// A market of 40 nodes and two hours.
+fn small(strategy: Strategy, seed: u64, sampling: &str) -> World {
+    small_under(Policy::default(), strategy, seed, sampling)
+}
+
+fn small_under(policy: Policy, strategy: Strategy, seed: u64, sampling: &str) -> World {
+    let terms = Terms {
+        nodes: 40,
+        hours: 2,
+        seed,
+        strategy,
+        policy,
+        sampling: terms::sampling(sampling).unwrap(),
+    };
+    let mut world = World::new(terms).unwrap();
+    world.play().unwrap();
+    world
+}
+
+fn figures(strategy: Strategy) -> Figures {
+    Figures::of(&small(strategy, 1, SAMPLING))
+}
+
+#[test]
+fn a_seed_decides_everything() {
+    let shown = |seed| {
+        let world = small(Strategy::Vanishing, seed, SAMPLING);
+        serde_json::to_string(&Figures::of(&world)).unwrap()
+    };
+    assert_eq!(shown(1), shown(1));
+    assert_ne!(shown(1), shown(2));
+}
+
+/// Whatever nodes do: the books balance, every task ends, and every verdict that pays matures.
+#[test]
+fn every_strategy_is_played_to_its_end() {
+    for strategy in Strategy::value_variants() {
+        let world = small(*strategy, 3, SAMPLING);
+        let name = strategy.name();
+        assert_eq!(world.book.state.ledger.sum(), 0, "{name}");
+        let figures = Figures::of(&world);
+        let ended = figures.matured + figures.inconclusive + figures.closed;
+        assert_eq!((figures.tasks, ended), (666, 666), "{name}");
+        // Two of a party outvote an honest node.
+        let outvotes = [
+            Strategy::Sybil,
+            Strategy::Colluding10,
+            Strategy::Colluding30,
+            Strategy::LazyCopier,
+        ];
+        if !outvotes.contains(strategy) {
+            assert_eq!(
+                (figures.honest_slashed, figures.honest_refused),
+                (0.0, 0),
+                "{name}"
+            );
+        }
+        let income = world.seats.iter().filter(|seat| !seat.follows).count() as f64;
+        assert!(
+            figures.honest_income * income > 500.0,
+            "{name}: {figures:?}"
+        );
+    }
+}
+
+#[test]
+fn lies_of_loners_are_found_and_cost_more_than_they_bring() {
+    for strategy in [
+        Strategy::Independent,
+        Strategy::Patient,
+        Strategy::HitAndRun,
+    ] {
+        let figures = figures(strategy);
+        assert!(figures.wrong_sealed >= 10, "{figures:?}");
+        let summary = Summary::of(strategy, vec![figures]);
+        // Everything is computed twice, which the bar for replicas does not allow.
+        let others = summary.bars.iter().filter(|bar| bar.limit != REPLICATION);
+        let missed: Vec<_> = others.filter(|bar| !bar.passed).collect();
+        assert!(missed.is_empty(), "{missed:?}");
+        assert!(summary.cheater_income_ratio.unwrap() < 0.7);
+    }
+}
+
+/// The bars are none that everything passes.
+#[test]
+fn where_nobody_compares_the_bars_are_missed() {
+    // Rank would give all work to a few who had some first.
+    let policy = terms::policy(&["/scheduling/score/near_levels=64".to_owned()]).unwrap();
+    let alone = r#"{"quorum":1,"replicas":1}"#;
+    let world = small_under(policy, Strategy::Independent, 1, alone);
+    let figures = Figures::of(&world);
+    assert_eq!(figures.wrong_matured, figures.wrong_sealed);
+    let summary = Summary::of(Strategy::Independent, vec![figures]);
+    let missed = summary.bars.iter().filter(|bar| !bar.passed);
+    let missed: Vec<_> = missed.map(|bar| bar.figure).collect();
+    assert_eq!(
+        missed,
+        [
+            "wrong_matured_rate",
+            "cheater_income_ratio",
+            "cheater_profit_ratio"
+        ]
+    );
+}
+
+#[test]
+fn slow_and_vanishing_nodes_earn_less_and_nobody_is_slashed_for_them() {
+    for strategy in [Strategy::Slow, Strategy::Vanishing] {
+        let figures = figures(strategy);
+        assert!(figures.cheater_income_ratio.unwrap() < 1.0, "{figures:?}");
+        assert_eq!(figures.wrong_matured, 0);
+    }
+}
+
+#[test]
+fn a_policy_is_changed_by_pointers() {
+    let changed = |change: &str| terms::policy(&[change.to_owned()]);
+    assert_eq!(
+        changed("/stake/strikes_free=0").unwrap().stake.strikes_free,
+        0
+    );
+    assert_eq!(changed("/attempt_fee=5").unwrap().attempt_fee.0, 5);
+    for bad in [
+        "/stake/none=1",
+        "/stake/strikes_free",
+        "/stake/strikes_free=x",
+    ] {
+        assert!(changed(bad).is_err(), "{bad}");
+    }
+}
