@@ -58,7 +58,8 @@ MODULE_FAILURES = ("guest-error", "trap", "limit")
 # Entries that may stand in a batch after the one that they follow from. All other entries begin something new.
 CONSEQUENCES = {"ledger.posted", "node.slashed", "points.changed", "task.settled", "task.matured", "task.closed", "task.queued",
                 "assignment.withdrawn", "content.registered", "task.round_closed", "task.verified", "assignment.lost",
-                "task.trust_decided", "node.suspended", "node.availability_changed"}
+                "task.trust_decided", "node.suspended", "node.availability_changed", "task.created", "task.reviewed",
+                "content.suspended"}
 
 # Entries that move no money and no points, and that nothing here depends on.
 BYSTANDERS = {"account.opened", "account.key_added", "account.key_revoked", "account.join_token_issued", "account.blob_uploaded",
@@ -470,6 +471,16 @@ class Assignment:
         return at if ends_at > due else max(ends_at, silent_at)
 
 
+class ReviewOf(NamedTuple):
+    """What a task reviews, and for whom."""
+    task: str
+    payer: str  # the ledger account that put its escrow up
+    involved: list  # the reviewed task's assignments that brought a result
+    hardware: str | None
+    reviewed: str  # what its results agree on
+    counts: bool  # the reviewed result is one of those that are compared
+
+
 @dataclass
 class Task:
     """A task that has not ended. Its policy has the field names of `policy.adopted`."""
@@ -489,9 +500,15 @@ class Task:
     reveal_by: int = 0
     faults: int = 0
     free_returns: int = 0
+    reserved: str | None = None  # the node that is kept free for it
     at_once: bool = False  # its replicas are placed at once, and not one after the other
     sample: str = "repeated"  # or undecided, of an adaptive one, or alone
     trusted: str | None = None  # the result that could have stood alone, and was repeated
+    policy_version: int = 0
+    seed: str = ""
+    review: tuple = ()  # ("due", node), ("open", task) or ("ended", outcome), where its verdict is or was looked at again
+    review_of: "ReviewOf | None" = None  # the verdict that it looks at
+    owed: tuple = ()  # once it is overturned: who paid for that, and what of it is not made good
     assignments: dict = field(default_factory=dict)
     accepted: list = field(default_factory=list)
     late: bool = False
@@ -502,6 +519,14 @@ class Task:
     exhausted: bool = False  # no attempt is left
     checkpoint_bytes: int = 0  # of all of them
     closure: dict | None = None  # what was posted for a task that is about to close
+
+    def payer(self):
+        """The ledger account to which what it does not cost goes back."""
+        return self.review_of.payer if self.review_of else available(self.requester)
+
+    def is_held(self):
+        """Its money waits for a review."""
+        return self.review[:1] in (("due",), ("open",))
 
     def turn(self):
         """Its place among its requester's: the least comes first."""
@@ -547,6 +572,21 @@ class Task:
     def live(self):
         """What may still bring a result, or brought one."""
         return self.having("leased", "running", "committed", "revealed")
+
+    def tried(self):
+        """The nodes that it can't go to for it was there."""
+        blaming = [a for a in self.having("failed") if a.failure in MODULE_FAILURES]
+        return {a.node for a in self.live() + blaming + self.having("unrevealed") + self.involved()}
+
+    def involved(self):
+        """The runs that brought what it reviews, if it reviews anything."""
+        return self.review_of.involved if self.review_of else []
+
+    def bound_class(self):
+        """The class of GPU that its replicas have begun on, where they compare within one; of a review, the reviewed result's."""
+        classes = [a.hardware for a in self.live() if a.hardware is not None]
+        classes = [self.review_of.hardware] if self.review_of and self.review_of.hardware else classes
+        return classes[0] if classes and self.terms.replicas > 1 and self.needs_gpu() else None
 
     def duplicates(self):
         """How many of those are duplicates of others."""
@@ -696,11 +736,49 @@ def verdict_shares(task, contents):
     late = [a for a in task.accepted if took_too_long(terms, a)]
     compute = [Share("compute", a.owner, a.node, "", terms.price - (part(terms.price, terms.late_refund_ppm) if a in late else 0))
                for a in task.accepted]
+    if task.review_of:
+        return compute + attempts
     if task.late and not late:
         platform -= part(platform, terms.late_refund_ppm)
     parts = largest_remainder(pool, [contents[c].weight for c in terms.contents])
     content = [Share("content", contents[c].owner, "", c, part) for c, part in zip(terms.contents, parts)]
     return compute + content + attempts + [Share("platform", "", "", "", platform)]
+
+
+def fresh_sample(terms, counts):
+    """Replicas, quorum and first round of a review: a new sample, or where the reviewed result counts, what is left of the old one."""
+    replicas, quorum = (terms.replicas, terms.quorum) if terms.replicas > 1 else (3, 2)
+    return (max(replicas - 1, 2), quorum, max(quorum - 1, 1)) if counts else (replicas, quorum, quorum)
+
+
+def review_cost(terms, policy, counts):
+    """The most that a review can cost: neither contents nor the platform earn by it."""
+    replicas, fee = fresh_sample(terms, counts)[0], policy["attempt_fee"]
+    return max(replicas * terms.price, replicas * fee) + terms.attempts_max * fee
+
+
+def review_definition(task, counts, bond, now):
+    """The same run for the same price: module, parameters, inputs, seed and limits are the reviewed task's."""
+    replicas, quorum, initial = fresh_sample(task.terms, counts)
+    sampling = next((m for m in task.definition.get("verification") or [] if m["method"] == "sampling"), {})
+    definition = {key: value for key, value in task.definition.items() if key not in ("depends_on", "labels", "model")}
+    base = (task.definition.get("model") or {}).get("base")
+    if base:
+        definition["model"] = {"base": base}
+    qos = {key: value for key, value in task.definition["qos"].items() if key != "max_latency_ms"}
+    deadline = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=now + task.policy["verification"]["review_ms"])
+    economics = {key: value for key, value in task.definition["economics"].items() if key != "late_refund_ppm"}
+    return definition | {
+        "seed": task.seed, "nonce": review_nonce(task), "privacy": {"publish": "digest"},
+        "verification": [{"method": "sampling", "replicas": replicas, "quorum": quorum, "initial": initial,
+                          "comparator": sampling.get("comparator", "bitwise")}],
+        "qos": qos | {"deadline": deadline.strftime("%Y-%m-%dT%H:%M:%S.") + f"{deadline.microsecond // 1_000:03}Z"},
+        "economics": economics | {"budget": str(bond)}}
+
+
+def review_nonce(task):
+    """What goes into the draws of a review: nobody chooses it."""
+    return hashlib.sha256(b"aevir.review/1\n" + bytes.fromhex(task.nonce)).hexdigest()
 
 
 def chance_ppm(task, stake):
@@ -824,7 +902,8 @@ def judge(task):
     if task.terms.replicas == 1:
         return judge_alone(revealed, refused)
     require(revealed or task.sample != "alone", "expected the task to go on without a result, found a verdict")
-    winner, votes = next(iter(Counter(a.agreement for a in revealed).most_common(1)), (None, 0))
+    reviewed = [task.review_of.reviewed] if task.review_of and task.review_of.counts else []
+    winner, votes = next(iter(Counter([a.agreement for a in revealed] + reviewed).most_common(1)), (None, 0))
     if votes < (1 if task.sample == "alone" else task.terms.quorum):
         over = task.target == task.terms.replicas or len({a.slot() for a in task.live()}) < task.target
         return ("inconclusive", [], refused) if over else None
@@ -854,13 +933,14 @@ SCHEDULING = {
     "score": {"reliability_weight": 6, "points_weight": 2, "idle_weight": 2, "points_half": 1_000, "near_levels": 6,
               "cached_levels": 6, "cached_bytes_min": MIB, "cached_blobs_max": 64, "in_time_levels": 12, "price_levels": 6},
     "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000},
+    "lines_max": 2**32 - 1, "reserve": {"after_ms": 300_000, "most": 0, "looks_max": 16, "nodes_max": 64},
     "tail": {"after_ppm": 500_000, "faster_ppm": 250_000, "looks_max": 64},
     "returns": {"per_task": 3, "per_slot": 2}, "unproven_slots": 256, "reliability_keep_ppm": 995_000}
 SETTLEMENT = {"window_ms": 0}
 REWARDS = {"pool_ppm": 0, "claim_epochs": 168}
 POINTS = {"unrepeated_ppm": MILLION, "late_ppm": MILLION, "keep_ppm": MILLION}
 STAKE = {"per_result_ppm": 0, "strikes_free": 1, "strike_ms": 604_800_000, "strikes_max": 0}
-VERIFICATION = {"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}}
+VERIFICATION = {"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}, "review_ms": 86_400_000}
 CLASS_LOOKS_MAX = 1_024  # nodes of a class of GPUs that are looked at for their owners
 
 
@@ -924,13 +1004,33 @@ def capable(needs, node):
                             and set(need.get("features") or []) <= set(gpu["features"]))
 
 
-def fits(needs, node, now):
-    """Whether it works, has a slot and room, earns what it asks for, and is neither away nor backing off."""
-    return (node.online and node.standing == "working" and not node.suspended and node.is_open(now)
-            and node.busy < node.runs_max() and node.record(needs.kind).backoff_until <= now
+def works(node):
+    """Whether it takes work, busy or not."""
+    return node.online and node.standing == "working" and not node.suspended
+
+
+def has_room(node, needs, memory, storage):
+    """Whether it has room for a run beside others that take so much."""
+    return (memory + needs.memory <= node.allowed("memory_mib", node.profile["memory_mib"])
+            and storage + needs.storage <= node.allowed("storage_mib", node.profile["storage_mib"]))
+
+
+def fits_idle(needs, node, now):
+    """Whether it works, is what is needed, earns what it asks for, and is neither away nor backing off; whatever else it does."""
+    return (works(node) and node.is_open(now) and node.record(needs.kind).backoff_until <= now
             and needs.price >= integer((node.terms.get("asks") or {}).get(needs.kind, "0"))
-            and node.memory + needs.memory <= node.allowed("memory_mib", node.profile["memory_mib"])
-            and node.storage + needs.storage <= node.allowed("storage_mib", node.profile["storage_mib"]) and capable(needs, node))
+            and has_room(node, needs, 0, 0) and capable(needs, node))
+
+
+def fits(needs, node, now):
+    """Whether it has a slot and room, too."""
+    return node.busy < node.runs_max() and has_room(node, needs, node.memory, node.storage) and fits_idle(needs, node, now)
+
+
+def window(all, most, now):
+    """Of a list, what a plan looks at that looks at so many: where there are more, they follow on one another with each second."""
+    first = now // 1_000 * most % len(all) if len(all) > most else 0
+    return (all[first:] + all[:first])[:most]
 
 
 def wilson(good, bad):
@@ -985,6 +1085,15 @@ def needs_key(task):
     return canonical_text([needs.kind, needs.qos, needs.memory, needs.storage, needs.price])
 
 
+def line_key(task):
+    """Equal for tasks of one requester that the same nodes can take."""
+    needs, live = needs_of(task), task.live()
+    asked = [needs.qos.get(name) for name in ("cpu_cores", "min_mfuel_s", "gpu", "labels", "labels_any", "labels_not")]
+    return canonical_text([needs.kind, needs.sampled, task.policy["market"], [value or None for value in asked], needs.memory, needs.storage,
+                           needs.data, needs.speed_in_time, needs.price, task.definition["module"], task.terms.contents,
+                           sorted(task.tried()), [a.node for a in live], task.bound_class(), task.reserved])
+
+
 @dataclass
 class Plan:
     """The leases of one batch: each goes to the task whose turn it is. What no node could take stays out of reach, for a plan
@@ -992,9 +1101,15 @@ class Plan:
     now: int
     tails: list  # (ms, task, run) in danger as the plan began that it looks at, the first one last
     left: int  # placements that it may still make
-    lines: dict = field(default_factory=dict)  # by requester: tasks that may wait, the first one last
+    lines: dict = field(default_factory=dict)  # by requester: tasks that may wait, of its first lines and of others, the first one last
     exhausted: set = field(default_factory=set)  # needs that no node meets any more
     doubling: bool = False  # it is at the duplicates, which come after all that waits
+    turns: list = field(default_factory=list)  # requesters as it began, the first one first
+    kept: dict = field(default_factory=dict)  # nodes that were kept free as it began, with their tasks
+    had_free: bool = False  # a node was free as it began
+    looked_at: dict = field(default_factory=dict)  # by requester: lines of tasks that it looked at
+    leased: set = field(default_factory=set)  # tasks that it placed
+    reserving: list | None = None  # what it must keep free at its end, as (task, node), the first one last
 
 
 def draw_message(task, draw):
@@ -1073,6 +1188,9 @@ class Auditor:
         self.tasks = {}  # that are open
         self.ended = {}  # what became of the others
         self.maturing = {}  # those of them whose shares are pending
+        self.overturned = {}  # and those whose shares went back
+        self.opening = {}  # reviews whose task is about to be created, as the tasks that they are about
+        self.models = {}  # by the tasks that made them
         self.due = []
         self.origin = None  # the log that an export says it is of
 
@@ -1246,21 +1364,46 @@ class Auditor:
             node = self.nodes[assignment.node]
             node.strikes, node.struck_at = self.strikes_at(node, task.policy) + 1, self.now
             covered = assignment.id == task.trusted and assignment.hardware is None
+            if task.accepted:
+                self.recall(node)
             if task.accepted and (covered or node.strikes > task.policy["stake"]["strikes_free"]) and assignment.stake:
                 value = {"amount": assignment.stake, "strikes": node.strikes}
                 self.must_follow("node.slashed", node.id, task.id, assignment.id, value=value)
-            most = task.policy["stake"]["strikes_max"]
-            if 0 < most <= node.strikes and not node.suspended and node.standing not in ("left", "revoked"):
-                self.must_follow("node.suspended", node.id, value=f"{node.strikes} of its results were refused")
+            self.shut_out_due(task, node)
+
+    def shut_out_due(self, task, node):
+        """A node with too many refused results is suspended."""
+        most = task.policy["stake"]["strikes_max"]
+        if 0 < most <= node.strikes and not node.suspended and node.standing not in ("left", "revoked"):
+            self.must_follow("node.suspended", node.id, value=f"{node.strikes} of its results were refused")
+
+    def recall(self, node):
+        """A node was caught: what rests on its word alone, and has not matured, is to be looked at again."""
+        for task in self.maturing.values():
+            self.recall_if_caught(task, node)
+
+    def recall_if_caught(self, task, node):
+        """The same for one task."""
+        first = task.accepted[0]
+        if task.sample == "alone" and first.node == node.id and not task.review and node.strikes and node.struck_at >= first.committed_at:
+            task.review = ("due", node.id)
 
     def on_node_slashed(self, data):
         """What was locked for the result is the treasury's."""
         value = {"amount": integer(data["amount"]), "strikes": data["strikes"]}
         self.settle_due("node.slashed", data["node"], data["task"], data["assignment"], value=value)
-        task = self.tasks.get(data["task"]) or self.maturing[data["task"]]
+        task = self.tasks.get(data["task"]) or self.maturing.get(data["task"]) or self.overturned[data["task"]]
         self.free(task.assignments[data["assignment"]])
-        lost = value["amount"]
-        self.must_follow("ledger.posted", "slash", task.id, value={stake_of(data["node"]): -lost, "treasury": lost})
+        lost, moved = value["amount"], Counter()
+        payer, owed = task.owed or ("treasury", 0)
+        back = min(owed, lost)
+        task.owed = payer, owed - back
+        moved[stake_of(data["node"])] -= lost
+        moved[payer] += back
+        moved["treasury"] += lost - back
+        self.must_follow("ledger.posted", "slash", task.id, value=without_zeros(moved))
+        if task.state == "overturned" and not any(due.subject[::2] == ("node.slashed", task.id) for due in self.due):
+            self.reversal_due(task)
 
     def note_reference(self, reference):
         """Each external payment is booked once."""
@@ -1490,15 +1633,29 @@ class Auditor:
         for _, requester in self.by_turn():
             if self.running[requester] >= self.limits_of(requester)["running_max"]:
                 continue
-            line = plan.lines.get(requester)
-            if line is None:
-                waiting = (self.tasks[id] for id in self.waiting[requester])
-                line = plan.lines[requester] = sorted(waiting, key=Task.turn, reverse=True)
-            while line:
-                if line[-1].id in self.waiting[requester] and self.can_be_placed(plan, line[-1]):
-                    return line[-1]
-                line.pop()
+            if requester not in plan.lines:
+                lines = plan.looked_at[requester] = self.looked_at_of(requester, plan.now)
+                plan.lines[requester] = [sorted(sum(some, []), key=Task.turn, reverse=True) for some in lines]
+            first, others = plan.lines[requester]
+            for tasks in first, others:
+                while tasks:
+                    if tasks[-1].id in self.waiting[requester] and self.can_be_placed(plan, tasks[-1]):
+                        if tasks is first:
+                            others.clear()
+                            plan.looked_at[requester] = (plan.looked_at[requester][0], [])
+                        return tasks[-1]
+                    tasks.pop()
         return None
+
+    def looked_at_of(self, requester, now):
+        """The lines of a requester that a plan looks at: the first ones; and others, which follow on one another with each second, for the case
+        that the first have nothing to place."""
+        lines = {}
+        for task in sorted((self.tasks[id] for id in self.waiting[requester]), key=Task.turn):
+            lines.setdefault(line_key(task), []).append(task)
+        most, lines = self.policies[-1]["scheduling"]["lines_max"], list(lines.values())
+        at = most + now // 1_000 * most % max(1, len(lines) - most)
+        return lines[:most], lines[at:at + most]
 
     def can_be_placed(self, plan, task):
         """Whether a node can take it."""
@@ -1519,13 +1676,23 @@ class Auditor:
                 return task.id, run
         return None
 
+    def begin_plan(self):
+        """What a plan begins with."""
+        policy = self.policies[-1]["scheduling"]
+        tails = [(*found, other.id) for other in self.tasks.values() if (found := other.endangered()) and found[0] <= self.now]
+        tails = window(sorted((at, id, run) for at, run, id in tails), policy["tail"]["looks_max"], self.now)
+        waiting = [task for task in self.tasks.values() if task.reserved is not None]
+        kept = {task.reserved: task.id for task in waiting if self.keeps_its_node(task)}
+        free = any(works(node) and node.busy < node.runs_max() and node.owner not in self.suspended for node in self.nodes.values())
+        self.plan = Plan(self.now, tails[::-1], policy["placements_max"], turns=[who for _, who in self.by_turn()], kept=kept, had_free=free)
+
     def check_turn(self, task, doubled):
         """A lease of a plan went to the task whose turn it was; duplicates come after all that waits."""
         if self.plan is None:
-            most = self.policies[-1]["scheduling"]["placements_max"]
-            tails = [(*found, other.id) for other in self.tasks.values() if (found := other.endangered()) and found[0] <= self.now]
-            self.plan = Plan(self.now, self.looked_at(sorted((at, id, run) for at, run, id in tails)), most)
+            self.begin_plan()
         plan = self.plan
+        require(plan.reserving is None, "expected nodes to be kept free at the end of a plan, found a lease after that")
+        plan.leased.add(task.id)
         require(plan.left > 0, "expected no more placements in one plan than its policy lets it make, found one more")
         plan.left -= 1
         following = None if plan.doubling else self.next_in_turn(plan)
@@ -1537,21 +1704,102 @@ class Auditor:
             expect("the run whose turn it is to get a duplicate", self.next_tail(plan), (task.id, doubled))
         self.turns += 1
 
-    def looked_at(self, tails):
-        """The tasks in danger that a plan looks at, the first one last: where there are too many, each has its second."""
-        most = self.policies[-1]["scheduling"]["tail"]["looks_max"]
-        first = self.now // 1_000 * most % len(tails) if len(tails) > most else 0
-        return (tails[first:] + tails[:first])[:most][::-1]
-
     def check_plan_over(self):
-        """A plan that made fewer placements than it may left nothing out that a node could take."""
-        plan, self.plan = self.plan, None
-        if plan is None or plan.left == 0:
+        """A plan that made fewer placements than it may left nothing out that a node could take, or that one is to be kept free for."""
+        plan = self.plan
+        if plan is not None:
+            self.end_placing(plan)
+            require(not plan.reserving, f"expected a node to be kept free for task {plan.reserving[-1][0] if plan.reserving else ''}, "
+                                        "found the plan over")
+        self.plan = None
+
+    def end_placing(self, plan):
+        """No more leases come in a plan: what it keeps free follows."""
+        if plan.reserving is not None:
+            return
+        plan.reserving = []
+        if plan.left == 0:
             return
         left = None if plan.doubling else self.next_in_turn(plan)
         require(left is None, f"expected a lease for task {left.id if left else ''}, whose turn it was, found the plan over")
         tail = self.next_tail(plan)
         require(tail is None, f"expected a duplicate of run {tail[1] if tail else ''}, which was in danger, found the plan over")
+        plan.reserving = self.to_reserve(plan)[::-1] if plan.had_free else []
+
+    # ---- nodes that are kept free
+
+    def keeps_its_node(self, task):
+        """Whether the node that is kept free for a task could take it if it were idle."""
+        needs, node = needs_of(task), self.nodes[task.reserved]
+        return task.waits() and self.may_place(task) and fits_idle(needs, node, self.now) and self.admits(task, node)
+
+    def stuck(self, plan):
+        """Tasks that found no node though the plan looked at them, and have waited for long: the first of each line, by the turns of their
+        requesters."""
+        since = plan.now - self.policies[-1]["scheduling"]["reserve"]["after_ms"]
+        found = []
+        for requester in plan.turns:
+            lines = sum(plan.looked_at.get(requester, ()), [])
+            firsts = [next((task for task in line if task.id not in plan.leased), None) for line in lines]
+            found += sorted((task for task in firsts if task and task.queued_at <= since and self.may_place(task)), key=Task.turn)
+        return found
+
+    def to_reserve(self, plan):
+        """What is kept free from the end of a plan on, as (task, node): at most one for a requester."""
+        policy = self.policies[-1]["scheduling"]["reserve"]
+        if not policy["most"]:
+            return []
+        requesters = {self.tasks[id].requester for id in plan.kept.values()}
+        nodes, found = set(plan.kept), []
+        for task in window([t for t in self.stuck(plan) if t.requester not in requesters], policy["looks_max"], plan.now):
+            if len(nodes) >= policy["most"] or task.requester in requesters:
+                continue
+            needs = needs_of(task)
+            fit = [node for node in self.in_order
+                   if node.id not in nodes and fits_idle(needs, node, plan.now) and self.admits(task, node)]
+            ends = [(self.roomy_at(needs, node), node) for node in window(fit, policy["nodes_max"], plan.now)]
+            if any(at == "soon" for at, _ in ends):
+                continue
+            best = min(((at, nth, node.id) for nth, (at, node) in enumerate(ends) if at is not None), default=None)
+            if best:
+                requesters.add(task.requester)
+                nodes.add(best[2])
+                found.append((task.id, best[2]))
+        return found
+
+    def roomy_at(self, needs, node):
+        """When the node's runs leave room, were they to take all their time; "soon" where one run less is enough, None for never."""
+        runs = [(task, a) for task in self.tasks.values() for a in task.having("leased", "running") if a.node == node.id]
+        ends = sorted((a.leased_at + (LIMITS | (task.definition.get("limits") or {}))["runtime_s"] * 1_000,
+                       needs_of(task).memory, needs_of(task).storage) for task, a in runs)
+
+        def fits_beside(left):
+            return has_room(node, needs, sum(e[1] for e in left), sum(e[2] for e in left)) and len(left) < node.runs_max()
+
+        if fits_beside(ends) or any(fits_beside(ends[:n] + ends[n + 1:]) for n in range(len(ends))):
+            return "soon"
+        return next((ends[k - 1][0] for k in range(1, len(ends) + 1) if fits_beside(ends[k:])), None)
+
+    def on_task_reserved(self, data):
+        """At the end of a plan a node is kept free, and no longer for another task."""
+        task = self.open_task(data, "queued")
+        require(task.waits(), f"expected a task that waits, found a node kept free for {task.id}")
+        if self.plan is None:
+            self.begin_plan()
+        self.end_placing(self.plan)
+        expected = self.plan.reserving.pop() if self.plan.reserving else None
+        expect("the task and the node that is kept free for it", expected, (task.id, data["node"]))
+        for other in self.tasks.values():
+            if other.reserved == data["node"]:
+                other.reserved = None
+        task.reserved = data["node"]
+
+    def admits(self, task, node):
+        """Whether neither who the node is, nor whose, nor its terms stand in the task's way."""
+        parties = {task.requester} | {a.owner for a in task.live() + task.involved()} if task.policy["market"] != "private" else set()
+        return (node.id not in task.tried() and node.owner not in parties and node.owner not in self.suspended
+                and node.admits("requesters", task.requester) and node.admits("modules", task.definition["module"])
+                and task.bound_class() in (None, (node.profile.get("gpu") or {}).get("class")))
 
     def candidates(self, task, doubled, now):
         """The nodes that the next replica of a task, or a duplicate, is drawn among, in the order of their registration."""
@@ -1561,17 +1809,9 @@ class Auditor:
             needs.speed_in_time = 0
             faster = MILLION + task.policy["scheduling"]["tail"]["faster_ppm"]
             least = 0 if needs.qos.get("gpu") is not None else -(-shown(self.nodes[task.assignments[doubled].node]) * faster // MILLION)
-        live = task.live()
-        blaming = [a for a in task.having("failed") if a.failure in MODULE_FAILURES]
-        tried = {a.node for a in live + blaming + task.having("unrevealed")}
-        parties = {task.requester} | {a.owner for a in live} if task.policy["market"] != "private" else set()
-        classes = [a.hardware for a in live if a.hardware is not None]
-        bound = classes[:1] if needs.sampled and needs.qos.get("gpu") is not None else []
+        kept = self.plan.kept if self.plan else {}
         fit = [node for node in self.nodes.values()
-               if fits(needs, node, now) and shown(node) >= least and node.id not in tried and node.owner not in parties
-               and node.owner not in self.suspended and node.admits("requesters", task.requester)
-               and node.admits("modules", task.definition["module"])
-               and all((node.profile.get("gpu") or {}).get("class") == one for one in bound)]
+               if fits(needs, node, now) and shown(node) >= least and self.admits(task, node) and kept.get(node.id, task.id) == task.id]
         if needs.sampled or not fit:
             return fit
         score = policy["scheduling"]["score"]
@@ -1656,6 +1896,8 @@ class Auditor:
 
     def on_account_suspended(self, data):
         """Its tasks are not placed, and its nodes get nothing new."""
+        if self.is_due("content.suspended", data.get("content")):
+            self.settle_due("content.suspended", data["content"])
         self.suspended.add(data.get("account") or data.get("module") or data["content"])
 
     on_module_suspended = on_content_suspended = on_account_suspended
@@ -1684,6 +1926,8 @@ class Auditor:
         """A content has one owner and one weight."""
         require(data["content"] not in self.contents, f"expected a new content, found {data['content']} again")
         self.contents[data["content"]] = Content(data["owner"], data["weight"])
+        if data.get("lineage"):
+            self.models[data["lineage"]["task"]] = data["content"]
 
     # ---- tasks
 
@@ -1713,8 +1957,11 @@ class Auditor:
 
     def on_task_created(self, data):
         """The escrow is the worst case, within the budget, under the policy of the day."""
-        id = data["task"]
+        id, origin = data["task"], data.get("review")
         require(not self.knows_task(id), f"expected a new task, found {id} again")
+        if origin:
+            self.create_review(data, origin)
+            return
         require(self.policies, "expected a policy before the first task, found none")
         expect("the policy's version", len(self.policies), data["policy_version"])
         expect("the definition's digest", tagged_hash(b"aevir.task/1\n", data["definition"]), data["definition_digest"])
@@ -1729,16 +1976,129 @@ class Auditor:
         require(not terms.adaptive or replicas > 1, f"expected an adaptive sample of two replicas or more, found {replicas}")
         sample, target = ("undecided", 1) if terms.adaptive else ("repeated", terms.initial)
         task = Task(id, data["requester"], terms, policy, amount(data["escrow"]), target, data["definition"],
-                    data["definition_digest"], data.get("nonce", "00" * 32), sample=sample)
+                    data["definition_digest"], data.get("nonce", "00" * 32), sample=sample,
+                    policy_version=data["policy_version"], seed=data["seed"])
         expect("the nonce", data["definition"].get("nonce") or task.nonce, task.nonce)
         expect("the escrow", worst_case(terms, policy), task.escrow)
         require(task.escrow <= terms.budget, f"expected an escrow within the budget of {terms.budget}, found {task.escrow}")
         self.tasks[id] = task
         self.money_due("escrow", task, {available(task.requester): -task.escrow, escrow(id): task.escrow})
 
+    def create_review(self, data, origin):
+        """The task that looks at a verdict again is the same run, for the same price, on nodes that had no part in it."""
+        self.settle_due("task.created", data["task"])
+        of, cause, bond = self.opening.pop(data["task"])
+        counts = cause["by"] == "caught"
+        payer = {"stake": cause["node"]} if counts else {"account": cause["account"]}
+        expect("what is reviewed", {"task": of.id, "payer": payer, "counts": counts}, origin)
+        definition = review_definition(of, counts, bond, self.now)
+        expect("the definition of the review", definition, data["definition"])
+        expect("the definition's digest", tagged_hash(b"aevir.task/1\n", definition), data["definition_digest"])
+        found = (data["requester"], data["seed"], data["nonce"], data["policy_version"], amount(data["escrow"]))
+        expect("requester, seed, nonce, policy and escrow", (of.requester, of.seed, review_nonce(of), of.policy_version, bond), found)
+        terms = read_terms(definition)
+        involved = [a for a in of.assignments.values() if a.commitment and a.state in ("committed", "revealed")]
+        account = stake_of(cause["node"]) if counts else available(cause["account"])
+        task = Task(data["task"], of.requester, terms, of.policy, bond, terms.initial, definition, data["definition_digest"], data["nonce"],
+                    policy_version=of.policy_version, seed=of.seed,
+                    review_of=ReviewOf(of.id, account, involved, of.accepted[0].hardware, of.accepted[0].agreement, counts))
+        self.tasks[task.id] = task
+        self.money_due("escrow", task, {account: -bond, escrow(task.id): bond})
+        self.must_follow("task.queued", task.id)
+
+    def on_task_review_opened(self, data):
+        """Somebody with a part in it doubts a verdict in time, or its only maker was caught."""
+        self.check_nothing_due("a review")
+        require(data["task"] in self.maturing, f"expected a task whose shares are pending, found {data['task']}")
+        task, cause, bond = self.maturing[data["task"]], data["cause"], amount(data["bond"])
+        expect("the bond", review_cost(task.terms, task.policy, cause["by"] == "caught"), bond)
+        if cause["by"] == "caught":
+            expect("why the verdict is looked at again", ("due", cause["node"]), task.review)
+            first = task.accepted[0]
+            require(first.stake >= bond, f"expected {bond} to be locked for {first.id}, found {first.stake}")
+            first.stake -= bond
+            self.nodes[first.node].locked -= bond
+        else:
+            account = cause["account"]
+            brought = {a.owner for a in task.assignments.values() if a.commitment}
+            require(account == task.requester or account in brought, f"expected somebody with a part in task {task.id}, found {account}")
+            require(account not in self.suspended, f"expected an account that is not suspended, found {account}")
+            require(not task.review and not task.review_of and self.now < task.matures_at,
+                    f"expected an open dispute window of task {task.id}, found none")
+            expect("the runtime profile", "det/1", task.definition.get("runtime", "det/1"))
+        task.review = ("open", data["review"])
+        self.opening[data["review"]] = task, cause, bond
+        self.must_follow("task.created", data["review"])
+
+    def review_due(self, task):
+        """A task that looks at another's verdict has ended: its fresh results agree with it, on another one, or on nothing."""
+        if task.review_of is None:
+            return
+        of, outcome = self.maturing[task.review_of.task], "undecided"
+        if task.accepted:
+            outcome = "upheld" if task.accepted[0].agreement == task.review_of.reviewed else "overturned"
+        refused = []
+        for first in of.accepted if outcome == "overturned" else []:
+            strikes = self.strikes_at(self.nodes[first.node], of.policy) + 1
+            free = first.hardware is not None and strikes <= of.policy["stake"]["strikes_free"]
+            refused.append({"assignment": first.id, "slashed": str(0 if free else first.stake)})
+        paid = sum(share.amount for share in task.shares)
+        of.owed = task.review_of.payer, 0 if task.review_of.counts else paid
+        self.must_follow("task.reviewed", of.id, task.id, value={"outcome": outcome, "refused": refused})
+
+    def on_task_reviewed(self, data):
+        """The verdict stands, or what was pending for it goes back."""
+        value = {"outcome": data["outcome"], "refused": data["refused"]}
+        self.settle_due("task.reviewed", data["task"], data["review"], value=value)
+        task = self.maturing[data["task"]]
+        task.review = ("ended", data["outcome"])
+        if data["outcome"] != "overturned":
+            return
+        del self.maturing[task.id]
+        self.overturned[task.id], self.ended[task.id], task.state = task, "overturned", "overturned"
+        slashed = {r["assignment"]: amount(r["slashed"]) for r in data["refused"]}
+        for assignment in task.assignments.values():
+            node = self.nodes[assignment.node]
+            node.sealed.discard(assignment.id)
+            node.locked -= assignment.stake - slashed.get(assignment.id, 0)
+            assignment.stake = slashed.get(assignment.id, 0)
+        for first in task.accepted:
+            self.fault(task, first)
+        for node in [self.nodes[first.node] for first in task.accepted]:
+            node.strikes, node.struck_at = self.strikes_at(node, task.policy) + 1, self.now
+        for first in task.accepted:
+            node = self.nodes[first.node]
+            self.recall(node)
+            if slashed[first.id]:
+                self.must_follow("node.slashed", node.id, task.id, first.id, value={"amount": slashed[first.id], "strikes": node.strikes})
+            self.shut_out_due(task, node)
+        self.refusals_due(task, [first.id for first in task.accepted])
+        model = self.models.get(task.id)
+        if model and model not in self.suspended:
+            self.must_follow("content.suspended", model)
+        if not any(slashed.values()):
+            self.reversal_due(task)
+
+    def reversal_due(self, task):
+        """Compute goes back: first to who had the review made, as far as no stake made it good, then to who paid. Contents are paid."""
+        moved, (payer, owed) = Counter(), task.owed
+        for share in [s for s in task.shares if s.role in ("compute", "content")]:
+            moved[pending(share.account)] -= share.amount
+            if share.role == "content":
+                moved[available(share.account)] += share.amount
+                continue
+            back = min(owed, share.amount)
+            owed -= back
+            moved[payer] += back
+            moved[task.payer()] += share.amount - back
+        self.money_due("reversal", task, moved)
+
     def on_task_queued(self, data):
         """All tasks that it depends on have settled."""
         task = self.open_task(data, "created")
+        if task.review_of:
+            self.settle_due("task.queued", task.id)
+            expect("the inputs", self.maturing[task.review_of.task].inputs, data["inputs"])
         for other in task.terms.dependencies:
             expect(f"the state of task {other}, on which this one depends", "settled", self.ended.get(other, "open"))
         task.state, task.queued_at, task.inputs = "queued", self.now, data["inputs"]
@@ -1848,6 +2208,7 @@ class Auditor:
         self.refusals_due(task, [r["assignment"] for r in data["refused"]])
         self.slashes_due(task, [r["assignment"] for r in data["refused"]])
         self.note_outcomes(task, [r["assignment"] for r in data["refused"]])
+        self.review_due(task)
 
     def note_outcomes(self, task, refused):
         """A verdict counts for and against nodes, on the task's type."""
@@ -1908,7 +2269,7 @@ class Auditor:
         """The postings and the events that a verdict asks for."""
         fee = sum(share.amount for share in task.shares)
         require(fee <= task.escrow, f"expected a fee within the escrow of {task.escrow}, found {fee}")
-        moved = Counter({escrow(task.id): -task.escrow, available(task.requester): task.escrow - fee})
+        moved = Counter({escrow(task.id): -task.escrow, task.payer(): task.escrow - fee})
         for share in task.shares:
             moved[share.ledger_account()] += share.amount
         self.money_due("settlement", task, moved)
@@ -1947,6 +2308,8 @@ class Auditor:
         passed = all(passed for _, passed in task.accepted[0].checks)
         self.ended[task.id] = "settled" if passed else "unmet"
         self.maturing[task.id] = self.tasks.pop(task.id)
+        if window > 0:
+            self.recall_if_caught(task, self.nodes[task.accepted[0].node])
         if window == 0:
             self.money_due("maturity", task, maturity_of(task))
             self.must_follow("task.matured", task.id)
@@ -1955,6 +2318,7 @@ class Auditor:
         """The task that a maturity is about, whose dispute window has passed."""
         task = self.maturing.get(data["task"])
         require(task, f"expected a task whose shares are pending, found {data['task']}")
+        require(not task.is_held(), f"expected task {task.id} to wait for its review, found it mature")
         require(self.now >= task.matures_at,
                 f"expected the dispute window of task {task.id} to pass, found its maturity {task.matures_at - self.now} ms earlier")
         return task
@@ -1981,11 +2345,12 @@ class Auditor:
         require(fee <= task.escrow, f"expected fees within the escrow of {task.escrow}, found {fee}")
         expect("the fee", fee, integer(data["fee"]))
         expect("the refund", task.escrow - fee, integer(data["refund"]))
-        moved = Counter({escrow(task.id): -task.escrow, available(task.requester): task.escrow - fee})
+        moved = Counter({escrow(task.id): -task.escrow, task.payer(): task.escrow - fee})
         for owner, paid in fees:
             moved[available(owner)] += paid
         expect("the postings of the closure", without_zeros(moved), task.closure or {})
         self.due = [due for due in self.due if due.subject != ("task.closed", task.id)]
+        self.review_due(task)
         self.end(task, "failed" if reason in ("attempts-spent", "dependency-failed") else reason)
 
     def check_close_reason(self, task, reason):
@@ -2053,6 +2418,7 @@ class Auditor:
         # Leases from before there were draws do not name whose it is.
         expect("the checkpoint's author", author if data.get("draw") else None, data.get("author"))
         self.note_draw(task, data)
+        task.reserved = None
         self.load(node.id, task, 1)
         most = node.runs_max()
         require(node.busy <= most, f"expected at most {most} runs at once on node {data['node']}, found {node.busy}")
@@ -2062,6 +2428,8 @@ class Auditor:
                                           leased_at=self.now, doubles=doubled, resume=checkpoint, author=author,
                                           resumed_run=point.by if point else None, charged=self.pay_for(task, doubled))
         due = part(task.terms.price, task.policy["stake"]["per_result_ppm"])
+        if task.terms.adaptive:
+            due = max(due, review_cost(task.terms, task.policy, True))
         if due <= self.balances[stake_of(node.id)] - node.locked:
             task.assignments[id].stake, task.assignments[id].is_staked = due, True
             node.locked += due

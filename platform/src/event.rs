@@ -233,6 +233,9 @@ events! {
         nonce: Hex<32>,
         policy_version: u32,
         escrow: Amount,
+        /// It looks at another task's verdict again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        review: Option<ReviewOrigin>,
     }
     /// All inputs are known; from here it waits for nodes.
     "task.queued" v 1 TaskQueued on |e| format!("task/{}", e.task) => { task: TaskId, inputs: Vec<Artifact> }
@@ -249,6 +252,9 @@ events! {
     "task.trust_decided" v 1 TrustDecided on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, trust: Trust }
     /// Its replicas can't go one after the other any more, or it could be late: from here on they are placed at once.
     "task.hastened" v 1 TaskHastened on |e| format!("task/{}", e.task) => { task: TaskId }
+    /// It has waited for long for room that nodes only have once several of their runs have ended: this one gets nothing else until the
+    /// task is placed.
+    "task.reserved" v 1 TaskReserved on |e| format!("task/{}", e.task) => { task: TaskId, node: NodeId }
     /// The verdict over all revealed replicas.
     "task.verified" v 1 TaskVerified on |e| format!("task/{}", e.task) => {
         task: TaskId,
@@ -282,6 +288,23 @@ events! {
     }
     /// The end of the dispute window: shares can be withdrawn.
     "task.matured" v 1 TaskMatured on |e| format!("task/{}", e.task) => { task: TaskId }
+    /// Its verdict is looked at again: another task, which is created in the same batch, runs it. Until that ends nothing of it matures.
+    "task.review_opened" v 1 ReviewOpened on |e| format!("task/{}", e.task) => {
+        task: TaskId,
+        /// The task that runs it again.
+        review: TaskId,
+        cause: ReviewCause,
+        /// What is put up for it: the other task's escrow.
+        bond: Amount,
+    }
+    /// What looking at its verdict again has shown; postings, slashes and lost points stand in the same batch.
+    "task.reviewed" v 1 TaskReviewed on |e| format!("task/{}", e.task) => {
+        task: TaskId,
+        review: TaskId,
+        outcome: ReviewOutcome,
+        /// Results that were accepted before, and are refused now.
+        refused: Vec<Refuted>,
+    }
     /// The end without a verdict.
     "task.closed" v 1 TaskClosed on |e| format!("task/{}", e.task) => { task: TaskId, reason: CloseReason, detail: String, fee: Amount, refund: Amount }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use aevir_events::Timestamp;
 
-use super::{needs::Needs, terms};
+use super::{needs::Needs, reserve, terms};
 use crate::{
     command::{Availability, LossReason},
     definition::GpuNeed,
@@ -56,6 +56,8 @@ pub enum Refused {
     /// It has, or had, a replica of this task, or failed it.
     AlreadyTried,
     BackingOff,
+    /// It is kept free for a task that has waited for longer.
+    Reserved,
 }
 
 impl Refused {
@@ -86,6 +88,7 @@ impl Refused {
             Self::SameOwner => "same-owner",
             Self::AlreadyTried => "already-tried",
             Self::BackingOff => "backing-off",
+            Self::Reserved => "reserved",
         }
     }
 }
@@ -127,6 +130,7 @@ pub(super) fn reasons<'a>(
         offline.then_some(Refused::Offline),
         is_full.then_some(Refused::NoFreeSlot),
         (node.backoff_until(needs.kind) > now).then_some(Refused::BackingOff),
+        reserve::kept(state, task, node, now),
         terms::hours(node, now),
         terms::price(node, needs),
         terms::party(node, task),
@@ -248,7 +252,16 @@ pub(super) fn tried<'a>(task: &'a Task, given: Gifts<'a>) -> impl Iterator<Item 
         .assignments
         .values()
         .filter(|a| counts_as_tried(&a.stage));
-    before.map(|a| a.node).chain(given_to(task, given))
+    before
+        .map(|a| a.node)
+        .chain(involved(task))
+        .chain(given_to(task, given))
+}
+
+/// The nodes whose results a review looks at: they count as if they were its own.
+fn involved(task: &Task) -> impl Iterator<Item = NodeId> + '_ {
+    let nodes = task.review_of.as_ref().map(|of| of.involved.iter());
+    nodes.into_iter().flatten().copied()
 }
 
 fn counts_as_tried(stage: &Stage) -> bool {
@@ -270,7 +283,9 @@ fn counts_as_tried(stage: &Stage) -> bool {
 /// The nodes of a task's replicas, oldest first.
 pub(super) fn replicas<'a>(task: &'a Task, given: Gifts<'a>) -> impl Iterator<Item = NodeId> + 'a {
     let before = task.assignments.values().filter(|a| a.is_replica());
-    before.map(|a| a.node).chain(given_to(task, given))
+    involved(task)
+        .chain(before.map(|a| a.node))
+        .chain(given_to(task, given))
 }
 
 fn given_to<'a>(task: &'a Task, given: Gifts<'a>) -> impl Iterator<Item = NodeId> + 'a {
@@ -287,6 +302,9 @@ pub(super) fn replica_class<'a>(
 ) -> Option<&'a str> {
     if task.definition.qos.gpu.is_none() || !task.is_sampled() {
         return None;
+    }
+    if let Some(class) = task.review_of.as_ref().and_then(|of| of.class.as_deref()) {
+        return Some(class);
     }
     let mut live = task.assignments.values().filter(|a| a.is_replica());
     let begun = live.find_map(|a| a.hardware.gpu());

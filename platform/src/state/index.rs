@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use aevir_events::Timestamp;
 
-use super::{Key, Phase, State, Task};
+use super::{Key, Phase, Review, State, Task};
 use crate::{
     command::Scope,
     digest::Digest,
@@ -29,6 +29,8 @@ pub(crate) struct Index {
     pub(crate) task_of: BTreeMap<AssignmentId, TaskId>,
     /// Tasks with a replica to place.
     pub(crate) queues: Queues,
+    /// The tasks for which nodes are kept free, as long as the task waits and the node can take it.
+    pub(crate) reserved: BTreeMap<NodeId, TaskId>,
     /// When runs are in danger of making their task late.
     pub(crate) tails: Tails,
     /// When tasks whose replicas go one after the other are to be hastened.
@@ -41,6 +43,8 @@ pub(crate) struct Index {
     pub(crate) reveals: BTreeSet<(Timestamp, TaskId)>,
     /// When the shares of verdicts mature.
     pub(crate) maturing: BTreeSet<(Timestamp, TaskId)>,
+    /// Tasks whose verdict rests on one word of a node that was caught.
+    pub(crate) recalls: BTreeSet<TaskId>,
     /// Created tasks whose dependencies have all settled, or one of which can't any more.
     pub(crate) unblocked: BTreeSet<TaskId>,
     /// Tasks that wait for another one, which has not ended.
@@ -128,6 +132,7 @@ impl Index {
             }
             Phase::Settled { .. }
             | Phase::Unmet { .. }
+            | Phase::Overturned
             | Phase::Inconclusive
             | Phase::Failed { .. }
             | Phase::Expired
@@ -135,6 +140,11 @@ impl Index {
         }
         self.maturing
             .extend(task.maturing().map(|at| (at, task.id)));
+        self.reserved
+            .extend(task.reserved.map(|node| (node, task.id)));
+        if matches!(task.review, Review::Due { .. }) {
+            self.recalls.insert(task.id);
+        }
         self.hastens.set(task.id, hastens_at(state, task));
         self.rounds.set(task.id, round_ends_at(state, task));
         if is_unblocked(state, task) {
