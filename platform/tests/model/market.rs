@@ -31,7 +31,8 @@ use crate::{
 };
 
 /// Rejections of commands about money that money is the reason of.
-const OF_MONEY: [&str; 9] = [
+const OF_MONEY: [&str; 10] = [
+    "nothing-to-claim",
     "insufficient-balance",
     "budget-too-small",
     "balance-too-small",
@@ -210,7 +211,8 @@ impl Market {
         }
         let points = state.points.iter().flat_map(|(account, balance)| {
             use aevir_platform::event::Track::{Compute, Content, Verification};
-            [Compute, Content, Verification].map(|track| ((*account, track), balance.on(track).0))
+            [Compute, Content, Verification]
+                .map(|track| ((*account, track), balance.thousandths_on(track) as i64))
         });
         let points: BTreeMap<_, i64> = points.filter(|(_, points)| *points != 0).collect();
         assert_eq!(points, naive.points, "points {}", shown());

@@ -4,6 +4,7 @@
 //! that moves it works out itself, in plain maps. Its arithmetic is its own.
 
 mod ends;
+mod epochs;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -71,7 +72,8 @@ struct Task {
 
 #[derive(Debug)]
 struct Immature {
-    compute: Vec<(AccountId, i64)>,
+    /// With whether the run took too long.
+    compute: Vec<(AccountId, i64, bool)>,
     content: Vec<(AccountId, i64)>,
     platform: i64,
 }
@@ -82,11 +84,28 @@ struct Strikes {
     last: i64,
 }
 
+/// What an epoch's points can claim.
+#[derive(Debug)]
+struct Pool {
+    amount: i64,
+    points: BTreeMap<AccountId, i64>,
+    all: i64,
+    /// The epoch with which it is over.
+    until: u32,
+}
+
 /// The model.
 #[derive(Debug, Default)]
 pub struct Naive {
     pub money: Money,
+    /// In thousandths of a point.
     pub points: BTreeMap<(AccountId, Track), i64>,
+    /// Platform shares since the open epoch began.
+    collected: i64,
+    pools: BTreeMap<u32, Pool>,
+    /// The last epoch that closed, and up to which one accounts have claimed.
+    last_closed: u32,
+    claimed: BTreeMap<AccountId, u32>,
     /// Verdicts whose shares are pending, by when they mature.
     maturing: BTreeSet<(Timestamp, TaskId)>,
     references: BTreeSet<String>,
@@ -171,9 +190,10 @@ impl Naive {
         }
     }
 
+    /// Whole points.
     fn earn(&mut self, account: AccountId, track: Track, delta: i64) {
         let balance = self.points.entry((account, track)).or_default();
-        *balance += delta;
+        *balance += delta * 1_000;
         assert!(*balance >= 0);
         if *balance == 0 {
             self.points.remove(&(account, track));
@@ -228,6 +248,9 @@ impl Naive {
                     && amount.0 > 0
                     && amount.0 <= self.free_stake(*node),
             ),
+            Command::ClaimRewards { account } => {
+                Some(self.parts(*account).iter().any(|(_, part)| *part > 0))
+            }
             Command::SubmitTask {
                 requester,
                 definition,
@@ -311,6 +334,13 @@ impl Naive {
                 let to = LedgerAccount::Available(*account);
                 self.transfer(LedgerAccount::Stake(*node), to, amount.0);
             }
+            Command::ClaimRewards { account } => {
+                for (epoch, part) in self.parts(*account) {
+                    let to = LedgerAccount::Available(*account);
+                    self.transfer(LedgerAccount::Pool(epoch), to, part);
+                }
+                self.claimed.insert(*account, self.last_closed);
+            }
             Command::AdoptPolicy(policy) => self.policy = Some(policy.clone()),
             _ => {}
         }
@@ -318,6 +348,7 @@ impl Naive {
 
     fn note(&mut self, fact: &Event, closed: &BTreeSet<TaskId>, now: Timestamp) {
         match fact {
+            Event::EpochClosed(e) => self.epoch_closed(e),
             Event::NodeRegistered(e) => drop(self.owners.insert(e.node, e.owner)),
             Event::NodeLeft(e) => {
                 let (from, owner) = (LedgerAccount::Stake(e.node), self.owners[&e.node]);
@@ -436,7 +467,7 @@ impl Naive {
 
     fn compute_points(&self, owner: AccountId) -> i64 {
         let points = self.points.get(&(owner, Track::Compute));
-        points.copied().unwrap_or(0)
+        points.copied().unwrap_or(0) / 1_000
     }
 
     fn task(&mut self, task: TaskId) -> &mut Task {

@@ -314,7 +314,8 @@ impl Player {
         let open: Vec<_> = open
             .flat_map(|(account, open)| open.keys().map(|id| (*account, *id)))
             .collect();
-        match self.random.below(8) {
+        match self.random.below(9) {
+            8 => Some(Command::ClaimRewards { account }),
             0 | 1 => {
                 let used = self.random.chance(10);
                 let number = if used { 7 } else { self.market.log.len() };

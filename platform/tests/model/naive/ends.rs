@@ -15,6 +15,17 @@ use super::{Immature, Naive, Run, Stage, Task, divide, price, refused, share, us
 /// Verdicts that one tick matures.
 const MATURED_MAX: usize = 64;
 
+impl Immature {
+    /// Whom it is owed to.
+    fn pending(&self) -> Vec<(AccountId, i64)> {
+        let compute = self
+            .compute
+            .iter()
+            .map(|(owner, amount, _)| (*owner, *amount));
+        compute.chain(self.content.iter().copied()).collect()
+    }
+}
+
 impl Naive {
     pub(super) fn verified(&mut self, e: &TaskVerified, now: Timestamp) {
         let task = &self.tasks[&e.task];
@@ -40,7 +51,10 @@ impl Naive {
         let mut at_once: Vec<AccountId> = Vec::new();
         if pays {
             let earned = |id: &AssignmentId| if missed(id) { less(p) } else { p };
-            immature.compute = accepted.iter().map(|id| (owner(id), earned(id))).collect();
+            immature.compute = accepted
+                .iter()
+                .map(|id| (owner(id), earned(id), missed(id)))
+                .collect();
             let compute = p * accepted.len() as i64;
             let contents: Vec<(AccountId, u64)> = used(&definition)
                 .iter()
@@ -67,12 +81,7 @@ impl Naive {
         at_once.extend(overtaken.map(|(id, _)| owner(id)));
         let (requester, escrow, id) = (task.requester, task.escrow, e.task);
         let from = LedgerAccount::Escrow(id);
-        let pending: Vec<_> = immature
-            .compute
-            .iter()
-            .chain(&immature.content)
-            .copied()
-            .collect();
+        let pending = immature.pending();
         for (owner, amount) in pending {
             self.transfer(from, LedgerAccount::Pending(owner), amount);
         }
@@ -83,6 +92,7 @@ impl Naive {
         let rest = self.balance(from);
         assert!((0..=escrow).contains(&rest), "the escrow covers its task");
         self.transfer(from, LedgerAccount::Available(requester), rest);
+        self.collected += immature.platform;
         self.punish(e, now);
         let task = self.task(id);
         task.ended = true;
@@ -236,12 +246,12 @@ impl Naive {
         task.runs.values_mut().for_each(|run| run.locked = 0);
         let immature = task.immature.take().unwrap();
         let points = task.policy.points.clone();
-        for (owner, amount) in immature.compute.iter().chain(&immature.content) {
+        for (owner, amount) in immature.pending() {
             let (from, to) = (
-                LedgerAccount::Pending(*owner),
-                LedgerAccount::Available(*owner),
+                LedgerAccount::Pending(owner),
+                LedgerAccount::Available(owner),
             );
-            self.transfer(from, to, *amount);
+            self.transfer(from, to, amount);
         }
         let minted = share(immature.platform, points.per_aev_of_platform_share);
         let is_used = immature.content.iter().any(|(_, amount)| *amount > 0);
@@ -254,7 +264,14 @@ impl Naive {
         let compute = divide(minted - of_content, &equal);
         let weights: Vec<i64> = immature.content.iter().map(|(_, amount)| *amount).collect();
         let content = divide(of_content, &weights);
-        for ((owner, _), earned) in immature.compute.iter().zip(compute) {
+        let is_alone = immature.compute.len() == 1;
+        for ((owner, _, missed), mut earned) in immature.compute.iter().zip(compute) {
+            if is_alone {
+                earned = share(earned, points.unrepeated_ppm);
+            }
+            if *missed {
+                earned = share(earned, points.late_ppm);
+            }
             self.earn(*owner, Track::Compute, earned);
         }
         for ((owner, _), earned) in immature.content.iter().zip(content) {
