@@ -58,7 +58,8 @@ MODULE_FAILURES = ("guest-error", "trap", "limit")
 # Entries that may stand in a batch after the one that they follow from. All other entries begin something new.
 CONSEQUENCES = {"ledger.posted", "node.slashed", "points.changed", "task.settled", "task.matured", "task.closed", "task.queued",
                 "assignment.withdrawn", "content.registered", "task.round_closed", "task.verified", "assignment.lost",
-                "task.trust_decided", "node.suspended", "node.availability_changed"}
+                "task.trust_decided", "node.suspended", "node.availability_changed", "task.created", "task.reviewed",
+                "content.suspended"}
 
 # Entries that move no money and no points, and that nothing here depends on.
 BYSTANDERS = {"account.opened", "account.key_added", "account.key_revoked", "account.join_token_issued", "account.blob_uploaded",
@@ -470,6 +471,16 @@ class Assignment:
         return at if ends_at > due else max(ends_at, silent_at)
 
 
+class ReviewOf(NamedTuple):
+    """What a task reviews, and for whom."""
+    task: str
+    payer: str  # the ledger account that put its escrow up
+    involved: list  # the reviewed task's assignments that brought a result
+    hardware: str | None
+    reviewed: str  # what its results agree on
+    counts: bool  # the reviewed result is one of those that are compared
+
+
 @dataclass
 class Task:
     """A task that has not ended. Its policy has the field names of `policy.adopted`."""
@@ -493,6 +504,11 @@ class Task:
     at_once: bool = False  # its replicas are placed at once, and not one after the other
     sample: str = "repeated"  # or undecided, of an adaptive one, or alone
     trusted: str | None = None  # the result that could have stood alone, and was repeated
+    policy_version: int = 0
+    seed: str = ""
+    review: tuple = ()  # ("due", node), ("open", task) or ("ended", outcome), where its verdict is or was looked at again
+    review_of: "ReviewOf | None" = None  # the verdict that it looks at
+    owed: tuple = ()  # once it is overturned: who paid for that, and what of it is not made good
     assignments: dict = field(default_factory=dict)
     accepted: list = field(default_factory=list)
     late: bool = False
@@ -503,6 +519,14 @@ class Task:
     exhausted: bool = False  # no attempt is left
     checkpoint_bytes: int = 0  # of all of them
     closure: dict | None = None  # what was posted for a task that is about to close
+
+    def payer(self):
+        """The ledger account to which what it does not cost goes back."""
+        return self.review_of.payer if self.review_of else available(self.requester)
+
+    def is_held(self):
+        """Its money waits for a review."""
+        return self.review[:1] in (("due",), ("open",))
 
     def turn(self):
         """Its place among its requester's: the least comes first."""
@@ -552,11 +576,16 @@ class Task:
     def tried(self):
         """The nodes that it can't go to for it was there."""
         blaming = [a for a in self.having("failed") if a.failure in MODULE_FAILURES]
-        return {a.node for a in self.live() + blaming + self.having("unrevealed")}
+        return {a.node for a in self.live() + blaming + self.having("unrevealed") + self.involved()}
+
+    def involved(self):
+        """The runs that brought what it reviews, if it reviews anything."""
+        return self.review_of.involved if self.review_of else []
 
     def bound_class(self):
-        """The class of GPU that its replicas have begun on, where they compare within one."""
+        """The class of GPU that its replicas have begun on, where they compare within one; of a review, the reviewed result's."""
         classes = [a.hardware for a in self.live() if a.hardware is not None]
+        classes = [self.review_of.hardware] if self.review_of and self.review_of.hardware else classes
         return classes[0] if classes and self.terms.replicas > 1 and self.needs_gpu() else None
 
     def duplicates(self):
@@ -707,11 +736,49 @@ def verdict_shares(task, contents):
     late = [a for a in task.accepted if took_too_long(terms, a)]
     compute = [Share("compute", a.owner, a.node, "", terms.price - (part(terms.price, terms.late_refund_ppm) if a in late else 0))
                for a in task.accepted]
+    if task.review_of:
+        return compute + attempts
     if task.late and not late:
         platform -= part(platform, terms.late_refund_ppm)
     parts = largest_remainder(pool, [contents[c].weight for c in terms.contents])
     content = [Share("content", contents[c].owner, "", c, part) for c, part in zip(terms.contents, parts)]
     return compute + content + attempts + [Share("platform", "", "", "", platform)]
+
+
+def fresh_sample(terms, counts):
+    """Replicas, quorum and first round of a review: a new sample, or where the reviewed result counts, what is left of the old one."""
+    replicas, quorum = (terms.replicas, terms.quorum) if terms.replicas > 1 else (3, 2)
+    return (max(replicas - 1, 2), quorum, max(quorum - 1, 1)) if counts else (replicas, quorum, quorum)
+
+
+def review_cost(terms, policy, counts):
+    """The most that a review can cost: neither contents nor the platform earn by it."""
+    replicas, fee = fresh_sample(terms, counts)[0], policy["attempt_fee"]
+    return max(replicas * terms.price, replicas * fee) + terms.attempts_max * fee
+
+
+def review_definition(task, counts, bond, now):
+    """The same run for the same price: module, parameters, inputs, seed and limits are the reviewed task's."""
+    replicas, quorum, initial = fresh_sample(task.terms, counts)
+    sampling = next((m for m in task.definition.get("verification") or [] if m["method"] == "sampling"), {})
+    definition = {key: value for key, value in task.definition.items() if key not in ("depends_on", "labels", "model")}
+    base = (task.definition.get("model") or {}).get("base")
+    if base:
+        definition["model"] = {"base": base}
+    qos = {key: value for key, value in task.definition["qos"].items() if key != "max_latency_ms"}
+    deadline = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=now + task.policy["verification"]["review_ms"])
+    economics = {key: value for key, value in task.definition["economics"].items() if key != "late_refund_ppm"}
+    return definition | {
+        "seed": task.seed, "nonce": review_nonce(task), "privacy": {"publish": "digest"},
+        "verification": [{"method": "sampling", "replicas": replicas, "quorum": quorum, "initial": initial,
+                          "comparator": sampling.get("comparator", "bitwise")}],
+        "qos": qos | {"deadline": deadline.strftime("%Y-%m-%dT%H:%M:%S.") + f"{deadline.microsecond // 1_000:03}Z"},
+        "economics": economics | {"budget": str(bond)}}
+
+
+def review_nonce(task):
+    """What goes into the draws of a review: nobody chooses it."""
+    return hashlib.sha256(b"aevir.review/1\n" + bytes.fromhex(task.nonce)).hexdigest()
 
 
 def chance_ppm(task, stake):
@@ -835,7 +902,8 @@ def judge(task):
     if task.terms.replicas == 1:
         return judge_alone(revealed, refused)
     require(revealed or task.sample != "alone", "expected the task to go on without a result, found a verdict")
-    winner, votes = next(iter(Counter(a.agreement for a in revealed).most_common(1)), (None, 0))
+    reviewed = [task.review_of.reviewed] if task.review_of and task.review_of.counts else []
+    winner, votes = next(iter(Counter([a.agreement for a in revealed] + reviewed).most_common(1)), (None, 0))
     if votes < (1 if task.sample == "alone" else task.terms.quorum):
         over = task.target == task.terms.replicas or len({a.slot() for a in task.live()}) < task.target
         return ("inconclusive", [], refused) if over else None
@@ -872,7 +940,7 @@ SETTLEMENT = {"window_ms": 0}
 REWARDS = {"pool_ppm": 0, "claim_epochs": 168}
 POINTS = {"unrepeated_ppm": MILLION, "late_ppm": MILLION, "keep_ppm": MILLION}
 STAKE = {"per_result_ppm": 0, "strikes_free": 1, "strike_ms": 604_800_000, "strikes_max": 0}
-VERIFICATION = {"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}}
+VERIFICATION = {"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}, "review_ms": 86_400_000}
 CLASS_LOOKS_MAX = 1_024  # nodes of a class of GPUs that are looked at for their owners
 
 
@@ -1120,6 +1188,9 @@ class Auditor:
         self.tasks = {}  # that are open
         self.ended = {}  # what became of the others
         self.maturing = {}  # those of them whose shares are pending
+        self.overturned = {}  # and those whose shares went back
+        self.opening = {}  # reviews whose task is about to be created, as the tasks that they are about
+        self.models = {}  # by the tasks that made them
         self.due = []
         self.origin = None  # the log that an export says it is of
 
@@ -1293,21 +1364,46 @@ class Auditor:
             node = self.nodes[assignment.node]
             node.strikes, node.struck_at = self.strikes_at(node, task.policy) + 1, self.now
             covered = assignment.id == task.trusted and assignment.hardware is None
+            if task.accepted:
+                self.recall(node)
             if task.accepted and (covered or node.strikes > task.policy["stake"]["strikes_free"]) and assignment.stake:
                 value = {"amount": assignment.stake, "strikes": node.strikes}
                 self.must_follow("node.slashed", node.id, task.id, assignment.id, value=value)
-            most = task.policy["stake"]["strikes_max"]
-            if 0 < most <= node.strikes and not node.suspended and node.standing not in ("left", "revoked"):
-                self.must_follow("node.suspended", node.id, value=f"{node.strikes} of its results were refused")
+            self.shut_out_due(task, node)
+
+    def shut_out_due(self, task, node):
+        """A node with too many refused results is suspended."""
+        most = task.policy["stake"]["strikes_max"]
+        if 0 < most <= node.strikes and not node.suspended and node.standing not in ("left", "revoked"):
+            self.must_follow("node.suspended", node.id, value=f"{node.strikes} of its results were refused")
+
+    def recall(self, node):
+        """A node was caught: what rests on its word alone, and has not matured, is to be looked at again."""
+        for task in self.maturing.values():
+            self.recall_if_caught(task, node)
+
+    def recall_if_caught(self, task, node):
+        """The same for one task."""
+        first = task.accepted[0]
+        if task.sample == "alone" and first.node == node.id and not task.review and node.strikes and node.struck_at >= first.committed_at:
+            task.review = ("due", node.id)
 
     def on_node_slashed(self, data):
         """What was locked for the result is the treasury's."""
         value = {"amount": integer(data["amount"]), "strikes": data["strikes"]}
         self.settle_due("node.slashed", data["node"], data["task"], data["assignment"], value=value)
-        task = self.tasks.get(data["task"]) or self.maturing[data["task"]]
+        task = self.tasks.get(data["task"]) or self.maturing.get(data["task"]) or self.overturned[data["task"]]
         self.free(task.assignments[data["assignment"]])
-        lost = value["amount"]
-        self.must_follow("ledger.posted", "slash", task.id, value={stake_of(data["node"]): -lost, "treasury": lost})
+        lost, moved = value["amount"], Counter()
+        payer, owed = task.owed or ("treasury", 0)
+        back = min(owed, lost)
+        task.owed = payer, owed - back
+        moved[stake_of(data["node"])] -= lost
+        moved[payer] += back
+        moved["treasury"] += lost - back
+        self.must_follow("ledger.posted", "slash", task.id, value=without_zeros(moved))
+        if task.state == "overturned" and not any(due.subject[::2] == ("node.slashed", task.id) for due in self.due):
+            self.reversal_due(task)
 
     def note_reference(self, reference):
         """Each external payment is booked once."""
@@ -1700,7 +1796,7 @@ class Auditor:
 
     def admits(self, task, node):
         """Whether neither who the node is, nor whose, nor its terms stand in the task's way."""
-        parties = {task.requester} | {a.owner for a in task.live()} if task.policy["market"] != "private" else set()
+        parties = {task.requester} | {a.owner for a in task.live() + task.involved()} if task.policy["market"] != "private" else set()
         return (node.id not in task.tried() and node.owner not in parties and node.owner not in self.suspended
                 and node.admits("requesters", task.requester) and node.admits("modules", task.definition["module"])
                 and task.bound_class() in (None, (node.profile.get("gpu") or {}).get("class")))
@@ -1800,6 +1896,8 @@ class Auditor:
 
     def on_account_suspended(self, data):
         """Its tasks are not placed, and its nodes get nothing new."""
+        if self.is_due("content.suspended", data.get("content")):
+            self.settle_due("content.suspended", data["content"])
         self.suspended.add(data.get("account") or data.get("module") or data["content"])
 
     on_module_suspended = on_content_suspended = on_account_suspended
@@ -1828,6 +1926,8 @@ class Auditor:
         """A content has one owner and one weight."""
         require(data["content"] not in self.contents, f"expected a new content, found {data['content']} again")
         self.contents[data["content"]] = Content(data["owner"], data["weight"])
+        if data.get("lineage"):
+            self.models[data["lineage"]["task"]] = data["content"]
 
     # ---- tasks
 
@@ -1857,8 +1957,11 @@ class Auditor:
 
     def on_task_created(self, data):
         """The escrow is the worst case, within the budget, under the policy of the day."""
-        id = data["task"]
+        id, origin = data["task"], data.get("review")
         require(not self.knows_task(id), f"expected a new task, found {id} again")
+        if origin:
+            self.create_review(data, origin)
+            return
         require(self.policies, "expected a policy before the first task, found none")
         expect("the policy's version", len(self.policies), data["policy_version"])
         expect("the definition's digest", tagged_hash(b"aevir.task/1\n", data["definition"]), data["definition_digest"])
@@ -1873,16 +1976,129 @@ class Auditor:
         require(not terms.adaptive or replicas > 1, f"expected an adaptive sample of two replicas or more, found {replicas}")
         sample, target = ("undecided", 1) if terms.adaptive else ("repeated", terms.initial)
         task = Task(id, data["requester"], terms, policy, amount(data["escrow"]), target, data["definition"],
-                    data["definition_digest"], data.get("nonce", "00" * 32), sample=sample)
+                    data["definition_digest"], data.get("nonce", "00" * 32), sample=sample,
+                    policy_version=data["policy_version"], seed=data["seed"])
         expect("the nonce", data["definition"].get("nonce") or task.nonce, task.nonce)
         expect("the escrow", worst_case(terms, policy), task.escrow)
         require(task.escrow <= terms.budget, f"expected an escrow within the budget of {terms.budget}, found {task.escrow}")
         self.tasks[id] = task
         self.money_due("escrow", task, {available(task.requester): -task.escrow, escrow(id): task.escrow})
 
+    def create_review(self, data, origin):
+        """The task that looks at a verdict again is the same run, for the same price, on nodes that had no part in it."""
+        self.settle_due("task.created", data["task"])
+        of, cause, bond = self.opening.pop(data["task"])
+        counts = cause["by"] == "caught"
+        payer = {"stake": cause["node"]} if counts else {"account": cause["account"]}
+        expect("what is reviewed", {"task": of.id, "payer": payer, "counts": counts}, origin)
+        definition = review_definition(of, counts, bond, self.now)
+        expect("the definition of the review", definition, data["definition"])
+        expect("the definition's digest", tagged_hash(b"aevir.task/1\n", definition), data["definition_digest"])
+        found = (data["requester"], data["seed"], data["nonce"], data["policy_version"], amount(data["escrow"]))
+        expect("requester, seed, nonce, policy and escrow", (of.requester, of.seed, review_nonce(of), of.policy_version, bond), found)
+        terms = read_terms(definition)
+        involved = [a for a in of.assignments.values() if a.commitment and a.state in ("committed", "revealed")]
+        account = stake_of(cause["node"]) if counts else available(cause["account"])
+        task = Task(data["task"], of.requester, terms, of.policy, bond, terms.initial, definition, data["definition_digest"], data["nonce"],
+                    policy_version=of.policy_version, seed=of.seed,
+                    review_of=ReviewOf(of.id, account, involved, of.accepted[0].hardware, of.accepted[0].agreement, counts))
+        self.tasks[task.id] = task
+        self.money_due("escrow", task, {account: -bond, escrow(task.id): bond})
+        self.must_follow("task.queued", task.id)
+
+    def on_task_review_opened(self, data):
+        """Somebody with a part in it doubts a verdict in time, or its only maker was caught."""
+        self.check_nothing_due("a review")
+        require(data["task"] in self.maturing, f"expected a task whose shares are pending, found {data['task']}")
+        task, cause, bond = self.maturing[data["task"]], data["cause"], amount(data["bond"])
+        expect("the bond", review_cost(task.terms, task.policy, cause["by"] == "caught"), bond)
+        if cause["by"] == "caught":
+            expect("why the verdict is looked at again", ("due", cause["node"]), task.review)
+            first = task.accepted[0]
+            require(first.stake >= bond, f"expected {bond} to be locked for {first.id}, found {first.stake}")
+            first.stake -= bond
+            self.nodes[first.node].locked -= bond
+        else:
+            account = cause["account"]
+            brought = {a.owner for a in task.assignments.values() if a.commitment}
+            require(account == task.requester or account in brought, f"expected somebody with a part in task {task.id}, found {account}")
+            require(account not in self.suspended, f"expected an account that is not suspended, found {account}")
+            require(not task.review and not task.review_of and self.now < task.matures_at,
+                    f"expected an open dispute window of task {task.id}, found none")
+            expect("the runtime profile", "det/1", task.definition.get("runtime", "det/1"))
+        task.review = ("open", data["review"])
+        self.opening[data["review"]] = task, cause, bond
+        self.must_follow("task.created", data["review"])
+
+    def review_due(self, task):
+        """A task that looks at another's verdict has ended: its fresh results agree with it, on another one, or on nothing."""
+        if task.review_of is None:
+            return
+        of, outcome = self.maturing[task.review_of.task], "undecided"
+        if task.accepted:
+            outcome = "upheld" if task.accepted[0].agreement == task.review_of.reviewed else "overturned"
+        refused = []
+        for first in of.accepted if outcome == "overturned" else []:
+            strikes = self.strikes_at(self.nodes[first.node], of.policy) + 1
+            free = first.hardware is not None and strikes <= of.policy["stake"]["strikes_free"]
+            refused.append({"assignment": first.id, "slashed": str(0 if free else first.stake)})
+        paid = sum(share.amount for share in task.shares)
+        of.owed = task.review_of.payer, 0 if task.review_of.counts else paid
+        self.must_follow("task.reviewed", of.id, task.id, value={"outcome": outcome, "refused": refused})
+
+    def on_task_reviewed(self, data):
+        """The verdict stands, or what was pending for it goes back."""
+        value = {"outcome": data["outcome"], "refused": data["refused"]}
+        self.settle_due("task.reviewed", data["task"], data["review"], value=value)
+        task = self.maturing[data["task"]]
+        task.review = ("ended", data["outcome"])
+        if data["outcome"] != "overturned":
+            return
+        del self.maturing[task.id]
+        self.overturned[task.id], self.ended[task.id], task.state = task, "overturned", "overturned"
+        slashed = {r["assignment"]: amount(r["slashed"]) for r in data["refused"]}
+        for assignment in task.assignments.values():
+            node = self.nodes[assignment.node]
+            node.sealed.discard(assignment.id)
+            node.locked -= assignment.stake - slashed.get(assignment.id, 0)
+            assignment.stake = slashed.get(assignment.id, 0)
+        for first in task.accepted:
+            self.fault(task, first)
+        for node in [self.nodes[first.node] for first in task.accepted]:
+            node.strikes, node.struck_at = self.strikes_at(node, task.policy) + 1, self.now
+        for first in task.accepted:
+            node = self.nodes[first.node]
+            self.recall(node)
+            if slashed[first.id]:
+                self.must_follow("node.slashed", node.id, task.id, first.id, value={"amount": slashed[first.id], "strikes": node.strikes})
+            self.shut_out_due(task, node)
+        self.refusals_due(task, [first.id for first in task.accepted])
+        model = self.models.get(task.id)
+        if model and model not in self.suspended:
+            self.must_follow("content.suspended", model)
+        if not any(slashed.values()):
+            self.reversal_due(task)
+
+    def reversal_due(self, task):
+        """Compute goes back: first to who had the review made, as far as no stake made it good, then to who paid. Contents are paid."""
+        moved, (payer, owed) = Counter(), task.owed
+        for share in [s for s in task.shares if s.role in ("compute", "content")]:
+            moved[pending(share.account)] -= share.amount
+            if share.role == "content":
+                moved[available(share.account)] += share.amount
+                continue
+            back = min(owed, share.amount)
+            owed -= back
+            moved[payer] += back
+            moved[task.payer()] += share.amount - back
+        self.money_due("reversal", task, moved)
+
     def on_task_queued(self, data):
         """All tasks that it depends on have settled."""
         task = self.open_task(data, "created")
+        if task.review_of:
+            self.settle_due("task.queued", task.id)
+            expect("the inputs", self.maturing[task.review_of.task].inputs, data["inputs"])
         for other in task.terms.dependencies:
             expect(f"the state of task {other}, on which this one depends", "settled", self.ended.get(other, "open"))
         task.state, task.queued_at, task.inputs = "queued", self.now, data["inputs"]
@@ -1992,6 +2208,7 @@ class Auditor:
         self.refusals_due(task, [r["assignment"] for r in data["refused"]])
         self.slashes_due(task, [r["assignment"] for r in data["refused"]])
         self.note_outcomes(task, [r["assignment"] for r in data["refused"]])
+        self.review_due(task)
 
     def note_outcomes(self, task, refused):
         """A verdict counts for and against nodes, on the task's type."""
@@ -2052,7 +2269,7 @@ class Auditor:
         """The postings and the events that a verdict asks for."""
         fee = sum(share.amount for share in task.shares)
         require(fee <= task.escrow, f"expected a fee within the escrow of {task.escrow}, found {fee}")
-        moved = Counter({escrow(task.id): -task.escrow, available(task.requester): task.escrow - fee})
+        moved = Counter({escrow(task.id): -task.escrow, task.payer(): task.escrow - fee})
         for share in task.shares:
             moved[share.ledger_account()] += share.amount
         self.money_due("settlement", task, moved)
@@ -2091,6 +2308,8 @@ class Auditor:
         passed = all(passed for _, passed in task.accepted[0].checks)
         self.ended[task.id] = "settled" if passed else "unmet"
         self.maturing[task.id] = self.tasks.pop(task.id)
+        if window > 0:
+            self.recall_if_caught(task, self.nodes[task.accepted[0].node])
         if window == 0:
             self.money_due("maturity", task, maturity_of(task))
             self.must_follow("task.matured", task.id)
@@ -2099,6 +2318,7 @@ class Auditor:
         """The task that a maturity is about, whose dispute window has passed."""
         task = self.maturing.get(data["task"])
         require(task, f"expected a task whose shares are pending, found {data['task']}")
+        require(not task.is_held(), f"expected task {task.id} to wait for its review, found it mature")
         require(self.now >= task.matures_at,
                 f"expected the dispute window of task {task.id} to pass, found its maturity {task.matures_at - self.now} ms earlier")
         return task
@@ -2125,11 +2345,12 @@ class Auditor:
         require(fee <= task.escrow, f"expected fees within the escrow of {task.escrow}, found {fee}")
         expect("the fee", fee, integer(data["fee"]))
         expect("the refund", task.escrow - fee, integer(data["refund"]))
-        moved = Counter({escrow(task.id): -task.escrow, available(task.requester): task.escrow - fee})
+        moved = Counter({escrow(task.id): -task.escrow, task.payer(): task.escrow - fee})
         for owner, paid in fees:
             moved[available(owner)] += paid
         expect("the postings of the closure", without_zeros(moved), task.closure or {})
         self.due = [due for due in self.due if due.subject != ("task.closed", task.id)]
+        self.review_due(task)
         self.end(task, "failed" if reason in ("attempts-spent", "dependency-failed") else reason)
 
     def check_close_reason(self, task, reason):
@@ -2207,6 +2428,8 @@ class Auditor:
                                           leased_at=self.now, doubles=doubled, resume=checkpoint, author=author,
                                           resumed_run=point.by if point else None, charged=self.pay_for(task, doubled))
         due = part(task.terms.price, task.policy["stake"]["per_result_ppm"])
+        if task.terms.adaptive:
+            due = max(due, review_cost(task.terms, task.policy, True))
         if due <= self.balances[stake_of(node.id)] - node.locked:
             task.assignments[id].stake, task.assignments[id].is_staked = due, True
             node.locked += due

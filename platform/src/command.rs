@@ -137,6 +137,14 @@ pub enum Command {
         requester: AccountId,
         task: TaskId,
     },
+    /// Has a verdict looked at again by fresh replicas, for which the account puts a bond up.
+    Dispute {
+        account: AccountId,
+        task: TaskId,
+        reason: String,
+        /// The most that it puts up; as much is taken as the replicas may cost.
+        bond: Amount,
+    },
     /// Places queued work on free nodes.
     Plan,
     /// Decides what is due by time alone.

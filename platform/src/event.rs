@@ -233,6 +233,9 @@ events! {
         nonce: Hex<32>,
         policy_version: u32,
         escrow: Amount,
+        /// It looks at another task's verdict again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        review: Option<ReviewOrigin>,
     }
     /// All inputs are known; from here it waits for nodes.
     "task.queued" v 1 TaskQueued on |e| format!("task/{}", e.task) => { task: TaskId, inputs: Vec<Artifact> }
@@ -285,6 +288,23 @@ events! {
     }
     /// The end of the dispute window: shares can be withdrawn.
     "task.matured" v 1 TaskMatured on |e| format!("task/{}", e.task) => { task: TaskId }
+    /// Its verdict is looked at again: another task, which is created in the same batch, runs it. Until that ends nothing of it matures.
+    "task.review_opened" v 1 ReviewOpened on |e| format!("task/{}", e.task) => {
+        task: TaskId,
+        /// The task that runs it again.
+        review: TaskId,
+        cause: ReviewCause,
+        /// What is put up for it: the other task's escrow.
+        bond: Amount,
+    }
+    /// What looking at its verdict again has shown; postings, slashes and lost points stand in the same batch.
+    "task.reviewed" v 1 TaskReviewed on |e| format!("task/{}", e.task) => {
+        task: TaskId,
+        review: TaskId,
+        outcome: ReviewOutcome,
+        /// Results that were accepted before, and are refused now.
+        refused: Vec<Refuted>,
+    }
     /// The end without a verdict.
     "task.closed" v 1 TaskClosed on |e| format!("task/{}", e.task) => { task: TaskId, reason: CloseReason, detail: String, fee: Amount, refund: Amount }
 

@@ -99,6 +99,11 @@ rejections! {
     DependencyFailed { task: TaskId } = "dependency-failed", Conflict, "task {task} ended without a result that this one could use";
     TaskEnded { task: TaskId } = "task-ended", Conflict, "task {task} has ended";
     TaskVerifying { task: TaskId } = "task-verifying", Conflict, "task {task} is being verified and can't be cancelled any more: its verdict is due in moments";
+    NothingToDispute { task: TaskId } = "nothing-to-dispute", Conflict, "task {task} has no verdict whose dispute window is open: there is nothing that a dispute could reverse";
+    ReviewedAlready { task: TaskId } = "reviewed-already", Conflict, "the verdict on task {task} is being looked at again, or was: that happens once";
+    NotComparable { task: TaskId } = "not-comparable", Conflict, "task {task} ran in a profile in which no two runs are alike bit by bit: no other run can show whether its result is right";
+    BondTooSmall { bond: Amount, needed: Amount } = "bond-too-small", Invalid, "the bond of {bond} micro-AEV does not cover fresh replicas, which may cost {needed}: offer as much";
+    ReviewTask { task: TaskId } = "review-task", Conflict, "task {task} looks at another task's verdict again, and goes its own way";
     UnknownAssignment = "unknown-assignment", NotFound, "this node has no such assignment";
     LeaseEnded = "lease-ended", Conflict, "the lease of this assignment has ended; drop the work and lease again";
     NotStarted = "assignment-not-started", Conflict, "the assignment was not started";

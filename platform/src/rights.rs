@@ -109,6 +109,9 @@ impl Giver {
             Command::SubmitTask { requester, .. } | Command::CancelTask { requester, .. } => {
                 Self::requester(*requester)
             }
+            Command::Dispute { account, .. } => {
+                Self::Account(*account, &[Scope::TasksWrite, Scope::NodesWrite])
+            }
             // A join is authorised by its token.
             Command::RegisterNode(_)
             | Command::Plan

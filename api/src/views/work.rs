@@ -128,6 +128,11 @@ impl Projection<Event> for Work {
                 .set("matured_at", ms(at))
                 .map(drop),
             Event::TaskClosed(e) => closed(rows, e, at).await,
+            Event::ReviewOpened(e) => {
+                let task = rows.row(TASKS, [id(e.task)]).await?;
+                task.set("review", id(e.review)).map(drop)
+            }
+            Event::TaskReviewed(e) => nodes::reviewed(rows, e, at).await,
             Event::AssignmentLeased(e) => leased(rows, e, at).await,
             Event::AssignmentStarted(e) => {
                 let task = rows.row(TASKS, [id(e.task)]).await?;
@@ -227,6 +232,12 @@ fn wants(event: &Event, keys: &mut Keys) {
         }
         Event::TaskMatured(e) => return task(keys, e.task),
         Event::TaskClosed(e) => return task(keys, e.task),
+        Event::ReviewOpened(e) => return task(keys, e.task),
+        Event::TaskReviewed(e) => {
+            task(keys, e.task);
+            let refused = e.refused.iter().map(|r| id(r.assignment));
+            return refused.for_each(|assignment| keys.add(ASSIGNMENTS, [assignment]));
+        }
         Event::TaskVerified(e) => {
             task(keys, e.task);
             let refused = e.refused.iter().map(|r| &r.assignment);
@@ -349,6 +360,7 @@ fn created(rows: &mut Rows<'_>, e: &TaskCreated, at: Timestamp) -> Done {
             ("replicas_wanted", first_round.into()),
             ("first_round", sampling.initial().into()),
             ("sample", sample.into()),
+            ("reviews", e.review.map(|of| of.task.to_string()).into()),
             ("replicas", 0u32.into()),
             ("sealed", 0u32.into()),
             ("attempts_spent", 0u32.into()),

@@ -5,9 +5,11 @@ use aevir_events::{
     projection::{ProjectionError, Row, Rows, Value},
 };
 use aevir_platform::{
-    event::{NodeRegistered, PolicyAdopted, TaskVerified},
+    event::{
+        NodeRegistered, PolicyAdopted, RefusalReason, ReviewOutcome, TaskReviewed, TaskVerified,
+    },
     policy::Policy,
-    state::{Backoff, Fading, Outcome, SpeedRecord, Standing, Tally, took_too_long},
+    state::{Backoff, Fading, Outcome, Phase, SpeedRecord, Standing, Tally, took_too_long},
     terms::NodeTerms,
 };
 
@@ -102,6 +104,25 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
     }
     for (assignment, outcome) in outcomes {
         note(rows, id(e.task), assignment, outcome, at).await?;
+    }
+    Ok(())
+}
+
+/// What looking at a verdict again has shown. Results that were accepted and are refuted count against their nodes.
+pub(super) async fn reviewed(rows: &mut Rows<'_>, e: &TaskReviewed, at: Timestamp) -> Done {
+    let task = rows.row(TASKS, [id(e.task)]).await?;
+    task.set("review_outcome", name(&e.outcome))?;
+    if e.outcome == ReviewOutcome::Overturned {
+        task.set("state", Phase::Overturned.name())?;
+    }
+    for refuted in &e.refused {
+        let row = rows.row(ASSIGNMENTS, [id(refuted.assignment)]).await?;
+        row.set("state", "refused")?
+            .set("reason", name(&RefusalReason::Mismatch))?;
+    }
+    for refuted in &e.refused {
+        let (task, assignment) = (id(e.task), id(refuted.assignment));
+        note(rows, task, assignment, Outcome::Fault, at).await?;
     }
     Ok(())
 }

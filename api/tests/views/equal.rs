@@ -9,7 +9,7 @@ use aevir_events::{
 use aevir_platform::{
     event::Track,
     ids::{AccountId, WithdrawalId},
-    state::{Assignment, Phase, Stage, Standing, State, Tally, Task, Withdrawal},
+    state::{Assignment, Phase, Review, Stage, Standing, State, Tally, Task, Withdrawal},
 };
 use serde::Serialize;
 
@@ -72,7 +72,7 @@ async fn same(view: &mut Snapshot, sql: &str, mut expected: Table) {
 
 const TASKS: &str =
     "SELECT id, requester, type, state, escrow, fee, refund, round, replicas_wanted, sample, replicas,
-    attempts_spent, created_at, queued_at, started_at, ended_at, matures_at, matured_at, verdict, late, model,
+    attempts_spent, review, review_outcome, reviews, created_at, queued_at, started_at, ended_at, matures_at, matured_at, verdict, late, model,
     CASE WHEN state IN ('failed', 'cancelled') THEN detail END FROM {tasks} ORDER BY id";
 
 fn task(task: &Task) -> Vec<Value> {
@@ -94,6 +94,12 @@ fn task(task: &Task) -> Vec<Value> {
         task.sample_name().into(),
         task.replicas().into(),
         task.attempts_spent.into(),
+        task.review.by().map(|id| id.to_string()).into(),
+        match &task.review {
+            Review::Ended { outcome, .. } => name(outcome),
+            Review::None | Review::Due { .. } | Review::Open { .. } => Value::Null,
+        },
+        task.review_of.as_ref().map(|of| of.task.to_string()).into(),
         ms(task.created_at),
         task.queued_at.map(|t| t.0).into(),
         task.started_at.map(|t| t.0).into(),

@@ -50,6 +50,8 @@ pub struct RewardsPolicy {
 #[serde(deny_unknown_fields)]
 pub struct VerificationPolicy {
     pub adaptive: AdaptivePolicy,
+    /// How long a review may take, in ms; without an outcome by then the verdict stands.
+    pub review_ms: u32,
 }
 
 /// When one result of an adaptive sample stands alone, and how often it is repeated all the same.

@@ -101,7 +101,7 @@ pub struct Task {
     pub requester: String,
     #[serde(rename = "type")]
     pub kind: String,
-    /// `created`, `queued`, `running`, `verifying`, `settled`, `unmet`, `inconclusive`, `failed`, `expired` or
+    /// `created`, `queued`, `running`, `verifying`, `settled`, `unmet`, `overturned`, `inconclusive`, `failed`, `expired` or
     /// `cancelled`.
     pub state: String,
     /// Whether nothing more will happen to its assignments.
@@ -142,6 +142,15 @@ pub struct Task {
     pub assignments: Vec<Assignment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
+    /// Where its verdict is or was looked at again. Until that ends nothing of it matures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<TaskReview>,
+    /// The task whose verdict it looks at again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reviews: Option<String>,
+    /// Tasks whose results it rests on, and whose verdicts were overturned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tainted_by: Vec<String>,
     /// Who got what, once a verdict was paid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settlement: Option<Settlement>,
@@ -338,6 +347,36 @@ pub struct Share {
     pub content: Option<String>,
     /// In micro-AEV.
     pub amount: String,
+}
+
+/// A verdict that is doubted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DisputeTask {
+    /// Stands in the log, for everybody to see: 1 to 200 printable characters.
+    pub reason: String,
+    /// The most to put up, in micro-AEV. As much is taken as fresh replicas may cost.
+    pub bond: String,
+}
+
+/// A verdict that is being looked at again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Disputed {
+    pub id: String,
+    /// The task that runs it again.
+    pub review: String,
+    /// What was taken, in micro-AEV.
+    pub bond: String,
+}
+
+/// How a task's verdict is, or was, looked at again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TaskReview {
+    /// `due` (its only maker was caught with another result), `open`, `upheld`, `overturned` or `undecided`.
+    pub state: String,
+    /// The task that runs it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// A cancelled task.

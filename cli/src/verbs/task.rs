@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aevir_wire::{Assignment, Client, Task, TaskFilter, TaskPage, TaskUpdate};
+use aevir_wire::{Assignment, Client, DisputeTask, Task, TaskFilter, TaskPage, TaskUpdate};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -32,6 +32,16 @@ pub(crate) enum TaskVerb {
     Watch { id: String },
     /// Cancel a task: work done is paid, the rest of the escrow comes back.
     Cancel { id: String },
+    /// Doubt a verdict while its dispute window is open: fresh replicas decide, and whoever was wrong pays for them.
+    Dispute {
+        id: String,
+        /// Why; it stands in the log.
+        #[arg(long)]
+        reason: String,
+        /// The most to put up, in micro-AEV; as much is taken as the fresh replicas may cost.
+        #[arg(long, value_name = "MICRO_AEV")]
+        bond: String,
+    },
     /// Print a task's inline result, and download its outputs.
     Result {
         id: String,
@@ -124,6 +134,18 @@ pub(crate) async fn run(verb: TaskVerb, global: &Global) -> Result<()> {
                     ("state", closed.state.clone()),
                     ("fee", aev(&closed.fee)),
                     ("refund", aev(&closed.refund)),
+                ])
+            })
+        }
+        TaskVerb::Dispute { id, reason, bond } => {
+            let disputed = client
+                .dispute_task(&id, &DisputeTask { reason, bond })
+                .await?;
+            print(global.output, &disputed, || {
+                properties([
+                    ("id", disputed.id.clone()),
+                    ("review", disputed.review.clone()),
+                    ("bond", aev(&disputed.bond)),
                 ])
             })
         }
@@ -396,6 +418,14 @@ fn shown(task: &Task) -> String {
             .map(|ms| ("took", format!("{ms} ms"))),
     );
     rows.extend(task.model.clone().map(|model| ("model", model)));
+    rows.extend(task.reviews.clone().map(|of| ("reviews", of)));
+    if let Some(review) = &task.review {
+        let by = review.by.as_deref().map(|by| format!(" by {by}"));
+        rows.push(("review", review.state.clone() + &by.unwrap_or_default()));
+    }
+    if !task.tainted_by.is_empty() {
+        rows.push(("tainted by", task.tainted_by.join(", ")));
+    }
     if let Some(settlement) = &task.settlement {
         rows.push(("fee", aev(&settlement.fee)));
         rows.push(("refund", aev(&settlement.refund)));

@@ -120,7 +120,11 @@ fn shown(value: Option<&Value>) -> String {
 fn take_over_draws(expected: &mut [Event], batch: &[&Recorded<Event>]) {
     let mut task: Option<(TaskId, TaskId)> = None;
     for (expected, found) in expected.iter_mut().zip(batch) {
-        if let (Event::TaskCreated(e), Event::TaskCreated(f)) = (&mut *expected, &found.event) {
+        if let (Event::ReviewOpened(e), Event::ReviewOpened(f)) = (&mut *expected, &found.event) {
+            e.review = f.review;
+        } else if let (Event::TaskCreated(e), Event::TaskCreated(f)) =
+            (&mut *expected, &found.event)
+        {
             task = Some((e.task, f.task));
             e.task = f.task;
             if e.definition.seed.is_none() {

@@ -7,7 +7,10 @@ use crate::{
     command::{Command, LossReason, Subject},
     decide::Seal,
     definition::DataSource,
-    event::{AssignmentCommitted, AssignmentRevealed, CloseReason, Event, KeyAdded, TaskCreated},
+    event::{
+        AssignmentCommitted, AssignmentRevealed, CloseReason, Event, KeyAdded, ReviewCause,
+        ReviewOpened, TaskCreated,
+    },
     ids::{AssignmentId, NodeId},
     report::BlobRef,
     rights::Giver,
@@ -83,6 +86,7 @@ fn read<'a>(
                 blob: e.blob,
             },
         },
+        Event::ReviewOpened(e) => reviewing(e),
         Event::EpochOpened(_)
         | Event::EpochClosed(_)
         | Event::TaskQueued(_)
@@ -177,9 +181,24 @@ fn read<'a>(
         Event::PointsChanged(_)
         | Event::NodeSlashed(_)
         | Event::TaskSettled(_)
+        | Event::TaskReviewed(_)
         | Event::TrustDecided(_) => return Ok(None),
     };
     Ok(Some(Primary::Command(command)))
+}
+
+/// A dispute, or what time brought.
+fn reviewing(e: &ReviewOpened) -> Command {
+    match &e.cause {
+        ReviewCause::Dispute { account, reason } => Command::Dispute {
+            account: *account,
+            task: e.task,
+            reason: reason.clone(),
+            // As much is taken as it needs.
+            bond: e.bond,
+        },
+        ReviewCause::Caught { .. } => Command::Tick,
+    }
 }
 
 fn sealing<'a>(e: &AssignmentCommitted, state: &State) -> Option<Primary<'a>> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aevir_events::Timestamp;
 
-use super::{Decision, posting::posted_for};
+use super::{Decision, posting::posted_for, review};
 use crate::{
     amount::Amount,
     command::FailureClass,
@@ -22,6 +22,9 @@ const BLAMING_OWNERS_MIN: usize = 2;
 pub(super) fn cancel(state: &State, requester: AccountId, id: TaskId, now: Timestamp) -> Decision {
     let task = state.tasks.get(&id).filter(|t| t.requester == requester);
     let task = task.ok_or(Rejection::UnknownTask { task: id })?;
+    if task.review_of.is_some() {
+        return Err(Rejection::ReviewTask { task: id });
+    }
     match &task.phase {
         Phase::Created | Phase::Queued | Phase::Running => Ok(close(
             state,
@@ -35,6 +38,7 @@ pub(super) fn cancel(state: &State, requester: AccountId, id: TaskId, now: Times
         Phase::Verifying { .. } => Err(Rejection::TaskVerifying { task: id }),
         Phase::Settled { .. }
         | Phase::Unmet { .. }
+        | Phase::Overturned
         | Phase::Inconclusive
         | Phase::Failed { .. }
         | Phase::Expired
@@ -81,7 +85,7 @@ pub(super) fn close(
         }));
         if refund > Amount::ZERO {
             postings.push(Posting {
-                account: LedgerAccount::Available(task.requester),
+                account: task.payer(),
                 amount: refund,
             });
         }
@@ -97,6 +101,7 @@ pub(super) fn close(
         }
         .into(),
     );
+    events.extend(review::undecided(task));
     events
 }
 

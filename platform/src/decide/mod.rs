@@ -9,6 +9,7 @@ mod maturity;
 mod node;
 mod posting;
 mod result;
+mod review;
 mod rewards;
 mod settle;
 mod stake;
@@ -31,6 +32,7 @@ pub use lease::CHECKPOINT_BYTES_MAX;
 pub(crate) use result::{
     PUBLISHED_BYTES_MAX, Seal, check_result, opened, publish, revealable, sealed,
 };
+pub(crate) use review::{cost as review_cost, rests_on_caught};
 pub use submit::worst_case;
 pub(crate) use submit::{prepare, submit_with};
 pub(crate) use tick::due;
@@ -116,6 +118,12 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::CancelTask { requester, task } => {
             close::cancel(state, *requester, *task, context.time)
         }
+        Command::Dispute {
+            account,
+            task,
+            reason,
+            bond,
+        } => review::dispute(state, *account, *task, reason, *bond, context),
         Command::Plan => Ok(schedule::plan(state, context)),
         Command::Tick => Ok(tick::tick(state, context)),
         Command::Start { node, assignment } => lease::start(state, *node, *assignment),

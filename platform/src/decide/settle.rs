@@ -99,6 +99,10 @@ fn result_shares(
             },
         })
         .collect();
+    if task.review_of.is_some() {
+        // Neither contents nor the platform earn by a second look.
+        return shares;
+    }
     // Contents and the platform are paid by the full price: they were not late.
     let compute = Amount(shares.iter().map(|_| price.0).sum());
     let contents: Vec<_> = task
@@ -170,9 +174,7 @@ fn settlement_postings(task: &Task, shares: &[Share], refund: Amount) -> Vec<Pos
         };
         *credits.entry(account).or_default() += share.amount.0;
     }
-    *credits
-        .entry(LedgerAccount::Available(task.requester))
-        .or_default() += refund.0;
+    *credits.entry(task.payer()).or_default() += refund.0;
     let escrow = Posting {
         account: LedgerAccount::Escrow(task.id),
         amount: -task.escrow,

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     amount::Amount,
     event::{Event, NodeSlashed, NodeSuspended, PostingReason, TaskVerified},
-    ids::{AccountId, NodeId},
+    ids::{AccountId, AssignmentId, NodeId},
     ledger::LedgerAccount,
     policy::Policy,
     rejection::Rejection,
@@ -80,8 +80,20 @@ pub(super) fn suspensions(
     policy: &Policy,
     now: Timestamp,
 ) -> Vec<Event> {
-    let refused = verified.refused.iter();
-    let nodes = refused.filter_map(|r| state.nodes.get(&task.assignments.get(&r.assignment)?.node));
+    let refused: Vec<AssignmentId> = verified.refused.iter().map(|r| r.assignment).collect();
+    shut_out(state, task, &refused, policy, now)
+}
+
+/// Nodes that so many refused results shut out.
+pub(super) fn shut_out(
+    state: &State,
+    task: &Task,
+    refused: &[AssignmentId],
+    policy: &Policy,
+    now: Timestamp,
+) -> Vec<Event> {
+    let refused = refused.iter();
+    let nodes = refused.filter_map(|id| state.nodes.get(&task.assignments.get(id)?.node));
     let nodes = nodes.filter(|node| node.suspended.is_none() && !node.standing.is_gone());
     let most = policy.stake.strikes_max;
     let struck = nodes.filter_map(|node| {

@@ -140,6 +140,7 @@ pub(crate) fn prepare(
         definition_digest,
         policy_version,
         escrow,
+        review: None,
     };
     Ok(Prepared { created, inputs })
 }

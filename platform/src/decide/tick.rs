@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use aevir_events::{Context, Timestamp};
 
-use super::{close::close, epoch, maturity, node, submit::resolve_inputs, verdict};
+use super::{close::close, epoch, maturity, node, review, submit::resolve_inputs, verdict};
 use crate::{
     event::{CloseReason, Event, TaskHastened, TaskQueued},
     ids::TaskId,
@@ -13,6 +13,8 @@ use crate::{
 
 /// Tasks that one tick decides; the rest is due again at once.
 const DUE_MAX: usize = 64;
+/// Verdicts that are looked at again among them: each brings a task with all its definition.
+const RECALLS_MAX: usize = 8;
 /// Verdicts among them. One, because a verdict takes points and registers models: the next one has to see what it left.
 const VERDICTS_MAX: usize = 1;
 
@@ -67,6 +69,12 @@ pub(crate) fn due(state: &State, context: &Context) -> Vec<Event> {
         if done.insert(*id) {
             events.extend(unblock(state, *id, now));
         }
+    }
+    let mut ids = context.ids();
+    for id in state.index.recalls.iter().take(RECALLS_MAX) {
+        let task = state.tasks.get(id).filter(|_| done.insert(*id));
+        let recalled = task.and_then(|task| review::recall(state, task, TaskId(ids.ulid()), now));
+        events.extend(recalled.into_iter().flatten());
     }
     // A verdict of the same tick has its maturity after it.
     for id in due(&state.index.maturing, DUE_MAX) {

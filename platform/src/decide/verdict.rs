@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aevir_events::Context;
 
-use super::{lease, result::called_off, settle};
+use super::{lease, result::called_off, review, settle};
 use crate::{
     command::{ContentKind, Lineage},
     digest::Digest,
@@ -37,6 +37,10 @@ pub(super) fn judge(
         return alone(state, task, &replicas, last.is_none(), context);
     }
     let mut groups: BTreeMap<Digest, Vec<AssignmentId>> = BTreeMap::new();
+    let reviewed = task.review_of.as_ref().filter(|of| of.counts);
+    let votes = |key: &Digest, group: &[AssignmentId]| {
+        group.len() + usize::from(reviewed.is_some_and(|of| of.reviewed == *key))
+    };
     for (id, replica) in &replicas {
         groups
             .entry(replica.report.agreement_key())
@@ -50,7 +54,10 @@ pub(super) fn judge(
     }
     // The quorum is more than half of all replicas, so at most one group reaches it.
     let quorum = task.quorum() as usize;
-    let agreed = groups.into_values().find(|group| group.len() >= quorum);
+    let agreed = groups
+        .into_iter()
+        .find(|(key, group)| votes(key, group) >= quorum);
+    let (agreed_on, agreed) = agreed.unzip();
     // A round that time closed, because nobody took a replica, would wait in vain for one more.
     let is_complete = task.filled() >= task.replicas_wanted;
     if agreed.is_none() && is_complete && task.replicas_wanted < sampling.replicas {
@@ -67,7 +74,14 @@ pub(super) fn judge(
     let accepted = agreed.as_deref().unwrap_or_default();
     let refused = refused(task, accepted, &replicas);
     let verified = verified(task, accepted, refused, &replicas, context);
-    settled(state, task, verified, &replicas, &[], context)
+    let mut events = settled(state, task, verified, &replicas, &[], context);
+    let fee = events.iter().find_map(|e| match e {
+        Event::TaskSettled(e) => Some(e.fee),
+        _ => None,
+    });
+    let (fee, now) = (fee.unwrap_or_default(), context.time);
+    events.extend(review::decided(state, task, agreed_on, fee, now));
+    events
 }
 
 /// The verdict on a task without a sample: the first result that meets the requester's terms, or else the first one. Where

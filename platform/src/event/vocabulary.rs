@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     amount::{Amount, Count},
-    ids::{AccountId, AssignmentId, ContentId, NodeId},
+    ids::{AccountId, AssignmentId, ContentId, NodeId, TaskId},
     ledger::LedgerAccount,
     schedule::{Coin, EpochSecret},
 };
@@ -58,6 +58,8 @@ pub enum PostingReason {
     Reward,
     /// What nobody claimed of a pool is the treasury's again.
     PoolExpired,
+    /// A verdict was overturned: what was pending goes back.
+    Reversal,
 }
 
 /// What an epoch's points can claim.
@@ -194,6 +196,57 @@ pub enum ShareRole {
     Platform,
     /// For work that ended without a verdict for or against it.
     Attempt,
+}
+
+/// Why a verdict is looked at again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "by", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ReviewCause {
+    /// Somebody doubts it, and puts a bond up.
+    Dispute { account: AccountId, reason: String },
+    /// It rests on one word of this node, of which another result was refused. It runs at the node's cost.
+    Caught { node: NodeId },
+}
+
+/// Which verdict a task looks at again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReviewOrigin {
+    pub task: TaskId,
+    pub payer: Payer,
+    /// The reviewed result is one of those that are compared.
+    pub counts: bool,
+}
+
+/// Who pays for a review.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Payer {
+    /// What an account has available.
+    Account(AccountId),
+    /// What a node locked for the reviewed result.
+    Stake(NodeId),
+}
+
+/// What a review has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReviewOutcome {
+    /// Fresh results agree with the verdict's.
+    Upheld,
+    /// They agree on another one.
+    Overturned,
+    /// They do not agree, or there were none: the verdict stands.
+    Undecided,
+}
+
+/// A result that was accepted and is refuted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Refuted {
+    pub assignment: AssignmentId,
+    /// What its node loses of what it locked for it.
+    pub slashed: Amount,
 }
 
 /// Why a task closed without a verdict.

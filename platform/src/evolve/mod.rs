@@ -10,7 +10,9 @@ mod market;
 mod node;
 mod record;
 mod reservation;
+mod review;
 mod rewards;
+mod sample;
 mod speed;
 mod stake;
 mod suspension;
@@ -74,13 +76,15 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::TaskCreated(e) => task::created(state, e, at),
         Event::TaskQueued(e) => task::queued(state, e, at),
         Event::RoundClosed(e) => task::round_closed(state, e),
-        Event::TaskExtended(e) => task::extended(state, e),
-        Event::TaskHastened(e) => task::hastened(state, e, at),
+        Event::TaskExtended(e) => sample::extended(state, e),
+        Event::TaskHastened(e) => sample::hastened(state, e, at),
+        Event::TrustDecided(e) => sample::trust_decided(state, e),
         Event::TaskReserved(e) => reservation::reserved(state, e),
-        Event::TrustDecided(e) => task::trust_decided(state, e),
         Event::TaskVerified(e) => task::verified(state, e, at),
-        Event::TaskSettled(e) => task::settled(state, e, recorded.position),
+        Event::TaskSettled(e) => task::settled(state, e, at, recorded.position),
         Event::TaskMatured(e) => task::matured(state, e, at),
+        Event::ReviewOpened(e) => review::opened(state, e),
+        Event::TaskReviewed(e) => review::reviewed(state, e, at),
         Event::TaskClosed(e) => task::closed(state, e, at, recorded.position),
         Event::AssignmentLeased(e) => assignment::leased(state, e, at),
         Event::AssignmentStarted(e) => assignment::started(state, e, at),

@@ -5,10 +5,12 @@ use aevir_events::{Corrupt, Timestamp};
 use super::{
     ensure,
     node::node_mut,
+    review,
     task::{assignment_mut, task_mut, task_ref},
 };
 use crate::{
     amount::Amount,
+    decide::review_cost,
     event::{NodeSlashed, TaskVerified},
     ids::{AssignmentId, NodeId, TaskId},
     ledger::LedgerAccount,
@@ -18,8 +20,14 @@ use crate::{
 /// What a node that gets a replica of the task locks: all that the policy asks for, or nothing where it has not so much free;
 /// and whether it has.
 pub(super) fn pledge(state: &State, task: &Task, node: NodeId) -> (Amount, bool) {
+    let policy = state.policy_of(task);
     let price = task.definition.economics.pricing.max_price();
-    let due = state.policy_of(task).stake.for_result(price);
+    let mut due = policy.stake.for_result(price);
+    if task.definition.sampling().adaptive {
+        // Where it could stand alone it covers a second look, too.
+        let again = review_cost(&task.definition, true, &policy);
+        due = due.max(again.unwrap_or(Amount(i64::MAX)));
+    }
     if due <= state.free_stake(node) {
         (due, true)
     } else {
@@ -63,15 +71,40 @@ pub(super) fn unlock(state: &mut State, node: NodeId, amount: Amount) -> Result<
 
 /// Refused results count against their nodes.
 pub(super) fn struck(state: &mut State, e: &TaskVerified, at: Timestamp) -> Result<(), Corrupt> {
-    let task = task_ref(state, e.task)?;
-    let policy = state.policy_of(task).stake;
-    let refused = e.refused.iter();
-    let nodes = refused.filter_map(|r| task.assignments.get(&r.assignment));
-    let nodes: Vec<NodeId> = nodes.map(|a| a.node).collect();
-    for node in nodes {
-        node_mut(state, node)?.pledges.strike(at, policy);
+    let refused: Vec<AssignmentId> = e.refused.iter().map(|r| r.assignment).collect();
+    if e.accepted.is_empty() {
+        return count(state, e.task, &refused, at).map(drop);
     }
-    Ok(())
+    strike(state, e.task, &refused, at)
+}
+
+/// Others agree on something else: what else rests on their nodes' word is to be looked at again.
+pub(super) fn strike(
+    state: &mut State,
+    task: TaskId,
+    refused: &[AssignmentId],
+    at: Timestamp,
+) -> Result<(), Corrupt> {
+    let nodes = count(state, task, refused, at)?;
+    nodes
+        .into_iter()
+        .try_for_each(|node| review::caught(state, node))
+}
+
+fn count(
+    state: &mut State,
+    task: TaskId,
+    refused: &[AssignmentId],
+    at: Timestamp,
+) -> Result<Vec<NodeId>, Corrupt> {
+    let task = task_ref(state, task)?;
+    let policy = state.policy_of(task).stake;
+    let nodes = refused.iter().filter_map(|id| task.assignments.get(id));
+    let nodes: Vec<NodeId> = nodes.map(|a| a.node).collect();
+    for node in &nodes {
+        node_mut(state, *node)?.pledges.strike(at, policy);
+    }
+    Ok(nodes)
 }
 
 pub(super) fn slashed(state: &mut State, e: &NodeSlashed) -> Result<(), Corrupt> {

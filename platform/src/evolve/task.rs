@@ -9,24 +9,25 @@ use super::{
     epoch::use_up,
     market::own_blob,
     node::{node_mut, unseal},
-    record, reservation, rewards, speed, stake,
+    record, reservation, review, rewards, speed, stake,
 };
 use crate::{
     event::{
-        RoundClosed, TaskClosed, TaskCreated, TaskExtended, TaskHastened, TaskMatured, TaskQueued,
-        TaskSettled, TaskVerified, Trust, TrustDecided, Verdict,
+        RoundClosed, TaskClosed, TaskCreated, TaskMatured, TaskQueued, TaskSettled, TaskVerified,
+        Verdict,
     },
     ids::{AssignmentId, TaskId},
     report::BlobRef,
     schedule::{first_pace, hastens_at, round_ends_at},
     state::{
-        Assignment, Outcome, Pace, Phase, Sample, Settlement, Stage, State, Task, VerdictRecord,
-        awaited, is_unblocked,
+        Assignment, Outcome, Phase, Settlement, Stage, State, Task, VerdictRecord, awaited,
+        is_unblocked,
     },
 };
 
 pub(super) fn created(state: &mut State, e: &TaskCreated, at: Timestamp) -> Result<(), Corrupt> {
-    let task = Task::new(e, at);
+    let mut task = Task::new(e, at);
+    review::reviewing(state, &mut task, e.review)?;
     for dependency in awaited(state, &task) {
         state
             .index
@@ -78,6 +79,7 @@ pub(super) fn round_closed(state: &mut State, e: &RoundClosed) -> Result<(), Cor
         | Phase::Queued
         | Phase::Settled { .. }
         | Phase::Unmet { .. }
+        | Phase::Overturned
         | Phase::Inconclusive
         | Phase::Failed { .. }
         | Phase::Expired
@@ -110,59 +112,6 @@ pub(super) fn resume_running(
         state.index.deadlines.insert((deadline, id));
     }
     state.index.reveals.remove(&(reveal_by, id));
-    Ok(())
-}
-
-pub(super) fn extended(state: &mut State, e: &TaskExtended) -> Result<(), Corrupt> {
-    let task = task_mut(state, e.task)?;
-    let Phase::Verifying { reveal_by } = task.phase else {
-        return Err(misfit(task));
-    };
-    ensure(
-        e.round == task.round + 1 && e.replicas > task.replicas_wanted,
-        || format!("task {} extended amiss", e.task),
-    )?;
-    task.round = e.round;
-    task.replicas_wanted = e.replicas;
-    resume_running(state, e.task, reveal_by)?;
-    refresh_open(state, e.task);
-    Ok(())
-}
-
-pub(super) fn hastened(state: &mut State, e: &TaskHastened, at: Timestamp) -> Result<(), Corrupt> {
-    let task = task_ref(state, e.task)?;
-    let is_due = hastens_at(state, task).is_some_and(|due| due <= at);
-    expect(is_due, task)?;
-    let task = task_mut(state, e.task)?;
-    task.pace = Pace::AtOnce;
-    match task.sample {
-        // It can't wait for the first result of an adaptive sample.
-        Sample::Undecided => task.repeat(None),
-        Sample::Alone { .. } | Sample::Repeated { .. } => {}
-    }
-    refresh_open(state, e.task);
-    Ok(())
-}
-
-pub(super) fn trust_decided(state: &mut State, e: &TrustDecided) -> Result<(), Corrupt> {
-    let task = task_mut(state, e.task)?;
-    expect(
-        task.phase == Phase::Running && task.sample == Sample::Undecided,
-        task,
-    )?;
-    let sealed = assignment_mut(task, e.assignment)?;
-    ensure(matches!(sealed.stage, Stage::Committed(_)), || {
-        format!("trust in assignment {} without a result", e.assignment)
-    })?;
-    let assignment = e.assignment;
-    match e.trust {
-        Trust::Drawn {
-            repeated: false, ..
-        } => task.sample = Sample::Alone { assignment },
-        Trust::Drawn { repeated: true, .. } => task.repeat(Some(assignment)),
-        Trust::Denied { .. } => task.repeat(None),
-    }
-    refresh_open(state, e.task);
     Ok(())
 }
 
@@ -284,7 +233,12 @@ fn contradicted(task: &Task) -> impl Iterator<Item = AssignmentId> {
     })
 }
 
-pub(super) fn settled(state: &mut State, e: &TaskSettled, position: u64) -> Result<(), Corrupt> {
+pub(super) fn settled(
+    state: &mut State,
+    e: &TaskSettled,
+    at: Timestamp,
+    position: u64,
+) -> Result<(), Corrupt> {
     let task = task_mut(state, e.task)?;
     expect(task.verdict.is_some() && task.settlement.is_none(), task)?;
     ensure(e.fee.plus(e.refund) == Some(task.escrow), || {
@@ -297,8 +251,9 @@ pub(super) fn settled(state: &mut State, e: &TaskSettled, position: u64) -> Resu
         shares: e.shares.clone(),
         matures_at: e.matures_at,
     });
-    if let Some(at) = task.maturing() {
-        state.index.maturing.insert((at, e.task));
+    let due = task.maturing();
+    if let Some(due) = due {
+        state.index.maturing.insert((due, e.task));
     }
     rewards::collect(state, &e.shares)?;
     for share in &e.shares {
@@ -307,6 +262,10 @@ pub(super) fn settled(state: &mut State, e: &TaskSettled, position: u64) -> Resu
             let earned = node.earned.plus(share.amount);
             node.earned = earned.ok_or_else(|| Corrupt("earnings pass 64 bits".into()))?;
         }
+    }
+    // Without a window it matures in the same batch.
+    if due.is_some_and(|due| due > at) {
+        review::settled(state, e.task)?;
     }
     Ok(())
 }
@@ -346,6 +305,7 @@ pub(super) fn matured(state: &mut State, e: &TaskMatured, at: Timestamp) -> Resu
         | Phase::Queued
         | Phase::Running
         | Phase::Verifying { .. }
+        | Phase::Overturned
         | Phase::Inconclusive
         | Phase::Failed { .. }
         | Phase::Expired
@@ -469,7 +429,7 @@ pub(super) fn assignment_mut(
         .ok_or_else(|| Corrupt(format!("task {of} has no assignment {id}")))
 }
 
-fn misfit(task: &Task) -> Corrupt {
+pub(super) fn misfit(task: &Task) -> Corrupt {
     Corrupt(format!(
         "the event does not fit task {} in state `{}`",
         task.id,

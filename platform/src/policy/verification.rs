@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 use crate::amount::{Amount, PPM, Ppm};
 
 /// How results are verified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VerificationPolicy {
     pub adaptive: AdaptivePolicy,
+    /// How long a review may take, in ms; without an outcome by then the verdict stands.
+    pub review_ms: u32,
 }
 
 /// When one result of an adaptive sample stands alone, and how often it is repeated all the same.
@@ -34,6 +36,20 @@ const COLLUDING_PPM: Ppm = 100_000;
 const FLOOR_PPM: Ppm = 100_000;
 /// What 32 good outcomes without a bad one show.
 const TRUSTED_PPM: Ppm = 850_000;
+
+/// A day: money must not wait for longer because nobody runs it again.
+const REVIEW_MS: u32 = 86_400_000;
+/// A minute, in which hardly anything is run again, to a week, for which nobody waits for wages.
+const REVIEW_MS_RANGE: std::ops::RangeInclusive<u32> = 60_000..=604_800_000;
+
+impl Default for VerificationPolicy {
+    fn default() -> Self {
+        Self {
+            adaptive: AdaptivePolicy::default(),
+            review_ms: REVIEW_MS,
+        }
+    }
+}
 
 impl Default for AdaptivePolicy {
     fn default() -> Self {
@@ -81,6 +97,13 @@ impl VerificationPolicy {
         if parts.iter().any(|part| i64::from(*part) > PPM) {
             return Err(format!(
                 "the verification's `adaptive` fields are 0 to {PPM} parts per million"
+            ));
+        }
+        if !REVIEW_MS_RANGE.contains(&self.review_ms) {
+            return Err(format!(
+                "the verification's `review_ms` is {} to {} ms",
+                REVIEW_MS_RANGE.start(),
+                REVIEW_MS_RANGE.end()
             ));
         }
         Ok(())

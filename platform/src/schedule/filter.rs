@@ -252,7 +252,16 @@ pub(super) fn tried<'a>(task: &'a Task, given: Gifts<'a>) -> impl Iterator<Item 
         .assignments
         .values()
         .filter(|a| counts_as_tried(&a.stage));
-    before.map(|a| a.node).chain(given_to(task, given))
+    before
+        .map(|a| a.node)
+        .chain(involved(task))
+        .chain(given_to(task, given))
+}
+
+/// The nodes whose results a review looks at: they count as if they were its own.
+fn involved(task: &Task) -> impl Iterator<Item = NodeId> + '_ {
+    let nodes = task.review_of.as_ref().map(|of| of.involved.iter());
+    nodes.into_iter().flatten().copied()
 }
 
 fn counts_as_tried(stage: &Stage) -> bool {
@@ -274,7 +283,9 @@ fn counts_as_tried(stage: &Stage) -> bool {
 /// The nodes of a task's replicas, oldest first.
 pub(super) fn replicas<'a>(task: &'a Task, given: Gifts<'a>) -> impl Iterator<Item = NodeId> + 'a {
     let before = task.assignments.values().filter(|a| a.is_replica());
-    before.map(|a| a.node).chain(given_to(task, given))
+    involved(task)
+        .chain(before.map(|a| a.node))
+        .chain(given_to(task, given))
 }
 
 fn given_to<'a>(task: &'a Task, given: Gifts<'a>) -> impl Iterator<Item = NodeId> + 'a {
@@ -291,6 +302,9 @@ pub(super) fn replica_class<'a>(
 ) -> Option<&'a str> {
     if task.definition.qos.gpu.is_none() || !task.is_sampled() {
         return None;
+    }
+    if let Some(class) = task.review_of.as_ref().and_then(|of| of.class.as_deref()) {
+        return Some(class);
     }
     let mut live = task.assignments.values().filter(|a| a.is_replica());
     let begun = live.find_map(|a| a.hardware.gpu());

@@ -41,6 +41,7 @@ pub(crate) fn hastens_at(state: &State, task: &Task) -> Option<Timestamp> {
         | Phase::Verifying { .. }
         | Phase::Settled { .. }
         | Phase::Unmet { .. }
+        | Phase::Overturned
         | Phase::Inconclusive
         | Phase::Failed { .. }
         | Phase::Expired

@@ -137,6 +137,7 @@ fn waits_for(state: &State, task: &Task, why: &Why) -> WaitsFor {
         Phase::Verifying { .. } => WaitsFor::Reveals,
         Phase::Settled { .. }
         | Phase::Unmet { .. }
+        | Phase::Overturned
         | Phase::Inconclusive
         | Phase::Failed { .. }
         | Phase::Expired

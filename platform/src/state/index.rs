@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use aevir_events::Timestamp;
 
-use super::{Key, Phase, State, Task};
+use super::{Key, Phase, Review, State, Task};
 use crate::{
     command::Scope,
     digest::Digest,
@@ -43,6 +43,8 @@ pub(crate) struct Index {
     pub(crate) reveals: BTreeSet<(Timestamp, TaskId)>,
     /// When the shares of verdicts mature.
     pub(crate) maturing: BTreeSet<(Timestamp, TaskId)>,
+    /// Tasks whose verdict rests on one word of a node that was caught.
+    pub(crate) recalls: BTreeSet<TaskId>,
     /// Created tasks whose dependencies have all settled, or one of which can't any more.
     pub(crate) unblocked: BTreeSet<TaskId>,
     /// Tasks that wait for another one, which has not ended.
@@ -130,6 +132,7 @@ impl Index {
             }
             Phase::Settled { .. }
             | Phase::Unmet { .. }
+            | Phase::Overturned
             | Phase::Inconclusive
             | Phase::Failed { .. }
             | Phase::Expired
@@ -139,6 +142,9 @@ impl Index {
             .extend(task.maturing().map(|at| (at, task.id)));
         self.reserved
             .extend(task.reserved.map(|node| (node, task.id)));
+        if matches!(task.review, Review::Due { .. }) {
+            self.recalls.insert(task.id);
+        }
         self.hastens.set(task.id, hastens_at(state, task));
         self.rounds.set(task.id, round_ends_at(state, task));
         if is_unblocked(state, task) {

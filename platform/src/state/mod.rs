@@ -11,7 +11,9 @@ mod market;
 mod node;
 mod points;
 mod record;
+mod review;
 mod rewards;
+mod sample;
 mod speed;
 mod stake;
 mod task;
@@ -32,11 +34,13 @@ pub use market::{Account, Blob, Content, JoinToken, Key, Module, Suspension, Wit
 pub use node::{Node, Returns, Room, Standing};
 pub use points::PointsBalance;
 pub use record::{Backoff, Fading, HardwareClass, NotAClass, Outcome, Record, Tally};
+pub use review::{Review, ReviewOf};
 pub use rewards::{Pool, Rewards, Standing as PointsStanding};
+pub use sample::Sample;
 pub use speed::SpeedRecord;
 pub use stake::Pledges;
 pub use task::{
-    Checkpoint, Pace, Phase, Sample, Settlement, TASK_CHECKPOINT_BYTES_MAX, Task, VerdictRecord,
+    Checkpoint, Pace, Phase, Settlement, TASK_CHECKPOINT_BYTES_MAX, Task, VerdictRecord,
     took_too_long,
 };
 
@@ -181,6 +185,25 @@ impl State {
             .filter_map(|id| self.tasks.get(id))
     }
 
+    /// Tasks that this one rests on, and whose verdicts were overturned: its own run may be right, and its inputs are not. As far as its
+    /// ancestry is looked through.
+    pub fn tainted_by(&self, task: &Task) -> impl Iterator<Item = TaskId> + use<'_> {
+        /// Tasks that are looked through: ancestry can be long.
+        const ANCESTORS_MAX: usize = 256;
+        let mut seen: BTreeSet<TaskId> = BTreeSet::new();
+        let mut left: Vec<TaskId> = task.definition.depends_on.iter().map(|d| d.task).collect();
+        while let Some(id) = left.pop() {
+            if seen.len() < ANCESTORS_MAX && seen.insert(id) {
+                let ancestor = self.tasks.get(&id).into_iter();
+                left.extend(ancestor.flat_map(|t| t.definition.depends_on.iter().map(|d| d.task)));
+            }
+        }
+        seen.into_iter().filter(|id| {
+            let ancestor = self.tasks.get(id);
+            ancestor.is_some_and(|t| t.phase == Phase::Overturned)
+        })
+    }
+
     /// An account's nodes, oldest first.
     pub fn nodes_of(&self, owner: AccountId) -> impl DoubleEndedIterator<Item = &Node> {
         let ids = self.index.nodes_by_owner.get(&owner);
@@ -225,7 +248,13 @@ impl State {
 
     /// When the next tick is due: at once (`Timestamp::default`) when something is due already.
     pub fn next_due(&self) -> Option<Timestamp> {
-        if !self.index.unblocked.is_empty() || !self.index.departing.is_empty() {
+        let index = &self.index;
+        let at_once = [
+            index.unblocked.is_empty(),
+            index.departing.is_empty(),
+            index.recalls.is_empty(),
+        ];
+        if at_once.contains(&false) {
             return Some(Timestamp::default());
         }
         if self.policy().is_some() && self.epochs.open.is_none() {

@@ -9,6 +9,8 @@ use serde_json::Value;
 use super::{
     assignment::{Assignment, Stage},
     assignments::Assignments,
+    review::{Review, ReviewOf},
+    sample::Sample,
 };
 use crate::{
     amount::{Amount, Count, Ppm},
@@ -17,6 +19,7 @@ use crate::{
     event::{CheckResult, CloseReason, Refusal, Share, TaskCreated, Verdict},
     hexbytes::Hex,
     ids::{AccountId, AssignmentId, ContentId, NodeId, TaskId},
+    ledger::LedgerAccount,
     report::{Artifact, BlobRef},
 };
 
@@ -52,9 +55,9 @@ pub struct Task {
     /// Failed, lost and overtaken assignments, and those given back beyond what is free.
     pub attempts_spent: u32,
     pub pace: Pace,
+    pub sample: Sample,
     /// The node that is kept free for it.
     pub reserved: Option<NodeId>,
-    pub sample: Sample,
     pub inputs: Vec<Artifact>,
     pub assignments: Assignments,
     /// The newest checkpoint of each run, in the order of saving.
@@ -64,6 +67,9 @@ pub struct Task {
     /// Bytes of all checkpoints that were stored for it.
     pub checkpoint_bytes: u64,
     pub verdict: Option<VerdictRecord>,
+    pub review: Review,
+    /// The task whose verdict it looks at again.
+    pub review_of: Option<ReviewOf>,
     pub settlement: Option<Settlement>,
     /// The model that it registered.
     pub model: Option<ContentId>,
@@ -100,6 +106,8 @@ pub enum Phase {
     Unmet {
         matured_at: Option<Timestamp>,
     },
+    /// Looked at again, and refuted: what was pending went back.
+    Overturned,
     Inconclusive,
     Failed {
         detail: String,
@@ -118,21 +126,6 @@ pub enum Pace {
     OneByOne,
     /// One after the other could be too late.
     AtOnce,
-}
-
-/// How many results a task's verdict rests on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "sample", rename_all = "kebab-case")]
-pub enum Sample {
-    /// An adaptive one begins with one replica; whether there are more is decided once that is sealed.
-    Undecided,
-    /// Its one result is not repeated.
-    Alone { assignment: AssignmentId },
-    /// All replicas of the first round, and more on disagreement.
-    Repeated {
-        /// The result that could have stood alone, if a draw had not had it repeated.
-        trusted: Option<AssignmentId>,
-    },
 }
 
 /// The verdict on a task.
@@ -170,6 +163,7 @@ impl Phase {
             Self::Verifying { .. } => "verifying",
             Self::Settled { .. } => "settled",
             Self::Unmet { .. } => "unmet",
+            Self::Overturned => "overturned",
             Self::Inconclusive => "inconclusive",
             Self::Failed { .. } => "failed",
             Self::Expired => "expired",
@@ -183,6 +177,7 @@ impl Phase {
             Self::Created | Self::Queued | Self::Running | Self::Verifying { .. } => false,
             Self::Settled { .. }
             | Self::Unmet { .. }
+            | Self::Overturned
             | Self::Inconclusive
             | Self::Failed { .. }
             | Self::Expired
@@ -245,14 +240,16 @@ impl Task {
             replicas_wanted,
             attempts_spent: 0,
             pace: Pace::OneByOne,
-            reserved: None,
             sample,
+            reserved: None,
             inputs: Vec::new(),
             assignments: Assignments::default(),
             checkpoints: Vec::new(),
             suspects: Vec::new(),
             checkpoint_bytes: 0,
             verdict: None,
+            review: Review::None,
+            review_of: None,
             settlement: None,
             model: None,
             definition,
@@ -303,55 +300,12 @@ impl Task {
             | Phase::Verifying { .. }
             | Phase::Settled { .. }
             | Phase::Unmet { .. }
+            | Phase::Overturned
             | Phase::Inconclusive
             | Phase::Failed { .. }
             | Phase::Expired
             | Phase::Cancelled { .. } => 0,
         }
-    }
-
-    /// How many more the first round may need: of an adaptive sample all of it, as long as it is not decided.
-    pub fn missing_at_most(&self) -> u32 {
-        match (self.sample, &self.phase) {
-            (Sample::Undecided, Phase::Queued | Phase::Running) => {
-                let all = self.definition.sampling().initial();
-                all.saturating_sub(self.filled())
-            }
-            (Sample::Undecided | Sample::Alone { .. } | Sample::Repeated { .. }, _) => {
-                self.missing()
-            }
-        }
-    }
-
-    /// The sample's public name: `undecided`, `alone` or `repeated`.
-    pub fn sample_name(&self) -> &'static str {
-        match self.sample {
-            Sample::Undecided => "undecided",
-            Sample::Alone { .. } => "alone",
-            Sample::Repeated { .. } => "repeated",
-        }
-    }
-
-    /// How many must agree: one that stands alone need not.
-    pub fn quorum(&self) -> u32 {
-        match self.sample {
-            Sample::Alone { .. } => 1,
-            Sample::Undecided | Sample::Repeated { .. } => self.definition.sampling().quorum,
-        }
-    }
-
-    /// The result that could have stood alone, and was repeated.
-    pub fn trusted(&self) -> Option<AssignmentId> {
-        match self.sample {
-            Sample::Repeated { trusted } => trusted,
-            Sample::Undecided | Sample::Alone { .. } => None,
-        }
-    }
-
-    /// All replicas of the first round are wanted.
-    pub(crate) fn repeat(&mut self, trusted: Option<AssignmentId>) {
-        self.sample = Sample::Repeated { trusted };
-        self.replicas_wanted = self.definition.sampling().initial();
     }
 
     /// How many of its runs were given back for nothing.
@@ -393,8 +347,10 @@ impl Task {
     /// When its shares mature, as long as they have not.
     pub fn maturing(&self) -> Option<Timestamp> {
         match self.phase {
+            // It waits for a review that is open or due.
             Phase::Settled { matured_at: None } | Phase::Unmet { matured_at: None } => {
-                self.settlement.as_ref()?.matures_at
+                let settlement = self.settlement.as_ref()?;
+                settlement.matures_at.filter(|_| !self.review.is_awaited())
             }
             Phase::Settled { .. }
             | Phase::Unmet { .. }
@@ -402,11 +358,20 @@ impl Task {
             | Phase::Queued
             | Phase::Running
             | Phase::Verifying { .. }
+            | Phase::Overturned
             | Phase::Inconclusive
             | Phase::Failed { .. }
             | Phase::Expired
             | Phase::Cancelled { .. } => None,
         }
+    }
+
+    /// The ledger account to which what it does not cost goes back.
+    pub fn payer(&self) -> LedgerAccount {
+        let review = self.review_of.as_ref();
+        review.map_or(LedgerAccount::Available(self.requester), |of| {
+            of.payer.account()
+        })
     }
 
     /// When its shares became available.
@@ -417,6 +382,7 @@ impl Task {
             | Phase::Queued
             | Phase::Running
             | Phase::Verifying { .. }
+            | Phase::Overturned
             | Phase::Inconclusive
             | Phase::Failed { .. }
             | Phase::Expired
@@ -450,7 +416,7 @@ impl Task {
     /// The requester may read outputs and result: the task settled, or its own bound was not met.
     pub fn result_is_open(&self) -> bool {
         match self.phase {
-            Phase::Settled { .. } | Phase::Unmet { .. } => true,
+            Phase::Settled { .. } | Phase::Unmet { .. } | Phase::Overturned => true,
             Phase::Created
             | Phase::Queued
             | Phase::Running

@@ -18,7 +18,7 @@ use crate::{
 const AEV: i64 = 1_000_000;
 
 /// A window of ten seconds, and newcomers are trusted; with so much of a chance of being repeated.
-fn policy(chance_ppm: u32) -> Policy {
+pub fn policy(chance_ppm: u32) -> Policy {
     let adaptive = AdaptivePolicy {
         cheat_saving_ppm: 0,
         floor_ppm: chance_ppm,
@@ -29,12 +29,15 @@ fn policy(chance_ppm: u32) -> Policy {
         settlement: SettlementPolicy {
             window_ms: WINDOW_MS,
         },
-        verification: VerificationPolicy { adaptive },
+        verification: VerificationPolicy {
+            adaptive,
+            ..VerificationPolicy::default()
+        },
         ..Policy::default()
     }
 }
 
-const NEVER: u32 = 0;
+pub const NEVER: u32 = 0;
 const ALWAYS: u32 = 1_000_000;
 
 /// Three nodes of three owners, each with a stake of 20 AEV.
@@ -44,7 +47,7 @@ fn world(policy: Policy) -> (World, [NodeId; 3]) {
     (w, nodes)
 }
 
-fn staked(w: &mut World, name: &str) -> NodeId {
+pub fn staked(w: &mut World, name: &str) -> NodeId {
     let node = w.node(name);
     let account = w.owner(node);
     w.deposit(account, 20 * AEV);
@@ -57,7 +60,7 @@ fn staked(w: &mut World, name: &str) -> NodeId {
     node
 }
 
-fn adaptive() -> Value {
+pub fn adaptive() -> Value {
     json!({"verification": [{"method": "sampling", "quorum": 2, "replicas": 3, "adaptive": true}]})
 }
 

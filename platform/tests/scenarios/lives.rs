@@ -61,6 +61,11 @@ pub enum Step {
     Claim {
         whose: usize,
     },
+    /// Its requester, or who brought a result, doubts a verdict.
+    Dispute {
+        which: usize,
+        by_node: bool,
+    },
     /// Its operator or an administrator decides something about a node.
     Decide {
         node: usize,
@@ -151,6 +156,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         1 => (index(), 0u32..1_000_000).prop_map(|(whose, part_ppm)| Step::Withdraw { whose, part_ppm }),
         1 => (index(), any::<bool>()).prop_map(|(which, paid)| Step::EndWithdrawal { which, paid }),
         2 => index().prop_map(|whose| Step::Claim { whose }),
+        2 => (index(), any::<bool>()).prop_map(|(which, by_node)| Step::Dispute { which, by_node }),
         3 => (index(), decision()).prop_map(|(node, what)| Step::Decide { node, what }),
     ]
 }
@@ -352,6 +358,25 @@ impl Lives {
                 let account = nth_account(w, whose);
                 // Nothing to claim, or suspended: refused.
                 let _ = w.submit(Command::ClaimRewards { account });
+            }
+            Step::Dispute { which, by_node } => {
+                let settled = w.state.tasks.values().filter(|t| t.maturing().is_some());
+                let settled: Vec<TaskId> = settled.map(|t| t.id).collect();
+                if let Some(task) = pick(settled, which) {
+                    let of = &w.state.tasks[&task];
+                    let brought = of.assignments.values().find(|a| a.commitment().is_some());
+                    let account = match brought.filter(|_| by_node) {
+                        Some(assignment) => w.owner(assignment.node),
+                        None => of.requester,
+                    };
+                    // Too little money, or the window is over: refused.
+                    let _ = w.submit(Command::Dispute {
+                        account,
+                        task,
+                        reason: "a random one".into(),
+                        bond: Amount(100_000_000),
+                    });
+                }
             }
             Step::Decide { node, what } => {
                 let node = self.nodes[node % self.nodes.len()];

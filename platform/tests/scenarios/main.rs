@@ -27,6 +27,7 @@ mod records;
 mod reservations;
 mod resumption;
 mod returns;
+mod reviews;
 mod rewards;
 mod rotations;
 mod sample;

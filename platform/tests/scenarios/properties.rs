@@ -73,19 +73,27 @@ fn check(w: &World) {
             ended
         );
         let replicas = || task.assignments.values().filter(|a| a.is_replica());
-        let owners: std::collections::BTreeSet<_> = replicas().map(|a| w.owner(a.node)).collect();
+        let owners: BTreeSet<_> = replicas().map(|a| w.owner(a.node)).collect();
         assert_eq!(owners.len(), replicas().count(), "one owner, one replica");
+        if let Some(of) = &task.review_of {
+            let involved = of.involved.iter().map(|node| w.owner(*node));
+            assert!(owners.is_disjoint(&involved.collect()), "fresh owners");
+        }
         if let Some(settlement) = &task.settlement {
             assert!(settlement.fee <= task.definition.economics.budget);
         }
     }
     let mut pending: BTreeMap<_, i64> = BTreeMap::new();
     for task in w.state.tasks.values() {
-        let Some(due) = task.maturing() else {
+        let is_paid = matches!(task.phase.name(), "settled" | "unmet");
+        if !is_paid || task.matured_at().is_some() {
             continue;
-        };
-        assert_eq!(task.ended_at.unwrap().plus_ms(WINDOW_MS.into()), due);
-        for share in &task.settlement.as_ref().unwrap().shares {
+        }
+        let settlement = task.settlement.as_ref().unwrap();
+        let due = task.ended_at.unwrap().plus_ms(WINDOW_MS.into());
+        assert_eq!(settlement.matures_at, Some(due));
+        assert_eq!(task.maturing().is_none(), task.review.is_awaited());
+        for share in &settlement.shares {
             if matches!(share.role, ShareRole::Compute | ShareRole::Content) {
                 *pending.entry(share.account.unwrap()).or_default() += share.amount.0;
             }

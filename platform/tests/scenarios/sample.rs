@@ -102,6 +102,7 @@ pub fn eventful() -> World {
     stakes(&mut w, nodes[0]);
     given_back(&mut w);
     kept_free(&mut w);
+    reviewed(&mut w);
     comings_and_goings(&mut w);
     // The next epoch: the draws so far can be recomputed from here on.
     w.later(3_600_000);
@@ -231,6 +232,36 @@ fn stakes(w: &mut World, node: NodeId) {
     let adaptive = json!({"method": "sampling", "quorum": 2, "replicas": 2, "adaptive": true});
     let task = w.task(json!({"verification": [adaptive]}));
     w.finish(task, |_| json!({}));
+}
+
+/// Under a policy with a dispute window, a whole quorum is refuted.
+fn reviewed(w: &mut World) {
+    let mut policy = w.state.policy().unwrap().1.as_ref().clone();
+    let immediate = policy.clone();
+    policy.settlement.window_ms = 60_000;
+    w.later(600_000);
+    w.ok(Command::AdoptPolicy(policy));
+    let others = ["fresh", "fresher"].map(|n| w.node(n));
+    for node in others {
+        w.ok(Command::DrainNode { node });
+    }
+    let task = w.task(json!({"verification": [sampling(2, 2, 2)]}));
+    w.finish(task, |_| json!({"n": "lie"}));
+    for node in others {
+        w.ok(Command::ResumeNode { node });
+    }
+    w.ok(Command::Dispute {
+        account: w.requester,
+        task,
+        reason: "the sum does not add up".into(),
+        bond: Amount(9_000_000),
+    });
+    let review = w.state.tasks[&task].review.by().unwrap();
+    w.finish(review, |_| json!({"n": "truth"}));
+    assert_eq!(w.phase(task), "overturned");
+    w.later(60_000);
+    w.ok(Command::Tick);
+    w.ok(Command::AdoptPolicy(immediate));
 }
 
 /// A node that was shut out for its refused results is let in again.

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fs};
 
 use aevir_platform::{
-    amount::Count,
+    amount::{Amount, Count},
     command::{Command, FailureClass, LossReason},
     digest::Digest,
     event::Event,
@@ -82,6 +82,18 @@ fn cases() -> Vec<(&'static str, Case)> {
         ("settled, window over / accepted", {
             let mut case = within_window();
             case.world.later(1_000);
+            case
+        }),
+        ("settled, under review / accepted", {
+            let mut case = within_window();
+            disputed(&mut case);
+            case
+        }),
+        ("overturned / refused", {
+            let mut case = within_window();
+            let review = disputed(&mut case);
+            case.world.node("c");
+            case.world.finish(review, |_| json!({"n": "another"}));
             case
         }),
         ("unmet / accepted", {
@@ -165,18 +177,19 @@ fn within_window() -> Case {
     case_in(World::with_policy(policy), json!({}), "revealed")
 }
 
-/// A large task, whose node is kept free or is to be.
-fn behind_small_runs(is_kept: bool) -> Case {
-    let mut world = World::new();
-    let task = crate::reservations::behind_small_runs(&mut world);
-    if is_kept {
-        assert!(world.plan().is_empty());
-    }
-    Case {
-        world,
-        task,
-        assignment: None,
-        run: None,
+/// The requester doubts the verdict; the task that looks at it again.
+fn disputed(case: &mut Case) -> TaskId {
+    let command = dispute(case);
+    case.world.ok(command);
+    case.world.state.tasks[&case.task].review.by().unwrap()
+}
+
+fn dispute(case: &Case) -> Command {
+    Command::Dispute {
+        account: case.world.requester,
+        task: case.task,
+        reason: "the sum does not add up".into(),
+        bond: Amount(9_000_000),
     }
 }
 
@@ -232,13 +245,14 @@ fn with_assignment(mut case: Case) -> Case {
 /// The commands that concern a task, each built for a case; `None` where there is no assignment to name.
 type Build = fn(&Case) -> Option<Command>;
 
-const COMMANDS: [(&str, Build); 13] = [
+const COMMANDS: [(&str, Build); 14] = [
     ("CancelTask", |c| {
         Some(Command::CancelTask {
             requester: c.world.requester,
             task: c.task,
         })
     }),
+    ("Dispute", |c| Some(dispute(c))),
     ("Plan", |_| Some(Command::Plan)),
     ("Tick", |_| Some(Command::Tick)),
     ("Start", |c| {

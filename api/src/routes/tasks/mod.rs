@@ -1,5 +1,6 @@
 //! Tasks: submitted, listed, followed, cancelled, and their results read.
 
+mod dispute;
 mod list;
 mod plan;
 mod receipt;
@@ -35,6 +36,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(list::list_assignments))
         .routes(routes!(show_task))
         .routes(routes!(cancel_task))
+        .merge(dispute::routes())
         .routes(routes!(plan::quote_task))
         .routes(routes!(plan::why_task))
         .routes(routes!(result::task_result))

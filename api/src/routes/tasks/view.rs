@@ -8,7 +8,7 @@ use aevir_platform::{
     ids::{AssignmentId, TaskId},
     report::Report,
     schedule,
-    state::{Assignment, Phase, Settlement, Stage, State, Task, VerdictRecord},
+    state::{Assignment, Phase, Review, Settlement, Stage, State, Task, VerdictRecord},
 };
 use aevir_wire as wire;
 
@@ -52,6 +52,9 @@ pub(super) fn task(app: &App, state: &State, task: &Task, now: Timestamp) -> Api
         waiting: waiting(state, task, now),
         assignments: assignments.collect::<ApiResult<_>>()?,
         verdict: verdict(task)?,
+        review: review(task),
+        reviews: task.review_of.as_ref().map(|of| of.task.to_string()),
+        tainted_by: state.tainted_by(task).map(|id| id.to_string()).collect(),
         settlement: task.settlement.as_ref().map(|s| settlement(task, s)),
         receipt: task.settlement.as_ref().map(|_| receipt_path(task.id)),
         model: task.model.map(|m| m.to_string()),
@@ -67,6 +70,7 @@ fn detail(phase: &Phase) -> Option<String> {
         | Phase::Verifying { .. }
         | Phase::Settled { .. }
         | Phase::Unmet { .. }
+        | Phase::Overturned
         | Phase::Inconclusive
         | Phase::Expired => None,
     }
@@ -222,6 +226,17 @@ pub(super) fn check(check: &CheckResult) -> wire::CheckResult {
 /// Where a task's receipt is.
 fn receipt_path(task: TaskId) -> String {
     format!("/v1/tasks/{task}/receipt")
+}
+
+fn review(task: &Task) -> Option<wire::TaskReview> {
+    let state = match &task.review {
+        Review::None => return None,
+        Review::Due { .. } => "due".into(),
+        Review::Open { .. } => "open".into(),
+        Review::Ended { outcome, .. } => name_of(outcome),
+    };
+    let by = task.review.by().map(|id| id.to_string());
+    Some(wire::TaskReview { state, by })
 }
 
 fn settlement(task: &Task, settlement: &Settlement) -> wire::Settlement {

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::{Client, ClientError, call::Call};
 use crate::tasks::{
-    AssignmentPage, CloseOutcome, Quote, SubmittedTask, Task, TaskLog, TaskPage, TaskResult, Why,
+    AssignmentPage, CloseOutcome, DisputeTask, Disputed, Quote, SubmittedTask, Task, TaskLog,
+    TaskPage, TaskResult, Why,
 };
 
 /// Which tasks to list. The default: the newest of the caller's own.
@@ -101,6 +102,16 @@ impl Client {
     pub async fn cancel_task(&self, id: &str) -> Result<CloseOutcome, ClientError> {
         let call = Call::post(format!("/v1/tasks/{id}/cancel"));
         self.fetch(call.keyed(None)).await
+    }
+
+    /// Has a verdict looked at again by fresh replicas.
+    pub async fn dispute_task(
+        &self,
+        id: &str,
+        dispute: &DisputeTask,
+    ) -> Result<Disputed, ClientError> {
+        let call = Call::post(format!("/v1/tasks/{id}/dispute"));
+        self.fetch(call.json(dispute)?.keyed(None)).await
     }
 
     /// The inline result, once it is open; before that the error `result-not-open`.

@@ -57,7 +57,8 @@ pub(super) fn posting(
         | PostingReason::Slash
         | PostingReason::Pool
         | PostingReason::Reward
-        | PostingReason::PoolExpired => Ok(None),
+        | PostingReason::PoolExpired
+        | PostingReason::Reversal => Ok(None),
     }
 }
 

@@ -1,0 +1,232 @@
+//! A verdict is looked at again: because somebody doubts it and puts a bond up, or because it rests on one word of a node that was
+//! caught. Another task runs it again, on nodes of owners that had no part in it, and its end decides (formulas: `docs/economics.md`,
+//! Disputes and reviews).
+
+mod outcome;
+
+use aevir_events::{Context, Timestamp};
+use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
+
+use super::{
+    Decision,
+    account::{active_account, check_reason},
+    posting::{posted_for, transfer},
+};
+use crate::{
+    amount::Amount,
+    definition::{Method, Model, Privacy, Sampling, TaskDefinition},
+    digest::Digest,
+    event::{
+        Event, Payer, PostingReason, ReviewCause, ReviewOpened, ReviewOrigin, TaskCreated,
+        TaskQueued,
+    },
+    hexbytes::Hex,
+    ids::{AccountId, TaskId},
+    ledger::LedgerAccount,
+    policy::Policy,
+    rejection::Rejection,
+    state::{Review, Sample, State, Task},
+};
+
+pub(super) use outcome::{decided, undecided};
+
+/// Fresh replicas of a task that asked for no sample, and how many of them must agree: the fewest with a majority.
+const REPLICAS: u32 = 3;
+const QUORUM: u32 = 2;
+
+pub(super) fn dispute(
+    state: &State,
+    account: AccountId,
+    id: TaskId,
+    reason: &str,
+    bond: Amount,
+    context: &Context,
+) -> Decision {
+    let task = state.tasks.get(&id).filter(|t| has_part(state, t, account));
+    let task = task.ok_or(Rejection::UnknownTask { task: id })?;
+    active_account(state, account)?;
+    check_reason(reason)?;
+    if task.review_of.is_some() {
+        return Err(Rejection::ReviewTask { task: id });
+    }
+    if task.review != Review::None {
+        return Err(Rejection::ReviewedAlready { task: id });
+    }
+    if task.maturing().is_none_or(|at| at <= context.time) {
+        return Err(Rejection::NothingToDispute { task: id });
+    }
+    if !task.definition.runtime.is_reproducible() {
+        return Err(Rejection::NotComparable { task: id });
+    }
+    let policy = state.policy_of(task);
+    let needed = cost(&task.definition, false, &policy).ok_or(Rejection::AmountTooLarge)?;
+    if bond < needed {
+        return Err(Rejection::BondTooSmall { bond, needed });
+    }
+    let available = state.ledger.balance(LedgerAccount::Available(account));
+    if needed > available {
+        return Err(Rejection::BalanceTooSmall { available, needed });
+    }
+    let reason = reason.to_owned();
+    let cause = ReviewCause::Dispute { account, reason };
+    let review = TaskId(context.ids().ulid());
+    Ok(open(state, task, cause, (review, needed), context.time))
+}
+
+/// Who may doubt a verdict: who paid for it, and who brought a result.
+fn has_part(state: &State, task: &Task, account: AccountId) -> bool {
+    let brought = task.assignments.values();
+    let mut brought = brought.filter(|a| a.commitment().is_some());
+    task.requester == account
+        || brought.any(|a| state.nodes.get(&a.node).is_some_and(|n| n.owner == account))
+}
+
+/// A verdict that rests on one word of a node that was caught is looked at again, at the cost of what the node locked for it.
+pub(super) fn recall(
+    state: &State,
+    task: &Task,
+    review: TaskId,
+    now: Timestamp,
+) -> Option<Vec<Event>> {
+    let Review::Due { node } = task.review else {
+        return None;
+    };
+    let bond = cost(&task.definition, true, &state.policy_of(task))?;
+    let cause = ReviewCause::Caught { node };
+    Some(open(state, task, cause, (review, bond), now))
+}
+
+/// The most that looking at a verdict again may cost: the price for each fresh replica, and the attempt fees. Neither contents nor
+/// the platform earn by it. `None` past 64 bits.
+pub(crate) fn cost(definition: &TaskDefinition, counts: bool, policy: &Policy) -> Option<Amount> {
+    let replicas = fresh(definition.sampling(), counts).replicas;
+    let paid = definition.economics.pricing.max_price().times(replicas)?;
+    let undecided = policy.attempt_fee.times(replicas)?;
+    let attempts = policy.attempt_fee.times(definition.retry.max_attempts)?;
+    paid.max(undecided).plus(attempts)
+}
+
+/// The sample of a review: a new one; or where the reviewed result counts, what is left of the old one.
+pub(crate) fn fresh(sampling: Sampling, counts: bool) -> Sampling {
+    let (replicas, quorum) = match sampling.replicas {
+        0 | 1 => (REPLICAS, QUORUM),
+        replicas => (replicas, sampling.quorum),
+    };
+    let (replicas, initial) = if counts {
+        ((replicas - 1).max(QUORUM), (quorum - 1).max(1))
+    } else {
+        (replicas, quorum)
+    };
+    Sampling {
+        replicas,
+        quorum,
+        initial: Some(initial),
+        comparator: sampling.comparator,
+        adaptive: false,
+    }
+}
+
+fn open(
+    state: &State,
+    task: &Task,
+    cause: ReviewCause,
+    (review, bond): (TaskId, Amount),
+    now: Timestamp,
+) -> Vec<Event> {
+    let policy = state.policy_of(task);
+    let (payer, counts) = match &cause {
+        ReviewCause::Dispute { account, .. } => (Payer::Account(*account), false),
+        ReviewCause::Caught { node } => (Payer::Stake(*node), true),
+    };
+    let definition = definition(task, counts, bond, &policy, now);
+    // Structs with string keys always have a JSON form.
+    let definition_digest = Digest::of_json("aevir.task/1", &definition).unwrap_or(Digest([0; 32]));
+    let created = TaskCreated {
+        task: review,
+        requester: task.requester,
+        seed: task.seed,
+        nonce: nonce(task),
+        definition: Arc::new(definition),
+        definition_digest,
+        policy_version: task.policy_version,
+        escrow: bond,
+        review: Some(ReviewOrigin {
+            task: task.id,
+            payer,
+            counts,
+        }),
+    };
+    let opened = ReviewOpened {
+        task: task.id,
+        review,
+        cause,
+        bond,
+    };
+    let mut events: Vec<Event> = vec![opened.into(), created.into()];
+    if bond > Amount::ZERO {
+        let postings = transfer(payer.account(), LedgerAccount::Escrow(review), bond);
+        events.push(posted_for(review, PostingReason::Escrow, postings));
+    }
+    let inputs = task.inputs.clone();
+    events.push(
+        TaskQueued {
+            task: review,
+            inputs,
+        }
+        .into(),
+    );
+    events
+}
+
+/// The same run for the same price: module, parameters, inputs, seed and limits are the reviewed task's.
+fn definition(
+    task: &Task,
+    counts: bool,
+    bond: Amount,
+    policy: &Policy,
+    now: Timestamp,
+) -> TaskDefinition {
+    let of = task.definition.as_ref();
+    let sampling = fresh(of.sampling(), counts);
+    let mut review = TaskDefinition {
+        seed: Some(task.seed),
+        nonce: Some(nonce(task)),
+        // Its files are inputs.
+        model: of.model.as_ref().and_then(|m| m.base).map(|base| Model {
+            base: Some(base),
+            target: None,
+        }),
+        // So are their outputs.
+        depends_on: Vec::new(),
+        verification: vec![Method::Sampling(sampling)],
+        privacy: Privacy::default(),
+        labels: Default::default(),
+        ..of.clone()
+    };
+    review.qos.max_latency_ms = None;
+    review.qos.deadline = Some(now.plus_ms(policy.verification.review_ms.into()));
+    review.economics.budget = bond;
+    review.economics.late_refund_ppm = 0;
+    review
+}
+
+/// What goes into the draws of a review: nobody chooses it.
+fn nonce(task: &Task) -> Hex<32> {
+    let mut hash = Sha256::new();
+    hash.update(b"aevir.review/1\n");
+    hash.update(task.nonce.0);
+    Hex(hash.finalize().into())
+}
+
+/// Whether a settled verdict rests on one word of a node that was caught since it gave it.
+pub(crate) fn rests_on_caught(state: &State, task: &Task) -> Option<crate::ids::NodeId> {
+    let Sample::Alone { assignment } = task.sample else {
+        return None;
+    };
+    let assignment = task.assignments.get(&assignment)?;
+    let node = state.nodes.get(&assignment.node)?;
+    let sealed = assignment.commitment()?;
+    let caught = node.pledges.strikes > 0 && node.pledges.struck_at >= sealed.at;
+    caught.then_some(node.id)
+}

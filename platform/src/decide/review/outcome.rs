@@ -1,0 +1,207 @@
+//! What a review has shown, and what follows for the task that it is about.
+
+use std::collections::BTreeMap;
+
+use aevir_events::Timestamp;
+
+use super::super::{
+    posting::{posted_for, transfer},
+    settle, stake,
+};
+use crate::{
+    amount::Amount,
+    digest::Digest,
+    event::{
+        ContentSuspended, Event, NodeSlashed, Posting, PostingReason, RefusalReason, Refuted,
+        ReviewOutcome, ShareRole, TaskReviewed,
+    },
+    ids::AssignmentId,
+    ledger::LedgerAccount,
+    state::{Assignment, ReviewOf, State, Task},
+};
+
+/// What the reviewing task's verdict means for the other: its fresh replicas agree on `agreed`, if on anything, and cost `fee`.
+pub(in crate::decide) fn decided(
+    state: &State,
+    review: &Task,
+    agreed: Option<Digest>,
+    fee: Amount,
+    now: Timestamp,
+) -> Vec<Event> {
+    let Some(of) = &review.review_of else {
+        return Vec::new();
+    };
+    let Some(task) = state.tasks.get(&of.task) else {
+        return Vec::new();
+    };
+    match agreed {
+        None => undecided(review),
+        Some(agreed) if agreed == of.reviewed => {
+            vec![told(of, review, ReviewOutcome::Upheld, Vec::new())]
+        }
+        Some(_) => overturned(state, (task, review), of, fee, now),
+    }
+}
+
+/// Nothing was shown: the verdict stands.
+pub(in crate::decide) fn undecided(review: &Task) -> Vec<Event> {
+    let of = review.review_of.iter();
+    of.map(|of| told(of, review, ReviewOutcome::Undecided, Vec::new()))
+        .collect()
+}
+
+fn told(of: &ReviewOf, review: &Task, outcome: ReviewOutcome, refused: Vec<Refuted>) -> Event {
+    TaskReviewed {
+        task: of.task,
+        review: review.id,
+        outcome,
+        refused,
+    }
+    .into()
+}
+
+/// Fresh results agree on another one. Its makers lose what they locked for theirs, out of which the review is paid, and what was pending
+/// for them; the contents were used, and are paid.
+fn overturned(
+    state: &State,
+    (task, review): (&Task, &Task),
+    of: &ReviewOf,
+    fee: Amount,
+    now: Timestamp,
+) -> Vec<Event> {
+    let refuted = refuted(state, task, now);
+    let mut events = vec![told(
+        of,
+        review,
+        ReviewOutcome::Overturned,
+        refuted.iter().map(|(_, refuted, _)| *refuted).collect(),
+    )];
+    // What the review cost its payer, as far as it is not made good. A node that was caught pays for it itself.
+    let mut owed = match of.payer {
+        crate::event::Payer::Account(_) => fee,
+        crate::event::Payer::Stake(_) => Amount::ZERO,
+    };
+    for (assignment, refuted, strikes) in &refuted {
+        if refuted.slashed <= Amount::ZERO {
+            continue;
+        }
+        let slashed = NodeSlashed {
+            node: assignment.node,
+            task: task.id,
+            assignment: assignment.id,
+            amount: refuted.slashed,
+            reason: RefusalReason::Mismatch,
+            strikes: *strikes,
+        };
+        events.push(slashed.into());
+        let back = owed.min(refuted.slashed);
+        owed = Amount(owed.0 - back.0);
+        events.push(slash(task, review, assignment, refuted.slashed, back));
+    }
+    events.extend(reversal(task, review, owed));
+    let ids: Vec<AssignmentId> = refuted.iter().map(|(a, ..)| a.id).collect();
+    events.extend(settle::refused_points(state, task, &ids));
+    events.extend(stake::shut_out(
+        state,
+        task,
+        &ids,
+        &state.policy_of(task),
+        now,
+    ));
+    events.extend(model_suspended(state, task));
+    events
+}
+
+/// The accepted results, with what each costs its node and the node's strikes from here on.
+fn refuted<'a>(
+    state: &State,
+    task: &'a Task,
+    now: Timestamp,
+) -> Vec<(&'a Assignment, Refuted, u32)> {
+    let policy = state.policy_of(task);
+    let accepted = task.verdict.iter().flat_map(|v| &v.accepted);
+    let accepted = accepted.filter_map(|id| task.assignments.get(id));
+    accepted
+        .filter_map(|a| {
+            let node = state.nodes.get(&a.node)?;
+            let strikes = node.pledges.strikes_at(now, policy.stake).saturating_add(1);
+            // Of a GPU one mismatch never costs stake.
+            let is_free = a.hardware.gpu().is_some() && strikes <= policy.stake.strikes_free;
+            let slashed = if is_free { Amount::ZERO } else { a.stake };
+            let refuted = Refuted {
+                assignment: a.id,
+                slashed,
+            };
+            Some((a, refuted, strikes))
+        })
+        .collect()
+}
+
+/// Slashed stake makes good what the review cost; the rest is the treasury's.
+fn slash(
+    task: &Task,
+    review: &Task,
+    assignment: &Assignment,
+    slashed: Amount,
+    back: Amount,
+) -> Event {
+    let stake = LedgerAccount::Stake(assignment.node);
+    let rest = Amount(slashed.0 - back.0);
+    let parts = [(review.payer(), back), (LedgerAccount::Treasury, rest)];
+    let parts = parts.into_iter().filter(|(_, part)| *part > Amount::ZERO);
+    let postings: Vec<Posting> = parts
+        .flat_map(|(to, part)| transfer(stake, to, part))
+        .collect();
+    posted_for(task.id, PostingReason::Slash, postings)
+}
+
+/// What was pending for the refuted results goes back to who paid, and before that to who had the review made, as far as no stake
+/// made it good; what is pending for contents is paid out.
+fn reversal(task: &Task, review: &Task, mut owed: Amount) -> Option<Event> {
+    let mut moved: BTreeMap<LedgerAccount, i64> = BTreeMap::new();
+    let shares = task.settlement.iter().flat_map(|s| &s.shares);
+    for share in shares.filter(|share| share.amount > Amount::ZERO) {
+        let Some(owner) = share.account else {
+            continue;
+        };
+        let (pending, amount) = (LedgerAccount::Pending(owner), share.amount.0);
+        match share.role {
+            ShareRole::Compute => {
+                let back = owed.min(share.amount);
+                owed = Amount(owed.0 - back.0);
+                *moved.entry(pending).or_default() -= amount;
+                *moved.entry(review.payer()).or_default() += back.0;
+                *moved.entry(task.payer()).or_default() += amount - back.0;
+            }
+            ShareRole::Content => {
+                *moved.entry(pending).or_default() -= amount;
+                *moved.entry(LedgerAccount::Available(owner)).or_default() += amount;
+            }
+            // Went at once.
+            ShareRole::Platform | ShareRole::Attempt => {}
+        }
+    }
+    let postings: Vec<Posting> = moved
+        .into_iter()
+        .filter(|(_, amount)| *amount != 0)
+        .map(|(account, amount)| Posting {
+            account,
+            amount: Amount(amount),
+        })
+        .collect();
+    (!postings.is_empty()).then(|| posted_for(task.id, PostingReason::Reversal, postings))
+}
+
+/// Nobody builds on a model whose training was refuted, until an administrator has looked at it.
+fn model_suspended(state: &State, task: &Task) -> Option<Event> {
+    let content = task.model?;
+    let known = state.contents.get(&content)?;
+    let reason = format!(
+        "the verdict on task {}, which made it, was overturned",
+        task.id
+    );
+    known
+        .suspended
+        .is_none()
+        .then(|| ContentSuspended { content, reason }.into())
+}

@@ -1,0 +1,74 @@
+//! A verdict that is looked at again: what a task knows of it, and what the task knows that does the looking.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    digest::Digest,
+    event::{Payer, ReviewCause, ReviewOutcome},
+    ids::{NodeId, TaskId},
+    ledger::LedgerAccount,
+};
+
+/// Whether a task's verdict is, or was, looked at again. Once at most.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "review", rename_all = "kebab-case")]
+pub enum Review {
+    None,
+    /// It rests on one word of a node that was caught meanwhile; a tick has it looked at.
+    Due {
+        node: NodeId,
+    },
+    /// Another task runs it again.
+    Open {
+        by: TaskId,
+        cause: ReviewCause,
+    },
+    Ended {
+        by: TaskId,
+        outcome: ReviewOutcome,
+    },
+}
+
+impl Review {
+    /// The verdict's money waits for it.
+    pub fn is_awaited(&self) -> bool {
+        match self {
+            Self::Due { .. } | Self::Open { .. } => true,
+            Self::None | Self::Ended { .. } => false,
+        }
+    }
+
+    /// The task that runs, or ran, it again.
+    pub fn by(&self) -> Option<TaskId> {
+        match self {
+            Self::Open { by, .. } | Self::Ended { by, .. } => Some(*by),
+            Self::None | Self::Due { .. } => None,
+        }
+    }
+}
+
+/// What a task reviews, and for whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReviewOf {
+    pub task: TaskId,
+    /// Who put its escrow up, and gets back what it does not cost.
+    pub payer: Payer,
+    /// Nodes with a result in the reviewed task: neither they nor their owners' others run it again.
+    pub involved: Vec<NodeId>,
+    /// The class of GPU that the reviewed result is of.
+    pub class: Option<String>,
+    /// What the reviewed results agree on.
+    pub reviewed: Digest,
+    /// The reviewed result is one of those that are compared: the sample goes on where it stood.
+    pub counts: bool,
+}
+
+impl Payer {
+    /// The ledger account that pays.
+    pub fn account(self) -> LedgerAccount {
+        match self {
+            Self::Account(account) => LedgerAccount::Available(account),
+            Self::Stake(node) => LedgerAccount::Stake(node),
+        }
+    }
+}
