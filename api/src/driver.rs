@@ -167,6 +167,7 @@ impl Driver {
             | Event::TaskExtended(_)
             | Event::TaskHastened(_)
             | Event::TrustDecided(_)
+            | Event::TaskReserved(_)
             | Event::ReviewOpened(_)
             | Event::TaskReviewed(_)
             | Event::AvailabilityChanged(_)

@@ -52,7 +52,8 @@ fn refusal(refusal: Refusal) -> InspectError {
         | Refusal::ForeignCoreImport(_)
         | Refusal::UnknownFunction { .. }
         | Refusal::WrongImport(_)
-        | Refusal::ComputeOutsideTask(_) => InspectError::ForbiddenImport(text),
+        | Refusal::ComputeOutsideTask(_)
+        | Refusal::StringsBetweenParts => InspectError::ForbiddenImport(text),
         Refusal::NoWorld | Refusal::TwoWorlds | Refusal::WrongType(..) => {
             InspectError::WrongWorld(text)
         }

@@ -22,6 +22,7 @@ mod serve;
 mod terms;
 mod up;
 mod verbs;
+mod workfolder;
 
 use std::process::ExitCode;
 

@@ -58,7 +58,8 @@ MODULE_FAILURES = ("guest-error", "trap", "limit")
 # Entries that may stand in a batch after the one that they follow from. All other entries begin something new.
 CONSEQUENCES = {"ledger.posted", "node.slashed", "points.changed", "task.settled", "task.matured", "task.closed", "task.queued",
                 "assignment.withdrawn", "content.registered", "task.round_closed", "task.verified", "assignment.lost",
-                "task.trust_decided", "node.suspended", "node.availability_changed", "task.created", "task.reviewed", "content.suspended"}
+                "task.trust_decided", "node.suspended", "node.availability_changed", "task.created", "task.reviewed",
+                "content.suspended"}
 
 # Entries that move no money and no points, and that nothing here depends on.
 BYSTANDERS = {"account.opened", "account.key_added", "account.key_revoked", "account.join_token_issued", "account.blob_uploaded",
@@ -499,6 +500,7 @@ class Task:
     reveal_by: int = 0
     faults: int = 0
     free_returns: int = 0
+    reserved: str | None = None  # the node that is kept free for it
     at_once: bool = False  # its replicas are placed at once, and not one after the other
     sample: str = "repeated"  # or undecided, of an adaptive one, or alone
     trusted: str | None = None  # the result that could have stood alone, and was repeated
@@ -570,6 +572,21 @@ class Task:
     def live(self):
         """What may still bring a result, or brought one."""
         return self.having("leased", "running", "committed", "revealed")
+
+    def tried(self):
+        """The nodes that it can't go to for it was there."""
+        blaming = [a for a in self.having("failed") if a.failure in MODULE_FAILURES]
+        return {a.node for a in self.live() + blaming + self.having("unrevealed") + self.involved()}
+
+    def involved(self):
+        """The runs that brought what it reviews, if it reviews anything."""
+        return self.review_of.involved if self.review_of else []
+
+    def bound_class(self):
+        """The class of GPU that its replicas have begun on, where they compare within one; of a review, the reviewed result's."""
+        classes = [a.hardware for a in self.live() if a.hardware is not None]
+        classes = [self.review_of.hardware] if self.review_of and self.review_of.hardware else classes
+        return classes[0] if classes and self.terms.replicas > 1 and self.needs_gpu() else None
 
     def duplicates(self):
         """How many of those are duplicates of others."""
@@ -916,6 +933,7 @@ SCHEDULING = {
     "score": {"reliability_weight": 6, "points_weight": 2, "idle_weight": 2, "points_half": 1_000, "near_levels": 6,
               "cached_levels": 6, "cached_bytes_min": MIB, "cached_blobs_max": 64, "in_time_levels": 12, "price_levels": 6},
     "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000},
+    "lines_max": 2**32 - 1, "reserve": {"after_ms": 300_000, "most": 0, "looks_max": 16, "nodes_max": 64},
     "tail": {"after_ppm": 500_000, "faster_ppm": 250_000, "looks_max": 64},
     "returns": {"per_task": 3, "per_slot": 2}, "unproven_slots": 256, "reliability_keep_ppm": 995_000}
 SETTLEMENT = {"window_ms": 0}
@@ -986,13 +1004,33 @@ def capable(needs, node):
                             and set(need.get("features") or []) <= set(gpu["features"]))
 
 
-def fits(needs, node, now):
-    """Whether it works, has a slot and room, earns what it asks for, and is neither away nor backing off."""
-    return (node.online and node.standing == "working" and not node.suspended and node.is_open(now)
-            and node.busy < node.runs_max() and node.record(needs.kind).backoff_until <= now
+def works(node):
+    """Whether it takes work, busy or not."""
+    return node.online and node.standing == "working" and not node.suspended
+
+
+def has_room(node, needs, memory, storage):
+    """Whether it has room for a run beside others that take so much."""
+    return (memory + needs.memory <= node.allowed("memory_mib", node.profile["memory_mib"])
+            and storage + needs.storage <= node.allowed("storage_mib", node.profile["storage_mib"]))
+
+
+def fits_idle(needs, node, now):
+    """Whether it works, is what is needed, earns what it asks for, and is neither away nor backing off; whatever else it does."""
+    return (works(node) and node.is_open(now) and node.record(needs.kind).backoff_until <= now
             and needs.price >= integer((node.terms.get("asks") or {}).get(needs.kind, "0"))
-            and node.memory + needs.memory <= node.allowed("memory_mib", node.profile["memory_mib"])
-            and node.storage + needs.storage <= node.allowed("storage_mib", node.profile["storage_mib"]) and capable(needs, node))
+            and has_room(node, needs, 0, 0) and capable(needs, node))
+
+
+def fits(needs, node, now):
+    """Whether it has a slot and room, too."""
+    return node.busy < node.runs_max() and has_room(node, needs, node.memory, node.storage) and fits_idle(needs, node, now)
+
+
+def window(all, most, now):
+    """Of a list, what a plan looks at that looks at so many: where there are more, they follow on one another with each second."""
+    first = now // 1_000 * most % len(all) if len(all) > most else 0
+    return (all[first:] + all[:first])[:most]
 
 
 def wilson(good, bad):
@@ -1047,6 +1085,15 @@ def needs_key(task):
     return canonical_text([needs.kind, needs.qos, needs.memory, needs.storage, needs.price])
 
 
+def line_key(task):
+    """Equal for tasks of one requester that the same nodes can take."""
+    needs, live = needs_of(task), task.live()
+    asked = [needs.qos.get(name) for name in ("cpu_cores", "min_mfuel_s", "gpu", "labels", "labels_any", "labels_not")]
+    return canonical_text([needs.kind, needs.sampled, task.policy["market"], [value or None for value in asked], needs.memory, needs.storage,
+                           needs.data, needs.speed_in_time, needs.price, task.definition["module"], task.terms.contents,
+                           sorted(task.tried()), [a.node for a in live], task.bound_class(), task.reserved])
+
+
 @dataclass
 class Plan:
     """The leases of one batch: each goes to the task whose turn it is. What no node could take stays out of reach, for a plan
@@ -1054,9 +1101,15 @@ class Plan:
     now: int
     tails: list  # (ms, task, run) in danger as the plan began that it looks at, the first one last
     left: int  # placements that it may still make
-    lines: dict = field(default_factory=dict)  # by requester: tasks that may wait, the first one last
+    lines: dict = field(default_factory=dict)  # by requester: tasks that may wait, of its first lines and of others, the first one last
     exhausted: set = field(default_factory=set)  # needs that no node meets any more
     doubling: bool = False  # it is at the duplicates, which come after all that waits
+    turns: list = field(default_factory=list)  # requesters as it began, the first one first
+    kept: dict = field(default_factory=dict)  # nodes that were kept free as it began, with their tasks
+    had_free: bool = False  # a node was free as it began
+    looked_at: dict = field(default_factory=dict)  # by requester: lines of tasks that it looked at
+    leased: set = field(default_factory=set)  # tasks that it placed
+    reserving: list | None = None  # what it must keep free at its end, as (task, node), the first one last
 
 
 def draw_message(task, draw):
@@ -1580,15 +1633,29 @@ class Auditor:
         for _, requester in self.by_turn():
             if self.running[requester] >= self.limits_of(requester)["running_max"]:
                 continue
-            line = plan.lines.get(requester)
-            if line is None:
-                waiting = (self.tasks[id] for id in self.waiting[requester])
-                line = plan.lines[requester] = sorted(waiting, key=Task.turn, reverse=True)
-            while line:
-                if line[-1].id in self.waiting[requester] and self.can_be_placed(plan, line[-1]):
-                    return line[-1]
-                line.pop()
+            if requester not in plan.lines:
+                lines = plan.looked_at[requester] = self.looked_at_of(requester, plan.now)
+                plan.lines[requester] = [sorted(sum(some, []), key=Task.turn, reverse=True) for some in lines]
+            first, others = plan.lines[requester]
+            for tasks in first, others:
+                while tasks:
+                    if tasks[-1].id in self.waiting[requester] and self.can_be_placed(plan, tasks[-1]):
+                        if tasks is first:
+                            others.clear()
+                            plan.looked_at[requester] = (plan.looked_at[requester][0], [])
+                        return tasks[-1]
+                    tasks.pop()
         return None
+
+    def looked_at_of(self, requester, now):
+        """The lines of a requester that a plan looks at: the first ones; and others, which follow on one another with each second, for the case
+        that the first have nothing to place."""
+        lines = {}
+        for task in sorted((self.tasks[id] for id in self.waiting[requester]), key=Task.turn):
+            lines.setdefault(line_key(task), []).append(task)
+        most, lines = self.policies[-1]["scheduling"]["lines_max"], list(lines.values())
+        at = most + now // 1_000 * most % max(1, len(lines) - most)
+        return lines[:most], lines[at:at + most]
 
     def can_be_placed(self, plan, task):
         """Whether a node can take it."""
@@ -1609,13 +1676,23 @@ class Auditor:
                 return task.id, run
         return None
 
+    def begin_plan(self):
+        """What a plan begins with."""
+        policy = self.policies[-1]["scheduling"]
+        tails = [(*found, other.id) for other in self.tasks.values() if (found := other.endangered()) and found[0] <= self.now]
+        tails = window(sorted((at, id, run) for at, run, id in tails), policy["tail"]["looks_max"], self.now)
+        waiting = [task for task in self.tasks.values() if task.reserved is not None]
+        kept = {task.reserved: task.id for task in waiting if self.keeps_its_node(task)}
+        free = any(works(node) and node.busy < node.runs_max() and node.owner not in self.suspended for node in self.nodes.values())
+        self.plan = Plan(self.now, tails[::-1], policy["placements_max"], turns=[who for _, who in self.by_turn()], kept=kept, had_free=free)
+
     def check_turn(self, task, doubled):
         """A lease of a plan went to the task whose turn it was; duplicates come after all that waits."""
         if self.plan is None:
-            most = self.policies[-1]["scheduling"]["placements_max"]
-            tails = [(*found, other.id) for other in self.tasks.values() if (found := other.endangered()) and found[0] <= self.now]
-            self.plan = Plan(self.now, self.looked_at(sorted((at, id, run) for at, run, id in tails)), most)
+            self.begin_plan()
         plan = self.plan
+        require(plan.reserving is None, "expected nodes to be kept free at the end of a plan, found a lease after that")
+        plan.leased.add(task.id)
         require(plan.left > 0, "expected no more placements in one plan than its policy lets it make, found one more")
         plan.left -= 1
         following = None if plan.doubling else self.next_in_turn(plan)
@@ -1627,21 +1704,102 @@ class Auditor:
             expect("the run whose turn it is to get a duplicate", self.next_tail(plan), (task.id, doubled))
         self.turns += 1
 
-    def looked_at(self, tails):
-        """The tasks in danger that a plan looks at, the first one last: where there are too many, each has its second."""
-        most = self.policies[-1]["scheduling"]["tail"]["looks_max"]
-        first = self.now // 1_000 * most % len(tails) if len(tails) > most else 0
-        return (tails[first:] + tails[:first])[:most][::-1]
-
     def check_plan_over(self):
-        """A plan that made fewer placements than it may left nothing out that a node could take."""
-        plan, self.plan = self.plan, None
-        if plan is None or plan.left == 0:
+        """A plan that made fewer placements than it may left nothing out that a node could take, or that one is to be kept free for."""
+        plan = self.plan
+        if plan is not None:
+            self.end_placing(plan)
+            require(not plan.reserving, f"expected a node to be kept free for task {plan.reserving[-1][0] if plan.reserving else ''}, "
+                                        "found the plan over")
+        self.plan = None
+
+    def end_placing(self, plan):
+        """No more leases come in a plan: what it keeps free follows."""
+        if plan.reserving is not None:
+            return
+        plan.reserving = []
+        if plan.left == 0:
             return
         left = None if plan.doubling else self.next_in_turn(plan)
         require(left is None, f"expected a lease for task {left.id if left else ''}, whose turn it was, found the plan over")
         tail = self.next_tail(plan)
         require(tail is None, f"expected a duplicate of run {tail[1] if tail else ''}, which was in danger, found the plan over")
+        plan.reserving = self.to_reserve(plan)[::-1] if plan.had_free else []
+
+    # ---- nodes that are kept free
+
+    def keeps_its_node(self, task):
+        """Whether the node that is kept free for a task could take it if it were idle."""
+        needs, node = needs_of(task), self.nodes[task.reserved]
+        return task.waits() and self.may_place(task) and fits_idle(needs, node, self.now) and self.admits(task, node)
+
+    def stuck(self, plan):
+        """Tasks that found no node though the plan looked at them, and have waited for long: the first of each line, by the turns of their
+        requesters."""
+        since = plan.now - self.policies[-1]["scheduling"]["reserve"]["after_ms"]
+        found = []
+        for requester in plan.turns:
+            lines = sum(plan.looked_at.get(requester, ()), [])
+            firsts = [next((task for task in line if task.id not in plan.leased), None) for line in lines]
+            found += sorted((task for task in firsts if task and task.queued_at <= since and self.may_place(task)), key=Task.turn)
+        return found
+
+    def to_reserve(self, plan):
+        """What is kept free from the end of a plan on, as (task, node): at most one for a requester."""
+        policy = self.policies[-1]["scheduling"]["reserve"]
+        if not policy["most"]:
+            return []
+        requesters = {self.tasks[id].requester for id in plan.kept.values()}
+        nodes, found = set(plan.kept), []
+        for task in window([t for t in self.stuck(plan) if t.requester not in requesters], policy["looks_max"], plan.now):
+            if len(nodes) >= policy["most"] or task.requester in requesters:
+                continue
+            needs = needs_of(task)
+            fit = [node for node in self.in_order
+                   if node.id not in nodes and fits_idle(needs, node, plan.now) and self.admits(task, node)]
+            ends = [(self.roomy_at(needs, node), node) for node in window(fit, policy["nodes_max"], plan.now)]
+            if any(at == "soon" for at, _ in ends):
+                continue
+            best = min(((at, nth, node.id) for nth, (at, node) in enumerate(ends) if at is not None), default=None)
+            if best:
+                requesters.add(task.requester)
+                nodes.add(best[2])
+                found.append((task.id, best[2]))
+        return found
+
+    def roomy_at(self, needs, node):
+        """When the node's runs leave room, were they to take all their time; "soon" where one run less is enough, None for never."""
+        runs = [(task, a) for task in self.tasks.values() for a in task.having("leased", "running") if a.node == node.id]
+        ends = sorted((a.leased_at + (LIMITS | (task.definition.get("limits") or {}))["runtime_s"] * 1_000,
+                       needs_of(task).memory, needs_of(task).storage) for task, a in runs)
+
+        def fits_beside(left):
+            return has_room(node, needs, sum(e[1] for e in left), sum(e[2] for e in left)) and len(left) < node.runs_max()
+
+        if fits_beside(ends) or any(fits_beside(ends[:n] + ends[n + 1:]) for n in range(len(ends))):
+            return "soon"
+        return next((ends[k - 1][0] for k in range(1, len(ends) + 1) if fits_beside(ends[k:])), None)
+
+    def on_task_reserved(self, data):
+        """At the end of a plan a node is kept free, and no longer for another task."""
+        task = self.open_task(data, "queued")
+        require(task.waits(), f"expected a task that waits, found a node kept free for {task.id}")
+        if self.plan is None:
+            self.begin_plan()
+        self.end_placing(self.plan)
+        expected = self.plan.reserving.pop() if self.plan.reserving else None
+        expect("the task and the node that is kept free for it", expected, (task.id, data["node"]))
+        for other in self.tasks.values():
+            if other.reserved == data["node"]:
+                other.reserved = None
+        task.reserved = data["node"]
+
+    def admits(self, task, node):
+        """Whether neither who the node is, nor whose, nor its terms stand in the task's way."""
+        parties = {task.requester} | {a.owner for a in task.live() + task.involved()} if task.policy["market"] != "private" else set()
+        return (node.id not in task.tried() and node.owner not in parties and node.owner not in self.suspended
+                and node.admits("requesters", task.requester) and node.admits("modules", task.definition["module"])
+                and task.bound_class() in (None, (node.profile.get("gpu") or {}).get("class")))
 
     def candidates(self, task, doubled, now):
         """The nodes that the next replica of a task, or a duplicate, is drawn among, in the order of their registration."""
@@ -1651,19 +1809,9 @@ class Auditor:
             needs.speed_in_time = 0
             faster = MILLION + task.policy["scheduling"]["tail"]["faster_ppm"]
             least = 0 if needs.qos.get("gpu") is not None else -(-shown(self.nodes[task.assignments[doubled].node]) * faster // MILLION)
-        live = task.live()
-        blaming = [a for a in task.having("failed") if a.failure in MODULE_FAILURES]
-        involved = task.review_of.involved if task.review_of else []
-        tried = {a.node for a in live + blaming + task.having("unrevealed") + involved}
-        parties = {task.requester} | {a.owner for a in live + involved} if task.policy["market"] != "private" else set()
-        classes = [a.hardware for a in live if a.hardware is not None]
-        classes = [task.review_of.hardware] if task.review_of and task.review_of.hardware else classes
-        bound = classes[:1] if needs.sampled and needs.qos.get("gpu") is not None else []
+        kept = self.plan.kept if self.plan else {}
         fit = [node for node in self.nodes.values()
-               if fits(needs, node, now) and shown(node) >= least and node.id not in tried and node.owner not in parties
-               and node.owner not in self.suspended and node.admits("requesters", task.requester)
-               and node.admits("modules", task.definition["module"])
-               and all((node.profile.get("gpu") or {}).get("class") == one for one in bound)]
+               if fits(needs, node, now) and shown(node) >= least and self.admits(task, node) and kept.get(node.id, task.id) == task.id]
         if needs.sampled or not fit:
             return fit
         score = policy["scheduling"]["score"]
@@ -2270,6 +2418,7 @@ class Auditor:
         # Leases from before there were draws do not name whose it is.
         expect("the checkpoint's author", author if data.get("draw") else None, data.get("author"))
         self.note_draw(task, data)
+        task.reserved = None
         self.load(node.id, task, 1)
         most = node.runs_max()
         require(node.busy <= most, f"expected at most {most} runs at once on node {data['node']}, found {node.busy}")

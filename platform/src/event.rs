@@ -252,6 +252,9 @@ events! {
     "task.trust_decided" v 1 TrustDecided on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, trust: Trust }
     /// Its replicas can't go one after the other any more, or it could be late: from here on they are placed at once.
     "task.hastened" v 1 TaskHastened on |e| format!("task/{}", e.task) => { task: TaskId }
+    /// It has waited for long for room that nodes only have once several of their runs have ended: this one gets nothing else until the
+    /// task is placed.
+    "task.reserved" v 1 TaskReserved on |e| format!("task/{}", e.task) => { task: TaskId, node: NodeId }
     /// The verdict over all revealed replicas.
     "task.verified" v 1 TaskVerified on |e| format!("task/{}", e.task) => {
         task: TaskId,

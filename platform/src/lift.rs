@@ -87,9 +87,13 @@ fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
         "priority_max": 9,
         "ageing_ms": 60_000,
         "round_ms": 86_400_000,
+        // A plan looked at all of them.
+        "lines_max": u32::MAX,
         "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000},
         "tail": {"after_ppm": 500_000, "faster_ppm": 250_000, "looks_max": 64},
         "returns": {"per_task": 3, "per_slot": 2},
+        // No node was kept free.
+        "reserve": {"after_ms": 300_000, "most": 0, "looks_max": 16, "nodes_max": 64},
         "leases": {"fetch_ms": 900_000, "slack_ms": 300_000, "progress_ms": 10_000},
         // What nodes said of their slots was taken for true.
         "unproven_slots": 256,
@@ -138,10 +142,12 @@ mod tests {
         let lifted = policy_of_old(json!({"policy": {"points": {}}})).unwrap();
         let read: SchedulingPolicy =
             serde_json::from_value(lifted["policy"]["scheduling"].clone()).unwrap();
-        let of_old = SchedulingPolicy {
+        let mut of_old = SchedulingPolicy {
             unproven_slots: SLOTS_MAX,
+            lines_max: u32::MAX,
             ..SchedulingPolicy::default()
         };
+        of_old.reserve.most = 0;
         assert_eq!(read, of_old);
         let read: SettlementPolicy =
             serde_json::from_value(lifted["policy"]["settlement"].clone()).unwrap();

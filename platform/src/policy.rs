@@ -13,8 +13,8 @@ use crate::amount::{Amount, Points, Ppm};
 
 pub use rewards::RewardsPolicy;
 pub use scheduling::{
-    AccountLimits, LeasePolicy, ReturnPolicy, SCORE_LEVELS, SLOTS_MAX, SchedulingPolicy,
-    ScorePolicy, TailPolicy,
+    AccountLimits, LeasePolicy, ReservePolicy, ReturnPolicy, SCORE_LEVELS, SLOTS_MAX,
+    SchedulingPolicy, ScorePolicy, TailPolicy,
 };
 pub use settlement::SettlementPolicy;
 pub use stake::StakePolicy;

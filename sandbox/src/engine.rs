@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::{Config, Strategy};
 
 use crate::allocation::Allocation;
+use crate::inspect::RULES;
 use crate::limits::WASM_STACK_BYTES;
 
 /// How a module is compiled. A run uses the same fuel in either: fuel is counted by WebAssembly's operators, and not by what they
@@ -84,6 +85,7 @@ impl Engine {
         let mut hasher = ShaHasher(Sha256::new());
         inner.precompile_compatibility_hash().hash(&mut hasher);
         hasher.0.update(profile.name());
+        hasher.0.update(RULES.to_be_bytes());
         Ok(Self {
             inner,
             profile,

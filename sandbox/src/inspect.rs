@@ -15,11 +15,14 @@ use wasmparser::{
 };
 
 use crate::complexity::{self, CONTROL_DEPTH_MAX, TooMany};
+use crate::composed;
 use crate::host::wasi::{self, RUN};
 use crate::host::{COMPUTE, CONTEXT, Interface};
 use crate::limits::MODULE_BYTES_MAX;
 use crate::link;
 
+/// The number of what is refused. One more with each new reason: code that was compiled when there were fewer is not used again.
+pub(crate) const RULES: u32 = 2;
 /// What the name of a program's export begins with.
 const RUN_VERSIONED: &str = "wasi:cli/run@0.2.";
 /// Most bytes of a name in an error message.
@@ -140,6 +143,11 @@ pub enum InspectError {
     /// It wants something that the host has with another type.
     #[error("the component imports something with another type than this host's: {0}")]
     WrongImport(String),
+    /// Strings pass between its parts, which no fuel pays for.
+    #[error(
+        "the component passes strings between its parts, which the runtime moves without taking fuel; pass them as `list<u8>`, or link the parts into one core module before it becomes a component"
+    )]
+    StringsBetweenParts,
     /// A check or comparator wants a GPU.
     #[error("only tasks may import {}; this component exports `{}`", COMPUTE.name, .0.export())]
     ComputeOutsideTask(World),
@@ -186,6 +194,11 @@ pub fn inspect(bytes: &[u8]) -> Result<ModuleInfo, InspectError> {
         return Err(InspectError::TwoWorlds);
     }
     check_export(types.as_ref(), world, &exports)?;
+    if made.components > 1
+        && composed::passes_strings(bytes, features()).map_err(InspectError::Invalid)?
+    {
+        return Err(InspectError::StringsBetweenParts);
+    }
     let info = ModuleInfo {
         world,
         imports,

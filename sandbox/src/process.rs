@@ -4,17 +4,15 @@
 //! `outputs` and `checkpoints`, and `driver` for a GPU's. What a run wrote is moved out by the parent, which takes names from the child and never paths.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{self, DirBuilder, File};
+use std::fs;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStderr, Command};
@@ -25,6 +23,7 @@ use crate::cache::Artefact;
 use crate::child::{DIR_VAR, MODULES_MAX, ROLE_VAR};
 use crate::confine::Role;
 use crate::engine::Compatibility;
+use crate::folder::{Folder, make_private};
 use crate::host::files::{CHECKPOINTS_DIR, OUTPUTS_DIR, is_name};
 use crate::ipc::{CodeId, Hello, Reply, receive_async};
 
@@ -106,68 +105,27 @@ pub(crate) struct Process {
     code: VecDeque<CodeId>,
 }
 
-/// A process's own folder, removed when it is dropped.
-#[derive(Debug)]
-struct Folder {
-    dir: TempDir,
-    /// Open and locked: whoever finds the folder unlocked knows that nobody lives who would remove it. (A number of a process says nothing
-    /// where several systems of processes share a disk, as containers do.) After the folder in this list, so that it is held until that is gone.
-    _lock: File,
-}
-
-impl Folder {
-    fn path(&self) -> &Path {
-        self.dir.path()
+/// Makes a process's own folder, with what belongs in it.
+fn own_folder(parent: &Path) -> io::Result<Folder> {
+    let folder = Folder::new(parent, FOLDER_PREFIX)?;
+    for name in [CODE_DIR, OUTPUTS_DIR, CHECKPOINTS_DIR, DRIVER_DIR] {
+        make_private(&folder.path().join(name))?;
     }
-
-    /// Makes one, locked before anybody else can look at it.
-    fn new(parent: &Path) -> io::Result<Self> {
-        let private = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
-        private(parent)?;
-        let gate = File::open(parent)?;
-        gate.lock_shared()?;
-        let dir = tempfile::Builder::new()
-            .prefix(FOLDER_PREFIX)
-            .tempdir_in(parent)?;
-        let lock = File::open(dir.path())?;
-        lock.try_lock()?;
-        for name in [CODE_DIR, OUTPUTS_DIR, CHECKPOINTS_DIR, DRIVER_DIR] {
-            private(&dir.path().join(name))?;
-        }
-        Ok(Self { dir, _lock: lock })
-    }
-
-    /// Removes those that nobody holds. Who is just making one is waited for.
-    fn sweep(parent: &Path) -> io::Result<()> {
-        let gate = File::open(parent)?;
-        gate.lock()?;
-        for folder in fs::read_dir(parent)? {
-            let path = folder?.path();
-            let nobodys = File::open(&path).and_then(|lock| Ok(lock.try_lock()?));
-            if nobodys.is_ok()
-                && let Err(error) = fs::remove_dir_all(&path)
-            {
-                tracing::debug!(folder = %path.display(), %error, "an old folder can't be removed");
-            }
-        }
-        Ok(())
-    }
+    Ok(folder)
 }
 
 impl Launcher {
     /// Removes the folders of processes whose parent is gone.
     pub(crate) fn sweep(&self) {
-        match Folder::sweep(&self.processes_dir) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => tracing::debug!(%error, "old folders of executors can't be looked for"),
+        if let Err(error) = Folder::sweep(&self.processes_dir) {
+            tracing::debug!(%error, "old folders of executors can't be looked for");
         }
     }
 
     /// Starts a process and waits for its hello.
     pub(crate) async fn start(&self, role: Role) -> Result<Process, StartError> {
         let program = self.program.clone();
-        let dir = Folder::new(&self.processes_dir).map_err(|source| StartError::Folder {
+        let dir = own_folder(&self.processes_dir).map_err(|source| StartError::Folder {
             dir: self.processes_dir.clone(),
             source,
         })?;
@@ -421,30 +379,4 @@ async fn forward(stderr: Option<ChildStderr>) -> String {
         tail.push_back(line.to_owned());
     }
     Vec::from(tail).join(" | ")
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use std::fs;
-
-    use super::Folder;
-
-    #[test]
-    fn folders_are_removed_when_nobody_holds_them_and_not_before() {
-        let parent = tempfile::tempdir().unwrap();
-        let live = Folder::new(parent.path()).unwrap();
-        // As a process leaves it that is killed, whatever number it had.
-        let left = parent.path().join("1-left");
-        fs::create_dir_all(left.join("outputs")).unwrap();
-        Folder::sweep(parent.path()).unwrap();
-        assert!(
-            live.path().join("code").is_dir(),
-            "one that lives was removed"
-        );
-        assert!(!left.exists(), "one that nobody holds was left");
-        let path = live.path().to_owned();
-        drop(live);
-        assert!(!path.exists());
-    }
 }

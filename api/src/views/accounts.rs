@@ -142,6 +142,7 @@ impl Projection<Event> for Accounts {
             | Event::TaskExtended(_)
             | Event::TaskHastened(_)
             | Event::TrustDecided(_)
+            | Event::TaskReserved(_)
             | Event::ReviewOpened(_)
             | Event::TaskReviewed(_)
             | Event::TaskVerified(_)

@@ -200,6 +200,7 @@ impl Projection<Event> for Work {
             | Event::ContentReleased(_)
             | Event::ModuleSuspended(_)
             | Event::ModuleReleased(_)
+            | Event::TaskReserved(_)
             | Event::OutputUploaded(_)
             | Event::EpochOpened(_)
             | Event::RewardsClaimed(_)
@@ -284,6 +285,7 @@ fn wants(event: &Event, keys: &mut Keys) {
         Event::NodeSuspended(e) => return node(keys, e.node),
         Event::NodeReleased(e) => return node(keys, e.node),
         Event::PolicyAdopted(_)
+        | Event::TaskReserved(_)
         | Event::EpochOpened(_)
         | Event::EpochClosed(_)
         | Event::RewardsClaimed(_)

@@ -129,9 +129,13 @@ pub struct SchedulingPolicy {
     pub ageing_ms: u32,
     /// How long what is sealed of a sample waits for a replica that no node takes, in ms; then it is revealed and judged as it is.
     pub round_ms: u32,
+    /// Lines of one requester that a plan looks at, where tasks that the same nodes can take are one line; 1 to 1,024. Where none of the
+    /// first ones has anything to place, it looks at as many others, which follow on one another with each second.
+    pub lines_max: u32,
     pub account: AccountLimits,
     pub tail: TailPolicy,
     pub returns: ReturnPolicy,
+    pub reserve: ReservePolicy,
     pub leases: LeasePolicy,
     /// Runs at once that a node may have which has shown nothing yet, however many slots it says it has; 1 to 256. Holds for nodes that
     /// join from then on.
@@ -148,6 +152,20 @@ pub struct ReturnPolicy {
     pub per_task: u32,
     /// Of one node in one epoch, for each run that it takes at once.
     pub per_slot: u32,
+}
+
+/// When a node is kept free for a task that needs more room than its other runs leave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReservePolicy {
+    /// A task that has waited for so long may have a node kept free, in ms.
+    pub after_ms: u32,
+    /// Nodes that are kept free at once at most, one for a requester; 0: none is.
+    pub most: u32,
+    /// Tasks that one plan looks at to keep a node free for; where there are more, others with each second.
+    pub looks_max: u32,
+    /// Nodes that are looked at for one of them; where there are more, others with each second.
+    pub nodes_max: u32,
 }
 
 /// How long leases last, whatever heartbeats say; each 1,000 to 86,400,000 ms.

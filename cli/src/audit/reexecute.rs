@@ -22,7 +22,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::EXECUTOR;
+use crate::{EXECUTOR, workfolder::workfolder};
 
 /// Events of a run that may wait; an audit does not look at them.
 const EVENTS_WAITING: usize = 256;
@@ -71,7 +71,7 @@ pub(super) async fn reexecute(state: &State, task: &str, blobs: &Blobs) -> Resul
         .get(&id)
         .with_context(|| format!("the log has no task {id}"))?;
     let report = accepted(task)?;
-    let folder = tempfile::Builder::new().prefix("aevir-audit-").tempdir()?;
+    let folder = workfolder("audit-")?;
     let spec = spec(task, blobs, folder.path()).await?;
     let executor = Executor::tuned(
         ExecutorConfig {

@@ -28,8 +28,10 @@ use self::{
 use crate::{
     EXECUTOR,
     args::{Global, Output},
+    lifeline::shutdown,
     output::{one_line, print, say},
     verbs::module,
+    workfolder::{compiled, workfolder},
 };
 
 /// Events of a run that may wait to be printed.
@@ -52,6 +54,9 @@ pub(crate) struct RunLocalArgs {
     /// Resume from this checkpoint.
     #[arg(long)]
     checkpoint: Option<PathBuf>,
+    /// The runtime profile: det/1, in which replicas and audits run a task, so that digests and fuel can be compared; or fast/1.
+    #[arg(long, default_value = Profile::Deterministic.name(), value_parser = profile)]
+    profile: Profile,
     /// Write the outputs into this folder, under their names.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -65,6 +70,13 @@ fn name_and_path(text: &str) -> Result<(String, PathBuf), String> {
     Ok((name.to_owned(), PathBuf::from(path)))
 }
 
+fn profile(name: &str) -> Result<Profile, String> {
+    Profile::named(name).ok_or_else(|| {
+        let known = Profile::ALL.map(Profile::name);
+        format!("there is no such profile; there are {}", known.join(", "))
+    })
+}
+
 /// Runs it; fails unless the run ends well.
 pub(crate) async fn run_local(args: RunLocalArgs, global: &Global) -> Result<()> {
     let output = if args.json {
@@ -76,7 +88,9 @@ pub(crate) async fn run_local(args: RunLocalArgs, global: &Global) -> Result<()>
         inputs: args.inputs.clone(),
         seed: args.seed,
     };
-    let folder = tempfile::Builder::new().prefix("aevir-run-").tempdir()?;
+    // Listened for from here on, so that the folder goes however the run ends.
+    let cancel = shutdown(false);
+    let folder = workfolder("run-")?;
     let local = definition::read(args.task.as_deref(), &given, folder.path())?;
     let wasm = module::read(&args.module)?;
     let (module, digest) = component(&args.module, &wasm, folder.path())?;
@@ -90,14 +104,14 @@ pub(crate) async fn run_local(args: RunLocalArgs, global: &Global) -> Result<()>
         ExecutorConfig {
             program: std::env::current_exe().context("this program's own file can't be found")?,
             args: vec![EXECUTOR.to_owned()],
-            cache_dir: cache_dir(folder.path()),
+            cache_dir: compiled(folder.path()),
             env: BTreeMap::new(),
             log: None,
         },
         Tuning::one_run(),
     );
     let started = std::time::Instant::now();
-    let mut outcome = run(&executor, spec.clone(), output).await;
+    let mut outcome = run(&executor, spec.clone(), output, cancel).await;
     let total = started.elapsed();
     executor.close().await;
     // Whatever becomes of the files, the report says how it ended.
@@ -173,28 +187,21 @@ fn spec(
         checkpoint,
         out_dir,
         limits: local.limits.clone(),
-        // As a replica or an audit would run it, so that digests and fuel can be compared.
-        profile: Profile::Deterministic,
+        profile: args.profile,
         gpu: local.gpu,
         tenant: String::new(),
         trace: TraceIds::default(),
     })
 }
 
-/// Where compiled modules are kept between calls; for this call only where there is no home.
-fn cache_dir(folder: &Path) -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| Some(std::env::home_dir()?.join(".cache")));
-    cache.map_or_else(
-        || folder.join("compiled"),
-        |cache| cache.join("aevir/compiled"),
-    )
-}
-
-async fn run(executor: &Executor, spec: RunSpec, output: Output) -> Outcome {
-    let cancel = CancellationToken::new();
+async fn run(
+    executor: &Executor,
+    spec: RunSpec,
+    output: Output,
+    cancel: CancellationToken,
+) -> Outcome {
     let (events, mut said) = mpsc::channel(EVENTS_WAITING);
-    let running = executor.run(spec, events, cancel.clone());
+    let running = executor.run(spec, events, cancel);
     let listening = async {
         while let Some(event) = said.recv().await {
             if output == Output::Table {
@@ -202,16 +209,8 @@ async fn run(executor: &Executor, spec: RunSpec, output: Output) -> Outcome {
             }
         }
     };
-    let interrupted = async {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            cancel.cancel();
-        }
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        (outcome, ()) = async { tokio::join!(running, listening) } => outcome,
-        () = interrupted => Outcome::empty(End::Cancelled),
-    }
+    let (outcome, ()) = tokio::join!(running, listening);
+    outcome
 }
 
 /// What a run says, on standard error.

@@ -16,6 +16,8 @@ pub(super) struct Report {
     /// SHA-256 of the module.
     module: String,
     seed: String,
+    /// The runtime profile.
+    profile: &'static str,
     #[serde(flatten)]
     end: End,
     result: Option<serde_json::Value>,
@@ -65,6 +67,7 @@ impl Report {
         Self {
             module: spec.module_digest.clone(),
             seed: spec.seed.to_string(),
+            profile: spec.profile.name(),
             end: outcome.end.clone(),
             result,
             outputs: outputs.collect(),
@@ -91,7 +94,7 @@ impl Report {
         } = &self.usage;
         let mut rows = vec![
             ("end", sentence(&self.end)),
-            ("fuel", fuel.to_string()),
+            ("fuel", format!("{fuel} in {}", self.profile)),
             (
                 "time",
                 format!(

@@ -2,9 +2,14 @@
 
 use std::{
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::{Value, json};
 
 use crate::platform::AEVIR;
@@ -315,4 +320,62 @@ fn the_doctor_looks_at_all_that_a_node_needs() {
     assert!(!output.status.success());
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("name another with --data"), "{text}");
+}
+
+/// However a run is ended from outside, nothing of it stays: it removes its folder itself, or the next run does.
+#[test]
+fn a_run_that_is_ended_leaves_no_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cache, temporary) = (folder.path().join("cache"), folder.path().join("tmp"));
+    std::fs::create_dir(&temporary).unwrap();
+    let task = folder.path().join("task.json");
+    let inside = |folder: &Path| std::fs::read_dir(folder).map_or(0, Iterator::count);
+    let run = |spin: u32| {
+        let definition =
+            json!({"params": {"spin": spin}, "data": [{"name": "note", "from": {"inline": "x"}}]});
+        std::fs::write(&task, definition.to_string()).unwrap();
+        Command::new(AEVIR)
+            .arg("run-local")
+            .arg(examples().join("modules/echo.wasm"))
+            .args(["--json", "--profile", "fast/1", "--task"])
+            .arg(&task)
+            .env("XDG_CACHE_HOME", &cache)
+            .env("TMPDIR", &temporary)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let (runs, processes) = (
+        cache.join("aevir/runs"),
+        cache.join("aevir/compiled/processes"),
+    );
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGKILL] {
+        // Hours of work.
+        let running = run(1_000_000);
+        wait_until(|| inside(&runs) == 1 && inside(&processes) > 0);
+        kill(Pid::from_raw(running.id() as i32), signal).unwrap();
+        let output = running.wait_with_output().unwrap();
+        if signal == Signal::SIGKILL {
+            assert_eq!(inside(&runs), 1);
+        } else {
+            assert_eq!(document(&output)["end"], "cancelled", "{output:?}");
+            assert_eq!((inside(&runs), inside(&processes)), (0, 0), "{signal}");
+        }
+    }
+    let output = run(0).wait_with_output().unwrap();
+    let report = document(&output);
+    assert_eq!(
+        (&report["end"], &report["profile"]),
+        (&json!("ok"), &json!("fast/1"))
+    );
+    assert_eq!((inside(&runs), inside(&temporary)), (0, 0), "{output:?}");
+}
+
+fn wait_until(is_so: impl Fn() -> bool) {
+    let patience = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < patience, "it did not come to pass");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

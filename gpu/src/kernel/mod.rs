@@ -3,6 +3,7 @@
 mod bindings;
 pub mod depth;
 mod size;
+mod weight;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -7,6 +7,7 @@ use naga::{
     TypeInner,
 };
 
+use super::weight;
 use crate::error::{GpuError, limit};
 use crate::limits::DeviceLimits;
 
@@ -22,9 +23,8 @@ const REGISTER_SCALARS_MAX: u64 = 16;
 /// See [`REGISTER_SCALARS_MAX`]. SwiftShader takes 2 s and 300 MB for 8,192 scalars of arrays that are loaded and stored, 4 s and 600 MB for
 /// twice as many, and dies of four times as many.
 const MEMORY_WEIGHT: u64 = 4;
-/// Statements, and scalars of what they compute and move, of an entry point with every call expanded. Compilers inline all calls, so a chain of
-/// functions that each call the next twice would grow without bound. A large kernel has a few thousand; SwiftShader takes fifteen seconds
-/// for twelve thousand.
+/// Statements, and scalars of what they compute and move, of an entry point with every call expanded, each by its weight (`weight.rs`).
+/// Compilers inline all calls, so a chain of functions that each call the next twice would grow without bound. A large kernel has a few thousand.
 pub const EXPANDED_STATEMENTS_MAX: u64 = 32_768;
 
 /// Sums the variables of an invocation (over all functions left) and of a workgroup.
@@ -166,6 +166,42 @@ impl<'a> Code<'a> {
         }
     }
 
+    /// What an emitted expression costs: its value, and what its kind weighs beside.
+    fn emitted(&self, handle: Handle<Expression>) -> u64 {
+        let kind = match self.function.expressions[handle] {
+            Expression::Load { pointer } => self.access(pointer),
+            Expression::Binary { op, left, .. } => {
+                let operand = self.info[left].ty.inner_with(&self.module.types);
+                let each = operand
+                    .scalar_kind()
+                    .map_or(0, |kind| weight::binary(op, kind));
+                each.saturating_mul(self.scalars(handle))
+            }
+            // Packing makes one scalar of several.
+            Expression::Math { fun, arg, .. } => {
+                weight::math(fun).saturating_mul(self.scalars(handle).max(self.scalars(arg)))
+            }
+            _ => 0,
+        };
+        self.weight(handle).saturating_add(kind)
+    }
+
+    /// What it weighs to reach memory through a pointer.
+    fn access(&self, pointer: Handle<Expression>) -> u64 {
+        let inner = self.info[pointer].ty.inner_with(&self.module.types);
+        let Some(space) = inner.pointer_space() else {
+            return 0;
+        };
+        let (mut at, mut indexed) = (pointer, false);
+        loop {
+            match self.function.expressions[at] {
+                Expression::Access { base, .. } => (at, indexed) = (base, true),
+                Expression::AccessIndex { base, .. } => at = base,
+                _ => return weight::access(space, indexed),
+            }
+        }
+    }
+
     /// Scalars of an expression's value.
     fn scalars(&self, expression: Handle<Expression>) -> u64 {
         match &self.info[expression].ty {
@@ -210,24 +246,24 @@ impl<'a> Code<'a> {
     }
 
     fn cost_of(&self, block: &Block, functions: &[u64]) -> u64 {
-        let sum = |handles: &mut dyn Iterator<Item = Handle<Expression>>| {
-            handles.fold(0, |sum: u64, handle| {
-                sum.saturating_add(self.weight(handle))
-            })
+        let sum = |weights: &mut dyn Iterator<Item = u64>| weights.fold(0, u64::saturating_add);
+        let branch = |body: &Block| match body.is_empty() {
+            true => 0,
+            false => weight::BRANCH.saturating_add(self.cost_of(body, functions)),
         };
         block.iter().fold(0u64, |total, statement| {
             let inner = match statement {
                 Statement::Block(body) => self.cost_of(body, functions),
-                Statement::If { accept, reject, .. } => self
-                    .cost_of(accept, functions)
-                    .saturating_add(self.cost_of(reject, functions)),
-                Statement::Switch { cases, .. } => cases.iter().fold(0, |sum: u64, case| {
-                    sum.saturating_add(self.cost_of(&case.body, functions))
-                }),
+                Statement::If { accept, reject, .. } => {
+                    branch(accept).saturating_add(branch(reject))
+                }
+                Statement::Switch { cases, .. } => sum(&mut cases
+                    .iter()
+                    .map(|case| weight::CASE.saturating_add(self.cost_of(&case.body, functions)))),
                 Statement::Loop {
                     body, continuing, ..
-                } => self
-                    .cost_of(body, functions)
+                } => weight::LOOP
+                    .saturating_add(self.cost_of(body, functions))
                     .saturating_add(self.cost_of(continuing, functions)),
                 Statement::Call {
                     function,
@@ -237,9 +273,16 @@ impl<'a> Code<'a> {
                     .get(function.index())
                     .copied()
                     .unwrap_or(u64::MAX)
-                    .saturating_add(sum(&mut arguments.iter().copied())),
-                Statement::Emit(range) => sum(&mut range.clone()),
-                Statement::Store { value, .. } => self.weight(*value),
+                    .saturating_add(sum(&mut arguments.iter().map(|each| self.weight(*each)))),
+                Statement::Emit(range) => sum(&mut range.clone().map(|each| self.emitted(each))),
+                Statement::Store { pointer, value } => {
+                    self.weight(*value).saturating_add(self.access(*pointer))
+                }
+                Statement::Atomic { .. } => weight::ATOMIC,
+                Statement::WorkGroupUniformLoad { .. }
+                | Statement::SubgroupBallot { .. }
+                | Statement::SubgroupGather { .. }
+                | Statement::SubgroupCollectiveOperation { .. } => weight::TOGETHER,
                 Statement::Return { value: Some(value) } => self.weight(*value),
                 _ => 0,
             };

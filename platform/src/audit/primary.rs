@@ -76,7 +76,7 @@ fn read<'a>(
     let on = |assignment| state.assignment(assignment).map(|(_, a)| a.node);
     let command = match first {
         Event::TaskCreated(_) => return Ok(submitted(batch)),
-        Event::AssignmentLeased(_) => return Ok(Some(Primary::Plan)),
+        Event::AssignmentLeased(_) | Event::TaskReserved(_) => return Ok(Some(Primary::Plan)),
         Event::AssignmentCommitted(e) => return Ok(sealing(e, state)),
         Event::AssignmentRevealed(e) => return Ok(Some(Primary::Reveal(e))),
         Event::BlobUploaded(e) => match submitted(batch) {

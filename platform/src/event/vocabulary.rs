@@ -52,14 +52,14 @@ pub enum PostingReason {
     Unstake,
     /// A refused result cost it.
     Slash,
-    /// A verdict was overturned: what was pending goes back.
-    Reversal,
     /// An epoch's part of its platform fees, for whoever has points at its end.
     Pool,
     /// An account's part of a pool.
     Reward,
     /// What nobody claimed of a pool is the treasury's again.
     PoolExpired,
+    /// A verdict was overturned: what was pending goes back.
+    Reversal,
 }
 
 /// What an epoch's points can claim.

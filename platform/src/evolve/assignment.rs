@@ -9,7 +9,7 @@ use super::{
     epoch::{served, use_up},
     fleet::remember,
     node::{node_mut, refresh_node, unseal},
-    record, stake,
+    record, reservation, stake,
     task::{assignment_mut, expect, refresh_open, resume_running, task_mut, task_ref},
 };
 use crate::{
@@ -72,6 +72,7 @@ pub(super) fn leased(
         format!("assignment {} leased twice", e.assignment)
     })?;
     state.index.task_of.insert(e.assignment, e.task);
+    reservation::give_up(state, e.task);
     let free = state
         .nodes
         .get(&e.node)

@@ -9,6 +9,7 @@ mod fleet;
 mod market;
 mod node;
 mod record;
+mod reservation;
 mod review;
 mod rewards;
 mod sample;
@@ -78,6 +79,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::TaskExtended(e) => sample::extended(state, e),
         Event::TaskHastened(e) => sample::hastened(state, e, at),
         Event::TrustDecided(e) => sample::trust_decided(state, e),
+        Event::TaskReserved(e) => reservation::reserved(state, e),
         Event::TaskVerified(e) => task::verified(state, e, at),
         Event::TaskSettled(e) => task::settled(state, e, at, recorded.position),
         Event::TaskMatured(e) => task::matured(state, e, at),

@@ -9,7 +9,7 @@ use super::{
     epoch::use_up,
     market::own_blob,
     node::{node_mut, unseal},
-    record, review, rewards, speed, stake,
+    record, reservation, review, rewards, speed, stake,
 };
 use crate::{
     event::{
@@ -345,6 +345,7 @@ pub(super) fn closed(
 
 /// Keeps the indexes right after a task ended.
 fn ended(state: &mut State, id: TaskId) {
+    reservation::give_up(state, id);
     if let Some(task) = state.tasks.get(&id) {
         let requester = task.requester;
         if let Some(unended) = state.index.unended.get_mut(&requester) {

@@ -29,10 +29,14 @@ pub struct SchedulingPolicy {
     pub ageing_ms: u32,
     /// How long what is sealed of a sample waits for a replica that no node takes, in ms; then it is revealed and judged as it is.
     pub round_ms: u32,
+    /// Lines of one requester that a plan looks at: tasks that the same nodes can take are one line. Where none of the first ones has
+    /// anything to place, it looks at as many others, which follow on one another with each second.
+    pub lines_max: u32,
     /// What an account has that no administrator gave other limits.
     pub account: AccountLimits,
     pub tail: TailPolicy,
     pub returns: ReturnPolicy,
+    pub reserve: ReservePolicy,
     pub leases: LeasePolicy,
     /// Runs at once that a node may have which has shown nothing yet, however many slots it says it has. Holds for nodes that join from
     /// then on.
@@ -49,6 +53,20 @@ pub struct ReturnPolicy {
     pub per_task: u32,
     /// Of one node in one epoch, for each run that it takes at once.
     pub per_slot: u32,
+}
+
+/// When a node is kept free for a task that needs more room than its other runs leave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReservePolicy {
+    /// A task that has waited for so long may have a node kept free, in ms.
+    pub after_ms: u32,
+    /// Nodes that are kept free at once at most, one for a requester; 0: none is.
+    pub most: u32,
+    /// Tasks that one plan looks at to keep a node free for; where there are more, others with each second.
+    pub looks_max: u32,
+    /// Nodes that are looked at for one of them; where there are more, others with each second.
+    pub nodes_max: u32,
 }
 
 /// How long leases last, whatever heartbeats say.
@@ -136,6 +154,7 @@ impl Default for SchedulingPolicy {
             priority_max: 9,
             ageing_ms: 60_000,
             round_ms: 86_400_000,
+            lines_max: 64,
             account: AccountLimits {
                 weight: 100,
                 tasks_max: 10_000,
@@ -149,6 +168,12 @@ impl Default for SchedulingPolicy {
             returns: ReturnPolicy {
                 per_task: 3,
                 per_slot: 2,
+            },
+            reserve: ReservePolicy {
+                after_ms: 300_000,
+                most: 16,
+                looks_max: 16,
+                nodes_max: 64,
             },
             leases: LeasePolicy {
                 fetch_ms: 900_000,
@@ -179,12 +204,18 @@ const AGEING_MS_MAX: u32 = 86_400_000;
 const CACHED_BLOBS_MAX: u32 = 1_024;
 /// Times that a run, or all runs of a node, can begin anew for nothing: beyond it returning is a way to refuse work.
 const RETURNS_MAX: u32 = 100;
+/// Bounds of the wait for room: a shorter one empties nodes for whoever comes, a longer one is none.
+const RESERVE_AFTER_MS: std::ops::RangeInclusive<u32> = 1_000..=604_800_000;
+/// Each of them is looked at by each plan.
+const RESERVED_MAX: u32 = 1_024;
 /// Bounds of a lease's times: a second is a network's hiccup, and a run takes a day at most.
 const LEASE_MS: std::ops::RangeInclusive<u32> = 1_000..=86_400_000;
 /// Below it a node's record would be gone before it means anything.
 const RELIABILITY_KEEP_PPM: std::ops::RangeInclusive<Ppm> = 500_000..=PPM as Ppm;
 /// Looking at a task in danger costs about as much as a placement.
 const LOOKS_MAX: std::ops::RangeInclusive<u32> = 1..=1_024;
+/// Looking at a line that nothing of can be placed costs a part of a placement.
+const LINES_MAX: std::ops::RangeInclusive<u32> = 1..=1_024;
 /// Ten times as fast: beyond it no node is found.
 const FASTER_PPM_MAX: Ppm = 9_000_000;
 
@@ -245,8 +276,26 @@ impl SchedulingPolicy {
         if !LOOKS_MAX.contains(&tail.looks_max) {
             return Err("a plan looks at 1 to 1,024 tasks in danger".into());
         }
+        if !LINES_MAX.contains(&self.lines_max) {
+            return Err("a plan looks at 1 to 1,024 lines of a requester".into());
+        }
         if self.returns.per_task.max(self.returns.per_slot) > RETURNS_MAX {
             return Err(format!("returns are 0 to {RETURNS_MAX}"));
+        }
+        let reserve = &self.reserve;
+        if !RESERVE_AFTER_MS.contains(&reserve.after_ms) || reserve.most > RESERVED_MAX {
+            return Err(format!(
+                "nodes are kept free after 1,000 to 604,800,000 ms, and {RESERVED_MAX} at once at most"
+            ));
+        }
+        if ![reserve.looks_max, reserve.nodes_max]
+            .iter()
+            .all(|n| LOOKS_MAX.contains(n))
+        {
+            return Err(
+                "a plan looks at 1 to 1,024 tasks to keep a node free for, and at as many nodes"
+                    .into(),
+            );
         }
         let leases = &self.leases;
         let times = [leases.fetch_ms, leases.slack_ms, leases.progress_ms];

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use aevir_events::Timestamp;
 
-use super::{needs::Needs, terms};
+use super::{needs::Needs, reserve, terms};
 use crate::{
     command::{Availability, LossReason},
     definition::GpuNeed,
@@ -56,6 +56,8 @@ pub enum Refused {
     /// It has, or had, a replica of this task, or failed it.
     AlreadyTried,
     BackingOff,
+    /// It is kept free for a task that has waited for longer.
+    Reserved,
 }
 
 impl Refused {
@@ -86,6 +88,7 @@ impl Refused {
             Self::SameOwner => "same-owner",
             Self::AlreadyTried => "already-tried",
             Self::BackingOff => "backing-off",
+            Self::Reserved => "reserved",
         }
     }
 }
@@ -127,6 +130,7 @@ pub(super) fn reasons<'a>(
         offline.then_some(Refused::Offline),
         is_full.then_some(Refused::NoFreeSlot),
         (node.backoff_until(needs.kind) > now).then_some(Refused::BackingOff),
+        reserve::kept(state, task, node, now),
         terms::hours(node, now),
         terms::price(node, needs),
         terms::party(node, task),

@@ -11,6 +11,7 @@ use super::{
     bits::Bits,
     fleet::{Fleet, Levels},
     needs::Needs,
+    reserve::Kept,
     score, terms,
 };
 use crate::{
@@ -91,11 +92,30 @@ pub(super) struct Market<'a> {
     pub(super) state: &'a State,
     pub(super) score: &'a ScorePolicy,
     pub(super) now: Timestamp,
+    /// The nodes that are kept free.
+    pub(super) kept: &'a Kept,
 }
 
 impl<'a> Market<'a> {
-    fn fleet(&self) -> &'a Fleet {
+    pub(super) fn fleet(&self) -> &'a Fleet {
         &self.state.index.fleet
+    }
+
+    /// Takes the nodes out that are kept free for others, and those whose terms take nothing of the requester or no such module.
+    pub(super) fn admit(&self, nodes: &mut Bits, task: &Task) {
+        self.kept.take_out(nodes, task);
+        let fleet = self.fleet();
+        if fleet.choosy.is_empty() {
+            return;
+        }
+        let mut choosy = fleet.choosy.clone();
+        choosy.intersect(nodes);
+        for i in choosy.iter() {
+            let node = fleet.id(i).and_then(|id| self.state.nodes.get(&id));
+            if node.is_none_or(|node| terms::party(node, task).is_some()) {
+                nodes.remove(i);
+            }
+        }
     }
 }
 
@@ -135,16 +155,7 @@ impl Fit {
     ) -> Self {
         let fleet = market.fleet();
         let mut eligible = fleet.fitting(needs, class, market.now);
-        if !fleet.choosy.is_empty() {
-            let mut choosy = fleet.choosy.clone();
-            choosy.intersect(&eligible);
-            for i in choosy.iter() {
-                let node = fleet.id(i).and_then(|id| market.state.nodes.get(&id));
-                if node.is_none_or(|node| terms::party(node, task).is_some()) {
-                    eligible.remove(i);
-                }
-            }
-        }
+        market.admit(&mut eligible, task);
         let needs = Arc::clone(needs);
         let mut fit = Self {
             needs,

@@ -24,12 +24,17 @@ const CLASS_LOOKS_MAX: usize = 1_024;
 pub(crate) struct Fleet {
     /// By ordinal, in the order in which they were registered.
     ids: Vec<NodeId>,
-    /// Those that take work and have a slot for it.
+    /// Those that take work, busy or not.
+    working: Bits,
+    /// Of them, those that have a slot for it.
     pub(super) free: Bits,
     /// Free slots, and all.
     slots: Vec<(u32, u32)>,
     memory_left: Column,
     storage_left: Column,
+    /// Of an idle node.
+    memory_all: Column,
+    storage_all: Column,
     cpu_cores: Column,
     /// Measured speed, in millions of fuel a second; 0 where it is not known.
     pub(super) mfuel_s: Column,
@@ -58,11 +63,14 @@ pub(crate) struct Fleet {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
     ordinal: u32,
+    is_working: bool,
     is_free: bool,
     /// Free ones, and all.
     slots: (u32, u32),
     memory_left: u64,
     storage_left: u64,
+    memory_all: u64,
+    storage_all: u64,
     mfuel_s: u64,
     shown_mfuel_s: u64,
     gpu_memory_mib: u64,
@@ -73,10 +81,13 @@ impl Load {
         let left = |all: u32, taken: u64| u64::from(all).saturating_sub(taken);
         Self {
             ordinal: node.ordinal,
+            is_working: node.is_working() && state.suspension(node.owner).is_none(),
             is_free: state.takes_work(node),
             slots: (node.free_slots(), node.slots()),
             memory_left: left(node.memory_mib(), node.taken.memory_mib),
             storage_left: left(node.storage_mib(), node.taken.storage_mib),
+            memory_all: node.memory_mib().into(),
+            storage_all: node.storage_mib().into(),
             mfuel_s: node.mfuel_s(),
             shown_mfuel_s: node.shown_mfuel_s(),
             gpu_memory_mib: node.gpu_memory_mib().into(),
@@ -278,6 +289,7 @@ impl Fleet {
     /// A node came or went, took a run or ended one.
     pub(crate) fn refresh(&mut self, load: &Load, policy: &ScorePolicy) {
         let (i, is_free, slots) = (load.ordinal, load.is_free, load.slots);
+        self.working.set(i, load.is_working);
         self.free.set(i, is_free);
         match self.slots.get_mut(i as usize) {
             Some(known) => *known = slots,
@@ -285,6 +297,8 @@ impl Fleet {
         }
         self.memory_left.set(i, load.memory_left);
         self.storage_left.set(i, load.storage_left);
+        self.memory_all.set(i, load.memory_all);
+        self.storage_all.set(i, load.storage_all);
         self.mfuel_s.set(i, load.mfuel_s);
         self.shown_mfuel_s.set(i, load.shown_mfuel_s);
         self.gpu_memory_mib.set(i, load.gpu_memory_mib);
@@ -366,7 +380,25 @@ impl Fleet {
 
     /// The free nodes that have what is needed, at this time.
     pub(super) fn fitting(&self, needs: &Needs, class: Option<&str>, now: Timestamp) -> Bits {
-        let mut fit = self.free.clone();
+        let (memory, storage) = (needs.room.memory_mib, needs.room.storage_mib);
+        let mut fit = self.able(self.free.clone(), needs, class, now);
+        self.memory_left.keep_at_least(&mut fit, memory);
+        self.storage_left.keep_at_least(&mut fit, storage);
+        fit
+    }
+
+    /// The nodes that have what is needed once they are idle.
+    pub(super) fn fitting_idle(&self, needs: &Needs, class: Option<&str>, now: Timestamp) -> Bits {
+        let (memory, storage) = (needs.room.memory_mib, needs.room.storage_mib);
+        let mut fit = self.able(self.working.clone(), needs, class, now);
+        self.memory_all.keep_at_least(&mut fit, memory);
+        self.storage_all.keep_at_least(&mut fit, storage);
+        fit
+    }
+
+    /// Those of some nodes that have what is needed, but for the room.
+    fn able(&self, of: Bits, needs: &Needs, class: Option<&str>, now: Timestamp) -> Bits {
+        let mut fit = of;
         let none = Bits::default();
         let minute = minute_of_week(now);
         for (windows, nodes) in &self.hours {
@@ -423,10 +455,6 @@ impl Fleet {
         self.mfuel_s.keep_at_least(&mut fit, needs.mfuel_s);
         self.shown_mfuel_s
             .keep_at_least(&mut fit, needs.shown_mfuel_s);
-        self.memory_left
-            .keep_at_least(&mut fit, needs.room.memory_mib);
-        self.storage_left
-            .keep_at_least(&mut fit, needs.room.storage_mib);
         let now_ms = u64::try_from(now.0).unwrap_or(0);
         of_kind.backoff_until.keep_at_most(&mut fit, now_ms);
         fit

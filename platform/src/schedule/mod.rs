@@ -16,6 +16,7 @@ pub(crate) mod needs;
 mod pace;
 pub(crate) mod queue;
 mod quote;
+mod reserve;
 mod score;
 pub mod specification;
 mod tail;
@@ -91,7 +92,8 @@ pub(crate) fn place(
     now: Timestamp,
     draw: impl FnMut(&Task, Ticket, &Candidates<'_>) -> Option<Drawn>,
 ) -> Vec<Event> {
-    turns::Planner::new(state, now).run(draw).events
+    let kept = reserve::Kept::of(state, now);
+    turns::Planner::new(state, now, &kept).run(draw).events
 }
 
 /// How many times a plan looks at a task: at each that it places, at one more of each line, and at as many runs in danger as
@@ -101,7 +103,8 @@ pub fn looks(state: &State, context: &Context) -> usize {
         return 0;
     };
     let mut ids = context.ids();
-    let planner = turns::Planner::new(state, context.time);
+    let kept = reserve::Kept::of(state, context.time);
+    let planner = turns::Planner::new(state, context.time, &kept);
     let plan = planner.run(|_, ticket, candidates| {
         let ordinal = candidates.select(ticket.index(&urn, candidates.len()))?;
         Some(Drawn {

@@ -11,6 +11,8 @@ use std::{
     sync::Arc,
 };
 
+use aevir_events::Timestamp;
+
 use super::{
     filter::{capable, machine_room, replica_class, replicas, tried},
     needs::{Fnv, Needs},
@@ -41,10 +43,22 @@ pub(crate) struct Line {
     replicas: Vec<NodeId>,
     /// The GPU class that those have begun on.
     class: Option<Box<str>>,
+    /// The node that is kept free for it.
+    reserved: Option<NodeId>,
 }
 
+/// What a line's tasks have in common beside the needs.
+type Rest<'a> = (
+    &'a Digest,
+    &'a [ContentId],
+    &'a [NodeId],
+    &'a [NodeId],
+    Option<&'a str>,
+    Option<NodeId>,
+);
+
 impl Line {
-    fn of(state: &State, task: &Task) -> Self {
+    pub(super) fn of(state: &State, task: &Task) -> Self {
         let mut tried: Vec<NodeId> = tried(task, &[]).collect();
         tried.sort_unstable();
         tried.dedup();
@@ -56,6 +70,7 @@ impl Line {
             tried,
             replicas: replicas(task, &[]).collect(),
             class: replica_class(state, task, &[]).map(Box::from),
+            reserved: task.reserved,
         };
         let mut hasher = Fnv::new();
         line.rest().hash(&mut hasher);
@@ -65,13 +80,14 @@ impl Line {
     }
 
     /// All but the needs.
-    fn rest(&self) -> (&Digest, &[ContentId], &[NodeId], &[NodeId], Option<&str>) {
+    fn rest(&self) -> Rest<'_> {
         (
             &self.module,
             &self.contents,
             &self.tried,
             &self.replicas,
             self.class.as_deref(),
+            self.reserved,
         )
     }
 }
@@ -178,6 +194,13 @@ impl Queues {
         heads.map(|(turn, line)| (*turn, line))
     }
 
+    /// How many lines a requester has.
+    pub(super) fn lines_of(&self, requester: AccountId) -> usize {
+        self.lines
+            .get(&requester)
+            .map_or(0, |lines| lines.heads.len())
+    }
+
     /// A requester's tasks in a line.
     pub(super) fn tasks_in(
         &self,
@@ -273,6 +296,14 @@ impl Queues {
             self.turns.remove(&(used, task.requester));
         }
     }
+}
+
+/// Of so many lines, the first of those that a plan looks at where the first `most` have nothing to place: others follow on one
+/// another with each second, so that each has its own however many there are.
+pub(super) fn others_from(all: usize, most: usize, now: Timestamp) -> usize {
+    let second = usize::try_from(now.0 / 1_000).unwrap_or(0);
+    let others = all.saturating_sub(most).max(1);
+    most + second.wrapping_mul(most) % others
 }
 
 /// When a task's turn is among its requester's: the time at which it was queued, and so many ms earlier as its priority is

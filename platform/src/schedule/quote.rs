@@ -172,7 +172,7 @@ fn count<'a>(
 fn takes(state: &State, task: &Task, needs: &Needs, node: &Node, now: Timestamp) -> Option<bool> {
     let mut reasons = super::filter::reasons(state, task, needs, node, &[], now);
     let passes = |reason: Refused| match reason {
-        Refused::NoFreeSlot | Refused::BackingOff | Refused::Hours => true,
+        Refused::NoFreeSlot | Refused::BackingOff | Refused::Hours | Refused::Reserved => true,
         Refused::Memory | Refused::Storage => machine_room(needs, node),
         Refused::Offline
         | Refused::Draining

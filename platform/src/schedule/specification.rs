@@ -10,11 +10,13 @@ use super::{
     filter::{free_slots, refusal_given},
     held,
     needs::Needs,
-    queue, reserved_ms, score, tail, urn_of,
+    queue::{self, Line},
+    reserve::{self, Reservations},
+    reserved_ms, score, tail, urn_of,
 };
 use crate::{
-    event::{AssignmentLeased, Event},
-    ids::{AccountId, AssignmentId, NodeId},
+    event::{AssignmentLeased, Event, TaskReserved},
+    ids::{AccountId, AssignmentId, NodeId, TaskId},
     state::{Assignment, Node, Pace, Phase, State, Task},
 };
 
@@ -74,7 +76,71 @@ pub fn plan(state: &State, context: &Context) -> Vec<Event> {
             given.push((task, node));
         }
     }
+    if given.len() < most {
+        events.extend(reservations(state, &given, context.time));
+    }
     events
+}
+
+/// Nodes that are kept free from here on for tasks that found none and have waited for long.
+fn reservations(state: &State, given: &Gifts<'_>, now: Timestamp) -> Vec<Event> {
+    let free = |node: &Node| state.takes_work(node);
+    if !state.nodes.values().any(free) {
+        return Vec::new();
+    }
+    let mut requesters: Vec<AccountId> = state.accounts.keys().copied().collect();
+    requesters.retain(|requester| within_quota(state, *requester, given));
+    requesters.sort_unstable_by_key(|requester| (state.turn_of(*requester), *requester));
+    let stuck = |requester: AccountId| {
+        let tasks = stuck(state, requester, given, now).into_iter();
+        tasks.map(move |task| (requester, task.id))
+    };
+    let stuck: Vec<(AccountId, TaskId)> = requesters.into_iter().flat_map(stuck).collect();
+    let mut made = Reservations::of(state, now);
+    let mut events = Vec::new();
+    for (requester, id) in made.looked_at(state, stuck, now) {
+        if !made.may_have(requester) {
+            continue;
+        }
+        let task = &state.tasks[&id];
+        let needs = Needs::of(task, &state.policy_of(task));
+        let fits = |node: &&Node| {
+            reserve::takes_idle(state, task, &needs, node, &[], now)
+                && !made.nodes.contains(&node.id)
+        };
+        let mut nodes: Vec<&Node> = state.nodes.values().filter(fits).collect();
+        nodes.sort_unstable_by_key(|node| node.ordinal);
+        let most = state.scheduling().reserve.nodes_max as usize;
+        let (first, most) = tail::window(nodes.len(), most, now);
+        nodes.rotate_left(first);
+        nodes.truncate(most);
+        if let Some(node) = reserve::choose(state, &needs, nodes, given, now) {
+            made.make(requester, node);
+            events.push(TaskReserved { task: id, node }.into());
+        }
+    }
+    events
+}
+
+/// A requester's tasks that found no node though the plan looked at them, and have waited for long: the first of each line.
+fn stuck<'a>(
+    state: &'a State,
+    requester: AccountId,
+    given: &Gifts<'_>,
+    now: Timestamp,
+) -> Vec<&'a Task> {
+    let mut tasks = looked_at(state, requester, given, now);
+    tasks.retain(|task| may_place(task, given) && on_task(task, given) == 0);
+    let mut lines: Vec<Line> = Vec::new();
+    tasks.retain(|task| {
+        let line = Line::of(state, task);
+        let is_first = !lines.contains(&line);
+        lines.push(line);
+        is_first
+    });
+    let policy = &state.scheduling().reserve;
+    tasks.retain(|task| reserve::is_due(task, policy, now) && held(state, task).is_none());
+    tasks
 }
 
 fn drawn_before(task: &Task, given: &Gifts<'_>) -> u32 {
@@ -91,7 +157,8 @@ fn in_danger(state: &State, now: Timestamp) -> Vec<(&Task, &Assignment)> {
         .collect();
     found.sort_unstable_by_key(|(at, task, _)| (*at, task.id));
     // Where there are more than a plan looks at, each has its second.
-    let (first, most) = tail::window(state, found.len(), now);
+    let most = state.scheduling().tail.looks_max as usize;
+    let (first, most) = tail::window(found.len(), most, now);
     found.rotate_left(first);
     found.truncate(most);
     found
@@ -122,11 +189,8 @@ fn next<'a>(
         if !within_quota(state, requester, given) {
             continue;
         }
-        let waiting = state
-            .tasks_of(requester)
-            .filter(|t| may_place(t, given) && held(state, t).is_none());
-        let mut waiting: Vec<&Task> = waiting.collect();
-        waiting.sort_unstable_by_key(|task| (queue::turn(state, task), task.id));
+        let mut waiting = looked_at(state, requester, given, now);
+        waiting.retain(|t| may_place(t, given) && held(state, t).is_none());
         for task in waiting {
             let needs = Needs::of(task, &state.policy_of(task));
             let candidates = candidates(state, task, &needs, given, now);
@@ -136,6 +200,38 @@ fn next<'a>(
         }
     }
     None
+}
+
+/// The tasks of a requester that a plan looks at, in their turn: those of its first lines, and where these gave nothing those of
+/// others, which follow on one another with each second.
+fn looked_at<'a>(
+    state: &'a State,
+    requester: AccountId,
+    given: &Gifts<'_>,
+    now: Timestamp,
+) -> Vec<&'a Task> {
+    let waiting = state.tasks_of(requester);
+    let mut waiting: Vec<&Task> = waiting.filter(|t| may_place(t, &Vec::new())).collect();
+    waiting.sort_unstable_by_key(|task| (queue::turn(state, task), task.id));
+    // In the order of their first tasks.
+    let mut lines: Vec<(Line, Vec<&Task>)> = Vec::new();
+    for task in waiting {
+        let line = Line::of(state, task);
+        match lines.iter_mut().find(|(known, _)| *known == line) {
+            Some((_, tasks)) => tasks.push(task),
+            None => lines.push((line, vec![task])),
+        }
+    }
+    let most = state.scheduling().lines_max as usize;
+    let first = queue::others_from(lines.len(), most, now);
+    let gave = |(_, tasks): &(Line, Vec<&Task>)| tasks.iter().any(|t| on_task(t, given) > 0);
+    let is_settled = lines.iter().take(most).any(gave);
+    let of_others = |n: usize| !is_settled && (first..first + most).contains(&n);
+    let looked_at = lines.into_iter().enumerate();
+    let looked_at = looked_at.filter(|(n, _)| *n < most || of_others(*n));
+    let mut tasks: Vec<&Task> = looked_at.flat_map(|(_, (_, tasks))| tasks).collect();
+    tasks.sort_unstable_by_key(|task| (queue::turn(state, task), task.id));
+    tasks
 }
 
 /// What a requester has used, with what this plan gave.

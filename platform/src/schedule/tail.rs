@@ -47,14 +47,15 @@ pub(crate) fn endangered<'a>(state: &State, task: &'a Task) -> Option<(Timestamp
 /// each second, so that each is looked at in turn however many there are.
 pub(super) fn looked_at(state: &State, now: Timestamp) -> impl Iterator<Item = TaskId> + '_ {
     let tails = &state.index.tails;
-    let (first, most) = window(state, tails.due(now).count(), now);
+    let most = state.scheduling().tail.looks_max as usize;
+    let (first, most) = window(tails.due(now).count(), most, now);
     let rest = tails.due(now).skip(first);
     rest.chain(tails.due(now).take(first)).take(most)
 }
 
-/// Which of so many tasks in danger a plan looks at first, and at how many.
-pub(super) fn window(state: &State, all: usize, now: Timestamp) -> (usize, usize) {
-    let most = state.scheduling().tail.looks_max as usize;
+/// Which of so many a plan looks at first that looks at `most` of them, and at how many: where there are more, they follow on one
+/// another with each second, so that each has its own.
+pub(super) fn window(all: usize, most: usize, now: Timestamp) -> (usize, usize) {
     let second = usize::try_from(now.0 / 1_000).unwrap_or(0);
     let first = if all > most {
         second.wrapping_mul(most) % all

@@ -2,7 +2,9 @@
 //!
 //! A requester's turn comes by what it has used ([start-time fair queueing](https://doi.org/10.1109/90.649569), Goyal, Vin
 //! and Cheng, 1997), so that those who wait share the nodes by their weights. What can't be placed is passed over in whole
-//! lines: a plan looks at the tasks that it places, and at one more of each line.
+//! lines: a plan looks at the tasks that it places, and at one more of each line, of a bounded number of lines of each requester.
+
+mod reservations;
 
 use std::{
     cmp::Reverse,
@@ -20,7 +22,8 @@ use super::{
     fit::{Fit, Given, Market},
     held, lease,
     needs::Needs,
-    queue::{Line, Turn},
+    queue::{Line, Turn, others_from},
+    reserve::{self, Kept, Stuck},
     reserved_ms, tail,
 };
 use crate::{
@@ -36,9 +39,14 @@ type Order<'a> = Peekable<Box<dyn Iterator<Item = (u64, AccountId)> + 'a>>;
 /// The first tasks of a requester's lines, in their order.
 type Heads<'a> = Peekable<Box<dyn Iterator<Item = (Turn, &'a Arc<Line>)> + 'a>>;
 
-/// What a fit is for: the needs, the GPU class that a task's replicas have begun on, and the requester and the module where
-/// nodes choose by those.
-type FitKey = (Arc<Needs>, Option<String>, Option<(AccountId, Digest)>);
+/// What a fit is for: the needs, the GPU class that a task's replicas have begun on, the requester and the module where
+/// nodes choose by those, and the node that is kept free for it.
+type FitKey = (
+    Arc<Needs>,
+    Option<String>,
+    Option<(AccountId, Digest)>,
+    Option<u32>,
+);
 
 /// Fits that a plan has room for from its beginning: more than most markets' needs differ.
 const FITS: usize = 64;
@@ -55,6 +63,7 @@ pub(super) struct Planner<'a> {
     state: &'a State,
     market: Market<'a>,
     placements_max: usize,
+    lines_max: usize,
     fits: Vec<Fit>,
     fit_of: BTreeMap<FitKey, usize>,
     given: Given,
@@ -75,6 +84,10 @@ struct Waiting<'a> {
     fresh: Heads<'a>,
     /// The first task that is left of the others which may have more to place.
     begun: BinaryHeap<Reverse<(Turn, usize)>>,
+    /// One of its first lines gave something, or the plan has come to others: it looks no further.
+    is_settled: bool,
+    /// Tasks that found no node and have waited for long, the first of their lines, in their order.
+    stuck: Vec<TaskId>,
     lines: Vec<Begun<'a>>,
 }
 
@@ -100,7 +113,7 @@ enum Found {
 }
 
 impl<'a> Planner<'a> {
-    pub(super) fn new(state: &'a State, now: Timestamp) -> Self {
+    pub(super) fn new(state: &'a State, now: Timestamp, kept: &'a Kept) -> Self {
         let policy = state.scheduling();
         let most = policy.placements_max as usize;
         Self {
@@ -109,8 +122,10 @@ impl<'a> Planner<'a> {
                 state,
                 score: &policy.score,
                 now,
+                kept,
             },
             placements_max: most,
+            lines_max: policy.lines_max as usize,
             fits: Vec::with_capacity(FITS),
             fit_of: BTreeMap::new(),
             given: Given::new(&state.index.fleet, most.min(state.index.queues.len())),
@@ -128,8 +143,12 @@ impl<'a> Planner<'a> {
         mut self,
         mut draw: impl FnMut(&Task, Ticket, &Candidates<'_>) -> Option<Drawn>,
     ) -> Plan {
-        if self.state.index.fleet.has_free() && self.serve_all(&mut draw) {
-            self.double_all(&mut draw);
+        if !self.state.index.fleet.has_free() {
+            return self.plan;
+        }
+        let mut stuck = Vec::new();
+        if self.serve_all(&mut stuck, &mut draw) && self.double_all(&mut draw) && !self.is_full() {
+            self.reserve_all(stuck);
         }
         self.plan
     }
@@ -141,6 +160,7 @@ impl<'a> Planner<'a> {
     /// Places what waits; answers whether the draw wants more.
     fn serve_all(
         &mut self,
+        stuck: &mut Vec<Stuck>,
         draw: &mut impl FnMut(&Task, Ticket, &Candidates<'_>) -> Option<Drawn>,
     ) -> bool {
         let order: Box<dyn Iterator<Item = (u64, AccountId)> + 'a> =
@@ -164,6 +184,10 @@ impl<'a> Planner<'a> {
                 }),
             };
             let Some((used, at)) = next else {
+                stuck.extend(all.iter().flat_map(|of| {
+                    let tasks = of.stuck.iter();
+                    tasks.map(|task| (of.requester, *task))
+                }));
                 return true;
             };
             let waiting = &mut all[at];
@@ -187,13 +211,15 @@ impl<'a> Planner<'a> {
         let suspended = state.suspension(requester).is_some();
         let quota = if suspended { 0 } else { limits.running_max };
         let heads: Box<dyn Iterator<Item = (Turn, &'a Arc<Line>)> + 'a> =
-            Box::new(state.index.queues.heads_of(requester));
+            Box::new(state.index.queues.heads_of(requester).take(self.lines_max));
         Waiting {
             requester,
             weight: limits.weight,
             left: quota.saturating_sub(state.running(requester)),
             fresh: heads.peekable(),
             begun: BinaryHeap::new(),
+            is_settled: false,
+            stuck: Vec::new(),
             lines: Vec::new(),
         }
     }
@@ -216,11 +242,13 @@ impl<'a> Planner<'a> {
                 (_, Some(_)) => {
                     let (turn, line) = waiting.fresh.next()?;
                     let Some(line) = self.open(waiting.requester, turn, line) else {
+                        self.note_stuck(waiting, turn.1);
                         continue;
                     };
                     waiting.lines.push(line);
                     (turn, waiting.lines.len() - 1)
                 }
+                (None, None) if self.look_further(waiting) => continue,
                 (None, None) => return None,
             };
             let (line, task) = (waiting.lines.get(at)?, self.state.tasks.get(&turn.1)?);
@@ -234,10 +262,42 @@ impl<'a> Planner<'a> {
             };
             waiting.begun.extend(next.map(|turn| Reverse((turn, at))));
             match found {
-                Found::Placed | Found::Ended => return Some(found),
-                Found::NotThis | Found::NoneOfLine => {}
+                Found::Placed | Found::Ended => {
+                    waiting.is_settled = true;
+                    return Some(found);
+                }
+                Found::NoneOfLine => self.note_stuck(waiting, turn.1),
+                Found::NotThis => {}
             }
         }
+    }
+
+    /// The first task that is left of a line found no node.
+    fn note_stuck(&self, waiting: &mut Waiting<'a>, id: TaskId) {
+        let reserve = &self.state.scheduling().reserve;
+        let task = self.state.tasks.get(&id);
+        let task = task.filter(|task| reserve::is_due(task, reserve, self.market.now));
+        if task.is_some_and(|task| held(self.state, task).is_none()) {
+            waiting.stuck.push(id);
+        }
+    }
+
+    /// None of a requester's first lines has anything to place: goes on with others. Answers whether there are any.
+    fn look_further(&self, waiting: &mut Waiting<'a>) -> bool {
+        if std::mem::replace(&mut waiting.is_settled, true) {
+            return false;
+        }
+        let queues = &self.state.index.queues;
+        let all = queues.lines_of(waiting.requester);
+        let first = others_from(all, self.lines_max, self.market.now);
+        let heads: Box<dyn Iterator<Item = (Turn, &'a Arc<Line>)> + 'a> = Box::new(
+            queues
+                .heads_of(waiting.requester)
+                .skip(first)
+                .take(self.lines_max),
+        );
+        waiting.fresh = heads.peekable();
+        waiting.fresh.peek().is_some()
     }
 
     /// Comes to a line; `None` where nothing of it may be placed.
@@ -284,15 +344,15 @@ impl<'a> Planner<'a> {
         placed.unwrap_or(Found::NotThis)
     }
 
-    /// Places duplicates of runs in danger, one a task, on what is still free.
+    /// Places duplicates of runs in danger, one a task, on what is still free; answers whether the draw wants more.
     fn double_all(
         &mut self,
         draw: &mut impl FnMut(&Task, Ticket, &Candidates<'_>) -> Option<Drawn>,
-    ) {
+    ) -> bool {
         let state = self.state;
         for id in tail::looked_at(state, self.market.now) {
             if self.is_full() {
-                return;
+                return true;
             }
             self.plan.looks += 1;
             let task = state.tasks.get(&id);
@@ -308,9 +368,10 @@ impl<'a> Planner<'a> {
             let excluded = excluded(state, task, &[]);
             if let Some(Found::Ended) = self.place(task, &needs, fit, &excluded, Some(run.id), draw)
             {
-                return;
+                return false;
             }
         }
+        true
     }
 
     /// Replicas that a requester may have placed after what this plan gave.
@@ -359,7 +420,8 @@ impl<'a> Planner<'a> {
     fn fit(&mut self, needs: &Arc<Needs>, class: Option<&str>, task: &Task) -> usize {
         let chosen = !self.state.index.fleet.choosy.is_empty();
         let party = chosen.then_some((task.requester, task.definition.module));
-        let key = (Arc::clone(needs), class.map(str::to_owned), party);
+        let own = self.market.kept.node_of(task);
+        let key = (Arc::clone(needs), class.map(str::to_owned), party, own);
         if let Some(fit) = self.fit_of.get(&key) {
             return *fit;
         }

@@ -11,6 +11,7 @@ use super::{
     filter::reasons,
     hastens_at, held,
     needs::{Needs, floor_power},
+    reserve,
 };
 use crate::{
     command::Availability,
@@ -55,6 +56,8 @@ pub enum WaitsFor {
     Dependencies,
     /// A node that can take it.
     Node,
+    /// A node's other runs to end: it is kept free for the task.
+    Room,
     /// Its turn: nodes could take it.
     Turn,
     /// Its requester's other runs: no more may run at once.
@@ -77,6 +80,7 @@ impl WaitsFor {
         match self {
             Self::Dependencies => "dependencies",
             Self::Node => "node",
+            Self::Room => "room",
             Self::Turn => "turn",
             Self::Quota => "quota",
             Self::Release => "release",
@@ -104,6 +108,9 @@ pub fn why(state: &State, task: &Task, now: Timestamp) -> Why {
         look(state, task, now, &mut why);
     }
     why.waits_for = waits_for(state, task, &why);
+    if why.waits_for == WaitsFor::Node && reserve::node_of(state, task, now).is_some() {
+        why.waits_for = WaitsFor::Room;
+    }
     if why.waits_for == WaitsFor::Commitment {
         why.awaits = task.active().map(|run| run.id).collect();
     }
@@ -193,6 +200,10 @@ fn help(reason: Refused, needs: &Needs, node: &Node, reserve_mib: u32) -> String
         Refused::NoFreeSlot => "wait: the node is busy, and its turn comes when a run ends".into(),
         Refused::BackingOff => {
             "wait: the node pauses after a fault, and takes such tasks again soon".into()
+        }
+        Refused::Reserved => {
+            "wait: the node is kept free for a task that needs more of it and has waited for longer"
+                .into()
         }
         Refused::Memory => format!(
             "lower `/limits/memory_mib` from {} to {} or less, or wait until other runs end",

@@ -29,6 +29,8 @@ pub(crate) struct Index {
     pub(crate) task_of: BTreeMap<AssignmentId, TaskId>,
     /// Tasks with a replica to place.
     pub(crate) queues: Queues,
+    /// The tasks for which nodes are kept free, as long as the task waits and the node can take it.
+    pub(crate) reserved: BTreeMap<NodeId, TaskId>,
     /// When runs are in danger of making their task late.
     pub(crate) tails: Tails,
     /// When tasks whose replicas go one after the other are to be hastened.
@@ -138,6 +140,8 @@ impl Index {
         }
         self.maturing
             .extend(task.maturing().map(|at| (at, task.id)));
+        self.reserved
+            .extend(task.reserved.map(|node| (node, task.id)));
         if matches!(task.review, Review::Due { .. }) {
             self.recalls.insert(task.id);
         }

@@ -196,12 +196,16 @@ impl Node {
         self.slots().saturating_sub(used)
     }
 
-    /// Takes work and has a slot for it, as far as the node itself can tell: its owner may be suspended.
-    pub fn is_free(&self) -> bool {
+    /// Takes work, as far as the node itself can tell: its owner may be suspended.
+    pub fn is_working(&self) -> bool {
         self.availability == Availability::Online
             && self.standing == Standing::Working
             && self.suspended.is_none()
-            && self.free_slots() > 0
+    }
+
+    /// Takes work and has a slot for it, as far as the node itself can tell.
+    pub fn is_free(&self) -> bool {
+        self.is_working() && self.free_slots() > 0
     }
 
     /// It is to leave, and nothing of it is open any more.

@@ -56,6 +56,8 @@ pub struct Task {
     pub attempts_spent: u32,
     pub pace: Pace,
     pub sample: Sample,
+    /// The node that is kept free for it.
+    pub reserved: Option<NodeId>,
     pub inputs: Vec<Artifact>,
     pub assignments: Assignments,
     /// The newest checkpoint of each run, in the order of saving.
@@ -239,6 +241,7 @@ impl Task {
             attempts_spent: 0,
             pace: Pace::OneByOne,
             sample,
+            reserved: None,
             inputs: Vec::new(),
             assignments: Assignments::default(),
             checkpoints: Vec::new(),

@@ -6,7 +6,7 @@ use aevir_platform::{
 };
 use serde_json::{Value, json};
 
-use crate::world::{World, profile};
+use crate::world::{World, immediate, profile};
 
 /// Tasks that wait.
 const TASKS: usize = 200;
@@ -124,4 +124,67 @@ fn of_many_runs_in_danger_each_is_looked_at_in_its_second() {
     assert_eq!((plan[0].0, plan[0].2), (all[TASKS - 1], helper));
     assert!(seconds > 0, "it was not among the first");
     assert_ne!(busy, helper);
+}
+
+/// What a plan looks at of one requester, whatever else it has: its first lines, and as many others.
+#[test]
+fn of_many_lines_a_plan_looks_at_the_first_and_at_others_in_their_second() {
+    const MOST: usize = 8;
+    let mut policy = immediate();
+    policy.scheduling.lines_max = MOST as u32;
+    let mut w = World::with_policy(policy);
+    wide(&mut w, "idle", 4);
+    // Each is a line of its own, and none can be placed anywhere.
+    let lines = 100;
+    for n in 0..lines {
+        w.task(json!({"limits": {"memory_mib": 2_048 + n}}));
+    }
+    assert!(w.plan().is_empty());
+    assert!(w.looks() <= 2 * MOST, "{} looks", w.looks());
+    // One that can be placed, behind all of them, has its second.
+    w.later(1);
+    let last = w.task(json!({}));
+    let mut seconds = 0;
+    while w.plan().is_empty() {
+        assert!(w.looks() <= 2 * MOST + 1, "{} looks", w.looks());
+        w.later(1_000);
+        seconds += 1;
+        assert!(seconds <= lines / MOST + 1, "each has its second");
+    }
+    assert!(w.state.tasks[&last].active().next().is_some());
+    // Another requester's are found at once.
+    let other = w.account("other");
+    w.deposit(other, 1_000_000_000);
+    w.push_module(other);
+    let definition = Box::new(w.definition(json!({})));
+    w.ok(Command::SubmitTask {
+        requester: other,
+        definition,
+    });
+    assert_eq!(w.plan().len(), 1);
+    w.check_replay();
+}
+
+/// Where the first lines have something to place, those behind them wait for their turn, however many seconds pass.
+#[test]
+fn lines_keep_their_order_as_long_as_the_first_can_be_placed() {
+    let mut policy = immediate();
+    policy.scheduling.lines_max = 2;
+    let mut w = World::with_policy(policy);
+    wide(&mut w, "one", 1);
+    let mut tasks = Vec::new();
+    for n in 0..12u32 {
+        tasks.push(w.task(json!({"limits": {"memory_mib": 100 + n}})));
+        w.later(1);
+    }
+    for task in tasks {
+        w.later(1_000);
+        let plan = w.plan();
+        assert_eq!(plan.len(), 1);
+        assert_eq!(plan[0].0, task);
+        w.start(plan[0].1);
+        let run = w.run(plan[0].1, json!({}), &[]);
+        w.commit(&run);
+        w.reveal(&run);
+    }
 }

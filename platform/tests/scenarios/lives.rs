@@ -57,14 +57,14 @@ pub enum Step {
         which: usize,
         paid: bool,
     },
+    /// An account takes its parts of the reward pools.
+    Claim {
+        whose: usize,
+    },
     /// Its requester, or who brought a result, doubts a verdict.
     Dispute {
         which: usize,
         by_node: bool,
-    },
-    /// An account takes its parts of the reward pools.
-    Claim {
-        whose: usize,
     },
     /// Its operator or an administrator decides something about a node.
     Decide {
@@ -155,8 +155,8 @@ pub fn step() -> impl Strategy<Value = Step> {
         1 => (index(), any::<bool>()).prop_map(|(node, online)| Step::Online { node, online }),
         1 => (index(), 0u32..1_000_000).prop_map(|(whose, part_ppm)| Step::Withdraw { whose, part_ppm }),
         1 => (index(), any::<bool>()).prop_map(|(which, paid)| Step::EndWithdrawal { which, paid }),
-        2 => (index(), any::<bool>()).prop_map(|(which, by_node)| Step::Dispute { which, by_node }),
         2 => index().prop_map(|whose| Step::Claim { whose }),
+        2 => (index(), any::<bool>()).prop_map(|(which, by_node)| Step::Dispute { which, by_node }),
         3 => (index(), decision()).prop_map(|(node, what)| Step::Decide { node, what }),
     ]
 }
@@ -354,6 +354,11 @@ impl Lives {
                     w.ok(end(account, withdrawal, paid));
                 }
             }
+            Step::Claim { whose } => {
+                let account = nth_account(w, whose);
+                // Nothing to claim, or suspended: refused.
+                let _ = w.submit(Command::ClaimRewards { account });
+            }
             Step::Dispute { which, by_node } => {
                 let settled = w.state.tasks.values().filter(|t| t.maturing().is_some());
                 let settled: Vec<TaskId> = settled.map(|t| t.id).collect();
@@ -372,11 +377,6 @@ impl Lives {
                         bond: Amount(100_000_000),
                     });
                 }
-            }
-            Step::Claim { whose } => {
-                let account = nth_account(w, whose);
-                // Nothing to claim, or suspended: refused.
-                let _ = w.submit(Command::ClaimRewards { account });
             }
             Step::Decide { node, what } => {
                 let node = self.nodes[node % self.nodes.len()];

@@ -8,7 +8,7 @@ use aevir_platform::{
     command::{Availability, Command, FailureClass, GpuProfile, LossReason},
     definition::TaskType,
     ids::{AccountId, NodeId},
-    policy::{AccountLimits, Policy},
+    policy::{AccountLimits, Policy, ReservePolicy},
     terms::NodeTerms,
 };
 use proptest::prelude::*;
@@ -20,42 +20,42 @@ use crate::{
 };
 
 /// A market of several requesters and nodes of all sorts.
-struct Market {
-    w: World,
+pub struct Market {
+    pub w: World,
     requesters: Vec<AccountId>,
     nodes: Vec<NodeId>,
 }
 
 #[derive(Debug, Clone)]
-struct Machine {
-    owner: usize,
-    slots: u32,
-    memory: u32,
-    region: u8,
-    class: Option<u8>,
-    f16: bool,
+pub struct Machine {
+    pub owner: usize,
+    pub slots: u32,
+    pub memory: u32,
+    pub region: u8,
+    pub class: Option<u8>,
+    pub f16: bool,
     /// Not known where it is 0.
-    mfuel_s: u32,
+    pub mfuel_s: u32,
     /// In tenths of the price that all tasks have; 0: it asks nothing.
-    ask: u32,
+    pub ask: u32,
 }
 
 #[derive(Debug, Clone)]
-struct Ask {
-    requester: usize,
-    kind: u8,
-    memory: u32,
-    region: u8,
-    gpu: u8,
-    replicas: u32,
-    priority: u32,
-    runtime_s: u32,
+pub struct Ask {
+    pub requester: usize,
+    pub kind: u8,
+    pub memory: u32,
+    pub region: u8,
+    pub gpu: u8,
+    pub replicas: u32,
+    pub priority: u32,
+    pub runtime_s: u32,
     /// Some are in a hurry.
-    latency_ms: Option<u32>,
+    pub latency_ms: Option<u32>,
 }
 
 #[derive(Debug, Clone)]
-enum Step {
+pub enum Step {
     Submit(Ask),
     Plan,
     Later(u16),
@@ -137,7 +137,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 impl Market {
-    fn new(machines: &[Machine], policy: Policy) -> Self {
+    pub fn new(machines: &[Machine], policy: Policy) -> Self {
         let mut w = World::with_policy(policy);
         let mut requesters = vec![w.requester];
         for name in ["second", "third", "fourth"] {
@@ -225,7 +225,7 @@ impl Market {
         });
     }
 
-    fn take(&mut self, step: Step) {
+    pub fn take(&mut self, step: Step) {
         match step {
             Step::Submit(ask) => self.submit(&ask),
             Step::Plan => drop(self.w.plan()),
@@ -316,7 +316,7 @@ impl Market {
 }
 
 /// What must hold of every lease, told from the state alone.
-fn check(w: &World) {
+pub fn check(w: &World) {
     for node in w.state.nodes.values() {
         let active = node.active.iter().filter_map(|id| w.state.task_of(*id));
         let limits = active.map(|t| &t.definition.limits);
@@ -392,12 +392,17 @@ proptest! {
         keep in prop_oneof![Just(1_000_000u32), 500_000u32..1_000_000],
         looks in 1u32..4,
         unproven in 1u32..5,
+        lines in 1u32..5,
+        reserve in (1_000u32..20_000, 0u32..3, 1u32..4, 1u32..5),
     ) {
         let mut policy = Policy::default();
         policy.scheduling.score.near_levels = near;
         policy.scheduling.placements_max = placements;
         policy.scheduling.tail.looks_max = looks;
         policy.scheduling.unproven_slots = unproven;
+        policy.scheduling.lines_max = lines;
+        let (after_ms, most, looks_max, nodes_max) = reserve;
+        policy.scheduling.reserve = ReservePolicy { after_ms, most, looks_max, nodes_max };
         policy.scheduling.epoch_ms = 60_000;
         policy.scheduling.reliability_keep_ppm = keep;
         let mut market = Market::new(&machines, policy);
@@ -462,10 +467,15 @@ proptest! {
         steps in prop::collection::vec(step(), 60..160),
         placements in 1u32..20,
         unproven in 1u32..5,
+        lines in 1u32..5,
+        reserve in (1_000u32..20_000, 0u32..3, 1u32..4, 1u32..5),
     ) {
         let mut policy = Policy::default();
         policy.scheduling.placements_max = placements;
         policy.scheduling.unproven_slots = unproven;
+        policy.scheduling.lines_max = lines;
+        let (after_ms, most, looks_max, nodes_max) = reserve;
+        policy.scheduling.reserve = ReservePolicy { after_ms, most, looks_max, nodes_max };
         policy.scheduling.epoch_ms = 60_000;
         policy.scheduling.reliability_keep_ppm = 700_000;
         let mut market = Market::new(&machines, policy);

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     market::dataset,
+    reservations::kept_free,
     world::{AT_ONCE_MS, World, profile},
 };
 
@@ -100,6 +101,7 @@ pub fn eventful() -> World {
     withdrawals(&mut w);
     stakes(&mut w, nodes[0]);
     given_back(&mut w);
+    kept_free(&mut w);
     reviewed(&mut w);
     comings_and_goings(&mut w);
     // The next epoch: the draws so far can be recomputed from here on.

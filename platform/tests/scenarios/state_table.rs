@@ -137,6 +137,8 @@ fn cases() -> Vec<(&'static str, Case)> {
             });
             case
         }),
+        ("queued, for long behind small runs", behind_small_runs(false)),
+        ("queued, with a node kept free", behind_small_runs(true)),
         ("queued / returned", {
             let mut case = at("running");
             let assignment = case.assignment.unwrap();

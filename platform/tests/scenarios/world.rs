@@ -330,12 +330,13 @@ impl World {
         }
     }
 
-    /// Plans, and answers the new leases.
+    /// Plans, and answers the new leases; nodes may be kept free beside.
     pub fn plan(&mut self) -> Vec<(TaskId, AssignmentId, NodeId)> {
         let events = self.ok(Command::Plan);
-        let leased = events.iter().map(|e| match e {
-            Event::AssignmentLeased(e) => (e.task, e.assignment, e.node),
-            other => panic!("a plan only leases: {other:?}"),
+        let leased = events.iter().filter_map(|e| match e {
+            Event::AssignmentLeased(e) => Some((e.task, e.assignment, e.node)),
+            Event::TaskReserved(_) => None,
+            other => panic!("a plan only leases and reserves: {other:?}"),
         });
         leased.collect()
     }

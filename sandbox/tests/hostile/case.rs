@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use aevir_sandbox::{Limits, TrapKind};
+use aevir_sandbox::{Executor, Limits, TrapKind, Tuning};
 use serde::Deserialize;
 
 use crate::generators;
@@ -39,6 +39,8 @@ struct Head {
     many_inputs: usize,
     /// The case that the same executor has run just before.
     after: Option<String>,
+    /// MiB that the process may take beside what the limits grant; the default is a node's.
+    host_mib: Option<u64>,
     /// Limits other than the defaults.
     #[serde(default)]
     limits: Limits,
@@ -217,6 +219,13 @@ impl Case {
         bench.spec.params.clone_from(&self.head.params);
         bench.spec.limits = self.head.limits.clone();
         bench.spec.gpu = self.head.gpu || self.head.dispatch.is_some();
+        if let Some(mib) = self.head.host_mib {
+            let tuning = Tuning {
+                host_bytes_max: mib << 20,
+                ..Tuning::default()
+            };
+            bench.executor = Executor::tuned(bench.config(), tuning);
+        }
         for (name, len) in &self.head.inputs {
             bench.add_input(name, &vec![0; *len]);
         }

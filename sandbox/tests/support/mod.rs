@@ -62,6 +62,18 @@ pub struct Bench {
     runs: u32,
 }
 
+/// An executor's configuration.
+fn config() -> ExecutorConfig {
+    ExecutorConfig {
+        program: env!("CARGO_BIN_EXE_aevir-executor").into(),
+        args: Vec::new(),
+        // One cache for all tests: the examples take a while to compile.
+        cache_dir: Path::new(env!("CARGO_TARGET_TMPDIR")).join("modules"),
+        env: BTreeMap::new(),
+        log: None,
+    }
+}
+
 /// What a run said and how it ended.
 pub struct Ran {
     pub outcome: Outcome,
@@ -73,14 +85,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("module.wasm");
         std::fs::write(&path, module).unwrap();
-        let executor = Executor::new(ExecutorConfig {
-            program: env!("CARGO_BIN_EXE_aevir-executor").into(),
-            args: Vec::new(),
-            // One cache for all tests: the examples take a while to compile.
-            cache_dir: Path::new(env!("CARGO_TARGET_TMPDIR")).join("modules"),
-            env: BTreeMap::new(),
-            log: None,
-        });
+        let executor = Executor::new(config());
         let spec = RunSpec {
             module: path,
             module_digest: hex::encode(Sha256::digest(module)),
@@ -101,6 +106,11 @@ impl Bench {
             spec,
             runs: 0,
         }
+    }
+
+    /// The configuration of its executor.
+    pub fn config(&self) -> ExecutorConfig {
+        config()
     }
 
     pub fn guest(name: &str) -> Self {

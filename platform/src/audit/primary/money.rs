@@ -55,10 +55,10 @@ pub(super) fn posting(
         | PostingReason::Payout
         | PostingReason::WithdrawalRefused
         | PostingReason::Slash
-        | PostingReason::Reversal
         | PostingReason::Pool
         | PostingReason::Reward
-        | PostingReason::PoolExpired => Ok(None),
+        | PostingReason::PoolExpired
+        | PostingReason::Reversal => Ok(None),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The GPU's figures: a guest on the compute interface, and a native program on wgpu that does the very same with the very same
 //! instrumented kernels, in turns.
 
+mod buffers;
 mod guest;
 mod hardware;
 mod native;
@@ -237,6 +238,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         curve.push((dispatches as f64, pair.guest_s / pair.native_s));
     }
     let memory = bench.stream().await?;
+    buffers::measure(&mut bench)?;
     let hardware = hardware::measure(&mut bench).await?;
     bench.found.show();
     if !options.json {

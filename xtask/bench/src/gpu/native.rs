@@ -6,6 +6,7 @@ use std::time::Instant;
 use aevir_gpu::{Constant, GpuLimits, kernel::instrument, loop_budget::STATUS_GROUP};
 use anyhow::{Context, Result, anyhow};
 
+use super::buffers::{BUFFERS, EXPECTED};
 use super::plan::{self, Plan};
 
 /// A plan's objects.
@@ -126,6 +127,36 @@ impl<'a> Native<'a> {
         Ok(seconds)
     }
 
+    /// Seconds of one computation on buffers that are made for it, each through the plan's kernel into the next, and dropped after it.
+    pub(super) fn with_new_buffers(&self, bytes: u64, repeat: usize) -> Result<f64> {
+        let pipeline = &self.steps[0].pipeline;
+        let layout = pipeline.get_bind_group_layout(0);
+        let usage = wgpu::BufferUsages::STORAGE
+            | wgpu::BufferUsages::COPY_SRC
+            | wgpu::BufferUsages::COPY_DST;
+        let started = Instant::now();
+        for _ in 0..repeat {
+            let made: Vec<_> = (0..BUFFERS)
+                .map(|_| buffer(&self.device, bytes, usage))
+                .collect();
+            let mut encoder = self.device.create_command_encoder(&Default::default());
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            pass.set_pipeline(pipeline);
+            for pair in made.windows(2) {
+                let bound = group(&self.device, &layout, &[&pair[0], &pair[1]]);
+                pass.set_bind_group(0, &bound, &[]);
+                pass.dispatch_workgroups(1, 1, 1);
+            }
+            drop(pass);
+            encoder.copy_buffer_to_buffer(&made[BUFFERS - 1], 0, &self.staging, 0, 4);
+            let words = self.finish(encoder, 4)?;
+            if words != [EXPECTED] {
+                return Err(anyhow!("the native program computed {words:?}"));
+            }
+        }
+        Ok(started.elapsed().as_secs_f64() / repeat as f64)
+    }
+
     fn compute(&self) -> Result<Vec<u32>> {
         let mut encoder = self.device.create_command_encoder(&Default::default());
         let mut pass = encoder.begin_compute_pass(&Default::default());
@@ -142,8 +173,13 @@ impl<'a> Native<'a> {
         drop(pass);
         let (result, words) = self.plan.result;
         encoder.copy_buffer_to_buffer(&self.buffers[result], 0, &self.staging, 0, words as u64 * 4);
+        self.finish(encoder, words as u64 * 4)
+    }
+
+    /// Submits, waits, and reads what was copied for reading back.
+    fn finish(&self, encoder: wgpu::CommandEncoder, bytes: u64) -> Result<Vec<u32>> {
         self.queue.submit([encoder.finish()]);
-        let slice = self.staging.slice(..);
+        let slice = self.staging.slice(..bytes);
         slice.map_async(wgpu::MapMode::Read, |_| ());
         self.device.poll(wgpu::PollType::Wait {
             submission_index: None,

@@ -1,0 +1,143 @@
+//! What was played: commands by kind, granted and refused, and how things ended.
+
+use std::collections::BTreeMap;
+
+use aevir_platform::{
+    command::Command,
+    event::{CloseReason, Event, PostingReason, Trust, Verdict},
+};
+
+/// How often something happened: commands by kind, granted and refused, and ends.
+pub type Coverage = BTreeMap<&'static str, (u64, u64)>;
+
+/// The public name of a command; a new one has to be played, too.
+pub fn kind(command: &Command) -> &'static str {
+    match command {
+        Command::AdoptPolicy(_) => "adopt-policy",
+        Command::OpenAccount(_) => "open-account",
+        Command::AddKey(_) => "add-key",
+        Command::RevokeKey { .. } => "revoke-key",
+        Command::IssueJoinToken { .. } => "issue-join-token",
+        Command::Deposit { .. } => "deposit",
+        Command::RequestWithdrawal { .. } => "request-withdrawal",
+        Command::PayWithdrawal { .. } => "pay-withdrawal",
+        Command::RefuseWithdrawal { .. } => "refuse-withdrawal",
+        Command::ClaimRewards { .. } => "claim-rewards",
+        Command::SetLimits { .. } => "set-limits",
+        Command::RecordUpload { .. } => "record-upload",
+        Command::RegisterModule(_) => "register-module",
+        Command::RegisterContent(_) => "register-content",
+        Command::RegisterNode(_) => "register-node",
+        Command::SetAvailability { .. } => "set-availability",
+        Command::ChangeProfile { .. } => "change-profile",
+        Command::ChangeTerms { .. } => "change-terms",
+        Command::DrainNode { .. } => "drain-node",
+        Command::ResumeNode { .. } => "resume-node",
+        Command::LeaveMarket { .. } => "leave-market",
+        Command::Stake { .. } => "stake",
+        Command::Unstake { .. } => "unstake",
+        Command::RotateKey { .. } => "rotate-key",
+        Command::RevokeNode { .. } => "revoke-node",
+        Command::Suspend { .. } => "suspend",
+        Command::Release { .. } => "release",
+        Command::SubmitTask { .. } => "submit-task",
+        Command::CancelTask { .. } => "cancel-task",
+        Command::Plan => "plan",
+        Command::Tick => "tick",
+        Command::Start { .. } => "start",
+        Command::ReportProgress { .. } => "report-progress",
+        Command::SaveCheckpoint { .. } => "save-checkpoint",
+        Command::RecordOutput { .. } => "record-output",
+        Command::Commit { .. } => "commit",
+        Command::Reveal { .. } => "reveal",
+        Command::Fail { .. } => "fail",
+        Command::GiveBack { .. } => "give-back",
+        Command::LoseLease { .. } => "lose-lease",
+    }
+}
+
+/// What must have happened in a run that is long enough to mean anything.
+pub const MUST: [&str; 53] = [
+    "adopt-policy",
+    "open-account",
+    "add-key",
+    "revoke-key",
+    "issue-join-token",
+    "deposit",
+    "request-withdrawal",
+    "pay-withdrawal",
+    "refuse-withdrawal",
+    "set-limits",
+    "claim-rewards",
+    "> pool over",
+    "record-upload",
+    "register-module",
+    "register-content",
+    "register-node",
+    "set-availability",
+    "change-profile",
+    "change-terms",
+    "drain-node",
+    "resume-node",
+    "leave-market",
+    "stake",
+    "unstake",
+    "rotate-key",
+    "revoke-node",
+    "suspend",
+    "release",
+    "submit-task",
+    "cancel-task",
+    "plan",
+    "tick",
+    "start",
+    "report-progress",
+    "save-checkpoint",
+    "record-output",
+    "commit",
+    "reveal",
+    "fail",
+    "give-back",
+    "lose-lease",
+    "> passed",
+    "> unmet",
+    "> inconclusive",
+    "> cancelled",
+    "> expired",
+    "> attempts spent",
+    "> dependency failed",
+    "> slashed",
+    "> matured",
+    "> left",
+    "> late",
+    "> alone",
+];
+
+/// What an event says of an end.
+pub fn end(event: &Event) -> Option<&'static str> {
+    match event {
+        Event::TaskVerified(e) if e.late && e.verdict == Verdict::Passed => Some("> late"),
+        Event::TaskVerified(e) => Some(match e.verdict {
+            Verdict::Passed => "> passed",
+            Verdict::Unmet => "> unmet",
+            Verdict::Inconclusive => "> inconclusive",
+        }),
+        Event::TaskClosed(e) => Some(match e.reason {
+            CloseReason::Cancelled => "> cancelled",
+            CloseReason::Expired => "> expired",
+            CloseReason::AttemptsSpent => "> attempts spent",
+            CloseReason::DependencyFailed => "> dependency failed",
+        }),
+        Event::TrustDecided(e) => match e.trust {
+            Trust::Drawn {
+                repeated: false, ..
+            } => Some("> alone"),
+            Trust::Drawn { .. } | Trust::Denied { .. } => None,
+        },
+        Event::LedgerPosted(e) => (e.reason == PostingReason::PoolExpired).then_some("> pool over"),
+        Event::NodeSlashed(_) => Some("> slashed"),
+        Event::TaskMatured(_) => Some("> matured"),
+        Event::NodeLeft(_) => Some("> left"),
+        _ => None,
+    }
+}

@@ -1,0 +1,521 @@
+//! A naive model of money and points, written from `docs/economics.md` and from nothing else of the machine.
+//!
+//! It is told what was asked for, and of what followed the facts: who was leased what, what a verdict accepted, why a task closed. What
+//! that moves it works out itself, in plain maps. Its arithmetic is its own.
+
+mod ends;
+mod epochs;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aevir_events::Timestamp;
+use aevir_platform::{
+    command::{Command, FailureClass, LossReason},
+    definition::{DataSource, Method, Pricing, TaskDefinition},
+    event::{Event, Track, Trust},
+    ids::{AccountId, AssignmentId, ContentId, NodeId, TaskId, WithdrawalId},
+    ledger::LedgerAccount,
+    policy::Policy,
+};
+
+/// What stands on a ledger account, in micro-AEV.
+type Money = BTreeMap<LedgerAccount, i64>;
+
+#[derive(Debug, Clone, PartialEq)]
+enum Stage {
+    Leased,
+    Running,
+    Sealed,
+    Shown,
+    Failed(FailureClass),
+    /// Lost, given back, called off, judged.
+    Over,
+}
+
+#[derive(Debug, Clone)]
+struct Run {
+    node: NodeId,
+    round: u32,
+    leased: Timestamp,
+    started: Option<Timestamp>,
+    sealed: Option<Timestamp>,
+    doubles: Option<AssignmentId>,
+    overtaken: bool,
+    stage: Stage,
+    locked: i64,
+}
+
+impl Run {
+    /// It brought one, and nobody has judged it.
+    fn has_result(&self) -> bool {
+        matches!(self.stage, Stage::Sealed | Stage::Shown)
+    }
+}
+
+#[derive(Debug)]
+struct Task {
+    requester: AccountId,
+    definition: TaskDefinition,
+    policy: Policy,
+    escrow: i64,
+    queued: Option<Timestamp>,
+    round: u32,
+    wanted: u32,
+    verifying: bool,
+    /// The result that could have stood alone, and was repeated.
+    trusted: Option<AssignmentId>,
+    runs: BTreeMap<AssignmentId, Run>,
+    ended: bool,
+    /// Pending shares, until they mature.
+    immature: Option<Immature>,
+}
+
+#[derive(Debug)]
+struct Immature {
+    /// With whether the run took too long.
+    compute: Vec<(AccountId, i64, bool)>,
+    content: Vec<(AccountId, i64)>,
+    platform: i64,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Strikes {
+    count: u32,
+    last: i64,
+}
+
+/// What an epoch's points can claim.
+#[derive(Debug)]
+struct Pool {
+    amount: i64,
+    points: BTreeMap<AccountId, i64>,
+    all: i64,
+    /// The epoch with which it is over.
+    until: u32,
+}
+
+/// The model.
+#[derive(Debug, Default)]
+pub struct Naive {
+    pub money: Money,
+    /// In thousandths of a point.
+    pub points: BTreeMap<(AccountId, Track), i64>,
+    /// Platform shares since the open epoch began.
+    collected: i64,
+    pools: BTreeMap<u32, Pool>,
+    /// The last epoch that closed, and up to which one accounts have claimed.
+    last_closed: u32,
+    claimed: BTreeMap<AccountId, u32>,
+    /// Verdicts whose shares are pending, by when they mature.
+    maturing: BTreeSet<(Timestamp, TaskId)>,
+    references: BTreeSet<String>,
+    withdrawals: BTreeMap<WithdrawalId, i64>,
+    owners: BTreeMap<NodeId, AccountId>,
+    strikes: BTreeMap<NodeId, Strikes>,
+    contents: BTreeMap<ContentId, (AccountId, u64)>,
+    tasks: BTreeMap<TaskId, Task>,
+    policy: Option<Policy>,
+}
+
+fn share(amount: i64, ppm: u32) -> i64 {
+    (i128::from(amount) * i128::from(ppm) / 1_000_000) as i64
+}
+
+/// The largest-remainder method, the earlier first among equals.
+fn divide(total: i64, weights: &[i64]) -> Vec<i64> {
+    let all: i128 = weights.iter().map(|w| i128::from(*w)).sum();
+    if all == 0 {
+        return vec![0; weights.len()];
+    }
+    let exact = |w: &i64| i128::from(total) * i128::from(*w);
+    let mut parts: Vec<i64> = weights.iter().map(|w| (exact(w) / all) as i64).collect();
+    let mut order: Vec<usize> = (0..weights.len()).collect();
+    order.sort_by_key(|i| (-(exact(&weights[*i]) % all), *i));
+    let left = total - parts.iter().sum::<i64>();
+    for i in order.into_iter().take(left as usize) {
+        parts[i] += 1;
+    }
+    parts
+}
+
+fn price(definition: &TaskDefinition) -> i64 {
+    match definition.economics.pricing {
+        Pricing::Fixed { price } => price.0,
+    }
+}
+
+/// Most replicas, those of the first round, and whether one may do at first.
+fn replicas(definition: &TaskDefinition) -> (u32, u32, bool) {
+    let found = definition.verification.iter().find_map(|m| match m {
+        Method::Sampling(s) => Some((s.replicas, s.initial.unwrap_or(s.quorum), s.adaptive)),
+        Method::Check { .. } => None,
+    });
+    found.unwrap_or((1, 1, false))
+}
+
+fn used(definition: &TaskDefinition) -> BTreeSet<ContentId> {
+    let data = definition.data.iter().filter_map(|d| match &d.from {
+        DataSource::Content { id, .. } => Some(*id),
+        DataSource::Blob(_) | DataSource::Inline(_) => None,
+    });
+    data.chain(definition.model.iter().filter_map(|m| m.base))
+        .collect()
+}
+
+/// The worst case.
+fn escrow(definition: &TaskDefinition, policy: &Policy) -> i64 {
+    let (most, _, _) = replicas(definition);
+    let compute = price(definition) * i64::from(most);
+    let content = match used(definition).is_empty() {
+        true => 0,
+        false => share(compute, policy.content_share_ppm),
+    };
+    let paid = compute + content + share(compute, policy.platform_share_ppm);
+    let fee = policy.attempt_fee.0;
+    paid.max(fee * i64::from(most)) + fee * i64::from(definition.retry.max_attempts)
+}
+
+impl Naive {
+    pub fn balance(&self, account: LedgerAccount) -> i64 {
+        self.money.get(&account).copied().unwrap_or(0)
+    }
+
+    fn transfer(&mut self, from: LedgerAccount, to: LedgerAccount, amount: i64) {
+        for (account, amount) in [(from, -amount), (to, amount)] {
+            let balance = self.money.entry(account).or_default();
+            *balance += amount;
+            if *balance == 0 {
+                self.money.remove(&account);
+            }
+        }
+    }
+
+    /// Whole points.
+    fn earn(&mut self, account: AccountId, track: Track, delta: i64) {
+        let balance = self.points.entry((account, track)).or_default();
+        *balance += delta * 1_000;
+        assert!(*balance >= 0);
+        if *balance == 0 {
+            self.points.remove(&(account, track));
+        }
+    }
+
+    /// What a node has pledged.
+    pub fn locked(&self, node: NodeId) -> i64 {
+        let runs = self.tasks.values().flat_map(|t| t.runs.values());
+        runs.filter(|r| r.node == node).map(|r| r.locked).sum()
+    }
+
+    fn free_stake(&self, node: NodeId) -> i64 {
+        self.balance(LedgerAccount::Stake(node)) - self.locked(node)
+    }
+
+    /// Whether a command about money can be granted, where nothing but money stands in the way. `None`: it is about something else.
+    pub fn affords(&self, command: &Command) -> Option<bool> {
+        let available = |account: &AccountId| self.balance(LedgerAccount::Available(*account));
+        match command {
+            Command::Deposit {
+                amount, reference, ..
+            } => Some(amount.0 > 0 && !self.references.contains(reference)),
+            Command::RequestWithdrawal {
+                account, amount, ..
+            } => Some(amount.0 > 0 && amount.0 <= available(account)),
+            Command::PayWithdrawal {
+                withdrawal,
+                reference,
+                ..
+            } => Some(
+                self.withdrawals.contains_key(withdrawal) && !self.references.contains(reference),
+            ),
+            Command::RefuseWithdrawal { withdrawal, .. } => {
+                Some(self.withdrawals.contains_key(withdrawal))
+            }
+            Command::Stake {
+                account,
+                node,
+                amount,
+            } => Some(
+                self.owners.get(node) == Some(account)
+                    && amount.0 > 0
+                    && amount.0 <= available(account),
+            ),
+            Command::Unstake {
+                account,
+                node,
+                amount,
+            } => Some(
+                self.owners.get(node) == Some(account)
+                    && amount.0 > 0
+                    && amount.0 <= self.free_stake(*node),
+            ),
+            Command::ClaimRewards { account } => {
+                Some(self.parts(*account).iter().any(|(_, part)| *part > 0))
+            }
+            Command::SubmitTask {
+                requester,
+                definition,
+            } => {
+                let needed = escrow(definition, self.policy.as_ref()?);
+                Some(needed <= definition.economics.budget.0 && needed <= available(requester))
+            }
+            _ => None,
+        }
+    }
+
+    /// A command was granted: what follows from it, and from the facts that came with it.
+    pub fn granted(&mut self, command: &Command, facts: &[Event], now: Timestamp) {
+        self.asked(command, facts);
+        let due = match command {
+            Command::Tick => self.due(facts, now),
+            _ => Vec::new(),
+        };
+        let closed: BTreeSet<TaskId> = facts.iter().filter_map(closing).collect();
+        for fact in facts {
+            self.note(fact, &closed, now);
+        }
+        // What a verdict of the same tick costs comes before.
+        due.into_iter().for_each(|id| self.mature(id));
+    }
+
+    fn asked(&mut self, command: &Command, facts: &[Event]) {
+        match command {
+            Command::Deposit {
+                account,
+                amount,
+                reference,
+            } => {
+                self.references.insert(reference.clone());
+                let to = LedgerAccount::Available(*account);
+                self.transfer(LedgerAccount::External, to, amount.0);
+            }
+            Command::RequestWithdrawal {
+                account, amount, ..
+            } => {
+                let requested = facts.iter().find_map(|fact| match fact {
+                    Event::WithdrawalRequested(e) => Some(e.withdrawal),
+                    _ => None,
+                });
+                self.withdrawals.insert(requested.unwrap(), amount.0);
+                let from = LedgerAccount::Available(*account);
+                self.transfer(from, LedgerAccount::Withdrawing(*account), amount.0);
+            }
+            Command::PayWithdrawal {
+                account,
+                withdrawal,
+                reference,
+            } => {
+                self.references.insert(reference.clone());
+                let amount = self.withdrawals.remove(withdrawal).unwrap();
+                let from = LedgerAccount::Withdrawing(*account);
+                self.transfer(from, LedgerAccount::External, amount);
+            }
+            Command::RefuseWithdrawal {
+                account,
+                withdrawal,
+                ..
+            } => {
+                let amount = self.withdrawals.remove(withdrawal).unwrap();
+                let from = LedgerAccount::Withdrawing(*account);
+                self.transfer(from, LedgerAccount::Available(*account), amount);
+            }
+            Command::Stake {
+                account,
+                node,
+                amount,
+            } => {
+                let from = LedgerAccount::Available(*account);
+                self.transfer(from, LedgerAccount::Stake(*node), amount.0);
+            }
+            Command::Unstake {
+                account,
+                node,
+                amount,
+            } => {
+                let to = LedgerAccount::Available(*account);
+                self.transfer(LedgerAccount::Stake(*node), to, amount.0);
+            }
+            Command::ClaimRewards { account } => {
+                for (epoch, part) in self.parts(*account) {
+                    let to = LedgerAccount::Available(*account);
+                    self.transfer(LedgerAccount::Pool(epoch), to, part);
+                }
+                self.claimed.insert(*account, self.last_closed);
+            }
+            Command::AdoptPolicy(policy) => self.policy = Some(policy.clone()),
+            _ => {}
+        }
+    }
+
+    fn note(&mut self, fact: &Event, closed: &BTreeSet<TaskId>, now: Timestamp) {
+        match fact {
+            Event::EpochClosed(e) => self.epoch_closed(e),
+            Event::NodeRegistered(e) => drop(self.owners.insert(e.node, e.owner)),
+            Event::NodeLeft(e) => {
+                let (from, owner) = (LedgerAccount::Stake(e.node), self.owners[&e.node]);
+                assert_eq!(self.locked(e.node), 0, "who leaves has nothing open");
+                let amount = self.balance(from);
+                self.transfer(from, LedgerAccount::Available(owner), amount);
+            }
+            Event::ContentRegistered(e) => {
+                let content = (e.owner, u64::from(e.weight));
+                self.contents.insert(e.content, content);
+            }
+            Event::TaskCreated(e) => {
+                let policy = self.policy.clone().unwrap();
+                let definition = (*e.definition).clone();
+                let escrow = escrow(&definition, &policy);
+                assert!(escrow <= definition.economics.budget.0);
+                let from = LedgerAccount::Available(e.requester);
+                self.transfer(from, LedgerAccount::Escrow(e.task), escrow);
+                let (_, initial, adaptive) = replicas(&definition);
+                let task = Task {
+                    requester: e.requester,
+                    definition,
+                    policy,
+                    escrow,
+                    queued: None,
+                    round: 1,
+                    wanted: if adaptive { 1 } else { initial },
+                    verifying: false,
+                    trusted: None,
+                    runs: BTreeMap::new(),
+                    ended: false,
+                    immature: None,
+                };
+                assert!(self.tasks.insert(e.task, task).is_none());
+            }
+            Event::TaskQueued(e) => self.task(e.task).queued = Some(now),
+            Event::TaskHastened(e) => {
+                let task = self.task(e.task);
+                task.wanted = task.wanted.max(replicas(&task.definition).1);
+            }
+            Event::TaskExtended(e) => {
+                let task = self.task(e.task);
+                (task.round, task.wanted, task.verifying) = (e.round, e.replicas, false);
+            }
+            Event::RoundClosed(e) => self.task(e.task).verifying = true,
+            Event::TrustDecided(e) => {
+                let task = self.task(e.task);
+                let is_alone = matches!(e.trust, Trust::Drawn { repeated, .. } if !repeated);
+                if !is_alone {
+                    task.wanted = replicas(&task.definition).1;
+                    let drawn = matches!(e.trust, Trust::Drawn { .. });
+                    task.trusted = drawn.then_some(e.assignment);
+                }
+            }
+            Event::AssignmentLeased(e) => {
+                let task = &self.tasks[&e.task];
+                let per_result = task.policy.stake.per_result_ppm;
+                let due = share(price(&task.definition), per_result);
+                let locked = if due <= self.free_stake(e.node) {
+                    due
+                } else {
+                    0
+                };
+                let run = Run {
+                    node: e.node,
+                    round: e.round,
+                    leased: now,
+                    started: None,
+                    sealed: None,
+                    doubles: e.doubles,
+                    overtaken: false,
+                    stage: Stage::Leased,
+                    locked,
+                };
+                self.task(e.task).runs.insert(e.assignment, run);
+            }
+            Event::AssignmentStarted(e) => {
+                let run = self.run(e.task, e.assignment);
+                (run.stage, run.started) = (Stage::Running, Some(now));
+            }
+            Event::AssignmentCommitted(e) => {
+                let run = self.run(e.task, e.assignment);
+                (run.stage, run.sealed) = (Stage::Sealed, Some(now));
+            }
+            Event::AssignmentRevealed(e) => {
+                self.run(e.report.task, e.report.assignment).stage = Stage::Shown;
+            }
+            Event::AssignmentFailed(e) => self.over(e.task, e.assignment, Stage::Failed(e.class)),
+            Event::AssignmentReturned(e) => self.over(e.task, e.assignment, Stage::Over),
+            Event::AssignmentLost(e) => {
+                self.over(e.task, e.assignment, Stage::Over);
+                let task = &self.tasks[&e.task];
+                let owner = self.owners[&task.runs[&e.assignment].node];
+                let points = task.policy.points.clone();
+                let has = self.compute_points(owner);
+                let loss = match e.reason {
+                    LossReason::NotRevealed => refused(has, &points),
+                    LossReason::NotStarted | LossReason::Silent | LossReason::Revoked => {
+                        points.lost.0.min(has)
+                    }
+                };
+                self.earn(owner, Track::Compute, -loss);
+                if e.reason == LossReason::NotRevealed {
+                    self.unrevealed(e.task);
+                }
+            }
+            // A task that closes withdraws the rest: who is paid for it is told by what they were before.
+            Event::AssignmentWithdrawn(e) if closed.contains(&e.task) => {}
+            Event::AssignmentWithdrawn(e) => self.called_off(e.task, e.assignment),
+            Event::TaskVerified(e) => self.verified(e, now),
+            Event::TaskSettled(e) => self.settled(e),
+            Event::TaskClosed(e) => self.closed(e, now),
+            _ => {}
+        }
+    }
+
+    fn compute_points(&self, owner: AccountId) -> i64 {
+        let points = self.points.get(&(owner, Track::Compute));
+        points.copied().unwrap_or(0) / 1_000
+    }
+
+    fn task(&mut self, task: TaskId) -> &mut Task {
+        self.tasks.get_mut(&task).unwrap()
+    }
+
+    fn run(&mut self, task: TaskId, run: AssignmentId) -> &mut Run {
+        self.task(task).runs.get_mut(&run).unwrap()
+    }
+
+    /// A run ends without a result that counts.
+    fn over(&mut self, task: TaskId, run: AssignmentId, stage: Stage) {
+        let run = self.run(task, run);
+        (run.stage, run.locked) = (stage, 0);
+    }
+
+    /// What was to stand alone was kept back: the next result of an adaptive sample is a first one.
+    fn unrevealed(&mut self, task: TaskId) {
+        let task = self.task(task);
+        if replicas(&task.definition).2 {
+            task.wanted = 1;
+        }
+        task.verifying = task.runs.values().any(Run::has_result);
+    }
+
+    /// Another result was taken, or is about to be: what had begun is paid for.
+    fn called_off(&mut self, task: TaskId, id: AssignmentId) {
+        let of = self.task(task);
+        let slot = of.runs[&id].doubles.unwrap_or(id);
+        let mate = |(other, run): (&AssignmentId, &Run)| {
+            *other != id && run.doubles.unwrap_or(*other) == slot && run.has_result()
+        };
+        let is_overtaken = of.verifying || of.runs.iter().any(mate);
+        let run = self.run(task, id);
+        run.overtaken = is_overtaken && run.started.is_some();
+        (run.stage, run.locked) = (Stage::Over, 0);
+    }
+}
+
+fn closing(fact: &Event) -> Option<TaskId> {
+    match fact {
+        Event::TaskClosed(e) => Some(e.task),
+        _ => None,
+    }
+}
+
+fn refused(has: i64, points: &aevir_platform::policy::PointsPolicy) -> i64 {
+    share(has, points.refused_ppm)
+        .max(points.refused_min.0)
+        .min(has)
+}

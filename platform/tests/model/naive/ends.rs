@@ -1,0 +1,281 @@
+//! How tasks end in the model: verdicts, closures, maturity, and what refused results cost.
+
+use std::collections::BTreeSet;
+
+use aevir_events::Timestamp;
+use aevir_platform::{
+    command::FailureClass,
+    event::{CloseReason, Event, TaskClosed, TaskSettled, TaskVerified, Track, Verdict},
+    ids::{AccountId, AssignmentId, NodeId, TaskId},
+    ledger::LedgerAccount,
+};
+
+use super::{Immature, Naive, Run, Stage, Task, divide, price, refused, share, used};
+
+/// Verdicts that one tick matures.
+const MATURED_MAX: usize = 64;
+
+impl Immature {
+    /// Whom it is owed to.
+    fn pending(&self) -> Vec<(AccountId, i64)> {
+        let compute = self
+            .compute
+            .iter()
+            .map(|(owner, amount, _)| (*owner, *amount));
+        compute.chain(self.content.iter().copied()).collect()
+    }
+}
+
+impl Naive {
+    pub(super) fn verified(&mut self, e: &TaskVerified, now: Timestamp) {
+        let task = &self.tasks[&e.task];
+        assert!(!task.ended, "one settlement for each task");
+        let (policy, definition) = (task.policy.clone(), task.definition.clone());
+        let late = definition.qos.max_latency_ms;
+        let took =
+            |from: Timestamp, to: Timestamp| late.is_some_and(|ms| to.0 - from.0 > ms.into());
+        assert_eq!(e.late, took(task.queued.unwrap(), now));
+        let (fee, p) = (policy.attempt_fee.0, price(&definition));
+        let less = |amount: i64| amount - share(amount, definition.economics.late_refund_ppm);
+        let mut accepted = e.accepted.clone();
+        accepted.sort_unstable();
+        let of = |id: &AssignmentId| &task.runs[id];
+        let missed = |id: &AssignmentId| took(of(id).leased, of(id).sealed.unwrap());
+        let owner = |id: &AssignmentId| self.owners[&of(id).node];
+        let pays = e.verdict != Verdict::Inconclusive;
+        let mut immature = Immature {
+            compute: Vec::new(),
+            content: Vec::new(),
+            platform: 0,
+        };
+        let mut at_once: Vec<AccountId> = Vec::new();
+        if pays {
+            let earned = |id: &AssignmentId| if missed(id) { less(p) } else { p };
+            immature.compute = accepted
+                .iter()
+                .map(|id| (owner(id), earned(id), missed(id)))
+                .collect();
+            let compute = p * accepted.len() as i64;
+            let contents: Vec<(AccountId, u64)> = used(&definition)
+                .iter()
+                .map(|id| self.contents[id])
+                .collect();
+            let weights: Vec<i64> = contents.iter().map(|(_, weight)| *weight as i64).collect();
+            let pool = if contents.is_empty() {
+                0
+            } else {
+                share(compute, policy.content_share_ppm)
+            };
+            let parts = divide(pool, &weights);
+            let owners = contents.into_iter().map(|(owner, _)| owner);
+            immature.content = owners.zip(parts).collect();
+            immature.platform = share(compute, policy.platform_share_ppm);
+            if e.late && !accepted.iter().any(missed) {
+                immature.platform = less(immature.platform);
+            }
+        } else {
+            let shown = task.runs.iter().filter(|(_, r)| r.stage == Stage::Shown);
+            at_once.extend(shown.map(|(id, _)| owner(id)));
+        }
+        let overtaken = task.runs.iter().filter(|(_, r)| r.overtaken);
+        at_once.extend(overtaken.map(|(id, _)| owner(id)));
+        let (requester, escrow, id) = (task.requester, task.escrow, e.task);
+        let from = LedgerAccount::Escrow(id);
+        let pending = immature.pending();
+        for (owner, amount) in pending {
+            self.transfer(from, LedgerAccount::Pending(owner), amount);
+        }
+        at_once
+            .into_iter()
+            .for_each(|owner| self.transfer(from, LedgerAccount::Available(owner), fee));
+        self.transfer(from, LedgerAccount::Treasury, immature.platform);
+        let rest = self.balance(from);
+        assert!((0..=escrow).contains(&rest), "the escrow covers its task");
+        self.transfer(from, LedgerAccount::Available(requester), rest);
+        self.collected += immature.platform;
+        self.punish(e, now);
+        let task = self.task(id);
+        task.ended = true;
+        if !pays {
+            task.runs.values_mut().for_each(|run| run.locked = 0);
+            return;
+        }
+        task.immature = Some(immature);
+        let window = task.policy.settlement.window_ms;
+        self.maturing.insert((now.plus_ms(window.into()), id));
+        if window == 0 {
+            self.mature(id);
+        }
+    }
+
+    /// What refused results cost: points, strikes, and stake.
+    fn punish(&mut self, e: &TaskVerified, now: Timestamp) {
+        for refusal in &e.refused {
+            let task = &self.tasks[&e.task];
+            let (policy, gpu) = (task.policy.clone(), task.definition.qos.gpu.is_some());
+            let stood = task.trusted == Some(refusal.assignment) && !gpu;
+            let (node, locked) = (
+                task.runs[&refusal.assignment].node,
+                task.runs[&refusal.assignment].locked,
+            );
+            let owner = self.owners[&node];
+            let loss = refused(self.compute_points(owner), &policy.points);
+            self.earn(owner, Track::Compute, -loss);
+            let strikes = self.strikes.entry(node).or_default();
+            if now.0 - strikes.last > i64::from(policy.stake.strike_ms) {
+                strikes.count = 0;
+            }
+            (strikes.count, strikes.last) = (strikes.count + 1, now.0);
+            let is_free = strikes.count <= policy.stake.strikes_free && !stood;
+            if !e.accepted.is_empty() && !is_free && locked > 0 {
+                self.transfer(LedgerAccount::Stake(node), LedgerAccount::Treasury, locked);
+                self.run(e.task, refusal.assignment).locked = 0;
+            }
+        }
+    }
+
+    /// What the log says of a verdict's money is what was worked out.
+    pub(super) fn settled(&self, e: &TaskSettled) {
+        let task = &self.tasks[&e.task];
+        assert!(task.ended);
+        assert_eq!(e.fee.0 + e.refund.0, task.escrow);
+    }
+
+    pub(super) fn closed(&mut self, e: &TaskClosed, now: Timestamp) {
+        let task = &self.tasks[&e.task];
+        assert!(!task.ended, "one settlement for each task");
+        let (fee, p) = (task.policy.attempt_fee.0, price(&task.definition));
+        let limit = i64::from(task.definition.limits.runtime_s) * 1_000;
+        let mut paid: Vec<(NodeId, i64)> = Vec::new();
+        paid.extend(
+            task.runs
+                .values()
+                .filter(|r| r.overtaken)
+                .map(|r| (r.node, fee)),
+        );
+        let mut live: Vec<(&AssignmentId, &Run)> = task.runs.iter().collect();
+        live.retain(|(_, r)| match r.stage {
+            Stage::Leased | Stage::Running => true,
+            Stage::Shown => true,
+            Stage::Sealed => r.round == task.round,
+            Stage::Failed(_) | Stage::Over => false,
+        });
+        live.sort_by_key(|(id, r)| (!r.has_result(), r.leased, **id));
+        for (n, (_, run)) in live.into_iter().enumerate() {
+            let earned = match (&run.stage, run.started) {
+                (Stage::Sealed | Stage::Shown, _) => p,
+                (Stage::Running, Some(from)) => {
+                    let ran = (now.0 - from.0).min(limit);
+                    (i128::from(p) * i128::from(ran) / i128::from(limit)) as i64
+                }
+                _ => 0,
+            };
+            match e.reason {
+                CloseReason::Cancelled | CloseReason::Expired if n < task.wanted as usize => {
+                    paid.push((run.node, earned.max(fee)));
+                }
+                CloseReason::Cancelled | CloseReason::Expired => paid.push((run.node, fee)),
+                CloseReason::AttemptsSpent if run.has_result() => paid.push((run.node, fee)),
+                CloseReason::AttemptsSpent | CloseReason::DependencyFailed => {}
+            }
+        }
+        if e.reason == CloseReason::AttemptsSpent {
+            let blaming = self.blaming(task);
+            paid.extend(blaming.into_iter().map(|node| (node, fee)));
+        }
+        let (from, requester, escrow) =
+            (LedgerAccount::Escrow(e.task), task.requester, task.escrow);
+        for (node, amount) in paid {
+            let owner = self.owners[&node];
+            self.transfer(from, LedgerAccount::Available(owner), amount);
+        }
+        let rest = self.balance(from);
+        assert!((0..=escrow).contains(&rest), "the escrow covers its task");
+        let told = (e.fee.0, e.refund.0);
+        assert_eq!(
+            told,
+            (escrow - rest, rest),
+            "{e:?} of {:?}",
+            self.tasks[&e.task]
+        );
+        self.transfer(from, LedgerAccount::Available(requester), rest);
+        let task = self.task(e.task);
+        task.ended = true;
+        task.runs.values_mut().for_each(|run| run.locked = 0);
+    }
+
+    /// The nodes whose failures blame the module in the class that most name, the last class among equals; none where they are one
+    /// owner's.
+    fn blaming(&self, task: &Task) -> Vec<NodeId> {
+        let classes = [
+            FailureClass::GuestError,
+            FailureClass::Trap,
+            FailureClass::Limit,
+        ];
+        let of = |class: FailureClass| -> Vec<NodeId> {
+            let failed = task
+                .runs
+                .values()
+                .filter(|r| r.stage == Stage::Failed(class));
+            failed.map(|r| r.node).collect()
+        };
+        let most = classes.map(of).into_iter().max_by_key(Vec::len).unwrap();
+        let owners: BTreeSet<AccountId> = most.iter().map(|n| self.owners[n]).collect();
+        if owners.len() < 2 { Vec::new() } else { most }
+    }
+
+    /// A tick matures the verdicts whose window has passed, the earliest first; no others.
+    pub(super) fn due(&self, facts: &[Event], now: Timestamp) -> Vec<TaskId> {
+        let due = self.maturing.iter().take_while(|(at, _)| *at <= now);
+        let due: Vec<TaskId> = due.take(MATURED_MAX).map(|(_, id)| *id).collect();
+        let told = facts.iter().filter_map(|fact| match fact {
+            Event::TaskMatured(e) => Some(e.task),
+            _ => None,
+        });
+        let told: BTreeSet<TaskId> = told.collect();
+        // With a window of 0 a verdict of this tick matures at once.
+        let immediate = |id: &TaskId| self.tasks[id].immature.is_none();
+        let told: BTreeSet<TaskId> = told.into_iter().filter(|id| !immediate(id)).collect();
+        assert_eq!(told, due.iter().copied().collect());
+        due
+    }
+
+    pub(super) fn mature(&mut self, id: TaskId) {
+        self.maturing.retain(|(_, task)| *task != id);
+        let task = self.task(id);
+        task.runs.values_mut().for_each(|run| run.locked = 0);
+        let immature = task.immature.take().unwrap();
+        let points = task.policy.points.clone();
+        for (owner, amount) in immature.pending() {
+            let (from, to) = (
+                LedgerAccount::Pending(owner),
+                LedgerAccount::Available(owner),
+            );
+            self.transfer(from, to, amount);
+        }
+        let minted = share(immature.platform, points.per_aev_of_platform_share);
+        let is_used = immature.content.iter().any(|(_, amount)| *amount > 0);
+        let of_content = if is_used {
+            share(minted, points.content_ppm)
+        } else {
+            0
+        };
+        let equal = vec![1; immature.compute.len()];
+        let compute = divide(minted - of_content, &equal);
+        let weights: Vec<i64> = immature.content.iter().map(|(_, amount)| *amount).collect();
+        let content = divide(of_content, &weights);
+        let is_alone = immature.compute.len() == 1;
+        for ((owner, _, missed), mut earned) in immature.compute.iter().zip(compute) {
+            if is_alone {
+                earned = share(earned, points.unrepeated_ppm);
+            }
+            if *missed {
+                earned = share(earned, points.late_ppm);
+            }
+            self.earn(*owner, Track::Compute, earned);
+        }
+        for ((owner, _), earned) in immature.content.iter().zip(content) {
+            self.earn(*owner, Track::Content, earned);
+        }
+    }
+}

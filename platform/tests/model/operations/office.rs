@@ -1,0 +1,118 @@
+//! What administrators and account holders do now and then.
+
+use aevir_platform::{
+    amount::{Amount, Points},
+    command::{AddKey, Command, RegisterModule, Scope, World as ModuleWorld},
+    digest::Digest,
+    ids::NodeId,
+    policy::{AccountLimits, Policy},
+};
+
+use super::Player;
+use crate::market::blob;
+
+/// Nodes that have not gone.
+const NODES_MAX: usize = 8;
+
+impl Player {
+    /// What administrators and account holders do now and then.
+    pub(super) fn office(&mut self) -> Option<Command> {
+        let requester = self.requester();
+        let number = self.market.log.len();
+        let hash = Digest::of(&number.to_be_bytes());
+        match self.random.below(9) {
+            0 => Some(Command::AdoptPolicy(self.policy())),
+            1 => {
+                let scopes = vec![Scope::Read];
+                let label = format!("key {number}");
+                Some(Command::AddKey(AddKey {
+                    account: requester,
+                    label,
+                    hash,
+                    scopes,
+                }))
+            }
+            2 => {
+                let keys = self.market.state.keys.iter();
+                let added = keys
+                    .filter(|(_, k)| k.account == requester && !k.revoked && k.label != "first");
+                let added: Vec<_> = added.map(|(id, _)| *id).collect();
+                let key = self.random.pick(&added)?;
+                Some(Command::RevokeKey {
+                    account: requester,
+                    key,
+                })
+            }
+            3 => {
+                let limits = AccountLimits {
+                    weight: self.random.below(200) as u32,
+                    tasks_max: 100,
+                    running_max: 1 + self.random.below(20) as u32,
+                };
+                Some(Command::SetLimits {
+                    account: requester,
+                    limits,
+                })
+            }
+            4 => {
+                let name = format!("module {number}");
+                Some(Command::RegisterModule(RegisterModule {
+                    owner: requester,
+                    blob: blob(name.as_bytes()),
+                    name,
+                    world: ModuleWorld::Task,
+                    imports: Vec::new(),
+                }))
+            }
+            5 if self.market.state.contents.len() < 12 => {
+                let weight = 1 + self.random.below(9) as u32;
+                self.market
+                    .content(requester, &format!("set {number}"), weight);
+                None
+            }
+            6 | 7 => {
+                let gone = |n: &&NodeId| self.market.state.nodes[*n].standing.is_gone();
+                if self.market.nodes.len() - self.market.nodes.iter().filter(gone).count()
+                    < NODES_MAX
+                {
+                    let owner = self.random.below(self.market.owners.len());
+                    let owner = self.market.owners[owner];
+                    if self.market.state.suspension(owner).is_none() {
+                        self.market.join(owner);
+                    }
+                }
+                None
+            }
+            _ => {
+                let expires = self.market.now.plus_ms(1_000);
+                Some(Command::IssueJoinToken {
+                    account: requester,
+                    token_hash: hash,
+                    expires,
+                })
+            }
+        }
+    }
+
+    /// Another policy than the one before, in all that moves money and points.
+    fn policy(&mut self) -> Policy {
+        let mut policy = Policy {
+            content_share_ppm: [0, 100_000, 333_333][self.random.below(3)],
+            platform_share_ppm: [0, 50_000, 77_777][self.random.below(3)],
+            attempt_fee: Amount([0, 7, 1_000][self.random.below(3)]),
+            ..Policy::default()
+        };
+        policy.settlement.window_ms = [0, 30_000, 600_000][self.random.below(3)];
+        policy.stake.per_result_ppm = [0, 1_000_000, 3_000_000][self.random.below(3)];
+        policy.stake.strike_ms = [60_000, 604_800_000][self.random.below(2)];
+        policy.stake.strikes_free = self.random.below(2) as u32;
+        policy.points.refused_min = Points(self.random.below(60) as i64);
+        policy.points.content_ppm = [0, 200_000, 1_000_000][self.random.below(3)];
+        policy.points.keep_ppm = [999_000, 1_000_000, 900_001][self.random.below(3)];
+        policy.rewards.pool_ppm = [0, 250_000, 500_000][self.random.below(3)];
+        policy.rewards.claim_epochs = [1, 1, 168][self.random.below(3)];
+        // Trust is soon earned, so that results stand alone.
+        policy.verification.adaptive.trusted_ppm = [0, 100_000][self.random.below(2)];
+        policy
+    }
+}
