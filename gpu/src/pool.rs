@@ -34,15 +34,20 @@ impl Kept {
         self.stale.len() + self.zeroed.len()
     }
 
-    /// Makes room for one more; the bytes that were given up for it, if it can be had.
-    fn make_room(&mut self, bytes: u64) -> Option<u64> {
+    fn has_room(&self, bytes: u64) -> bool {
+        self.len() < KEPT_BUFFERS_MAX && self.bytes + bytes <= KEPT_BYTES_MAX
+    }
+
+    /// Gives up the oldest until there is room for one more, or none are left; the bytes that were given up.
+    fn make_room(&mut self, bytes: u64) -> u64 {
         let mut given_up = 0;
-        while self.len() >= KEPT_BUFFERS_MAX || self.bytes + bytes > KEPT_BYTES_MAX {
-            let oldest = self.zeroed.pop_front()?.size();
-            self.bytes -= oldest;
-            given_up += oldest;
+        while !self.has_room(bytes)
+            && let Some(oldest) = self.zeroed.pop_front()
+        {
+            self.bytes -= oldest.size();
+            given_up += oldest.size();
         }
-        Some(given_up)
+        given_up
     }
 }
 
@@ -56,17 +61,17 @@ impl Pool {
         self.kept().bytes
     }
 
-    /// Takes a buffer that nobody has any more. Answers the bytes that the device gets back instead: this one's, or those of others.
+    /// Takes a buffer that nobody has any more. Answers the bytes that the device gets back instead: those of others, or this one's.
     pub(crate) fn put(&self, buffer: wgpu::Buffer, is_zero: bool) -> u64 {
         let size = buffer.size();
         let mut kept = self.kept();
-        let room = match size <= REUSED_BYTES_MAX {
-            true => kept.make_room(size),
-            false => None,
-        };
-        let Some(given_up) = room else {
+        if size > REUSED_BYTES_MAX {
             return size;
-        };
+        }
+        let given_up = kept.make_room(size);
+        if !kept.has_room(size) {
+            return given_up + size;
+        }
         kept.bytes += size;
         match is_zero {
             true => kept.zeroed.push_back(buffer),

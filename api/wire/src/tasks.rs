@@ -166,7 +166,7 @@ pub struct Task {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Waiting {
     /// Such as `offline`, `draining`, `suspended`, `no-free-slot`, `hours`, `price`, `no-ask`, `no-gpu`, `gpu-class`, `own-node`,
-    /// `same-owner`, `already-tried`, `backing-off`; `requester-suspended`, `module-suspended` or `content-suspended` for all
+    /// `same-owner`, `already-tried`, `backing-off`, `reserved`; `requester-suspended`, `module-suspended` or `content-suspended` for all
     /// of them; `eligible` for nodes that can take it.
     pub reason: String,
     pub nodes: u32,
@@ -213,7 +213,7 @@ pub struct Why {
     pub id: String,
     /// The task's state.
     pub state: String,
-    /// `dependencies`, `node`, `turn`, `quota`, `release`, `commitment`, `runs`, `reveals` or `nothing`.
+    /// `dependencies`, `node`, `room`, `turn`, `quota`, `release`, `commitment`, `runs`, `reveals` or `nothing`.
     pub waits_for: String,
     /// The assignments whose commitments the next replica waits for: replicas are drawn one after the other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -59,6 +59,7 @@ fn explained(why: &Why) -> String {
     let waits_for = match why.waits_for.as_str() {
         "dependencies" => "the tasks that it depends on",
         "node" => "a node that can take it",
+        "room" => "other runs of a node to end: it is kept free for this task",
         "turn" => "its turn: nodes could take it",
         "quota" => {
             "its account's quota: as many runs as it may have at once are under way (`aevir account limits` shows how many that are)"

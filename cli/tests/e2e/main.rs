@@ -16,5 +16,6 @@ mod platform;
 #[path = "../../../api/tests/api/support/node.rs"]
 mod protocol;
 mod receipts;
+mod reviews;
 mod stores;
 mod up;

@@ -221,7 +221,8 @@ fn estimate(task: &Task, (slots, slowest): (u64, u64), now: Timestamp, quote: &m
     quote.starts_at = Some(after(waits_ms));
     let turns = match task.pace {
         Pace::AtOnce => 1,
-        Pace::OneByOne => u64::from(task.replicas_wanted),
+        // Of an adaptive sample all of them, for its one result may be repeated.
+        Pace::OneByOne => u64::from(task.definition.sampling().initial()),
     };
     let runs_ms = run_ms.saturating_mul(turns);
     quote.finishes_by = Some(after(waits_ms.saturating_add(runs_ms)));

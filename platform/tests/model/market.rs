@@ -31,7 +31,9 @@ use crate::{
 };
 
 /// Rejections of commands about money that money is the reason of.
-const OF_MONEY: [&str; 9] = [
+const OF_MONEY: [&str; 11] = [
+    "bond-too-small",
+    "nothing-to-claim",
     "insufficient-balance",
     "budget-too-small",
     "balance-too-small",
@@ -42,6 +44,9 @@ const OF_MONEY: [&str; 9] = [
     "unknown-node",
     "amount-too-large",
 ];
+
+/// Short epochs: points fade and pools open many times in a life.
+pub const EPOCH_MS: u32 = 300_000;
 
 /// A small market.
 pub struct Market {
@@ -79,7 +84,9 @@ impl Market {
             decisions: 0,
             seed,
         };
-        market.ok(Command::AdoptPolicy(Policy::default()));
+        let mut policy = Policy::default();
+        policy.scheduling.epoch_ms = EPOCH_MS;
+        market.ok(Command::AdoptPolicy(policy));
         market.ok(Command::Tick);
         for n in 0..3 {
             let requester = market.account(&format!("requester {n}"));
@@ -210,7 +217,8 @@ impl Market {
         }
         let points = state.points.iter().flat_map(|(account, balance)| {
             use aevir_platform::event::Track::{Compute, Content, Verification};
-            [Compute, Content, Verification].map(|track| ((*account, track), balance.on(track).0))
+            [Compute, Content, Verification]
+                .map(|track| ((*account, track), balance.thousandths_on(track) as i64))
         });
         let points: BTreeMap<_, i64> = points.filter(|(_, points)| *points != 0).collect();
         assert_eq!(points, naive.points, "points {}", shown());

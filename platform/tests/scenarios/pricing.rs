@@ -137,7 +137,9 @@ fn an_ask_is_left_even_of_what_comes_late() {
 #[test]
 fn usage_that_a_quorum_agrees_on_is_paid() {
     let mut w = World::new();
-    ["a", "b", "c"].map(|n| w.node(n));
+    for name in ["a", "b", "c"] {
+        w.node(name);
+    }
     let sampling = json!([{"method": "sampling", "quorum": 2, "replicas": 3, "initial": 3}]);
     let pricing = json!({"base": "100", "per_gfuel": "2000000000", "per_mib_out": "1048576", "max_price": "1000000"});
     let task = w.task(json!({"economics": metered(pricing), "verification": sampling}));
@@ -183,7 +185,9 @@ fn one_nodes_word_of_what_it_used_ends_at_the_cap() {
 #[test]
 fn workgroups_are_paid_by_the_least_that_accepted_replicas_tell() {
     let mut w = World::new();
-    ["a", "b", "c"].map(|n| w.node(n));
+    for name in ["a", "b", "c"] {
+        w.node(name);
+    }
     let sampling = json!([{"method": "sampling", "quorum": 2, "replicas": 2}]);
     let pricing = json!({"per_mworkgroup": "1000000", "max_price": "900000"});
     let task = w.task(json!({"economics": metered(pricing), "verification": sampling, "qos": {"gpu": {}, "max_latency_ms": 600_000}}));

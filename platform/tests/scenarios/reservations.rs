@@ -101,6 +101,16 @@ fn waiting(w: &mut World) -> (NodeId, [TaskId; 2], TaskId) {
     (node, smalls, large)
 }
 
+/// A task that has waited for long behind two small runs, of which more than one must end, while the node has a slot for a third.
+pub fn behind_small_runs(w: &mut World) -> TaskId {
+    hall(w, "hall", 3);
+    let smalls = sorted([w.task(small()), w.task(small())]);
+    assert_eq!(planned(w).0, smalls);
+    let task = w.task(large());
+    w.later(AFTER_MS);
+    task
+}
+
 /// For the log with everything in it.
 pub fn kept_free(w: &mut World) {
     let (node, [first, second], large) = waiting(w);

@@ -137,6 +137,11 @@ fn cases() -> Vec<(&'static str, Case)> {
             });
             case
         }),
+        (
+            "queued, for long behind small runs",
+            behind_small_runs(false),
+        ),
+        ("queued, with a node kept free", behind_small_runs(true)),
         ("queued / returned", {
             let mut case = at("running");
             let assignment = case.assignment.unwrap();
@@ -177,6 +182,21 @@ fn disputed(case: &mut Case) -> TaskId {
     let command = dispute(case);
     case.world.ok(command);
     case.world.state.tasks[&case.task].review.by().unwrap()
+}
+
+/// A large task, whose node is kept free or is to be.
+fn behind_small_runs(is_kept: bool) -> Case {
+    let mut world = World::new();
+    let task = crate::reservations::behind_small_runs(&mut world);
+    if is_kept {
+        assert!(world.plan().is_empty());
+    }
+    Case {
+        world,
+        task,
+        assignment: None,
+        run: None,
+    }
 }
 
 fn dispute(case: &Case) -> Command {

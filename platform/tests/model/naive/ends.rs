@@ -15,6 +15,17 @@ use super::{Immature, Naive, Run, Stage, Task, divide, price, refused, share, us
 /// Verdicts that one tick matures.
 const MATURED_MAX: usize = 64;
 
+impl Immature {
+    /// Whom it is owed to.
+    fn pending(&self) -> Vec<(AccountId, i64)> {
+        let compute = self
+            .compute
+            .iter()
+            .map(|(owner, amount, _)| (*owner, *amount));
+        compute.chain(self.content.iter().copied()).collect()
+    }
+}
+
 impl Naive {
     pub(super) fn verified(&mut self, e: &TaskVerified, now: Timestamp) {
         let task = &self.tasks[&e.task];
@@ -36,11 +47,15 @@ impl Naive {
             compute: Vec::new(),
             content: Vec::new(),
             platform: 0,
+            at: now,
         };
         let mut at_once: Vec<AccountId> = Vec::new();
         if pays {
             let earned = |id: &AssignmentId| if missed(id) { less(p) } else { p };
-            immature.compute = accepted.iter().map(|id| (owner(id), earned(id))).collect();
+            immature.compute = accepted
+                .iter()
+                .map(|id| (owner(id), earned(id), missed(id)))
+                .collect();
             let compute = p * accepted.len() as i64;
             let contents: Vec<(AccountId, u64)> = used(&definition)
                 .iter()
@@ -56,6 +71,10 @@ impl Naive {
             let owners = contents.into_iter().map(|(owner, _)| owner);
             immature.content = owners.zip(parts).collect();
             immature.platform = share(compute, policy.platform_share_ppm);
+            if task.reviews.is_some() {
+                // Neither contents nor the platform earn by a second look.
+                (immature.content, immature.platform) = (Vec::new(), 0);
+            }
             if e.late && !accepted.iter().any(missed) {
                 immature.platform = less(immature.platform);
             }
@@ -65,14 +84,9 @@ impl Naive {
         }
         let overtaken = task.runs.iter().filter(|(_, r)| r.overtaken);
         at_once.extend(overtaken.map(|(id, _)| owner(id)));
-        let (requester, escrow, id) = (task.requester, task.escrow, e.task);
+        let (payer, escrow, id) = (task.payer, task.escrow, e.task);
         let from = LedgerAccount::Escrow(id);
-        let pending: Vec<_> = immature
-            .compute
-            .iter()
-            .chain(&immature.content)
-            .copied()
-            .collect();
+        let pending = immature.pending();
         for (owner, amount) in pending {
             self.transfer(from, LedgerAccount::Pending(owner), amount);
         }
@@ -82,14 +96,17 @@ impl Naive {
         self.transfer(from, LedgerAccount::Treasury, immature.platform);
         let rest = self.balance(from);
         assert!((0..=escrow).contains(&rest), "the escrow covers its task");
-        self.transfer(from, LedgerAccount::Available(requester), rest);
+        self.transfer(from, payer, rest);
+        self.collected += immature.platform;
         self.punish(e, now);
         let task = self.task(id);
         task.ended = true;
+        (task.accepted, task.fee) = (accepted, escrow - rest);
         if !pays {
             task.runs.values_mut().for_each(|run| run.locked = 0);
             return;
         }
+        immature.at = now.plus_ms(task.policy.settlement.window_ms.into());
         task.immature = Some(immature);
         let window = task.policy.settlement.window_ms;
         self.maturing.insert((now.plus_ms(window.into()), id));
@@ -111,17 +128,24 @@ impl Naive {
             let owner = self.owners[&node];
             let loss = refused(self.compute_points(owner), &policy.points);
             self.earn(owner, Track::Compute, -loss);
-            let strikes = self.strikes.entry(node).or_default();
-            if now.0 - strikes.last > i64::from(policy.stake.strike_ms) {
-                strikes.count = 0;
-            }
-            (strikes.count, strikes.last) = (strikes.count + 1, now.0);
-            let is_free = strikes.count <= policy.stake.strikes_free && !stood;
+            let strikes = self.strike(e.task, node, now);
+            let is_free = strikes <= policy.stake.strikes_free && !stood;
             if !e.accepted.is_empty() && !is_free && locked > 0 {
                 self.transfer(LedgerAccount::Stake(node), LedgerAccount::Treasury, locked);
                 self.run(e.task, refusal.assignment).locked = 0;
             }
         }
+    }
+
+    /// A refused result counts against its node; answers how many there are.
+    pub(super) fn strike(&mut self, task: TaskId, node: NodeId, now: Timestamp) -> u32 {
+        let policy = self.tasks[&task].policy.stake;
+        let strikes = self.strikes.entry(node).or_default();
+        if now.0 - strikes.last > i64::from(policy.strike_ms) {
+            strikes.count = 0;
+        }
+        (strikes.count, strikes.last) = (strikes.count + 1, now.0);
+        strikes.count
     }
 
     /// What the log says of a verdict's money is what was worked out.
@@ -173,8 +197,7 @@ impl Naive {
             let blaming = self.blaming(task);
             paid.extend(blaming.into_iter().map(|node| (node, fee)));
         }
-        let (from, requester, escrow) =
-            (LedgerAccount::Escrow(e.task), task.requester, task.escrow);
+        let (from, payer, escrow) = (LedgerAccount::Escrow(e.task), task.payer, task.escrow);
         for (node, amount) in paid {
             let owner = self.owners[&node];
             self.transfer(from, LedgerAccount::Available(owner), amount);
@@ -188,7 +211,7 @@ impl Naive {
             "{e:?} of {:?}",
             self.tasks[&e.task]
         );
-        self.transfer(from, LedgerAccount::Available(requester), rest);
+        self.transfer(from, payer, rest);
         let task = self.task(e.task);
         task.ended = true;
         task.runs.values_mut().for_each(|run| run.locked = 0);
@@ -217,7 +240,10 @@ impl Naive {
     /// A tick matures the verdicts whose window has passed, the earliest first; no others.
     pub(super) fn due(&self, facts: &[Event], now: Timestamp) -> Vec<TaskId> {
         let due = self.maturing.iter().take_while(|(at, _)| *at <= now);
-        let due: Vec<TaskId> = due.take(MATURED_MAX).map(|(_, id)| *id).collect();
+        let due = due
+            .map(|(_, id)| *id)
+            .filter(|id| !self.is_due_for_review(*id));
+        let due: Vec<TaskId> = due.take(MATURED_MAX).collect();
         let told = facts.iter().filter_map(|fact| match fact {
             Event::TaskMatured(e) => Some(e.task),
             _ => None,
@@ -236,12 +262,12 @@ impl Naive {
         task.runs.values_mut().for_each(|run| run.locked = 0);
         let immature = task.immature.take().unwrap();
         let points = task.policy.points.clone();
-        for (owner, amount) in immature.compute.iter().chain(&immature.content) {
+        for (owner, amount) in immature.pending() {
             let (from, to) = (
-                LedgerAccount::Pending(*owner),
-                LedgerAccount::Available(*owner),
+                LedgerAccount::Pending(owner),
+                LedgerAccount::Available(owner),
             );
-            self.transfer(from, to, *amount);
+            self.transfer(from, to, amount);
         }
         let minted = share(immature.platform, points.per_aev_of_platform_share);
         let is_used = immature.content.iter().any(|(_, amount)| *amount > 0);
@@ -254,7 +280,14 @@ impl Naive {
         let compute = divide(minted - of_content, &equal);
         let weights: Vec<i64> = immature.content.iter().map(|(_, amount)| *amount).collect();
         let content = divide(of_content, &weights);
-        for ((owner, _), earned) in immature.compute.iter().zip(compute) {
+        let is_alone = immature.compute.len() == 1;
+        for ((owner, _, missed), mut earned) in immature.compute.iter().zip(compute) {
+            if is_alone {
+                earned = share(earned, points.unrepeated_ppm);
+            }
+            if *missed {
+                earned = share(earned, points.late_ppm);
+            }
             self.earn(*owner, Track::Compute, earned);
         }
         for ((owner, _), earned) in immature.content.iter().zip(content) {

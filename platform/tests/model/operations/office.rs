@@ -9,7 +9,7 @@ use aevir_platform::{
 };
 
 use super::Player;
-use crate::market::blob;
+use crate::market::{EPOCH_MS, blob};
 
 /// Nodes that have not gone.
 const NODES_MAX: usize = 8;
@@ -94,17 +94,24 @@ impl Player {
         }
     }
 
+    /// Another policy than the one before, in all that moves money and points.
     fn policy(&mut self) -> Policy {
-        let mut policy = Policy::default();
-        policy.content_share_ppm = [0, 100_000, 333_333][self.random.below(3)];
-        policy.platform_share_ppm = [0, 50_000, 77_777][self.random.below(3)];
-        policy.attempt_fee = Amount([0, 7, 1_000][self.random.below(3)]);
+        let mut policy = Policy {
+            content_share_ppm: [0, 100_000, 333_333][self.random.below(3)],
+            platform_share_ppm: [0, 50_000, 77_777][self.random.below(3)],
+            attempt_fee: Amount([0, 7, 1_000][self.random.below(3)]),
+            ..Policy::default()
+        };
+        policy.scheduling.epoch_ms = EPOCH_MS;
         policy.settlement.window_ms = [0, 30_000, 600_000][self.random.below(3)];
         policy.stake.per_result_ppm = [0, 1_000_000, 3_000_000][self.random.below(3)];
         policy.stake.strike_ms = [60_000, 604_800_000][self.random.below(2)];
         policy.stake.strikes_free = self.random.below(2) as u32;
         policy.points.refused_min = Points(self.random.below(60) as i64);
         policy.points.content_ppm = [0, 200_000, 1_000_000][self.random.below(3)];
+        policy.points.keep_ppm = [999_000, 1_000_000, 900_001][self.random.below(3)];
+        policy.rewards.pool_ppm = [0, 250_000, 500_000][self.random.below(3)];
+        policy.rewards.claim_epochs = [1, 1, 168][self.random.below(3)];
         // Trust is soon earned, so that results stand alone.
         policy.verification.adaptive.trusted_ppm = [0, 100_000][self.random.below(2)];
         policy

@@ -18,7 +18,7 @@ use aevir_platform::{
     evolve,
     hexbytes::Hex,
     ids::{AccountId, AssignmentId, NodeId, TaskId},
-    policy::{AccountLimits, Policy},
+    policy::{AccountLimits, Policy, SLOTS_MAX},
     report::{BlobRef, Report, SignedCommitment, Usage},
     state::{State, Task},
     testing::actor,
@@ -75,6 +75,8 @@ impl Market {
         let mut policy = Policy::default();
         // The bench plays hours: none ends but those that it closes to measure that.
         policy.scheduling.epoch_ms = EPOCH_MS;
+        // All its nodes have shown what they have.
+        policy.scheduling.unproven_slots = SLOTS_MAX;
         market.submit(Command::AdoptPolicy(policy))?;
         market.submit(Command::Tick)?;
         for n in 0..requesters {

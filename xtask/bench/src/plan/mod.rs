@@ -1,5 +1,5 @@
 //! Placement's figures: what one placement costs with 10, 1,000 and 100,000 nodes while 100,000 tasks wait, what a task and
-//! a node cost in memory, and how long equal tasks wait.
+//! a node cost in memory, what ten thousand tasks cost that no node can take, and how long equal tasks wait.
 //!
 //! Everything goes through the real state machine: a placement is its part of a plan's decision and of the fold of its events.
 
@@ -29,6 +29,12 @@ const PLACEMENTS: usize = 40_000;
 const ROUNDS: usize = 3;
 /// Epochs that are closed at each size.
 const EPOCHS: usize = 9;
+/// Tasks of one more requester that no node can take, each with needs of its own: as many as an account may have.
+const IMPOSSIBLE: usize = 10_000;
+/// The market in which they wait.
+const IMPOSSIBLE_NODES: usize = 1_000;
+/// They have waited for so long that plans look for nodes to keep free for them, in ms of the market's time.
+const IMPOSSIBLE_MS: i64 = 300_000;
 /// How long a run of the waiting test lasts, in ms of the market's time.
 const RUN_MS: i64 = 10_000;
 
@@ -72,7 +78,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         say(&format!("{tasks} tasks on {nodes} nodes"));
         let (mut costs, mut turns) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
-            let (cost, turn) = measure(nodes, tasks)?;
+            let (cost, turn) = measure(nodes, tasks, 0)?;
             costs.push(cost);
             turns.push(turn);
         }
@@ -97,6 +103,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 .target(Target::RatioAtMost(3.0)),
             _ => turn,
         });
+        if nodes == IMPOSSIBLE_NODES {
+            say("beside tasks that no node can take");
+            let rounds = 0..rounds;
+            let costs = rounds.map(|_| measure(nodes, tasks, IMPOSSIBLE).map(|(cost, _)| cost));
+            let among = median(costs.collect::<Result<Vec<f64>>>()?);
+            let figure = Figure::of(BENCH, "placement.impossible", among * 1e6, "µs");
+            let figure = figure.beside("without them", cost * 1e6);
+            found.add(figure.target(Target::RatioAtMost(1.5)));
+        }
         curve.push((nodes as f64, cost * 1e6));
         if nodes == 100_000 {
             say("memory, in a process that did nothing before");
@@ -139,10 +154,18 @@ fn write(options: &Options, host: &Host, found: &Found, curve: Vec<(f64, f64)>) 
 }
 
 /// Seconds for one placement, and for one turn of the epoch: placements one after the other, while finished runs make room for
-/// the next, and then some epochs, with which all that the nodes did fades.
-fn measure(nodes: usize, tasks: usize) -> Result<(f64, f64)> {
-    let mut market = Market::new(REQUESTERS, nodes)?;
+/// the next, and then some epochs, with which all that the nodes did fades. Beside them wait tasks that no node can take, of one more requester.
+fn measure(nodes: usize, tasks: usize, impossible: usize) -> Result<(f64, f64)> {
+    let mut market = Market::new(REQUESTERS + 1, nodes)?;
     fill(&mut market, tasks)?;
+    let last = market.requesters[REQUESTERS];
+    for n in 0..impossible {
+        let nowhere = json!({"labels": {"nowhere": n.to_string()}});
+        market.task(last, json!({"qos": nowhere}))?;
+    }
+    if impossible > 0 {
+        market.now = market.now.plus_ms(IMPOSSIBLE_MS);
+    }
     let (mut placed, mut seconds) = (0, 0.0);
     while placed < PLACEMENTS.min(tasks / 2) {
         let planned = market.plan()?;
