@@ -1091,7 +1091,7 @@ def line_key(task):
     asked = [needs.qos.get(name) for name in ("cpu_cores", "min_mfuel_s", "gpu", "labels", "labels_any", "labels_not")]
     return canonical_text([needs.kind, needs.sampled, task.policy["market"], [value or None for value in asked], needs.memory, needs.storage,
                            needs.data, needs.speed_in_time, needs.price, task.definition["module"], task.terms.contents,
-                           sorted(task.tried()), [a.node for a in live], task.bound_class(), task.reserved])
+                           sorted(task.tried()), [a.node for a in task.involved() + live], task.bound_class(), task.reserved])
 
 
 @dataclass

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aevir_platform::{
     command::Command,
-    event::{CloseReason, Event, PostingReason, Trust, Verdict},
+    event::{CloseReason, Event, PostingReason, ReviewCause, ReviewOutcome, Trust, Verdict},
 };
 
 /// How often something happened: commands by kind, granted and refused, and ends.
@@ -42,6 +42,7 @@ pub fn kind(command: &Command) -> &'static str {
         Command::Release { .. } => "release",
         Command::SubmitTask { .. } => "submit-task",
         Command::CancelTask { .. } => "cancel-task",
+        Command::Dispute { .. } => "dispute",
         Command::Plan => "plan",
         Command::Tick => "tick",
         Command::Start { .. } => "start",
@@ -57,7 +58,7 @@ pub fn kind(command: &Command) -> &'static str {
 }
 
 /// What must have happened in a run that is long enough to mean anything.
-pub const MUST: [&str; 53] = [
+pub const MUST: [&str; 58] = [
     "adopt-policy",
     "open-account",
     "add-key",
@@ -70,6 +71,11 @@ pub const MUST: [&str; 53] = [
     "set-limits",
     "claim-rewards",
     "> pool over",
+    "dispute",
+    "> caught",
+    "> upheld",
+    "> undecided",
+    "> overturned",
     "record-upload",
     "register-module",
     "register-content",
@@ -135,6 +141,14 @@ pub fn end(event: &Event) -> Option<&'static str> {
             Trust::Drawn { .. } | Trust::Denied { .. } => None,
         },
         Event::LedgerPosted(e) => (e.reason == PostingReason::PoolExpired).then_some("> pool over"),
+        Event::ReviewOpened(e) => {
+            matches!(e.cause, ReviewCause::Caught { .. }).then_some("> caught")
+        }
+        Event::TaskReviewed(e) => Some(match e.outcome {
+            ReviewOutcome::Upheld => "> upheld",
+            ReviewOutcome::Undecided => "> undecided",
+            ReviewOutcome::Overturned => "> overturned",
+        }),
         Event::NodeSlashed(_) => Some("> slashed"),
         Event::TaskMatured(_) => Some("> matured"),
         Event::NodeLeft(_) => Some("> left"),

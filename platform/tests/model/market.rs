@@ -31,7 +31,8 @@ use crate::{
 };
 
 /// Rejections of commands about money that money is the reason of.
-const OF_MONEY: [&str; 10] = [
+const OF_MONEY: [&str; 11] = [
+    "bond-too-small",
     "nothing-to-claim",
     "insufficient-balance",
     "budget-too-small",
@@ -43,6 +44,9 @@ const OF_MONEY: [&str; 10] = [
     "unknown-node",
     "amount-too-large",
 ];
+
+/// Short epochs: points fade and pools open many times in a life.
+pub const EPOCH_MS: u32 = 300_000;
 
 /// A small market.
 pub struct Market {
@@ -80,7 +84,9 @@ impl Market {
             decisions: 0,
             seed,
         };
-        market.ok(Command::AdoptPolicy(Policy::default()));
+        let mut policy = Policy::default();
+        policy.scheduling.epoch_ms = EPOCH_MS;
+        market.ok(Command::AdoptPolicy(policy));
         market.ok(Command::Tick);
         for n in 0..3 {
             let requester = market.account(&format!("requester {n}"));

@@ -3,8 +3,10 @@
 //! It is told what was asked for, and of what followed the facts: who was leased what, what a verdict accepted, why a task closed. What
 //! that moves it works out itself, in plain maps. Its arithmetic is its own.
 
+mod commands;
 mod ends;
 mod epochs;
+mod reviews;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,7 +56,6 @@ impl Run {
 
 #[derive(Debug)]
 struct Task {
-    requester: AccountId,
     definition: TaskDefinition,
     policy: Policy,
     escrow: i64,
@@ -68,6 +69,17 @@ struct Task {
     ended: bool,
     /// Pending shares, until they mature.
     immature: Option<Immature>,
+    /// The result that stands alone.
+    alone: Option<AssignmentId>,
+    accepted: Vec<AssignmentId>,
+    /// Whose money the escrow is.
+    payer: LedgerAccount,
+    /// The task whose verdict this one looks at again.
+    reviews: Option<TaskId>,
+    /// Its own verdict is, or was, looked at again.
+    reviewed: bool,
+    /// What it cost, once that is known.
+    fee: i64,
 }
 
 #[derive(Debug)]
@@ -76,6 +88,8 @@ struct Immature {
     compute: Vec<(AccountId, i64, bool)>,
     content: Vec<(AccountId, i64)>,
     platform: i64,
+    /// When it matures, if nobody looks at the verdict again.
+    at: Timestamp,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -210,58 +224,6 @@ impl Naive {
         self.balance(LedgerAccount::Stake(node)) - self.locked(node)
     }
 
-    /// Whether a command about money can be granted, where nothing but money stands in the way. `None`: it is about something else.
-    pub fn affords(&self, command: &Command) -> Option<bool> {
-        let available = |account: &AccountId| self.balance(LedgerAccount::Available(*account));
-        match command {
-            Command::Deposit {
-                amount, reference, ..
-            } => Some(amount.0 > 0 && !self.references.contains(reference)),
-            Command::RequestWithdrawal {
-                account, amount, ..
-            } => Some(amount.0 > 0 && amount.0 <= available(account)),
-            Command::PayWithdrawal {
-                withdrawal,
-                reference,
-                ..
-            } => Some(
-                self.withdrawals.contains_key(withdrawal) && !self.references.contains(reference),
-            ),
-            Command::RefuseWithdrawal { withdrawal, .. } => {
-                Some(self.withdrawals.contains_key(withdrawal))
-            }
-            Command::Stake {
-                account,
-                node,
-                amount,
-            } => Some(
-                self.owners.get(node) == Some(account)
-                    && amount.0 > 0
-                    && amount.0 <= available(account),
-            ),
-            Command::Unstake {
-                account,
-                node,
-                amount,
-            } => Some(
-                self.owners.get(node) == Some(account)
-                    && amount.0 > 0
-                    && amount.0 <= self.free_stake(*node),
-            ),
-            Command::ClaimRewards { account } => {
-                Some(self.parts(*account).iter().any(|(_, part)| *part > 0))
-            }
-            Command::SubmitTask {
-                requester,
-                definition,
-            } => {
-                let needed = escrow(definition, self.policy.as_ref()?);
-                Some(needed <= definition.economics.budget.0 && needed <= available(requester))
-            }
-            _ => None,
-        }
-    }
-
     /// A command was granted: what follows from it, and from the facts that came with it.
     pub fn granted(&mut self, command: &Command, facts: &[Event], now: Timestamp) {
         self.asked(command, facts);
@@ -275,75 +237,6 @@ impl Naive {
         }
         // What a verdict of the same tick costs comes before.
         due.into_iter().for_each(|id| self.mature(id));
-    }
-
-    fn asked(&mut self, command: &Command, facts: &[Event]) {
-        match command {
-            Command::Deposit {
-                account,
-                amount,
-                reference,
-            } => {
-                self.references.insert(reference.clone());
-                let to = LedgerAccount::Available(*account);
-                self.transfer(LedgerAccount::External, to, amount.0);
-            }
-            Command::RequestWithdrawal {
-                account, amount, ..
-            } => {
-                let requested = facts.iter().find_map(|fact| match fact {
-                    Event::WithdrawalRequested(e) => Some(e.withdrawal),
-                    _ => None,
-                });
-                self.withdrawals.insert(requested.unwrap(), amount.0);
-                let from = LedgerAccount::Available(*account);
-                self.transfer(from, LedgerAccount::Withdrawing(*account), amount.0);
-            }
-            Command::PayWithdrawal {
-                account,
-                withdrawal,
-                reference,
-            } => {
-                self.references.insert(reference.clone());
-                let amount = self.withdrawals.remove(withdrawal).unwrap();
-                let from = LedgerAccount::Withdrawing(*account);
-                self.transfer(from, LedgerAccount::External, amount);
-            }
-            Command::RefuseWithdrawal {
-                account,
-                withdrawal,
-                ..
-            } => {
-                let amount = self.withdrawals.remove(withdrawal).unwrap();
-                let from = LedgerAccount::Withdrawing(*account);
-                self.transfer(from, LedgerAccount::Available(*account), amount);
-            }
-            Command::Stake {
-                account,
-                node,
-                amount,
-            } => {
-                let from = LedgerAccount::Available(*account);
-                self.transfer(from, LedgerAccount::Stake(*node), amount.0);
-            }
-            Command::Unstake {
-                account,
-                node,
-                amount,
-            } => {
-                let to = LedgerAccount::Available(*account);
-                self.transfer(LedgerAccount::Stake(*node), to, amount.0);
-            }
-            Command::ClaimRewards { account } => {
-                for (epoch, part) in self.parts(*account) {
-                    let to = LedgerAccount::Available(*account);
-                    self.transfer(LedgerAccount::Pool(epoch), to, part);
-                }
-                self.claimed.insert(*account, self.last_closed);
-            }
-            Command::AdoptPolicy(policy) => self.policy = Some(policy.clone()),
-            _ => {}
-        }
     }
 
     fn note(&mut self, fact: &Event, closed: &BTreeSet<TaskId>, now: Timestamp) {
@@ -363,13 +256,17 @@ impl Naive {
             Event::TaskCreated(e) => {
                 let policy = self.policy.clone().unwrap();
                 let definition = (*e.definition).clone();
-                let escrow = escrow(&definition, &policy);
+                let (policy, escrow, payer) = match e.review {
+                    None => {
+                        let escrow = escrow(&definition, &policy);
+                        (policy, escrow, LedgerAccount::Available(e.requester))
+                    }
+                    Some(origin) => self.second_look(origin),
+                };
                 assert!(escrow <= definition.economics.budget.0);
-                let from = LedgerAccount::Available(e.requester);
-                self.transfer(from, LedgerAccount::Escrow(e.task), escrow);
+                self.transfer(payer, LedgerAccount::Escrow(e.task), escrow);
                 let (_, initial, adaptive) = replicas(&definition);
                 let task = Task {
-                    requester: e.requester,
                     definition,
                     policy,
                     escrow,
@@ -381,6 +278,12 @@ impl Naive {
                     runs: BTreeMap::new(),
                     ended: false,
                     immature: None,
+                    alone: None,
+                    accepted: Vec::new(),
+                    payer,
+                    reviews: e.review.map(|origin| origin.task),
+                    reviewed: false,
+                    fee: 0,
                 };
                 assert!(self.tasks.insert(e.task, task).is_none());
             }
@@ -397,6 +300,7 @@ impl Naive {
             Event::TrustDecided(e) => {
                 let task = self.task(e.task);
                 let is_alone = matches!(e.trust, Trust::Drawn { repeated, .. } if !repeated);
+                task.alone = is_alone.then_some(e.assignment);
                 if !is_alone {
                     task.wanted = replicas(&task.definition).1;
                     let drawn = matches!(e.trust, Trust::Drawn { .. });
@@ -406,7 +310,10 @@ impl Naive {
             Event::AssignmentLeased(e) => {
                 let task = &self.tasks[&e.task];
                 let per_result = task.policy.stake.per_result_ppm;
-                let due = share(price(&task.definition), per_result);
+                let mut due = share(price(&task.definition), per_result);
+                if replicas(&task.definition).2 {
+                    due = due.max(reviews::cost(&task.definition, true, &task.policy));
+                }
                 let locked = if due <= self.free_stake(e.node) {
                     due
                 } else {
@@ -460,6 +367,7 @@ impl Naive {
             Event::AssignmentWithdrawn(e) => self.called_off(e.task, e.assignment),
             Event::TaskVerified(e) => self.verified(e, now),
             Event::TaskSettled(e) => self.settled(e),
+            Event::TaskReviewed(e) => self.reviewed(e, now),
             Event::TaskClosed(e) => self.closed(e, now),
             _ => {}
         }
@@ -487,7 +395,7 @@ impl Naive {
     /// What was to stand alone was kept back: the next result of an adaptive sample is a first one.
     fn unrevealed(&mut self, task: TaskId) {
         let task = self.task(task);
-        if replicas(&task.definition).2 {
+        if task.alone.take().is_some() {
             task.wanted = 1;
         }
         task.verifying = task.runs.values().any(Run::has_result);

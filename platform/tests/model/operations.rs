@@ -8,7 +8,7 @@ use aevir_platform::{
     amount::Amount,
     command::{Availability, Command, FailureClass, LossReason, Subject},
     digest::Digest,
-    ids::{AccountId, NodeId},
+    ids::{AccountId, NodeId, TaskId},
     rotation::SignedRotation,
 };
 use ed25519_dalek::SigningKey;
@@ -314,7 +314,8 @@ impl Player {
         let open: Vec<_> = open
             .flat_map(|(account, open)| open.keys().map(|id| (*account, *id)))
             .collect();
-        match self.random.below(9) {
+        match self.random.below(11) {
+            9 | 10 => self.dispute(),
             8 => Some(Command::ClaimRewards { account }),
             0 | 1 => {
                 let used = self.random.chance(10);
@@ -378,6 +379,24 @@ impl Player {
                 })
             }
         }
+    }
+
+    /// Its requester doubts a verdict that has not matured.
+    fn dispute(&mut self) -> Option<Command> {
+        let tasks = &self.market.state.tasks;
+        let pending = self.market.tasks.iter().rev().take(40);
+        let pending = pending.filter(|id| tasks[id].maturing().is_some());
+        let pending: Vec<TaskId> = pending.copied().collect();
+        let task = self.random.pick(&pending)?;
+        let account = self.market.state.tasks[&task].requester;
+        let bond = self.random.amount(40_000_000);
+        let reason = "a random doubt".into();
+        Some(Command::Dispute {
+            account,
+            task,
+            reason,
+            bond,
+        })
     }
 
     fn node(&mut self) -> Option<Command> {

@@ -47,6 +47,7 @@ impl Naive {
             compute: Vec::new(),
             content: Vec::new(),
             platform: 0,
+            at: now,
         };
         let mut at_once: Vec<AccountId> = Vec::new();
         if pays {
@@ -70,6 +71,10 @@ impl Naive {
             let owners = contents.into_iter().map(|(owner, _)| owner);
             immature.content = owners.zip(parts).collect();
             immature.platform = share(compute, policy.platform_share_ppm);
+            if task.reviews.is_some() {
+                // Neither contents nor the platform earn by a second look.
+                (immature.content, immature.platform) = (Vec::new(), 0);
+            }
             if e.late && !accepted.iter().any(missed) {
                 immature.platform = less(immature.platform);
             }
@@ -79,7 +84,7 @@ impl Naive {
         }
         let overtaken = task.runs.iter().filter(|(_, r)| r.overtaken);
         at_once.extend(overtaken.map(|(id, _)| owner(id)));
-        let (requester, escrow, id) = (task.requester, task.escrow, e.task);
+        let (payer, escrow, id) = (task.payer, task.escrow, e.task);
         let from = LedgerAccount::Escrow(id);
         let pending = immature.pending();
         for (owner, amount) in pending {
@@ -91,15 +96,17 @@ impl Naive {
         self.transfer(from, LedgerAccount::Treasury, immature.platform);
         let rest = self.balance(from);
         assert!((0..=escrow).contains(&rest), "the escrow covers its task");
-        self.transfer(from, LedgerAccount::Available(requester), rest);
+        self.transfer(from, payer, rest);
         self.collected += immature.platform;
         self.punish(e, now);
         let task = self.task(id);
         task.ended = true;
+        (task.accepted, task.fee) = (accepted, escrow - rest);
         if !pays {
             task.runs.values_mut().for_each(|run| run.locked = 0);
             return;
         }
+        immature.at = now.plus_ms(task.policy.settlement.window_ms.into());
         task.immature = Some(immature);
         let window = task.policy.settlement.window_ms;
         self.maturing.insert((now.plus_ms(window.into()), id));
@@ -121,17 +128,24 @@ impl Naive {
             let owner = self.owners[&node];
             let loss = refused(self.compute_points(owner), &policy.points);
             self.earn(owner, Track::Compute, -loss);
-            let strikes = self.strikes.entry(node).or_default();
-            if now.0 - strikes.last > i64::from(policy.stake.strike_ms) {
-                strikes.count = 0;
-            }
-            (strikes.count, strikes.last) = (strikes.count + 1, now.0);
-            let is_free = strikes.count <= policy.stake.strikes_free && !stood;
+            let strikes = self.strike(e.task, node, now);
+            let is_free = strikes <= policy.stake.strikes_free && !stood;
             if !e.accepted.is_empty() && !is_free && locked > 0 {
                 self.transfer(LedgerAccount::Stake(node), LedgerAccount::Treasury, locked);
                 self.run(e.task, refusal.assignment).locked = 0;
             }
         }
+    }
+
+    /// A refused result counts against its node; answers how many there are.
+    pub(super) fn strike(&mut self, task: TaskId, node: NodeId, now: Timestamp) -> u32 {
+        let policy = self.tasks[&task].policy.stake;
+        let strikes = self.strikes.entry(node).or_default();
+        if now.0 - strikes.last > i64::from(policy.strike_ms) {
+            strikes.count = 0;
+        }
+        (strikes.count, strikes.last) = (strikes.count + 1, now.0);
+        strikes.count
     }
 
     /// What the log says of a verdict's money is what was worked out.
@@ -183,8 +197,7 @@ impl Naive {
             let blaming = self.blaming(task);
             paid.extend(blaming.into_iter().map(|node| (node, fee)));
         }
-        let (from, requester, escrow) =
-            (LedgerAccount::Escrow(e.task), task.requester, task.escrow);
+        let (from, payer, escrow) = (LedgerAccount::Escrow(e.task), task.payer, task.escrow);
         for (node, amount) in paid {
             let owner = self.owners[&node];
             self.transfer(from, LedgerAccount::Available(owner), amount);
@@ -198,7 +211,7 @@ impl Naive {
             "{e:?} of {:?}",
             self.tasks[&e.task]
         );
-        self.transfer(from, LedgerAccount::Available(requester), rest);
+        self.transfer(from, payer, rest);
         let task = self.task(e.task);
         task.ended = true;
         task.runs.values_mut().for_each(|run| run.locked = 0);
@@ -227,7 +240,10 @@ impl Naive {
     /// A tick matures the verdicts whose window has passed, the earliest first; no others.
     pub(super) fn due(&self, facts: &[Event], now: Timestamp) -> Vec<TaskId> {
         let due = self.maturing.iter().take_while(|(at, _)| *at <= now);
-        let due: Vec<TaskId> = due.take(MATURED_MAX).map(|(_, id)| *id).collect();
+        let due = due
+            .map(|(_, id)| *id)
+            .filter(|id| !self.is_due_for_review(*id));
+        let due: Vec<TaskId> = due.take(MATURED_MAX).collect();
         let told = facts.iter().filter_map(|fact| match fact {
             Event::TaskMatured(e) => Some(e.task),
             _ => None,

@@ -9,7 +9,7 @@ use aevir_platform::{
 };
 
 use super::Player;
-use crate::market::blob;
+use crate::market::{EPOCH_MS, blob};
 
 /// Nodes that have not gone.
 const NODES_MAX: usize = 8;
@@ -102,6 +102,7 @@ impl Player {
             attempt_fee: Amount([0, 7, 1_000][self.random.below(3)]),
             ..Policy::default()
         };
+        policy.scheduling.epoch_ms = EPOCH_MS;
         policy.settlement.window_ms = [0, 30_000, 600_000][self.random.below(3)];
         policy.stake.per_result_ppm = [0, 1_000_000, 3_000_000][self.random.below(3)];
         policy.stake.strike_ms = [60_000, 604_800_000][self.random.below(2)];

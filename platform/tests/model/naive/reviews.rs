@@ -1,0 +1,111 @@
+//! Reviews in the model: a second look at a verdict, who pays for it, and what follows where it shows another result.
+
+use aevir_events::Timestamp;
+use aevir_platform::{
+    definition::TaskDefinition,
+    event::{Payer, ReviewOrigin, ReviewOutcome, TaskReviewed, Track},
+    ids::{AssignmentId, TaskId},
+    ledger::LedgerAccount,
+    policy::Policy,
+};
+
+use super::{Naive, price, refused, replicas};
+
+/// What a second look may cost: a whole sample, or what is left of one of which the reviewed result counts.
+pub(super) fn cost(definition: &TaskDefinition, counts: bool, policy: &Policy) -> i64 {
+    let most = match replicas(definition).0 {
+        0 | 1 => 3,
+        most => most,
+    };
+    let most = i64::from(if counts { (most - 1).max(2) } else { most });
+    let fee = policy.attempt_fee.0;
+    (most * price(definition)).max(most * fee) + fee * i64::from(definition.retry.max_attempts)
+}
+
+impl Naive {
+    /// A task is created that looks at another's verdict: its policy, its escrow, and whose money that is.
+    pub(super) fn second_look(&mut self, origin: ReviewOrigin) -> (Policy, i64, LedgerAccount) {
+        self.maturing.retain(|(_, task)| *task != origin.task);
+        let of = self.tasks.get_mut(&origin.task).unwrap();
+        assert!(
+            !std::mem::replace(&mut of.reviewed, true),
+            "one review for each task"
+        );
+        let escrow = cost(&of.definition, origin.counts, &of.policy);
+        let payer = match origin.payer {
+            Payer::Account(account) => LedgerAccount::Available(account),
+            Payer::Stake(node) => {
+                // Out of what is locked for the one result.
+                let run = of.runs.get_mut(&of.alone.unwrap()).unwrap();
+                assert!(run.node == node && run.locked >= escrow);
+                run.locked -= escrow;
+                LedgerAccount::Stake(node)
+            }
+        };
+        (of.policy.clone(), escrow, payer)
+    }
+
+    /// The verdict rests on one word of a node of which another result was refused since, and nobody has looked at it again.
+    pub(super) fn is_due_for_review(&self, id: TaskId) -> bool {
+        let task = &self.tasks[&id];
+        let run = task.alone.map(|alone| &task.runs[&alone]);
+        run.is_some_and(|run| {
+            let strikes = self.strikes.get(&run.node).copied().unwrap_or_default();
+            !task.reviewed && strikes.count > 0 && strikes.last >= run.sealed.unwrap().0
+        })
+    }
+
+    pub(super) fn reviewed(&mut self, e: &TaskReviewed, now: Timestamp) {
+        assert_eq!(self.tasks[&e.review].reviews, Some(e.task));
+        match e.outcome {
+            ReviewOutcome::Upheld | ReviewOutcome::Undecided => {
+                let at = self.tasks[&e.task].immature.as_ref().unwrap().at;
+                self.maturing.insert((at, e.task));
+            }
+            ReviewOutcome::Overturned => self.overturned(e, now),
+        }
+    }
+
+    /// Fresh results agree on another one: its makers lose what they locked, and the money goes back.
+    fn overturned(&mut self, e: &TaskReviewed, now: Timestamp) {
+        let review = &self.tasks[&e.review];
+        let by_stake = matches!(review.payer, LedgerAccount::Stake(_));
+        let (mut owed, payer) = (if by_stake { 0 } else { review.fee }, review.payer);
+        let task = &self.tasks[&e.task];
+        let (requester, accepted) = (task.payer, task.accepted.clone());
+        let told: Vec<AssignmentId> = e.refused.iter().map(|r| r.assignment).collect();
+        assert_eq!(told, accepted);
+        for id in &accepted {
+            let task = self.tasks.get_mut(&e.task).unwrap();
+            let run = task.runs.get_mut(id).unwrap();
+            let (node, lost) = (run.node, std::mem::take(&mut run.locked));
+            let back = owed.min(lost);
+            owed -= back;
+            self.transfer(LedgerAccount::Stake(node), payer, back);
+            self.transfer(
+                LedgerAccount::Stake(node),
+                LedgerAccount::Treasury,
+                lost - back,
+            );
+            self.strike(e.task, node, now);
+        }
+        let task = self.tasks.get_mut(&e.task).unwrap();
+        task.runs.values_mut().for_each(|run| run.locked = 0);
+        let immature = task.immature.take().unwrap();
+        let points = task.policy.points.clone();
+        for (owner, amount, _) in &immature.compute {
+            let back = owed.min(*amount);
+            owed -= back;
+            self.transfer(LedgerAccount::Pending(*owner), payer, back);
+            self.transfer(LedgerAccount::Pending(*owner), requester, amount - back);
+        }
+        for (owner, amount) in &immature.content {
+            let from = LedgerAccount::Pending(*owner);
+            self.transfer(from, LedgerAccount::Available(*owner), *amount);
+        }
+        for (owner, ..) in &immature.compute {
+            let loss = refused(self.compute_points(*owner), &points);
+            self.earn(*owner, Track::Compute, -loss);
+        }
+    }
+}
