@@ -176,6 +176,7 @@ fn a_trusted_cheat_that_is_drawn_loses_its_stake_at_once() {
     }) {
         w.later(600_000);
         w.ok(Command::Tick);
+        w.ok(Command::Tick);
         let task = w.task(adaptive());
         w.finish(task, |_| json!({}));
     }
