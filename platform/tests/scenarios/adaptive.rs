@@ -93,6 +93,8 @@ fn finished(w: &World, name: &str) {
 /// The next epoch, in which the coins of the last one are recomputed.
 fn next_epoch(w: &mut World) {
     w.later(3_600_000);
+    // One for the turn of the epoch, and one for what is due.
+    w.ok(Command::Tick);
     w.ok(Command::Tick);
 }
 
