@@ -259,7 +259,13 @@ impl Recomputation {
             }
             Primary::Command(Command::Tick) => {
                 let turned = epoch::turned(state, command)?;
-                return Ok((turned, decide::due(state, &context)));
+                let mut epoch = command.iter().take(turned);
+                let due = if epoch.any(|r| decide::fades_points(&r.event)) {
+                    Vec::new()
+                } else {
+                    decide::due(state, &context)
+                };
+                return Ok((turned, due));
             }
             Primary::Command(command) => {
                 decide::decide(state, &command, &context).map_err(refused)?

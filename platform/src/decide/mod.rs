@@ -35,7 +35,7 @@ pub(crate) use result::{
 pub(crate) use review::{cost as review_cost, rests_on_caught};
 pub use submit::worst_case;
 pub(crate) use submit::{fee, prepare, submit_with};
-pub(crate) use tick::due;
+pub(crate) use tick::{due, fades_points};
 pub(crate) use trust::Fall;
 pub use validate::{
     DEFINITION_BYTES_MAX, INLINE_BYTES_MAX, PARAMS_BYTES_MAX, REPLICAS_MAX, RESULT_BYTES_MAX,

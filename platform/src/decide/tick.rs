@@ -6,6 +6,7 @@ use aevir_events::{Context, Timestamp};
 
 use super::{close::close, epoch, maturity, node, review, submit::resolve_inputs, verdict};
 use crate::{
+    amount::PPM,
     event::{CloseReason, Event, TaskHastened, TaskQueued},
     ids::TaskId,
     state::{Phase, State},
@@ -20,8 +21,17 @@ const VERDICTS_MAX: usize = 1;
 
 pub(super) fn tick(state: &State, context: &Context) -> Vec<Event> {
     let mut events = epoch::turn(state, context);
-    events.extend(due(state, context));
+    // What is due may cost points, and goes by the state before the tick: where they have just faded, the next tick decides it, which
+    // follows at once.
+    if !events.iter().any(fades_points) {
+        events.extend(due(state, context));
+    }
     events
+}
+
+/// All points are fewer from this event on.
+pub(crate) fn fades_points(event: &Event) -> bool {
+    matches!(event, Event::EpochClosed(e) if i64::from(e.points_keep_ppm) < PPM)
 }
 
 /// What is due of tasks.

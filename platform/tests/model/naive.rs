@@ -229,7 +229,8 @@ impl Naive {
     pub fn granted(&mut self, command: &Command, facts: &[Event], now: Timestamp) {
         self.asked(command, facts);
         let due = match command {
-            Command::Tick => self.due(facts, now),
+            // Where points fade, nothing else is decided.
+            Command::Tick if !facts.iter().any(fades) => self.due(facts, now),
             _ => Vec::new(),
         };
         let closed: BTreeSet<TaskId> = facts.iter().filter_map(closing).collect();
@@ -414,6 +415,10 @@ impl Naive {
         run.overtaken = is_overtaken && run.started.is_some();
         (run.stage, run.locked) = (Stage::Over, 0);
     }
+}
+
+fn fades(fact: &Event) -> bool {
+    matches!(fact, Event::EpochClosed(e) if e.points_keep_ppm < 1_000_000)
 }
 
 fn closing(fact: &Event) -> Option<TaskId> {

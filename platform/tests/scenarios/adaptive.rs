@@ -93,6 +93,8 @@ fn finished(w: &World, name: &str) {
 /// The next epoch, in which the coins of the last one are recomputed.
 fn next_epoch(w: &mut World) {
     w.later(3_600_000);
+    // One for the turn of the epoch, and one for what is due.
+    w.ok(Command::Tick);
     w.ok(Command::Tick);
 }
 
@@ -175,6 +177,7 @@ fn a_trusted_cheat_that_is_drawn_loses_its_stake_at_once() {
         matches!(&r.event, Event::TrustDecided(e) if e.trust == Trust::Denied { reason: Untrusted::Struck })
     }) {
         w.later(600_000);
+        w.ok(Command::Tick);
         w.ok(Command::Tick);
         let task = w.task(adaptive());
         w.finish(task, |_| json!({}));

@@ -322,7 +322,7 @@ fn priced(w: &mut World) {
         node: asking,
         terms: Box::new(serde_json::from_value(asks).unwrap()),
     });
-    let ask = json!({"budget": "2000000", "pricing": {"mode": "ask", "max_price": "1000000"}, "late_refund_ppm": 250_001});
+    let ask = json!({"budget": "2000000", "pricing": {"mode": "ask", "max_price": "1000000"}, "late_refund_ppm": 249_999});
     let task = w.task(json!({"economics": ask, "qos": {"max_latency_ms": 600_000}}));
     assert_eq!(w.plan()[0].2, asking, "the only one that asks");
     w.finish(task, |_| json!({}));
