@@ -35,7 +35,7 @@ fn metered(pricing: Value) -> Value {
     json!({"budget": "90000000", "pricing": pricing})
 }
 
-fn settled<'a>(w: &'a World, task: TaskId) -> &'a Task {
+fn settled(w: &World, task: TaskId) -> &Task {
     assert_eq!(w.phase(task), "settled");
     &w.state.tasks[&task]
 }
