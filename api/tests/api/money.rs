@@ -214,6 +214,7 @@ async fn a_node_is_paid_what_it_asked_for_or_by_what_it_used() {
     let platform = TestPlatform::start().await;
     let (requester, module) = platform.requester().await;
     let node = platform.node("n").await;
+    node.appear().await;
     let client = &requester.client;
     let asks = json!({"budget": "10000000", "pricing": {"mode": "ask", "max_price": "900000"}});
     let by_ask = single(&module).with("economics", asks);
