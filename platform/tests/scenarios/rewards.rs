@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use aevir_events::{Recorded, Timestamp};
+use aevir_events::Recorded;
 use aevir_platform::{
-    amount::{Amount, Count, Points},
+    amount::{Amount, Count},
     command::{Command, Scope},
-    event::{Event, PointsChanged, PointsReason, RewardPart, Track},
-    evolve,
+    event::{Event, RewardPart, Track},
     ids::{AccountId, NodeId, TaskId},
     ledger::LedgerAccount,
     policy::{PointsPolicy, Policy, RewardsPolicy},
-    state::State,
 };
 use serde_json::json;
 
@@ -288,51 +286,4 @@ fn a_policy_keeps_pools_and_fading_within_bounds() {
     }
     w.ok(with(500_000, 400, 500_000));
     w.ok(with(0, 1, 1_000_000));
-}
-
-/// What the eager multiplication costs the one writer, once an epoch. `cargo test --release -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn an_epoch_of_many_accounts_is_cheap() {
-    const ACCOUNTS: usize = 100_000;
-    let mut w = World::new();
-    let account = w.account("one of many");
-    let mut state: State = w.state.clone();
-    let template = state.accounts[&account].clone();
-    let mut position = w.log.len() as u64;
-    let mut fold = |state: &mut State, event: Event| {
-        let recorded = Recorded {
-            position,
-            id: ulid::Ulid::nil(),
-            stream: String::new(),
-            revision: 0,
-            time: Timestamp(w.now.0),
-            actor: "system".into(),
-            cause: String::new(),
-            event,
-        };
-        position += 1;
-        evolve(state, &recorded).unwrap();
-    };
-    for n in 0..ACCOUNTS {
-        let account = AccountId(ulid::Ulid::from_parts(n as u64, n as u128));
-        state.accounts.insert(account, template.clone());
-        let delta = Points(1_000_000 + n as i64);
-        let changed = PointsChanged {
-            account,
-            track: Track::Compute,
-            delta,
-            reason: PointsReason::ResultAccepted,
-            task: TaskId(ulid::Ulid::nil()),
-            assignment: None,
-        };
-        fold(&mut state, changed.into());
-    }
-    w.state = state;
-    for _ in 0..3 {
-        w.later(EPOCH_MS);
-        let began = std::time::Instant::now();
-        w.ok(Command::Tick);
-        println!("an epoch of {ACCOUNTS} accounts: {:?}", began.elapsed());
-    }
 }

@@ -7,14 +7,14 @@ use std::{
 
 use aevir_events::{Context, Event as _, LeaderSecret, Recorded, Timestamp};
 use aevir_platform::{
-    amount::{Amount, Count},
+    amount::{Amount, Count, Points},
     command::{
         Availability, Command, GpuProfile, NodeProfile, OpenAccount, RegisterModule, RegisterNode,
         Scope, World,
     },
     decide,
     digest::Digest,
-    event::Event,
+    event::{Event, PointsChanged, PointsReason, Track},
     evolve,
     hexbytes::Hex,
     ids::{AccountId, AssignmentId, NodeId, TaskId},
@@ -31,6 +31,8 @@ use serde_json::{Value, json};
 const NODES_PER_OWNER: usize = 8;
 /// What a requester is given, in micro-AEV.
 const MONEY: i64 = 1_000_000_000_000_000;
+/// What an account has at least, where it has points, in thousandths of a point.
+const POINTS: i64 = 1_000_000;
 /// The longest epoch that there is.
 const EPOCH_MS: u32 = 86_400_000;
 /// Quotas that do not bind.
@@ -212,6 +214,26 @@ impl Market {
             .any(|r| matches!(r.event, Event::EpochClosed(_)));
         ensure!(closed, "the epoch was not closed");
         Ok(took.as_secs_f64())
+    }
+
+    /// Opens so many accounts, each with points of its own.
+    pub(super) fn endow(&mut self, accounts: usize) -> Result<()> {
+        for n in 0..accounts {
+            let account = self.account(&format!("account {n}"))?;
+            let changed = PointsChanged {
+                account,
+                track: Track::Compute,
+                delta: Points(POINTS + i64::try_from(n)?),
+                reason: PointsReason::ResultAccepted,
+                task: TaskId(ulid::Ulid::nil()),
+                assignment: None,
+            };
+            let context = self.context(&Command::Tick);
+            for recorded in self.recorded(&context, vec![changed.into()]) {
+                evolve(&mut self.state, &recorded)?;
+            }
+        }
+        Ok(())
     }
 
     /// Ends so many of the running runs well, chosen at random.

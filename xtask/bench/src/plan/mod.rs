@@ -35,6 +35,8 @@ const IMPOSSIBLE: usize = 10_000;
 const IMPOSSIBLE_NODES: usize = 1_000;
 /// They have waited for so long that plans look for nodes to keep free for them, in ms of the market's time.
 const IMPOSSIBLE_MS: i64 = 300_000;
+/// Accounts whose points fade when an epoch ends.
+const ACCOUNTS: usize = 100_000;
 /// How long a run of the waiting test lasts, in ms of the market's time.
 const RUN_MS: i64 = 10_000;
 
@@ -123,6 +125,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if !options.nodes.is_empty() {
         return write(options, &host, &found, curve);
     }
+    let accounts = if options.quick {
+        ACCOUNTS / 50
+    } else {
+        ACCOUNTS
+    };
+    say(&format!("{accounts} accounts with points, which fade"));
+    let mut market = Market::new(0, 0)?;
+    market.endow(accounts)?;
+    let turns = (0..EPOCHS).map(|_| market.turn_epoch());
+    let turn = median(turns.collect::<Result<Vec<f64>>>()?);
+    found.add(Figure::of(BENCH, "epoch.points", turn * 1e3, "ms"));
     say("equal tasks until all are done");
     let (mean, longest) = waits(tasks)?;
     let wait = Figure::of(BENCH, "wait.longest", longest, "s").beside("mean wait", mean);
