@@ -1,0 +1,72 @@
+//! A task as text.
+
+use aevir_wire::{Assignment, Task};
+
+use crate::output::{aev, or_dash, properties, table};
+
+pub(super) fn shown(task: &Task) -> String {
+    let mut rows = vec![
+        ("id", task.id.clone()),
+        ("type", task.kind.clone()),
+        ("state", task.state.clone()),
+        ("created", task.created_at.clone()),
+        ("escrow", aev(&task.escrow)),
+    ];
+    rows.extend(task.detail.clone().map(|detail| ("detail", detail)));
+    rows.extend(
+        task.duration_ms
+            .clone()
+            .map(|ms| ("took", format!("{ms} ms"))),
+    );
+    rows.extend(task.model.clone().map(|model| ("model", model)));
+    rows.extend(task.reviews.clone().map(|of| ("reviews", of)));
+    if let Some(review) = &task.review {
+        let by = review.by.as_deref().map(|by| format!(" by {by}"));
+        rows.push(("review", review.state.clone() + &by.unwrap_or_default()));
+    }
+    if !task.tainted_by.is_empty() {
+        rows.push(("tainted by", task.tainted_by.join(", ")));
+    }
+    if let Some(settlement) = &task.settlement {
+        rows.push(("fee", aev(&settlement.fee)));
+        rows.push(("refund", aev(&settlement.refund)));
+        let matured = settlement.matured_at.clone().map(|at| ("matured", at));
+        let matures = settlement.matures_at.clone().map(|at| ("matures", at));
+        rows.extend(matured.or(matures));
+    }
+    let waiting = task.waiting.iter();
+    let waiting: Vec<_> = waiting
+        .map(|w| format!("{} {}", w.nodes, w.reason))
+        .collect();
+    if !waiting.is_empty() {
+        rows.push(("nodes", waiting.join(", ")));
+    }
+    if let Some(verdict) = &task.verdict {
+        rows.push(("verdict", verdict.verdict.clone()));
+        rows.extend(verdict.checks.iter().map(|check| {
+            let mark = if check.passed { "passed" } else { "failed" };
+            ("check", format!("{} {mark}: {}", check.check, check.detail))
+        }));
+    }
+    let assignments = table(
+        ["ASSIGNMENT", "NODE", "STATE", "PROGRESS", "REASON"],
+        task.assignments.iter().map(|a| {
+            [
+                a.id.clone(),
+                a.node_name.clone(),
+                a.state.clone(),
+                a.progress
+                    .as_ref()
+                    .map_or_else(|| "-".into(), |p| format!("{} %", p.ppm / 10_000)),
+                or_dash(a.message.as_deref().or(a.reason.as_deref())) + &doubles(a),
+            ]
+        }),
+    );
+    format!("{}\n\n{assignments}", properties(rows))
+}
+
+/// That a run duplicates another one, because the task may be late.
+fn doubles(assignment: &Assignment) -> String {
+    let doubled = assignment.doubles.as_ref();
+    doubled.map_or_else(String::new, |run| format!(" (duplicate of {run})"))
+}

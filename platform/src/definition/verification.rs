@@ -1,0 +1,83 @@
+//! How a task's results are verified.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One way of verifying the result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "method", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Method {
+    /// Contract checks on the agreed result.
+    Check {
+        /// A JSON Schema (2020-12) that the inline result must satisfy.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        schema: Option<Value>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        bounds: Vec<Bound>,
+    },
+    /// Several nodes run the task; `quorum` of them must agree.
+    Sampling(Sampling),
+}
+
+/// Bounds of one reported metric, as decimals with at most six decimals.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Bound {
+    pub metric: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_least: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_most: Option<String>,
+}
+
+/// How many replicas run, and how their results are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sampling {
+    /// The most replicas that may ever be paid for; 1 to 9.
+    pub replicas: u32,
+    /// How many must agree; more than half of `replicas`.
+    pub quorum: u32,
+    /// How many the first round has, drawn one after the other where `max_latency_ms` and `deadline` leave time for it; `quorum` when
+    /// absent. The rest run only on disagreement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial: Option<u32>,
+    #[serde(default)]
+    pub comparator: Comparator,
+    /// One result of a trusted node may do: the first round has one replica, and whether there are more is decided once it is sealed, by
+    /// the node's stake and record and by a draw (`docs/economics.md`, Adaptive samples). The escrow is the same. Left out: all replicas
+    /// of the first round always run.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub adaptive: bool,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+impl Sampling {
+    /// A task without a sampling method: one node's word.
+    pub const NONE: Self = Self {
+        replicas: 1,
+        quorum: 1,
+        initial: None,
+        comparator: Comparator::Bitwise,
+        adaptive: false,
+    };
+
+    /// How many replicas the first round has.
+    pub fn initial(&self) -> u32 {
+        self.initial.unwrap_or(self.quorum)
+    }
+}
+
+/// When two replicas' results agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Comparator {
+    /// Same digests of the outputs and of the result, same metrics. Replicas of a task that uses the GPU are
+    /// placed on one hardware class, within which results are reproducible.
+    #[default]
+    Bitwise,
+}
