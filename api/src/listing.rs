@@ -16,7 +16,8 @@ use axum::{
     http::HeaderValue,
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::IntoParams;
 
 use crate::{
     app::App,
@@ -32,6 +33,19 @@ const PAGE_MAX: u32 = 200;
 const HEAD_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a list waits for the position that it must show.
 const POSITION_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a list without filters is asked for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Page {
+    /// 1 to 200; 50 when absent.
+    pub(crate) limit: Option<u32>,
+    /// The last page's `next`.
+    pub(crate) after: Option<String>,
+    /// Shows at least so many entries of the log.
+    pub(crate) min_position: Option<u64>,
+}
 
 /// How many rows are wanted.
 pub(crate) fn limit(asked: Option<u32>) -> ApiResult<usize> {

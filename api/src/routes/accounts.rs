@@ -11,8 +11,6 @@ use aevir_platform::{
 };
 use aevir_wire as wire;
 use axum::{Json as Reply, extract::State, http::StatusCode};
-use serde::Deserialize;
-use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
@@ -21,7 +19,7 @@ use crate::{
     convert::{from_name, name_of, parse, time},
     error::{ApiError, ApiResult, Code},
     extract::{IdempotencyKey, Json, Path, Query},
-    listing::{Shown, cursor, limit, next, open},
+    listing::{Page, Shown, cursor, limit, next, open},
     submit::{event, submit},
     views::{self, ACCOUNTS, Cells},
 };
@@ -63,18 +61,6 @@ async fn open_account(
         scopes: key.scopes.iter().map(name_of).collect(),
     };
     Ok((StatusCode::CREATED, Reply(opened)))
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct Page {
-    /// 1 to 200; 50 when absent.
-    limit: Option<u32>,
-    /// The last page's `next`.
-    after: Option<String>,
-    /// Shows at least so many entries of the log.
-    min_position: Option<u64>,
 }
 
 /// All accounts, in the order of their opening.

@@ -7,8 +7,6 @@ use aevir_platform::{
 };
 use aevir_wire as wire;
 use axum::{Json as Reply, extract::State, http::StatusCode};
-use serde::Deserialize;
-use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::accounts::{key_hash, scopes};
@@ -18,7 +16,7 @@ use crate::{
     convert::time,
     error::{ApiError, ApiResult, Code},
     extract::{Json, Path, Query},
-    listing::{Shown, cursor, limit, next, open},
+    listing::{Page, Shown, cursor, limit, next, open},
     submit::{event, submit},
     views::{self, ACCOUNTS, Cells},
 };
@@ -69,18 +67,6 @@ async fn add_key(
             .collect(),
     };
     Ok((StatusCode::CREATED, Reply(added)))
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct Page {
-    /// 1 to 200; 50 when absent.
-    limit: Option<u32>,
-    /// The last page's `next`.
-    after: Option<String>,
-    /// Shows at least so many entries of the log.
-    min_position: Option<u64>,
 }
 
 /// The account's keys, without their secrets, oldest first.

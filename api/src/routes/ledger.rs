@@ -14,7 +14,7 @@ use crate::{
     convert::time,
     error::ApiResult,
     extract::Query,
-    listing::{Shown, invalid, limit, next, no_cursor, open},
+    listing::{Page, Shown, invalid, limit, next, no_cursor, open},
     views::{self, ACCOUNTS, Cells},
 };
 
@@ -22,18 +22,6 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(ledger))
         .routes(routes!(ledger_entries))
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct Page {
-    /// 1 to 200; 50 when absent.
-    limit: Option<u32>,
-    /// The last page's `next`.
-    after: Option<String>,
-    /// Shows at least so many entries of the log.
-    min_position: Option<u64>,
 }
 
 /// Balances that are not zero, by account, and the sum over all of them, which is.

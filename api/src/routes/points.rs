@@ -22,7 +22,7 @@ use crate::{
     convert::time,
     error::ApiResult,
     extract::{IdempotencyKey, Query},
-    listing::{Shown, cursor, invalid, limit, next, no_cursor, open},
+    listing::{Page, Shown, cursor, invalid, limit, next, no_cursor, open},
     submit::{event, submit},
     views::{self, ACCOUNTS, Cells},
 };
@@ -310,18 +310,6 @@ async fn tracks(view: &mut Snapshot, account: AccountId) -> ApiResult<Vec<wire::
         })
     });
     rows.collect()
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct Page {
-    /// 1 to 200; 50 when absent.
-    limit: Option<u32>,
-    /// The last page's `next`.
-    after: Option<String>,
-    /// Shows at least so many entries of the log.
-    min_position: Option<u64>,
 }
 
 /// Epochs, newest first: what part of all points each kept, and what its pool got.

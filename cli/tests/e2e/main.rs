@@ -13,6 +13,8 @@ mod node_life;
 mod nodes;
 mod nodes_under_load;
 mod platform;
+// The attacks need a part of it.
+#[allow(dead_code)]
 #[path = "../../../api/tests/api/support/node.rs"]
 mod protocol;
 mod receipts;

@@ -1,6 +1,5 @@
 //! A node that speaks the protocol and runs nothing: what it computes, the test decides. The program's own tests
-//! (`cli/tests/e2e`) attack with it, too, and use a part of it.
-#![allow(dead_code)]
+//! (`cli/tests/e2e`) attack with it, too.
 
 use std::time::Duration;
 
