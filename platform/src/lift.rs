@@ -108,10 +108,10 @@ fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
         "stake".into(),
         json!({"per_result_ppm": 0, "strikes_free": 1, "strike_ms": 604_800_000, "strikes_max": 0}),
     );
-    // No sample was adaptive, so that nothing asked for these.
+    // No sample was adaptive, so that nothing asked for these; and any quorum decided.
     policy.insert(
         "verification".into(),
-        json!({"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}, "review_ms": 86_400_000}),
+        json!({"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}, "staked_quorum": false, "review_ms": 86_400_000}),
     );
     // There were no reward pools, and points did not fade and were earned for every accepted result alike.
     policy.insert(

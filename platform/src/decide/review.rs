@@ -124,6 +124,8 @@ pub(crate) fn fresh(sampling: Sampling, counts: bool) -> Sampling {
         initial: Some(initial),
         comparator: sampling.comparator,
         adaptive: false,
+        // It may cost others their stake.
+        unstaked: false,
     }
 }
 

@@ -68,10 +68,16 @@ pub(super) fn settle(
         }
         .into(),
     );
-    let refused: Vec<AssignmentId> = verified.refused.iter().map(|r| r.assignment).collect();
-    events.extend(refused_points(state, task, &refused));
-    events.extend(stake::slashes(state, task, verified, &policy, now));
-    events.extend(stake::suspensions(state, task, verified, &policy, now));
+    let blamed = task.blamed(&verified.accepted, &verified.refused, &policy);
+    events.extend(refused_points(state, task, &blamed));
+    events.extend(stake::slashes(
+        state,
+        task,
+        (verified, &blamed),
+        &policy,
+        now,
+    ));
+    events.extend(stake::shut_out(state, task, &blamed, &policy, now));
     // Without a window the shares mature at once.
     if matures_at.is_some_and(|at| at <= now) {
         events.extend(maturity::mature(task, &shares, &policy));

@@ -59,10 +59,11 @@ pub(super) fn judge(
     }
     // The quorum is more than half of all replicas, so at most one group reaches it.
     let quorum = task.quorum() as usize;
-    let agreed = groups
-        .into_iter()
-        .find(|(key, group)| votes(key, group) >= quorum);
-    let (agreed_on, agreed) = agreed.unzip();
+    let policy = state.policy_of(task);
+    let decides = |(key, group): &(Digest, Vec<AssignmentId>)| {
+        votes(key, group) >= quorum && task.may_decide(group, &policy)
+    };
+    let (agreed_on, agreed) = groups.into_iter().find(decides).unzip();
     // A round that time closed, because nobody took a replica, would wait in vain for one more.
     let is_complete = task.filled() >= task.replicas_wanted;
     if agreed.is_none() && is_complete && task.replicas_wanted < sampling.replicas {
@@ -85,6 +86,9 @@ pub(super) fn judge(
         _ => None,
     });
     let (fee, now) = (fee.unwrap_or_default(), context.time);
+    // A result that nobody may be blamed by is refuted by nobody.
+    let agreed = agreed.unwrap_or_default();
+    let agreed_on = agreed_on.filter(|_| task.may_blame(&agreed, &policy));
     events.extend(review::decided(state, task, agreed_on, fee, now));
     events
 }

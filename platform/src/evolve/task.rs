@@ -116,10 +116,12 @@ pub(super) fn resume_running(
 }
 
 pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Result<(), Corrupt> {
+    let policy = state.policy_of(task_ref(state, e.task)?);
     let task = task_mut(state, e.task)?;
     let Phase::Verifying { reveal_by } = task.phase else {
         return Err(misfit(task));
     };
+    let blamed = task.blamed(&e.accepted, &e.refused, &policy);
     let late: BTreeSet<AssignmentId> = task
         .assignments
         .values()
@@ -166,9 +168,9 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
             commitment,
             report,
         };
-        outcomes.push((refusal.assignment, Outcome::Fault));
     }
-    if !e.accepted.is_empty() {
+    outcomes.extend(blamed.iter().map(|id| (*id, Outcome::Fault)));
+    if !e.accepted.is_empty() && task.may_blame(&e.accepted, &policy) {
         outcomes.extend(contradicted(task).map(|id| (id, Outcome::Fault)));
         let blamed = checkpoint::blamed(task, &e.accepted);
         outcomes.extend(blamed.into_iter().map(|id| (id, Outcome::Fault)));
@@ -199,7 +201,7 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
     }
     speed::seen(state, e)?;
     concurrency::shown(state, e)?;
-    stake::struck(state, e, at)?;
+    stake::struck(state, e, &blamed, at)?;
     for (assignment, outcome) in outcomes {
         record::note(state, e.task, assignment, outcome, at)?;
     }

@@ -10,6 +10,8 @@ use crate::amount::{Amount, PPM, Ppm};
 #[serde(deny_unknown_fields)]
 pub struct VerificationPolicy {
     pub adaptive: AdaptivePolicy,
+    /// In an open market a quorum decides only with stake behind one of its results.
+    pub staked_quorum: bool,
     /// How long a review may take, in ms; without an outcome by then the verdict stands.
     pub review_ms: u32,
 }
@@ -46,6 +48,7 @@ impl Default for VerificationPolicy {
     fn default() -> Self {
         Self {
             adaptive: AdaptivePolicy::default(),
+            staked_quorum: true,
             review_ms: REVIEW_MS,
         }
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aevir_events::Timestamp;
 
-use super::{bits::Bits, column::Column, needs::Needs, score};
+use super::{bits::Bits, column::Column, filter::free_stake, needs::Needs, score};
 use crate::{
     definition::TaskType,
     digest::Digest,
@@ -35,6 +35,8 @@ pub(crate) struct Fleet {
     /// Of an idle node.
     memory_all: Column,
     storage_all: Column,
+    /// Stake that covers nothing yet, in micro-AEV.
+    free_stake: Column,
     cpu_cores: Column,
     /// Measured speed, in millions of fuel a second; 0 where it is not known.
     pub(super) mfuel_s: Column,
@@ -71,6 +73,7 @@ pub(crate) struct Load {
     storage_left: u64,
     memory_all: u64,
     storage_all: u64,
+    free_stake: u64,
     mfuel_s: u64,
     shown_mfuel_s: u64,
     gpu_memory_mib: u64,
@@ -88,6 +91,7 @@ impl Load {
             storage_left: left(node.storage_mib(), node.taken.storage_mib),
             memory_all: node.memory_mib().into(),
             storage_all: node.storage_mib().into(),
+            free_stake: free_stake(state, node),
             mfuel_s: node.mfuel_s(),
             shown_mfuel_s: node.shown_mfuel_s(),
             gpu_memory_mib: node.gpu_memory_mib().into(),
@@ -303,6 +307,7 @@ impl Fleet {
         self.storage_left.set(i, load.storage_left);
         self.memory_all.set(i, load.memory_all);
         self.storage_all.set(i, load.storage_all);
+        self.free_stake.set(i, load.free_stake);
         self.mfuel_s.set(i, load.mfuel_s);
         self.shown_mfuel_s.set(i, load.shown_mfuel_s);
         self.gpu_memory_mib.set(i, load.gpu_memory_mib);
@@ -372,6 +377,11 @@ impl Fleet {
         self.slots.get(i as usize).copied().unwrap_or((0, 0))
     }
 
+    /// Stake that covers nothing yet, in micro-AEV.
+    pub(super) fn free_stake(&self, i: u32) -> u64 {
+        self.free_stake.get(i)
+    }
+
     /// Memory and storage that are left, in MiB.
     pub(super) fn room_left(&self, i: u32) -> (u64, u64) {
         (self.memory_left.get(i), self.storage_left.get(i))
@@ -415,6 +425,10 @@ impl Fleet {
         of_kind.ask.keep_at_most(&mut fit, price);
         if needs.by_ask {
             fit.intersect(&of_kind.asking);
+        }
+        self.free_stake.keep_at_least(&mut fit, needs.stake);
+        if needs.by_ask && needs.stake > 0 {
+            of_kind.ask.keep_at_least(&mut fit, 1);
         }
         for (label, value) in &needs.labels {
             fit.intersect(self.labelled(label, value).unwrap_or(&none));

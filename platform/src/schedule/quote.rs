@@ -201,6 +201,7 @@ fn takes(state: &State, task: &Task, needs: &Needs, node: &Node, now: Timestamp)
         | Refused::Label
         | Refused::OwnNode
         | Refused::SameOwner
+        | Refused::Unstaked
         | Refused::AlreadyTried => false,
     };
     let first = reasons.next();

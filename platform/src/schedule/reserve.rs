@@ -113,6 +113,7 @@ pub(super) fn takes_idle(
         | Refused::Label
         | Refused::OwnNode
         | Refused::SameOwner
+        | Refused::Unstaked
         | Refused::AlreadyTried
         | Refused::BackingOff
         | Refused::Reserved => false,

@@ -63,13 +63,20 @@ pub struct Run {
     pub result: Value,
 }
 
-/// The defaults without a dispute window: what is verified is paid. Nodes have the slots that they say.
+/// The defaults without a dispute window: what is verified is paid. Nodes have the slots that they say, and quorums need no stake.
 pub fn immediate() -> Policy {
     let mut policy = Policy {
         settlement: SettlementPolicy::IMMEDIATE,
-        ..Policy::default()
+        ..unstaked()
     };
     policy.scheduling.unproven_slots = SLOTS_MAX;
+    policy
+}
+
+/// The defaults, but for what asks nodes for a stake.
+pub fn unstaked() -> Policy {
+    let mut policy = Policy::default();
+    policy.verification.staked_quorum = false;
     policy
 }
 
@@ -82,7 +89,7 @@ pub fn windowed() -> World {
         settlement: SettlementPolicy {
             window_ms: WINDOW_MS,
         },
-        ..Policy::default()
+        ..unstaked()
     })
 }
 
