@@ -111,7 +111,7 @@ fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
     // No sample was adaptive, so that nothing asked for these; and any quorum decided.
     policy.insert(
         "verification".into(),
-        json!({"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}, "staked_quorum": false, "review_ms": 86_400_000}),
+        json!({"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000, "vouched": false}, "staked_votes": 0, "review_ms": 86_400_000}),
     );
     // There were no reward pools, and points did not fade and were earned for every accepted result alike.
     policy.insert(

@@ -328,6 +328,9 @@ pub struct Settlement {
     /// In micro-AEV.
     pub fee: String,
     pub refund: String,
+    /// Of the refund, what waits until the result matures: it stood alone, and looking at it again would cost so much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
     pub shares: Vec<Share>,
     /// The end of the dispute window, when the shares become available, or became. Absent where nothing matures.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -76,9 +76,9 @@ pub(super) fn adopt_policy(state: &State, policy: &Policy) -> Decision {
     if policy.attempt_fee > ATTEMPT_FEE_MAX {
         return invalid("the attempt fee is at most 1,000,000 AEV");
     }
-    if policy.verification.staked_quorum && i64::from(policy.stake.per_result_ppm) < PPM {
+    if policy.verification.staked_votes > 0 && i64::from(policy.stake.per_result_ppm) < PPM {
         return invalid(
-            "with `verification.staked_quorum` the stake's `per_result_ppm` is at least 1,000,000: what is pledged for a result covers its price",
+            "where `verification.staked_votes` is not 0 the stake's `per_result_ppm` is at least 1,000,000: what is pledged for a result covers its price",
         );
     }
     if !POINTS_KEEP_PPM.contains(&policy.points.keep_ppm) {

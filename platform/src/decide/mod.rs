@@ -32,7 +32,7 @@ pub use lease::CHECKPOINT_BYTES_MAX;
 pub(crate) use result::{
     PUBLISHED_BYTES_MAX, Seal, check_result, opened, publish, revealable, sealed,
 };
-pub(crate) use review::rests_on_caught;
+pub(crate) use review::{rests_on_caught, rests_on_unvouched};
 pub(crate) use stake::due as stake_due;
 pub use submit::worst_case;
 pub(crate) use submit::{fee, prepare, submit_with};

@@ -7,7 +7,7 @@ use aevir_events::Context;
 use super::{
     lease,
     result::called_off,
-    review,
+    review::{self, Shown},
     settle::{self, Opened},
 };
 use crate::{
@@ -43,9 +43,8 @@ pub(super) fn judge(
     }
     let mut groups: BTreeMap<Digest, Vec<AssignmentId>> = BTreeMap::new();
     let reviewed = task.review_of.as_ref().filter(|of| of.counts);
-    let votes = |key: &Digest, group: &[AssignmentId]| {
-        group.len() + usize::from(reviewed.is_some_and(|of| of.reviewed == *key))
-    };
+    // What stood alone had stake behind it.
+    let counted = |key: &Digest| usize::from(reviewed.is_some_and(|of| of.reviewed == *key));
     for (id, replica) in &replicas {
         groups
             .entry(replica.report.agreement_key())
@@ -61,7 +60,8 @@ pub(super) fn judge(
     let quorum = task.quorum() as usize;
     let policy = state.policy_of(task);
     let decides = |(key, group): &(Digest, Vec<AssignmentId>)| {
-        votes(key, group) >= quorum && task.may_decide(group, &policy)
+        let counted = counted(key);
+        group.len() + counted >= quorum && task.may_decide(group, counted, &policy)
     };
     let (agreed_on, agreed) = groups.into_iter().find(decides).unzip();
     // A round that time closed, because nobody took a replica, would wait in vain for one more.
@@ -88,9 +88,20 @@ pub(super) fn judge(
     let (fee, now) = (fee.unwrap_or_default(), context.time);
     // A result that nobody may be blamed by is refuted by nobody.
     let agreed = agreed.unwrap_or_default();
-    let agreed_on = agreed_on.filter(|_| task.may_blame(&agreed, &policy));
-    events.extend(review::decided(state, task, agreed_on, fee, now));
+    let agreed_on = agreed_on.filter(|key| task.may_blame(&agreed, counted(key), &policy));
+    let shown = match agreed_on {
+        Some(key) => Shown::Agreed(key),
+        None if reviewed.is_some_and(|of| differs(&replicas, of.reviewed)) => Shown::Nothing,
+        None => Shown::TooLittle,
+    };
+    events.extend(review::decided(state, task, shown, fee, now));
     events
+}
+
+/// A fresh result does not share the word that was counted.
+fn differs(replicas: &BTreeMap<AssignmentId, Replica<'_>>, word: Digest) -> bool {
+    let mut fresh = replicas.values();
+    fresh.any(|replica| replica.report.agreement_key() != word)
 }
 
 /// The verdict on a task without a sample: the first result that meets the requester's terms, or else the first one. Where

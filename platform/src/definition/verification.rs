@@ -51,8 +51,8 @@ pub struct Sampling {
     #[serde(default, skip_serializing_if = "is_false")]
     pub adaptive: bool,
     /// A quorum may decide that has no stake behind it. It blames nobody: who is outvoted by it is not paid, and loses nothing else.
-    /// Left out, in an open market one of those that agree pledged stake for its result, and the task waits for such a node
-    /// (`docs/economics.md`, Staked quorums).
+    /// Left out, in an open market nodes that pledged stake for their results must be among those that agree, and the task waits for such
+    /// nodes (`docs/economics.md`, Staked quorums).
     #[serde(default, skip_serializing_if = "is_false")]
     pub unstaked: bool,
 }

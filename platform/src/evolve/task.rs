@@ -8,10 +8,12 @@ use super::{
     checkpoint, concurrency, ensure,
     epoch::use_up,
     market::own_blob,
-    node::{node_mut, unseal},
+    node::{node_mut, unseal, vouch},
     record, reservation, review, rewards, speed, stake,
 };
 use crate::{
+    amount::Amount,
+    decide::rests_on_unvouched,
     event::{
         RoundClosed, TaskClosed, TaskCreated, TaskMatured, TaskQueued, TaskSettled, TaskVerified,
         Verdict,
@@ -170,7 +172,7 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
         };
     }
     outcomes.extend(blamed.iter().map(|id| (*id, Outcome::Fault)));
-    if !e.accepted.is_empty() && task.may_blame(&e.accepted, &policy) {
+    if !e.accepted.is_empty() && task.may_blame(&e.accepted, 0, &policy) {
         outcomes.extend(contradicted(task).map(|id| (id, Outcome::Fault)));
         let blamed = checkpoint::blamed(task, &e.accepted);
         outcomes.extend(blamed.into_iter().map(|id| (id, Outcome::Fault)));
@@ -195,6 +197,9 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
     state.index.reveals.remove(&(reveal_by, e.task));
     refresh_open(state, e.task);
     ended(state, e.task);
+    if let Some(sealed) = task_ref(state, e.task)?.drawn_and_stood() {
+        vouch(state, sealed)?;
+    }
     if e.verdict == Verdict::Inconclusive {
         // Nothing of it is pending.
         unseal_all(state, e.task)?;
@@ -246,10 +251,14 @@ pub(super) fn settled(
     ensure(e.fee.plus(e.refund) == Some(task.escrow), || {
         format!("task {}: fee and refund are not the escrow", e.task)
     })?;
+    ensure(e.held >= Amount::ZERO && e.held <= e.refund, || {
+        format!("task {}: more is held than comes back", e.task)
+    })?;
     task.settlement = Some(Settlement {
         position,
         fee: e.fee,
         refund: e.refund,
+        held: e.held,
         shares: e.shares.clone(),
         matures_at: e.matures_at,
     });
@@ -283,6 +292,10 @@ fn unseal_all(state: &mut State, task: TaskId) -> Result<(), Corrupt> {
 }
 
 pub(super) fn matured(state: &mut State, e: &TaskMatured, at: Timestamp) -> Result<(), Corrupt> {
+    let task = task_ref(state, e.task)?;
+    ensure(rests_on_unvouched(state, task).is_none(), || {
+        format!("task {} matured though nothing vouches for it", e.task)
+    })?;
     let task = task_mut(state, e.task)?;
     let due = task.maturing();
     ensure(due.is_none_or(|due| due <= at), || {
@@ -334,6 +347,7 @@ pub(super) fn closed(
         position,
         fee: e.fee,
         refund: e.refund,
+        held: Amount::ZERO,
         shares: Vec::new(),
         matures_at: None,
     });

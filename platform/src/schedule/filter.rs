@@ -254,7 +254,7 @@ fn relation(state: &State, task: &Task, node: &Node, given: Gifts<'_>) -> Option
     other.then_some(Refused::GpuClass)
 }
 
-/// Whether the node has enough stake free for a replica that needs some behind it. After the plan gave the task one that does, none.
+/// Whether the node has enough stake free for a replica that needs some behind it, which the next one may not after what a plan gave.
 fn stake(
     state: &State,
     task: &Task,
@@ -262,15 +262,27 @@ fn stake(
     node: &Node,
     given: Gifts<'_>,
 ) -> Option<Refused> {
-    if needs.stake == 0 || given_to(task, given).next().is_some() {
+    let before = given_to(task, given).count();
+    let suffices = before > 0 && !task.next_is_staked(&state.policy_of(task), before);
+    if needs.stake == 0 || suffices {
         return None;
     }
     let gifts = given.iter().filter(|(_, to)| *to == node.id);
     let free = gifts.fold(free_stake(state, node), |free, (task, _)| {
         after_pledge(free, pledge(state, task, node))
     });
+    (!may_pledge(needs, node, free)).then_some(Refused::Unstaked)
+}
+
+/// Whether so much stake is what a replica needs behind it: none is behind one that earns nothing.
+pub(super) fn may_pledge(needs: &Needs, node: &Node, stake: u64) -> bool {
     let asks_nothing = needs.by_ask && node.terms.ask(needs.kind) <= Amount::ZERO;
-    (free < needs.stake || asks_nothing).then_some(Refused::Unstaked)
+    stake >= needs.stake && !(needs.stake > 0 && asks_nothing)
+}
+
+/// All of a node's stake, in micro-AEV.
+pub(super) fn whole_stake(state: &State, node: &Node) -> u64 {
+    u64::try_from(state.stake(node.id).0).unwrap_or(0)
 }
 
 /// Stake of a node that covers nothing yet, in micro-AEV.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aevir_events::Timestamp;
 
-use super::{bits::Bits, column::Column, filter::free_stake, needs::Needs, score};
+use super::{bits::Bits, column::Column, filter::{free_stake, whole_stake}, needs::Needs, score};
 use crate::{
     definition::TaskType,
     digest::Digest,
@@ -37,6 +37,8 @@ pub(crate) struct Fleet {
     storage_all: Column,
     /// Stake that covers nothing yet, in micro-AEV.
     free_stake: Column,
+    /// All of it.
+    stake: Column,
     cpu_cores: Column,
     /// Measured speed, in millions of fuel a second; 0 where it is not known.
     pub(super) mfuel_s: Column,
@@ -74,6 +76,7 @@ pub(crate) struct Load {
     memory_all: u64,
     storage_all: u64,
     free_stake: u64,
+    stake: u64,
     mfuel_s: u64,
     shown_mfuel_s: u64,
     gpu_memory_mib: u64,
@@ -92,6 +95,7 @@ impl Load {
             memory_all: node.memory_mib().into(),
             storage_all: node.storage_mib().into(),
             free_stake: free_stake(state, node),
+            stake: whole_stake(state, node),
             mfuel_s: node.mfuel_s(),
             shown_mfuel_s: node.shown_mfuel_s(),
             gpu_memory_mib: node.gpu_memory_mib().into(),
@@ -308,6 +312,7 @@ impl Fleet {
         self.memory_all.set(i, load.memory_all);
         self.storage_all.set(i, load.storage_all);
         self.free_stake.set(i, load.free_stake);
+        self.stake.set(i, load.stake);
         self.mfuel_s.set(i, load.mfuel_s);
         self.shown_mfuel_s.set(i, load.shown_mfuel_s);
         self.gpu_memory_mib.set(i, load.gpu_memory_mib);
@@ -398,6 +403,7 @@ impl Fleet {
         let mut fit = self.able(self.free.clone(), needs, class, now);
         self.memory_left.keep_at_least(&mut fit, memory);
         self.storage_left.keep_at_least(&mut fit, storage);
+        self.free_stake.keep_at_least(&mut fit, needs.stake);
         fit
     }
 
@@ -407,6 +413,7 @@ impl Fleet {
         let mut fit = self.able(self.working.clone(), needs, class, now);
         self.memory_all.keep_at_least(&mut fit, memory);
         self.storage_all.keep_at_least(&mut fit, storage);
+        self.stake.keep_at_least(&mut fit, needs.stake);
         fit
     }
 
@@ -426,7 +433,6 @@ impl Fleet {
         if needs.by_ask {
             fit.intersect(&of_kind.asking);
         }
-        self.free_stake.keep_at_least(&mut fit, needs.stake);
         if needs.by_ask && needs.stake > 0 {
             of_kind.ask.keep_at_least(&mut fit, 1);
         }

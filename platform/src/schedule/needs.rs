@@ -72,7 +72,7 @@ impl Needs {
             gpu: qos.gpu.clone(),
             price: definition.least_pay(),
             by_ask: definition.economics.pricing.is_by_ask(),
-            stake: if task.next_is_staked(policy) {
+            stake: if task.next_is_staked(policy, 0) {
                 most_stake(task, policy)
             } else {
                 0
@@ -90,7 +90,7 @@ impl Needs {
         needs
     }
 
-    /// Of a further replica, after the plan gave one with stake behind it.
+    /// Of a further replica, after the plan gave as many with stake behind them as are needed.
     pub(super) fn unstaked(&self) -> Self {
         let mut needs = self.clone();
         needs.stake = 0;

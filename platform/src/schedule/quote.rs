@@ -9,7 +9,7 @@ use aevir_events::{Context, Timestamp};
 
 use super::{
     Refused,
-    filter::machine_room,
+    filter::{machine_room, may_pledge, whole_stake},
     first_pace,
     needs::{Needs, Rounding, floor_power},
     queue,
@@ -182,6 +182,7 @@ fn takes(state: &State, task: &Task, needs: &Needs, node: &Node, now: Timestamp)
     let passes = |reason: Refused| match reason {
         Refused::NoFreeSlot | Refused::BackingOff | Refused::Hours | Refused::Reserved => true,
         Refused::Memory | Refused::Storage => machine_room(needs, node),
+        Refused::Unstaked => may_pledge(needs, node, whole_stake(state, node)),
         Refused::Offline
         | Refused::Draining
         | Refused::Gone
@@ -201,7 +202,6 @@ fn takes(state: &State, task: &Task, needs: &Needs, node: &Node, now: Timestamp)
         | Refused::Label
         | Refused::OwnNode
         | Refused::SameOwner
-        | Refused::Unstaked
         | Refused::AlreadyTried => false,
     };
     let first = reasons.next();

@@ -9,7 +9,7 @@ use aevir_events::Timestamp;
 use super::{
     Refused,
     bits::Bits,
-    filter::{Gifts, machine_room, reasons, room_of},
+    filter::{Gifts, machine_room, may_pledge, reasons, room_of, whole_stake},
     held,
     needs::Needs,
     reserved_ms,
@@ -93,6 +93,7 @@ pub(super) fn takes_idle(
     let passes = |reason: Refused| match reason {
         Refused::NoFreeSlot => true,
         Refused::Memory | Refused::Storage => room,
+        Refused::Unstaked => may_pledge(needs, node, whole_stake(state, node)),
         Refused::Offline
         | Refused::Draining
         | Refused::Gone
@@ -113,7 +114,6 @@ pub(super) fn takes_idle(
         | Refused::Label
         | Refused::OwnNode
         | Refused::SameOwner
-        | Refused::Unstaked
         | Refused::AlreadyTried
         | Refused::BackingOff
         | Refused::Reserved => false,

@@ -82,7 +82,7 @@ pub(super) fn needs(state: &State, task: &Task, run: &Assignment) -> Needs {
     let mut needs = Needs::of(task, &policy);
     if needs.sampled {
         // It may take the place of a result with stake behind it.
-        let is_backed = task.asks_for_stake(&policy) && run.is_backed();
+        let is_backed = task.staked_votes(&policy) > 0 && run.is_backed();
         needs.stake = if is_backed { most_stake(task, &policy) } else { 0 };
         needs.rekey();
         return needs;

@@ -339,9 +339,11 @@ impl<'a> Planner<'a> {
         let gifts: Vec<(&Task, NodeId)> = on_task.iter().map(|node| (task, *node)).collect();
         let class = replica_class(self.state, task, &gifts);
         let excluded = excluded(self.state, task, &gifts);
-        let needs = match line.needs.stake {
-            0 => Arc::clone(line.needs),
-            _ => Arc::new(line.needs.unstaked()),
+        let suffices = || !task.next_is_staked(&self.state.policy_of(task), gifts.len());
+        let needs = if line.needs.stake > 0 && suffices() {
+            Arc::new(line.needs.unstaked())
+        } else {
+            Arc::clone(line.needs)
         };
         let fit = self.fit(&needs, class, task);
         let placed = self.place(task, &needs, fit, &excluded, None, draw);

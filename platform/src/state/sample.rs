@@ -1,12 +1,13 @@
 //! How many results a task's verdict rests on.
 
+use aevir_events::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Assignment, Pace, Phase, Task};
+use super::{Pace, Phase, Task};
 use crate::{
     amount::Amount,
     event::{Refusal, RefusalReason},
-    ids::AssignmentId,
+    ids::{AssignmentId, NodeId},
     policy::{Market, Policy},
 };
 
@@ -64,32 +65,51 @@ impl Task {
         }
     }
 
-    /// Only a quorum with stake behind it decides. Not where replicas earn nothing, for then nobody pledges anything.
-    pub fn asks_for_stake(&self, policy: &Policy) -> bool {
+    /// How many of the results that decide must have stake behind them: as many as the policy says, and no more than a quorum has. None
+    /// where replicas earn nothing, for then nobody pledges anything, or where the requester does without.
+    pub fn staked_votes(&self, policy: &Policy) -> u32 {
         let sampling = self.definition.sampling();
         let is_paid = self.definition.economics.pricing.max_price() > Amount::ZERO;
-        refutes_by_stake(policy) && sampling.replicas > 1 && !sampling.unstaked && is_paid
-    }
-
-    /// The next replica goes to a node that pledges stake for it: each further one after a disagreement; before that, as long as no
-    /// replica has stake behind it, the last one of the first round, or the first one of those that are placed at once.
-    pub(crate) fn next_is_staked(&self, policy: &Policy) -> bool {
-        if !self.asks_for_stake(policy) {
-            return false;
+        if is_paid && !sampling.unstaked {
+            votes_to_blame(self, policy)
+        } else {
+            0
         }
-        let mut live = self.assignments.values().filter(|a| a.is_replica());
-        let is_last = self.pace == Pace::AtOnce || self.missing_at_most() <= 1;
-        self.round > 1 || is_last && !live.any(Assignment::is_backed)
     }
 
-    /// Whether an agreement of these results decides.
-    pub(crate) fn may_decide(&self, agreed: &[AssignmentId], policy: &Policy) -> bool {
-        !self.asks_for_stake(policy) || self.is_backed(agreed)
+    /// Whether the next replica goes to a node that pledges stake for it, after a plan gave so many to the task: each further one after a
+    /// disagreement; before that those placed last, or of those placed at once the first, as many as are needed.
+    pub(crate) fn next_is_staked(&self, policy: &Policy, given: usize) -> bool {
+        let needed = self.staked_votes(policy) as usize;
+        if needed == 0 || self.round > 1 {
+            return needed > 0;
+        }
+        let live = self.assignments.values().filter(|a| a.is_replica());
+        let backed = live.filter(|a| a.is_backed()).count();
+        match self.pace {
+            Pace::AtOnce => backed + given < needed,
+            Pace::OneByOne => backed + self.missing_at_most() as usize <= needed,
+        }
+    }
+
+    /// Whether an agreement of these results decides, with a reviewed one where it counts among them.
+    pub(crate) fn may_decide(
+        &self,
+        agreed: &[AssignmentId],
+        reviewed: usize,
+        policy: &Policy,
+    ) -> bool {
+        self.backed(agreed) + reviewed >= self.staked_votes(policy) as usize
     }
 
     /// Whether an agreement of these results shows that others are wrong, and costs their nodes what a refused result costs.
-    pub(crate) fn may_blame(&self, agreed: &[AssignmentId], policy: &Policy) -> bool {
-        !self.is_sampled() || !refutes_by_stake(policy) || self.is_backed(agreed)
+    pub(crate) fn may_blame(
+        &self,
+        agreed: &[AssignmentId],
+        reviewed: usize,
+        policy: &Policy,
+    ) -> bool {
+        self.backed(agreed) + reviewed >= votes_to_blame(self, policy) as usize
     }
 
     /// The results that a verdict refuses and blames their nodes for: not those that differ from a quorum which may blame nobody.
@@ -99,7 +119,7 @@ impl Task {
         refused: &[Refusal],
         policy: &Policy,
     ) -> Vec<AssignmentId> {
-        let differing = accepted.is_empty() || self.may_blame(accepted, policy);
+        let differing = accepted.is_empty() || self.may_blame(accepted, 0, policy);
         let blamed = refused.iter().filter(|refusal| match refusal.reason {
             RefusalReason::Mismatch => differing,
             RefusalReason::NotRevealed => true,
@@ -107,9 +127,26 @@ impl Task {
         blamed.map(|refusal| refusal.assignment).collect()
     }
 
-    fn is_backed(&self, results: &[AssignmentId]) -> bool {
-        let mut results = results.iter().filter_map(|id| self.assignments.get(id));
-        results.any(Assignment::is_backed)
+    fn backed(&self, results: &[AssignmentId]) -> usize {
+        let results = results.iter().filter_map(|id| self.assignments.get(id));
+        results.filter(|a| a.is_backed()).count()
+    }
+
+    /// The node of the result that stands alone, and when it was sealed.
+    pub(crate) fn lone_word(&self) -> Option<(NodeId, Timestamp)> {
+        let Sample::Alone { assignment } = self.sample else {
+            return None;
+        };
+        let assignment = self.assignments.get(&assignment)?;
+        Some((assignment.node, assignment.commitment()?.at))
+    }
+
+    /// The node of the result that a draw had repeated, and when it was sealed, where it was accepted.
+    pub(crate) fn drawn_and_stood(&self) -> Option<(NodeId, Timestamp)> {
+        let trusted = self.assignments.get(&self.trusted()?)?;
+        let accepted = self.verdict.as_ref()?.accepted.contains(&trusted.id);
+        let sealed = trusted.commitment().filter(|_| accepted)?;
+        Some((trusted.node, sealed.at))
     }
 
     /// All replicas of the first round are wanted.
@@ -119,7 +156,10 @@ impl Task {
     }
 }
 
-/// In a market of strangers who pledge nothing nobody is shown to be wrong: names cost nothing.
-fn refutes_by_stake(policy: &Policy) -> bool {
-    policy.market == Market::Open && policy.verification.staked_quorum
+/// Names cost nothing in a market of strangers: only results with stake behind them show that another one is wrong.
+fn votes_to_blame(task: &Task, policy: &Policy) -> u32 {
+    match policy.market {
+        Market::Open if task.is_sampled() => policy.verification.staked_votes.min(task.quorum()),
+        Market::Open | Market::Private => 0,
+    }
 }

@@ -14,6 +14,8 @@ pub struct Pledges {
     pub strikes: u32,
     /// The last of them.
     pub struck_at: Timestamp,
+    /// The last one that a quorum refused, forgotten or not.
+    pub caught_at: Option<Timestamp>,
 }
 
 impl Pledges {

@@ -58,7 +58,7 @@ pub fn kind(command: &Command) -> &'static str {
 }
 
 /// What must have happened in a run that is long enough to mean anything.
-pub const MUST: [&str; 58] = [
+pub const MUST: [&str; 59] = [
     "adopt-policy",
     "open-account",
     "add-key",
@@ -117,6 +117,7 @@ pub const MUST: [&str; 58] = [
     "> left",
     "> late",
     "> alone",
+    "> unvouched",
 ];
 
 /// What an event says of an end.
@@ -142,12 +143,17 @@ pub fn end(event: &Event) -> Option<&'static str> {
         },
         Event::LedgerPosted(e) => (e.reason == PostingReason::PoolExpired).then_some("> pool over"),
         Event::ReviewOpened(e) => {
-            matches!(e.cause, ReviewCause::Caught { .. }).then_some("> caught")
+            Some(match e.cause {
+                ReviewCause::Dispute { .. } => "> disputed",
+                ReviewCause::Caught { .. } => "> caught",
+                ReviewCause::Unvouched { .. } => "> unvouched",
+            })
         }
         Event::TaskReviewed(e) => Some(match e.outcome {
             ReviewOutcome::Upheld => "> upheld",
             ReviewOutcome::Undecided => "> undecided",
             ReviewOutcome::Overturned => "> overturned",
+            ReviewOutcome::Unconfirmed => "> unconfirmed",
         }),
         Event::NodeSlashed(_) => Some("> slashed"),
         Event::TaskMatured(_) => Some("> matured"),

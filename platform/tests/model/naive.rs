@@ -45,6 +45,8 @@ struct Run {
     overtaken: bool,
     stage: Stage,
     locked: i64,
+    /// It had as much stake as the policy asks for, and earns something.
+    backed: bool,
 }
 
 impl Run {
@@ -78,6 +80,8 @@ struct Task {
     reviews: Option<TaskId>,
     /// Its own verdict is, or was, looked at again.
     reviewed: bool,
+    /// The task that looks at it again because nothing vouched for it.
+    unvouched: Option<TaskId>,
     /// What it cost, once that is known.
     fee: i64,
 }
@@ -88,6 +92,8 @@ struct Immature {
     compute: Vec<(AccountId, i64, bool)>,
     content: Vec<(AccountId, i64)>,
     platform: i64,
+    /// Of the refund, what waits with it.
+    held: i64,
     /// When it matures, if nobody looks at the verdict again.
     at: Timestamp,
 }
@@ -96,6 +102,8 @@ struct Immature {
 struct Strikes {
     count: u32,
     last: i64,
+    /// When a quorum refused one last.
+    caught: Option<Timestamp>,
 }
 
 /// What an epoch's points can claim.
@@ -126,6 +134,8 @@ pub struct Naive {
     withdrawals: BTreeMap<WithdrawalId, i64>,
     owners: BTreeMap<NodeId, AccountId>,
     strikes: BTreeMap<NodeId, Strikes>,
+    /// When the last result of a node was sealed that was repeated by a draw, and stood.
+    vouched: BTreeMap<NodeId, Timestamp>,
     contents: BTreeMap<ContentId, (AccountId, u64)>,
     tasks: BTreeMap<TaskId, Task>,
     policy: Option<Policy>,
@@ -157,6 +167,15 @@ fn price(definition: &TaskDefinition) -> i64 {
         Pricing::Fixed { price } => price.0,
         Pricing::Ask { .. } | Pricing::Metered(_) => panic!("the operations offer fixed prices"),
     }
+}
+
+/// How many must agree.
+fn quorum(definition: &TaskDefinition) -> u32 {
+    let found = definition.verification.iter().find_map(|m| match m {
+        Method::Sampling(s) => Some(s.quorum),
+        Method::Check { .. } => None,
+    });
+    found.unwrap_or(1)
 }
 
 /// Most replicas, those of the first round, and whether one may do at first.
@@ -285,6 +304,7 @@ impl Naive {
                     payer,
                     reviews: e.review.map(|origin| origin.task),
                     reviewed: false,
+                    unvouched: None,
                     fee: 0,
                 };
                 assert!(self.tasks.insert(e.task, task).is_none());
@@ -316,11 +336,9 @@ impl Naive {
                 if replicas(&task.definition).2 {
                     due = due.max(reviews::cost(&task.definition, true, &task.policy));
                 }
-                let locked = if due <= self.free_stake(e.node) {
-                    due
-                } else {
-                    0
-                };
+                let is_staked = due <= self.free_stake(e.node);
+                let backed = is_staked && price(&task.definition) > 0;
+                let locked = if is_staked { due } else { 0 };
                 let run = Run {
                     node: e.node,
                     round: e.round,
@@ -331,6 +349,7 @@ impl Naive {
                     overtaken: false,
                     stage: Stage::Leased,
                     locked,
+                    backed,
                 };
                 self.task(e.task).runs.insert(e.assignment, run);
             }
@@ -369,6 +388,7 @@ impl Naive {
             Event::AssignmentWithdrawn(e) => self.called_off(e.task, e.assignment),
             Event::TaskVerified(e) => self.verified(e, now),
             Event::TaskSettled(e) => self.settled(e),
+            Event::ReviewOpened(e) => self.review_opened(e, now),
             Event::TaskReviewed(e) => self.reviewed(e, now),
             Event::TaskClosed(e) => self.closed(e, now),
             _ => {}

@@ -76,7 +76,8 @@ pub fn immediate() -> Policy {
 /// The defaults, but for what asks nodes for a stake.
 pub fn unstaked() -> Policy {
     let mut policy = Policy::default();
-    policy.verification.staked_quorum = false;
+    policy.verification.staked_votes = 0;
+    policy.verification.adaptive.vouched = false;
     policy
 }
 
@@ -443,6 +444,20 @@ impl World {
 
     pub fn reveal(&mut self, run: &Run) -> Vec<Event> {
         self.ok(reveal_command(run))
+    }
+
+    /// Plans where nothing runs, and has one replica of a task run and sealed, and revealed if it is the round's last.
+    pub fn finish_one(&mut self, task: TaskId, result: &Value) {
+        if self.state.tasks[&task].active().next().is_none() {
+            self.plan();
+        }
+        let assignment = self.state.tasks[&task].active().next().unwrap().id;
+        self.start(assignment);
+        let run = self.run(assignment, result.clone(), &[]);
+        self.commit(&run);
+        if self.phase(task) == "verifying" {
+            self.reveal_all(task, |_| result.clone());
+        }
     }
 
     /// Runs, commits and reveals every replica of one task with the result `answer` gives its node.

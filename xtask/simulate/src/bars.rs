@@ -61,7 +61,7 @@ fn wrong_limit(strategy: Strategy) -> Option<f64> {
         Strategy::Independent | Strategy::Patient | Strategy::HitAndRun | Strategy::Sybil => {
             Some(WRONG_RATE)
         }
-        Strategy::Colluding10 => Some(WRONG_RATE_CARTEL),
+        Strategy::Colluding10 | Strategy::StakedSybil => Some(WRONG_RATE_CARTEL),
         // Reported, without a bar.
         Strategy::Honest
         | Strategy::Occasional

@@ -28,7 +28,7 @@ pub(crate) struct Figures {
     /// Wrong results that were sealed, and those that a verdict accepted.
     pub(crate) wrong_sealed: u64,
     pub(crate) wrong_accepted: u64,
-    /// Sealed results for each accepted one.
+    /// Sealed results for each verdict, those of second looks among them.
     pub(crate) replication_factor: f64,
     /// The same of tasks that came in after the first quarter of the time.
     pub(crate) replication_factor_after_bootstrap: f64,
@@ -58,6 +58,9 @@ pub(crate) struct Figures {
     /// Tasks without an agreement, and closed ones without a verdict.
     pub(crate) inconclusive: u64,
     pub(crate) closed: u64,
+    /// Verdicts that were looked at again, and of them those that were overturned.
+    pub(crate) reviews: u64,
+    pub(crate) overturned: u64,
     /// Names that were taken beyond the first ones.
     pub(crate) renamed: u64,
     /// Events in the log.
@@ -125,6 +128,8 @@ impl Figures {
             verdict_mean_s: part(tally.verdict_ms as f64 / 1e3, verdicts),
             inconclusive: tally.inconclusive,
             closed: tally.closed,
+            reviews: tally.reviews,
+            overturned: tally.overturned,
             renamed: tally.renamed,
             events: world.book.events(),
             replication_by_hour: by_hour()

@@ -54,7 +54,8 @@ fn every_strategy_is_played_to_its_end() {
         let name = strategy.name();
         assert_eq!(world.book.state.ledger.sum(), 0, "{name}");
         let figures = Figures::of(&world);
-        let ended = figures.matured + figures.inconclusive + figures.closed;
+        let ended =
+            figures.matured + figures.overturned + figures.inconclusive + figures.closed;
         assert_eq!((figures.tasks, ended), (666, 666), "{name}");
         // Two of a party outvote an honest node.
         let outvotes = [

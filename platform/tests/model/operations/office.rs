@@ -114,6 +114,11 @@ impl Player {
         policy.rewards.claim_epochs = [1, 1, 168][self.random.below(3)];
         // Trust is soon earned, so that results stand alone.
         policy.verification.adaptive.trusted_ppm = [0, 100_000][self.random.below(2)];
+        policy.verification.adaptive.vouched = self.random.below(2) == 0;
+        // Votes with stake behind them cover the price.
+        let votes = self.random.below(3) as u32;
+        let covers = policy.stake.per_result_ppm >= 1_000_000;
+        policy.verification.staked_votes = if covers { votes } else { 0 };
         policy
     }
 }
