@@ -352,6 +352,7 @@ class Node:
     vouched_at: int = 0  # when its last result was sealed that a draw had repeated, and that stood, in ms
     strikes: int = 0  # refused results, none of which was forgotten before the next
     struck_at: int = 0  # when the last was, in ms
+    stood: int = 0  # its results that a quorum accepted
     caught_at: int | None = None  # when a quorum refused one last
 
     def record(self, kind):
@@ -1014,7 +1015,7 @@ SCHEDULING = {
 SETTLEMENT = {"window_ms": 0}
 REWARDS = {"pool_ppm": 0, "claim_epochs": 168}
 POINTS = {"unrepeated_ppm": MILLION, "late_ppm": MILLION, "keep_ppm": MILLION}
-STAKE = {"per_result_ppm": 0, "strikes_free": 1, "strike_ms": 604_800_000, "strikes_max": 0}
+STAKE = {"per_result_ppm": 0, "strikes_free": 1, "free_after": 0, "strike_ms": 604_800_000, "strikes_max": 0}
 VERIFICATION = {"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000, "vouched": False},
                 "staked_votes": 0, "review_ms": 86_400_000}
 CLASS_LOOKS_MAX = 1_024  # nodes of a class of GPUs that are looked at for their owners
@@ -1470,10 +1471,15 @@ class Auditor:
             if task.accepted:
                 node.caught_at = self.now
                 self.recall(node)
-            if task.accepted and (covered or node.strikes > task.policy["stake"]["strikes_free"]) and assignment.stake:
+            if task.accepted and (covered or not self.is_free(task, node, node.strikes)) and assignment.stake:
                 value = {"amount": assignment.stake, "strikes": node.strikes}
                 self.must_follow("node.slashed", node.id, task.id, assignment.id, value=value)
             self.shut_out_due(task, node)
+
+    def is_free(self, task, node, strikes):
+        """Whether so many refused results cost the node no stake."""
+        stake = task.policy["stake"]
+        return strikes <= stake["strikes_free"] and node.stood >= stake["free_after"]
 
     def shut_out_due(self, task, node):
         """A node with too many refused results is suspended."""
@@ -2160,7 +2166,7 @@ class Auditor:
         refused = []
         for first in of.accepted if outcome == "overturned" else []:
             strikes = self.strikes_at(self.nodes[first.node], of.policy) + 1
-            free = first.hardware is not None and strikes <= of.policy["stake"]["strikes_free"]
+            free = first.hardware is not None and self.is_free(of, self.nodes[first.node], strikes)
             refused.append({"assignment": first.id, "slashed": str(0 if free else first.stake)})
         of.owed = task.review_of.payer, 0 if task.review_of.counts else paid
         self.must_follow("task.reviewed", of.id, task.id, value={"outcome": outcome, "refused": refused})
@@ -2348,6 +2354,7 @@ class Auditor:
     def note_outcomes(self, task, refused):
         """A verdict counts for and against nodes, on the task's type."""
         for assignment in task.accepted:
+            self.nodes[assignment.node].stood += len(task.accepted) > 1
             if not task.needs_gpu():
                 self.nodes[assignment.node].see(assignment.fuel, assignment.committed_at - assignment.started_at)
             self.grow(self.nodes[assignment.node], assignment.abreast)

@@ -106,7 +106,7 @@ fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
     // There was no stake.
     policy.insert(
         "stake".into(),
-        json!({"per_result_ppm": 0, "strikes_free": 1, "strike_ms": 604_800_000, "strikes_max": 0}),
+        json!({"per_result_ppm": 0, "strikes_free": 1, "free_after": 0, "strike_ms": 604_800_000, "strikes_max": 0}),
     );
     // No sample was adaptive, so that nothing asked for these; and any quorum decided.
     policy.insert(

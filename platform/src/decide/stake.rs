@@ -133,7 +133,7 @@ pub(super) fn slashes(
         // Who could have stood alone pledged for it; without a GPU the same run has the same result everywhere.
         let is_covered =
             task.trusted() == Some(assignment.id) && assignment.hardware.gpu().is_none();
-        let is_free = strikes <= policy.stake.strikes_free && !is_covered;
+        let is_free = policy.stake.is_free(strikes, node.pledges.accepted) && !is_covered;
         if is_free || assignment.stake <= Amount::ZERO {
             continue;
         }

@@ -204,6 +204,7 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
         // Nothing of it is pending.
         unseal_all(state, e.task)?;
     }
+    stake::stood(state, e)?;
     speed::seen(state, e)?;
     concurrency::shown(state, e)?;
     stake::struck(state, e, &blamed, at)?;

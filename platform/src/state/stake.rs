@@ -14,6 +14,8 @@ pub struct Pledges {
     pub strikes: u32,
     /// The last of them.
     pub struck_at: Timestamp,
+    /// Its results that a quorum accepted, ever.
+    pub accepted: u32,
     /// The last one that a quorum refused, forgotten or not.
     pub caught_at: Option<Timestamp>,
 }

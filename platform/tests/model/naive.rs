@@ -134,6 +134,8 @@ pub struct Naive {
     withdrawals: BTreeMap<WithdrawalId, i64>,
     owners: BTreeMap<NodeId, AccountId>,
     strikes: BTreeMap<NodeId, Strikes>,
+    /// Results of nodes that a quorum accepted.
+    stood: BTreeMap<NodeId, u32>,
     /// When the last result of a node was sealed that was repeated by a draw, and stood.
     vouched: BTreeMap<NodeId, Timestamp>,
     contents: BTreeMap<ContentId, (AccountId, u64)>,

@@ -6,7 +6,7 @@ use aevir_platform::{
     event::{Event, Trust, TrustDecided, Untrusted},
     ids::NodeId,
     ledger::LedgerAccount,
-    policy::{AdaptivePolicy, Policy, SettlementPolicy, VerificationPolicy},
+    policy::{AdaptivePolicy, Policy, SettlementPolicy, StakePolicy, VerificationPolicy},
 };
 use serde_json::{Value, json};
 
@@ -33,6 +33,10 @@ pub fn policy(chance_ppm: u32) -> Policy {
         verification: VerificationPolicy {
             adaptive,
             ..VerificationPolicy::default()
+        },
+        stake: StakePolicy {
+            free_after: 0,
+            ..StakePolicy::default()
         },
         ..Policy::default()
     }

@@ -22,7 +22,8 @@ const AEV: i64 = 1_000_000;
 const AGAIN: i64 = 2 * AEV + 3_000;
 const ALWAYS: u32 = 1_000_000;
 
-fn vouched(chance_ppm: u32) -> Policy {
+/// Newcomers are trusted, repeated with such a chance, and must be vouched for.
+pub fn vouched(chance_ppm: u32) -> Policy {
     let mut policy = policy(chance_ppm);
     policy.verification.adaptive.vouched = true;
     policy
@@ -104,7 +105,11 @@ fn what_nothing_vouches_for_is_repeated_when_its_time_comes_and_its_requester_pa
     assert!(labels(&events).contains(&"task.review_opened"));
     assert_eq!(w.state.tasks[&task].matured_at(), None, "it waits");
     let review = w.state.tasks[&task].review.by().unwrap();
-    assert_eq!(w.state.stake(node).0, 20 * AEV - AGAIN, "the node advances it");
+    assert_eq!(
+        w.state.stake(node).0,
+        20 * AEV - AGAIN,
+        "the node advances it"
+    );
     w.finish(review, truth);
     assert_eq!(w.state.tasks[&review].replicas(), 1, "both words agree");
     window_over(&mut w);
@@ -130,7 +135,13 @@ fn a_lie_that_nothing_vouches_for_never_matures() {
     for task in tasks {
         assert_eq!(w.phase(task), "overturned");
         let ended = &w.state.tasks[&task].review;
-        assert!(matches!(ended, Review::Ended { outcome: ReviewOutcome::Overturned, .. }));
+        assert!(matches!(
+            ended,
+            Review::Ended {
+                outcome: ReviewOutcome::Overturned,
+                ..
+            }
+        ));
     }
     assert_eq!(w.available(w.owner(cheat)), 0);
     assert_eq!(w.state.stake(cheat).0, 20 * AEV - 3 * 3 * AEV + 3 * 3_000);
@@ -196,7 +207,9 @@ fn one_tick_opens_so_many_reviews_and_the_next_one_more() {
         .collect();
     w.later(WINDOW_MS.into());
     let count = |events: &[Event]| {
-        let opened = events.iter().filter(|e| matches!(e, Event::ReviewOpened(_)));
+        let opened = events
+            .iter()
+            .filter(|e| matches!(e, Event::ReviewOpened(_)));
         opened.count()
     };
     let first = w.ok(Command::Tick);
@@ -208,7 +221,9 @@ fn one_tick_opens_so_many_reviews_and_the_next_one_more() {
         .collect();
     finish_all(&mut w, &reviews);
     window_over(&mut w);
-    let matured = tasks.iter().all(|t| w.state.tasks[t].matured_at().is_some());
+    let matured = tasks
+        .iter()
+        .all(|t| w.state.tasks[t].matured_at().is_some());
     assert!(matured);
     assert_eq!(w.state.stake(node).0, 50 * AEV);
     finished(&w, "many-unvouched");

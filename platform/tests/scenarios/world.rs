@@ -78,6 +78,7 @@ pub fn unstaked() -> Policy {
     let mut policy = Policy::default();
     policy.verification.staked_votes = 0;
     policy.verification.adaptive.vouched = false;
+    policy.stake.free_after = 0;
     policy
 }
 

@@ -1,7 +1,7 @@
 //! What a simulation says: the figures of one run, and of one strategy over its seeds. Floating point begins here.
 
 use aevir_platform::ledger::LedgerAccount;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     agent::{Agent, Seat},
@@ -15,7 +15,7 @@ use crate::{
 const EJECTED_ONE_IN: i64 = 6;
 
 /// The figures of one strategy with one seed.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Figures {
     pub(crate) strategy: Strategy,
     pub(crate) seed: u64,

@@ -1,10 +1,14 @@
 //! One JSON document, a table for the terminal, and the table of `docs/benchmarks/simulate.md`, of which what people wrote stays.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use comfy_table::{CellAlignment, Table, presets};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     bars::Summary,
@@ -29,7 +33,7 @@ const HEADER: [&str; 11] = [
 ];
 
 /// The document of `--json`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Document {
     pub(crate) nodes: usize,
     pub(crate) hours: usize,
@@ -62,6 +66,36 @@ impl Document {
             policy_changes,
             strategies,
         }
+    }
+
+    /// The strategies of several documents about markets of the same terms, in the order of the strategies.
+    ///
+    /// # Errors
+    /// When a file can't be read, is no such document, or is about other markets.
+    pub(crate) fn joined(files: &[PathBuf]) -> Result<Self> {
+        let mut all: Option<Self> = None;
+        for file in files {
+            let name = file.display();
+            let text = fs::read(file).with_context(|| format!("{name} can't be read"))?;
+            let next: Self = serde_json::from_slice(&text)
+                .with_context(|| format!("{name} is no document of `simulate --json`"))?;
+            match &mut all {
+                None => all = Some(next),
+                Some(first) if first.terms() == next.terms() => {
+                    first.strategies.extend(next.strategies);
+                }
+                Some(_) => bail!("{name} is about other markets than the files before it"),
+            }
+        }
+        let mut all = all.context("name a file")?;
+        all.strategies.sort_by_key(|summary| summary.strategy);
+        Ok(all)
+    }
+
+    /// What must be equal for figures to stand in one table.
+    fn terms(&self) -> (usize, usize, &serde_json::Value, &[String]) {
+        let changes = self.policy_changes.as_slice();
+        (self.nodes, self.hours, &self.sampling, changes)
     }
 
     fn rows(&self) -> impl Iterator<Item = [String; HEADER.len()]> {

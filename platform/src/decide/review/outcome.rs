@@ -162,7 +162,8 @@ fn refuted<'a>(
             let node = state.nodes.get(&a.node)?;
             let strikes = node.pledges.strikes_at(now, policy.stake).saturating_add(1);
             // Of a GPU one mismatch never costs stake.
-            let is_free = a.hardware.gpu().is_some() && strikes <= policy.stake.strikes_free;
+            let is_free =
+                policy.stake.is_free(strikes, node.pledges.accepted) && a.hardware.gpu().is_some();
             let slashed = if is_free { Amount::ZERO } else { a.stake };
             let refuted = Refuted {
                 assignment: a.id,

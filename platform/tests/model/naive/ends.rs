@@ -135,6 +135,10 @@ impl Naive {
         self.transfer(from, waiting, immature.held);
         self.transfer(from, payer, rest - immature.held);
         self.collected += immature.platform;
+        for run in accepted.iter().filter(|_| accepted.len() > 1) {
+            let node = self.tasks[&id].runs[run].node;
+            *self.stood.entry(node).or_default() += 1;
+        }
         if let Some(trusted) = self.tasks[&id].trusted.filter(|t| accepted.contains(t)) {
             self.vouch(id, trusted);
         }
@@ -172,7 +176,8 @@ impl Naive {
             let loss = refused(self.compute_points(owner), &policy.points);
             self.earn(owner, Track::Compute, -loss);
             let strikes = self.strike(e.task, node, !e.accepted.is_empty(), now);
-            let is_free = strikes <= policy.stake.strikes_free && !stood;
+            let has_shown = self.stood.get(&node).copied().unwrap_or(0) >= policy.stake.free_after;
+            let is_free = strikes <= policy.stake.strikes_free && has_shown && !stood;
             if !e.accepted.is_empty() && !is_free && locked > 0 {
                 self.transfer(LedgerAccount::Stake(node), LedgerAccount::Treasury, locked);
                 self.run(e.task, refusal.assignment).locked = 0;

@@ -3,9 +3,7 @@
 use aevir_events::Timestamp;
 use aevir_platform::{
     definition::TaskDefinition,
-    event::{
-        Payer, ReviewCause, ReviewOpened, ReviewOrigin, ReviewOutcome, TaskReviewed, Track,
-    },
+    event::{Payer, ReviewCause, ReviewOpened, ReviewOrigin, ReviewOutcome, TaskReviewed, Track},
     ids::{AssignmentId, TaskId},
     ledger::LedgerAccount,
     policy::Policy,
@@ -119,7 +117,11 @@ impl Naive {
             let from = LedgerAccount::Pending(*owner);
             self.transfer(from, LedgerAccount::Available(*owner), *amount);
         }
-        let back = if is_unvouched { fee.min(immature.held) } else { 0 };
+        let back = if is_unvouched {
+            fee.min(immature.held)
+        } else {
+            0
+        };
         self.transfer(pending_of(payer), stake, back);
         self.transfer(pending_of(payer), payer, immature.held - back);
     }
