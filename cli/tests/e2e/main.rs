@@ -18,6 +18,7 @@ mod platform;
 #[path = "../../../api/tests/api/support/node.rs"]
 mod protocol;
 mod receipts;
+mod reservations;
 mod reviews;
 mod stores;
 mod up;
