@@ -279,6 +279,7 @@ fn counts_as_tried(stage: &Stage) -> bool {
         Stage::Leased
         | Stage::Running { .. }
         | Stage::Committed(_)
+        | Stage::Shown(_)
         | Stage::Revealed(_)
         | Stage::Accepted(_)
         | Stage::Refused { .. } => true,
