@@ -12,8 +12,20 @@ pub struct VerificationPolicy {
     pub adaptive: AdaptivePolicy,
     /// In an open market so many of a quorum's results must have stake behind them for it to decide; all of them where it has fewer.
     pub staked_votes: u32,
+    /// Of samples, when what their nodes reveal can be read in the log.
+    pub reveals: Reveals,
     /// How long a review may take, in ms; without an outcome by then the verdict stands.
     pub review_ms: u32,
+}
+
+/// When others can read what the nodes of a sample reveal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reveals {
+    /// With the verdict: until then the log has it closed, so that no later replica can copy it.
+    Closed,
+    /// At once, as in logs of old.
+    Open,
 }
 
 /// When one result of an adaptive sample stands alone, and how often it is repeated all the same.
@@ -57,6 +69,7 @@ impl Default for VerificationPolicy {
         Self {
             adaptive: AdaptivePolicy::default(),
             staked_votes: STAKED_VOTES,
+            reveals: Reveals::Closed,
             review_ms: REVIEW_MS,
         }
     }

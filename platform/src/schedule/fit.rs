@@ -73,7 +73,7 @@ impl Given {
                 slots,
                 memory_mib,
                 storage_mib,
-                free_stake: fleet.free_stake(i),
+                free_stake: fleet.free_stake.get(i),
                 levels: Levels::default(),
             });
             self.place[at] = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);

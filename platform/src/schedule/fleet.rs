@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aevir_events::Timestamp;
 
-use super::{bits::Bits, column::Column, filter::{free_stake, whole_stake}, needs::Needs, score};
+use super::{bits::Bits, column::Column, filter, needs::Needs, score};
 use crate::{
     definition::TaskType,
     digest::Digest,
@@ -36,7 +36,7 @@ pub(crate) struct Fleet {
     memory_all: Column,
     storage_all: Column,
     /// Stake that covers nothing yet, in micro-AEV.
-    free_stake: Column,
+    pub(super) free_stake: Column,
     /// All of it.
     stake: Column,
     cpu_cores: Column,
@@ -94,8 +94,8 @@ impl Load {
             storage_left: left(node.storage_mib(), node.taken.storage_mib),
             memory_all: node.memory_mib().into(),
             storage_all: node.storage_mib().into(),
-            free_stake: free_stake(state, node),
-            stake: whole_stake(state, node),
+            free_stake: filter::free_stake(state, node),
+            stake: filter::whole_stake(state, node),
             mfuel_s: node.mfuel_s(),
             shown_mfuel_s: node.shown_mfuel_s(),
             gpu_memory_mib: node.gpu_memory_mib().into(),
@@ -380,11 +380,6 @@ impl Fleet {
     /// Free slots, and all.
     pub(super) fn slots_of(&self, i: u32) -> (u32, u32) {
         self.slots.get(i as usize).copied().unwrap_or((0, 0))
-    }
-
-    /// Stake that covers nothing yet, in micro-AEV.
-    pub(super) fn free_stake(&self, i: u32) -> u64 {
-        self.free_stake.get(i)
     }
 
     /// Memory and storage that are left, in MiB.

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     adaptive::{NEVER, policy, staked},
     sample::documents_agree,
+    vouching::finish_one,
     world::{AT_ONCE_MS, WINDOW_MS, World},
 };
 
@@ -80,7 +81,7 @@ fn the_last_replicas_of_a_round_bring_the_stake_that_it_lacks() {
     assert_eq!(nodes_on(&w, task), [poor]);
     let other = w.node("as poor");
     let run = nodes_on(&w, task).len();
-    w.finish_one(task, &json!({"n": "truth"}));
+    finish_one(&mut w, task, &json!({"n": "truth"}));
     assert!(w.plan().is_empty(), "nobody has stake");
     assert_eq!((run, refused(&w, task)), (1, Some(1)));
     let rich = staked(&mut w, "rich");
@@ -162,7 +163,10 @@ fn a_quorum_without_stake_decides_where_its_requester_says_so_and_blames_nobody(
     }
     assert_eq!(w.outcomes(honest), (0, 0), "nothing is known of it");
     assert_eq!(w.state.stake(honest), Amount(20 * AEV));
-    let slashed = w.log.iter().any(|r| matches!(r.event, Event::NodeSlashed(_)));
+    let slashed = w
+        .log
+        .iter()
+        .any(|r| matches!(r.event, Event::NodeSlashed(_)));
     assert!(!slashed);
     finished(&w, "unstaked-quorum");
 }

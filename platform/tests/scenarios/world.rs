@@ -7,6 +7,8 @@
 mod books;
 #[path = "machine.rs"]
 mod machine;
+#[path = "policies.rs"]
+mod policies;
 
 use std::collections::BTreeMap;
 
@@ -28,7 +30,7 @@ use aevir_platform::{
     hexbytes::Hex,
     ids::{AccountId, AssignmentId, NodeId, TaskId},
     ledger::LedgerAccount,
-    policy::{Policy, SLOTS_MAX, SettlementPolicy},
+    policy::{Policy, SettlementPolicy},
     rejection::Rejection,
     report::{Artifact, BlobRef, MetricValue, Report, SignedCommitment, Usage, commit_message},
     schedule::specification,
@@ -40,6 +42,7 @@ use serde_json::{Value, json};
 
 pub use books::recompute;
 pub use machine::profile;
+pub use policies::{immediate, unstaked};
 
 /// A `max_latency_ms` that leaves runs of ten minutes no time for one after the other: a sample's replicas are placed at once.
 pub const AT_ONCE_MS: u32 = 600_000;
@@ -61,25 +64,6 @@ pub struct World {
 pub struct Run {
     pub report: Report,
     pub result: Value,
-}
-
-/// The defaults without a dispute window: what is verified is paid. Nodes have the slots that they say, and quorums need no stake.
-pub fn immediate() -> Policy {
-    let mut policy = Policy {
-        settlement: SettlementPolicy::IMMEDIATE,
-        ..unstaked()
-    };
-    policy.scheduling.unproven_slots = SLOTS_MAX;
-    policy
-}
-
-/// The defaults, but for what asks nodes for a stake.
-pub fn unstaked() -> Policy {
-    let mut policy = Policy::default();
-    policy.verification.staked_votes = 0;
-    policy.verification.adaptive.vouched = false;
-    policy.stake.free_after = 0;
-    policy
 }
 
 /// The dispute window of [`windowed`].
@@ -124,25 +108,36 @@ impl World {
 
     /// Decides and folds a command.
     pub fn submit(&mut self, command: Command) -> Result<Vec<Event>, Rejection> {
-        self.decisions += 1;
-        let entropy = Digest::of(&self.decisions.to_be_bytes()).0;
-        let context = Context {
-            time: self.now,
-            actor: actor(&command),
-            entropy,
-            secret: LeaderSecret(self.secret),
-        };
+        let context = self.next_context(actor(&command));
         let events = decide(&self.state, &command, &context)?;
         if matches!(command, Command::Plan) {
             let specified = specification::plan(&self.state, &context);
             assert_eq!(events, specified, "a plan is what the specification says");
         }
+        self.record(&events, &context);
+        Ok(events)
+    }
+
+    /// Of the next decision.
+    pub fn next_context(&mut self, actor: String) -> Context {
+        self.decisions += 1;
+        Context {
+            time: self.now,
+            actor,
+            entropy: Digest::of(&self.decisions.to_be_bytes()).0,
+            secret: LeaderSecret(self.secret),
+        }
+    }
+
+    /// What a leader writes into its log, right or wrong.
+    pub fn record(&mut self, events: &[Event], context: &Context) {
+        let entropy = Digest::of(&context.entropy).0;
         let envelope = Context {
-            entropy: Digest::of(&entropy).0,
+            entropy,
             ..context.clone()
         };
         let mut ids = envelope.ids();
-        for event in &events {
+        for event in events {
             let data = event.to_data().to_string();
             let read = Event::from_data(event.label(), event.schema(), &data).unwrap();
             assert_eq!(&read, event, "an event survives its JSON form");
@@ -163,7 +158,6 @@ impl World {
             self.log.push(recorded);
         }
         books::check(&self.state);
-        Ok(events)
     }
 
     /// A command that must be accepted.
@@ -445,20 +439,6 @@ impl World {
 
     pub fn reveal(&mut self, run: &Run) -> Vec<Event> {
         self.ok(reveal_command(run))
-    }
-
-    /// Plans where nothing runs, and has one replica of a task run and sealed, and revealed if it is the round's last.
-    pub fn finish_one(&mut self, task: TaskId, result: &Value) {
-        if self.state.tasks[&task].active().next().is_none() {
-            self.plan();
-        }
-        let assignment = self.state.tasks[&task].active().next().unwrap().id;
-        self.start(assignment);
-        let run = self.run(assignment, result.clone(), &[]);
-        self.commit(&run);
-        if self.phase(task) == "verifying" {
-            self.reveal_all(task, |_| result.clone());
-        }
     }
 
     /// Runs, commits and reveals every replica of one task with the result `answer` gives its node.

@@ -1,6 +1,7 @@
 //! One JSON document, a table for the terminal, and the table of `docs/benchmarks/simulate.md`, of which what people wrote stays.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     bars::Summary,
+    figures::Figures,
+    strategy::Strategy,
     terms::{COST_PPM, PRICE, TASKS_PER_NODE_DAY},
 };
 
@@ -68,7 +71,7 @@ impl Document {
         }
     }
 
-    /// The strategies of several documents about markets of the same terms, in the order of the strategies.
+    /// The runs of several documents about markets of the same terms, by strategy and seed.
     ///
     /// # Errors
     /// When a file can't be read, is no such document, or is about other markets.
@@ -88,7 +91,18 @@ impl Document {
             }
         }
         let mut all = all.context("name a file")?;
-        all.strategies.sort_by_key(|summary| summary.strategy);
+        let mut runs: BTreeMap<Strategy, Vec<Figures>> = BTreeMap::new();
+        for summary in all.strategies.drain(..) {
+            runs.entry(summary.strategy)
+                .or_default()
+                .extend(summary.runs);
+        }
+        let summaries = runs.into_iter().map(|(strategy, mut runs)| {
+            runs.sort_by_key(|run| run.seed);
+            runs.dedup_by_key(|run| run.seed);
+            Summary::of(strategy, runs)
+        });
+        all.strategies = summaries.collect();
         Ok(all)
     }
 
@@ -223,6 +237,25 @@ mod tests {
             format!("# Page\n\nbefore\n\n{BEGIN}\nnew\n{END}\n\nafter\n")
         );
         assert_eq!(replaced("no markers", "new"), None);
+    }
+
+    /// What `--json` wrote of one strategy at a time stands in one table, and other markets' figures do not.
+    #[test]
+    fn documents_about_the_same_markets_are_joined() {
+        let folder = std::env::temp_dir().join(format!("aevir-joined-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let write = |name: &str, nodes: usize| {
+            let document = Document::new((nodes, 1), serde_json::json!({}), vec![], vec![]);
+            let path = folder.join(name);
+            fs::write(&path, serde_json::to_vec(&document).unwrap()).unwrap();
+            path
+        };
+        let (one, same, other) = (write("a", 40), write("b", 40), write("c", 41));
+        assert_eq!(Document::joined(&[one.clone(), same]).unwrap().nodes, 40);
+        let refused = Document::joined(&[one, other]).unwrap_err().to_string();
+        assert!(refused.contains("other markets"), "{refused}");
+        assert!(Document::joined(&[]).is_err());
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
