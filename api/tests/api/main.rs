@@ -12,6 +12,7 @@ mod lifecycle;
 mod money;
 mod node_life;
 mod objects;
+mod pauses;
 mod plan;
 mod points;
 mod protocol;

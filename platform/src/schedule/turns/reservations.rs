@@ -34,7 +34,7 @@ impl<'a> Planner<'a> {
             let needs = Needs::of(task, &state.policy_of(task));
             let class = replica_class(state, task, &[]);
             let mut fit = self.market.fleet().fitting_idle(&needs, class, now);
-            self.market.admit(&mut fit, task);
+            self.market.admit(&mut fit, task, i64::MAX);
             for i in excluded(state, task, &[]) {
                 fit.remove(i);
             }
@@ -43,7 +43,7 @@ impl<'a> Planner<'a> {
             }
             let nodes = reserve::nodes_looked_at(state, &fit, now);
             let nodes = nodes.iter().filter_map(|id| state.nodes.get(id));
-            if let Some(node) = reserve::choose(state, &needs, nodes, &given, now) {
+            if let Some(node) = reserve::choose(state, (task, &needs), nodes, &given, now) {
                 made.make(requester, node);
                 self.plan
                     .events
