@@ -7,7 +7,7 @@ use aevir_events::{UnknownEvent, Upcaster};
 use serde_json::{Value, json};
 
 /// All steps.
-pub(crate) const STEPS: [Upcaster; 8] = [
+pub(crate) const STEPS: [Upcaster; 9] = [
     Upcaster {
         label: "node.registered",
         from: 1,
@@ -46,6 +46,12 @@ pub(crate) const STEPS: [Upcaster; 8] = [
         label: "ledger.posted",
         from: 1,
         // Version 2 adds withdrawals and stake.
+        lift: Ok,
+    },
+    Upcaster {
+        label: "assignment.revealed",
+        from: 1,
+        // Version 2 discloses the key under which it was closed. Before, nothing was.
         lift: Ok,
     },
     Upcaster {
@@ -112,7 +118,7 @@ fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
     // No sample was adaptive, so that nothing asked for these.
     policy.insert(
         "verification".into(),
-        json!({"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}, "review_ms": 86_400_000}),
+        json!({"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}, "reveals": "open", "review_ms": 86_400_000}),
     );
     // There were no reward pools, and points did not fade and were earned for every accepted result alike.
     policy.insert(

@@ -29,6 +29,9 @@ pub(crate) use task_log::{LINE_CHARS_MAX, TaskLogs};
 /// Updates that a watcher may fall behind before it misses some; they are only a convenience.
 const UPDATES: usize = 1_024;
 
+/// A shorter pause is a busy machine's, and nothing that its operator has to hear of.
+const PAUSE_TOLD_MIN: Duration = Duration::from_secs(1);
+
 /// Everything that is kept in memory only.
 pub(crate) struct Live {
     pulse: Mutex<Pulse>,
@@ -79,10 +82,15 @@ impl Live {
         self.leases().shift(paused);
         self.nodes().shift(paused);
         self.hear_reveals(paused);
-        tracing::warn!(
-            paused_ms = paused.as_millis(),
-            "this process did not run; that time counts for no lease"
-        );
+        let paused_ms = paused.as_millis();
+        if paused >= PAUSE_TOLD_MIN {
+            tracing::warn!(
+                paused_ms,
+                "this process stood still: that counts for no lease"
+            );
+        } else {
+            tracing::debug!(paused_ms, "this process was slow: that counts for no lease");
+        }
     }
 
     /// For so long from now nobody is taken to keep back what he sealed: he may not have been heard.

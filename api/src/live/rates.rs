@@ -3,12 +3,17 @@
 //! What a node does with leases is bounded by its leases. What it says of itself, and what its runs keep, is bounded here: token
 //! buckets ([GCRA](https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm)) in the leader's memory, full again after a restart.
 
-use std::{hash::Hash, num::NonZeroU32, time::Duration};
+use std::{
+    hash::Hash,
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
 
 use aevir_platform::ids::{AssignmentId, NodeId};
 use governor::{
     Quota, RateLimiter,
-    clock::{Clock as _, DefaultClock},
+    clock::{Clock as _, MonotonicClock},
+    middleware::NoOpMiddleware,
     state::keyed::HashMapStateStore,
 };
 
@@ -27,7 +32,7 @@ const CHECKPOINTS_BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(7);
 /// One more in this time; an agent keeps one in five seconds.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(4);
 
-type Buckets<K> = RateLimiter<K, HashMapStateStore<K>, DefaultClock>;
+type Buckets<K> = RateLimiter<K, HashMapStateStore<K>, MonotonicClock, NoOpMiddleware<Instant>>;
 
 /// The buckets of all nodes and runs.
 #[derive(Debug)]
@@ -35,26 +40,14 @@ pub(crate) struct Rates {
     changes: Buckets<NodeId>,
     returns: Buckets<NodeId>,
     checkpoints: Buckets<AssignmentId>,
-    clock: DefaultClock,
 }
 
 impl Default for Rates {
     fn default() -> Self {
-        let clock = DefaultClock::default();
         Self {
-            changes: RateLimiter::hashmap_with_clock(
-                quota(CHANGE_EVERY, CHANGES_BURST),
-                clock.clone(),
-            ),
-            returns: RateLimiter::hashmap_with_clock(
-                quota(RETURN_EVERY, RETURNS_BURST),
-                clock.clone(),
-            ),
-            checkpoints: RateLimiter::hashmap_with_clock(
-                quota(CHECKPOINT_EVERY, CHECKPOINTS_BURST),
-                clock.clone(),
-            ),
-            clock,
+            changes: buckets(CHANGE_EVERY, CHANGES_BURST),
+            returns: buckets(RETURN_EVERY, RETURNS_BURST),
+            checkpoints: buckets(CHECKPOINT_EVERY, CHECKPOINTS_BURST),
         }
     }
 }
@@ -65,7 +58,7 @@ impl Rates {
     /// # Errors
     /// When there were too many: with the time after which there may be another.
     pub(crate) fn change(&self, node: NodeId) -> ApiResult<()> {
-        self.take(&self.changes, node, "changes of this node")
+        take(&self.changes, node, "changes of this node")
     }
 
     /// Counts a checkpoint of a run.
@@ -73,7 +66,7 @@ impl Rates {
     /// # Errors
     /// When there were too many: with the time after which there may be another.
     pub(crate) fn checkpoint(&self, run: AssignmentId) -> ApiResult<()> {
-        self.take(&self.checkpoints, run, "checkpoints of this run")
+        take(&self.checkpoints, run, "checkpoints of this run")
     }
 
     /// Counts that a node which was away is back; answers whether that may be recorded now. That it goes is recorded always: nothing is
@@ -88,23 +81,22 @@ impl Rates {
         self.returns.retain_recent();
         self.checkpoints.retain_recent();
     }
+}
 
-    fn take<K: Hash + Eq + Clone>(&self, of: &Buckets<K>, key: K, what: &str) -> ApiResult<()> {
-        of.check_key(&key).map_err(|until| {
-            let wait = until.wait_time_from(self.clock.now());
-            let after_s = wait.as_secs().saturating_add(1);
-            let detail =
-                format!("there were too many {what}: the next one is taken in {after_s} s");
-            ApiError::new(Code::TooManyChanges, detail).after(after_s)
-        })
-    }
+fn take<K: Hash + Eq + Clone>(of: &Buckets<K>, key: K, what: &str) -> ApiResult<()> {
+    of.check_key(&key).map_err(|until| {
+        let wait = until.wait_time_from(MonotonicClock.now());
+        let after_s = wait.as_secs().saturating_add(1);
+        let detail = format!("there were too many {what}: the next one is taken in {after_s} s");
+        ApiError::new(Code::TooManyChanges, detail).after(after_s)
+    })
 }
 
 /// So many at once, and one more in each period.
-fn quota(every: Duration, burst: NonZeroU32) -> Quota {
+fn buckets<K: Hash + Eq + Clone>(every: Duration, burst: NonZeroU32) -> Buckets<K> {
     // There is none without a period only.
     let steady = Quota::with_period(every).unwrap_or_else(|| Quota::per_second(burst));
-    steady.allow_burst(burst)
+    RateLimiter::hashmap_with_clock(steady.allow_burst(burst), MonotonicClock)
 }
 
 #[cfg(test)]

@@ -41,6 +41,8 @@ pub(super) struct Kept {
     of: BTreeMap<TaskId, u32>,
     /// For how long from now each can take what ends by then for certain, in ms: the longest first.
     spare: Vec<(i64, u32)>,
+    /// Those that are kept free from their requester's own other tasks alone, with that requester.
+    from_own: Vec<(AccountId, u32)>,
 }
 
 impl Kept {
@@ -49,9 +51,15 @@ impl Kept {
         for (node, task) in in_force(state, now) {
             kept.nodes.insert(node.ordinal);
             kept.of.insert(task.id, node.ordinal);
-            let spare = room_at(state, task, node).map(|at| at.0.saturating_sub(now.0));
-            let spare = spare.filter(|ms| *ms > 0);
-            kept.spare.extend(spare.map(|ms| (ms, node.ordinal)));
+            let Some(last) = in_the_way(state, task, node) else {
+                continue;
+            };
+            let spare_ms = last.ends.0.saturating_sub(now.0);
+            kept.spare
+                .extend((spare_ms > 0).then_some((spare_ms, node.ordinal)));
+            let is_own = last.requester == task.requester;
+            kept.from_own
+                .extend(is_own.then_some((task.requester, node.ordinal)));
         }
         kept.spare
             .sort_unstable_by_key(|(ms, i)| (Reverse(*ms), *i));
@@ -72,18 +80,28 @@ impl Kept {
         }
     }
 
+    /// The task's requester, where a node is kept free from his own tasks alone: others' fit other nodes.
+    pub(super) fn own_of(&self, task: &Task) -> Option<AccountId> {
+        let mut own = self.from_own.iter().map(|(requester, _)| *requester);
+        own.find(|requester| *requester == task.requester)
+    }
+
     /// The node that is kept free for a task.
     pub(super) fn node_of(&self, task: &Task) -> Option<u32> {
         self.of.get(&task.id).copied()
     }
 
-    /// Takes the nodes out that are kept free for others than this task, and can't take a run that ends within so many ms for certain.
+    /// Takes the nodes out that are kept free for others than this task, also from it, and can't take a run that ends within so many ms
+    /// for certain.
     pub(super) fn take_out(&self, of: &mut Bits, task: &Task, surely_ms: i64) {
         if self.nodes.is_empty() {
             return;
         }
         let spared = self.spare.iter().take(self.spared(surely_ms));
-        let back = spared.map(|(_, i)| *i).chain(self.node_of(task));
+        let others = self.from_own.iter();
+        let others = others.filter(|(requester, _)| *requester != task.requester);
+        let back = spared.map(|(_, i)| *i).chain(others.map(|(_, i)| *i));
+        let back = back.chain(self.node_of(task));
         let back: Vec<u32> = back.filter(|i| of.contains(*i)).collect();
         of.subtract(&self.nodes);
         for i in back {
@@ -101,12 +119,20 @@ pub(super) fn surely_ms(state: &State, task: &Task) -> i64 {
     i64::try_from(begun.saturating_add(run)).unwrap_or(i64::MAX)
 }
 
-/// When the node that is kept free for a task has room for it, were its runs to take all their time; `None` where it has it now.
-fn room_at(state: &State, task: &Task, node: &Node) -> Option<Timestamp> {
+/// Of the runs that have to end before the node that is kept free for a task has room for it, the one that ends last, were they to take
+/// all their time; `None` where there is room now.
+fn in_the_way(state: &State, task: &Task, node: &Node) -> Option<Run> {
     let needs = Needs::of(task, &state.policy_of(task));
     let runs = Runs::of(state, node, &[], Timestamp::default());
-    let found = runs.leave_room(&needs, node);
-    found.map(|(at, _)| at)
+    runs.leave_room(&needs, node)?.last().copied()
+}
+
+/// Until when at the latest a node is kept free: its runs have left room by then, were they to take all their time, and the task gets it.
+/// `None` where it is kept free for none.
+pub fn kept_free_until(state: &State, node: &Node, now: Timestamp) -> Option<Timestamp> {
+    let task = state.tasks.get(state.index.reserved.get(&node.id)?)?;
+    node_of(state, task, now).filter(|kept| kept.id == node.id)?;
+    Some(in_the_way(state, task, node).map_or(now, |run| run.ends.max(now)))
 }
 
 /// The node that is kept free for a task: while it waits for nothing else, and the node could take it if it were idle.
@@ -118,7 +144,8 @@ pub(super) fn node_of<'a>(state: &'a State, task: &Task, now: Timestamp) -> Opti
     (waits && may_run && takes_idle(state, task, &needs, node, &[], now)).then_some(node)
 }
 
-/// Whether the node is kept free for another task than this one.
+/// Whether the node is kept free for another task than this one, and from it: not where its run ends for certain before there is room for
+/// the other, nor, for another requester's, where that one waits for a run of his own. Who is in his own way keeps nobody else out.
 pub(super) fn kept(state: &State, task: &Task, node: &Node, now: Timestamp) -> Option<Refused> {
     let holder = state.index.reserved.get(&node.id)?;
     let holder = state
@@ -126,8 +153,13 @@ pub(super) fn kept(state: &State, task: &Task, node: &Node, now: Timestamp) -> O
         .get(holder)
         .filter(|other| other.id != task.id)?;
     node_of(state, holder, now)?;
-    let spare_ms = room_at(state, holder, node).map_or(0, |at| at.0.saturating_sub(now.0));
-    (surely_ms(state, task) > spare_ms).then_some(Refused::Reserved)
+    let Some(last) = in_the_way(state, holder, node) else {
+        return Some(Refused::Reserved);
+    };
+    let is_in_own_way = last.requester == holder.requester;
+    let is_spared = surely_ms(state, task) <= last.ends.0.saturating_sub(now.0);
+    let takes = is_spared || (is_in_own_way && task.requester != holder.requester);
+    (!takes).then_some(Refused::Reserved)
 }
 
 /// Whether the node could take the task if it were idle.
@@ -233,11 +265,10 @@ pub(super) fn nodes_looked_at(state: &State, fit: &Bits, now: Timestamp) -> Vec<
 }
 
 /// The node to keep free of those that are looked at: the one whose runs, were they to take all their time, leave room first, the first one of
-/// equals. Not one that has it too far ahead, nor one that waits for a run of the same requester: whoever is in his own way waits for himself,
-/// and does not keep others out. `None` where a single run's end would leave it on one of them, so that the task gets it when it is its turn.
+/// equals; not one that has it too far ahead. `None` where a single run's end would leave it on one of them, so that the task gets it when it is its turn.
 pub(super) fn choose<'a>(
     state: &State,
-    (task, needs): (&Task, &Needs),
+    needs: &Needs,
     nodes: impl IntoIterator<Item = &'a Node>,
     given: Gifts<'_>,
     now: Timestamp,
@@ -249,11 +280,11 @@ pub(super) fn choose<'a>(
         if runs.leave_room_without_one(needs, node) {
             return None;
         }
-        let Some((at, ended)) = runs.leave_room(needs, node) else {
+        let ended = runs.leave_room(needs, node).unwrap_or_default();
+        let Some(at) = ended.last().map(|run| run.ends) else {
             continue;
         };
-        let is_own = ended.iter().any(|run| run.requester == task.requester);
-        if at <= latest && !is_own && best.is_none_or(|(first, _)| at < first) {
+        if at <= latest && best.is_none_or(|(first, _)| at < first) {
             best = Some((at, node));
         }
     }
@@ -297,12 +328,11 @@ impl Runs {
         fits_beside(needs, node, all.iter()) || (0..all.len()).any(without)
     }
 
-    /// When they leave room for a task, and which have ended by then; `None` where there is room without that, or never.
-    fn leave_room(&self, needs: &Needs, node: &Node) -> Option<(Timestamp, &[Run])> {
+    /// Those that have ended when they leave room for a task; `None` where they never do.
+    fn leave_room(&self, needs: &Needs, node: &Node) -> Option<&[Run]> {
         let left = |ended: usize| self.0.get(ended..).unwrap_or_default();
         let ended = (0..=self.0.len()).find(|n| fits_beside(needs, node, left(*n).iter()))?;
-        let ended = self.0.get(..ended)?;
-        ended.last().map(|last| (last.ends, ended))
+        self.0.get(..ended)
     }
 }
 

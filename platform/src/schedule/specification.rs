@@ -117,7 +117,7 @@ fn reservations(state: &State, given: &Gifts<'_>, now: Timestamp) -> Vec<Event> 
         let (first, most) = tail::window(nodes.len(), most, now);
         nodes.rotate_left(first);
         nodes.truncate(most);
-        if let Some(node) = reserve::choose(state, (task, &needs), nodes, given, now) {
+        if let Some(node) = reserve::choose(state, &needs, nodes, given, now) {
             made.make(requester, node);
             events.push(TaskReserved { task: id, node }.into());
         }

@@ -342,6 +342,7 @@ impl Naive {
                 let run = self.run(e.task, e.assignment);
                 (run.stage, run.sealed) = (Stage::Sealed, Some(now));
             }
+            Event::AssignmentShown(e) => self.run(e.task, e.assignment).stage = Stage::Shown,
             Event::AssignmentRevealed(e) => {
                 self.run(e.report.task, e.report.assignment).stage = Stage::Shown;
             }

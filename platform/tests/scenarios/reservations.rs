@@ -4,12 +4,14 @@ use aevir_platform::{
     command::{Availability, Command, NodeProfile},
     event::Event,
     ids::{AccountId, AssignmentId, NodeId, TaskId},
-    schedule::{WaitsFor, refusal, why},
+    schedule::{WaitsFor, kept_free_until, refusal, why},
 };
 use serde_json::{Value, json};
 
 use crate::world::{World, immediate, profile};
 
+/// What a small task reserves.
+const SMALL_RUNTIME_MS: i64 = 60_000;
 /// After so long a task may have a node kept free, by the policy that a platform begins with.
 const AFTER_MS: i64 = 300_000;
 
@@ -164,8 +166,14 @@ fn a_node_is_kept_free_until_its_task_is_placed_and_says_so() {
     end(&mut w, first);
     assert_eq!(planned(&mut w), (vec![third], vec![(large, node)]));
     assert_eq!(w.state.tasks[&large].reserved, Some(node));
+    // Its owner sees until when at the latest: the end of the run that was given to it last.
+    let until = |w: &World| kept_free_until(&w.state, &w.state.nodes[&node], w.now);
+    let began = |w: &World, task: TaskId| w.state.tasks[&task].active().next().unwrap().leased_at;
+    let last = began(&w, third).plus_ms(SMALL_RUNTIME_MS);
+    assert_eq!(until(&w), Some(last));
     // It stays so, and is told once.
     end(&mut w, second);
+    assert_eq!(until(&w), Some(last), "one run is in the way");
     let fourth = w.task(small());
     assert_eq!(planned(&mut w), (vec![], vec![]));
     let (of_large, of_fourth) = (&w.state.tasks[&large], &w.state.tasks[&fourth]);
@@ -175,8 +183,10 @@ fn a_node_is_kept_free_until_its_task_is_placed_and_says_so() {
     let told = why(&w.state, of_fourth, w.now).nearest.unwrap();
     assert!(told[0].help.contains("kept free"), "{told:?}");
     end(&mut w, third);
+    assert_eq!(until(&w), Some(w.now), "its task comes with the next plan");
     assert_eq!(planned(&mut w).0, [large]);
     assert_eq!(w.state.tasks[&large].reserved, None);
+    assert_eq!(until(&w), None);
     end(&mut w, large);
     assert_eq!(planned(&mut w).0, [fourth]);
     w.check_replay();
@@ -340,33 +350,39 @@ fn refused_as(w: &World, task: TaskId) -> Option<&'static str> {
     refused.map(|reason| reason.code())
 }
 
-#[test]
-fn who_is_in_his_own_way_keeps_nobody_out() {
-    let mut w = World::new();
-    let node = hall(&mut w, "hall", 3);
-    let smalls = sorted([w.task(small()), w.task(small())]);
-    assert_eq!(planned(&mut w).0, smalls);
-    w.task(large());
-    w.later(AFTER_MS);
-    assert_eq!(planned(&mut w), (vec![], vec![]), "his own runs");
-    let other = requester(&mut w, "another");
-    let theirs = of(&mut w, other, large());
-    w.later(AFTER_MS);
-    assert_eq!(planned(&mut w), (vec![], vec![(theirs, node)]));
-    w.check_replay();
-    crate::sample::documents_agree(&w, "in-his-own-way");
-}
-
-#[test]
-fn one_run_of_his_own_among_those_in_the_way_is_enough() {
+/// A node with two runs of two requesters that may take so long, kept free for a task of the first, whose requester has another one that
+/// waits; and one of a third.
+fn in_the_way(own_s: u32, other_s: u32) -> (World, [TaskId; 2]) {
     let mut w = World::new();
     hall(&mut w, "hall", 3);
     let other = requester(&mut w, "another");
-    let smalls = sorted([of(&mut w, other, small()), w.task(small())]);
+    let own = w.task(sized(256, own_s));
+    let smalls = sorted([own, of(&mut w, other, sized(256, other_s))]);
     assert_eq!(planned(&mut w).0, smalls);
-    w.task(large());
+    let large = w.task(large());
     w.later(AFTER_MS);
-    assert_eq!(planned(&mut w), (vec![], vec![]));
+    let kept = planned(&mut w).1;
+    assert_eq!(kept.first().map(|(task, _)| *task), Some(large));
+    let third = requester(&mut w, "a third");
+    let waiting = [w.task(small()), of(&mut w, third, small())];
+    (w, waiting)
+}
+
+#[test]
+fn who_is_in_his_own_way_keeps_himself_out_and_nobody_else() {
+    let (mut w, [own, strangers]) = in_the_way(700, 600);
+    assert_eq!(refused_as(&w, own), Some("reserved"));
+    assert_eq!(refused_as(&w, strangers), None);
+    assert_eq!(planned(&mut w).0, [strangers]);
+    w.check_replay();
+    crate::sample::documents_agree(&w, "in-his-own-way");
+    // Where somebody else's run is what it waits for at last, all wait.
+    let (mut w, [own, strangers]) = in_the_way(600, 700);
+    assert_eq!(refused_as(&w, own), Some("reserved"));
+    assert_eq!(refused_as(&w, strangers), Some("reserved"));
+    assert_eq!(planned(&mut w).0, []);
+    w.check_replay();
+    crate::sample::documents_agree(&w, "in-others-way");
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl<'a> Planner<'a> {
             }
             let nodes = reserve::nodes_looked_at(state, &fit, now);
             let nodes = nodes.iter().filter_map(|id| state.nodes.get(id));
-            if let Some(node) = reserve::choose(state, (task, &needs), nodes, &given, now) {
+            if let Some(node) = reserve::choose(state, &needs, nodes, &given, now) {
                 made.make(requester, node);
                 self.plan
                     .events
