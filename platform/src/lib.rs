@@ -11,6 +11,7 @@ pub mod amount;
 pub mod audit;
 mod check;
 pub mod command;
+pub mod content;
 mod decide;
 pub mod definition;
 pub mod digest;
