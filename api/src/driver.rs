@@ -151,6 +151,7 @@ impl Driver {
                     .read(|state, _| start(&self.app, state, e.assignment));
             }
             Event::AssignmentCommitted(e) => live.leases().end(e.assignment),
+            Event::AssignmentShown(e) => live.leases().end(e.assignment),
             Event::AssignmentRevealed(e) => live.leases().end(e.report.assignment),
             Event::AssignmentFailed(e) => self.ended(e.assignment),
             Event::AssignmentLost(e) => self.ended(e.assignment),
@@ -207,6 +208,7 @@ impl Driver {
             | Event::AssignmentProgressed(_)
             | Event::AssignmentCheckpointed(_)
             | Event::OutputUploaded(_)
+            | Event::OutputClosed(_)
             | Event::EpochClosed(_) => return,
         }
         self.plan_wanted = true;

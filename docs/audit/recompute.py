@@ -21,6 +21,7 @@ uses Python's standard library only. From top to bottom:
 """
 
 import argparse
+import base64
 import hashlib
 import hmac
 import json
@@ -44,7 +45,8 @@ EXACT_INTEGER_MAX = 2**53  # doubles hold all integers up to here
 LINE_BYTES_MAX = ENTRY_BYTES_MAX + 4_096  # an entry with the attributes of a CloudEvent, the log's origin among them
 EXTENSIONS = {"schemaversion": "schema", "subject": "stream"}  # what a CloudEvent calls otherwise than the entry
 # The newest version of the types that have more than one; what is read of them here stands alike in all.
-NEWEST = {"assignment.leased": 2, "assignment.lost": 2, "content.registered": 2, "ledger.posted": 2, "node.registered": 3, "policy.adopted": 2, "task.created": 2,
+NEWEST = {"assignment.leased": 2, "assignment.lost": 2, "assignment.revealed": 2, "content.registered": 2, "ledger.posted": 2,
+          "node.registered": 3, "policy.adopted": 2, "task.created": 2,
           "task.settled": 2}
 ENVELOPE_FIELDS = {"position", "id", "stream", "revision", "type", "schema", "time", "actor", "cause", "data"}
 ID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"  # a ULID
@@ -56,13 +58,14 @@ INTEGER_PATTERN = re.compile(r"0|-?[1-9][0-9]{0,19}")
 DECIMAL_PATTERN = re.compile(r"(-?)(\d+)(?:\.(\d{1,6}))?")
 TRACKS = ("compute", "content", "verification")
 CLOSE_REASONS = ("cancelled", "expired", "attempts-spent", "dependency-failed")
+SEALED = ("committed", "shown", "revealed")  # the states of an assignment that brought a result, before the verdict
 MODULE_FAILURES = ("guest-error", "trap", "limit")
 
 # Entries that may stand in a batch after the one that they follow from. All other entries begin something new.
 CONSEQUENCES = {"ledger.posted", "node.slashed", "points.changed", "task.settled", "task.matured", "task.closed", "task.queued",
                 "assignment.withdrawn", "content.registered", "task.round_closed", "task.verified", "assignment.lost",
                 "task.trust_decided", "node.suspended", "node.availability_changed", "task.created", "task.reviewed",
-                "content.suspended"}
+                "content.suspended", "assignment.shown", "assignment.revealed", "task.extended"}
 
 # Entries that move no money and no points, and that nothing here depends on.
 BYSTANDERS = {"account.opened", "account.key_added", "account.key_revoked", "account.join_token_issued", "account.blob_uploaded",
@@ -475,6 +478,8 @@ class Assignment:
     told: tuple | None = None  # when it last told how far it is, in ms, and how far, in parts per million
     failure: str | None = None
     uploads: list = field(default_factory=list)  # blobs that the node brought under it
+    closed_uploads: list = field(default_factory=list)  # the same of a sample's replica, as far as can be told before the verdict
+    closed: bytes = b""  # what the node showed, before anybody can read it
     commitment: str | None = None
     agreement: str | None = None  # equal for results that agree
     checks: list = field(default_factory=list)
@@ -557,6 +562,14 @@ class Task:
         """The ledger account to which what it does not cost goes back."""
         return self.review_of.payer if self.review_of else available(self.requester)
 
+    def is_closed(self):
+        """What its nodes bring can't be read before the verdict."""
+        return self.terms.replicas > 1 and self.policy["verification"]["reveals"] == "closed"
+
+    def is_left(self):
+        """A sample that disagrees has one more replica, and a round that time closed would wait for it in vain."""
+        return self.target < self.terms.replicas and len({a.slot() for a in self.live()}) >= self.target
+
     def is_held(self):
         """Its money waits for a review."""
         return self.review[:1] in (("due",), ("open",))
@@ -604,7 +617,7 @@ class Task:
 
     def live(self):
         """What may still bring a result, or brought one."""
-        return self.having("leased", "running", "committed", "revealed")
+        return self.having("leased", "running", *SEALED)
 
     def tried(self):
         """The nodes that it can't go to for it was there."""
@@ -924,7 +937,7 @@ def earned(task, run, now):
 
 def closing_fees(task, reason, now):
     """What a task that closed without a verdict owes, as (owner, amount) pairs."""
-    done, attempt_fee = task.having_ended("committed", "revealed"), task.policy["attempt_fee"]
+    done, attempt_fee = task.having_ended(*SEALED), task.policy["attempt_fee"]
     overtaken = [(a.owner, attempt_fee) for a in task.assignments.values() if a.overtaken]
     if reason in ("cancelled", "expired"):
         oldest = [sorted(runs, key=lambda a: (a.leased_at, a.id)) for runs in (done, task.having_ended("leased", "running"))]
@@ -1013,16 +1026,37 @@ def judge(task):
     if task.terms.replicas == 1:
         return judge_alone(revealed, refused)
     require(revealed or task.sample != "alone", "expected the task to go on without a result, found a verdict")
-    reviewed = [task.review_of.reviewed] if task.review_of and task.review_of.counts else []
-    winner, votes = next(iter(Counter([a.agreement for a in revealed] + reviewed).most_common(1)), (None, 0))
-    if votes < (1 if task.sample == "alone" else task.terms.quorum):
-        over = task.target == task.terms.replicas or len({a.slot() for a in task.live()}) < task.target
-        return ("inconclusive", [], refused) if over else None
+    winner = agreed(task, revealed)
+    if winner is None:
+        return None if task.is_left() else ("inconclusive", [], refused)
     accepted = [a for a in revealed if a.agreement == winner]
     refused |= {a.id: "mismatch" for a in revealed if a.agreement != winner}
     checks = accepted[0].checks
     require(all(a.checks == checks for a in accepted), "expected equal checks of results that agree, found different ones")
     return "passed" if all(passed for _, passed in checks) else "unmet", accepted, refused
+
+
+def agreed(task, revealed):
+    """What a quorum of them agrees on, or None."""
+    reviewed = [task.review_of.reviewed] if task.review_of and task.review_of.counts else []
+    winner, votes = next(iter(Counter([a.agreement for a in revealed] + reviewed).most_common(1)), (None, 0))
+    return winner if votes >= (1 if task.sample == "alone" else task.terms.quorum) else None
+
+
+# ---------------------------------------------------------------- closed until the verdict (docs/economics.md, Closed until the verdict)
+
+def opened(key, closed):
+    """What a node showed, by the key of its assignment: each 32 bytes are combined with a block of HMAC-SHA-256."""
+    blocks = (hmac.digest(key, b"aevir.reveal-stream/1\n" + n.to_bytes(4, "big"), "sha256") for n in range((len(closed) + 31) // 32))
+    return bytes(a ^ b for a, b in zip(closed, b"".join(blocks)))
+
+
+def closed_output(key, blob):
+    """How the log has an output until then."""
+    seal = hmac.digest(key, b"aevir.output/1\n" + bytes.fromhex(blob["digest"]), "sha256")
+    pad = hmac.digest(key, b"aevir.output-size/1\n" + seal, "sha256")
+    size = bytes(a ^ b for a, b in zip(integer(blob["size"]).to_bytes(8, "big"), pad))
+    return {"seal": seal.hex(), "size": size.hex()}
 
 
 def judge_alone(revealed, refused):
@@ -1052,7 +1086,8 @@ CONTENTS = {"royalty_ppm": 0, "generations": 0, "first_registrant": False}
 REWARDS = {"pool_ppm": 0, "claim_epochs": 168}
 POINTS = {"unrepeated_ppm": MILLION, "late_ppm": MILLION, "keep_ppm": MILLION}
 STAKE = {"per_result_ppm": 0, "strikes_free": 1, "strike_ms": 604_800_000, "strikes_max": 0}
-VERIFICATION = {"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}, "review_ms": 86_400_000}
+VERIFICATION = {"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}, "reveals": "open",
+                "review_ms": 86_400_000}
 CLASS_LOOKS_MAX = 1_024  # nodes of a class of GPUs that are looked at for their owners
 
 
@@ -1269,6 +1304,8 @@ class Auditor:
         self.time = ""
         self.now = 0  # the same, in ms
         self.cause = None
+        self.shown = None  # the result that was shown last, and the batch
+        self.reveals = Counter()  # that were closed: shown, opened, lost
         self.balances = Counter()
         self.points = Counter()  # by (account, track), in thousandths
         self.collected = 0  # platform fees since the open epoch began
@@ -2148,7 +2185,7 @@ class Auditor:
         found = (data["requester"], data["seed"], data["nonce"], data["policy_version"], amount(data["escrow"]))
         expect("requester, seed, nonce, policy and escrow", (of.requester, of.seed, review_nonce(of), of.policy_version, bond), found)
         terms = read_terms(definition)
-        involved = [a for a in of.assignments.values() if a.commitment and a.state in ("committed", "revealed")]
+        involved = [a for a in of.assignments.values() if a.commitment and a.state in SEALED]
         account = stake_of(cause["node"]) if counts else available(cause["account"])
         task = Task(data["task"], of.requester, terms, of.policy, bond, terms.initial, definition, data["definition_digest"], data["nonce"],
                     policy_version=of.policy_version, seed=of.seed,
@@ -2263,8 +2300,8 @@ class Auditor:
         again = self.tasks.get(data["task"]) and self.tasks[data["task"]].terms.replicas == 1
         task = self.open_task(data, "queued", *(["verifying"] if again else []))
         expect("the round", task.round, data["round"])
-        sealed = len(task.having("committed", "revealed"))
-        over = max((a.committed_at for a in task.having("committed", "revealed")), default=self.now) + task.policy["scheduling"]["round_ms"]
+        sealed = len(task.having(*SEALED))
+        over = max((a.committed_at for a in task.having(*SEALED)), default=self.now) + task.policy["scheduling"]["round_ms"]
         in_vain = sealed > 0 and not task.having("leased", "running") and self.now >= over
         require(sealed == task.target or in_vain or again and sealed > 0, f"expected {task.target} replicas that committed, found {sealed}")
         self.is_due("task.round_closed", task.id) and self.settle_due("task.round_closed", task.id)
@@ -2338,8 +2375,12 @@ class Auditor:
         """No quorum yet: one more replica."""
         task = self.open_task(data, "verifying")
         self.check_round_over(task)
-        verdict = judge(task)
-        require(verdict is None, f"expected the verdict {verdict[0] if verdict else ''}, found one more round")
+        if task.is_closed():  # whether they disagree shows with the verdict
+            self.is_due("task.extended", task.id) and self.settle_due("task.extended", task.id)
+            require(task.is_left(), "expected a verdict, for no replica is left, found one more round")
+        else:
+            verdict = judge(task)
+            require(verdict is None, f"expected the verdict {verdict[0] if verdict else ''}, found one more round")
         task.state, task.round, task.target = "queued", task.round + 1, task.target + 1
         expect("the round", task.round, data["round"])
         expect("the replicas over all rounds", task.target, data["replicas"])
@@ -2351,6 +2392,7 @@ class Auditor:
         if self.is_due("task.verified", task.id):
             self.settle_due("task.verified", task.id)
         self.check_round_over(task)
+        self.check_rounds(task)
         self.check_verdict(task, data)
         expect("runs under way", [], [a.id for a in task.having("leased", "running")])
         task.accepted, task.state = [task.assignments[a] for a in data["accepted"]], "verified"
@@ -2399,6 +2441,13 @@ class Auditor:
     def fault(self, task, assignment):
         """A bad outcome after which the node backs off."""
         self.count(task, assignment, good=False).back_off(self.now, task.policy)
+
+    def check_rounds(self, task):
+        """Nothing is closed any more, and the rounds before did disagree."""
+        expect("results that are still closed", [], [a.id for a in task.having("shown")])
+        for number in range(1, task.round) if task.is_closed() else []:
+            found = agreed(task, [a for a in task.having("revealed") if a.round <= number])
+            require(found is None, f"expected the verdict with round {number}, whose results agree, found one more round")
 
     def check_verdict(self, task, data):
         """Verdict, accepted and refused replicas, the agreed result, lateness."""
@@ -2629,10 +2678,35 @@ class Auditor:
 
     def on_assignment_output_uploaded(self, data):
         """The node brings an output, any time before it reveals."""
-        assignment = self.open_assignment(data, "running", "committed")[1]
+        task, assignment = self.open_assignment(data, "running", "committed")
+        expect("whether outputs are closed", task.is_closed(), False)
         known = [blob["digest"] for blob in assignment.uploads]
         require(data["blob"]["digest"] not in known, f"expected each upload once, found {data['blob']['digest']} again")
         assignment.uploads.append(data["blob"])
+
+    def on_assignment_output_closed(self, data):
+        """The same of a sample's replica: nobody is to learn what it is."""
+        task, assignment = self.open_assignment(data, "running", "committed")
+        expect("whether outputs are closed", task.is_closed(), True)
+        known = [output["seal"] for output in assignment.closed_uploads]
+        require(data["output"]["seal"] not in known, f"expected each upload once, found {data['output']['seal']} again")
+        assignment.closed_uploads.append(data["output"])
+
+    def on_assignment_shown(self, data):
+        """The node shows its result, and nobody can read it yet. A large one has several parts, in one batch."""
+        task, assignment = self.open_assignment(data, "committed", "shown")
+        if assignment.state == "shown":
+            expect("the part's result and batch", (assignment.id, self.cause), self.shown)
+            assignment.closed += base64.b64decode(data["closed"], validate=True)
+            return
+        expect("whether results are closed", task.is_closed(), True)
+        expect("the task's state", "verifying", task.state)
+        expect("the round", task.round, assignment.round)
+        assignment.closed, assignment.state = base64.b64decode(data["closed"], validate=True), "shown"
+        self.shown = assignment.id, self.cause
+        self.reveals["shown"] += 1
+        if not [a for a in task.having("committed") if a.round == task.round]:  # else it had been opened
+            self.must_follow("task.extended", task.id)
 
     def on_assignment_committed(self, data):
         """The node signs the hash of its result before it shows it."""
@@ -2652,7 +2726,7 @@ class Auditor:
         assignment.commitment, assignment.committed_at = data["commitment"], self.now
         if task.sample == "undecided":
             self.must_follow("task.trust_decided", task.id, assignment.id)
-        elif alone or len(task.having("committed", "revealed")) == task.target:
+        elif alone or len(task.having(*SEALED)) == task.target:
             self.must_follow("task.round_closed", task.id)
         for mate in [] if alone else task.having("leased", "running"):
             if mate.slot() == assignment.slot():
@@ -2669,14 +2743,15 @@ class Auditor:
     def on_assignment_revealed(self, data):
         """The report is the one that was committed to."""
         report = data["report"]
-        task, assignment = self.open_assignment(report, "committed")
+        task, assignment = self.open_assignment(report, "committed", "shown")
         expect("the task's state", "verifying", task.state)
-        expect("the round", task.round, assignment.round)
+        key = self.check_opening(task, assignment, data)
         expect("the node", assignment.node, report["node"])
         expect("the checkpoint resumed from", (assignment.resume or {}).get("digest"), report.get("resumed_from"))
         for output in report["outputs"]:
             blob = {"digest": output["digest"], "size": output["size"]}
-            require(blob in assignment.uploads, f"expected outputs that the node uploaded, found {output['name']}")
+            brought = closed_output(key, blob) in assignment.closed_uploads if key else blob in assignment.uploads
+            require(brought, f"expected outputs that the node uploaded, found {output['name']}")
         expect("the commitment", assignment.commitment, tagged_hash(b"aevir.report/1\n", report))
         assignment.fuel = integer(report["usage"]["fuel"])
         size = integer(report["result"]["size"]) + sum(integer(output["size"]) for output in report["outputs"])
@@ -2688,6 +2763,22 @@ class Auditor:
             assignment.checks = sorted([*assignment.checks, ("model outputs", False)])
         assignment.agreement = agreement_key(report)
         assignment.outputs, assignment.result, assignment.state = report["outputs"], report["result"], "revealed"
+
+    def check_opening(self, task, assignment, data):
+        """What was closed is opened with the verdict, and as what was shown. Returns the key; None where nothing was closed."""
+        if assignment.state == "committed":
+            expect("the round", task.round, assignment.round)
+        expect("whether a key opens it", task.is_closed(), "key" in data)
+        if not task.is_closed():
+            return None
+        key = bytes.fromhex(data["key"])
+        if assignment.state == "shown":
+            content = opened(key, assignment.closed).rstrip(b" ")
+            told = {name: value for name, value in data.items() if name != "key"}
+            require(content == canonical(told), f"expected assignment {assignment.id} to be opened as what was shown, found something else")
+            self.reveals["opened"] += 1
+        self.is_due("task.verified", task.id) or self.must_follow("task.verified", task.id)
+        return key
 
     def on_assignment_lost(self, data):
         """A lease without a sign of life costs its owner points."""
@@ -2766,10 +2857,13 @@ class Auditor:
 
     def on_assignment_withdrawn(self, data):
         """Called off: just before the task closes without it, or because another result was taken for its replica."""
-        task, assignment = self.open_assignment(data, "leased", "running", "committed", "revealed")
-        mates = [a for a in task.having("committed", "revealed") if a.slot() == assignment.slot() and a is not assignment]
+        task, assignment = self.open_assignment(data, "leased", "running", *SEALED)
+        mates = [a for a in task.having(*SEALED) if a.slot() == assignment.slot() and a is not assignment]
         if task.state == "verifying" or mates:
-            if task.terms.replicas > 1:
+            if assignment.state == "shown":  # the leader that closed it had another secret: that it can't be opened is the log's word
+                self.reveals["lost"] += 1
+                self.is_due("task.verified", task.id) or self.must_follow("task.verified", task.id)
+            elif task.terms.replicas > 1:
                 self.settle_due("assignment.withdrawn", assignment.id)
             elif not self.is_due("task.verified", task.id):
                 meets = any(all(passed for _, passed in a.checks) for a in task.having("revealed"))
@@ -2843,6 +2937,8 @@ def report(auditor, problem):
         "turns": auditor.turns,
         "draws": {"recomputed": auditor.draws["recomputed"], "lost": auditor.draws["lost"], "open": len(auditor.drawn)},
         "coins": {"recomputed": auditor.coins["recomputed"], "lost": auditor.coins["lost"], "open": len(auditor.tossed)},
+        "reveals": {"opened": auditor.reveals["opened"], "lost": auditor.reveals["lost"],
+                    "closed": auditor.reveals["shown"] - auditor.reveals["opened"] - auditor.reveals["lost"]},
         "signatures": {"checked": auditor.signatures} if auditor.check_signatures else "skipped",
         "error": problem,
     }

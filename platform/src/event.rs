@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::{
     amount::{Amount, Count, Points, Ppm},
+    closed::{Closed, ClosedOutput, RevealKey},
     command::{
         Availability, ContentKind, FailureClass, Lineage, LossReason, NodeProfile, Scope, World,
     },
@@ -361,7 +362,21 @@ events! {
         commitment: Digest,
         signature: Hex<64>,
     }
-    "assignment.revealed" v 1 AssignmentRevealed on |e| format!("task/{}", e.report.task) => { report: Arc<Report>, checks: Vec<CheckResult>, #[serde(default, skip_serializing_if = "Option::is_none")] published: Option<Value> }
+    /// The node brought an output of a sample's replica under the assignment; which one can't be told before the verdict.
+    "assignment.output_closed" v 1 OutputClosed on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, output: ClosedOutput }
+    /// The node revealed its result of a sample to the platform, which keeps it closed until the verdict. A large one takes several events
+    /// of one batch, which continue each other.
+    "assignment.shown" v 1 AssignmentShown on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, closed: Closed }
+    /// A result that everybody can read.
+    "assignment.revealed" v 2 AssignmentRevealed on |e| format!("task/{}", e.report.task) => {
+        report: Arc<Report>,
+        checks: Vec<CheckResult>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        published: Option<Value>,
+        /// Opens what the log has of the assignment that was closed. Absent where nothing was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<RevealKey>,
+    }
     "assignment.failed" v 1 AssignmentFailed on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, class: FailureClass, message: String }
     "assignment.lost" v 2 AssignmentLost on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, reason: LossReason }
     /// The node is about to stop, and gave it back in an orderly way. Only where it is `counted` does that spend an attempt and

@@ -10,6 +10,7 @@
 pub mod amount;
 pub mod audit;
 mod check;
+pub mod closed;
 pub mod command;
 pub mod content;
 mod decide;

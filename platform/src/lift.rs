@@ -7,7 +7,7 @@ use aevir_events::{UnknownEvent, Upcaster};
 use serde_json::{Value, json};
 
 /// All steps.
-pub(crate) const STEPS: [Upcaster; 9] = [
+pub(crate) const STEPS: [Upcaster; 10] = [
     Upcaster {
         label: "node.registered",
         from: 1,
@@ -46,6 +46,12 @@ pub(crate) const STEPS: [Upcaster; 9] = [
         label: "ledger.posted",
         from: 1,
         // Version 2 adds withdrawals and stake.
+        lift: Ok,
+    },
+    Upcaster {
+        label: "assignment.revealed",
+        from: 1,
+        // Version 2 discloses the key under which it was closed. Before, nothing was.
         lift: Ok,
     },
     Upcaster {
@@ -117,7 +123,7 @@ fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
     // No sample was adaptive, so that nothing asked for these.
     policy.insert(
         "verification".into(),
-        json!({"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}, "review_ms": 86_400_000}),
+        json!({"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}, "reveals": "open", "review_ms": 86_400_000}),
     );
     // Models paid nothing to what they were made of, and whoever had a file could register it.
     policy.insert(

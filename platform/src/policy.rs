@@ -20,7 +20,7 @@ pub use scheduling::{
 };
 pub use settlement::SettlementPolicy;
 pub use stake::StakePolicy;
-pub use verification::{AdaptivePolicy, VerificationPolicy};
+pub use verification::{AdaptivePolicy, Reveals, VerificationPolicy};
 
 /// Who may take part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

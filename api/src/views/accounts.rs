@@ -155,6 +155,8 @@ impl Projection<Event> for Accounts {
             | Event::AssignmentProgressed(_)
             | Event::AssignmentCheckpointed(_)
             | Event::OutputUploaded(_)
+            | Event::OutputClosed(_)
+            | Event::AssignmentShown(_)
             | Event::AssignmentCommitted(_)
             | Event::AssignmentRevealed(_)
             | Event::AssignmentFailed(_)

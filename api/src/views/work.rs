@@ -161,6 +161,10 @@ impl Projection<Event> for Work {
                     .set("committed_at", ms(at))
                     .map(drop)
             }
+            Event::AssignmentShown(e) => {
+                let assignment = rows.row(ASSIGNMENTS, [id(e.assignment)]).await?;
+                assignment.set("state", "revealed").map(drop)
+            }
             Event::AssignmentRevealed(e) => {
                 let assignment = rows.row(ASSIGNMENTS, [id(e.report.assignment)]).await?;
                 // A column holds 63 bits, far more than a run may burn.
@@ -203,6 +207,7 @@ impl Projection<Event> for Work {
             | Event::ModuleReleased(_)
             | Event::TaskReserved(_)
             | Event::OutputUploaded(_)
+            | Event::OutputClosed(_)
             | Event::EpochOpened(_)
             | Event::RewardsClaimed(_)
             | Event::LimitsSet(_) => Ok(()),
@@ -274,6 +279,7 @@ fn wants(event: &Event, keys: &mut Keys) {
         }
         Event::AssignmentProgressed(e) => e.assignment,
         Event::AssignmentCommitted(e) => e.assignment,
+        Event::AssignmentShown(e) => e.assignment,
         Event::AssignmentRevealed(e) => e.report.assignment,
         Event::AvailabilityChanged(e) => return node(keys, e.node),
         Event::ProfileChanged(e) => return node(keys, e.node),
@@ -312,7 +318,8 @@ fn wants(event: &Event, keys: &mut Keys) {
         | Event::ContentReleased(_)
         | Event::ModuleSuspended(_)
         | Event::ModuleReleased(_)
-        | Event::OutputUploaded(_) => return,
+        | Event::OutputUploaded(_)
+        | Event::OutputClosed(_) => return,
     };
     keys.add(ASSIGNMENTS, [id(assignment)]);
 }

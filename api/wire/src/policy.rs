@@ -60,10 +60,12 @@ pub struct RewardsPolicy {
 }
 
 /// How results are verified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VerificationPolicy {
     pub adaptive: AdaptivePolicy,
+    /// Of samples, what their nodes reveal can be read in the log with the verdict (`closed`), or at once (`open`).
+    pub reveals: String,
     /// How long a review may take, in ms; without an outcome by then the verdict stands.
     pub review_ms: u32,
 }

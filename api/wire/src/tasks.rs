@@ -198,6 +198,12 @@ pub struct Quote {
     pub borderline_nodes: u32,
     /// Of them, those that could begin at once.
     pub free_nodes: u32,
+    /// How many of the others each filter refuses first, whatever they are doing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Waiting>,
+    /// All that is in the way of the node that lacks least, of those that do not fit for certain; nothing where all do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nearest: Vec<Remedy>,
     pub nodes_looked_at: u32,
     pub nodes: u32,
     /// Tasks with equal needs that wait before it.

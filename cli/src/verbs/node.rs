@@ -171,6 +171,14 @@ fn runs_at_once(node: &Node) -> String {
     }
 }
 
+/// A node that gets nothing new, though it has room for some, says why.
+fn kept_free(node: &Node) -> String {
+    let until = node.kept_free_until.as_ref().map(|until| {
+        format!("for a task that needs more room than there is, until {until} at the latest")
+    });
+    or_dash(until.as_deref())
+}
+
 fn status(node: &Node) -> String {
     let profile = &node.profile;
     let speed = &node.speed;
@@ -210,6 +218,7 @@ fn status(node: &Node) -> String {
         ),
         ("confinement", confinement(node)),
         ("running", list(&node.active)),
+        ("kept free", kept_free(node)),
         ("sealed", list(&node.sealed)),
         ("earned", format!("{} AEV", aev(&node.earned))),
     ];

@@ -1,6 +1,6 @@
 //! `aevir task quote` and `aevir task why`.
 
-use aevir_wire::{Client, Quote, Why};
+use aevir_wire::{Client, Quote, Remedy, Waiting, Why};
 use anyhow::Result;
 
 use super::task::{QuoteArgs, definition};
@@ -52,7 +52,27 @@ fn quoted(quote: &Quote) -> String {
         ("starts at", or_dash(quote.starts_at.as_deref())),
         ("finishes by", or_dash(quote.finishes_by.as_deref())),
     ];
-    properties(amounts.into_iter().chain(uses).chain(rest))
+    let text = properties(amounts.into_iter().chain(uses).chain(rest));
+    text + &in_the_way(&quote.refused, &quote.nearest)
+}
+
+/// What nodes are refused for, and what would help with the one that lacks least.
+fn in_the_way(refused: &[Waiting], nearest: &[Remedy]) -> String {
+    let mut text = String::new();
+    if !refused.is_empty() {
+        let rows = refused
+            .iter()
+            .map(|r| [r.reason.clone(), r.nodes.to_string()]);
+        text += &format!("\n\n{}", table(["REFUSED FOR", "NODES"], rows));
+    }
+    if !nearest.is_empty() {
+        let rows = nearest.iter().map(|r| [r.reason.clone(), r.help.clone()]);
+        text += &format!(
+            "\n\n{}",
+            table(["THE NEAREST NODE", "WHAT WOULD HELP"], rows)
+        );
+    }
+    text
 }
 
 pub(super) async fn why(client: &Client, id: &str, global: &Global) -> Result<()> {
@@ -77,7 +97,7 @@ fn explained(why: &Why) -> String {
         other => other,
     };
     let awaits = (!why.awaits.is_empty()).then(|| why.awaits.join(", "));
-    let mut text = properties([
+    let text = properties([
         ("id", why.id.clone()),
         ("state", why.state.clone()),
         ("waits for", waits_for.to_owned()),
@@ -91,22 +111,5 @@ fn explained(why: &Why) -> String {
             ),
         ),
     ]);
-    if !why.refused.is_empty() {
-        let rows = why
-            .refused
-            .iter()
-            .map(|r| [r.reason.clone(), r.nodes.to_string()]);
-        text += &format!("\n\n{}", table(["REFUSED FOR", "NODES"], rows));
-    }
-    if !why.nearest.is_empty() {
-        let rows = why
-            .nearest
-            .iter()
-            .map(|r| [r.reason.clone(), r.help.clone()]);
-        text += &format!(
-            "\n\n{}",
-            table(["THE NEAREST NODE", "WHAT WOULD HELP"], rows)
-        );
-    }
-    text
+    text + &in_the_way(&why.refused, &why.nearest)
 }

@@ -178,7 +178,7 @@ async fn accounts_contents_and_keys() {
             .aevir(&["account", "show", "--output", "json"])
             .unwrap(),
     );
-    let account = account["id"].as_str().unwrap();
+    let account = account["account"].as_str().unwrap();
     let terms = |more: &[&str]| {
         let all = [&["content", "terms", id, "--output", "json"], more].concat();
         parsed(&platform.aevir(&all).unwrap())

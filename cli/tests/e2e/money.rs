@@ -104,7 +104,7 @@ async fn a_content_is_sold_to_those_on_its_list() {
             .aevir(&["account", "show", "--output", "json"])
             .unwrap(),
     );
-    let buyer = buyer["id"].as_str().unwrap();
+    let buyer = buyer["account"].as_str().unwrap();
     let file = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../examples/data/digits.csv.gz"

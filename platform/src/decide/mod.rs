@@ -9,6 +9,7 @@ mod maturity;
 mod node;
 mod posting;
 mod result;
+mod reveal;
 mod review;
 mod rewards;
 mod settle;
@@ -30,8 +31,9 @@ use crate::{
 
 pub(crate) use epoch::{closed as epoch_closed, is_over as epoch_is_over};
 pub use lease::CHECKPOINT_BYTES_MAX;
-pub(crate) use result::{
-    PUBLISHED_BYTES_MAX, Seal, check_result, opened, publish, revealable, sealed,
+pub(crate) use result::{Seal, sealed, uploading};
+pub(crate) use reveal::{
+    PUBLISHED_BYTES_MAX, awaits_reveals, check_result, key_told, opened, publish, revealable,
 };
 pub(crate) use review::{cost as review_cost, rests_on_caught};
 pub use submit::worst_case;
@@ -39,10 +41,12 @@ pub(crate) use submit::{fee, prepare, submit_with};
 pub(crate) use tick::{due, fades_points};
 pub(crate) use trust::Fall;
 pub(crate) use uses::sum as uses_sum;
+pub(crate) use validate::FILES_MAX;
 pub use validate::{
     DEFINITION_BYTES_MAX, INLINE_BYTES_MAX, PARAMS_BYTES_MAX, REPLICAS_MAX, RESULT_BYTES_MAX,
     SCHEMA_BYTES_MAX, validate,
 };
+pub(crate) use verdict::{agreed, extended};
 
 /// Events of one decision, in order.
 pub(crate) type Decision = Result<Vec<Event>, Rejection>;
@@ -150,7 +154,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
             node,
             assignment,
             blob,
-        } => result::record_output(state, *node, *assignment, *blob),
+        } => result::record_output(state, *node, *assignment, *blob, &context.secret),
         Command::Commit {
             node,
             assignment,
@@ -160,7 +164,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
             node,
             report,
             result,
-        } => result::reveal(state, *node, report, result, context),
+        } => reveal::reveal(state, *node, report, result, context),
         Command::Fail {
             node,
             assignment,

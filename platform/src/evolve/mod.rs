@@ -93,6 +93,8 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::AssignmentCheckpointed(e) => checkpoint::saved(state, e),
         Event::OutputUploaded(e) => assignment::output_uploaded(state, e),
         Event::AssignmentCommitted(e) => assignment::committed(state, e, at),
+        Event::OutputClosed(e) => assignment::output_closed(state, e),
+        Event::AssignmentShown(e) => assignment::shown(state, e),
         Event::AssignmentRevealed(e) => assignment::revealed(state, e),
         Event::AssignmentFailed(e) => assignment::failed(state, e, at),
         Event::AssignmentLost(e) => assignment::lost(state, e, at),

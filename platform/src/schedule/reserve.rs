@@ -61,6 +61,19 @@ impl Kept {
     }
 }
 
+/// Until when at the latest a node is kept free: its runs have left room by then, were they to take all their time, and the task gets it.
+/// `None` where it is kept free for none.
+pub fn kept_free_until(state: &State, node: &Node, now: Timestamp) -> Option<Timestamp> {
+    let task = state.tasks.get(state.index.reserved.get(&node.id)?)?;
+    node_of(state, task, now).filter(|kept| kept.id == node.id)?;
+    let needs = Needs::of(task, &state.policy_of(task));
+    let ends = ends_of(state, node, &[], now);
+    let left = |k: usize| ends.iter().skip(k).map(|(_, room)| *room);
+    let after = (0..=ends.len()).find(|k| leaves_room(&needs, node, left(*k)))?;
+    let last = after.checked_sub(1).and_then(|k| ends.get(k));
+    Some(last.map_or(now, |(at, _)| (*at).max(now)))
+}
+
 /// The node that is kept free for a task: while it waits for nothing else, and the node could take it if it were idle.
 pub(super) fn node_of<'a>(state: &'a State, task: &Task, now: Timestamp) -> Option<&'a Node> {
     let node = state.nodes.get(&task.reserved?)?;
@@ -212,6 +225,22 @@ enum Roomy {
 
 /// When the node's runs leave room for a task, were they to take all their time.
 fn roomy_at(state: &State, needs: &Needs, node: &Node, given: Gifts<'_>, now: Timestamp) -> Roomy {
+    let ends = ends_of(state, node, given, now);
+    let rooms = || ends.iter().map(|(_, room)| *room);
+    let without = |n: usize| {
+        let others = rooms().enumerate().filter(move |(i, _)| *i != n);
+        leaves_room(needs, node, others.map(|(_, room)| room))
+    };
+    if (0..ends.len()).any(without) || leaves_room(needs, node, rooms()) {
+        return Roomy::WithOneRunLess;
+    }
+    let after = (1..=ends.len()).find(|k| leaves_room(needs, node, rooms().skip(*k)));
+    let end = after.and_then(|k| ends.get(k.checked_sub(1)?));
+    end.map_or(Roomy::Never, |(at, _)| Roomy::After(*at))
+}
+
+/// When a node's runs end, were they to take all their time, in that order, and the room that each leaves.
+fn ends_of(state: &State, node: &Node, given: Gifts<'_>, now: Timestamp) -> Vec<(Timestamp, Room)> {
     let running = node.active.iter().filter_map(|id| state.assignment(*id));
     let running = running.map(|(task, run)| (task, run.leased_at));
     let gifts = given.iter().filter(|(_, to)| *to == node.id);
@@ -222,27 +251,17 @@ fn roomy_at(state: &State, needs: &Needs, node: &Node, given: Gifts<'_>, now: Ti
     };
     let mut ends: Vec<(Timestamp, Room)> = runs.map(ends).collect();
     ends.sort_unstable();
-    let all: Vec<Room> = ends.iter().map(|(_, room)| *room).collect();
-    let slots = node.slots() as usize;
-    let fits = |left: &mut dyn Iterator<Item = Room>, runs: usize| {
-        let mut room = needs.room;
-        left.for_each(|more| room.add(more));
-        let is_roomy = room.memory_mib <= node.memory_mib().into()
-            && room.storage_mib <= node.storage_mib().into();
-        is_roomy && runs < slots
-    };
-    let without = |n: usize| {
-        let mut left = all
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| *i != n)
-            .map(|(_, room)| *room);
-        fits(&mut left, all.len() - 1)
-    };
-    if (0..all.len()).any(without) || fits(&mut all.iter().copied(), all.len()) {
-        return Roomy::WithOneRunLess;
+    ends
+}
+
+/// Whether these runs leave a slot and room for a task.
+fn leaves_room(needs: &Needs, node: &Node, left: impl Iterator<Item = Room>) -> bool {
+    let (mut room, mut runs) = (needs.room, 0);
+    for more in left {
+        room.add(more);
+        runs += 1;
     }
-    let after = (1..=all.len()).find(|k| fits(&mut all[*k..].iter().copied(), all.len() - k));
-    let end = after.and_then(|k| ends.get(k.checked_sub(1)?));
-    end.map_or(Roomy::Never, |(at, _)| Roomy::After(*at))
+    let is_roomy = room.memory_mib <= node.memory_mib().into()
+        && room.storage_mib <= node.storage_mib().into();
+    is_roomy && runs < node.slots()
 }

@@ -26,7 +26,7 @@ use std::{
 use aevir_events::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use assignment::{Assignment, Commitment, Revealed, Stage};
+pub use assignment::{Assignment, Commitment, Revealed, Shown, Stage};
 pub use assignments::Assignments;
 pub use epoch::{Epochs, OpenEpoch, Requester, Sweep};
 pub(crate) use index::{Index, awaited, is_unblocked};
@@ -51,7 +51,7 @@ use crate::{
     event::Track,
     ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId, WithdrawalId},
     ledger::{Ledger, LedgerAccount},
-    policy::{AccountLimits, Market, Policy, SchedulingPolicy},
+    policy::{AccountLimits, Market, Policy, Reveals, SchedulingPolicy},
 };
 
 /// The whole platform at a position of the log.
@@ -137,6 +137,13 @@ impl State {
     pub fn is_private(&self, task: &Task) -> bool {
         let policy = self.policies.get(&task.policy_version);
         policy.is_some_and(|policy| policy.market == Market::Private)
+    }
+
+    /// Whether what its nodes bring can't be read in the log before the verdict: of a sample, as others could copy it.
+    pub fn is_closed(&self, task: &Task) -> bool {
+        let policy = self.policies.get(&task.policy_version);
+        let reveals = policy.map(|policy| policy.verification.reveals);
+        task.is_sampled() && reveals == Some(Reveals::Closed)
     }
 
     /// The key with this hash, unless it was revoked.

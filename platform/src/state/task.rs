@@ -442,6 +442,7 @@ impl Task {
             Stage::Running { ppm, note, .. } => Some((*ppm, note.as_str())),
             Stage::Leased
             | Stage::Committed(_)
+            | Stage::Shown(_)
             | Stage::Revealed(_)
             | Stage::Accepted(_)
             | Stage::Refused { .. }

@@ -376,6 +376,7 @@ impl Naive {
                 let run = self.run(e.task, e.assignment);
                 (run.stage, run.sealed) = (Stage::Sealed, Some(now));
             }
+            Event::AssignmentShown(e) => self.run(e.task, e.assignment).stage = Stage::Shown,
             Event::AssignmentRevealed(e) => {
                 let (task, id) = (e.report.task, e.report.assignment);
                 let used = prices::used(&e.report, &self.tasks[&task].definition);

@@ -14,7 +14,7 @@ use aevir_platform::{
 use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
 
-use crate::market::{Market, blob, profile};
+use crate::market::{Market, an_output, blob, profile};
 
 /// Contents that are registered, models among them.
 const CONTENTS_MAX: usize = 24;
@@ -245,7 +245,7 @@ impl Player {
                 });
             }
             2 => {
-                let blob = blob(b"an output");
+                let blob = an_output();
                 return Some(Command::RecordOutput {
                     node,
                     assignment,

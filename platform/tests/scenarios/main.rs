@@ -5,6 +5,7 @@
 mod adaptive;
 mod audit;
 mod called_off;
+mod closed;
 mod concurrency;
 mod contents;
 mod crowds;

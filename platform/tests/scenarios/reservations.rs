@@ -4,12 +4,14 @@ use aevir_platform::{
     command::{Availability, Command, NodeProfile},
     event::Event,
     ids::{AccountId, AssignmentId, NodeId, TaskId},
-    schedule::{WaitsFor, refusal, why},
+    schedule::{WaitsFor, kept_free_until, refusal, why},
 };
 use serde_json::{Value, json};
 
 use crate::world::{World, immediate, profile};
 
+/// What a small task reserves.
+const SMALL_RUNTIME_MS: i64 = 60_000;
 /// After so long a task may have a node kept free, by the policy that a platform begins with.
 const AFTER_MS: i64 = 300_000;
 
@@ -156,8 +158,14 @@ fn a_node_is_kept_free_until_its_task_is_placed_and_says_so() {
     end(&mut w, first);
     assert_eq!(planned(&mut w), (vec![third], vec![(large, node)]));
     assert_eq!(w.state.tasks[&large].reserved, Some(node));
+    // Its owner sees until when at the latest: the end of the run that was given to it last.
+    let until = |w: &World| kept_free_until(&w.state, &w.state.nodes[&node], w.now);
+    let began = |w: &World, task: TaskId| w.state.tasks[&task].active().next().unwrap().leased_at;
+    let last = began(&w, third).plus_ms(SMALL_RUNTIME_MS);
+    assert_eq!(until(&w), Some(last));
     // It stays so, and is told once.
     end(&mut w, second);
+    assert_eq!(until(&w), Some(last), "one run is in the way");
     let fourth = w.task(small());
     assert_eq!(planned(&mut w), (vec![], vec![]));
     let (of_large, of_fourth) = (&w.state.tasks[&large], &w.state.tasks[&fourth]);
@@ -167,8 +175,10 @@ fn a_node_is_kept_free_until_its_task_is_placed_and_says_so() {
     let told = why(&w.state, of_fourth, w.now).nearest.unwrap();
     assert!(told[0].help.contains("kept free"), "{told:?}");
     end(&mut w, third);
+    assert_eq!(until(&w), Some(w.now), "its task comes with the next plan");
     assert_eq!(planned(&mut w).0, [large]);
     assert_eq!(w.state.tasks[&large].reserved, None);
+    assert_eq!(until(&w), None);
     end(&mut w, large);
     assert_eq!(planned(&mut w).0, [fourth]);
     w.check_replay();

@@ -65,7 +65,9 @@ fn action(state: &Platform, node: NodeId, id: AssignmentId) -> Action {
         Stage::Committed(_) if task.phase.is_final() => stop(StopReason::Done),
         Stage::Committed(_) if matches!(task.phase, Phase::Verifying { .. }) => Action::Reveal,
         Stage::Committed(_) => Action::Continue,
-        Stage::Revealed(_) | Stage::Accepted(_) | Stage::Refused { .. } => stop(StopReason::Done),
+        Stage::Shown(_) | Stage::Revealed(_) | Stage::Accepted(_) | Stage::Refused { .. } => {
+            stop(StopReason::Done)
+        }
         Stage::Lost { .. } | Stage::Failed { .. } | Stage::Returned { .. } => {
             stop(StopReason::LeaseEnded)
         }

@@ -145,7 +145,7 @@ fn assignment(
         report: None,
     };
     match &assignment.stage {
-        Stage::Leased | Stage::Committed(_) | Stage::Withdrawn => {}
+        Stage::Leased | Stage::Committed(_) | Stage::Shown(_) | Stage::Withdrawn => {}
         Stage::Running { ppm, note, .. } => {
             let recorded = (*ppm, note.clone());
             let (ppm, note) = app.live.progress(assignment.id).unwrap_or(recorded);
