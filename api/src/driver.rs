@@ -219,6 +219,7 @@ impl Driver {
             | Event::PointsChanged(_)
             | Event::ModuleRegistered(_)
             | Event::ContentRegistered(_)
+            | Event::ContentTermsChanged(_)
             | Event::NodeRegistered(_)
             | Event::KeyRotated(_)
             | Event::AccountSuspended(_)

@@ -35,6 +35,9 @@ from json.encoder import encode_basestring as quote  # escapes what RFC 8785 doe
 from typing import NamedTuple
 
 MILLION = 1_000_000
+ANCESTORS_MAX = 16  # of a content, that earn by it
+GENERATIONS_MAX = 8
+LINEAGES_MAX = 64  # that are looked at for one content's ancestors
 ENTRY_BYTES_MAX = 65_535
 TASK_CHECKPOINT_BYTES_MAX = 2**34  # of all of its runs together
 EXACT_INTEGER_MAX = 2**53  # doubles hold all integers up to here
@@ -42,7 +45,8 @@ EXACT_INTEGER_MAX = 2**53  # doubles hold all integers up to here
 LINE_BYTES_MAX = ENTRY_BYTES_MAX + 4_096  # an entry with the attributes of a CloudEvent, the log's origin among them
 EXTENSIONS = {"schemaversion": "schema", "subject": "stream"}  # what a CloudEvent calls otherwise than the entry
 # The newest version of the types that have more than one; what is read of them here stands alike in all.
-NEWEST = {"assignment.leased": 2, "assignment.lost": 2, "assignment.revealed": 2, "ledger.posted": 2, "node.registered": 3, "policy.adopted": 2, "task.created": 2,
+NEWEST = {"assignment.leased": 2, "assignment.lost": 2, "assignment.revealed": 2, "content.registered": 2, "ledger.posted": 2,
+          "node.registered": 3, "policy.adopted": 2, "task.created": 2,
           "task.settled": 2}
 ENVELOPE_FIELDS = {"position", "id", "stream", "revision", "type", "schema", "time", "actor", "cause", "data"}
 ID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"  # a ULID
@@ -291,6 +295,14 @@ class Terms:
     deadline: str | None
 
 
+def read_content_terms(data):
+    """A content's price, and who may use it: None for everybody."""
+    access = data.get("access", "everybody")
+    price = integer(data.get("price", "0"))
+    require(price >= 0, f"expected a price of 0 or more, found {price}")
+    return price, None if access == "everybody" else set(access["accounts"])
+
+
 def read_terms(definition):
     """From the `definition` of `task.created`, with the schema's defaults for what it leaves out."""
     methods = definition.get("verification") or []
@@ -350,6 +362,7 @@ class Node:
     locked: int = 0  # of its stake, for open results
     strikes: int = 0  # refused results, none of which was forgotten before the next
     struck_at: int = 0  # when the last was, in ms
+    caught_at: int = -1  # when a quorum last agreed on another result than one of its own
 
     def record(self, kind):
         """How it did on a type of task."""
@@ -426,10 +439,23 @@ class Checkpoint(NamedTuple):
     ppm: int  # how far the task is there
 
 
-class Content(NamedTuple):
-    """A dataset or a model, and its weight in the content pool."""
+@dataclass
+class Content:
+    """A dataset or a model: what it costs, who may use it, and who earns by it."""
+    id: str
     owner: str
-    weight: int
+    weight: int  # in the content pool
+    price: int
+    access: set | None  # of accounts; None where everybody may use it
+    earners: list  # (account, weight)
+    files: list
+    parents: list  # ids of what it was made of
+    registered_at: int
+    ancestors: list = field(default_factory=list)  # (generation, id) of those that earn by it
+
+    def is_for(self, account):
+        """Whether an account may use it and see it."""
+        return self.access is None or account in self.access or account == self.owner or account in dict(self.earners)
 
 
 @dataclass
@@ -517,6 +543,7 @@ class Task:
     trusted: str | None = None  # the result that could have stood alone, and was repeated
     policy_version: int = 0
     seed: str = ""
+    prices: dict = field(default_factory=dict)  # of its contents that cost something, as of its creation
     review: tuple = ()  # ("due", node), ("open", task) or ("ended", outcome), where its verdict is or was looked at again
     review_of: "ReviewOf | None" = None  # the verdict that it looks at
     owed: tuple = ()  # once it is overturned: who paid for that, and what of it is not made good
@@ -759,14 +786,69 @@ def fee_parts(terms, policy, compute):
     return compute, pool, part(compute, policy["platform_share_ppm"])
 
 
-def worst_case(terms, policy):
+def worst_case(terms, policy, prices):
     """The escrow: the most that a task can cost."""
-    paid = sum(fee_parts(terms, policy, terms.replicas * terms.price))
+    paid = sum(fee_parts(terms, policy, terms.replicas * terms.price)) + sum(prices.values())
     fee = policy["attempt_fee"]
     return max(paid, terms.replicas * fee) + terms.attempts_max * fee
 
 
-def verdict_shares(task, contents):
+def ancestors_of(content, contents):
+    """What a content was made of, and what that was made of: (generation, id), nearest first and then the oldest. Those of its own owner
+    are looked through."""
+    found, seen, line, looked_at = [], {content.id}, [content], 0
+    for generation in range(1, GENERATIONS_MAX + 1):
+        following = set()
+        while line and looked_at < LINEAGES_MAX:
+            of = line.pop(0)
+            looked_at += 1 if of.parents else 0
+            for parent in [contents[p] for p in of.parents if p not in seen]:
+                seen.add(parent.id)
+                if parent.owner == content.owner:
+                    line.append(parent)
+                else:
+                    following.add(parent.id)
+        found += [(generation, id) for id in sorted(following)]
+        line = [contents[id] for id in sorted(following)]
+    return found[:ANCESTORS_MAX]
+
+
+def royalties_of(content, income, policy, contents, suspended):
+    """What the ancestors of a content get of what it earns: (id, amount)."""
+    ancestors = [(generation, id) for generation, id in content.ancestors if generation <= policy["contents"]["generations"]]
+    deepest = max((generation for generation, _ in ancestors), default=0)
+    pots = [income]
+    for _ in range(deepest):
+        pots.append(part(pots[-1], policy["contents"]["royalty_ppm"]))
+    royalties = []
+    for generation in range(1, deepest + 1):
+        ids = [id for of, id in ancestors if of == generation and id not in suspended]
+        kept = pots[generation] - (pots[generation + 1] if generation < deepest else 0)
+        if ids:
+            royalties += zip(ids, largest_remainder(kept, [contents[id].weight for id in ids]))
+    return royalties
+
+
+def parted(role, content, amount_of):
+    """A content's amount, by the weights of those who earn by it."""
+    parts = largest_remainder(amount_of, [weight for _, weight in content.earners])
+    return [Share(role, account, "", content.id, part) for (account, _), part in zip(content.earners, parts)]
+
+
+def content_shares(task, pool, contents, suspended):
+    """Each content earns its part of the pool and its price, and passes on its royalties."""
+    used = [contents[id] for id in task.terms.contents]
+    shares = []
+    for content, of_pool in zip(used, largest_remainder(pool, [content.weight for content in used])):
+        income = of_pool + task.prices.get(content.id, 0)
+        royalties = royalties_of(content, income, task.policy, contents, suspended)
+        shares += parted("content", content, income - sum(amount_of for _, amount_of in royalties))
+        for id, amount_of in royalties:
+            shares += [share for share in parted("royalty", contents[id], amount_of) if share.amount]
+    return shares
+
+
+def verdict_shares(task, contents, suspended):
     """Who gets what for a verdict. Without a quorum: the attempt fee for each replica that revealed."""
     overtaken = [a for a in task.assignments.values() if a.overtaken]
     unpaid = overtaken if task.accepted else overtaken + task.having("revealed")
@@ -783,8 +865,7 @@ def verdict_shares(task, contents):
         return compute + attempts
     if task.late and not late:
         platform -= part(platform, terms.late_refund_ppm)
-    parts = largest_remainder(pool, [contents[c].weight for c in terms.contents])
-    content = [Share("content", contents[c].owner, "", c, part) for c, part in zip(terms.contents, parts)]
+    content = content_shares(task, pool, contents, suspended)
     return compute + content + attempts + [Share("platform", "", "", "", platform)]
 
 
@@ -879,9 +960,9 @@ def points_earned(task):
     points = task.policy["points"]
     platform = sum(share.amount for share in task.shares if share.role == "platform")
     minted = platform * points["per_aev_of_platform_share"] // MILLION
-    content = part(minted, points["content_ppm"]) if any(share.amount for share in task.shares if share.role == "content") else 0
+    pool = [share for share in task.shares if share.role in ("content", "royalty")]
+    content = part(minted, points["content_ppm"]) if any(share.amount for share in pool) else 0
     replicas = sorted(task.accepted, key=lambda a: a.id)
-    pool = [share for share in task.shares if share.role == "content"]
     compute_deltas = largest_remainder(minted - content, [a.price for a in replicas])
     # Of what the platform's share allows: by quality, and by timeliness.
     if len(replicas) == 1:
@@ -1002,6 +1083,7 @@ SCHEDULING = {
     "tail": {"after_ppm": 500_000, "faster_ppm": 250_000, "looks_max": 64},
     "returns": {"per_task": 3, "per_slot": 2}, "unproven_slots": 256, "reliability_keep_ppm": 995_000}
 SETTLEMENT = {"window_ms": 0}
+CONTENTS = {"royalty_ppm": 0, "generations": 0, "first_registrant": False}
 REWARDS = {"pool_ppm": 0, "claim_epochs": 168}
 POINTS = {"unrepeated_ppm": MILLION, "late_ppm": MILLION, "keep_ppm": MILLION}
 STAKE = {"per_result_ppm": 0, "strikes_free": 1, "strike_ms": 604_800_000, "strikes_max": 0}
@@ -1281,6 +1363,8 @@ class Auditor:
         self.nodes = {}
         self.in_order = []  # of their registration
         self.contents = {}
+        self.files = {}  # contents by the digest of each of their files
+        self.trained = {}  # policy and terms of tasks that may register a model
         self.tasks = {}  # that are open
         self.ended = {}  # what became of the others
         self.maturing = {}  # those of them whose shares are pending
@@ -1475,13 +1559,14 @@ class Auditor:
 
     def recall(self, node):
         """A node was caught: what rests on its word alone, and has not matured, is to be looked at again."""
+        node.caught_at = self.now
         for task in self.maturing.values():
             self.recall_if_caught(task, node)
 
     def recall_if_caught(self, task, node):
         """The same for one task."""
         first = task.accepted[0]
-        if task.sample == "alone" and first.node == node.id and not task.review and node.strikes and node.struck_at >= first.committed_at:
+        if task.sample == "alone" and first.node == node.id and not task.review and node.caught_at >= first.committed_at:
             task.review = ("due", node.id)
 
     def on_node_slashed(self, data):
@@ -1619,7 +1704,7 @@ class Auditor:
         market = data["policy"]["market"]
         require(market in ("open", "private"), f"expected an open or a private market, found {market}")
         policy = {"scheduling": SCHEDULING, "settlement": SETTLEMENT, "stake": STAKE, "rewards": REWARDS,
-                  "verification": VERIFICATION} | with_integers(data["policy"])
+                  "verification": VERIFICATION, "contents": CONTENTS} | with_integers(data["policy"])
         policy["points"] = POINTS | policy["points"]
         self.policies.append(policy)
 
@@ -2037,11 +2122,40 @@ class Auditor:
         node.suspended = False
 
     def on_content_registered(self, data):
-        """A content has one owner and one weight."""
-        require(data["content"] not in self.contents, f"expected a new content, found {data['content']} again")
-        self.contents[data["content"]] = Content(data["owner"], data["weight"])
-        if data.get("lineage"):
-            self.models[data["lineage"]["task"]] = data["content"]
+        """A content has one owner, and files that nobody else registered before. A model has the terms that its task said."""
+        id, owner, lineage = data["content"], data["owner"], data.get("lineage")
+        require(id not in self.contents, f"expected a new content, found {id} again")
+        earners = [(c["account"], c["weight"]) for c in data.get("contributors") or []] or [(owner, 1)]
+        digests = [file["digest"] for file in data["files"] if integer(file["size"]) > 0]
+        price, access = read_content_terms(data)
+        parents = sorted((lineage or {}).get("contents") or [])
+        content = Content(id, owner, data["weight"], price, access, earners, digests, parents, self.now)
+        policy = self.policies[-1] if self.policies else {"contents": CONTENTS | {"first_registrant": True}}
+        if lineage:
+            policy, target = self.trained.pop(lineage["task"])
+            expect("the model's terms", read_content_terms(target), (price, access))
+            self.models[lineage["task"]] = id
+        if policy["contents"]["first_registrant"]:
+            for digest in digests:
+                first = self.first_registrant(digest)
+                require(first in (None, owner), f"expected files that nobody else registered before, found {digest} of {first}")
+        self.contents[id] = content
+        for digest in digests:
+            self.files.setdefault(digest, []).append(content)
+        content.ancestors = ancestors_of(content, self.contents)
+
+    def first_registrant(self, digest):
+        """Who was the first to register these bytes, of those whose content isn't suspended."""
+        standing = [content for content in self.files.get(digest, []) if content.id not in self.suspended]
+        return min(standing, key=lambda content: (content.registered_at, content.id)).owner if standing else None
+
+    def on_content_terms_changed(self, data):
+        """Later tasks pay this, and are submitted by these accounts."""
+        require(data["content"] in self.contents, f"expected a known content, found {data['content']}")
+        content = self.contents[data["content"]]
+        before = content.price, content.access
+        content.price, content.access = read_content_terms(data)
+        require(before != (content.price, content.access), f"expected other terms of content {content.id}, found the same again")
 
     # ---- tasks
 
@@ -2084,16 +2198,19 @@ class Auditor:
         quorum, replicas = terms.quorum, terms.replicas
         require(quorum <= replicas < 2 * quorum, f"expected a quorum of more than half of {replicas} replicas, found {quorum}")
         require(1 <= terms.initial <= replicas, f"expected 1 to {replicas} replicas at first, found {terms.initial}")
-        unknown = [content for content in terms.contents if content not in self.contents]
+        used = [self.contents.get(content) for content in terms.contents]
+        unknown = [id for id, content in zip(terms.contents, used) if not content or not content.is_for(data["requester"])]
         unknown += [other for other in terms.dependencies if not self.knows_task(other)]
         require(not unknown, f"expected registered contents and known tasks, found {unknown}")
         require(not terms.adaptive or replicas > 1, f"expected an adaptive sample of two replicas or more, found {replicas}")
         sample, target = ("undecided", 1) if terms.adaptive else ("repeated", terms.initial)
+        prices = {content.id: content.price for content in used if content.price}
+        expect("the prices of its contents", list(prices.items()), [(p["content"], integer(p["price"])) for p in data.get("prices") or []])
         task = Task(id, data["requester"], terms, policy, amount(data["escrow"]), target, data["definition"],
                     data["definition_digest"], data.get("nonce", "00" * 32), sample=sample,
-                    policy_version=data["policy_version"], seed=data["seed"])
+                    policy_version=data["policy_version"], seed=data["seed"], prices=prices)
         expect("the nonce", data["definition"].get("nonce") or task.nonce, task.nonce)
-        expect("the escrow", worst_case(terms, policy), task.escrow)
+        expect("the escrow", worst_case(terms, policy, prices), task.escrow)
         require(task.escrow <= terms.budget, f"expected an escrow within the budget of {terms.budget}, found {task.escrow}")
         self.tasks[id] = task
         self.money_due("escrow", task, {available(task.requester): -task.escrow, escrow(id): task.escrow})
@@ -2196,9 +2313,9 @@ class Auditor:
     def reversal_due(self, task):
         """Compute goes back: first to who had the review made, as far as no stake made it good, then to who paid. Contents are paid."""
         moved, (payer, owed) = Counter(), task.owed
-        for share in [s for s in task.shares if s.role in ("compute", "content")]:
+        for share in [s for s in task.shares if s.role in ("compute", "content", "royalty")]:
             moved[pending(share.account)] -= share.amount
-            if share.role == "content":
+            if share.role != "compute":
                 moved[available(share.account)] += share.amount
                 continue
             back = min(owed, share.amount)
@@ -2322,7 +2439,7 @@ class Auditor:
         self.check_verdict(task, data)
         expect("runs under way", [], [a.id for a in task.having("leased", "running")])
         task.accepted, task.state = [task.assignments[a] for a in data["accepted"]], "verified"
-        task.shares = verdict_shares(task, self.contents)
+        task.shares = verdict_shares(task, self.contents, self.suspended)
         self.settlement_due(task)
         self.refusals_due(task, [r["assignment"] for r in data["refused"]])
         self.slashes_due(task, [r["assignment"] for r in data["refused"]])
@@ -2434,6 +2551,8 @@ class Auditor:
             expect("matures_at, in ms after the verdict", window, milliseconds(data["matures_at"]) - self.now)
         passed = all(passed for _, passed in task.accepted[0].checks)
         self.ended[task.id] = "settled" if passed else "unmet"
+        if passed and (task.definition.get("model") or {}).get("target"):
+            self.trained[task.id] = task.policy, task.definition["model"]["target"]
         self.maturing[task.id] = self.tasks.pop(task.id)
         if window > 0:
             self.recall_if_caught(task, self.nodes[task.accepted[0].node])
@@ -2682,6 +2801,10 @@ class Auditor:
         size = integer(report["result"]["size"]) + sum(integer(output["size"]) for output in report["outputs"])
         assignment.used = min(assignment.fuel, task.terms.fuel_max), integer(report["usage"]["gpu_workgroups"]), size
         assignment.checks = verify_checks(task.terms, report, data["checks"])
+        wanted = ((task.definition.get("model") or {}).get("target") or {}).get("outputs", [])
+        if set(wanted) - {output["name"] for output in report["outputs"]}:
+            # It makes no model, so that it does not meet the requester's terms.
+            assignment.checks = sorted([*assignment.checks, ("model outputs", False)])
         assignment.agreement = agreement_key(report)
         assignment.outputs, assignment.result, assignment.state = report["outputs"], report["result"], "revealed"
 

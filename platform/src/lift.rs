@@ -7,7 +7,7 @@ use aevir_events::{UnknownEvent, Upcaster};
 use serde_json::{Value, json};
 
 /// All steps.
-pub(crate) const STEPS: [Upcaster; 9] = [
+pub(crate) const STEPS: [Upcaster; 10] = [
     Upcaster {
         label: "node.registered",
         from: 1,
@@ -60,6 +60,12 @@ pub(crate) const STEPS: [Upcaster; 9] = [
         // Version 2 says when the shares mature. Before, they did so in the same batch, with nothing to wait for.
         lift: Ok,
     },
+    Upcaster {
+        label: "content.registered",
+        from: 1,
+        // Version 2 adds price, access and contributors. Before, contents cost nothing, everybody used them, and their owner earned.
+        lift: Ok,
+    },
 ];
 
 /// The member of an object, where it is an object.
@@ -71,7 +77,7 @@ fn object<'a>(
     found.ok_or_else(|| UnknownEvent(format!("there is no object at `{pointer}`")))
 }
 
-/// Version 2 of `policy.adopted` adds the constants of placement, settlement, stake, rewards and verification, and of how points fade. Written out, for the defaults of a later
+/// Version 2 of `policy.adopted` adds the constants of placement, settlement, stake, rewards, verification and contents, and of how points fade. Written out, for the defaults of a later
 /// day are not those of its time.
 fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
     let scheduling = json!({
@@ -119,6 +125,11 @@ fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
     policy.insert(
         "verification".into(),
         json!({"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}, "reveals": "open", "review_ms": 86_400_000}),
+    );
+    // Models paid nothing to what they were made of, and whoever had a file could register it.
+    policy.insert(
+        "contents".into(),
+        json!({"royalty_ppm": 0, "generations": 0, "first_registrant": false}),
     );
     // There were no reward pools, and points did not fade and were earned for every accepted result alike.
     policy.insert(

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod connections;
+mod contents;
 mod documents;
 mod fencing;
 mod leases;

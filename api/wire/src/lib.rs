@@ -38,7 +38,8 @@ pub use client::{
     StatementFilter, TaskFilter, TaskUpdates,
 };
 pub use contents::{
-    Artifact, BlobRef, Content, ContentPage, Lineage, Module, ModuleList, RegisterContent,
+    Access, Artifact, BlobRef, Content, ContentPage, ContentPrice, ContentTerms, Contributor,
+    Lineage, Module, ModuleList, RegisterContent,
 };
 pub use ledger::{
     Ledger, LedgerEntry, LedgerEntryPage, Statement, StatementBalance, StatementEntry,
@@ -61,8 +62,8 @@ pub use points::{
     PointsTable, RewardPart, Rewards, TrackPoints,
 };
 pub use policy::{
-    AccountLimits, AdaptivePolicy, AdoptedPolicy, PointsPolicy, Policy, ReturnPolicy,
-    RewardsPolicy, SchedulingPolicy, ScorePolicy, SettlementPolicy, StakePolicy,
+    AccountLimits, AdaptivePolicy, AdoptedPolicy, ContentsPolicy, PointsPolicy, Policy,
+    ReturnPolicy, RewardsPolicy, SchedulingPolicy, ScorePolicy, SettlementPolicy, StakePolicy,
     VerificationPolicy,
 };
 pub use problem::{PROBLEM_JSON, Problem};

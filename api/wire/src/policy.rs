@@ -33,6 +33,20 @@ pub struct Policy {
     pub stake: StakePolicy,
     pub rewards: RewardsPolicy,
     pub verification: VerificationPolicy,
+    pub contents: ContentsPolicy,
+}
+
+/// How contents earn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContentsPolicy {
+    /// The part of what a content earns that goes to those it was made of, and of that again to those that they were made of, in parts per
+    /// million; at most half.
+    pub royalty_ppm: u32,
+    /// So many generations of them earn; at most 8.
+    pub generations: u8,
+    /// A file that one account has registered can't be registered by another.
+    pub first_registrant: bool,
 }
 
 /// How epochs reward points.

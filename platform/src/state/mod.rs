@@ -227,6 +227,19 @@ impl State {
             .copied()
     }
 
+    /// Who was the first to register a file of these bytes, of those whose content isn't suspended.
+    pub fn first_registrant(&self, digest: Digest) -> Option<AccountId> {
+        let known = self.index.content_files.get(&digest)?;
+        let mut contents = known.iter().filter_map(|(_, id)| self.contents.get(id));
+        let first = contents.find(|content| content.suspended.is_none());
+        first.map(|content| content.owner)
+    }
+
+    /// A content, where it is there for the account.
+    pub fn content_for(&self, account: AccountId, id: ContentId) -> Option<&Content> {
+        self.contents.get(&id).filter(|c| c.is_for(account))
+    }
+
     /// An account's points on a track.
     pub fn points(&self, account: AccountId, track: Track) -> i64 {
         self.points.get(&account).map_or(0, |p| p.on(track).0)
