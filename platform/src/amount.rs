@@ -86,7 +86,7 @@ decimal_string! {
 impl Amount {
     pub const ZERO: Self = Self(0);
 
-    /// Whether it is nothing.
+    /// Whether it is nothing at all.
     pub fn is_zero(&self) -> bool {
         *self == Self::ZERO
     }

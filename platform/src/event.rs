@@ -13,6 +13,7 @@ use crate::{
     command::{
         Availability, ContentKind, FailureClass, Lineage, LossReason, NodeProfile, Scope, World,
     },
+    content::{Access, ContentPrice, Contributor},
     definition::TaskDefinition,
     digest::Digest,
     hexbytes::Hex,
@@ -163,7 +164,7 @@ events! {
         world: World,
         imports: Vec<String>,
     }
-    "content.registered" v 1 ContentRegistered on |e| format!("content/{}", e.content) => {
+    "content.registered" v 2 ContentRegistered on |e| format!("content/{}", e.content) => {
         content: ContentId,
         owner: AccountId,
         kind: ContentKind,
@@ -172,8 +173,24 @@ events! {
         files: Vec<Artifact>,
         licence: String,
         weight: u32,
+        /// What each task that uses it pays for that, beside the content share.
+        #[serde(default, skip_serializing_if = "Amount::is_zero")]
+        price: Amount,
+        #[serde(default, skip_serializing_if = "Access::is_open")]
+        access: Access,
+        /// Who earns by it; its owner alone where nobody is named.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        contributors: Vec<Contributor>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lineage: Option<Lineage>,
+    }
+    /// Its owner changed what it costs and who may use it. Tasks that were created before keep the terms of their time.
+    "content.terms_changed" v 1 ContentTermsChanged on |e| format!("content/{}", e.content) => {
+        content: ContentId,
+        #[serde(default, skip_serializing_if = "Amount::is_zero")]
+        price: Amount,
+        #[serde(default, skip_serializing_if = "Access::is_open")]
+        access: Access,
     }
 
     "node.registered" v 3 NodeRegistered on |e| format!("node/{}", e.node) => {
@@ -193,11 +210,14 @@ events! {
     "node.resumed" v 1 NodeResumed on |e| format!("node/{}", e.node) => { node: NodeId }
     /// Gone for good; its API key is revoked in the same batch.
     "node.left" v 1 NodeLeft on |e| format!("node/{}", e.node) => { node: NodeId }
-    /// From here on the node signs with `public_key`.
+    /// From here on the node signs with `public_key`, and calls with another API key: the one before is revoked, and that one added, in the
+    /// same batch.
     "node.key_rotated" v 1 KeyRotated on |e| format!("node/{}", e.node) => {
         node: NodeId,
         public_key: NodeKey,
-        /// The key before signs this one.
+        /// The SHA-256 of the API key.
+        key_hash: Digest,
+        /// The key before signs both.
         signature: Hex<64>,
     }
     /// Its API key is revoked and its leases are lost in the same batch.
@@ -234,6 +254,9 @@ events! {
         nonce: Hex<32>,
         policy_version: u32,
         escrow: Amount,
+        /// What the contents that it uses cost, as far as they cost something.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        prices: Vec<ContentPrice>,
         /// It looks at another task's verdict again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         review: Option<ReviewOrigin>,

@@ -12,6 +12,7 @@ pub mod audit;
 mod check;
 pub mod closed;
 pub mod command;
+pub mod content;
 mod decide;
 pub mod definition;
 pub mod digest;

@@ -119,6 +119,7 @@ impl Projection<Event> for Accounts {
             | Event::BlobUploaded(_)
             | Event::ModuleRegistered(_)
             | Event::ContentRegistered(_)
+            | Event::ContentTermsChanged(_)
             | Event::AvailabilityChanged(_)
             | Event::ProfileChanged(_)
             | Event::TermsChanged(_)

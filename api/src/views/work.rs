@@ -186,7 +186,8 @@ impl Projection<Event> for Work {
             Event::AssignmentLost(e) => ends::lost(rows, e, at).await,
             Event::AssignmentReturned(e) => ends::returned(rows, e, at).await,
             Event::AssignmentWithdrawn(e) => ends::withdrawn(rows, e, at).await,
-            Event::AccountOpened(_)
+            Event::ContentTermsChanged(_)
+            | Event::AccountOpened(_)
             | Event::KeyAdded(_)
             | Event::KeyRevoked(_)
             | Event::JoinTokenIssued(_)
@@ -298,6 +299,7 @@ fn wants(event: &Event, keys: &mut Keys) {
         | Event::LimitsSet(_)
         | Event::NodeRegistered(_)
         | Event::ContentRegistered(_)
+        | Event::ContentTermsChanged(_)
         | Event::AccountOpened(_)
         | Event::KeyAdded(_)
         | Event::KeyRevoked(_)

@@ -10,7 +10,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
-    contents::{Artifact, BlobRef},
+    contents::{Artifact, BlobRef, ContentPrice},
     report::{MetricValue, Report},
 };
 
@@ -116,6 +116,9 @@ pub struct Task {
     pub policy_version: u32,
     /// In micro-AEV.
     pub escrow: String,
+    /// Part of it: what the contents that it uses cost, each that costs something.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prices: Vec<ContentPrice>,
     pub created_at: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued_at: Option<String>,
@@ -180,6 +183,9 @@ pub struct Quote {
     pub expected_fee: String,
     /// What is locked at submission: the most that it can cost, in micro-AEV.
     pub escrow: String,
+    /// Part of both: what the contents that it uses cost, each that costs something.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prices: Vec<ContentPrice>,
     /// What the requester has, in micro-AEV.
     pub available: String,
     /// Whether that covers the escrow.
@@ -349,7 +355,7 @@ pub struct Settlement {
 /// One party's part of a fee.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Share {
-    /// `compute`, `content`, `platform` or `attempt`.
+    /// `compute`, `content`, `royalty`, `platform` or `attempt`.
     pub role: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,

@@ -24,9 +24,13 @@ fn quoted(quote: &Quote) -> String {
         true => "at once: one after the other could be too late",
         false => "one after the other",
     };
-    let text = properties([
+    let prices = quote.prices.iter();
+    let uses = prices.map(|p| ("of both, for", format!("{}: {}", p.content, aev(&p.price))));
+    let amounts = [
         ("expected fee", aev(&quote.expected_fee)),
         ("escrow (at most)", aev(&quote.escrow)),
+    ];
+    let rest = [
         ("available", available),
         (
             "nodes",
@@ -47,7 +51,8 @@ fn quoted(quote: &Quote) -> String {
         ("replicas", pace.to_owned()),
         ("starts at", or_dash(quote.starts_at.as_deref())),
         ("finishes by", or_dash(quote.finishes_by.as_deref())),
-    ]);
+    ];
+    let text = properties(amounts.into_iter().chain(uses).chain(rest));
     text + &in_the_way(&quote.refused, &quote.nearest)
 }
 

@@ -140,6 +140,10 @@ fn read<'a>(
         Event::RewardsClaimed(e) => Command::ClaimRewards { account: e.account },
         Event::ModuleRegistered(e) => told::module(e),
         Event::ContentRegistered(e) => told::content(e),
+        Event::ContentTermsChanged(e) => match state.contents.get(&e.content) {
+            Some(content) => told::content_terms(e, content.owner),
+            None => return Ok(None),
+        },
         Event::NodeRegistered(e) => told::joining(e, key_after(batch)?),
         Event::AvailabilityChanged(e) => Command::SetAvailability {
             node: e.node,

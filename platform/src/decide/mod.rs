@@ -18,6 +18,7 @@ mod submit;
 mod suspension;
 mod tick;
 mod trust;
+mod uses;
 mod validate;
 mod verdict;
 mod withdrawal;
@@ -40,6 +41,7 @@ pub use submit::worst_case;
 pub(crate) use submit::{fee, prepare, submit_with};
 pub(crate) use tick::{due, fades_points};
 pub(crate) use trust::Fall;
+pub(crate) use uses::sum as uses_sum;
 pub(crate) use validate::FILES_MAX;
 pub use validate::{
     DEFINITION_BYTES_MAX, INLINE_BYTES_MAX, PARAMS_BYTES_MAX, REPLICAS_MAX, RESULT_BYTES_MAX,
@@ -91,6 +93,12 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::RecordUpload { account, blob } => content::record_upload(state, *account, *blob),
         Command::RegisterModule(c) => content::register_module(state, c),
         Command::RegisterContent(c) => content::register_content(state, c, context),
+        Command::ChangeContentTerms {
+            owner,
+            content,
+            price,
+            access,
+        } => content::change_terms(state, *owner, *content, *price, access),
         Command::RegisterNode(c) => node::register(state, c, context),
         Command::SetAvailability { node, availability } => {
             node::set_availability(state, *node, *availability)
@@ -110,7 +118,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
             node,
             amount,
         } => stake::unstake(state, *account, *node, *amount),
-        Command::RotateKey { node, rotation } => node::rotate_key(state, *node, rotation),
+        Command::RotateKey { node, rotation } => node::rotate_key(state, *node, rotation, context),
         Command::RevokeNode { node, reason } => node::revoke(state, *node, reason, context.time),
         Command::Suspend { subject, reason } => {
             suspension::suspend(state, *subject, reason, context)

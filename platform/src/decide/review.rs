@@ -168,6 +168,8 @@ fn open(
         definition_digest,
         policy_version: task.policy_version,
         escrow: bond,
+        // Contents earn nothing by a second look.
+        prices: Vec::new(),
         review: Some(ReviewOrigin {
             task: task.id,
             payer,
@@ -239,8 +241,7 @@ fn nonce(task: &Task) -> Hex<32> {
 /// Whether a settled verdict rests on one word of a node that was caught since it gave it.
 pub(crate) fn rests_on_caught(state: &State, task: &Task) -> Option<NodeId> {
     let (node, sealed_at) = lone_word(state, task)?;
-    let caught_at = node.pledges.caught_at?;
-    (caught_at >= sealed_at).then_some(node.id)
+    (node.pledges.caught_at >= sealed_at).then_some(node.id)
 }
 
 /// Whether a settled verdict rests on one word of a node of which no result that a draw had repeated has stood since, and nobody looked

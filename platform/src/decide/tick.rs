@@ -108,7 +108,11 @@ fn matured(state: &State, maturing: Vec<TaskId>, context: &Context) -> Vec<Event
             Some(task) if reviews > 0 => {
                 reviews -= 1;
                 let review = TaskId(ids.ulid());
-                events.extend(review::vouch(state, task, review, now).into_iter().flatten());
+                events.extend(
+                    review::vouch(state, task, review, now)
+                        .into_iter()
+                        .flatten(),
+                );
             }
             // It is due still.
             Some(_) => {}

@@ -1,10 +1,11 @@
 //! The verdict over the revealed replicas of a task.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aevir_events::Context;
 
 use super::{
+    content::of_others,
     lease,
     result::called_off,
     review::{self, Shown},
@@ -20,7 +21,7 @@ use crate::{
     },
     ids::{AssignmentId, ContentId, NodeId, TaskId},
     policy::Policy,
-    report::Report,
+    report::{Artifact, Report},
     state::{Assignment, Sample, Stage, State, Task},
 };
 
@@ -376,7 +377,7 @@ fn has_model_outputs(task: &Task, report: &Report) -> bool {
 }
 
 /// Registers the model that a training task made, with its lineage. A name that was taken meanwhile leaves the
-/// outputs with the requester and registers nothing.
+/// outputs with the requester and registers nothing; so do files that somebody else registered first, each for itself.
 fn register_model(
     state: &State,
     task: &Task,
@@ -392,12 +393,20 @@ fn register_model(
     {
         return None;
     }
-    let files = verified
+    let mut files: Vec<Artifact> = verified
         .outputs
         .iter()
         .filter(|o| target.outputs.contains(&o.name))
         .cloned()
         .collect();
+    if state.policy_of(task).contents.first_registrant {
+        let known = of_others(state, task.requester, &files);
+        let known: BTreeSet<String> = known.map(|file| file.name.clone()).collect();
+        files.retain(|file| !known.contains(&file.name));
+    }
+    if files.is_empty() {
+        return None;
+    }
     let lineage = Lineage {
         task: task.id,
         base: model.base,
@@ -418,18 +427,21 @@ fn register_model(
         files,
         licence: target.licence.clone(),
         weight: 1,
+        price: target.price,
+        access: target.access.clone(),
+        contributors: Vec::new(),
         lineage: Some(lineage),
     };
     Some(registered.into())
 }
 
-/// The contents used by a task and by all the tasks that it rests on, each once.
+/// The contents used by a task, and by all the tasks that it rests on as far as there is room, each once.
 fn contents_behind(state: &State, task: &Task) -> Vec<ContentId> {
     /// Tasks that are looked through: ancestry can be long.
     const ANCESTORS_MAX: usize = 256;
     /// Contents that a lineage names: it has to fit an entry.
     const CONTENTS_MAX: usize = 256;
-    let mut contents = task.definition.contents();
+    let mut contents: BTreeSet<ContentId> = task.definition.contents().into_iter().collect();
     let mut seen: Vec<TaskId> = Vec::new();
     let mut left: Vec<TaskId> = task.definition.depends_on.iter().map(|d| d.task).collect();
     while let Some(id) = left.pop() {
@@ -438,12 +450,14 @@ fn contents_behind(state: &State, task: &Task) -> Vec<ContentId> {
         }
         seen.push(id);
         if let Some(ancestor) = state.tasks.get(&id) {
-            contents.extend(ancestor.definition.contents());
+            for content in ancestor.definition.contents() {
+                // Its own come first: no crowd behind it takes their place.
+                if contents.len() < CONTENTS_MAX {
+                    contents.insert(content);
+                }
+            }
             left.extend(ancestor.definition.depends_on.iter().map(|d| d.task));
         }
     }
-    contents.sort_unstable();
-    contents.dedup();
-    contents.truncate(CONTENTS_MAX);
-    contents
+    contents.into_iter().collect()
 }

@@ -47,6 +47,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::RewardsClaimed(e) => rewards::claimed(state, e),
         Event::ModuleRegistered(e) => market::module_registered(state, e, at),
         Event::ContentRegistered(e) => market::content_registered(state, e, at),
+        Event::ContentTermsChanged(e) => market::content_terms_changed(state, e),
         Event::NodeRegistered(e) => node::registered(state, e, at),
         Event::AvailabilityChanged(e) => node::availability_changed(state, e),
         Event::ProfileChanged(e) => node::profile_changed(state, e),

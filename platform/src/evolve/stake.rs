@@ -101,7 +101,7 @@ pub(super) fn strike(
 ) -> Result<(), Corrupt> {
     let nodes = count(state, task, refused, at)?;
     for node in &nodes {
-        node_mut(state, *node)?.pledges.caught_at = Some(at);
+        node_mut(state, *node)?.pledges.caught_at = at;
     }
     nodes
         .into_iter()

@@ -17,9 +17,9 @@ use super::{
     why::sample,
 };
 use crate::{
-    amount::Amount,
-    amount::Count,
-    decide::{fee, prepare},
+    amount::{Amount, Count},
+    content::ContentPrice,
+    decide::{fee, prepare, uses_sum},
     definition::{Pricing, TaskDefinition, Used},
     digest::Digest,
     event::TaskCreated,
@@ -40,6 +40,8 @@ pub struct Quote {
     pub expected_fee: Amount,
     /// What is locked: the most that it can cost.
     pub escrow: Amount,
+    /// Part of both: what the contents that it uses cost, each that costs something.
+    pub prices: Vec<ContentPrice>,
     /// What its requester has.
     pub available: Amount,
     /// Nodes that could take it once they are idle, among those looked at: machine, terms, owner and standing fit, by rounded sizes.
@@ -94,6 +96,7 @@ pub fn quote(
     let mut quote = Quote {
         expected_fee: Amount::ZERO,
         escrow: prepared.created.escrow,
+        prices: prepared.created.prices.clone(),
         available: state.ledger.balance(LedgerAccount::Available(requester)),
         eligible: 0,
         borderline: 0,
@@ -294,7 +297,8 @@ fn expected_fee(state: &State, created: &TaskCreated, asks: &[Amount]) -> Amount
     };
     let accepted = definition.sampling().initial();
     let price = expected_price(definition, asks);
-    fee(definition, policy, price, accepted).unwrap_or(created.escrow)
+    let uses = uses_sum(&created.prices);
+    fee(definition, policy, (price, accepted), uses).unwrap_or(created.escrow)
 }
 
 fn expected_price(definition: &TaskDefinition, asks: &[Amount]) -> Amount {

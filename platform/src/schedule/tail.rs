@@ -83,7 +83,11 @@ pub(super) fn needs(state: &State, task: &Task, run: &Assignment) -> Needs {
     if needs.sampled {
         // It may take the place of a result with stake behind it.
         let is_backed = task.staked_votes(&policy) > 0 && run.is_backed();
-        needs.stake = if is_backed { most_stake(task, &policy) } else { 0 };
+        needs.stake = if is_backed {
+            most_stake(task, &policy)
+        } else {
+            0
+        };
         needs.rekey();
         return needs;
     }

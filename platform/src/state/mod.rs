@@ -227,6 +227,19 @@ impl State {
             .copied()
     }
 
+    /// Who was the first to register a file of these bytes, of those whose content isn't suspended.
+    pub fn first_registrant(&self, digest: Digest) -> Option<AccountId> {
+        let known = self.index.content_files.get(&digest)?;
+        let mut contents = known.iter().filter_map(|(_, id)| self.contents.get(id));
+        let first = contents.find(|content| content.suspended.is_none());
+        first.map(|content| content.owner)
+    }
+
+    /// A content, where it is there for the account.
+    pub fn content_for(&self, account: AccountId, id: ContentId) -> Option<&Content> {
+        self.contents.get(&id).filter(|c| c.is_for(account))
+    }
+
     /// An account's points on a track.
     pub fn points(&self, account: AccountId, track: Track) -> i64 {
         self.points.get(&account).map_or(0, |p| p.on(track).0)
@@ -268,13 +281,18 @@ impl State {
             return Some(Timestamp::default());
         }
         let deadline = self.index.deadlines.first().map(|(time, _)| *time);
-        let reveal = self.index.reveals.first().map(|(time, _)| *time);
+        let reveal = self.next_reveal_due();
         let maturity = self.index.maturing.first().map(|(time, _)| *time);
         let epoch = self.epoch_due();
         let hasten = self.index.hastens.first();
         let round = self.index.rounds.first();
         let times = [deadline, reveal, maturity, epoch, hasten, round];
         times.into_iter().flatten().min()
+    }
+
+    /// When the first of the closed rounds has to be revealed: a tick from then on takes for not revealed what is not.
+    pub fn next_reveal_due(&self) -> Option<Timestamp> {
+        self.index.reveals.first().map(|(time, _)| *time)
     }
 
     /// Whether the account may read the blob: it uploaded it, or it is the result of a task that it paid for.

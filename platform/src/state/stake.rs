@@ -16,8 +16,8 @@ pub struct Pledges {
     pub struck_at: Timestamp,
     /// Its results that a quorum accepted, ever.
     pub accepted: u32,
-    /// The last one that a quorum refused, forgotten or not.
-    pub caught_at: Option<Timestamp>,
+    /// When a quorum agreed on another result than one of its own, the last time; 0 where none ever did.
+    pub caught_at: Timestamp,
 }
 
 impl Pledges {

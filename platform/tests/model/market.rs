@@ -9,6 +9,7 @@ use aevir_platform::{
         Availability, Command, NodeProfile, OpenAccount, RegisterContent, RegisterModule,
         RegisterNode, Scope, World as ModuleWorld,
     },
+    content::{Access, Contributor},
     decide,
     digest::Digest,
     event::Event,
@@ -66,6 +67,14 @@ pub struct Market {
     seed: u64,
 }
 
+/// On which terms a content is there.
+#[derive(Default)]
+pub struct Offer {
+    pub price: Amount,
+    pub access: Access,
+    pub contributors: Vec<Contributor>,
+}
+
 impl Market {
     /// With three requesters and six owners of a node each.
     pub fn new(seed: u64) -> Self {
@@ -100,7 +109,7 @@ impl Market {
                 world: ModuleWorld::Task,
                 imports: Vec::new(),
             }));
-            market.content(requester, &format!("set {n}"), 1 + n);
+            market.content(requester, &format!("set {n}"), 1 + n, Offer::default());
             market.deposit(requester, 100_000_000);
             market.requesters.push(requester);
         }
@@ -265,7 +274,7 @@ impl Market {
     }
 
     /// A dataset of an account that uploads its file.
-    pub fn content(&mut self, owner: AccountId, name: &str, weight: u32) {
+    pub fn content(&mut self, owner: AccountId, name: &str, weight: u32, offer: Offer) {
         let blob = blob(name.as_bytes());
         let account = owner;
         // Refused where it is suspended; the content is refused then, too.
@@ -283,6 +292,9 @@ impl Market {
             files: vec![file],
             licence: "CC0-1.0".into(),
             weight,
+            price: offer.price,
+            access: offer.access,
+            contributors: offer.contributors,
         }));
     }
 
@@ -326,7 +338,8 @@ impl Market {
             result: blob(&bytes),
             metrics: Vec::new(),
             usage: Usage {
-                fuel: Count(1_000),
+                // As much for the same answer, so that the same results agree.
+                fuel: Count(1_000_000_007 * (1 + u64::from(answer))),
                 ..Usage::default()
             },
             trace_root: None,

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::world::{World, profile};
 
-fn quoted(w: &World, terms: Value) -> Quote {
+pub fn quoted(w: &World, terms: Value) -> Quote {
     let context = Context {
         time: w.now,
         actor: format!("account/{}", w.requester),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use aevir_events::{Context, LeaderSecret};
 use aevir_platform::{
     command::Scope,
+    content::ContentPrice,
     schedule::{self, Quote, Refused, Remedy, Why},
 };
 use aevir_wire as wire;
@@ -48,6 +49,7 @@ fn quote_to_wire(quote: Quote) -> wire::Quote {
     wire::Quote {
         expected_fee: quote.expected_fee.to_string(),
         escrow: quote.escrow.to_string(),
+        prices: prices(&quote.prices),
         available: quote.available.to_string(),
         affordable: quote.escrow <= quote.available,
         eligible_nodes: count(quote.eligible),
@@ -62,6 +64,15 @@ fn quote_to_wire(quote: Quote) -> wire::Quote {
         at_once: quote.at_once,
         finishes_by: quote.finishes_by.map(time),
     }
+}
+
+/// What contents cost, as the wire has it.
+pub(super) fn prices(prices: &[ContentPrice]) -> Vec<wire::ContentPrice> {
+    let prices = prices.iter().map(|p| wire::ContentPrice {
+        content: p.content.to_string(),
+        price: p.price.to_string(),
+    });
+    prices.collect()
 }
 
 /// Why a task waits: how many nodes each filter refuses, which one lacks least, and what would help.

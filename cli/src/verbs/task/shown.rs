@@ -12,6 +12,8 @@ pub(super) fn shown(task: &Task) -> String {
         ("created", task.created_at.clone()),
         ("escrow", aev(&task.escrow)),
     ];
+    let prices = task.prices.iter();
+    rows.extend(prices.map(|p| ("uses", format!("{} for {}", p.content, aev(&p.price)))));
     rows.extend(task.detail.clone().map(|detail| ("detail", detail)));
     rows.extend(
         task.duration_ms
@@ -30,7 +32,12 @@ pub(super) fn shown(task: &Task) -> String {
     if let Some(settlement) = &task.settlement {
         rows.push(("fee", aev(&settlement.fee)));
         rows.push(("refund", aev(&settlement.refund)));
-        rows.extend(settlement.held.as_deref().map(|held| ("of it held", aev(held))));
+        rows.extend(
+            settlement
+                .held
+                .as_deref()
+                .map(|held| ("of it held", aev(held))),
+        );
         let matured = settlement.matured_at.clone().map(|at| ("matured", at));
         let matures = settlement.matures_at.clone().map(|at| ("matures", at));
         rows.extend(matured.or(matures));
