@@ -406,10 +406,10 @@ class Node:
         lists = self.terms.get(whom) or {}
         return one not in (lists.get("deny") or []) and (not lists.get("allow") or one in lists["allow"])
 
-    def see(self, fuel, ms):
-        """An accepted result shows how fast it is at least: the best counts, and fades."""
+    def see(self, fuel, ms, fetching):
+        """An accepted result shows how fast it is at least: the best counts, and fades. It has ms from its lease, less some for fetching."""
         if ms > 0 and fuel >= 10_000_000_000:
-            faded, span = self.shown - -(-self.shown // 16), max(-(-ms // 2), ms - 1_000)
+            faded, span = self.shown - -(-self.shown // 16), max(-(-ms // 2), ms - 1_000 - fetching)
             self.shown, self.samples = max(min(fuel // span // 1_000, 2**32 - 1), faded), self.samples + 1
 
 
@@ -1078,7 +1078,8 @@ SCHEDULING = {
     "score": {"reliability_weight": 6, "points_weight": 2, "idle_weight": 2, "points_half": 1_000, "near_levels": 6,
               "cached_levels": 6, "cached_bytes_min": MIB, "cached_blobs_max": 64, "in_time_levels": 12, "price_levels": 6},
     "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000},
-    "lines_max": 2**32 - 1, "reserve": {"after_ms": 300_000, "most": 0, "looks_max": 16, "nodes_max": 64},
+    "lines_max": 2**32 - 1, "reserve": {"after_ms": 300_000, "most": 0, "looks_max": 16, "nodes_max": 64, "idle_max_ms": 7_200_000},
+    "leases": {"fetch_ms": 900_000, "fetch_kib_s": 2**32 - 1, "slack_ms": 300_000, "progress_ms": 10_000},
     "tail": {"after_ppm": 500_000, "faster_ppm": 250_000, "looks_max": 64},
     "returns": {"per_task": 3, "per_slot": 2}, "unproven_slots": 256, "reliability_keep_ppm": 995_000}
 SETTLEMENT = {"window_ms": 0}
@@ -1154,6 +1155,24 @@ def capable(needs, node):
                             and set(need.get("features") or []) <= set(gpu["features"]))
 
 
+def transfer_ms(task):
+    """What the task's inputs take at the least speed of fetching, in ms."""
+    size = sum(integer(i["size"]) for i in task.inputs)
+    return -(-size * 1_000 // (task.policy["scheduling"]["leases"]["fetch_kib_s"] * 1_024))
+
+
+def reserved_ms(task):
+    """For how long a run reserves its slot, in ms."""
+    return (LIMITS | (task.definition.get("limits") or {}))["runtime_s"] * 1_000
+
+
+def surely_ms(task):
+    """Within how many ms of its lease a run of the task has ended, whatever its node does."""
+    leases = task.policy["scheduling"]["leases"]
+    begun = max(leases["fetch_ms"] + transfer_ms(task), task.policy["accept_ms"])
+    return begun + reserved_ms(task) + leases["slack_ms"]
+
+
 def works(node):
     """Whether it takes work, busy or not."""
     return node.online and node.standing == "working" and not node.suspended
@@ -1163,6 +1182,11 @@ def has_room(node, needs, memory, storage):
     """Whether it has room for a run beside others that take so much."""
     return (memory + needs.memory <= node.allowed("memory_mib", node.profile["memory_mib"])
             and storage + needs.storage <= node.allowed("storage_mib", node.profile["storage_mib"]))
+
+
+def fits_beside(needs, node, runs):
+    """Whether it has a slot and room for a run beside others, as (end, memory, storage, requester)."""
+    return has_room(node, needs, sum(run[1] for run in runs), sum(run[2] for run in runs)) and len(runs) < node.runs_max()
 
 
 def fits_idle(needs, node, now):
@@ -1203,7 +1227,7 @@ def level(needs, node, points, policy):
     score = sum(weight * part for weight, part in zip(weights, parts))
     base = min(score * LEVELS // (sum(weights) * MILLION), LEVELS - 1)
     cached = needs.data is not None and needs.data in node.cached
-    in_time = 0 < needs.speed_in_time <= speed(node)
+    in_time = 0 < needs.speed_in_time <= shown(node)
     spared = needs.price - integer((node.terms.get("asks") or {}).get(needs.kind, "0"))
     cheap = spared * policy["price_levels"] // needs.price if needs.price else 0
     return base + cached * policy["cached_levels"] + in_time * policy["in_time_levels"] + cheap
@@ -1242,7 +1266,7 @@ def line_key(task):
     asked = [needs.qos.get(name) for name in ("cpu_cores", "min_mfuel_s", "gpu", "labels", "labels_any", "labels_not")]
     return canonical_text([needs.kind, needs.sampled, task.policy["market"], [value or None for value in asked], needs.memory, needs.storage,
                            needs.data, needs.speed_in_time, needs.price, task.definition["module"], task.terms.contents,
-                           sorted(task.tried()), [a.node for a in task.involved() + live], task.bound_class(), task.reserved])
+                           sorted(task.tried()), [a.node for a in task.involved() + live], task.bound_class(), task.reserved, surely_ms(task)])
 
 
 @dataclass
@@ -1257,6 +1281,7 @@ class Plan:
     doubling: bool = False  # it is at the duplicates, which come after all that waits
     turns: list = field(default_factory=list)  # requesters as it began, the first one first
     kept: dict = field(default_factory=dict)  # nodes that were kept free as it began, with their tasks
+    spare: dict = field(default_factory=dict)  # of those: when they have room for their tasks, and whose run it waits for last
     had_free: bool = False  # a node was free as it began
     looked_at: dict = field(default_factory=dict)  # by requester: lines of tasks that it looked at
     leased: set = field(default_factory=set)  # tasks that it placed
@@ -1840,7 +1865,9 @@ class Auditor:
         waiting = [task for task in self.tasks.values() if task.reserved is not None]
         kept = {task.reserved: task.id for task in waiting if self.keeps_its_node(task)}
         free = any(works(node) and node.busy < node.runs_max() and node.owner not in self.suspended for node in self.nodes.values())
-        self.plan = Plan(self.now, tails[::-1], policy["placements_max"], turns=[who for _, who in self.by_turn()], kept=kept, had_free=free)
+        spare = {id: self.leave_room(needs_of(self.tasks[kept[id]]), self.nodes[id]) for id in kept}
+        self.plan = Plan(self.now, tails[::-1], policy["placements_max"], turns=[who for _, who in self.by_turn()], kept=kept, spare=spare,
+                         had_free=free)
 
     def check_turn(self, task, doubled):
         """A lease of a plan went to the task whose turn it was; duplicates come after all that waits."""
@@ -1913,28 +1940,45 @@ class Auditor:
             needs = needs_of(task)
             fit = [node for node in self.in_order
                    if node.id not in nodes and fits_idle(needs, node, plan.now) and self.admits(task, node)]
-            ends = [(self.roomy_at(needs, node), node) for node in window(fit, policy["nodes_max"], plan.now)]
-            if any(at == "soon" for at, _ in ends):
+            looked_at = window(fit, policy["nodes_max"], plan.now)
+            if any(self.leaves_room_soon(needs, node) for node in looked_at):
                 continue
-            best = min(((at, nth, node.id) for nth, (at, node) in enumerate(ends) if at is not None), default=None)
+            ends = [(self.leave_room(needs, node)[0], node) for node in looked_at]
+            best = min(((at, nth, node.id) for nth, (at, node) in enumerate(ends)
+                        if at is not None and at <= plan.now + policy["idle_max_ms"]), default=None)
             if best:
                 requesters.add(task.requester)
                 nodes.add(best[2])
                 found.append((task.id, best[2]))
         return found
 
-    def roomy_at(self, needs, node):
-        """When the node's runs leave room, were they to take all their time; "soon" where one run less is enough, None for never."""
+    def runs_of(self, node):
+        """A node's runs, were they to take all their time: the first one to end first."""
         runs = [(task, a) for task in self.tasks.values() for a in task.having("leased", "running") if a.node == node.id]
-        ends = sorted((a.leased_at + (LIMITS | (task.definition.get("limits") or {}))["runtime_s"] * 1_000,
-                       needs_of(task).memory, needs_of(task).storage) for task, a in runs)
+        return sorted((a.leased_at + reserved_ms(task), needs_of(task).memory, needs_of(task).storage, task.requester) for task, a in runs)
 
-        def fits_beside(left):
-            return has_room(node, needs, sum(e[1] for e in left), sum(e[2] for e in left)) and len(left) < node.runs_max()
+    def leaves_room_soon(self, needs, node):
+        """Whether it has room as it is, or once one of its runs has ended, whichever."""
+        runs = self.runs_of(node)
+        return fits_beside(needs, node, runs) or any(fits_beside(needs, node, runs[:n] + runs[n + 1:]) for n in range(len(runs)))
 
-        if fits_beside(ends) or any(fits_beside(ends[:n] + ends[n + 1:]) for n in range(len(ends))):
-            return "soon"
-        return next((ends[k - 1][0] for k in range(1, len(ends) + 1) if fits_beside(ends[k:])), None)
+    def leave_room(self, needs, node):
+        """When its runs leave room, and whose is the last that has to end for that; None where there is room without that, or never."""
+        runs = self.runs_of(node)
+        ended = next((k for k in range(len(runs) + 1) if fits_beside(needs, node, runs[k:])), 0)
+        return (runs[ended - 1][0], runs[ended - 1][3]) if ended else (None, None)
+
+    def is_kept_from(self, task, node, now):
+        """Whether the node is kept free for another task, and could be needed for that before this one has ended for certain; not where
+        another requester's task waits for a run of his own."""
+        kept = self.plan.kept if self.plan else {}
+        if kept.get(node.id, task.id) == task.id:
+            return False
+        spare, whose = self.plan.spare[node.id]
+        holder = self.tasks[kept[node.id]].requester
+        if whose == holder and task.requester != holder:
+            return False
+        return spare is None or now + surely_ms(task) > spare
 
     def on_task_reserved(self, data):
         """At the end of a plan a node is kept free, and no longer for another task."""
@@ -1965,9 +2009,8 @@ class Auditor:
             needs.speed_in_time = 0
             faster = MILLION + task.policy["scheduling"]["tail"]["faster_ppm"]
             least = 0 if needs.qos.get("gpu") is not None else -(-shown(self.nodes[task.assignments[doubled].node]) * faster // MILLION)
-        kept = self.plan.kept if self.plan else {}
         fit = [node for node in self.nodes.values()
-               if fits(needs, node, now) and shown(node) >= least and self.admits(task, node) and kept.get(node.id, task.id) == task.id]
+               if fits(needs, node, now) and shown(node) >= least and self.admits(task, node) and not self.is_kept_from(task, node, now)]
         if needs.sampled or not fit:
             return fit
         score = policy["scheduling"]["score"]
@@ -2039,7 +2082,7 @@ class Auditor:
         known = any(new == other.public_key or new in other.keys for other in self.nodes.values())
         require(not known, f"expected a key that no node has or had, found {data['public_key']}")
         if self.check_signatures:
-            message = b"aevir.rotate/1\n" + data["node"].encode() + b"\n" + new
+            message = b"aevir.rotate/1\n" + data["node"].encode() + b"\n" + new + bytes.fromhex(data["key_hash"])
             require(signature_holds(node.public_key, message, bytes.fromhex(data["signature"])),
                     f"expected the key of node {data['node']} to have signed the next, found a signature that does not verify")
             self.signatures += 1
@@ -2407,7 +2450,8 @@ class Auditor:
         """A verdict counts for and against nodes, on the task's type."""
         for assignment in task.accepted:
             if not task.needs_gpu():
-                self.nodes[assignment.node].see(assignment.fuel, assignment.committed_at - assignment.started_at)
+                ms, told = assignment.committed_at - assignment.leased_at, assignment.started_at - assignment.leased_at
+                self.nodes[assignment.node].see(assignment.fuel, ms, min(told, transfer_ms(task)))
             self.grow(self.nodes[assignment.node], assignment.abreast)
             late = took_too_long(task.terms, assignment)
             record = self.count(task, assignment, good=not late)

@@ -137,8 +137,10 @@ class Log:
         owner, seed = self.nodes[node]
         following = hashlib.sha256(word.encode()).digest()
         public = key_pair(following)[2]
-        message = b"aevir.rotate/1\n" + node.encode() + b"\n" + public
-        self.decide("node.key_rotated", {"node": node, "public_key": public.hex(), "signature": sign(signed_by or seed, message).hex()})
+        api_key = hashlib.sha256(b"the API key of " + following).digest()
+        message = b"aevir.rotate/1\n" + node.encode() + b"\n" + public + api_key
+        self.decide("node.key_rotated", {"node": node, "public_key": public.hex(), "key_hash": api_key.hex(),
+                                         "signature": sign(signed_by or seed, message).hex()})
         self.nodes[node] = owner, following
 
     def content(self, content, owner, weight):

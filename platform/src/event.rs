@@ -210,11 +210,14 @@ events! {
     "node.resumed" v 1 NodeResumed on |e| format!("node/{}", e.node) => { node: NodeId }
     /// Gone for good; its API key is revoked in the same batch.
     "node.left" v 1 NodeLeft on |e| format!("node/{}", e.node) => { node: NodeId }
-    /// From here on the node signs with `public_key`.
+    /// From here on the node signs with `public_key`, and calls with another API key: the one before is revoked, and that one added, in the
+    /// same batch.
     "node.key_rotated" v 1 KeyRotated on |e| format!("node/{}", e.node) => {
         node: NodeId,
         public_key: NodeKey,
-        /// The key before signs this one.
+        /// The SHA-256 of the API key.
+        key_hash: Digest,
+        /// The key before signs both.
         signature: Hex<64>,
     }
     /// Its API key is revoked and its leases are lost in the same batch.

@@ -105,8 +105,9 @@ fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
         "tail": {"after_ppm": 500_000, "faster_ppm": 250_000, "looks_max": 64},
         "returns": {"per_task": 3, "per_slot": 2},
         // No node was kept free.
-        "reserve": {"after_ms": 300_000, "most": 0, "looks_max": 16, "nodes_max": 64},
-        "leases": {"fetch_ms": 900_000, "slack_ms": 300_000, "progress_ms": 10_000},
+        "reserve": {"after_ms": 300_000, "most": 0, "looks_max": 16, "nodes_max": 64, "idle_max_ms": 7_200_000},
+        // However large inputs were, there was this time for them.
+        "leases": {"fetch_ms": 900_000, "fetch_kib_s": u32::MAX, "slack_ms": 300_000, "progress_ms": 10_000},
         // What nodes said of their slots was taken for true.
         "unproven_slots": 256,
         "reliability_keep_ppm": 995_000,
@@ -165,6 +166,7 @@ mod tests {
             ..SchedulingPolicy::default()
         };
         of_old.reserve.most = 0;
+        of_old.leases.fetch_kib_s = u32::MAX;
         assert_eq!(read, of_old);
         let read: SettlementPolicy =
             serde_json::from_value(lifted["policy"]["settlement"].clone()).unwrap();

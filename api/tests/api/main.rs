@@ -13,6 +13,7 @@ mod lifecycle;
 mod money;
 mod node_life;
 mod objects;
+mod pauses;
 mod plan;
 mod points;
 mod protocol;

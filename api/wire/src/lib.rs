@@ -34,8 +34,8 @@ pub use accounts::{
 };
 pub use batch::{BATCH_ITEMS_MAX, Batch, BatchAnswer, BatchAnswers, BatchItem, NodeCall};
 pub use client::{
-    AssignmentFilter, Client, ClientError, EntryFilter, NdjsonStream, NodeFilter, StatementFilter,
-    TaskFilter, TaskUpdates,
+    AssignmentFilter, Client, ClientError, EntryFilter, KeptKeys, NdjsonStream, NodeFilter,
+    StatementFilter, TaskFilter, TaskUpdates,
 };
 pub use contents::{
     Access, Artifact, BlobRef, Content, ContentPage, ContentPrice, ContentTerms, Contributor,

@@ -117,7 +117,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
             node,
             amount,
         } => stake::unstake(state, *account, *node, *amount),
-        Command::RotateKey { node, rotation } => node::rotate_key(state, *node, rotation),
+        Command::RotateKey { node, rotation } => node::rotate_key(state, *node, rotation, context),
         Command::RevokeNode { node, reason } => node::revoke(state, *node, reason, context.time),
         Command::Suspend { subject, reason } => {
             suspension::suspend(state, *subject, reason, context)

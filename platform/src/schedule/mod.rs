@@ -35,6 +35,7 @@ pub use filter::{Refused, refusal};
 pub(crate) use fit::Candidates;
 pub(crate) use fleet::{Fleet, Load};
 pub use nearest::Remedy;
+pub use needs::fetch_ms;
 pub(crate) use pace::{first_pace, hastens_at, round_ends_at};
 pub(crate) use queue::Queues;
 pub use quote::{Quote, quote};

@@ -281,13 +281,18 @@ impl State {
             return Some(Timestamp::default());
         }
         let deadline = self.index.deadlines.first().map(|(time, _)| *time);
-        let reveal = self.index.reveals.first().map(|(time, _)| *time);
+        let reveal = self.next_reveal_due();
         let maturity = self.index.maturing.first().map(|(time, _)| *time);
         let epoch = self.epoch_due();
         let hasten = self.index.hastens.first();
         let round = self.index.rounds.first();
         let times = [deadline, reveal, maturity, epoch, hasten, round];
         times.into_iter().flatten().min()
+    }
+
+    /// When the first of the closed rounds has to be revealed: a tick from then on takes for not revealed what is not.
+    pub fn next_reveal_due(&self) -> Option<Timestamp> {
+        self.index.reveals.first().map(|(time, _)| *time)
     }
 
     /// Whether the account may read the blob: it uploaded it, or it is the result of a task that it paid for.

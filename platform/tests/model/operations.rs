@@ -457,7 +457,12 @@ impl Player {
             5 => {
                 let next =
                     SigningKey::from_bytes(&Digest::of(&self.market.log.len().to_be_bytes()).0);
-                let rotation = SignedRotation::sign(node, &self.market.keys[&node], &next);
+                let rotation = SignedRotation::sign(
+                    node,
+                    &self.market.keys[&node],
+                    &next,
+                    Digest::of(next.as_bytes()),
+                );
                 let command = Command::RotateKey { node, rotation };
                 if !known.standing.is_gone() {
                     self.market.keys.insert(node, next);

@@ -45,8 +45,10 @@ async fn show_life(app: &App, caller: NodeCaller, stopping: bool) -> ApiResult<(
     let recorded = app
         .log
         .read(|state, _| state.nodes.get(&caller.node).map(|n| n.availability));
-    if recorded.is_some_and(|recorded| recorded != availability) {
-        let node = caller.node;
+    let node = caller.node;
+    let is_news = recorded.is_some_and(|recorded| recorded != availability);
+    // One that comes and goes all the time comes later: a sign of life after that tells again.
+    if is_news && (stopping || app.live.rates.may_return(node)) {
         let command = Command::SetAvailability { node, availability };
         submit(app, caller.actor(), None, command).await?;
     }

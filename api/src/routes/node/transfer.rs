@@ -111,6 +111,7 @@ pub(super) async fn put_checkpoint(
     let id = assignment_id(&id)?;
     let digest: Digest = parse("", &query.digest)?;
     let room = active(&app, caller, id, |_, task, _| task.checkpoint_room())?;
+    app.live.rates.checkpoint(id)?;
     let full = || Rejection::CheckpointsFull {
         most: TASK_CHECKPOINT_BYTES_MAX,
     };
