@@ -37,9 +37,9 @@ pub(crate) struct Fleet {
     storage_all: Column,
     cpu_cores: Column,
     /// Measured speed, in millions of fuel a second; 0 where it is not known.
-    pub(super) mfuel_s: Column,
+    mfuel_s: Column,
     /// What results showed of it; 0 where that is not enough to tell.
-    shown_mfuel_s: Column,
+    pub(super) shown_mfuel_s: Column,
     /// 0 without a GPU.
     gpu_memory_mib: Column,
     gpus: Bits,

@@ -400,7 +400,8 @@ impl Lives {
             Decision::Rotate => {
                 let next = Digest::of(&w.log.len().to_be_bytes());
                 let next = SigningKey::from_bytes(&next.0);
-                let rotation = SignedRotation::sign(node, &w.keys[&node], &next);
+                let rotation =
+                    SignedRotation::sign(node, &w.keys[&node], &next, Digest::of(next.as_bytes()));
                 if w.submit(Command::RotateKey { node, rotation }).is_ok() {
                     w.keys.insert(node, next);
                 }

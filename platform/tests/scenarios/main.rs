@@ -5,7 +5,9 @@
 mod adaptive;
 mod audit;
 mod called_off;
+mod closed;
 mod concurrency;
+mod contents;
 mod crowds;
 mod draws;
 mod fairness;
@@ -31,6 +33,7 @@ mod returns;
 mod reviews;
 mod rewards;
 mod rotations;
+mod royalties;
 mod sample;
 mod schemas;
 mod sla;
