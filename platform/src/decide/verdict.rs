@@ -8,7 +8,7 @@ use super::{
     content::of_others,
     lease,
     result::called_off,
-    review,
+    review::{self, Shown},
     settle::{self, Opened},
 };
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
         TaskExtended, TaskVerified, Verdict,
     },
     ids::{AssignmentId, ContentId, NodeId, TaskId},
+    policy::Policy,
     report::{Artifact, Report},
     state::{Assignment, Sample, Stage, State, Task},
 };
@@ -76,8 +77,9 @@ pub(super) fn judge(
         // Nothing else was sealed: it goes on as if nothing had been.
         return Judged::goes_on(lease::unrevealed(state, task, context.time));
     }
+    let policy = state.policy_of(task);
     let keyed = replicas.iter().map(|(id, r)| (*id, r.report));
-    let (agreed_on, agreed) = agreed(task, keyed).unzip();
+    let (agreed_on, agreed) = agreed(task, &policy, keyed).unzip();
     if let (None, Some(extended)) = (&agreed, extended(task)) {
         return Judged::goes_on(vec![extended]);
     }
@@ -95,7 +97,19 @@ pub(super) fn judge(
         _ => None,
     });
     let (fee, now) = (fee.unwrap_or_default(), context.time);
-    events.extend(review::decided(state, task, agreed_on, fee, now));
+    // A result that nobody may be blamed by is refuted by nobody.
+    let agreed = agreed.unwrap_or_default();
+    let word = counted_word(task);
+    let agreed_on = agreed_on.filter(|key| {
+        let counted = usize::from(word == Some(*key));
+        task.may_blame(&agreed, counted, &policy)
+    });
+    let shows = match agreed_on {
+        Some(key) => Shown::Agreed(key),
+        None if word.is_some_and(|word| differs(&replicas, word)) => Shown::Nothing,
+        None => Shown::TooLittle,
+    };
+    events.extend(review::decided(state, task, shows, fee, now));
     Judged::over(events)
 }
 
@@ -123,19 +137,32 @@ fn shown(task: &Task) -> impl Iterator<Item = &Assignment> {
 /// reaches it.
 pub(crate) fn agreed<'a>(
     task: &Task,
+    policy: &Policy,
     reports: impl Iterator<Item = (AssignmentId, &'a Report)>,
 ) -> Option<(Digest, Vec<AssignmentId>)> {
     let mut groups: BTreeMap<Digest, Vec<AssignmentId>> = BTreeMap::new();
     for (id, report) in reports {
         groups.entry(report.agreement_key()).or_default().push(id);
     }
-    let reviewed = task.review_of.as_ref().filter(|of| of.counts);
-    let votes = |key: &Digest, group: &[AssignmentId]| {
-        group.len() + usize::from(reviewed.is_some_and(|of| of.reviewed == *key))
-    };
+    let word = counted_word(task);
     let quorum = task.quorum() as usize;
-    let mut groups = groups.into_iter();
-    groups.find(|(key, group)| votes(key, group) >= quorum)
+    groups.into_iter().find(|(key, group)| {
+        // What stood alone had stake behind it.
+        let counted = usize::from(word == Some(*key));
+        group.len() + counted >= quorum && task.may_decide(group, counted, policy)
+    })
+}
+
+/// What the one word says that a review counts.
+fn counted_word(task: &Task) -> Option<Digest> {
+    let of = task.review_of.as_ref().filter(|of| of.counts);
+    of.map(|of| of.reviewed)
+}
+
+/// A fresh result does not share the word that was counted.
+fn differs(replicas: &BTreeMap<AssignmentId, Replica<'_>>, word: Digest) -> bool {
+    let mut fresh = replicas.values();
+    fresh.any(|replica| replica.report.agreement_key() != word)
 }
 
 /// The verdict on a task without a sample: the first result that meets the requester's terms, or else the first one. Where

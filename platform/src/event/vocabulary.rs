@@ -208,6 +208,9 @@ pub enum ReviewCause {
     Dispute { account: AccountId, reason: String },
     /// It rests on one word of this node, of which another result was refused. It runs at the node's cost.
     Caught { node: NodeId },
+    /// It rests on one word of this node, of which no later result was repeated by a draw and stood. The node advances what it costs, and
+    /// the requester pays for it out of what waited for that.
+    Unvouched { node: NodeId },
 }
 
 /// Which verdict a task looks at again.
@@ -238,8 +241,10 @@ pub enum ReviewOutcome {
     Upheld,
     /// They agree on another one.
     Overturned,
-    /// They do not agree, or there were none: the verdict stands.
+    /// There were none, or they do not agree: the verdict stands.
     Undecided,
+    /// They agree on nothing, and the verdict rested on one word, which they do not share: nobody is known to be wrong, and nothing is paid.
+    Unconfirmed,
 }
 
 /// A result that was accepted and is refuted.

@@ -162,6 +162,7 @@ impl Player {
         policy.stake.per_result_ppm = [0, 1_000_000, 3_000_000][self.random.below(3)];
         policy.stake.strike_ms = [60_000, 604_800_000][self.random.below(2)];
         policy.stake.strikes_free = self.random.below(2) as u32;
+        policy.stake.free_after = [0, 3, 32][self.random.below(3)];
         policy.points.refused_min = Points(self.random.below(60) as i64);
         policy.points.content_ppm = [0, 200_000, 1_000_000][self.random.below(3)];
         policy.points.keep_ppm = [999_000, 1_000_000, 900_001][self.random.below(3)];
@@ -169,6 +170,11 @@ impl Player {
         policy.rewards.claim_epochs = [1, 1, 168][self.random.below(3)];
         // Trust is soon earned, so that results stand alone.
         policy.verification.adaptive.trusted_ppm = [0, 100_000][self.random.below(2)];
+        policy.verification.adaptive.vouched = self.random.below(2) == 0;
+        // Votes with stake behind them cover the price.
+        let votes = self.random.below(3) as u32;
+        let covers = policy.stake.per_result_ppm >= 1_000_000;
+        policy.verification.staked_votes = if covers { votes } else { 0 };
         policy
     }
 }
