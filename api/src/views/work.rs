@@ -31,7 +31,7 @@ impl Projection<Event> for Work {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn tables(&self) -> &'static [Table] {
@@ -90,7 +90,10 @@ impl Projection<Event> for Work {
             Event::TaskCreated(e) => created(rows, e, at),
             Event::TaskQueued(e) => {
                 let task = rows.row(TASKS, [id(e.task)]).await?;
+                let sizes = e.inputs.iter().map(|input| input.size.0);
+                let bytes = sizes.fold(0, u64::saturating_add);
                 task.set("state", Phase::Queued.name())?
+                    .set("input_bytes", i64::try_from(bytes).unwrap_or(i64::MAX))?
                     .set("queued_at", ms(at))
                     .map(drop)
             }
@@ -361,6 +364,7 @@ fn created(rows: &mut Rows<'_>, e: &TaskCreated, at: Timestamp) -> Done {
             ("gpu", definition.qos.gpu.is_some().into()),
             ("labels", json(&definition.labels)?),
             ("policy_version", e.policy_version.into()),
+            ("input_bytes", 0u32.into()),
             ("max_latency_ms", definition.qos.max_latency_ms.into()),
             ("deadline", definition.qos.deadline.map(|d| d.0).into()),
             ("budget", money(definition.economics.budget)),
