@@ -7,6 +7,8 @@
 mod books;
 #[path = "machine.rs"]
 mod machine;
+#[path = "policies.rs"]
+mod policies;
 
 use std::collections::BTreeMap;
 
@@ -28,7 +30,7 @@ use aevir_platform::{
     hexbytes::Hex,
     ids::{AccountId, AssignmentId, NodeId, TaskId},
     ledger::LedgerAccount,
-    policy::{Policy, SLOTS_MAX, SettlementPolicy},
+    policy::{Policy, SettlementPolicy},
     rejection::Rejection,
     report::{Artifact, BlobRef, MetricValue, Report, SignedCommitment, Usage, commit_message},
     schedule::specification,
@@ -40,6 +42,7 @@ use serde_json::{Value, json};
 
 pub use books::recompute;
 pub use machine::profile;
+pub use policies::immediate;
 
 /// A `max_latency_ms` that leaves runs of ten minutes no time for one after the other: a sample's replicas are placed at once.
 pub const AT_ONCE_MS: u32 = 600_000;
@@ -61,16 +64,6 @@ pub struct World {
 pub struct Run {
     pub report: Report,
     pub result: Value,
-}
-
-/// The defaults without a dispute window: what is verified is paid. Nodes have the slots that they say.
-pub fn immediate() -> Policy {
-    let mut policy = Policy {
-        settlement: SettlementPolicy::IMMEDIATE,
-        ..Policy::default()
-    };
-    policy.scheduling.unproven_slots = SLOTS_MAX;
-    policy
 }
 
 /// The dispute window of [`windowed`].

@@ -67,27 +67,12 @@ impl Player {
                     imports: Vec::new(),
                 }))
             }
-            5 if self.market.state.contents.len() < 12 => {
+            5 => {
                 let weight = 1 + self.random.below(9) as u32;
                 let offer = self.offer();
                 self.market
                     .content(requester, &format!("set {number}"), weight, offer);
                 None
-            }
-            5 => {
-                let contents: Vec<ContentId> = self.market.state.contents.keys().copied().collect();
-                let content = self.random.pick(&contents)?;
-                let owner = match self.random.chance(5) {
-                    true => requester,
-                    false => self.market.state.contents[&content].owner,
-                };
-                let Offer { price, access, .. } = self.offer();
-                Some(Command::ChangeContentTerms {
-                    owner,
-                    content,
-                    price,
-                    access,
-                })
             }
             6 | 7 => {
                 let gone = |n: &&NodeId| self.market.state.nodes[*n].standing.is_gone();
@@ -111,6 +96,23 @@ impl Player {
                 })
             }
         }
+    }
+
+    /// A content is offered on other terms, mostly by who may.
+    pub(super) fn content_terms(&mut self) -> Option<Command> {
+        let contents: Vec<ContentId> = self.market.state.contents.keys().copied().collect();
+        let content = self.random.pick(&contents)?;
+        let owner = match self.random.chance(5) {
+            true => self.requester(),
+            false => self.market.state.contents[&content].owner,
+        };
+        let Offer { price, access, .. } = self.offer();
+        Some(Command::ChangeContentTerms {
+            owner,
+            content,
+            price,
+            access,
+        })
     }
 
     /// Terms of a content, which now and then name accounts.
