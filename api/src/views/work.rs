@@ -31,7 +31,7 @@ impl Projection<Event> for Work {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn tables(&self) -> &'static [Table] {
@@ -361,6 +361,7 @@ fn created(rows: &mut Rows<'_>, e: &TaskCreated, at: Timestamp) -> Done {
             ("gpu", definition.qos.gpu.is_some().into()),
             ("labels", json(&definition.labels)?),
             ("policy_version", e.policy_version.into()),
+            ("asks_for_stake", definition.asks_for_stake().into()),
             ("max_latency_ms", definition.qos.max_latency_ms.into()),
             ("deadline", definition.qos.deadline.map(|d| d.0).into()),
             ("budget", money(definition.economics.budget)),
