@@ -643,7 +643,7 @@ class Task:
 
     def blames(self):
         """Whether its verdict shows that other results are wrong."""
-        return sum(a.is_backed() for a in self.accepted) >= self.votes_to_blame()
+        return self.votes_to_blame() == 0 or self.staked_votes() > 0
 
     def must_be_vouched(self):
         """Its result stood alone, and something has to vouch for it before it matures."""
@@ -2351,9 +2351,7 @@ class Auditor:
             return
         of, outcome = self.maturing[task.review_of.task], "undecided"
         of.review_cost = paid
-        upheld = bool(task.accepted) and task.accepted[0].agreement == task.review_of.reviewed
-        backed = sum(a.is_backed() for a in task.accepted) + (upheld and task.review_of.counts)
-        if task.accepted and backed >= task.votes_to_blame():
+        if task.accepted and task.blames():
             outcome = "upheld" if task.accepted[0].agreement == task.review_of.reviewed else "overturned"
         elif judged and task.review_of.counts and any(a.agreement != task.review_of.reviewed for a in task.having("revealed")):
             outcome = "unconfirmed"

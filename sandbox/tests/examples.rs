@@ -104,6 +104,7 @@ impl<'a> Task<'a> {
             checkpoint: None,
             limits,
             gpu: true,
+            gpu_class: None,
         }
     }
 

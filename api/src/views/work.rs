@@ -365,6 +365,7 @@ fn created(rows: &mut Rows<'_>, e: &TaskCreated, at: Timestamp) -> Done {
             ("labels", json(&definition.labels)?),
             ("policy_version", e.policy_version.into()),
             ("input_bytes", 0u32.into()),
+            ("asks_for_stake", definition.asks_for_stake().into()),
             ("max_latency_ms", definition.qos.max_latency_ms.into()),
             ("deadline", definition.qos.deadline.map(|d| d.0).into()),
             ("budget", money(definition.economics.budget)),

@@ -57,8 +57,15 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
         Value::Null | Value::Text(_) => None,
     };
     let with_gpu = task.int("gpu")? != 0;
+    let asks_for_stake = task.int("asks_for_stake")? != 0;
     let (version, bytes) = (task.int("policy_version")?, task.int("input_bytes")?);
-    let (contradicted, suspects) = if e.accepted.is_empty() {
+    // Of a sample there is more than one.
+    let is_sampled = task.int("first_round")? > 1;
+    let blames = policy(rows, version)
+        .await?
+        .blames(is_sampled, asks_for_stake);
+    let task = rows.row(TASKS, [id(e.task)]).await?;
+    let (contradicted, suspects) = if e.accepted.is_empty() || !blames {
         (Vec::new(), Vec::new())
     } else {
         (blamed_by(task)?, suspects(task)?)
@@ -94,7 +101,9 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
         row.set("state", "refused")?
             .set("reason", name(&refusal.reason))?
             .set("ended_at", ms(at))?;
-        outcomes.push((id(refusal.assignment), Outcome::Fault));
+        if blames || refusal.reason == RefusalReason::NotRevealed {
+            outcomes.push((id(refusal.assignment), Outcome::Fault));
+        }
     }
     let contradicted = contradicted.into_iter();
     outcomes.extend(contradicted.map(|assignment| (assignment.into(), Outcome::Fault)));
@@ -117,7 +126,10 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
 pub(super) async fn reviewed(rows: &mut Rows<'_>, e: &TaskReviewed, at: Timestamp) -> Done {
     let task = rows.row(TASKS, [id(e.task)]).await?;
     task.set("review_outcome", name(&e.outcome))?;
-    if e.outcome == ReviewOutcome::Overturned {
+    if matches!(
+        e.outcome,
+        ReviewOutcome::Overturned | ReviewOutcome::Unconfirmed
+    ) {
         task.set("state", Phase::Overturned.name())?;
     }
     for refuted in &e.refused {

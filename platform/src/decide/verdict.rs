@@ -98,12 +98,8 @@ pub(super) fn judge(
     });
     let (fee, now) = (fee.unwrap_or_default(), context.time);
     // A result that nobody may be blamed by is refuted by nobody.
-    let agreed = agreed.unwrap_or_default();
     let word = counted_word(task);
-    let agreed_on = agreed_on.filter(|key| {
-        let counted = usize::from(word == Some(*key));
-        task.may_blame(&agreed, counted, &policy)
-    });
+    let agreed_on = agreed_on.filter(|_| task.may_blame(&policy));
     let shows = match agreed_on {
         Some(key) => Shown::Agreed(key),
         None if word.is_some_and(|word| differs(&replicas, word)) => Shown::Nothing,

@@ -173,7 +173,7 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
         };
     }
     outcomes.extend(blamed.iter().map(|id| (*id, Outcome::Fault)));
-    if !e.accepted.is_empty() && task.may_blame(&e.accepted, 0, &policy) {
+    if !e.accepted.is_empty() && task.may_blame(&policy) {
         outcomes.extend(contradicted(task).map(|id| (id, Outcome::Fault)));
         let blamed = checkpoint::blamed(task, &e.accepted);
         outcomes.extend(blamed.into_iter().map(|id| (id, Outcome::Fault)));

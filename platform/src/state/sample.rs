@@ -5,10 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Pace, Phase, Task};
 use crate::{
-    amount::Amount,
     event::{Refusal, RefusalReason},
     ids::{AssignmentId, NodeId},
-    policy::{Market, Policy},
+    policy::Policy,
 };
 
 /// How many results a task's verdict rests on.
@@ -68,10 +67,8 @@ impl Task {
     /// How many of the results that decide must have stake behind them: as many as the policy says, and no more than a quorum has. None
     /// where replicas earn nothing, for then nobody pledges anything, or where the requester does without.
     pub fn staked_votes(&self, policy: &Policy) -> u32 {
-        let sampling = self.definition.sampling();
-        let is_paid = self.definition.economics.pricing.max_price() > Amount::ZERO;
-        if is_paid && !sampling.unstaked {
-            votes_to_blame(self, policy)
+        if policy.asks_for_stake() && self.definition.asks_for_stake() {
+            policy.verification.staked_votes.min(self.quorum())
         } else {
             0
         }
@@ -102,14 +99,9 @@ impl Task {
         self.backed(agreed) + reviewed >= self.staked_votes(policy) as usize
     }
 
-    /// Whether an agreement of these results shows that others are wrong, and costs their nodes what a refused result costs.
-    pub(crate) fn may_blame(
-        &self,
-        agreed: &[AssignmentId],
-        reviewed: usize,
-        policy: &Policy,
-    ) -> bool {
-        self.backed(agreed) + reviewed >= votes_to_blame(self, policy) as usize
+    /// Whether its verdict shows that results which differ are wrong, and costs their nodes what a refused result costs.
+    pub(crate) fn may_blame(&self, policy: &Policy) -> bool {
+        policy.blames(self.is_sampled(), self.definition.asks_for_stake())
     }
 
     /// The results that a verdict refuses and blames their nodes for: not those that differ from a quorum which may blame nobody.
@@ -119,7 +111,7 @@ impl Task {
         refused: &[Refusal],
         policy: &Policy,
     ) -> Vec<AssignmentId> {
-        let differing = accepted.is_empty() || self.may_blame(accepted, 0, policy);
+        let differing = accepted.is_empty() || self.may_blame(policy);
         let blamed = refused.iter().filter(|refusal| match refusal.reason {
             RefusalReason::Mismatch => differing,
             RefusalReason::NotRevealed => true,
@@ -153,13 +145,5 @@ impl Task {
     pub(crate) fn repeat(&mut self, trusted: Option<AssignmentId>) {
         self.sample = Sample::Repeated { trusted };
         self.replicas_wanted = self.definition.sampling().initial();
-    }
-}
-
-/// Names cost nothing in a market of strangers: only results with stake behind them show that another one is wrong.
-fn votes_to_blame(task: &Task, policy: &Policy) -> u32 {
-    match policy.market {
-        Market::Open if task.is_sampled() => policy.verification.staked_votes.min(task.quorum()),
-        Market::Open | Market::Private => 0,
     }
 }

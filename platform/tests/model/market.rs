@@ -19,7 +19,7 @@ use aevir_platform::{
     ledger::LedgerAccount,
     policy::Policy,
     rejection::Rejection,
-    report::{Artifact, BlobRef, Report, SignedCommitment, Usage},
+    report::{Artifact, BlobRef, Report, SignedCommitment, Usage, class_of_run},
     state::State,
     testing::actor,
 };
@@ -343,7 +343,7 @@ impl Market {
                 ..Usage::default()
             },
             trace_root: None,
-            class: "cpu".into(),
+            class: class_of_run(&assignment.hardware, task.definition.runtime),
             resumed_from: assignment.resume.map(|blob| blob.digest),
             salt: Hex([answer; 32]),
         };

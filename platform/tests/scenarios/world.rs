@@ -32,7 +32,10 @@ use aevir_platform::{
     ledger::LedgerAccount,
     policy::{Policy, SettlementPolicy},
     rejection::Rejection,
-    report::{Artifact, BlobRef, MetricValue, Report, SignedCommitment, Usage, commit_message},
+    report::{
+        Artifact, BlobRef, MetricValue, Report, SignedCommitment, Usage, class_of_run,
+        commit_message,
+    },
     schedule::specification,
     state::State,
     testing::actor,
@@ -398,7 +401,7 @@ impl World {
                 .gpu
                 .as_ref()
                 .map(|_| Digest::of(b"trace")),
-            class: "cpu".into(),
+            class: class_of_run(&assigned.hardware, task.definition.runtime),
             resumed_from: assigned.resume.map(|b| b.digest),
             salt: Hex(Digest::of(&assigned.node.0.to_bytes()).0),
         };

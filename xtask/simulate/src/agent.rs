@@ -6,7 +6,7 @@ use aevir_platform::{
     digest::Digest,
     hexbytes::Hex,
     ids::{AccountId, AssignmentId, NodeId, TaskId},
-    report::{BlobRef, Report, SignedCommitment, Usage},
+    report::{BlobRef, Report, SignedCommitment, Usage, class_of_run},
     state::{State, Task},
 };
 use anyhow::{Context as _, Result};
@@ -119,7 +119,7 @@ pub(crate) fn report(state: &State, id: AssignmentId, answer: Answer) -> Result<
             ..Usage::default()
         },
         trace_root: None,
-        class: "cpu".into(),
+        class: class_of_run(&assignment.hardware, task.definition.runtime),
         resumed_from: assignment.resume.map(|blob| blob.digest),
         salt: Hex(Digest::of(&id.0.to_bytes()).0),
     };

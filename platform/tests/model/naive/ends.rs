@@ -43,13 +43,18 @@ impl Task {
         self.alone.is_some() && adaptive.vouched && self.policy.settlement.window_ms > 0
     }
 
-    /// Enough of the results that agree have stake behind them for others to be shown wrong.
+    /// Results that differ from its verdict are shown to be wrong: where stake is asked for, by results that had some.
     fn may_blame(&self, agreed: &[AssignmentId]) -> bool {
         let quorum = self.alone.map_or(quorum(&self.definition), |_| 1);
-        let is_sampled = replicas(&self.definition).0 > 1;
         let votes = self.policy.verification.staked_votes.min(quorum) as usize;
-        let backed = agreed.iter().filter(|id| self.runs[id].backed).count();
-        !is_sampled || backed >= votes
+        let is_asked = replicas(&self.definition).0 > 1 && prices::most(&self.definition) > 0;
+        if is_asked && !agreed.is_empty() {
+            // The one word that a review counts had some, too.
+            let counted = usize::from(self.reviews.is_some());
+            let backed = agreed.iter().filter(|id| self.runs[id].backed).count();
+            assert!(backed + counted >= votes, "it would not have decided");
+        }
+        replicas(&self.definition).0 == 1 || votes == 0 || is_asked
     }
 }
 

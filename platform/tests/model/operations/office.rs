@@ -83,21 +83,6 @@ impl Player {
                     .content(requester, &format!("set {number}"), weight, offer);
                 None
             }
-            5 => {
-                let contents: Vec<ContentId> = self.market.state.contents.keys().copied().collect();
-                let content = self.random.pick(&contents)?;
-                let owner = match self.random.chance(5) {
-                    true => requester,
-                    false => self.market.state.contents[&content].owner,
-                };
-                let Offer { price, access, .. } = self.offer();
-                Some(Command::ChangeContentTerms {
-                    owner,
-                    content,
-                    price,
-                    access,
-                })
-            }
             6 | 7 => {
                 let gone = |n: &&NodeId| self.market.state.nodes[*n].standing.is_gone();
                 if self.market.nodes.len() - self.market.nodes.iter().filter(gone).count()
@@ -120,6 +105,23 @@ impl Player {
                 })
             }
         }
+    }
+
+    /// A content is offered on other terms, mostly by who may.
+    pub(super) fn content_terms(&mut self) -> Option<Command> {
+        let contents: Vec<ContentId> = self.market.state.contents.keys().copied().collect();
+        let content = self.random.pick(&contents)?;
+        let owner = match self.random.chance(5) {
+            true => self.requester(),
+            false => self.market.state.contents[&content].owner,
+        };
+        let Offer { price, access, .. } = self.offer();
+        Some(Command::ChangeContentTerms {
+            owner,
+            content,
+            price,
+            access,
+        })
     }
 
     /// Terms of a content, which now and then name accounts.
