@@ -90,7 +90,10 @@ impl Projection<Event> for Work {
             Event::TaskCreated(e) => created(rows, e, at),
             Event::TaskQueued(e) => {
                 let task = rows.row(TASKS, [id(e.task)]).await?;
+                let sizes = e.inputs.iter().map(|input| input.size.0);
+                let bytes = sizes.fold(0, u64::saturating_add);
                 task.set("state", Phase::Queued.name())?
+                    .set("input_bytes", i64::try_from(bytes).unwrap_or(i64::MAX))?
                     .set("queued_at", ms(at))
                     .map(drop)
             }
@@ -362,6 +365,7 @@ fn created(rows: &mut Rows<'_>, e: &TaskCreated, at: Timestamp) -> Done {
             ("labels", json(&definition.labels)?),
             ("policy_version", e.policy_version.into()),
             ("asks_for_stake", definition.asks_for_stake().into()),
+            ("input_bytes", 0u32.into()),
             ("max_latency_ms", definition.qos.max_latency_ms.into()),
             ("deadline", definition.qos.deadline.map(|d| d.0).into()),
             ("budget", money(definition.economics.budget)),

@@ -17,7 +17,6 @@ use serde_json::json;
 
 use crate::market::{Market, an_output, blob, profile};
 
-
 /// SplitMix64 (G. Steele, D. Lea, C. Flood, 2014).
 pub struct Random(pub u64);
 
@@ -251,7 +250,8 @@ impl Player {
         let open: Vec<_> = open
             .flat_map(|(account, open)| open.keys().map(|id| (*account, *id)))
             .collect();
-        match self.random.below(11) {
+        match self.random.below(12) {
+            11 => self.content_terms(),
             9 | 10 => self.dispute(),
             8 => Some(Command::ClaimRewards { account }),
             0 | 1 => {
@@ -388,8 +388,13 @@ impl Player {
             11 => {
                 let contents: Vec<_> = self.market.state.contents.keys().copied().collect();
                 let content = self.random.pick(&contents)?;
+                if self.random.chance(8) {
+                    return Some(Command::Suspend {
+                        subject: Subject::Content(content),
+                        reason: reason(),
+                    });
+                }
                 let subjects = [
-                    Subject::Content(content),
                     Subject::Node(node),
                     Subject::Account(owner),
                     Subject::Account(self.requester()),
