@@ -111,7 +111,7 @@ fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
     // No sample was adaptive, so that nothing asked for these.
     policy.insert(
         "verification".into(),
-        json!({"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}, "review_ms": 86_400_000}),
+        json!({"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}, "review_ms": 86_400_000, "inspection_ms": 21_600_000, "verifiers_staked": true, "election_floor_ppm": 125_000}),
     );
     // There were no reward pools, and points did not fade and were earned for every accepted result alike.
     policy.insert(

@@ -31,7 +31,7 @@ impl Projection<Event> for Work {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn tables(&self) -> &'static [Table] {
@@ -128,6 +128,10 @@ impl Projection<Event> for Work {
                 .set("matured_at", ms(at))
                 .map(drop),
             Event::TaskClosed(e) => closed(rows, e, at).await,
+            Event::InspectionOpened(e) => {
+                let task = rows.row(TASKS, [id(e.task)]).await?;
+                task.set("state", Phase::Inspecting.name()).map(drop)
+            }
             Event::ReviewOpened(e) => {
                 let task = rows.row(TASKS, [id(e.task)]).await?;
                 task.set("review", id(e.review)).map(drop)
@@ -201,6 +205,7 @@ impl Projection<Event> for Work {
             | Event::ModuleSuspended(_)
             | Event::ModuleReleased(_)
             | Event::TaskReserved(_)
+            | Event::TaskInspected(_)
             | Event::OutputUploaded(_)
             | Event::EpochOpened(_)
             | Event::RewardsClaimed(_)
@@ -233,6 +238,7 @@ fn wants(event: &Event, keys: &mut Keys) {
         Event::TaskMatured(e) => return task(keys, e.task),
         Event::TaskClosed(e) => return task(keys, e.task),
         Event::ReviewOpened(e) => return task(keys, e.task),
+        Event::InspectionOpened(e) => return task(keys, e.task),
         Event::TaskReviewed(e) => {
             task(keys, e.task);
             let refused = e.refused.iter().map(|r| id(r.assignment));
@@ -286,6 +292,7 @@ fn wants(event: &Event, keys: &mut Keys) {
         Event::NodeReleased(e) => return node(keys, e.node),
         Event::PolicyAdopted(_)
         | Event::TaskReserved(_)
+        | Event::TaskInspected(_)
         | Event::EpochOpened(_)
         | Event::EpochClosed(_)
         | Event::RewardsClaimed(_)
@@ -361,6 +368,10 @@ fn created(rows: &mut Rows<'_>, e: &TaskCreated, at: Timestamp) -> Done {
             ("first_round", sampling.initial().into()),
             ("sample", sample.into()),
             ("reviews", e.review.map(|of| of.task.to_string()).into()),
+            (
+                "inspects",
+                e.inspection.map(|of| of.task.to_string()).into(),
+            ),
             ("replicas", 0u32.into()),
             ("sealed", 0u32.into()),
             ("attempts_spent", 0u32.into()),

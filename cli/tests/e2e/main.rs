@@ -21,3 +21,4 @@ mod receipts;
 mod reviews;
 mod stores;
 mod up;
+mod verifiers;

@@ -4,6 +4,7 @@ mod account;
 mod close;
 mod content;
 mod epoch;
+mod inspect;
 mod lease;
 mod maturity;
 mod node;
@@ -28,11 +29,14 @@ use crate::{
 };
 
 pub(crate) use epoch::{closed as epoch_closed, is_over as epoch_is_over};
+pub(crate) use inspect::expected as expected_inspections;
+pub use inspect::{CHECKED_DEFINITION, CHECKED_INPUT, CHECKED_RESULT, checked_definition_bytes};
 pub use lease::CHECKPOINT_BYTES_MAX;
 pub(crate) use result::{
     PUBLISHED_BYTES_MAX, Seal, check_result, opened, publish, revealable, sealed,
 };
-pub(crate) use review::{cost as review_cost, rests_on_caught};
+pub(crate) use review::rests_on_caught;
+pub(crate) use stake::{is_slashed, pledge_due};
 pub use submit::worst_case;
 pub(crate) use submit::{fee, prepare, submit_with};
 pub(crate) use tick::{due, fades_points};

@@ -9,7 +9,7 @@ use crate::{
     amount::{Amount, Points, split},
     event::{
         Event, PointsChanged, PointsReason, Posting, PostingReason, Share, ShareRole, TaskSettled,
-        TaskVerified, Track, Verdict,
+        TaskVerified, Verdict,
     },
     ids::{AccountId, AssignmentId, NodeId},
     ledger::LedgerAccount,
@@ -46,9 +46,9 @@ pub(super) fn settle(
     overtaken.extend(opened.called_off);
     shares.extend(attempt_shares(state, &overtaken, &policy));
     let fee = Amount(shares.iter().map(|s| s.amount.0).sum());
-    let refund = Amount(task.escrow.0 - fee.0);
+    let refund = Amount(task.held().0 - fee.0);
     let mut events = Vec::new();
-    if task.escrow > Amount::ZERO {
+    if task.held() > Amount::ZERO {
         let postings = settlement_postings(task, &shares, refund);
         events.push(posted_for(task.id, PostingReason::Settlement, postings));
     }
@@ -117,9 +117,12 @@ fn result_shares(
     }
     // Contents and the platform are paid by the full price: they were not late.
     let compute = Amount(accepted.iter().map(|run| price(run).0).sum());
-    let contents: Vec<_> = task
-        .definition
-        .contents()
+    let used = match task.inspects {
+        None => task.definition.contents(),
+        // What verifiers use earned by the run that they look at.
+        Some(_) => Vec::new(),
+    };
+    let contents: Vec<_> = used
         .into_iter()
         .filter_map(|id| Some((id, state.contents.get(&id)?)))
         .collect();
@@ -189,7 +192,7 @@ fn settlement_postings(task: &Task, shares: &[Share], refund: Amount) -> Vec<Pos
     *credits.entry(task.payer()).or_default() += refund.0;
     let escrow = Posting {
         account: LedgerAccount::Escrow(task.id),
-        amount: -task.escrow,
+        amount: -task.held(),
     };
     let credits = credits.into_iter().filter(|(_, amount)| *amount != 0);
     std::iter::once(escrow)
@@ -200,7 +203,7 @@ fn settlement_postings(task: &Task, shares: &[Share], refund: Amount) -> Vec<Pos
         .collect()
 }
 
-/// A refused result costs its owner part of the compute points, and never more than there are.
+/// A refused result costs its owner part of the points of its track, and never more than there are.
 pub(super) fn refused_points(state: &State, task: &Task, refused: &[AssignmentId]) -> Vec<Event> {
     let policy = state.policy_of(task);
     let mut left: BTreeMap<AccountId, i64> = BTreeMap::new();
@@ -215,14 +218,14 @@ pub(super) fn refused_points(state: &State, task: &Task, refused: &[AssignmentId
         };
         let balance = left
             .entry(account)
-            .or_insert_with(|| state.points(account, Track::Compute));
+            .or_insert_with(|| state.points(account, task.track()));
         let part = Amount(*balance).share(policy.points.refused_ppm).0;
         let loss = part.max(policy.points.refused_min.0).min(*balance);
         *balance -= loss;
         if loss > 0 {
             let changed = PointsChanged {
                 account,
-                track: Track::Compute,
+                track: task.track(),
                 delta: Points(-loss),
                 reason: PointsReason::ResultRefused,
                 task: task.id,

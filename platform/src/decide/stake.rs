@@ -7,6 +7,7 @@ use super::{
     Decision,
     account::active_account,
     posting::{posted, posted_for, transfer},
+    review,
 };
 use crate::{
     amount::Amount,
@@ -15,7 +16,7 @@ use crate::{
     ledger::LedgerAccount,
     policy::Policy,
     rejection::Rejection,
-    state::{Node, State, Task},
+    state::{Assignment, Node, State, Task},
 };
 
 pub(super) fn stake(state: &State, account: AccountId, id: NodeId, amount: Amount) -> Decision {
@@ -108,6 +109,30 @@ pub(super) fn shut_out(
         .collect()
 }
 
+/// What a node locks for a replica of the task that earns so much.
+pub(crate) fn pledge_due(task: &Task, price: Amount, policy: &Policy) -> Amount {
+    let due = policy.stake.for_result(price);
+    if !task.definition.sampling().adaptive {
+        return due;
+    }
+    // Where it could stand alone it covers a second look, too.
+    let again = review::cost(&task.definition, true, policy);
+    due.max(again.unwrap_or(Amount(i64::MAX)))
+}
+
+/// Whether a refused result costs what was locked for it, as of before it counts as a strike.
+pub(crate) fn is_slashed(state: &State, task: &Task, refused: &Assignment, now: Timestamp) -> bool {
+    let policy = state.policy_of(task).stake;
+    let strikes = state.nodes.get(&refused.node);
+    let strikes = strikes.map_or(0, |node| node.pledges.strikes_at(now, policy));
+    // Who could have stood alone pledged for it, and verifiers pledge for their word; without a GPU the same run has the same result
+    // everywhere.
+    let is_pledged = task.trusted() == Some(refused.id) || task.inspects.is_some();
+    let is_free =
+        strikes < policy.strikes_free && !(is_pledged && refused.hardware.gpu().is_none());
+    !is_free && refused.stake > Amount::ZERO
+}
+
 /// What the refused results of a verdict cost, where a quorum agrees on another one. It goes to the treasury: a requester or
 /// a node that got it could gain by having honest results refused.
 pub(super) fn slashes(
@@ -117,7 +142,7 @@ pub(super) fn slashes(
     policy: &Policy,
     now: Timestamp,
 ) -> Vec<Event> {
-    if verified.accepted.is_empty() {
+    if !verified.refutes() {
         return Vec::new();
     }
     let mut events = Vec::new();
@@ -128,11 +153,7 @@ pub(super) fn slashes(
             continue;
         };
         let strikes = node.pledges.strikes_at(now, policy.stake).saturating_add(1);
-        // Who could have stood alone pledged for it; without a GPU the same run has the same result everywhere.
-        let is_covered =
-            task.trusted() == Some(assignment.id) && assignment.hardware.gpu().is_none();
-        let is_free = strikes <= policy.stake.strikes_free && !is_covered;
-        if is_free || assignment.stake <= Amount::ZERO {
+        if !is_slashed(state, task, assignment, now) {
             continue;
         }
         let slashed = NodeSlashed {

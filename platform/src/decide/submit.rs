@@ -7,6 +7,7 @@ use aevir_events::Context;
 use super::{
     Decision,
     account::active_account,
+    inspect,
     posting::{posted_for, transfer},
     validate::validate,
 };
@@ -92,21 +93,9 @@ pub(crate) fn prepare(
         return Err(Rejection::TooManyTasks { most });
     }
     validate(definition)?;
-    let module = state.modules.get(&definition.module);
-    let module = module.filter(|m| m.names.contains_key(&requester));
-    let module = module.ok_or(Rejection::UnknownModule {
-        digest: definition.module,
-    })?;
-    if let Some(suspension) = &module.suspended {
-        return Err(Rejection::ModuleSuspended {
-            digest: definition.module,
-            reason: suspension.reason.clone(),
-        });
-    }
-    if module.world != World::Task {
-        return Err(Rejection::WrongWorld {
-            digest: definition.module,
-        });
+    check_module(state, requester, definition.module, World::Task)?;
+    for (_, check) in definition.check_modules() {
+        check_module(state, requester, check.module, World::Check)?;
     }
     check_deadline(definition, context)?;
     check_sources(state, requester, definition, brought)?;
@@ -141,12 +130,35 @@ pub(crate) fn prepare(
         policy_version,
         escrow,
         review: None,
+        inspection: None,
     };
     Ok(Prepared { created, inputs })
 }
 
+/// A module that the requester pushed, for this world.
+fn check_module(
+    state: &State,
+    requester: AccountId,
+    digest: Digest,
+    world: World,
+) -> Result<(), Rejection> {
+    let module = state.modules.get(&digest);
+    let module = module.filter(|m| m.names.contains_key(&requester));
+    let module = module.ok_or(Rejection::UnknownModule { digest })?;
+    if let Some(suspension) = &module.suspended {
+        let reason = suspension.reason.clone();
+        return Err(Rejection::ModuleSuspended { digest, reason });
+    }
+    if module.world == world {
+        Ok(())
+    } else {
+        let world = world.name();
+        Err(Rejection::WrongWorld { digest, world })
+    }
+}
+
 /// The most that the task can cost under a policy: every replica accepted, with all shares, or an attempt fee
-/// for each where that is more; and an attempt fee for each attempt. `None` past 64 bits.
+/// for each where that is more; an attempt fee for each attempt; and all verifiers. `None` past 64 bits.
 pub fn worst_case(definition: &TaskDefinition, policy: &Policy) -> Option<Amount> {
     let replicas = definition.sampling().replicas;
     let paid = fee(
@@ -157,7 +169,8 @@ pub fn worst_case(definition: &TaskDefinition, policy: &Policy) -> Option<Amount
     )?;
     let undecided = policy.attempt_fee.times(replicas)?;
     paid.max(undecided)
-        .plus(policy.attempt_fee.times(definition.retry.max_attempts)?)
+        .plus(policy.attempt_fee.times(definition.retry.max_attempts)?)?
+        .plus(inspect::worst_case(definition, policy)?)
 }
 
 /// What so many accepted replicas at a price cost, with all shares. `None` past 64 bits.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     amount::Amount,
-    decide::review_cost,
+    decide::pledge_due,
     event::{NodeSlashed, TaskVerified},
     ids::{AssignmentId, NodeId, TaskId},
     ledger::LedgerAccount,
@@ -20,13 +20,7 @@ use crate::{
 /// What a node that gets a replica of the task locks: all that the policy asks for, or nothing where it has not so much free;
 /// and whether it has.
 pub(super) fn pledge(state: &State, task: &Task, node: NodeId, price: Amount) -> (Amount, bool) {
-    let policy = state.policy_of(task);
-    let mut due = policy.stake.for_result(price);
-    if task.definition.sampling().adaptive {
-        // Where it could stand alone it covers a second look, too.
-        let again = review_cost(&task.definition, true, &policy);
-        due = due.max(again.unwrap_or(Amount(i64::MAX)));
-    }
+    let due = pledge_due(task, price, &state.policy_of(task));
     if due <= state.free_stake(node) {
         (due, true)
     } else {
@@ -39,6 +33,7 @@ pub(super) fn lock(state: &mut State, node: NodeId, amount: Amount) -> Result<()
     let pledges = &mut node_mut(state, node)?.pledges;
     let locked = pledges.locked.plus(amount);
     pledges.locked = locked.ok_or_else(|| Corrupt("locked stake passes 64 bits".into()))?;
+    fund(state, node);
     Ok(())
 }
 
@@ -65,13 +60,23 @@ pub(super) fn unlock(state: &mut State, node: NodeId, amount: Amount) -> Result<
     pledges.locked = Amount(pledges.locked.0 - amount.0);
     ensure(pledges.locked >= Amount::ZERO, || {
         format!("node {node} has less than nothing locked")
-    })
+    })?;
+    fund(state, node);
+    Ok(())
+}
+
+/// Keeps the index of what nodes have free right.
+fn fund(state: &mut State, node: NodeId) {
+    let free = state.free_stake(node);
+    if let Some(node) = state.nodes.get(&node) {
+        state.index.fleet.fund(node.ordinal, free);
+    }
 }
 
 /// Refused results count against their nodes.
 pub(super) fn struck(state: &mut State, e: &TaskVerified, at: Timestamp) -> Result<(), Corrupt> {
     let refused: Vec<AssignmentId> = e.refused.iter().map(|r| r.assignment).collect();
-    if e.accepted.is_empty() {
+    if !e.refutes() {
         return count(state, e.task, &refused, at).map(drop);
     }
     strike(state, e.task, &refused, at)
@@ -116,10 +121,11 @@ pub(super) fn slashed(state: &mut State, e: &NodeSlashed) -> Result<(), Corrupt>
 }
 
 /// What is left of a node's stake covers what it has locked.
-pub(super) fn covers(state: &State, account: LedgerAccount) -> Result<(), Corrupt> {
+pub(super) fn covers(state: &mut State, account: LedgerAccount) -> Result<(), Corrupt> {
     let LedgerAccount::Stake(node) = account else {
         return Ok(());
     };
+    fund(state, node);
     ensure(state.free_stake(node) >= Amount::ZERO, || {
         format!("the stake of node {node} does not cover its open results")
     })

@@ -9,7 +9,9 @@ use aevir_events::Timestamp;
 
 use super::{needs::Needs, reserve, terms};
 use crate::{
+    amount::Amount,
     command::{Availability, LossReason},
+    decide::pledge_due,
     definition::GpuNeed,
     ids::NodeId,
     state::{Node, Room, Stage, State, Task},
@@ -32,6 +34,8 @@ pub enum Refused {
     Price,
     /// The task pays what nodes ask for, and it publishes no ask for the type.
     NoAsk,
+    /// It has too little stake free to be a verifier.
+    Stake,
     /// Its terms take no such module.
     ModuleDenied,
     /// Its terms take nothing of this requester.
@@ -74,6 +78,7 @@ impl Refused {
             Self::Hours => "hours",
             Self::Price => "price",
             Self::NoAsk => "no-ask",
+            Self::Stake => "stake",
             Self::ModuleDenied => "module-denied",
             Self::RequesterDenied => "requester-denied",
             Self::NoGpu => "no-gpu",
@@ -128,7 +133,7 @@ pub(super) fn reasons<'a>(
 ) -> impl Iterator<Item = Refused> + 'a {
     let offline = node.availability == Availability::Offline;
     let is_full = free_slots(node, given) == 0;
-    let first = [
+    let first: [Option<Refused>; 9] = [
         terms::standing(state, node),
         offline.then_some(Refused::Offline),
         is_full.then_some(Refused::NoFreeSlot),
@@ -137,6 +142,7 @@ pub(super) fn reasons<'a>(
         terms::hours(node, now),
         terms::price(node, needs),
         terms::party(node, task),
+        (stake_left(state, node, given) < needs.stake).then_some(Refused::Stake),
     ];
     // The dearer checks are made only where they are asked for.
     let later = [
@@ -158,6 +164,27 @@ type Asked<'a> = (&'a State, &'a Task, &'a Needs, &'a Node, Gifts<'a>);
 pub(super) fn free_slots(node: &Node, given: Gifts<'_>) -> u32 {
     let taken = given.iter().filter(|(_, to)| *to == node.id).count();
     node.free_slots().saturating_sub(taken as u32)
+}
+
+/// What a node has free of its stake, once it has locked for what was given what is due for it, as far as it can.
+fn stake_left(state: &State, node: &Node, given: Gifts<'_>) -> Amount {
+    let gifts = given.iter().filter(|(_, to)| *to == node.id);
+    gifts.fold(state.free_stake(node.id), |left, (task, _)| {
+        let due = pledge(state, task, node);
+        if due <= left {
+            Amount(left.0 - due.0)
+        } else {
+            left
+        }
+    })
+}
+
+/// What a node would lock for a replica of the task.
+pub(super) fn pledge(state: &State, task: &Task, node: &Node) -> Amount {
+    let definition = &task.definition;
+    let asked = definition.asked_price(node.terms.ask(definition.kind));
+    let price = asked.unwrap_or(definition.economics.pricing.max_price());
+    pledge_due(task, price, &state.policy_of(task))
 }
 
 /// Whether the run fits beside the node's other runs.
@@ -257,14 +284,8 @@ pub(super) fn tried<'a>(task: &'a Task, given: Gifts<'a>) -> impl Iterator<Item 
         .filter(|a| counts_as_tried(&a.stage));
     before
         .map(|a| a.node)
-        .chain(involved(task))
+        .chain(task.involved())
         .chain(given_to(task, given))
-}
-
-/// The nodes whose results a review looks at: they count as if they were its own.
-fn involved(task: &Task) -> impl Iterator<Item = NodeId> + '_ {
-    let nodes = task.review_of.as_ref().map(|of| of.involved.iter());
-    nodes.into_iter().flatten().copied()
 }
 
 fn counts_as_tried(stage: &Stage) -> bool {
@@ -286,7 +307,7 @@ fn counts_as_tried(stage: &Stage) -> bool {
 /// The nodes of a task's replicas, oldest first.
 pub(super) fn replicas<'a>(task: &'a Task, given: Gifts<'a>) -> impl Iterator<Item = NodeId> + 'a {
     let before = task.assignments.values().filter(|a| a.is_replica());
-    involved(task)
+    task.involved()
         .chain(before.map(|a| a.node))
         .chain(given_to(task, given))
 }
@@ -306,7 +327,7 @@ pub(super) fn replica_class<'a>(
     if task.definition.qos.gpu.is_none() || !task.is_sampled() {
         return None;
     }
-    if let Some(class) = task.review_of.as_ref().and_then(|of| of.class.as_deref()) {
+    if let Some(class) = task.bound_class() {
         return Some(class);
     }
     let mut live = task.assignments.values().filter(|a| a.is_replica());

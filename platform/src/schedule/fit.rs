@@ -15,6 +15,7 @@ use super::{
     score, terms,
 };
 use crate::{
+    amount::Amount,
     policy::{SCORE_LEVELS, ScorePolicy},
     state::{Room, State, Task},
 };
@@ -29,6 +30,8 @@ struct Left {
     levels: Levels,
     memory_mib: u64,
     storage_mib: u64,
+    /// In micro-AEV.
+    stake: u64,
 }
 
 /// What a plan has given out so far.
@@ -55,7 +58,8 @@ impl Given {
         }
     }
 
-    pub(super) fn give(&mut self, market: Market<'_>, i: u32, room: Room) {
+    /// A node gets a run that takes this room, and locks so much for it if it has it free.
+    pub(super) fn give(&mut self, market: Market<'_>, i: u32, room: Room, pledge: Amount) {
         let fleet = market.fleet();
         let at = i as usize;
         if at >= self.place.len() {
@@ -69,6 +73,7 @@ impl Given {
                 slots,
                 memory_mib,
                 storage_mib,
+                stake: fleet.stake_left(i),
                 levels: Levels::default(),
             });
             self.place[at] = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
@@ -81,6 +86,8 @@ impl Given {
             left.slots = left.slots.saturating_sub(1);
             left.memory_mib = left.memory_mib.saturating_sub(room.memory_mib);
             left.storage_mib = left.storage_mib.saturating_sub(room.storage_mib);
+            let pledge = u64::try_from(pledge.0).unwrap_or(0);
+            left.stake = left.stake.checked_sub(pledge).unwrap_or(left.stake);
             left.levels = fleet.levels_less(i, left.taken, market.score);
         }
     }
@@ -191,7 +198,8 @@ impl Fit {
         let room = self.needs.room;
         let fits = left.slots > 0
             && left.memory_mib >= room.memory_mib
-            && left.storage_mib >= room.storage_mib;
+            && left.storage_mib >= room.storage_mib
+            && left.stake >= u64::try_from(self.needs.stake.0).unwrap_or(0);
         if !fits {
             self.eligible.remove(i);
         }

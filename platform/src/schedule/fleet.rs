@@ -8,6 +8,7 @@ use aevir_events::Timestamp;
 
 use super::{bits::Bits, column::Column, needs::Needs, score};
 use crate::{
+    amount::Amount,
     definition::TaskType,
     digest::Digest,
     ids::NodeId,
@@ -32,6 +33,8 @@ pub(crate) struct Fleet {
     slots: Vec<(u32, u32)>,
     memory_left: Column,
     storage_left: Column,
+    /// Stake that covers no open result, in micro-AEV.
+    free_stake: Column,
     /// Of an idle node.
     memory_all: Column,
     storage_all: Column,
@@ -199,7 +202,18 @@ impl Fleet {
         for digest in node.cached.iter().filter(|_| is_there) {
             self.hold(node, *digest);
         }
+        self.fund(node.ordinal, state.free_stake(node.id));
         self.regard(state, node);
+    }
+
+    /// What a node has free of its stake.
+    pub(crate) fn fund(&mut self, i: u32, free: Amount) {
+        self.free_stake.set(i, u64::try_from(free.0).unwrap_or(0));
+    }
+
+    /// What a node has free of its stake, in micro-AEV.
+    pub(super) fn stake_left(&self, i: u32) -> u64 {
+        self.free_stake.get(i)
     }
 
     /// A node is gone for good: what it was costs no plan anything any more.
@@ -457,6 +471,8 @@ impl Fleet {
         if let Some(class) = class {
             fit.intersect(self.gpu_classes.get(class).unwrap_or(&none));
         }
+        let stake = u64::try_from(needs.stake.0).unwrap_or(0);
+        self.free_stake.keep_at_least(&mut fit, stake);
         self.cpu_cores
             .keep_at_least(&mut fit, needs.cpu_cores.into());
         self.mfuel_s.keep_at_least(&mut fit, needs.mfuel_s);

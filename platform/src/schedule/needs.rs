@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     amount::Amount,
+    decide::pledge_due,
     definition::{GpuNeed, TaskType},
     digest::Digest,
     policy::{Market, Policy, SchedulingPolicy},
@@ -38,6 +39,8 @@ pub(crate) struct Needs {
     pub(crate) price: Amount,
     /// It goes to nodes that publish an ask.
     pub(crate) by_ask: bool,
+    /// What a node must have free to lock for it: of who is a verifier.
+    pub(crate) stake: Amount,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) labels_any: BTreeMap<String, Vec<String>>,
     pub(crate) labels_not: BTreeMap<String, Vec<String>>,
@@ -69,6 +72,7 @@ impl Needs {
             gpu: qos.gpu.clone(),
             price: definition.least_pay(),
             by_ask: definition.economics.pricing.is_by_ask(),
+            stake: stake(task, policy),
             labels: qos.labels.clone(),
             labels_any: qos.labels_any.clone(),
             labels_not: qos.labels_not.clone(),
@@ -166,6 +170,18 @@ impl Hasher for Fnv {
         for byte in bytes {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(FNV_PRIME);
         }
+    }
+}
+
+/// What a verifier must be able to pledge.
+fn stake(task: &Task, policy: &Policy) -> Amount {
+    let is_asked_for = task.inspects.is_some()
+        && policy.verification.verifiers_staked
+        && policy.market != Market::Private;
+    let price = task.definition.economics.pricing.max_price();
+    match is_asked_for {
+        true => pledge_due(task, price, policy),
+        false => Amount::ZERO,
     }
 }
 

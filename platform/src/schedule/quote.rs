@@ -18,7 +18,7 @@ use super::{
 use crate::{
     amount::Amount,
     amount::Count,
-    decide::{fee, prepare},
+    decide::{expected_inspections, fee, prepare},
     definition::{Pricing, TaskDefinition, Used},
     digest::Digest,
     event::TaskCreated,
@@ -188,6 +188,7 @@ fn takes(state: &State, task: &Task, needs: &Needs, node: &Node, now: Timestamp)
         | Refused::Suspended
         | Refused::Price
         | Refused::NoAsk
+        | Refused::Stake
         | Refused::ModuleDenied
         | Refused::RequesterDenied
         | Refused::NoGpu
@@ -261,7 +262,9 @@ fn expected_fee(state: &State, created: &TaskCreated, asks: &[Amount]) -> Amount
     };
     let accepted = definition.sampling().initial();
     let price = expected_price(definition, asks);
-    fee(definition, policy, price, accepted).unwrap_or(created.escrow)
+    let fee = fee(definition, policy, price, accepted);
+    let all = fee.and_then(|fee| fee.plus(expected_inspections(definition, policy)?));
+    all.unwrap_or(created.escrow)
 }
 
 fn expected_price(definition: &TaskDefinition, asks: &[Amount]) -> Amount {

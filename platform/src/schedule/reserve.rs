@@ -100,6 +100,7 @@ pub(super) fn takes_idle(
         | Refused::Hours
         | Refused::Price
         | Refused::NoAsk
+        | Refused::Stake
         | Refused::ModuleDenied
         | Refused::RequesterDenied
         | Refused::NoGpu

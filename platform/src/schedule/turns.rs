@@ -18,7 +18,7 @@ use aevir_events::Timestamp;
 
 use super::{
     Candidates, Drawn, Ticket, charge,
-    filter::{replica_class, replicas, tried},
+    filter::{pledge, replica_class, replicas, tried},
     fit::{Fit, Given, Market},
     held, lease,
     needs::Needs,
@@ -412,7 +412,10 @@ impl<'a> Planner<'a> {
         if task.open_slots() > 1 {
             self.on_task.entry(task.id).or_default().push(node);
         }
-        self.given.give(self.market, ordinal, needs.room);
+        let host = self.state.nodes.get(&node);
+        let pledge = host.map(|host| pledge(self.state, task, host));
+        let pledge = pledge.unwrap_or_default();
+        self.given.give(self.market, ordinal, needs.room, pledge);
         Some(Found::Placed)
     }
 

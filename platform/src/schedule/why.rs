@@ -70,6 +70,8 @@ pub enum WaitsFor {
     Runs,
     /// The nodes' reveals.
     Reveals,
+    /// The verifiers of its result, on tasks of their own.
+    Verifiers,
     /// Nothing: it has ended.
     Nothing,
 }
@@ -87,6 +89,7 @@ impl WaitsFor {
             Self::Commitment => "commitment",
             Self::Runs => "runs",
             Self::Reveals => "reveals",
+            Self::Verifiers => "verifiers",
             Self::Nothing => "nothing",
         }
     }
@@ -135,6 +138,7 @@ fn waits_for(state: &State, task: &Task, why: &Why) -> WaitsFor {
             }
         }
         Phase::Verifying { .. } => WaitsFor::Reveals,
+        Phase::Inspecting => WaitsFor::Verifiers,
         Phase::Settled { .. }
         | Phase::Unmet { .. }
         | Phase::Overturned
@@ -240,6 +244,9 @@ fn help(reason: Refused, needs: &Needs, node: &Node, reserve_mib: u32) -> String
         Refused::Hours => "wait: the node works at certain hours".into(),
         Refused::Price => {
             "offer more in `/economics/pricing`: the node asks for more than is certain to be paid".into()
+        }
+        Refused::Stake => {
+            "wait: verifiers are to have more stake free than the node has".into()
         }
         Refused::NoAsk => {
             "use the pricing mode `fixed` or `metered`, or wait: the node publishes no ask for this type of task"

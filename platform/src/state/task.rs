@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{
     assignment::{Assignment, Stage},
     assignments::Assignments,
+    inspection::{Inspection, InspectionOf},
     review::{Review, ReviewOf},
     sample::Sample,
 };
@@ -66,6 +67,10 @@ pub struct Task {
     pub suspects: Vec<(AssignmentId, BlobRef)>,
     /// Bytes of all checkpoints that were stored for it.
     pub checkpoint_bytes: u64,
+    /// What verifiers look at before the verdict.
+    pub inspections: Vec<Inspection>,
+    /// The task whose result it looks at, for a verdict to come.
+    pub inspects: Option<InspectionOf>,
     pub verdict: Option<VerdictRecord>,
     pub review: Review,
     /// The task whose verdict it looks at again.
@@ -100,6 +105,8 @@ pub enum Phase {
     Verifying {
         reveal_by: Timestamp,
     },
+    /// Nodes agree on a result, and verifiers look at it.
+    Inspecting,
     Settled {
         matured_at: Option<Timestamp>,
     },
@@ -161,6 +168,7 @@ impl Phase {
             Self::Queued => "queued",
             Self::Running => "running",
             Self::Verifying { .. } => "verifying",
+            Self::Inspecting => "inspecting",
             Self::Settled { .. } => "settled",
             Self::Unmet { .. } => "unmet",
             Self::Overturned => "overturned",
@@ -174,7 +182,11 @@ impl Phase {
     /// Nothing more will happen to its assignments.
     pub fn is_final(&self) -> bool {
         match self {
-            Self::Created | Self::Queued | Self::Running | Self::Verifying { .. } => false,
+            Self::Created
+            | Self::Queued
+            | Self::Running
+            | Self::Verifying { .. }
+            | Self::Inspecting => false,
             Self::Settled { .. }
             | Self::Unmet { .. }
             | Self::Overturned
@@ -247,6 +259,8 @@ impl Task {
             checkpoints: Vec::new(),
             suspects: Vec::new(),
             checkpoint_bytes: 0,
+            inspections: Vec::new(),
+            inspects: None,
             verdict: None,
             review: Review::None,
             review_of: None,
@@ -293,6 +307,7 @@ impl Task {
             Phase::Queued | Phase::Running => self.replicas_wanted.saturating_sub(self.filled()),
             Phase::Created
             | Phase::Verifying { .. }
+            | Phase::Inspecting
             | Phase::Settled { .. }
             | Phase::Unmet { .. }
             | Phase::Overturned
@@ -353,6 +368,7 @@ impl Task {
             | Phase::Queued
             | Phase::Running
             | Phase::Verifying { .. }
+            | Phase::Inspecting
             | Phase::Overturned
             | Phase::Inconclusive
             | Phase::Failed { .. }
@@ -377,6 +393,7 @@ impl Task {
             | Phase::Queued
             | Phase::Running
             | Phase::Verifying { .. }
+            | Phase::Inspecting
             | Phase::Overturned
             | Phase::Inconclusive
             | Phase::Failed { .. }
@@ -416,6 +433,7 @@ impl Task {
             | Phase::Queued
             | Phase::Running
             | Phase::Verifying { .. }
+            | Phase::Inspecting
             | Phase::Inconclusive
             | Phase::Failed { .. }
             | Phase::Expired

@@ -163,7 +163,7 @@ fn price(definition: &TaskDefinition) -> i64 {
 fn replicas(definition: &TaskDefinition) -> (u32, u32, bool) {
     let found = definition.verification.iter().find_map(|m| match m {
         Method::Sampling(s) => Some((s.replicas, s.initial.unwrap_or(s.quorum), s.adaptive)),
-        Method::Check { .. } => None,
+        Method::Check { .. } | Method::Attestation { .. } => None,
     });
     found.unwrap_or((1, 1, false))
 }
