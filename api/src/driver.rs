@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use aevir_events::{Recorded, SubscribeError};
+use aevir_events::{Recorded, SubscribeError, Timestamp};
 use aevir_platform::{
     Actor,
     command::{Availability, Command},
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::{
     app::{App, now},
     error::ApiResult,
-    live::LeaseTimes,
+    live::{BEAT_EVERY, LeaseTimes},
     submit::submit,
 };
 
@@ -28,6 +28,8 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Work that could not be placed is tried again this often: a back-off may have ended.
 const PLAN_EVERY: Duration = Duration::from_secs(1);
+/// What was counted of nodes that write seldom is forgotten this often.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Pause after a tick or plan that could not be decided, or brought nothing although it was due.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Events taken in before the driver acts.
@@ -45,7 +47,10 @@ struct Driver {
     plan_wanted: bool,
     planned: Instant,
     looked: Instant,
+    swept: Instant,
     tick_not_before: Instant,
+    /// The epoch may be another leader's, whose secret this one does not know: a tick tells, whatever else is due.
+    turn_wanted: bool,
 }
 
 /// Runs until the server stops or the log's writer ends.
@@ -55,17 +60,36 @@ pub(crate) async fn run(app: App) {
         plan_wanted: true,
         planned: Instant::now(),
         looked: Instant::now(),
+        swept: Instant::now(),
         tick_not_before: Instant::now(),
-        app,
+        turn_wanted: true,
+        app: app.clone(),
     };
-    driver.turn_epoch().await;
-    driver.follow(from).await;
+    // In one task, but apart: however long a command waits for the log, the process beats.
+    tokio::select! {
+        () = driver.follow(from) => {}
+        () = beat(&app) => {}
+    }
 }
 
-/// Gives every lease one fresh period and every node that is online one fresh patience. Answers the position from
-/// which to follow the log.
+/// Shows that the process is there.
+async fn beat(app: &App) {
+    let mut beats = tokio::time::interval(BEAT_EVERY);
+    beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        beats.tick().await;
+        app.live.beat();
+    }
+}
+
+/// Gives every lease one fresh period, every node that is online one fresh patience, and every sealed result one fresh time to be
+/// revealed. Answers the position from which to follow the log.
 fn recover(app: &App) -> u64 {
     app.log.read(|state, size| {
+        if let Some((_, policy)) = state.policy() {
+            let reveal = Duration::from_millis(policy.reveal_ms.into());
+            app.live.hear_reveals(reveal);
+        }
         let tasks = state.tasks.values().filter(|t| !t.phase.is_final());
         for assignment in tasks.flat_map(|t| t.active()) {
             grant(app, state, assignment.id);
@@ -82,7 +106,7 @@ fn recover(app: &App) -> u64 {
 
 fn grant(app: &App, state: &State, id: AssignmentId) {
     if let Some(task) = state.task_of(id) {
-        let times = LeaseTimes::of(&state.policy_of(task));
+        let times = LeaseTimes::of(task, &state.policy_of(task));
         app.live.leases().grant(id, Instant::now(), times);
     }
 }
@@ -151,6 +175,7 @@ impl Driver {
                     .read(|state, _| start(&self.app, state, e.assignment));
             }
             Event::AssignmentCommitted(e) => live.leases().end(e.assignment),
+            Event::AssignmentShown(e) => live.leases().end(e.assignment),
             Event::AssignmentRevealed(e) => live.leases().end(e.report.assignment),
             Event::AssignmentFailed(e) => self.ended(e.assignment),
             Event::AssignmentLost(e) => self.ended(e.assignment),
@@ -196,6 +221,7 @@ impl Driver {
             | Event::PointsChanged(_)
             | Event::ModuleRegistered(_)
             | Event::ContentRegistered(_)
+            | Event::ContentTermsChanged(_)
             | Event::NodeRegistered(_)
             | Event::KeyRotated(_)
             | Event::AccountSuspended(_)
@@ -208,6 +234,7 @@ impl Driver {
             | Event::AssignmentProgressed(_)
             | Event::AssignmentCheckpointed(_)
             | Event::OutputUploaded(_)
+            | Event::OutputClosed(_)
             | Event::EpochClosed(_) => return,
         }
         self.plan_wanted = true;
@@ -255,11 +282,17 @@ impl Driver {
             self.lose_silent_leases().await;
             self.note_silent_nodes().await;
         }
+        if self.swept.elapsed() >= SWEEP_EVERY {
+            self.swept = Instant::now();
+            self.app.live.rates.sweep();
+        }
         self.tick().await;
         self.plan().await;
     }
 
     async fn lose_silent_leases(&self) {
+        // Whoever was not heard was not silent.
+        self.app.live.beat();
         let expired = self.app.live.leases().expired(Instant::now());
         for (assignment, reason) in expired {
             tracing::info!(%assignment, ?reason, "a lease ran out");
@@ -306,30 +339,35 @@ impl Driver {
         }
     }
 
-    /// The leader before may have had another secret: nothing can be drawn in its epoch any more.
-    async fn turn_epoch(&self) {
-        let is_set_up = self.app.log.read(|state, _| state.policy().is_some());
-        if is_set_up && let Err(error) = self.submit(Command::Tick).await {
-            tracing::warn!(code = error.code(), "the first tick was not taken");
+    /// Whether a tick has something to do, and may do it.
+    fn is_tick_due(&self) -> bool {
+        let (set_up, due, reveal) = self.app.log.read(|state, _| {
+            let set_up = state.policy().is_some();
+            (set_up, state.next_due(), state.next_reveal_due())
+        });
+        let is_past = |at: Option<Timestamp>| at.is_some_and(|at| at <= now());
+        // The leader before may have had another secret: nothing can be drawn in its epoch any more.
+        let wanted = set_up && (self.turn_wanted || is_past(due));
+        if !wanted || !is_past(reveal) {
+            return wanted;
         }
+        // A tick would take for kept back what nobody heard. All of it waits, for a while that is bounded.
+        self.app.live.beat();
+        !self.app.live.hears_reveals()
     }
 
     async fn tick(&mut self) {
         if Instant::now() < self.tick_not_before {
             return;
         }
-        loop {
-            let due = self.app.log.read(|state, _| state.next_due());
-            if due.is_none_or(|due| due > now()) {
-                return;
+        while self.is_tick_due() {
+            let ticked = self.submit(Command::Tick).await;
+            self.turn_wanted &= ticked.is_err();
+            if ticked.is_ok_and(|events| events > 0) {
+                continue;
             }
-            match self.submit(Command::Tick).await {
-                Ok(events) if events > 0 => {}
-                Ok(_) | Err(_) => {
-                    self.tick_not_before = Instant::now() + PAUSE;
-                    return;
-                }
-            }
+            self.tick_not_before = Instant::now() + PAUSE;
+            return;
         }
     }
 

@@ -13,7 +13,7 @@ use axum::{
 };
 
 /// Seconds after which a caller that found the queue full or the leader gone may try again.
-const RETRY_AFTER_S: u32 = 1;
+const RETRY_AFTER_S: u64 = 1;
 /// Makes a code the URI that RFC 9457 wants as a problem's type.
 const TYPE_PREFIX: &str = "urn:aevir:problem:";
 
@@ -74,6 +74,7 @@ codes! {
     NotInLog = "not-in-log", UNPROCESSABLE_ENTITY, "The log has no such entry or size: ask for what lies within it.";
     ReceiptNotReady = "receipt-not-ready", CONFLICT, "There is no receipt before the task has ended: wait for that.";
     ObjectLost = "object-lost", INTERNAL_SERVER_ERROR, "A blob that the log names is not in the object store: its operator must restore it.";
+    TooManyChanges = "too-many-changes", TOO_MANY_REQUESTS, "The node writes into the log more often than it may: wait for the time in Retry-After; the detail says of what there was too much.";
     Busy = "busy", SERVICE_UNAVAILABLE, "Too many requests wait to be decided: try again after the time in Retry-After.";
     NotLeader = "not-leader", SERVICE_UNAVAILABLE, "Another replica leads the log now: try again.";
     LogUnavailable = "log-unavailable", SERVICE_UNAVAILABLE, "The log can't be written at the moment and nothing was changed: try again.";
@@ -109,6 +110,8 @@ pub(crate) struct ApiError {
     code: &'static str,
     detail: String,
     pointer: Option<String>,
+    /// Seconds after which it may be tried again, where they are known.
+    after_s: Option<u64>,
 }
 
 /// What a handler answers.
@@ -121,7 +124,14 @@ impl ApiError {
             code: code.name(),
             detail: detail.into(),
             pointer: None,
+            after_s: None,
         }
+    }
+
+    /// It may be tried again after so many seconds.
+    pub(crate) fn after(mut self, seconds: u64) -> Self {
+        self.after_s = Some(seconds);
+        self
     }
 
     /// Names the place in the request's body.
@@ -174,6 +184,7 @@ impl From<Rejection> for ApiError {
             code: rejection.code(),
             detail: rejection.to_string(),
             pointer,
+            after_s: None,
         }
     }
 }
@@ -199,13 +210,15 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status;
         let code = self.code;
+        let busy = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_S);
+        let after_s = self.after_s.or(busy);
         // A problem is made of strings and a number, which always have a JSON form.
         let body = serde_json::to_vec(&self.problem()).unwrap_or_default();
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        if let Some(after_s) = after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(after_s));
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -87,7 +87,7 @@ pub(crate) enum Verb {
     Up(UpArgs),
     /// Run the server.
     Serve(ServeArgs),
-    /// Join this machine as a node and work; or look after a node.
+    /// Join this machine as a node and work; or look after a node. Ends with status 3 where the node has left or was revoked.
     Node(Box<NodeCommand>),
     /// Look whether this machine can be a node, and say what to do where it can't.
     Doctor(DoctorArgs),

@@ -61,20 +61,20 @@ fn main() -> ExitCode {
     // A blocking call that hangs must not keep a program that is done.
     runtime.shutdown_background();
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             output::last_words(output, &error);
-            ExitCode::FAILURE
+            node::exit_status(&error)
         }
     }
 }
 
-async fn run(cli: Cli) -> Result<()> {
+async fn run(cli: Cli) -> Result<ExitCode> {
     let Cli { global, verb } = cli;
     match verb {
         Verb::Up(args) => up::up(args, &global).await,
         Verb::Serve(args) => serve::serve(args).await,
-        Verb::Node(command) => node::node(*command, &global).await,
+        Verb::Node(command) => return node::node(*command, &global).await,
         Verb::Doctor(args) => doctor::doctor(args, &global).await,
         Verb::RunLocal(args) => local::run_local(args, &global).await,
         Verb::Demo(args) => demo::demo(args).await,
@@ -90,5 +90,6 @@ async fn run(cli: Cli) -> Result<()> {
         Verb::Projections { verb } => verbs::projections::run(verb, &global).await,
         Verb::Log { verb } => verbs::log::run(verb, &global).await,
         Verb::Audit(args) => audit::audit(args, &global).await,
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -140,6 +140,9 @@ mod tests {
             files: Vec::new(),
             licence: "CC0-1.0".into(),
             weight: 1,
+            price: "0".into(),
+            access: None,
+            contributors: Vec::new(),
             lineage: None,
             registered_at: String::new(),
         }

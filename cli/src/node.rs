@@ -1,8 +1,10 @@
 //! `aevir node`: the agent.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Duration};
 
-use aevir_node::{Fault, GRACE_DEFAULT, GpuOffer, NodeConfig, STORAGE_MIB_DEFAULT};
+use aevir_node::{
+    Ended, Fault, GRACE_DEFAULT, GpuOffer, NodeConfig, NodeError, STORAGE_MIB_DEFAULT,
+};
 use aevir_sandbox::LogFormat;
 use aevir_wire::Secret;
 use anyhow::{Context, Result};
@@ -15,6 +17,10 @@ use crate::{
     terms::TermsArgs,
     verbs::{self, node::NodeVerb},
 };
+
+/// The exit status of an agent whose node has left the market, or is not known to it (any more), for it was revoked, say: starting it
+/// again is of no use. Supervisors tell it from the status of trouble that may pass.
+pub(crate) const GONE: u8 = 3;
 
 /// `aevir node`: the agent, or a verb about a node.
 #[derive(Debug, Args)]
@@ -99,14 +105,17 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-pub(crate) async fn node(command: NodeCommand, global: &Global) -> Result<()> {
+pub(crate) async fn node(command: NodeCommand, global: &Global) -> Result<ExitCode> {
     match command.verb {
         None => agent(command.agent, global).await,
-        Some(verb) => verbs::node::run(verb, global).await,
+        Some(verb) => {
+            verbs::node::run(verb, global).await?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
-async fn agent(args: NodeArgs, global: &Global) -> Result<()> {
+async fn agent(args: NodeArgs, global: &Global) -> Result<ExitCode> {
     let shutdown = lifeline::shutdown(args.lifeline);
     let program = std::env::current_exe().context("this program's own file can't be found")?;
     let config = NodeConfig {
@@ -128,7 +137,18 @@ async fn agent(args: NodeArgs, global: &Global) -> Result<()> {
         }),
         fault: args.fault,
     };
-    Ok(aevir_node::run(config, shutdown).await?)
+    match aevir_node::run(config, shutdown).await? {
+        Ended::Stopped => Ok(ExitCode::SUCCESS),
+        Ended::Left => Ok(ExitCode::from(GONE)),
+    }
+}
+
+/// The exit status that an error ends the program with.
+pub(crate) fn exit_status(error: &anyhow::Error) -> ExitCode {
+    match error.downcast_ref() {
+        Some(NodeError::Disowned(_)) => ExitCode::from(GONE),
+        Some(_) | None => ExitCode::FAILURE,
+    }
 }
 
 pub(crate) fn default_data_dir() -> Result<PathBuf> {

@@ -12,6 +12,8 @@ use aevir_wire::{JoinToken, Secret};
 use anyhow::{Context, Result, bail};
 use tokio::process::{Child, Command};
 
+use crate::node::GONE;
+
 /// How long a node may take to join: opening and probing a GPU takes seconds on a busy machine.
 const JOIN_PATIENCE: Duration = Duration::from_secs(90);
 /// How long a node that is told to end may take.
@@ -33,6 +35,21 @@ pub(crate) struct NodeProcess {
     child: Option<Child>,
 }
 
+/// What became of an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Runs,
+    /// Its node may go on with the next process.
+    Ended,
+    /// Its node has left, or is not known any more.
+    Gone,
+}
+
+/// The folder of the agent with this name under `data`.
+pub(crate) fn folder(data: &Path, name: &str) -> PathBuf {
+    data.join("nodes").join(name)
+}
+
 impl NodeProcess {
     /// Starts an agent with its own folder under `data`; it is yet to join.
     ///
@@ -45,7 +62,7 @@ impl NodeProcess {
         token: &JoinToken,
         args: &[&str],
     ) -> Result<Self> {
-        let folder = data.join("nodes").join(name);
+        let folder = folder(data, name);
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("`{}` can't be made", folder.display()))?;
         let mut node = Self {
@@ -117,10 +134,13 @@ impl NodeProcess {
         }
     }
 
-    /// Whether its process is there.
-    pub(crate) fn is_running(&mut self) -> bool {
-        let ended = self.child.as_mut().map(Child::try_wait);
-        matches!(ended, Some(Ok(None)))
+    /// What became of its process.
+    pub(crate) fn fate(&mut self) -> Fate {
+        match self.child.as_mut().map(Child::try_wait) {
+            Some(Ok(None)) => Fate::Runs,
+            Some(Ok(Some(status))) if status.code() == Some(GONE.into()) => Fate::Gone,
+            Some(_) | None => Fate::Ended,
+        }
     }
 
     /// The last lines of its log.

@@ -5,6 +5,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use aevir_node::Registration;
 use aevir_platform::policy::Policy;
 use aevir_wire::{Client, Deposit, IssueJoinToken, OpenAccount, Secret};
 use anyhow::{Context, Result};
@@ -14,7 +15,7 @@ use crate::{
     args::{DEFAULT_LISTEN, Global, LogStyle},
     lifeline,
     platform::{self, Setup},
-    processes::NodeProcess,
+    processes::{Fate, NodeProcess, folder},
     secrets,
     serve::{DEFAULT_DATA, LogArgs, until_ended},
 };
@@ -23,6 +24,8 @@ use crate::{
 const GRANT: &str = "1000000000";
 /// How often it is checked that the nodes are still there.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Standings of nodes that do not come back.
+const GONE: [&str; 2] = ["left", "revoked"];
 
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
@@ -142,6 +145,7 @@ async fn start_node(
         LogStyle::Json => "json",
     };
     let name = format!("local-{number}");
+    set_aside(args, owner, &name).await?;
     // Less than `NodeProcess::end` waits.
     let more = ["--gpu", &args.gpu, "--log", log, "--grace-s", "5"];
     let mut node = NodeProcess::start(&args.data, owner.base_url(), &name, &token, &more)?;
@@ -149,12 +153,48 @@ async fn start_node(
     Ok(node)
 }
 
-/// Starts nodes again that ended by themselves.
-async fn keep_alive(nodes: &mut [NodeProcess]) {
+/// Makes room for a new node where the one of this folder has left, or was revoked.
+async fn set_aside(args: &UpArgs, owner: &Client, name: &str) -> Result<()> {
+    let folder = folder(&args.data, name);
+    let Some(registration) = Registration::read(&folder)? else {
+        return Ok(());
+    };
+    let id = registration.node;
+    let is_gone = match owner.node(&id).await {
+        Ok(node) => GONE.contains(&node.standing.as_str()),
+        Err(error) if error.code() == Some("unknown-node") => true,
+        Err(error) => return Err(error.into()),
+    };
+    if !is_gone {
+        return Ok(());
+    }
+    let aside = folder.with_file_name(format!("gone-{id}"));
+    std::fs::rename(&folder, &aside)
+        .with_context(|| format!("`{}` can't be moved aside", folder.display()))?;
+    eprintln!(
+        "the node {name} ({id}) does not come back, and a new one joins; what it left is in {}",
+        aside.display()
+    );
+    Ok(())
+}
+
+/// Starts nodes again that ended by themselves. One that left, or was revoked, is not: whoever did that wants one fewer; the next start
+/// of all has a new one join.
+async fn keep_alive(nodes: &mut Vec<NodeProcess>) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
+        nodes.retain_mut(|node| {
+            let gone = node.fate() == Fate::Gone;
+            if gone {
+                eprintln!(
+                    "the node {} ({}) has left or was revoked, and is not started again; the next `aevir up` has a new one join",
+                    node.name, node.id
+                );
+            }
+            !gone
+        });
         for node in nodes.iter_mut() {
-            if node.is_running() {
+            if node.fate() != Fate::Ended {
                 continue;
             }
             eprintln!(

@@ -21,6 +21,7 @@ uses Python's standard library only. From top to bottom:
 """
 
 import argparse
+import base64
 import hashlib
 import hmac
 import json
@@ -34,6 +35,9 @@ from json.encoder import encode_basestring as quote  # escapes what RFC 8785 doe
 from typing import NamedTuple
 
 MILLION = 1_000_000
+ANCESTORS_MAX = 16  # of a content, that earn by it
+GENERATIONS_MAX = 8
+LINEAGES_MAX = 64  # that are looked at for one content's ancestors
 ENTRY_BYTES_MAX = 65_535
 TASK_CHECKPOINT_BYTES_MAX = 2**34  # of all of its runs together
 EXACT_INTEGER_MAX = 2**53  # doubles hold all integers up to here
@@ -41,7 +45,8 @@ EXACT_INTEGER_MAX = 2**53  # doubles hold all integers up to here
 LINE_BYTES_MAX = ENTRY_BYTES_MAX + 4_096  # an entry with the attributes of a CloudEvent, the log's origin among them
 EXTENSIONS = {"schemaversion": "schema", "subject": "stream"}  # what a CloudEvent calls otherwise than the entry
 # The newest version of the types that have more than one; what is read of them here stands alike in all.
-NEWEST = {"assignment.leased": 2, "assignment.lost": 2, "ledger.posted": 2, "node.registered": 3, "policy.adopted": 2, "task.created": 2,
+NEWEST = {"assignment.leased": 2, "assignment.lost": 2, "assignment.revealed": 2, "content.registered": 2, "ledger.posted": 2,
+          "node.registered": 3, "policy.adopted": 2, "task.created": 2,
           "task.settled": 2}
 ENVELOPE_FIELDS = {"position", "id", "stream", "revision", "type", "schema", "time", "actor", "cause", "data"}
 ID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"  # a ULID
@@ -53,13 +58,15 @@ INTEGER_PATTERN = re.compile(r"0|-?[1-9][0-9]{0,19}")
 DECIMAL_PATTERN = re.compile(r"(-?)(\d+)(?:\.(\d{1,6}))?")
 TRACKS = ("compute", "content", "verification")
 CLOSE_REASONS = ("cancelled", "expired", "attempts-spent", "dependency-failed")
+SEALED = ("committed", "shown", "revealed")  # the states of an assignment that brought a result, before the verdict
 MODULE_FAILURES = ("guest-error", "trap", "limit")
 
 # Entries that may stand in a batch after the one that they follow from. All other entries begin something new.
 CONSEQUENCES = {"ledger.posted", "node.slashed", "points.changed", "task.settled", "task.matured", "task.closed", "task.queued",
                 "assignment.withdrawn", "content.registered", "task.round_closed", "task.verified", "assignment.lost",
                 "task.trust_decided", "node.suspended", "node.availability_changed", "task.created", "task.reviewed",
-                "content.suspended", "task.inspection_opened", "task.inspected"}
+                "content.suspended", "assignment.shown", "assignment.revealed", "task.extended", "task.inspection_opened",
+                "task.inspected"}
 
 # Entries that move no money and no points, and that nothing here depends on.
 BYSTANDERS = {"account.opened", "account.key_added", "account.key_revoked", "account.join_token_issued", "account.blob_uploaded",
@@ -290,6 +297,14 @@ class Terms:
     deadline: str | None
 
 
+def read_content_terms(data):
+    """A content's price, and who may use it: None for everybody."""
+    access = data.get("access", "everybody")
+    price = integer(data.get("price", "0"))
+    require(price >= 0, f"expected a price of 0 or more, found {price}")
+    return price, None if access == "everybody" else set(access["accounts"])
+
+
 def read_terms(definition):
     """From the `definition` of `task.created`, with the schema's defaults for what it leaves out."""
     methods = definition.get("verification") or []
@@ -351,6 +366,7 @@ class Node:
     locked: int = 0  # of that, for open results
     strikes: int = 0  # refused results, none of which was forgotten before the next
     struck_at: int = 0  # when the last was, in ms
+    caught_at: int = -1  # when a quorum last agreed on another result than one of its own
 
     def record(self, kind):
         """How it did on a type of task."""
@@ -394,10 +410,10 @@ class Node:
         lists = self.terms.get(whom) or {}
         return one not in (lists.get("deny") or []) and (not lists.get("allow") or one in lists["allow"])
 
-    def see(self, fuel, ms):
-        """An accepted result shows how fast it is at least: the best counts, and fades."""
+    def see(self, fuel, ms, fetching):
+        """An accepted result shows how fast it is at least: the best counts, and fades. It has ms from its lease, less some for fetching."""
         if ms > 0 and fuel >= 10_000_000_000:
-            faded, span = self.shown - -(-self.shown // 16), max(-(-ms // 2), ms - 1_000)
+            faded, span = self.shown - -(-self.shown // 16), max(-(-ms // 2), ms - 1_000 - fetching)
             self.shown, self.samples = max(min(fuel // span // 1_000, 2**32 - 1), faded), self.samples + 1
 
 
@@ -427,10 +443,23 @@ class Checkpoint(NamedTuple):
     ppm: int  # how far the task is there
 
 
-class Content(NamedTuple):
-    """A dataset or a model, and its weight in the content pool."""
+@dataclass
+class Content:
+    """A dataset or a model: what it costs, who may use it, and who earns by it."""
+    id: str
     owner: str
-    weight: int
+    weight: int  # in the content pool
+    price: int
+    access: set | None  # of accounts; None where everybody may use it
+    earners: list  # (account, weight)
+    files: list
+    parents: list  # ids of what it was made of
+    registered_at: int
+    ancestors: list = field(default_factory=list)  # (generation, id) of those that earn by it
+
+    def is_for(self, account):
+        """Whether an account may use it and see it."""
+        return self.access is None or account in self.access or account == self.owner or account in dict(self.earners)
 
 
 @dataclass
@@ -453,6 +482,8 @@ class Assignment:
     told: tuple | None = None  # when it last told how far it is, in ms, and how far, in parts per million
     failure: str | None = None
     uploads: list = field(default_factory=list)  # blobs that the node brought under it
+    closed_uploads: list = field(default_factory=list)  # the same of a sample's replica, as far as can be told before the verdict
+    closed: bytes = b""  # what the node showed, before anybody can read it
     commitment: str | None = None
     agreement: str | None = None  # equal for results that agree
     checks: list = field(default_factory=list)
@@ -525,6 +556,7 @@ class Task:
     trusted: str | None = None  # the result that could have stood alone, and was repeated
     policy_version: int = 0
     seed: str = ""
+    prices: dict = field(default_factory=dict)  # of its contents that cost something, as of its creation
     review: tuple = ()  # ("due", node), ("open", task) or ("ended", outcome), where its verdict is or was looked at again
     review_of: "ReviewOf | None" = None  # the verdict that it looks at
     looks: dict = field(default_factory=dict)  # what verifiers say of its result, by the place of the method that asks for them
@@ -549,6 +581,14 @@ class Task:
     def track(self):
         """On which its results earn and lose points."""
         return "verification" if self.inspects else "compute"
+
+    def is_closed(self):
+        """What its nodes bring can't be read before the verdict."""
+        return self.terms.replicas > 1 and self.policy["verification"]["reveals"] == "closed"
+
+    def is_left(self):
+        """A sample that disagrees has one more replica, and a round that time closed would wait for it in vain."""
+        return self.target < self.terms.replicas and len({a.slot() for a in self.live()}) >= self.target
 
     def is_held(self):
         """Its money waits for a review."""
@@ -597,7 +637,7 @@ class Task:
 
     def live(self):
         """What may still bring a result, or brought one."""
-        return self.having("leased", "running", "committed", "revealed")
+        return self.having("leased", "running", *SEALED)
 
     def tried(self):
         """The nodes that it can't go to for it was there."""
@@ -768,9 +808,9 @@ def fee_parts(terms, policy, compute):
     return compute, pool, part(compute, policy["platform_share_ppm"])
 
 
-def worst_case(terms, policy):
+def worst_case(terms, policy, prices):
     """The escrow: the most that a task can cost."""
-    paid = sum(fee_parts(terms, policy, terms.replicas * terms.price))
+    paid = sum(fee_parts(terms, policy, terms.replicas * terms.price)) + sum(prices.values())
     fee = policy["attempt_fee"]
     verifiers = sum(inspection_cost(terms, policy, method) for _, method in terms.inspections)
     return max(paid, terms.replicas * fee) + terms.attempts_max * fee + verifiers
@@ -822,7 +862,62 @@ def checked_files(task, first):
     return [definition, {"name": "result.json"} | first.result] + outputs + inputs
 
 
-def verdict_shares(task, contents, refused):
+def ancestors_of(content, contents):
+    """What a content was made of, and what that was made of: (generation, id), nearest first and then the oldest. Those of its own owner
+    are looked through."""
+    found, seen, line, looked_at = [], {content.id}, [content], 0
+    for generation in range(1, GENERATIONS_MAX + 1):
+        following = set()
+        while line and looked_at < LINEAGES_MAX:
+            of = line.pop(0)
+            looked_at += 1 if of.parents else 0
+            for parent in [contents[p] for p in of.parents if p not in seen]:
+                seen.add(parent.id)
+                if parent.owner == content.owner:
+                    line.append(parent)
+                else:
+                    following.add(parent.id)
+        found += [(generation, id) for id in sorted(following)]
+        line = [contents[id] for id in sorted(following)]
+    return found[:ANCESTORS_MAX]
+
+
+def royalties_of(content, income, policy, contents, suspended):
+    """What the ancestors of a content get of what it earns: (id, amount)."""
+    ancestors = [(generation, id) for generation, id in content.ancestors if generation <= policy["contents"]["generations"]]
+    deepest = max((generation for generation, _ in ancestors), default=0)
+    pots = [income]
+    for _ in range(deepest):
+        pots.append(part(pots[-1], policy["contents"]["royalty_ppm"]))
+    royalties = []
+    for generation in range(1, deepest + 1):
+        ids = [id for of, id in ancestors if of == generation and id not in suspended]
+        kept = pots[generation] - (pots[generation + 1] if generation < deepest else 0)
+        if ids:
+            royalties += zip(ids, largest_remainder(kept, [contents[id].weight for id in ids]))
+    return royalties
+
+
+def parted(role, content, amount_of):
+    """A content's amount, by the weights of those who earn by it."""
+    parts = largest_remainder(amount_of, [weight for _, weight in content.earners])
+    return [Share(role, account, "", content.id, part) for (account, _), part in zip(content.earners, parts)]
+
+
+def content_shares(task, pool, contents, suspended):
+    """Each content earns its part of the pool and its price, and passes on its royalties."""
+    used = [contents[id] for id in task.terms.contents]
+    shares = []
+    for content, of_pool in zip(used, largest_remainder(pool, [content.weight for content in used])):
+        income = of_pool + task.prices.get(content.id, 0)
+        royalties = royalties_of(content, income, task.policy, contents, suspended)
+        shares += parted("content", content, income - sum(amount_of for _, amount_of in royalties))
+        for id, amount_of in royalties:
+            shares += [share for share in parted("royalty", contents[id], amount_of) if share.amount]
+    return shares
+
+
+def verdict_shares(task, contents, suspended, refused):
     """Who gets what for a verdict. Without a quorum: the attempt fee for each replica that revealed, and is not refuted."""
     overtaken = [a for a in task.assignments.values() if a.overtaken]
     unpaid = overtaken if task.accepted else overtaken + [a for a in task.having("revealed") if a.id not in refused]
@@ -841,8 +936,7 @@ def verdict_shares(task, contents, refused):
         platform -= part(platform, terms.late_refund_ppm)
     if task.inspects:
         return compute + attempts + [Share("platform", "", "", "", platform)]
-    parts = largest_remainder(pool, [contents[c].weight for c in terms.contents])
-    content = [Share("content", contents[c].owner, "", c, part) for c, part in zip(terms.contents, parts)]
+    content = content_shares(task, pool, contents, suspended)
     return compute + content + attempts + [Share("platform", "", "", "", platform)]
 
 
@@ -922,7 +1016,7 @@ def earned(task, run, now):
 
 def closing_fees(task, reason, now):
     """What a task that closed without a verdict owes, as (owner, amount) pairs."""
-    done, attempt_fee = task.having_ended("committed", "revealed"), task.policy["attempt_fee"]
+    done, attempt_fee = task.having_ended(*SEALED), task.policy["attempt_fee"]
     overtaken = [(a.owner, attempt_fee) for a in task.assignments.values() if a.overtaken]
     if reason in ("cancelled", "expired"):
         oldest = [sorted(runs, key=lambda a: (a.leased_at, a.id)) for runs in (done, task.having_ended("leased", "running"))]
@@ -945,9 +1039,9 @@ def points_earned(task):
     points = task.policy["points"]
     platform = sum(share.amount for share in task.shares if share.role == "platform")
     minted = platform * points["per_aev_of_platform_share"] // MILLION
-    content = part(minted, points["content_ppm"]) if any(share.amount for share in task.shares if share.role == "content") else 0
+    pool = [share for share in task.shares if share.role in ("content", "royalty")]
+    content = part(minted, points["content_ppm"]) if any(share.amount for share in pool) else 0
     replicas = sorted(task.accepted, key=lambda a: a.id)
-    pool = [share for share in task.shares if share.role == "content"]
     compute_deltas = largest_remainder(minted - content, [a.price for a in replicas])
     # Of what the platform's share allows: by quality, and by timeliness.
     if len(replicas) == 1:
@@ -1011,16 +1105,37 @@ def judge(task):
     if task.terms.replicas == 1:
         return judge_alone(revealed, refused)
     require(revealed or task.sample != "alone", "expected the task to go on without a result, found a verdict")
-    reviewed = [task.review_of.reviewed] if task.review_of and task.review_of.counts else []
-    winner, votes = next(iter(Counter([a.agreement for a in revealed] + reviewed).most_common(1)), (None, 0))
-    if votes < (1 if task.sample == "alone" else task.terms.quorum):
-        over = task.target == task.terms.replicas or len({a.slot() for a in task.live()}) < task.target
-        return ("inconclusive", [], refused) if over else None
+    winner = agreed(task, revealed)
+    if winner is None:
+        return None if task.is_left() else ("inconclusive", [], refused)
     accepted = [a for a in revealed if a.agreement == winner]
     refused |= {a.id: "mismatch" for a in revealed if a.agreement != winner}
     checks = accepted[0].checks
     require(all(a.checks == checks for a in accepted), "expected equal checks of results that agree, found different ones")
     return "passed" if all(passed for _, passed in checks) else "unmet", accepted, refused
+
+
+def agreed(task, revealed):
+    """What a quorum of them agrees on, or None."""
+    reviewed = [task.review_of.reviewed] if task.review_of and task.review_of.counts else []
+    winner, votes = next(iter(Counter([a.agreement for a in revealed] + reviewed).most_common(1)), (None, 0))
+    return winner if votes >= (1 if task.sample == "alone" else task.terms.quorum) else None
+
+
+# ---------------------------------------------------------------- closed until the verdict (docs/economics.md, Closed until the verdict)
+
+def opened(key, closed):
+    """What a node showed, by the key of its assignment: each 32 bytes are combined with a block of HMAC-SHA-256."""
+    blocks = (hmac.digest(key, b"aevir.reveal-stream/1\n" + n.to_bytes(4, "big"), "sha256") for n in range((len(closed) + 31) // 32))
+    return bytes(a ^ b for a, b in zip(closed, b"".join(blocks)))
+
+
+def closed_output(key, blob):
+    """How the log has an output until then."""
+    seal = hmac.digest(key, b"aevir.output/1\n" + bytes.fromhex(blob["digest"]), "sha256")
+    pad = hmac.digest(key, b"aevir.output-size/1\n" + seal, "sha256")
+    size = bytes(a ^ b for a, b in zip(integer(blob["size"]).to_bytes(8, "big"), pad))
+    return {"seal": seal.hex(), "size": size.hex()}
 
 
 def judge_alone(revealed, refused):
@@ -1042,15 +1157,17 @@ SCHEDULING = {
     "score": {"reliability_weight": 6, "points_weight": 2, "idle_weight": 2, "points_half": 1_000, "near_levels": 6,
               "cached_levels": 6, "cached_bytes_min": MIB, "cached_blobs_max": 64, "in_time_levels": 12, "price_levels": 6},
     "account": {"weight": 100, "tasks_max": 10_000, "running_max": 10_000},
-    "lines_max": 2**32 - 1, "reserve": {"after_ms": 300_000, "most": 0, "looks_max": 16, "nodes_max": 64},
+    "lines_max": 2**32 - 1, "reserve": {"after_ms": 300_000, "most": 0, "looks_max": 16, "nodes_max": 64, "idle_max_ms": 7_200_000},
+    "leases": {"fetch_ms": 900_000, "fetch_kib_s": 2**32 - 1, "slack_ms": 300_000, "progress_ms": 10_000},
     "tail": {"after_ppm": 500_000, "faster_ppm": 250_000, "looks_max": 64},
     "returns": {"per_task": 3, "per_slot": 2}, "unproven_slots": 256, "reliability_keep_ppm": 995_000}
 SETTLEMENT = {"window_ms": 0}
+CONTENTS = {"royalty_ppm": 0, "generations": 0, "first_registrant": False}
 REWARDS = {"pool_ppm": 0, "claim_epochs": 168}
 POINTS = {"unrepeated_ppm": MILLION, "late_ppm": MILLION, "keep_ppm": MILLION}
 STAKE = {"per_result_ppm": 0, "strikes_free": 1, "strike_ms": 604_800_000, "strikes_max": 0}
-VERIFICATION = {"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}, "review_ms": 86_400_000,
-                "inspection_ms": 21_600_000, "verifiers_staked": True, "election_floor_ppm": 125_000}
+VERIFICATION = {"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}, "reveals": "open",
+                "review_ms": 86_400_000, "inspection_ms": 21_600_000, "verifiers_staked": True, "election_floor_ppm": 125_000}
 CLASS_LOOKS_MAX = 1_024  # nodes of a class of GPUs that are looked at for their owners
 
 
@@ -1120,6 +1237,24 @@ def capable(needs, node):
                             and set(need.get("features") or []) <= set(gpu["features"]))
 
 
+def transfer_ms(task):
+    """What the task's inputs take at the least speed of fetching, in ms."""
+    size = sum(integer(i["size"]) for i in task.inputs)
+    return -(-size * 1_000 // (task.policy["scheduling"]["leases"]["fetch_kib_s"] * 1_024))
+
+
+def reserved_ms(task):
+    """For how long a run reserves its slot, in ms."""
+    return (LIMITS | (task.definition.get("limits") or {}))["runtime_s"] * 1_000
+
+
+def surely_ms(task):
+    """Within how many ms of its lease a run of the task has ended, whatever its node does."""
+    leases = task.policy["scheduling"]["leases"]
+    begun = max(leases["fetch_ms"] + transfer_ms(task), task.policy["accept_ms"])
+    return begun + reserved_ms(task) + leases["slack_ms"]
+
+
 def works(node):
     """Whether it takes work, busy or not."""
     return node.online and node.standing == "working" and not node.suspended
@@ -1129,6 +1264,11 @@ def has_room(node, needs, memory, storage):
     """Whether it has room for a run beside others that take so much."""
     return (memory + needs.memory <= node.allowed("memory_mib", node.profile["memory_mib"])
             and storage + needs.storage <= node.allowed("storage_mib", node.profile["storage_mib"]))
+
+
+def fits_beside(needs, node, runs):
+    """Whether it has a slot and room for a run beside others, as (end, memory, storage, requester)."""
+    return has_room(node, needs, sum(run[1] for run in runs), sum(run[2] for run in runs)) and len(runs) < node.runs_max()
 
 
 def fits_idle(needs, node, now):
@@ -1169,7 +1309,7 @@ def level(needs, node, points, policy):
     score = sum(weight * part for weight, part in zip(weights, parts))
     base = min(score * LEVELS // (sum(weights) * MILLION), LEVELS - 1)
     cached = needs.data is not None and needs.data in node.cached
-    in_time = 0 < needs.speed_in_time <= speed(node)
+    in_time = 0 < needs.speed_in_time <= shown(node)
     spared = needs.price - integer((node.terms.get("asks") or {}).get(needs.kind, "0"))
     cheap = spared * policy["price_levels"] // needs.price if needs.price else 0
     return base + cached * policy["cached_levels"] + in_time * policy["in_time_levels"] + cheap
@@ -1230,7 +1370,7 @@ def line_key(task):
     asked = [needs.qos.get(name) for name in ("cpu_cores", "min_mfuel_s", "gpu", "labels", "labels_any", "labels_not")]
     return canonical_text([needs.kind, needs.sampled, task.policy["market"], [value or None for value in asked], needs.memory, needs.storage,
                            needs.data, needs.speed_in_time, needs.price, needs.stake, task.definition["module"], task.terms.contents,
-                           sorted(task.tried()), [a.node for a in task.involved() + live], task.bound_class(), task.reserved])
+                           sorted(task.tried()), [a.node for a in task.involved() + live], task.bound_class(), task.reserved, surely_ms(task)])
 
 
 @dataclass
@@ -1245,6 +1385,7 @@ class Plan:
     doubling: bool = False  # it is at the duplicates, which come after all that waits
     turns: list = field(default_factory=list)  # requesters as it began, the first one first
     kept: dict = field(default_factory=dict)  # nodes that were kept free as it began, with their tasks
+    spare: dict = field(default_factory=dict)  # of those: when they have room for their tasks, and whose run it waits for last
     had_free: bool = False  # a node was free as it began
     looked_at: dict = field(default_factory=dict)  # by requester: lines of tasks that it looked at
     leased: set = field(default_factory=set)  # tasks that it placed
@@ -1292,6 +1433,8 @@ class Auditor:
         self.time = ""
         self.now = 0  # the same, in ms
         self.cause = None
+        self.shown = None  # the result that was shown last, and the batch
+        self.reveals = Counter()  # that were closed: shown, opened, lost
         self.balances = Counter()
         self.points = Counter()  # by (account, track), in thousandths
         self.collected = 0  # platform fees since the open epoch began
@@ -1324,6 +1467,8 @@ class Auditor:
         self.nodes = {}
         self.in_order = []  # of their registration
         self.contents = {}
+        self.files = {}  # contents by the digest of each of their files
+        self.trained = {}  # policy and terms of tasks that may register a model
         self.tasks = {}  # that are open
         self.ended = {}  # what became of the others
         self.maturing = {}  # those of them whose shares are pending
@@ -1522,13 +1667,14 @@ class Auditor:
 
     def recall(self, node):
         """A node was caught: what rests on its word alone, and has not matured, is to be looked at again."""
+        node.caught_at = self.now
         for task in self.maturing.values():
             self.recall_if_caught(task, node)
 
     def recall_if_caught(self, task, node):
         """The same for one task."""
         first = task.accepted[0]
-        if task.sample == "alone" and first.node == node.id and not task.review and node.strikes and node.struck_at >= first.committed_at:
+        if task.sample == "alone" and first.node == node.id and not task.review and node.caught_at >= first.committed_at:
             task.review = ("due", node.id)
 
     def on_node_slashed(self, data):
@@ -1666,7 +1812,7 @@ class Auditor:
         market = data["policy"]["market"]
         require(market in ("open", "private"), f"expected an open or a private market, found {market}")
         policy = {"scheduling": SCHEDULING, "settlement": SETTLEMENT, "stake": STAKE, "rewards": REWARDS,
-                  "verification": VERIFICATION} | with_integers(data["policy"])
+                  "verification": VERIFICATION, "contents": CONTENTS} | with_integers(data["policy"])
         policy["points"] = POINTS | policy["points"]
         self.policies.append(policy)
 
@@ -1827,7 +1973,9 @@ class Auditor:
         waiting = [task for task in self.tasks.values() if task.reserved is not None]
         kept = {task.reserved: task.id for task in waiting if self.keeps_its_node(task)}
         free = any(works(node) and node.busy < node.runs_max() and node.owner not in self.suspended for node in self.nodes.values())
-        self.plan = Plan(self.now, tails[::-1], policy["placements_max"], turns=[who for _, who in self.by_turn()], kept=kept, had_free=free)
+        spare = {id: self.leave_room(needs_of(self.tasks[kept[id]]), self.nodes[id]) for id in kept}
+        self.plan = Plan(self.now, tails[::-1], policy["placements_max"], turns=[who for _, who in self.by_turn()], kept=kept, spare=spare,
+                         had_free=free)
 
     def check_turn(self, task, doubled):
         """A lease of a plan went to the task whose turn it was; duplicates come after all that waits."""
@@ -1900,28 +2048,45 @@ class Auditor:
             needs = needs_of(task)
             fit = [node for node in self.in_order
                    if node.id not in nodes and fits_idle(needs, node, plan.now) and self.admits(task, node)]
-            ends = [(self.roomy_at(needs, node), node) for node in window(fit, policy["nodes_max"], plan.now)]
-            if any(at == "soon" for at, _ in ends):
+            looked_at = window(fit, policy["nodes_max"], plan.now)
+            if any(self.leaves_room_soon(needs, node) for node in looked_at):
                 continue
-            best = min(((at, nth, node.id) for nth, (at, node) in enumerate(ends) if at is not None), default=None)
+            ends = [(self.leave_room(needs, node)[0], node) for node in looked_at]
+            best = min(((at, nth, node.id) for nth, (at, node) in enumerate(ends)
+                        if at is not None and at <= plan.now + policy["idle_max_ms"]), default=None)
             if best:
                 requesters.add(task.requester)
                 nodes.add(best[2])
                 found.append((task.id, best[2]))
         return found
 
-    def roomy_at(self, needs, node):
-        """When the node's runs leave room, were they to take all their time; "soon" where one run less is enough, None for never."""
+    def runs_of(self, node):
+        """A node's runs, were they to take all their time: the first one to end first."""
         runs = [(task, a) for task in self.tasks.values() for a in task.having("leased", "running") if a.node == node.id]
-        ends = sorted((a.leased_at + (LIMITS | (task.definition.get("limits") or {}))["runtime_s"] * 1_000,
-                       needs_of(task).memory, needs_of(task).storage) for task, a in runs)
+        return sorted((a.leased_at + reserved_ms(task), needs_of(task).memory, needs_of(task).storage, task.requester) for task, a in runs)
 
-        def fits_beside(left):
-            return has_room(node, needs, sum(e[1] for e in left), sum(e[2] for e in left)) and len(left) < node.runs_max()
+    def leaves_room_soon(self, needs, node):
+        """Whether it has room as it is, or once one of its runs has ended, whichever."""
+        runs = self.runs_of(node)
+        return fits_beside(needs, node, runs) or any(fits_beside(needs, node, runs[:n] + runs[n + 1:]) for n in range(len(runs)))
 
-        if fits_beside(ends) or any(fits_beside(ends[:n] + ends[n + 1:]) for n in range(len(ends))):
-            return "soon"
-        return next((ends[k - 1][0] for k in range(1, len(ends) + 1) if fits_beside(ends[k:])), None)
+    def leave_room(self, needs, node):
+        """When its runs leave room, and whose is the last that has to end for that; None where there is room without that, or never."""
+        runs = self.runs_of(node)
+        ended = next((k for k in range(len(runs) + 1) if fits_beside(needs, node, runs[k:])), 0)
+        return (runs[ended - 1][0], runs[ended - 1][3]) if ended else (None, None)
+
+    def is_kept_from(self, task, node, now):
+        """Whether the node is kept free for another task, and could be needed for that before this one has ended for certain; not where
+        another requester's task waits for a run of his own."""
+        kept = self.plan.kept if self.plan else {}
+        if kept.get(node.id, task.id) == task.id:
+            return False
+        spare, whose = self.plan.spare[node.id]
+        holder = self.tasks[kept[node.id]].requester
+        if whose == holder and task.requester != holder:
+            return False
+        return spare is None or now + surely_ms(task) > spare
 
     def on_task_reserved(self, data):
         """At the end of a plan a node is kept free, and no longer for another task."""
@@ -1952,9 +2117,8 @@ class Auditor:
             needs.speed_in_time = 0
             faster = MILLION + task.policy["scheduling"]["tail"]["faster_ppm"]
             least = 0 if needs.qos.get("gpu") is not None else -(-shown(self.nodes[task.assignments[doubled].node]) * faster // MILLION)
-        kept = self.plan.kept if self.plan else {}
         fit = [node for node in self.nodes.values()
-               if fits(needs, node, now) and shown(node) >= least and self.admits(task, node) and kept.get(node.id, task.id) == task.id]
+               if fits(needs, node, now) and shown(node) >= least and self.admits(task, node) and not self.is_kept_from(task, node, now)]
         if needs.sampled or not fit:
             return fit
         score = policy["scheduling"]["score"]
@@ -2036,7 +2200,7 @@ class Auditor:
         known = any(new == other.public_key or new in other.keys for other in self.nodes.values())
         require(not known, f"expected a key that no node has or had, found {data['public_key']}")
         if self.check_signatures:
-            message = b"aevir.rotate/1\n" + data["node"].encode() + b"\n" + new
+            message = b"aevir.rotate/1\n" + data["node"].encode() + b"\n" + new + bytes.fromhex(data["key_hash"])
             require(signature_holds(node.public_key, message, bytes.fromhex(data["signature"])),
                     f"expected the key of node {data['node']} to have signed the next, found a signature that does not verify")
             self.signatures += 1
@@ -2076,11 +2240,40 @@ class Auditor:
         node.suspended = False
 
     def on_content_registered(self, data):
-        """A content has one owner and one weight."""
-        require(data["content"] not in self.contents, f"expected a new content, found {data['content']} again")
-        self.contents[data["content"]] = Content(data["owner"], data["weight"])
-        if data.get("lineage"):
-            self.models[data["lineage"]["task"]] = data["content"]
+        """A content has one owner, and files that nobody else registered before. A model has the terms that its task said."""
+        id, owner, lineage = data["content"], data["owner"], data.get("lineage")
+        require(id not in self.contents, f"expected a new content, found {id} again")
+        earners = [(c["account"], c["weight"]) for c in data.get("contributors") or []] or [(owner, 1)]
+        digests = [file["digest"] for file in data["files"] if integer(file["size"]) > 0]
+        price, access = read_content_terms(data)
+        parents = sorted((lineage or {}).get("contents") or [])
+        content = Content(id, owner, data["weight"], price, access, earners, digests, parents, self.now)
+        policy = self.policies[-1] if self.policies else {"contents": CONTENTS | {"first_registrant": True}}
+        if lineage:
+            policy, target = self.trained.pop(lineage["task"])
+            expect("the model's terms", read_content_terms(target), (price, access))
+            self.models[lineage["task"]] = id
+        if policy["contents"]["first_registrant"]:
+            for digest in digests:
+                first = self.first_registrant(digest)
+                require(first in (None, owner), f"expected files that nobody else registered before, found {digest} of {first}")
+        self.contents[id] = content
+        for digest in digests:
+            self.files.setdefault(digest, []).append(content)
+        content.ancestors = ancestors_of(content, self.contents)
+
+    def first_registrant(self, digest):
+        """Who was the first to register these bytes, of those whose content isn't suspended."""
+        standing = [content for content in self.files.get(digest, []) if content.id not in self.suspended]
+        return min(standing, key=lambda content: (content.registered_at, content.id)).owner if standing else None
+
+    def on_content_terms_changed(self, data):
+        """Later tasks pay this, and are submitted by these accounts."""
+        require(data["content"] in self.contents, f"expected a known content, found {data['content']}")
+        content = self.contents[data["content"]]
+        before = content.price, content.access
+        content.price, content.access = read_content_terms(data)
+        require(before != (content.price, content.access), f"expected other terms of content {content.id}, found the same again")
 
     # ---- tasks
 
@@ -2127,16 +2320,19 @@ class Auditor:
         quorum, replicas = terms.quorum, terms.replicas
         require(quorum <= replicas < 2 * quorum, f"expected a quorum of more than half of {replicas} replicas, found {quorum}")
         require(1 <= terms.initial <= replicas, f"expected 1 to {replicas} replicas at first, found {terms.initial}")
-        unknown = [content for content in terms.contents if content not in self.contents]
+        used = [self.contents.get(content) for content in terms.contents]
+        unknown = [id for id, content in zip(terms.contents, used) if not content or not content.is_for(data["requester"])]
         unknown += [other for other in terms.dependencies if not self.knows_task(other)]
         require(not unknown, f"expected registered contents and known tasks, found {unknown}")
         require(not terms.adaptive or replicas > 1, f"expected an adaptive sample of two replicas or more, found {replicas}")
         sample, target = ("undecided", 1) if terms.adaptive else ("repeated", terms.initial)
+        prices = {content.id: content.price for content in used if content.price}
+        expect("the prices of its contents", list(prices.items()), [(p["content"], integer(p["price"])) for p in data.get("prices") or []])
         task = Task(id, data["requester"], terms, policy, amount(data["escrow"]), target, data["definition"],
                     data["definition_digest"], data.get("nonce", "00" * 32), sample=sample,
-                    policy_version=data["policy_version"], seed=data["seed"])
+                    policy_version=data["policy_version"], seed=data["seed"], prices=prices)
         expect("the nonce", data["definition"].get("nonce") or task.nonce, task.nonce)
-        expect("the escrow", worst_case(terms, policy), task.escrow)
+        expect("the escrow", worst_case(terms, policy, prices), task.escrow)
         require(task.escrow <= terms.budget, f"expected an escrow within the budget of {terms.budget}, found {task.escrow}")
         self.tasks[id] = task
         self.money_due("escrow", task, {available(task.requester): -task.escrow, escrow(id): task.escrow})
@@ -2154,7 +2350,7 @@ class Auditor:
         found = (data["requester"], data["seed"], data["nonce"], data["policy_version"], amount(data["escrow"]))
         expect("requester, seed, nonce, policy and escrow", (of.requester, of.seed, review_nonce(of), of.policy_version, bond), found)
         terms = read_terms(definition)
-        involved = [a for a in of.assignments.values() if a.commitment and a.state in ("committed", "revealed")]
+        involved = [a for a in of.assignments.values() if a.commitment and a.state in SEALED]
         account = stake_of(cause["node"]) if counts else available(cause["account"])
         task = Task(data["task"], of.requester, terms, of.policy, bond, terms.initial, definition, data["definition_digest"], data["nonce"],
                     policy_version=of.policy_version, seed=of.seed,
@@ -2169,6 +2365,7 @@ class Auditor:
         if task.state == "verifying":
             self.due = [due for due in self.due if due.subject != ("task.verified", task.id)]
             self.check_round_over(task)
+            self.check_rounds_disagreed(task)
             verdict = judge(task)
             require(verdict and verdict[0] == "passed", f"expected a result that would pass, found {verdict and verdict[0]}")
             first = min(a.id for a in verdict[1])
@@ -2308,9 +2505,9 @@ class Auditor:
     def reversal_due(self, task):
         """Compute goes back: first to who had the review made, as far as no stake made it good, then to who paid. Contents are paid."""
         moved, (payer, owed) = Counter(), task.owed
-        for share in [s for s in task.shares if s.role in ("compute", "content")]:
+        for share in [s for s in task.shares if s.role in ("compute", "content", "royalty")]:
             moved[pending(share.account)] -= share.amount
-            if share.role == "content":
+            if share.role != "compute":
                 moved[available(share.account)] += share.amount
                 continue
             back = min(owed, share.amount)
@@ -2340,8 +2537,8 @@ class Auditor:
         again = self.tasks.get(data["task"]) and self.tasks[data["task"]].terms.replicas == 1
         task = self.open_task(data, "queued", *(["verifying"] if again else []))
         expect("the round", task.round, data["round"])
-        sealed = len(task.having("committed", "revealed"))
-        over = max((a.committed_at for a in task.having("committed", "revealed")), default=self.now) + task.policy["scheduling"]["round_ms"]
+        sealed = len(task.having(*SEALED))
+        over = max((a.committed_at for a in task.having(*SEALED)), default=self.now) + task.policy["scheduling"]["round_ms"]
         in_vain = sealed > 0 and not task.having("leased", "running") and self.now >= over
         require(sealed == task.target or in_vain or again and sealed > 0, f"expected {task.target} replicas that committed, found {sealed}")
         self.is_due("task.round_closed", task.id) and self.settle_due("task.round_closed", task.id)
@@ -2415,8 +2612,12 @@ class Auditor:
         """No quorum yet: one more replica."""
         task = self.open_task(data, "verifying")
         self.check_round_over(task)
-        verdict = judge(task)
-        require(verdict is None, f"expected the verdict {verdict[0] if verdict else ''}, found one more round")
+        if task.is_closed():  # whether they disagree shows with the verdict
+            self.is_due("task.extended", task.id) and self.settle_due("task.extended", task.id)
+            require(task.is_left(), "expected a verdict, for no replica is left, found one more round")
+        else:
+            verdict = judge(task)
+            require(verdict is None, f"expected the verdict {verdict[0] if verdict else ''}, found one more round")
         task.state, task.round, task.target = "queued", task.round + 1, task.target + 1
         expect("the round", task.round, data["round"])
         expect("the replicas over all rounds", task.target, data["replicas"])
@@ -2429,6 +2630,7 @@ class Auditor:
             self.settle_due("task.verified", task.id)
         if task.state == "verifying":
             self.check_round_over(task)
+        self.check_rounds(task)
         require(None not in task.looks.values(), f"expected the verdict once all verifiers have ended, found {show(task.looks)}")
         looked = task.looks or not task.terms.inspections or data["verdict"] != "passed"
         require(looked, "expected verifiers to look at the result first, found it passed")
@@ -2436,7 +2638,7 @@ class Auditor:
         expect("runs under way", [], [a.id for a in task.having("leased", "running")])
         task.accepted, task.state = [task.assignments[a] for a in data["accepted"]], "verified"
         task.passed = data["verdict"] == "passed"
-        task.shares = verdict_shares(task, self.contents, [r["assignment"] for r in data["refused"]])
+        task.shares = verdict_shares(task, self.contents, self.suspended, [r["assignment"] for r in data["refused"]])
         self.settlement_due(task)
         self.refusals_due(task, [r["assignment"] for r in data["refused"]])
         self.slashes_due(task, {r["assignment"]: r["reason"] for r in data["refused"]})
@@ -2448,7 +2650,8 @@ class Auditor:
         """A verdict counts for and against nodes, on the task's type."""
         for assignment in task.accepted:
             if not task.needs_gpu():
-                self.nodes[assignment.node].see(assignment.fuel, assignment.committed_at - assignment.started_at)
+                ms, told = assignment.committed_at - assignment.leased_at, assignment.started_at - assignment.leased_at
+                self.nodes[assignment.node].see(assignment.fuel, ms, min(told, transfer_ms(task)))
             self.grow(self.nodes[assignment.node], assignment.abreast)
             late = took_too_long(task.terms, assignment)
             record = self.count(task, assignment, good=not late)
@@ -2482,6 +2685,17 @@ class Auditor:
     def fault(self, task, assignment):
         """A bad outcome after which the node backs off."""
         self.count(task, assignment, good=False).back_off(self.now, task.policy)
+
+    def check_rounds(self, task):
+        """Nothing is closed any more, and the rounds before did disagree."""
+        expect("results that are still closed", [], [a.id for a in task.having("shown")])
+        self.check_rounds_disagreed(task)
+
+    def check_rounds_disagreed(self, task):
+        """Whether each round before did, by what is opened."""
+        for number in range(1, task.round) if task.is_closed() else []:
+            found = agreed(task, [a for a in task.having("revealed") if a.round <= number])
+            require(found is None, f"expected the verdict with round {number}, whose results agree, found one more round")
 
     def check_verdict(self, task, data):
         """Verdict, accepted and refused replicas, the agreed result, lateness."""
@@ -2544,7 +2758,10 @@ class Auditor:
         # Version 1 knew no window, and does not say it.
         if window or "matures_at" in data:
             expect("matures_at, in ms after the verdict", window, milliseconds(data["matures_at"]) - self.now)
-        self.ended[task.id] = "settled" if task.passed else "unmet"
+        passed = task.passed
+        self.ended[task.id] = "settled" if passed else "unmet"
+        if passed and (task.definition.get("model") or {}).get("target"):
+            self.trained[task.id] = task.policy, task.definition["model"]["target"]
         self.maturing[task.id] = self.tasks.pop(task.id)
         if window > 0:
             self.recall_if_caught(task, self.nodes[task.accepted[0].node])
@@ -2715,10 +2932,35 @@ class Auditor:
 
     def on_assignment_output_uploaded(self, data):
         """The node brings an output, any time before it reveals."""
-        assignment = self.open_assignment(data, "running", "committed")[1]
+        task, assignment = self.open_assignment(data, "running", "committed")
+        expect("whether outputs are closed", task.is_closed(), False)
         known = [blob["digest"] for blob in assignment.uploads]
         require(data["blob"]["digest"] not in known, f"expected each upload once, found {data['blob']['digest']} again")
         assignment.uploads.append(data["blob"])
+
+    def on_assignment_output_closed(self, data):
+        """The same of a sample's replica: nobody is to learn what it is."""
+        task, assignment = self.open_assignment(data, "running", "committed")
+        expect("whether outputs are closed", task.is_closed(), True)
+        known = [output["seal"] for output in assignment.closed_uploads]
+        require(data["output"]["seal"] not in known, f"expected each upload once, found {data['output']['seal']} again")
+        assignment.closed_uploads.append(data["output"])
+
+    def on_assignment_shown(self, data):
+        """The node shows its result, and nobody can read it yet. A large one has several parts, in one batch."""
+        task, assignment = self.open_assignment(data, "committed", "shown")
+        if assignment.state == "shown":
+            expect("the part's result and batch", (assignment.id, self.cause), self.shown)
+            assignment.closed += base64.b64decode(data["closed"], validate=True)
+            return
+        expect("whether results are closed", task.is_closed(), True)
+        expect("the task's state", "verifying", task.state)
+        expect("the round", task.round, assignment.round)
+        assignment.closed, assignment.state = base64.b64decode(data["closed"], validate=True), "shown"
+        self.shown = assignment.id, self.cause
+        self.reveals["shown"] += 1
+        if not [a for a in task.having("committed") if a.round == task.round]:  # else it had been opened
+            self.must_follow("task.extended", task.id)
 
     def on_assignment_committed(self, data):
         """The node signs the hash of its result before it shows it."""
@@ -2738,7 +2980,7 @@ class Auditor:
         assignment.commitment, assignment.committed_at = data["commitment"], self.now
         if task.sample == "undecided":
             self.must_follow("task.trust_decided", task.id, assignment.id)
-        elif alone or len(task.having("committed", "revealed")) == task.target:
+        elif alone or len(task.having(*SEALED)) == task.target:
             self.must_follow("task.round_closed", task.id)
         for mate in [] if alone else task.having("leased", "running"):
             if mate.slot() == assignment.slot():
@@ -2755,21 +2997,42 @@ class Auditor:
     def on_assignment_revealed(self, data):
         """The report is the one that was committed to."""
         report = data["report"]
-        task, assignment = self.open_assignment(report, "committed")
+        task, assignment = self.open_assignment(report, "committed", "shown")
         expect("the task's state", "verifying", task.state)
-        expect("the round", task.round, assignment.round)
+        key = self.check_opening(task, assignment, data)
         expect("the node", assignment.node, report["node"])
         expect("the checkpoint resumed from", (assignment.resume or {}).get("digest"), report.get("resumed_from"))
         for output in report["outputs"]:
             blob = {"digest": output["digest"], "size": output["size"]}
-            require(blob in assignment.uploads, f"expected outputs that the node uploaded, found {output['name']}")
+            brought = closed_output(key, blob) in assignment.closed_uploads if key else blob in assignment.uploads
+            require(brought, f"expected outputs that the node uploaded, found {output['name']}")
         expect("the commitment", assignment.commitment, tagged_hash(b"aevir.report/1\n", report))
         assignment.fuel = integer(report["usage"]["fuel"])
         size = integer(report["result"]["size"]) + sum(integer(output["size"]) for output in report["outputs"])
         assignment.used = min(assignment.fuel, task.terms.fuel_max), integer(report["usage"]["gpu_workgroups"]), size
         assignment.checks = verify_checks(task.terms, report, data["checks"])
+        wanted = ((task.definition.get("model") or {}).get("target") or {}).get("outputs", [])
+        if set(wanted) - {output["name"] for output in report["outputs"]}:
+            # It makes no model, so that it does not meet the requester's terms.
+            assignment.checks = sorted([*assignment.checks, ("model outputs", False)])
         assignment.agreement = agreement_key(report)
         assignment.outputs, assignment.result, assignment.state = report["outputs"], report["result"], "revealed"
+
+    def check_opening(self, task, assignment, data):
+        """What was closed is opened with the verdict, and as what was shown. Returns the key; None where nothing was closed."""
+        if assignment.state == "committed":
+            expect("the round", task.round, assignment.round)
+        expect("whether a key opens it", task.is_closed(), "key" in data)
+        if not task.is_closed():
+            return None
+        key = bytes.fromhex(data["key"])
+        if assignment.state == "shown":
+            content = opened(key, assignment.closed).rstrip(b" ")
+            told = {name: value for name, value in data.items() if name != "key"}
+            require(content == canonical(told), f"expected assignment {assignment.id} to be opened as what was shown, found something else")
+            self.reveals["opened"] += 1
+        self.is_due("task.verified", task.id) or self.must_follow("task.verified", task.id)
+        return key
 
     def on_assignment_lost(self, data):
         """A lease without a sign of life costs its owner points."""
@@ -2848,10 +3111,13 @@ class Auditor:
 
     def on_assignment_withdrawn(self, data):
         """Called off: just before the task closes without it, or because another result was taken for its replica."""
-        task, assignment = self.open_assignment(data, "leased", "running", "committed", "revealed")
-        mates = [a for a in task.having("committed", "revealed") if a.slot() == assignment.slot() and a is not assignment]
+        task, assignment = self.open_assignment(data, "leased", "running", *SEALED)
+        mates = [a for a in task.having(*SEALED) if a.slot() == assignment.slot() and a is not assignment]
         if task.state == "verifying" or mates:
-            if task.terms.replicas > 1:
+            if assignment.state == "shown":  # the leader that closed it had another secret: that it can't be opened is the log's word
+                self.reveals["lost"] += 1
+                self.is_due("task.verified", task.id) or self.must_follow("task.verified", task.id)
+            elif task.terms.replicas > 1:
                 self.settle_due("assignment.withdrawn", assignment.id)
             elif not self.is_due("task.verified", task.id):
                 meets = any(all(passed for _, passed in a.checks) for a in task.having("revealed"))
@@ -2925,6 +3191,8 @@ def report(auditor, problem):
         "turns": auditor.turns,
         "draws": {"recomputed": auditor.draws["recomputed"], "lost": auditor.draws["lost"], "open": len(auditor.drawn)},
         "coins": {"recomputed": auditor.coins["recomputed"], "lost": auditor.coins["lost"], "open": len(auditor.tossed)},
+        "reveals": {"opened": auditor.reveals["opened"], "lost": auditor.reveals["lost"],
+                    "closed": auditor.reveals["shown"] - auditor.reveals["opened"] - auditor.reveals["lost"]},
         "signatures": {"checked": auditor.signatures} if auditor.check_signatures else "skipped",
         "error": problem,
     }

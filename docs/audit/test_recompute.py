@@ -137,8 +137,10 @@ class Log:
         owner, seed = self.nodes[node]
         following = hashlib.sha256(word.encode()).digest()
         public = key_pair(following)[2]
-        message = b"aevir.rotate/1\n" + node.encode() + b"\n" + public
-        self.decide("node.key_rotated", {"node": node, "public_key": public.hex(), "signature": sign(signed_by or seed, message).hex()})
+        api_key = hashlib.sha256(b"the API key of " + following).digest()
+        message = b"aevir.rotate/1\n" + node.encode() + b"\n" + public + api_key
+        self.decide("node.key_rotated", {"node": node, "public_key": public.hex(), "key_hash": api_key.hex(),
+                                         "signature": sign(signed_by or seed, message).hex()})
         self.nodes[node] = owner, following
 
     def content(self, content, owner, weight):
@@ -710,6 +712,27 @@ class Tampering(unittest.TestCase):
         log = worked_example()
         self.edit(log, find(log.entries, "task.created"), "the escrow: expected 3453000, found 3452999",
                   lambda data: data.update(escrow="3452999"))
+
+    def test_a_price_that_no_content_asks(self):
+        log = worked_example()
+        self.edit(log, find(log.entries, "task.created"), "the prices of its contents",
+                  lambda data: data.update(prices=[{"content": CONTENTS[0], "price": "5"}]))
+
+    def test_a_price_that_is_not_paid(self):
+        log = worked_example()
+        self.edit(log, find(log.entries, "content.registered"), "the prices of its contents",
+                  lambda data: data.update(price="5"), at=find(log.entries, "task.created"))
+
+    def test_a_content_of_others(self):
+        log = worked_example()
+        self.edit(log, find(log.entries, "content.registered"), "expected registered contents",
+                  lambda data: data.update(access={"accounts": []}), at=find(log.entries, "task.created"))
+
+    def test_a_share_of_somebody_who_did_not_contribute(self):
+        log = worked_example()
+        self.edit(log, find(log.entries, "content.registered"), "ledger.posted settlement",
+                  lambda data: data.update(contributors=[{"account": OWNERS[0], "weight": 1}]),
+                  at=find(log.entries, "ledger.posted", reason="settlement"))
 
     def test_a_budget_exceeded(self):
         log = worked_example()
@@ -1286,6 +1309,29 @@ class Formulas(unittest.TestCase):
         self.assertEqual(recompute.largest_remainder(0, [0, 0]), [0, 0])
         self.assertEqual(recompute.largest_remainder(7, [0, 3]), [0, 7])
 
+    def test_royalties(self):
+        def content(id, owner, parents=(), weight=1):
+            made = recompute.Content(id, owner, weight, 0, None, [(owner, 1)], [], list(parents), 0)
+            contents[id] = made
+            made.ancestors = recompute.ancestors_of(made, contents)
+            return made
+
+        contents, policy = {}, {"contents": {"royalty_ppm": 100_000, "generations": 4}}
+        content("a", "one"), content("b", "two", ["a"])
+        model = content("c", "three", ["b"])
+        self.assertEqual(recompute.royalties_of(model, 1_100_000, policy, contents, set()), [("b", 99_000), ("a", 11_000)])
+        self.assertEqual(recompute.royalties_of(model, 1_100_000, policy, contents, {"b"}), [("a", 11_000)])
+        # Own contents are looked through, and take no part.
+        content("d", "three", ["c"]), content("e", "three")
+        again = content("f", "three", ["d", "e"])
+        self.assertEqual(again.ancestors, [(1, "b"), (2, "a")])
+        # By weight, and to the last unit.
+        content("g", "four", weight=2)
+        both = content("h", "five", ["a", "g"])
+        self.assertEqual(recompute.royalties_of(both, 1_000, policy, contents, set()), [("a", 33), ("g", 67)])
+        crowd = [content(f"x{n:02}", "one").id for n in range(30)]
+        self.assertEqual(len(content("y", "two", crowd).ancestors), recompute.ANCESTORS_MAX)
+
     def test_bounds(self):
         self.assertEqual([recompute.micro_units(d) for d in ("0.9", "-0.000001", "12", "-3.5")], [900000, -1, 12000000, -3500000])
         for bad in ("", ".5", "1.", "1e3", "0.1234567", "+1"):
@@ -1393,7 +1439,7 @@ class CommandLine(unittest.TestCase):
     def test_json(self):
         code, text = self.run_on(lines_of(worked_example().entries), "--json", "--skip-signatures")
         self.assertEqual(code, 0)
-        self.assertEqual(set(json.loads(text)), {"events", "root", "sum", "accounts", "points", "tasks", "turns", "draws", "coins", "signatures", "error"})
+        self.assertEqual(set(json.loads(text)), {"events", "root", "sum", "accounts", "points", "tasks", "turns", "draws", "coins", "reveals", "signatures", "error"})
 
     def test_a_problem(self):
         lines = lines_of(worked_example().entries).splitlines(keepends=True)

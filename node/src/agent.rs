@@ -9,7 +9,7 @@ use std::{
 };
 
 use aevir_sandbox::{Executor, ExecutorConfig, PoolConfig, Tuning};
-use aevir_wire::{Client, NodeProfile, NodeTerms, Secret};
+use aevir_wire::{Client, NodeProfile, NodeTerms};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -57,12 +57,21 @@ pub(crate) struct Shared {
     pub(crate) halt: CancellationToken,
 }
 
+/// How an agent ended that had nothing to complain of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to stop, and can be started again.
+    Stopped,
+    /// Its node has left the market, as its owner asked: starting it again is of no use.
+    Left,
+}
+
 /// Runs the agent until `shutdown` is cancelled: then it takes no more work, lets its runs end for the configured
 /// time, gives back what is left, and returns.
 ///
 /// # Errors
 /// When the node can't start or join, or the platform does not know it any more.
-pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), NodeError> {
+pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<Ended, NodeError> {
     let in_data_dir = |source| NodeError::DataDir {
         path: config.data_dir.clone(),
         source,
@@ -85,15 +94,15 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
     let client = Client::new(&config.server, None).map_err(NodeError::Server)?;
     let registration = tokio::select! {
         registration = join(&config, &client, &key, &profile) => registration?,
-        () = shutdown.cancelled() => return Ok(()),
+        () = shutdown.cancelled() => return Ok(Ended::Stopped),
     };
-    let client = client.with_key(Secret::from_text(registration.api_key));
+    let client = rotation::calling(&client, &registration, &config.data_dir)?;
     let node = registration.node;
     rotation::resume(&client, &node, &config.data_dir, &shutdown).await?;
     // A rotation may have been completed just now.
     let key = NodeKey::load_or_create(&config.data_dir)?;
     if !offer::renew(&client, &node, &profile, &config.terms, &shutdown).await? {
-        return Ok(());
+        return Ok(Ended::Stopped);
     }
     let caps = config.terms.over(&NodeTerms::default()).caps;
     tracing::info!(
@@ -121,7 +130,7 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
 }
 
 /// Takes up what an earlier process sealed, and works until the node is stopped or not known any more.
-async fn serve(shared: &Arc<Shared>, sealed: Vec<Sealed>) -> Result<(), NodeError> {
+async fn serve(shared: &Arc<Shared>, sealed: Vec<Sealed>) -> Result<Ended, NodeError> {
     shared.executor.warm();
     let mut tasks = JoinSet::new();
     for sealed in sealed {
@@ -135,7 +144,7 @@ async fn serve(shared: &Arc<Shared>, sealed: Vec<Sealed>) -> Result<(), NodeErro
     shared.halt.cancel();
     while tasks.join_next().await.is_some() {}
     heartbeats.abort();
-    if ended.is_ok() {
+    if matches!(ended, Ok(Ended::Stopped)) {
         say_goodbye(shared).await;
     }
     shared.executor.close().await;

@@ -9,6 +9,7 @@ use std::{
 use aevir_wire::Secret;
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::files;
 
@@ -16,6 +17,8 @@ const KEY_FILE: &str = "node.key";
 /// The key that a rotation under way brings.
 const NEXT_KEY_FILE: &str = "node.key.next";
 const REGISTRATION_FILE: &str = "node.json";
+/// Keeps the API key that a signing key makes apart from whatever else may be made of it.
+const API_KEY_LABEL: &[u8] = b"aevir.node-api-key/1\n";
 /// The API key of a registration under way, so that one whose answer got lost can still be used.
 const PENDING_FILE: &str = "joining.key";
 
@@ -56,6 +59,10 @@ pub struct Registration {
     pub server: String,
     /// The API key's secret.
     pub api_key: String,
+    /// The signing key that it goes with, in hex: where that is not the node's key any more, a rotation was interrupted before this file
+    /// was written anew, and the API key is the one that the node's key makes.
+    #[serde(default)]
+    pub public_key: Option<String>,
 }
 
 impl std::fmt::Debug for Registration {
@@ -76,6 +83,23 @@ impl Registration {
     pub fn read(data_dir: &Path) -> Result<Option<Self>, IdentityError> {
         let path = data_dir.join(REGISTRATION_FILE);
         files::read_json(&path).map_err(|e| IdentityError::file(&path, e))
+    }
+
+    /// The API key of the node, which has this signing key by now.
+    pub(crate) fn api_key(&self, key: &NodeKey) -> Secret {
+        match &self.public_key {
+            Some(public) if *public != key.public_hex() => key.api_key(),
+            Some(_) | None => Secret::from_text(self.api_key.as_str()),
+        }
+    }
+
+    /// The registration of the node with another signing key, and the API key that comes with it.
+    pub(crate) fn rotated(self, key: &NodeKey) -> Self {
+        Self {
+            api_key: key.api_key().expose().to_owned(),
+            public_key: Some(key.public_hex()),
+            ..self
+        }
     }
 
     /// Keeps it, for its owner's eyes only, and forgets the pending key.
@@ -195,6 +219,15 @@ impl NodeKey {
         self.0.verifying_key().to_bytes()
     }
 
+    /// The API key that comes with it: made of it, so that one file holds both until the other one is written anew. Nobody finds the
+    /// signing key by it.
+    pub(crate) fn api_key(&self) -> Secret {
+        let made = Sha256::new()
+            .chain_update(API_KEY_LABEL)
+            .chain_update(self.0.to_bytes());
+        Secret::key_of(made.finalize().into())
+    }
+
     /// The signature over a message, in hex.
     pub fn sign_hex(&self, message: &[u8]) -> String {
         hex::encode(self.0.sign(message).to_bytes())
@@ -256,6 +289,7 @@ mod tests {
             owner: "O".into(),
             server: "http://localhost".into(),
             api_key: pending.expose().into(),
+            public_key: None,
         };
         registration.save(folder.path()).unwrap();
         assert_eq!(
@@ -268,5 +302,12 @@ mod tests {
             "the pending key was forgotten"
         );
         assert!(!format!("{registration:?}").contains(pending.expose()));
+        // Whichever key it was read with before a rotation was complete, the API key is the one that goes with the node's key.
+        let (first, second) = (NodeKey::from_seed([1; 32]), NodeKey::from_seed([2; 32]));
+        assert_eq!(registration.api_key(&first), pending);
+        let rotated = registration.rotated(&first);
+        assert_eq!(rotated.api_key(&first), first.api_key());
+        assert_eq!(rotated.api_key(&second), second.api_key());
+        assert_ne!(first.api_key(), second.api_key());
     }
 }

@@ -44,6 +44,7 @@ pub(crate) async fn join(
                     owner: registered.owner,
                     server: config.server.clone(),
                     api_key: secret.expose().to_owned(),
+                    public_key: Some(key.public_hex()),
                 };
                 return keep(registration, &config.data_dir);
             }
@@ -95,5 +96,6 @@ async fn joined_before(
         owner: node.owner,
         server: config.server.clone(),
         api_key: secret.expose().to_owned(),
+        public_key: Some(public),
     })
 }

@@ -6,7 +6,7 @@ use aevir_wire::{Ask, ClientError, NodeStanding};
 use tokio::task::JoinSet;
 
 use crate::{
-    agent::Shared,
+    agent::{Ended, Shared},
     directive::follow,
     error::NodeError,
     retry::{Backoff, full},
@@ -26,7 +26,7 @@ const LEAVING: &str = "leaving";
 pub(crate) async fn lease_loop(
     shared: &Arc<Shared>,
     tasks: &mut JoinSet<()>,
-) -> Result<(), NodeError> {
+) -> Result<Ended, NodeError> {
     let shutdown = &shared.shutdown;
     let mut standing = NodeStanding::default();
     let mut backoff = Backoff::default();
@@ -39,7 +39,7 @@ pub(crate) async fn lease_loop(
     tokio::pin!(grace);
     loop {
         if shutdown.is_cancelled() && shared.holdings.is_empty() {
-            return Ok(());
+            return Ok(Ended::Stopped);
         }
         let free = shared
             .admission
@@ -56,7 +56,7 @@ pub(crate) async fn lease_loop(
         let answer = tokio::select! {
             answer = shared.client.lease(&ask) => answer,
             () = shared.holdings.ask_again.notified() => continue,
-            () = &mut grace => return Ok(()),
+            () = &mut grace => return Ok(Ended::Stopped),
         };
         match answer {
             Ok(leases) => {
@@ -66,21 +66,21 @@ pub(crate) async fn lease_loop(
                 if !follow(shared, leases, tasks) && !silent {
                     tokio::select! {
                         () = tokio::time::sleep(NO_NEWS_PAUSE) => {}
-                        () = &mut grace => return Ok(()),
+                        () = &mut grace => return Ok(Ended::Stopped),
                     }
                 }
             }
             // It asked to leave, and is gone now.
             Err(error) if is_disowned(&error) && standing.standing == LEAVING => {
                 tracing::info!("the node has left the market");
-                return Ok(());
+                return Ok(Ended::Left);
             }
             Err(error) if is_disowned(&error) => return Err(NodeError::Disowned(error)),
             Err(error) => {
                 tracing::warn!(error = full(&error), "no answer to the ask for work");
                 tokio::select! {
                     () = tokio::time::sleep(backoff.next()) => {}
-                    () = &mut grace => return Ok(()),
+                    () = &mut grace => return Ok(Ended::Stopped),
                 }
             }
         }

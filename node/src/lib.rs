@@ -38,12 +38,12 @@ mod terms;
 mod work;
 
 pub use admissible::{ENTRIES_MAX, RESULT_BYTES_MAX, RESULT_DEPTH_MAX};
-pub use agent::run;
+pub use agent::{Ended, run};
 pub use cache::{BlobCache, CacheError, Pinned};
 pub use config::{GRACE_DEFAULT, GpuOffer, NodeConfig, STORAGE_MIB_DEFAULT};
 pub use error::NodeError;
 pub use fault::{Fault, UnknownFault};
 pub use identity::{IdentityError, NodeKey, Registration};
 pub use journal::{Journal, Sealed};
-pub use rotation::rotate_key;
+pub use rotation::{client_of, rotate_key};
 pub use terms::TermsChange;

@@ -1,10 +1,10 @@
-//! Changing the node's signing key, while an agent runs or not.
+//! Changing the node's signing key, and its API key with it, while an agent runs or not.
 //!
 //! The next key is on disk before the platform hears of it, and takes the first one's place only after the platform has taken
 //! it: whatever is interrupted is completed by the next start, or by asking again. An agent that runs meanwhile finds the new
-//! key when a commitment of the old one is refused.
+//! key when a commitment of the old one is refused, and the new API key when a call with the old one is.
 
-use std::{fs::File, path::Path, time::Duration};
+use std::{fs::File, path::Path, sync::Arc, time::Duration};
 
 use aevir_wire::{Client, ClientError, RotateKey, Secret, rotation_message};
 use tokio_util::sync::CancellationToken;
@@ -21,18 +21,52 @@ const LOCK_FILE: &str = "rotation.lock";
 const LOOKS: u32 = 50;
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
-/// Gives the node of a data folder a new key; answers its id and the new public key in hex.
+/// Gives the node of a data folder a new signing key and a new API key; answers its id and the new public key in hex.
 ///
 /// # Errors
 /// When the folder has no node, or the platform refuses.
 pub async fn rotate_key(server: &str, data_dir: &Path) -> Result<(String, String), NodeError> {
-    let registration = Registration::read(data_dir)?.ok_or(NodeError::NotJoined)?;
-    let client = Client::new(server, None).map_err(NodeError::Server)?;
-    let client = client.with_key(Secret::from_text(registration.api_key.clone()));
+    let (client, node) = client_of(server, data_dir)?;
     let _lock = lock(data_dir)?;
     let next = NodeKey::next_or_create(data_dir)?;
-    complete(&client, &registration.node, data_dir, &next).await?;
-    Ok((registration.node, next.public_hex()))
+    complete(&client, &node, data_dir, &next).await?;
+    Ok((node, next.public_hex()))
+}
+
+/// A client with the API key of the node of a data folder, and the node's id.
+///
+/// # Errors
+/// When the folder has no node.
+pub fn client_of(server: &str, data_dir: &Path) -> Result<(Client, String), NodeError> {
+    let registration = Registration::read(data_dir)?.ok_or(NodeError::NotJoined)?;
+    let client = Client::new(server, None).map_err(NodeError::Server)?;
+    let client = calling(&client, &registration, data_dir)?;
+    Ok((client, registration.node))
+}
+
+/// A client that calls as the node of a data folder, whichever API key that has by now.
+pub(crate) fn calling(
+    client: &Client,
+    registration: &Registration,
+    data_dir: &Path,
+) -> Result<Client, NodeError> {
+    let key = NodeKey::load_or_create(data_dir)?;
+    let client = client.with_key(registration.api_key(&key));
+    let data_dir = data_dir.to_owned();
+    Ok(client.with_kept_keys(Arc::new(move || kept_keys(&data_dir))))
+}
+
+/// The API keys that the node of a data folder may have: the one that it has, and the one of a rotation that the platform may have
+/// taken, while its answer is under way or got lost.
+fn kept_keys(data_dir: &Path) -> Vec<Secret> {
+    let next = NodeKey::next(data_dir).ok().flatten();
+    let current = Registration::read(data_dir).ok().flatten();
+    let current = current.and_then(|registration| {
+        let key = NodeKey::load_or_create(data_dir).ok()?;
+        Some(registration.api_key(&key))
+    });
+    let next = next.map(|key| key.api_key());
+    current.into_iter().chain(next).collect()
 }
 
 /// Completes a rotation that was interrupted, where there is one, for as long as the platform can't be reached.
@@ -81,13 +115,21 @@ async fn complete(
     next: &NodeKey,
 ) -> Result<(), NodeError> {
     let current = NodeKey::load_or_create(data_dir)?;
-    let message = rotation_message(node, next.public_bytes());
+    let key_hash = next.api_key().hash_bytes();
+    let message = rotation_message(node, next.public_bytes(), key_hash);
     let request = RotateKey {
         public_key: next.public_hex(),
+        key_hash: hex::encode(key_hash),
         signature: current.sign_hex(&message),
     };
     match client.rotate_key(&request).await {
-        Ok(()) => Ok(NodeKey::next_takes_place(data_dir)?),
+        Ok(()) => {
+            NodeKey::next_takes_place(data_dir)?;
+            if let Some(registration) = Registration::read(data_dir)? {
+                registration.rotated(next).save(data_dir)?;
+            }
+            Ok(())
+        }
         Err(error) => {
             if is_final(&error) {
                 NodeKey::forget_next(data_dir)?;

@@ -86,6 +86,11 @@ decimal_string! {
 impl Amount {
     pub const ZERO: Self = Self(0);
 
+    /// Whether it is nothing at all.
+    pub fn is_zero(&self) -> bool {
+        *self == Self::ZERO
+    }
+
     /// The sum, or `None` past 64 bits.
     pub fn plus(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)

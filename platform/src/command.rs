@@ -6,9 +6,10 @@ use serde_json::Value;
 
 use crate::{
     amount::{Amount, Ppm},
+    content::Access,
     definition::TaskDefinition,
     digest::Digest,
-    ids::{AccountId, AssignmentId, KeyId, NodeId, TaskId, WithdrawalId},
+    ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId, WithdrawalId},
     policy::{AccountLimits, Policy},
     report::{BlobRef, Report, SignedCommitment},
     rotation::SignedRotation,
@@ -74,6 +75,13 @@ pub enum Command {
     },
     RegisterModule(RegisterModule),
     RegisterContent(RegisterContent),
+    /// Its owner asks another price for it, or lets others use it; tasks that are there keep their terms.
+    ChangeContentTerms {
+        owner: AccountId,
+        content: ContentId,
+        price: Amount,
+        access: Access,
+    },
     RegisterNode(RegisterNode),
     SetAvailability {
         node: NodeId,

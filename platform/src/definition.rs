@@ -15,6 +15,7 @@ mod verification;
 
 use crate::{
     amount::{Amount, Count, Ppm},
+    content::Access,
     digest::Digest,
     hexbytes::Hex,
     ids::{ContentId, TaskId},
@@ -141,7 +142,14 @@ pub struct TargetModel {
     pub version: String,
     /// Which of the task's outputs are the model's files.
     pub outputs: Vec<String>,
+    /// An SPDX expression, or `sha256:` and the digest of the licence's text.
     pub licence: String,
+    /// What each task that uses the model pays for that, in micro-AEV.
+    #[serde(default, skip_serializing_if = "Amount::is_zero")]
+    pub price: Amount,
+    /// Who may use the model.
+    #[serde(default, skip_serializing_if = "Access::is_open")]
+    pub access: Access,
 }
 
 /// One named input.

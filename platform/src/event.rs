@@ -9,9 +9,11 @@ use serde_json::Value;
 
 use crate::{
     amount::{Amount, Count, Points, Ppm},
+    closed::{Closed, ClosedOutput, RevealKey},
     command::{
         Availability, ContentKind, FailureClass, Lineage, LossReason, NodeProfile, Scope, World,
     },
+    content::{Access, ContentPrice, Contributor},
     definition::TaskDefinition,
     digest::Digest,
     hexbytes::Hex,
@@ -162,7 +164,7 @@ events! {
         world: World,
         imports: Vec<String>,
     }
-    "content.registered" v 1 ContentRegistered on |e| format!("content/{}", e.content) => {
+    "content.registered" v 2 ContentRegistered on |e| format!("content/{}", e.content) => {
         content: ContentId,
         owner: AccountId,
         kind: ContentKind,
@@ -171,8 +173,24 @@ events! {
         files: Vec<Artifact>,
         licence: String,
         weight: u32,
+        /// What each task that uses it pays for that, beside the content share.
+        #[serde(default, skip_serializing_if = "Amount::is_zero")]
+        price: Amount,
+        #[serde(default, skip_serializing_if = "Access::is_open")]
+        access: Access,
+        /// Who earns by it; its owner alone where nobody is named.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        contributors: Vec<Contributor>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lineage: Option<Lineage>,
+    }
+    /// Its owner changed what it costs and who may use it. Tasks that were created before keep the terms of their time.
+    "content.terms_changed" v 1 ContentTermsChanged on |e| format!("content/{}", e.content) => {
+        content: ContentId,
+        #[serde(default, skip_serializing_if = "Amount::is_zero")]
+        price: Amount,
+        #[serde(default, skip_serializing_if = "Access::is_open")]
+        access: Access,
     }
 
     "node.registered" v 3 NodeRegistered on |e| format!("node/{}", e.node) => {
@@ -192,11 +210,14 @@ events! {
     "node.resumed" v 1 NodeResumed on |e| format!("node/{}", e.node) => { node: NodeId }
     /// Gone for good; its API key is revoked in the same batch.
     "node.left" v 1 NodeLeft on |e| format!("node/{}", e.node) => { node: NodeId }
-    /// From here on the node signs with `public_key`.
+    /// From here on the node signs with `public_key`, and calls with another API key: the one before is revoked, and that one added, in the
+    /// same batch.
     "node.key_rotated" v 1 KeyRotated on |e| format!("node/{}", e.node) => {
         node: NodeId,
         public_key: NodeKey,
-        /// The key before signs this one.
+        /// The SHA-256 of the API key.
+        key_hash: Digest,
+        /// The key before signs both.
         signature: Hex<64>,
     }
     /// Its API key is revoked and its leases are lost in the same batch.
@@ -233,6 +254,9 @@ events! {
         nonce: Hex<32>,
         policy_version: u32,
         escrow: Amount,
+        /// What the contents that it uses cost, as far as they cost something.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        prices: Vec<ContentPrice>,
         /// It looks at another task's verdict again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         review: Option<ReviewOrigin>,
@@ -358,7 +382,21 @@ events! {
         commitment: Digest,
         signature: Hex<64>,
     }
-    "assignment.revealed" v 1 AssignmentRevealed on |e| format!("task/{}", e.report.task) => { report: Arc<Report>, checks: Vec<CheckResult>, #[serde(default, skip_serializing_if = "Option::is_none")] published: Option<Value> }
+    /// The node brought an output of a sample's replica under the assignment; which one can't be told before the verdict.
+    "assignment.output_closed" v 1 OutputClosed on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, output: ClosedOutput }
+    /// The node revealed its result of a sample to the platform, which keeps it closed until the verdict. A large one takes several events
+    /// of one batch, which continue each other.
+    "assignment.shown" v 1 AssignmentShown on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, closed: Closed }
+    /// A result that everybody can read.
+    "assignment.revealed" v 2 AssignmentRevealed on |e| format!("task/{}", e.report.task) => {
+        report: Arc<Report>,
+        checks: Vec<CheckResult>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        published: Option<Value>,
+        /// Opens what the log has of the assignment that was closed. Absent where nothing was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<RevealKey>,
+    }
     "assignment.failed" v 1 AssignmentFailed on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, class: FailureClass, message: String }
     "assignment.lost" v 2 AssignmentLost on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, reason: LossReason }
     /// The node is about to stop, and gave it back in an orderly way. Only where it is `counted` does that spend an attempt and

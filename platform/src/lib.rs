@@ -10,7 +10,9 @@
 pub mod amount;
 pub mod audit;
 mod check;
+pub mod closed;
 pub mod command;
+pub mod content;
 mod decide;
 pub mod definition;
 pub mod digest;

@@ -7,7 +7,7 @@ use aevir_events::{UnknownEvent, Upcaster};
 use serde_json::{Value, json};
 
 /// All steps.
-pub(crate) const STEPS: [Upcaster; 8] = [
+pub(crate) const STEPS: [Upcaster; 10] = [
     Upcaster {
         label: "node.registered",
         from: 1,
@@ -49,9 +49,21 @@ pub(crate) const STEPS: [Upcaster; 8] = [
         lift: Ok,
     },
     Upcaster {
+        label: "assignment.revealed",
+        from: 1,
+        // Version 2 discloses the key under which it was closed. Before, nothing was.
+        lift: Ok,
+    },
+    Upcaster {
         label: "task.settled",
         from: 1,
         // Version 2 says when the shares mature. Before, they did so in the same batch, with nothing to wait for.
+        lift: Ok,
+    },
+    Upcaster {
+        label: "content.registered",
+        from: 1,
+        // Version 2 adds price, access and contributors. Before, contents cost nothing, everybody used them, and their owner earned.
         lift: Ok,
     },
 ];
@@ -65,7 +77,7 @@ fn object<'a>(
     found.ok_or_else(|| UnknownEvent(format!("there is no object at `{pointer}`")))
 }
 
-/// Version 2 of `policy.adopted` adds the constants of placement, settlement, stake, rewards and verification, and of how points fade. Written out, for the defaults of a later
+/// Version 2 of `policy.adopted` adds the constants of placement, settlement, stake, rewards, verification and contents, and of how points fade. Written out, for the defaults of a later
 /// day are not those of its time.
 fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
     let scheduling = json!({
@@ -93,8 +105,9 @@ fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
         "tail": {"after_ppm": 500_000, "faster_ppm": 250_000, "looks_max": 64},
         "returns": {"per_task": 3, "per_slot": 2},
         // No node was kept free.
-        "reserve": {"after_ms": 300_000, "most": 0, "looks_max": 16, "nodes_max": 64},
-        "leases": {"fetch_ms": 900_000, "slack_ms": 300_000, "progress_ms": 10_000},
+        "reserve": {"after_ms": 300_000, "most": 0, "looks_max": 16, "nodes_max": 64, "idle_max_ms": 7_200_000},
+        // However large inputs were, there was this time for them.
+        "leases": {"fetch_ms": 900_000, "fetch_kib_s": u32::MAX, "slack_ms": 300_000, "progress_ms": 10_000},
         // What nodes said of their slots was taken for true.
         "unproven_slots": 256,
         "reliability_keep_ppm": 995_000,
@@ -111,7 +124,12 @@ fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
     // No sample was adaptive, so that nothing asked for these.
     policy.insert(
         "verification".into(),
-        json!({"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}, "review_ms": 86_400_000, "inspection_ms": 21_600_000, "verifiers_staked": true, "election_floor_ppm": 125_000}),
+        json!({"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}, "reveals": "open", "review_ms": 86_400_000, "inspection_ms": 21_600_000, "verifiers_staked": true, "election_floor_ppm": 125_000}),
+    );
+    // Models paid nothing to what they were made of, and whoever had a file could register it.
+    policy.insert(
+        "contents".into(),
+        json!({"royalty_ppm": 0, "generations": 0, "first_registrant": false}),
     );
     // There were no reward pools, and points did not fade and were earned for every accepted result alike.
     policy.insert(
@@ -148,6 +166,7 @@ mod tests {
             ..SchedulingPolicy::default()
         };
         of_old.reserve.most = 0;
+        of_old.leases.fetch_kib_s = u32::MAX;
         assert_eq!(read, of_old);
         let read: SettlementPolicy =
             serde_json::from_value(lifted["policy"]["settlement"].clone()).unwrap();

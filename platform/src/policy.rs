@@ -1,5 +1,6 @@
 //! The constants of the market. They live in `policy.adopted` events, so that a replay uses those of its time.
 
+mod contents;
 mod rewards;
 mod scheduling;
 mod settlement;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::amount::{Amount, Points, Ppm};
 
+pub use contents::ContentsPolicy;
 pub use rewards::RewardsPolicy;
 pub use scheduling::{
     AccountLimits, LeasePolicy, ReservePolicy, ReturnPolicy, SCORE_LEVELS, SLOTS_MAX,
@@ -18,7 +20,7 @@ pub use scheduling::{
 };
 pub use settlement::SettlementPolicy;
 pub use stake::StakePolicy;
-pub use verification::{AdaptivePolicy, VerificationPolicy};
+pub use verification::{AdaptivePolicy, Reveals, VerificationPolicy};
 
 /// Who may take part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -59,6 +61,7 @@ pub struct Policy {
     pub stake: StakePolicy,
     pub rewards: RewardsPolicy,
     pub verification: VerificationPolicy,
+    pub contents: ContentsPolicy,
 }
 
 /// How IntelliPoints are earned and lost.
@@ -112,6 +115,7 @@ impl Default for Policy {
             stake: StakePolicy::default(),
             rewards: RewardsPolicy::default(),
             verification: VerificationPolicy::default(),
+            contents: ContentsPolicy::default(),
         }
     }
 }

@@ -90,6 +90,7 @@ rejections! {
     WrongWorld { digest: Digest, world: &'static str } = "wrong-world", Invalid, "module {digest} does not fit the world `{world}`";
     ContentExists { name: String, version: String } = "content-exists", Conflict, "this account has a content `{name}` version `{version}`: choose another version";
     ContentInvalid { detail: String } = "content-invalid", Invalid, "the content can't be registered: {detail}";
+    ContentKnown { file: String } = "content-known", Conflict, "file `{file}` was registered before by another account, which earns by it: leave it out, and name the other content in tasks";
     UnknownContent { content: ContentId } = "unknown-content", NotFound, "there is no content {content}";
     DefinitionInvalid { pointer: String, detail: String } = "definition-invalid", Invalid, "`{pointer}` of the task definition: {detail}";
     BudgetTooSmall { budget: Amount, needed: Amount } = "budget-too-small", Invalid, "the budget of {budget} micro-AEV does not cover the worst case of {needed}: raise the budget, or lower price, replicas or attempts";

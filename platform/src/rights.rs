@@ -106,6 +106,9 @@ impl Giver {
             }
             Command::RegisterModule(c) => Self::Account(c.owner, &[Scope::TasksWrite]),
             Command::RegisterContent(c) => Self::Account(c.owner, &[Scope::ContentsWrite]),
+            Command::ChangeContentTerms { owner, .. } => {
+                Self::Account(*owner, &[Scope::ContentsWrite])
+            }
             Command::SubmitTask { requester, .. } | Command::CancelTask { requester, .. } => {
                 Self::requester(*requester)
             }

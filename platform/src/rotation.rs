@@ -1,13 +1,15 @@
-//! A node changes its signing key: the key that it had signs the one that it has from then on.
+//! A node changes its keys: the signing key that it had signs the one that it has from then on, and the API key that it calls with
+//! from then on. Both change at once, for they lie in one folder: whoever has read one has read the other.
 //!
-//! `signature = Ed25519(old key, "aevir.rotate/1\n" || node id || "\n" || new public key)`, the node's id as its 26
-//! characters, the key as its 32 bytes. The id keeps a rotation from being taken for another node's, and a key that a node
+//! `signature = Ed25519(old key, "aevir.rotate/1\n" || node id || "\n" || new public key || SHA-256 of the new API key)`, the node's id
+//! as its 26 characters, the others as 32 bytes each. The id keeps a rotation from being taken for another node's, and a key that a node
 //! had can't come back, so that an old rotation can't be played again.
 
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use serde::Serialize;
 
 use crate::{
+    digest::Digest,
     hexbytes::Hex,
     ids::NodeId,
     report::{BadSignature, NodeKey},
@@ -16,8 +18,9 @@ use crate::{
 const LABEL: &[u8] = b"aevir.rotate/1\n";
 
 /// The bytes that the old key signs.
-pub fn rotation_message(node: NodeId, new: NodeKey) -> Vec<u8> {
-    [LABEL, node.to_string().as_bytes(), b"\n", &new.0].concat()
+pub fn rotation_message(node: NodeId, new: NodeKey, key_hash: Digest) -> Vec<u8> {
+    let id = node.to_string();
+    [LABEL, id.as_bytes(), b"\n", &new.0, &key_hash.0].concat()
 }
 
 /// A rotation whose signature was verified: the only ways to have one are [`SignedRotation::check`] and to sign it oneself.
@@ -26,6 +29,7 @@ pub struct SignedRotation {
     node: NodeId,
     old: NodeKey,
     new: NodeKey,
+    key_hash: Digest,
     signature: Hex<64>,
 }
 
@@ -37,14 +41,14 @@ impl SignedRotation {
     pub fn check(
         node: NodeId,
         old: NodeKey,
-        new: NodeKey,
+        (new, key_hash): (NodeKey, Digest),
         signature: Hex<64>,
     ) -> Result<Self, BadSignature> {
         let strong = VerifyingKey::from_bytes(&new.0).is_ok_and(|key| !key.is_weak());
         let public = VerifyingKey::from_bytes(&old.0).map_err(|_| BadSignature)?;
         public
             .verify_strict(
-                &rotation_message(node, new),
+                &rotation_message(node, new, key_hash),
                 &Signature::from_bytes(&signature.0),
             )
             .ok()
@@ -54,18 +58,21 @@ impl SignedRotation {
             node,
             old,
             new,
+            key_hash,
             signature,
         })
     }
 
     /// Signs a rotation: a signature made here needs no verification.
-    pub fn sign(node: NodeId, old: &SigningKey, new: &SigningKey) -> Self {
+    pub fn sign(node: NodeId, old: &SigningKey, new: &SigningKey, key_hash: Digest) -> Self {
         let public = Hex(new.verifying_key().to_bytes());
+        let message = rotation_message(node, public, key_hash);
         Self {
             node,
             old: Hex(old.verifying_key().to_bytes()),
             new: public,
-            signature: Hex(old.sign(&rotation_message(node, public)).to_bytes()),
+            key_hash,
+            signature: Hex(old.sign(&message).to_bytes()),
         }
     }
 
@@ -81,6 +88,11 @@ impl SignedRotation {
     /// The key that was signed.
     pub fn new_key(&self) -> NodeKey {
         self.new
+    }
+
+    /// The SHA-256 of the API key that was signed with it.
+    pub fn key_hash(&self) -> Digest {
+        self.key_hash
     }
 
     pub fn signature(&self) -> Hex<64> {
@@ -100,8 +112,10 @@ mod tests {
             NodeId(ulid::Ulid::from_parts(1, 1)),
             NodeId(ulid::Ulid::from_parts(1, 2)),
         );
-        let signed = SignedRotation::sign(node, &key(1), &key(2));
-        let check = |node, old, new| SignedRotation::check(node, old, new, signed.signature());
+        let hash = Digest::of(b"an API key");
+        let signed = SignedRotation::sign(node, &key(1), &key(2), hash);
+        let check =
+            |node, old, new| SignedRotation::check(node, old, (new, hash), signed.signature());
         assert_eq!(check(node, public(1), public(2)), Ok(signed));
         for (node, old, new) in [(other, 1, 2), (node, 2, 2), (node, 1, 3), (node, 3, 2)] {
             assert_eq!(
@@ -110,11 +124,15 @@ mod tests {
                 "{old} {new}"
             );
         }
+        let other_key = (public(2), Digest::of(b"another"));
+        let checked = SignedRotation::check(node, public(1), other_key, signed.signature());
+        assert_eq!(checked, Err(BadSignature));
         // The neutral element of the curve is a key whose signatures anybody can make.
         let mut weak = [0; 32];
         weak[0] = 1;
-        let signature = key(1).sign(&rotation_message(node, Hex(weak))).to_bytes();
-        let checked = SignedRotation::check(node, public(1), Hex(weak), Hex(signature));
+        let message = rotation_message(node, Hex(weak), hash);
+        let signature = Hex(key(1).sign(&message).to_bytes());
+        let checked = SignedRotation::check(node, public(1), (Hex(weak), hash), signature);
         assert_eq!(checked, Err(BadSignature));
     }
 }

@@ -18,6 +18,7 @@ use crate::{
         Availability, Command, FailureClass, GpuProfile, LossReason, NodeProfile, OpenAccount,
         RegisterContent, RegisterModule, RegisterNode, Scope, World,
     },
+    content::Access,
     digest::Digest,
     event::Event,
     hexbytes::Hex,
@@ -335,6 +336,9 @@ impl History {
             }],
             licence: "CC0-1.0".into(),
             weight: 1,
+            price: Amount::ZERO,
+            access: Access::Everybody,
+            contributors: Vec::new(),
         }));
         let content = events.iter().find_map(|recorded| match &recorded.event {
             Event::ContentRegistered(e) => Some(e.content.to_string()),

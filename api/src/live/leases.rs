@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use aevir_platform::{command::LossReason, ids::AssignmentId, policy::Policy};
+use aevir_platform::{
+    command::LossReason, ids::AssignmentId, policy::Policy, schedule::fetch_ms, state::Task,
+};
 use tokio::time::Instant;
 
 /// The leases under way.
@@ -25,13 +27,19 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    pub(crate) fn of(policy: &Policy) -> Self {
+    /// Of a task, by the policy that it was created under.
+    pub(crate) fn of(task: &Task, policy: &Policy) -> Self {
+        let fetch = Duration::from_millis(fetch_ms(task, &policy.scheduling));
+        Self::within(policy, fetch)
+    }
+
+    fn within(policy: &Policy, fetch: Duration) -> Self {
         let ms = |ms: u32| Duration::from_millis(ms.into());
         let leases = &policy.scheduling.leases;
         Self {
             accept: ms(policy.accept_ms),
             lease: ms(policy.lease_ms),
-            fetch: ms(leases.fetch_ms),
+            fetch,
             slack: ms(leases.slack_ms),
             record: ms(leases.progress_ms),
         }
@@ -109,6 +117,14 @@ impl Leases {
         self.0.remove(&id);
     }
 
+    /// Nobody listened for so long: that time counts for no lease.
+    pub(crate) fn shift(&mut self, paused: Duration) {
+        for lease in self.0.values_mut() {
+            lease.deadline += paused;
+            lease.end += paused;
+        }
+    }
+
     /// Leases whose deadline has passed, with the reason.
     pub(crate) fn expired(&self, now: Instant) -> Vec<(AssignmentId, LossReason)> {
         let silent = self.0.iter().filter(|(_, lease)| lease.deadline <= now);
@@ -133,7 +149,7 @@ mod tests {
 
     /// Those of the policy that a platform begins with.
     fn times() -> Times {
-        let times = Times::of(&Policy::default());
+        let times = Times::within(&Policy::default(), FETCH);
         let known = [times.accept, times.lease, times.fetch, times.slack];
         assert_eq!(known, [ACCEPT, LEASE, FETCH, SLACK]);
         assert_eq!(times.record, RECORD);
@@ -178,6 +194,27 @@ mod tests {
             assert!(now <= begun + runtime + SLACK, "a run must end");
         }
         assert_eq!(now, begun + runtime + SLACK);
+    }
+
+    #[test]
+    fn what_nobody_listened_to_was_not_silence() {
+        let begun = Instant::now();
+        let mut leases = Leases::default();
+        leases.grant(ID, begun, times());
+        leases.start(ID, begun, Duration::from_secs(10));
+        // Ten seconds of silence, and then a pause that is longer than any lease: five seconds are left after it.
+        let paused = Duration::from_secs(3_600);
+        leases.shift(paused);
+        let now = begun + paused + Duration::from_secs(10);
+        assert!(leases.expired(now).is_empty());
+        // The run's own end moved, too.
+        let mut now = now;
+        while now < begun + paused + Duration::from_secs(10) + SLACK {
+            leases.extend(ID, now);
+            assert!(leases.expired(now).is_empty());
+            now += LEASE / 3;
+        }
+        assert_eq!(leases.expired(now), [(ID, LossReason::Silent)]);
     }
 
     #[test]

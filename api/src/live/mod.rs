@@ -3,29 +3,48 @@
 
 mod leases;
 mod nodes;
+mod pulse;
+mod rates;
 mod task_log;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use aevir_platform::ids::{AssignmentId, NodeId, TaskId};
 use aevir_wire as wire;
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::{
+    sync::{Notify, broadcast, watch},
+    time::Instant,
+};
 
 pub(crate) use leases::{Leases, Times as LeaseTimes};
 pub(crate) use nodes::{Nodes, OpenPoll};
+pub(crate) use pulse::BEAT_EVERY;
+use pulse::Pulse;
+use rates::Rates;
 pub(crate) use task_log::{LINE_CHARS_MAX, TaskLogs};
 
 /// Updates that a watcher may fall behind before it misses some; they are only a convenience.
 const UPDATES: usize = 1_024;
 
+/// A shorter pause is a busy machine's, and nothing that its operator has to hear of.
+const PAUSE_TOLD_MIN: Duration = Duration::from_secs(1);
+
 /// Everything that is kept in memory only.
 pub(crate) struct Live {
+    pulse: Mutex<Pulse>,
+    /// Until then those who are late with their reveals may not have been heard.
+    reveals_heard_until: Mutex<Instant>,
     leases: Mutex<Leases>,
     nodes: Arc<Mutex<Nodes>>,
     logs: Mutex<TaskLogs>,
     updates: broadcast::Sender<Arc<LiveUpdate>>,
     /// Size of the log as far as the driver has seen it.
     head: watch::Sender<u64>,
+    /// How often nodes may write into the log.
+    pub(crate) rates: Rates,
     /// Makes the driver look again.
     pub(crate) driver: Notify,
 }
@@ -40,13 +59,49 @@ pub(crate) struct LiveUpdate {
 impl Live {
     pub(crate) fn new(head: u64) -> Self {
         Self {
+            pulse: Mutex::new(Pulse::new(Instant::now())),
+            reveals_heard_until: Mutex::new(Instant::now()),
             leases: Mutex::default(),
             nodes: Arc::default(),
             logs: Mutex::default(),
             updates: broadcast::Sender::new(UPDATES),
             head: watch::Sender::new(head),
+            rates: Rates::default(),
             driver: Notify::new(),
         }
+    }
+
+    /// This process is there. Where it was not for a while, no node was silent meanwhile: every lease, every node and every sealed
+    /// result gets that time back before anybody can look at it.
+    pub(crate) fn beat(&self) {
+        // Held until the deadlines have moved: whoever beats next finds them moved.
+        let mut pulse = lock(&self.pulse);
+        let Some(paused) = pulse.beat(Instant::now()) else {
+            return;
+        };
+        self.leases().shift(paused);
+        self.nodes().shift(paused);
+        self.hear_reveals(paused);
+        let paused_ms = paused.as_millis();
+        if paused >= PAUSE_TOLD_MIN {
+            tracing::warn!(
+                paused_ms,
+                "this process stood still: that counts for no lease"
+            );
+        } else {
+            tracing::debug!(paused_ms, "this process was slow: that counts for no lease");
+        }
+    }
+
+    /// For so long from now nobody is taken to keep back what he sealed: he may not have been heard.
+    pub(crate) fn hear_reveals(&self, time: Duration) {
+        let mut until = lock(&self.reveals_heard_until);
+        *until = (*until).max(Instant::now() + time);
+    }
+
+    /// Whether what is not revealed in time may not have been heard.
+    pub(crate) fn hears_reveals(&self) -> bool {
+        Instant::now() < *lock(&self.reveals_heard_until)
     }
 
     pub(crate) fn leases(&self) -> MutexGuard<'_, Leases> {

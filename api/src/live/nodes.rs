@@ -43,6 +43,13 @@ impl Nodes {
         seen.polls == 0 && now.saturating_duration_since(seen.last) >= patience
     }
 
+    /// Nobody listened for so long: no node was silent meanwhile.
+    pub(crate) fn shift(&mut self, paused: Duration) {
+        for seen in self.0.values_mut() {
+            seen.last += paused;
+        }
+    }
+
     /// Lets the node's long poll look again.
     pub(crate) fn wake(&self, node: NodeId) {
         if let Some(seen) = self.0.get(&node) {
@@ -98,5 +105,8 @@ mod tests {
         drop(poll);
         assert!(!silent_in(0));
         assert!(silent_in(3));
+        lock(&nodes).shift(Duration::from_secs(2));
+        assert!(!silent_in(3), "nobody listened for two of them");
+        assert!(silent_in(5));
     }
 }

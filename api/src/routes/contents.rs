@@ -1,8 +1,9 @@
-//! Datasets and models: a catalogue that every account may read.
+//! Datasets and models: a catalogue in which each account sees what it may use.
 
 use aevir_events::Timestamp;
 use aevir_platform::{
     command::{Command, ContentKind, RegisterContent, Scope},
+    digest::Digest,
     ids::ContentId,
     rejection::Rejection,
     report::Artifact,
@@ -17,8 +18,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     app::App,
     auth::Caller,
-    convert::{artifacts, from_name, into_domain, name_of, time},
-    error::{ApiError, ApiResult},
+    convert::{artifacts, from_name, into_domain, name_of, parse, time, to_wire},
+    error::{ApiError, ApiResult, Code},
     extract::{IdempotencyKey, Json, Path, Query},
     listing::{Shown, cursor, invalid, limit, next, open},
     submit::{event, submit},
@@ -29,6 +30,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(register_content, list_contents))
         .routes(routes!(show_content))
+        .routes(routes!(change_content_terms))
 }
 
 /// Registers a dataset or model version made of blobs that the caller uploaded.
@@ -48,17 +50,66 @@ async fn register_content(
         name: request.name,
         version: request.version,
         files,
-        licence: request.licence,
+        licence: licence("/licence", request.licence)?,
         weight: request.weight,
+        price: parse("/price", &request.price)?,
+        access: into_domain("/access", &request.access)?,
+        contributors: into_domain("/contributors", &request.contributors)?,
     });
     let receipt = submit(&app, caller.actor(), key, command).await?;
     let registered = event!(&receipt, ContentRegistered)?;
     let id = registered.content;
-    let content = app
-        .log
-        .read(|state, _| Some(view(id, state.contents.get(&id)?)));
-    let content = content.ok_or(Rejection::UnknownContent { content: id })?;
-    Ok((StatusCode::CREATED, Reply(content)))
+    let content = shown(&app, &caller, id)?;
+    Ok((
+        StatusCode::CREATED,
+        Reply(content.ok_or(Rejection::UnknownContent { content: id })?),
+    ))
+}
+
+/// Sets what tasks that are submitted from here on pay for a content of the caller's, and who may submit them. Tasks that are there keep
+/// the terms of their time.
+#[utoipa::path(put, path = "/v1/contents/{id}/terms", tag = "contents", params(("id" = String, Path)),
+    request_body = wire::ContentTerms, responses((status = 200, body = wire::Content)))]
+async fn change_content_terms(
+    State(app): State<App>,
+    caller: Caller,
+    IdempotencyKey(key): IdempotencyKey,
+    Path(text): Path<String>,
+    Json(request): Json<wire::ContentTerms>,
+) -> ApiResult<Reply<wire::Content>> {
+    caller.require(Scope::ContentsWrite)?;
+    let content: ContentId = text.parse().map_err(|_| no_content(None, &text))?;
+    let command = Command::ChangeContentTerms {
+        owner: caller.account,
+        content,
+        price: parse("/price", &request.price)?,
+        access: into_domain("/access", &request.access)?,
+    };
+    submit(&app, caller.actor(), key, command).await?;
+    let content = shown(&app, &caller, content)?;
+    content.map(Reply).ok_or_else(|| no_content(None, &text))
+}
+
+/// An SPDX expression, or the digest of the licence's text.
+pub(super) fn licence(pointer: &str, text: String) -> ApiResult<String> {
+    let is_digest = text
+        .strip_prefix("sha256:")
+        .is_some_and(|digest| digest.parse::<Digest>().is_ok());
+    if is_digest {
+        return Ok(text);
+    }
+    match spdx::Expression::parse(&text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(ApiError::new(
+            Code::FieldInvalid,
+            format!(
+                "`{text}` is no SPDX expression ({}): write one such as `CC-BY-4.0`, `LicenseRef-` and a name of your own, or `sha256:` and \
+                 the digest of the licence's text",
+                error.reason
+            ),
+        )
+        .at(pointer)),
+    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -77,7 +128,7 @@ struct Filter {
     min_position: Option<u64>,
 }
 
-/// Contents in the order of their registration.
+/// The contents that the caller may use, in the order of their registration; all of them with scope `audit` or `admin`.
 #[utoipa::path(get, path = "/v1/contents", tag = "contents", params(Filter),
     responses((status = 200, body = wire::ContentPage)))]
 async fn list_contents(
@@ -95,16 +146,26 @@ async fn list_contents(
         .map_err(|_| invalid("`kind` is `dataset` or `model`"))?;
     let after = cursor::<ContentId>(filter.after.as_deref())?;
     let mut query = views::Query::new(
-        "SELECT id, owner, kind, name, version, files, licence, weight, lineage, registered_at FROM {contents}",
+        "SELECT id, owner, kind, name, version, files, licence, weight, price, access, contributors, lineage, registered_at
+         FROM {contents}",
     );
     query.when_some("kind = ?", filter.kind.as_deref());
     query.when_some("name = ?", filter.name.as_deref());
     query.when_some("version = ?", filter.version.as_deref());
     query.when_some("id > ?", after.map(|id| id.to_string()));
+    let account = caller.account.to_string();
+    if !sees_all(&caller) {
+        query.when(
+            "(is_open = 1 OR owner = ? OR id IN (SELECT content FROM {content_readers} WHERE account = ? AND may_read = 1))",
+            [account.as_str().into(), account.as_str().into()],
+        );
+    }
     query.page("id", limit);
     let mut view = open(&app, CATALOGUE, filter.min_position).await?;
     let rows = view.select(&query.sql, &query.params).await?;
-    let rows = rows.into_iter().map(|row| from_row(Cells::new(row)));
+    let rows = rows
+        .into_iter()
+        .map(|row| from_row(Cells::new(row), &account));
     let mut contents = rows.collect::<ApiResult<Vec<_>>>()?;
     let next = next(&mut contents, limit, |c| c.id.clone());
     Ok(Shown::new(
@@ -113,8 +174,8 @@ async fn list_contents(
     ))
 }
 
-fn from_row(mut cells: Cells) -> ApiResult<wire::Content> {
-    Ok(wire::Content {
+fn from_row(mut cells: Cells, account: &str) -> ApiResult<wire::Content> {
+    let content = wire::Content {
         id: cells.text()?,
         owner: cells.text()?,
         kind: cells.text()?,
@@ -123,9 +184,28 @@ fn from_row(mut cells: Cells) -> ApiResult<wire::Content> {
         files: cells.json()?,
         licence: cells.text()?,
         weight: cells.count()?,
+        price: cells.int()?.to_string(),
+        access: cells.json()?,
+        contributors: cells.json()?,
         lineage: cells.json_or_null()?,
         registered_at: time(Timestamp(cells.int()?)),
-    })
+    };
+    Ok(for_account(content, account))
+}
+
+/// Whom it is for is its owner's business.
+fn for_account(mut content: wire::Content, account: &str) -> wire::Content {
+    if content.owner != account {
+        content.access = content
+            .access
+            .filter(|access| *access == wire::Access::Everybody);
+    }
+    content
+}
+
+/// Who looks after the market, or over it.
+fn sees_all(caller: &Caller) -> bool {
+    caller.require_one_of(&[Scope::Audit, Scope::Admin]).is_ok()
 }
 
 /// One content.
@@ -138,20 +218,35 @@ async fn show_content(
 ) -> ApiResult<Reply<wire::Content>> {
     caller.require(Scope::Read)?;
     let id: Option<ContentId> = text.parse().ok();
-    let content = id.and_then(|id| {
-        app.log
-            .read(|state, _| Some(view(id, state.contents.get(&id)?)))
-    });
-    content.map(Reply).ok_or_else(|| {
-        let unknown = Rejection::UnknownContent {
-            content: id.unwrap_or(ContentId(Default::default())),
+    let content = id.map(|id| shown(&app, &caller, id)).transpose()?;
+    content
+        .flatten()
+        .map(Reply)
+        .ok_or_else(|| no_content(id, &text))
+}
+
+fn no_content(id: Option<ContentId>, text: &str) -> ApiError {
+    let unknown = Rejection::UnknownContent {
+        content: id.unwrap_or(ContentId(Default::default())),
+    };
+    ApiError::from(unknown).with_detail(format!("there is no content {text}"))
+}
+
+/// A content, where it is there for the caller.
+fn shown(app: &App, caller: &Caller, id: ContentId) -> ApiResult<Option<wire::Content>> {
+    let (account, all) = (caller.account, sees_all(caller));
+    app.log.read(|state, _| {
+        let content = match all {
+            true => state.contents.get(&id),
+            false => state.content_for(account, id),
         };
-        ApiError::from(unknown).with_detail(format!("there is no content {text}"))
+        let content = content.map(|content| view(id, content)).transpose()?;
+        Ok(content.map(|content| for_account(content, &account.to_string())))
     })
 }
 
-fn view(id: ContentId, content: &Content) -> wire::Content {
-    wire::Content {
+fn view(id: ContentId, content: &Content) -> ApiResult<wire::Content> {
+    Ok(wire::Content {
         id: id.to_string(),
         owner: content.owner.to_string(),
         kind: name_of(&content.kind),
@@ -160,6 +255,9 @@ fn view(id: ContentId, content: &Content) -> wire::Content {
         files: artifacts(&content.files),
         licence: content.licence.clone(),
         weight: content.weight,
+        price: content.price.to_string(),
+        access: Some(to_wire(&content.access)?),
+        contributors: to_wire(&content.contributors)?,
         lineage: content.lineage.as_ref().map(|l| wire::Lineage {
             task: l.task.to_string(),
             base: l.base.map(|b| b.to_string()),
@@ -168,7 +266,7 @@ fn view(id: ContentId, content: &Content) -> wire::Content {
             nodes: texts(&l.nodes),
         }),
         registered_at: time(content.registered_at),
-    }
+    })
 }
 
 fn texts(ids: &[impl ToString]) -> Vec<String> {

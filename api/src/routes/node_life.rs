@@ -4,6 +4,7 @@ use aevir_platform::{
     Actor,
     amount::Amount,
     command::{Command, NodeProfile, Scope},
+    digest::Digest,
     hexbytes::Hex,
     ids::{AccountId, NodeId},
     rejection::Rejection,
@@ -170,6 +171,7 @@ async fn change_profile(
     Json(request): Json<wire::ChangeProfile>,
 ) -> ApiResult<StatusCode> {
     let profile: NodeProfile = into_domain("/profile", &request.profile)?;
+    app.live.rates.change(caller.node)?;
     let command = Command::ChangeProfile {
         node: caller.node,
         profile: Box::new(profile),
@@ -178,7 +180,8 @@ async fn change_profile(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Gives the node another signing key, which the one before has signed. By itself.
+/// Gives the node another signing key and another API key, which the signing key before has signed. The API key before is dead at once. By
+/// itself.
 #[utoipa::path(post, path = "/v1/node/key", tag = "node", request_body = wire::RotateKey,
     responses((status = 204)))]
 async fn rotate_key(
@@ -187,8 +190,10 @@ async fn rotate_key(
     Json(request): Json<wire::RotateKey>,
 ) -> ApiResult<StatusCode> {
     let new = into_domain("/public_key", &request.public_key)?;
+    let key_hash: Digest = parse("/key_hash", &request.key_hash)?;
     let signature: Hex<64> = into_domain("/signature", &request.signature)?;
     let node = caller.node;
+    app.live.rates.change(node)?;
     let keys = app.log.read(|state, _| {
         let known = state.nodes.get(&node)?;
         Some((known.public_key, known.former_keys.last().copied()))
@@ -196,9 +201,9 @@ async fn rotate_key(
     let (current, former) = keys.ok_or(Rejection::UnknownNode)?;
     // After a lost answer the new key is the current one already, and the one before it has signed.
     let old = former.filter(|_| new == current).unwrap_or(current);
-    let rotation = SignedRotation::check(node, old, new, signature).map_err(|_| {
-        let detail = "the node's present key did not sign this one: sign `aevir.rotate/1`, a line feed, the node's id, a line \
-                      feed and the 32 bytes of the new key";
+    let rotation = SignedRotation::check(node, old, (new, key_hash), signature).map_err(|_| {
+        let detail = "the node's present key did not sign these: sign `aevir.rotate/1`, a line feed, the node's id, a line \
+                      feed, the 32 bytes of the new key and the 32 of the new API key's SHA-256";
         ApiError::new(Code::BadSignature, detail)
     })?;
     submit(
@@ -228,6 +233,7 @@ async fn keep(
         known(app, node, |owner| sees_all || owner == caller.account)?;
         caller.actor()
     };
+    app.live.rates.change(node)?;
     submit(app, actor, None, command(node)).await?;
     shown(app, node)
 }
@@ -244,6 +250,8 @@ async fn pledge(
     caller.require(Scope::NodesWrite)?;
     let node = id.parse().map_err(|_| Rejection::UnknownNode)?;
     let amount = parse("/amount", &request.amount)?;
+    known(app, node, |owner| owner == caller.account)?;
+    app.live.rates.change(node)?;
     submit(
         app,
         caller.actor(),

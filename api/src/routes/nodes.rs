@@ -9,6 +9,7 @@ use aevir_platform::{
     definition::TaskType,
     ids::NodeId,
     rejection::Rejection,
+    schedule,
     state::{Backoff, Fading, Node, Record, SpeedRecord, Standing, State as Machine, Tally},
 };
 use aevir_wire as wire;
@@ -131,6 +132,7 @@ async fn list_nodes(
             node.stake = id.and_then(|id| stake(state, id));
             let known = id.and_then(|id| state.nodes.get(&id));
             node.runs_at_once = known.map(|node| node.slots());
+            node.kept_free_until = known.and_then(|node| kept_free_until(state, node));
         }
     });
     Ok(Shown::new(view.position(), wire::NodeList { nodes, next }))
@@ -166,6 +168,7 @@ fn from_row(mut cells: Cells) -> ApiResult<wire::Node> {
         profile,
         active: Vec::new(),
         runs_at_once: None,
+        kept_free_until: None,
         stake: None,
         sealed: Vec::new(),
         earned: cells.int()?.to_string(),
@@ -287,9 +290,14 @@ fn stake(state: &Machine, id: NodeId) -> Option<wire::NodeStake> {
     })
 }
 
+fn kept_free_until(state: &Machine, node: &Node) -> Option<String> {
+    schedule::kept_free_until(state, node, now()).map(time)
+}
+
 pub(super) fn view(state: &Machine, node: &Node) -> ApiResult<wire::Node> {
     Ok(wire::Node {
         runs_at_once: Some(node.slots()),
+        kept_free_until: kept_free_until(state, node),
         stake: stake(state, node.id),
         id: node.id.to_string(),
         owner: node.owner.to_string(),

@@ -1,11 +1,18 @@
 //! The projection `catalogue`: modules and contents.
 
+use std::collections::BTreeSet;
+
 use aevir_events::{
     Recorded,
     projection::{Column, Keys, Projection, ProjectionError, Rows, Table, Value},
 };
-use aevir_platform::event::{ContentRegistered, Event, ModuleRegistered};
+use aevir_platform::{
+    content::{Access, Contributor},
+    event::{ContentRegistered, ContentTermsChanged, Event, ModuleRegistered},
+    ids::AccountId,
+};
 use async_trait::async_trait;
+use serde::de::DeserializeOwned;
 
 use super::{id, json, ms, name};
 
@@ -18,6 +25,7 @@ type Done = Result<(), ProjectionError>;
 const MODULES: &str = "modules";
 const NAMES: &str = "module_names";
 const CONTENTS: &str = "contents";
+const READERS: &str = "content_readers";
 
 const TABLES: &[Table] = &[
     Table {
@@ -55,6 +63,16 @@ const TABLES: &[Table] = &[
             Column::text("version", ""),
             Column::text("licence", ""),
             Column::int("weight", "Part of a content share."),
+            Column::int("price", "What each use costs from here on, micro-AEV."),
+            Column::int("is_open", "1 where every account may use it."),
+            Column::text(
+                "access",
+                "JSON: `\"everybody\"`, or the accounts that may use it beside owner and contributors.",
+            ),
+            Column::text(
+                "contributors",
+                "JSON array: who earns by it, with weights; its owner alone where it is empty.",
+            ),
             Column::text("files", "JSON array."),
             Column::text(
                 "lineage",
@@ -66,6 +84,17 @@ const TABLES: &[Table] = &[
         key: 1,
         indexes: &[&["name", "version"], &["owner", "id"]],
     },
+    Table {
+        name: READERS,
+        about: "Accounts for which a content is there though it isn't for everybody, and its contributors; or was.",
+        columns: &[
+            Column::text("account", "`accounts.id`."),
+            Column::text("content", "`contents.id`."),
+            Column::int("may_read", "0 since it was taken from the list."),
+        ],
+        key: 2,
+        indexes: &[],
+    },
 ];
 
 #[async_trait]
@@ -75,7 +104,7 @@ impl Projection<Event> for Catalogue {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [Table] {
@@ -85,6 +114,8 @@ impl Projection<Event> for Catalogue {
     fn wants(&self, recorded: &Recorded<Event>, keys: &mut Keys) {
         if let Event::ModuleRegistered(e) = &recorded.event {
             keys.add(MODULES, [id(e.blob.digest)]);
+        } else if let Event::ContentTermsChanged(e) = &recorded.event {
+            keys.add(CONTENTS, [id(e.content)]);
         }
     }
 
@@ -92,7 +123,9 @@ impl Projection<Event> for Catalogue {
         if let Event::ModuleRegistered(e) = &recorded.event {
             module(rows, e, ms(recorded.time)).await
         } else if let Event::ContentRegistered(e) = &recorded.event {
-            content(rows, e, ms(recorded.time))
+            content(rows, e, ms(recorded.time)).await
+        } else if let Event::ContentTermsChanged(e) = &recorded.event {
+            terms(rows, e).await
         } else {
             Ok(())
         }
@@ -124,7 +157,14 @@ async fn module(rows: &mut Rows<'_>, e: &ModuleRegistered, at: Value) -> Done {
     )
 }
 
-fn content(rows: &mut Rows<'_>, e: &ContentRegistered, at: Value) -> Done {
+async fn content(rows: &mut Rows<'_>, e: &ContentRegistered, at: Value) -> Done {
+    let contributors = e.contributors.iter().map(|c| c.account);
+    let readers: BTreeSet<AccountId> = listed(&e.access).into_iter().chain(contributors).collect();
+    for account in readers {
+        rows.entry(READERS, [id(account), id(e.content)])
+            .await?
+            .set("may_read", 1_i64)?;
+    }
     rows.insert(
         CONTENTS,
         [
@@ -135,6 +175,10 @@ fn content(rows: &mut Rows<'_>, e: &ContentRegistered, at: Value) -> Done {
             ("version", e.version.as_str().into()),
             ("licence", e.licence.as_str().into()),
             ("weight", e.weight.into()),
+            ("price", e.price.0.into()),
+            ("is_open", i64::from(e.access.is_open()).into()),
+            ("access", json(&e.access)?),
+            ("contributors", json(&e.contributors)?),
             ("files", json(&e.files)?),
             (
                 "lineage",
@@ -147,4 +191,33 @@ fn content(rows: &mut Rows<'_>, e: &ContentRegistered, at: Value) -> Done {
             ("registered_at", at),
         ],
     )
+}
+
+async fn terms(rows: &mut Rows<'_>, e: &ContentTermsChanged) -> Done {
+    let row = rows.row(CONTENTS, [id(e.content)]).await?;
+    let before: Access = read(row.text("access")?)?;
+    let contributors: Vec<Contributor> = read(row.text("contributors")?)?;
+    row.set("price", e.price.0)?
+        .set("is_open", i64::from(e.access.is_open()))?
+        .set("access", json(&e.access)?)?;
+    let now = listed(&e.access);
+    let earns = |account| contributors.iter().any(|c| c.account == account);
+    for account in listed(&before).union(&now) {
+        let may_read = now.contains(account) || earns(*account);
+        rows.entry(READERS, [id(account), id(e.content)])
+            .await?
+            .set("may_read", i64::from(may_read))?;
+    }
+    Ok(())
+}
+
+fn listed(access: &Access) -> BTreeSet<AccountId> {
+    match access {
+        Access::Everybody => BTreeSet::new(),
+        Access::Accounts(accounts) => accounts.clone(),
+    }
+}
+
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, ProjectionError> {
+    serde_json::from_str(text).map_err(|e| ProjectionError::refused(e.to_string()))
 }

@@ -165,6 +165,10 @@ impl Projection<Event> for Work {
                     .set("committed_at", ms(at))
                     .map(drop)
             }
+            Event::AssignmentShown(e) => {
+                let assignment = rows.row(ASSIGNMENTS, [id(e.assignment)]).await?;
+                assignment.set("state", "revealed").map(drop)
+            }
             Event::AssignmentRevealed(e) => {
                 let assignment = rows.row(ASSIGNMENTS, [id(e.report.assignment)]).await?;
                 // A column holds 63 bits, far more than a run may burn.
@@ -186,7 +190,8 @@ impl Projection<Event> for Work {
             Event::AssignmentLost(e) => ends::lost(rows, e, at).await,
             Event::AssignmentReturned(e) => ends::returned(rows, e, at).await,
             Event::AssignmentWithdrawn(e) => ends::withdrawn(rows, e, at).await,
-            Event::AccountOpened(_)
+            Event::ContentTermsChanged(_)
+            | Event::AccountOpened(_)
             | Event::KeyAdded(_)
             | Event::KeyRevoked(_)
             | Event::JoinTokenIssued(_)
@@ -207,6 +212,7 @@ impl Projection<Event> for Work {
             | Event::TaskReserved(_)
             | Event::TaskInspected(_)
             | Event::OutputUploaded(_)
+            | Event::OutputClosed(_)
             | Event::EpochOpened(_)
             | Event::RewardsClaimed(_)
             | Event::LimitsSet(_) => Ok(()),
@@ -279,6 +285,7 @@ fn wants(event: &Event, keys: &mut Keys) {
         }
         Event::AssignmentProgressed(e) => e.assignment,
         Event::AssignmentCommitted(e) => e.assignment,
+        Event::AssignmentShown(e) => e.assignment,
         Event::AssignmentRevealed(e) => e.report.assignment,
         Event::AvailabilityChanged(e) => return node(keys, e.node),
         Event::ProfileChanged(e) => return node(keys, e.node),
@@ -299,6 +306,7 @@ fn wants(event: &Event, keys: &mut Keys) {
         | Event::LimitsSet(_)
         | Event::NodeRegistered(_)
         | Event::ContentRegistered(_)
+        | Event::ContentTermsChanged(_)
         | Event::AccountOpened(_)
         | Event::KeyAdded(_)
         | Event::KeyRevoked(_)
@@ -317,7 +325,8 @@ fn wants(event: &Event, keys: &mut Keys) {
         | Event::ContentReleased(_)
         | Event::ModuleSuspended(_)
         | Event::ModuleReleased(_)
-        | Event::OutputUploaded(_) => return,
+        | Event::OutputUploaded(_)
+        | Event::OutputClosed(_) => return,
     };
     keys.add(ASSIGNMENTS, [id(assignment)]);
 }

@@ -144,7 +144,7 @@ pub(super) const TABLES: &[Table] = &[
             Column::text("commitment", "SHA-256 of the sealed result.").or_null(),
             Column::int("progress_ppm", "As the log has it; heartbeats know more."),
             Column::text("progress_note", ""),
-            Column::int("fuel", "As it reported when it revealed.").or_null(),
+            Column::int("fuel", "As it reported, once that can be read: of a sample with the verdict.").or_null(),
             Column::int("leased_at", "ms."),
             Column::int("started_at", "ms.").or_null(),
             Column::int("committed_at", "ms.").or_null(),

@@ -53,8 +53,8 @@ fn every_error_code_is_documented() {
         "# Error codes\n\n\
          Every error is a problem document (RFC 9457, `application/problem+json`) with a stable `code`; `type` is\n\
          `urn:aevir:problem:<code>`. A request that got one of these has changed nothing (`outcome-unknown` alone can't\n\
-         tell). Try again only what has the status 503, after `Retry-After`; everything else needs another request or\n\
-         another state first.\n\n\
+         tell). Try again only what has the status 429 or 503, after `Retry-After`; everything else needs another request\n\
+         or another state first.\n\n\
          This page is generated from the code by a test.\n\n\
          | code | status | meaning |\n|---|---|---|\n",
     );
@@ -244,10 +244,11 @@ fn both_sides_write_terms_alike() {
 fn both_sides_sign_a_rotation_alike() {
     let text = "01J00000000000000000000003";
     assert_eq!(
-        aevir_wire::rotation_message(text, [7; 32]),
+        aevir_wire::rotation_message(text, [7; 32], [8; 32]),
         aevir_platform::rotation::rotation_message(
             text.parse().unwrap(),
-            aevir_platform::hexbytes::Hex([7; 32])
+            aevir_platform::hexbytes::Hex([7; 32]),
+            aevir_platform::digest::Digest([8; 32]),
         )
     );
 }

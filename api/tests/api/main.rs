@@ -5,6 +5,7 @@
 
 mod accounts;
 mod connections;
+mod contents;
 mod documents;
 mod fencing;
 mod leases;
@@ -12,6 +13,7 @@ mod lifecycle;
 mod money;
 mod node_life;
 mod objects;
+mod pauses;
 mod plan;
 mod points;
 mod protocol;

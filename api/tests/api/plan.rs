@@ -21,6 +21,15 @@ async fn a_quote_says_what_a_submission_would_lock_and_stores_nothing() {
         (quote.nodes, quote.eligible_nodes, quote.tasks_ahead),
         (1, 1, 0)
     );
+    assert!(quote.refused.is_empty() && quote.nearest.is_empty());
+    let needy = single(&module).with("qos", json!({"labels": {"region": "moon"}}));
+    let none = requester.client.quote_task(&needy.0).await.unwrap();
+    assert_eq!((none.eligible_nodes, none.refused[0].nodes), (0, 1));
+    assert_eq!(none.refused[0].reason, "label");
+    assert_eq!(none.nearest[0].reason, "label");
+    assert!(none.nearest[0].help.contains("/qos/labels"));
+    let told = serde_json::to_string(&none).unwrap();
+    assert!(!told.contains(&node.id), "nobody's node is named");
     assert!(quote.affordable && quote.starts_at.is_some() && quote.finishes_by > quote.starts_at);
     let (fee, escrow): (u64, u64) = (
         quote.expected_fee.parse().unwrap(),

@@ -1,6 +1,6 @@
 //! Blobs, modules and contents.
 
-use aevir_wire::{Artifact, RegisterContent, digest};
+use aevir_wire::{Access, Artifact, RegisterContent, digest};
 use reqwest::Method;
 
 use crate::support::{MODULE, TestPlatform};
@@ -210,6 +210,9 @@ async fn contents_are_registered_by_who_has_the_bytes_and_listed_to_all() {
         }],
         licence: "CC-BY-4.0".into(),
         weight: 10,
+        price: "0".into(),
+        access: Access::Everybody,
+        contributors: Vec::new(),
     };
     let content = owner.client.register_content(&request("1")).await.unwrap();
     assert_eq!(

@@ -1,14 +1,15 @@
 //! What the views must say of a state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aevir_events::{
     Timestamp,
     projection::{Projections, Snapshot, Value},
 };
 use aevir_platform::{
+    content::Access,
     event::Track,
-    ids::{AccountId, WithdrawalId},
+    ids::{AccountId, ContentId, WithdrawalId},
     state::{Assignment, Phase, Review, Stage, Standing, State, Tally, Task, Withdrawal},
 };
 use serde::Serialize;
@@ -62,6 +63,7 @@ pub async fn check(views: &Projections, state: &State, position: u64) {
     assert_eq!(catalogue.position(), position);
     same(&mut catalogue, MODULES, modules(state)).await;
     same(&mut catalogue, CONTENTS, contents(state)).await;
+    same(&mut catalogue, READERS, readers(state)).await;
 }
 
 async fn same(view: &mut Snapshot, sql: &str, mut expected: Table) {
@@ -385,7 +387,26 @@ fn modules(state: &State) -> Table {
     rows
 }
 
-const CONTENTS: &str = "SELECT id, owner, kind, name, version, licence, weight, files, lineage, registered_at FROM {contents} ORDER BY id";
+const READERS: &str =
+    "SELECT account, content FROM {content_readers} WHERE may_read = 1 ORDER BY account, content";
+
+/// Who may use a content though it isn't for everybody, and who earns by it.
+fn readers(state: &State) -> Table {
+    let mut rows: BTreeSet<(AccountId, ContentId)> = BTreeSet::new();
+    for (id, content) in &state.contents {
+        let listed = match &content.access {
+            Access::Everybody => BTreeSet::new(),
+            Access::Accounts(accounts) => accounts.clone(),
+        };
+        let earning = content.contributors.iter().map(|c| c.account);
+        rows.extend(listed.into_iter().chain(earning).map(|a| (a, *id)));
+    }
+    let rows = rows.into_iter();
+    rows.map(|(account, id)| vec![text(account), text(id)])
+        .collect()
+}
+
+const CONTENTS: &str = "SELECT id, owner, kind, name, version, licence, weight, price, is_open, access, contributors, files, lineage, registered_at FROM {contents} ORDER BY id";
 
 fn contents(state: &State) -> Table {
     let row = |(id, c): (
@@ -400,6 +421,10 @@ fn contents(state: &State) -> Table {
             c.version.as_str().into(),
             c.licence.as_str().into(),
             c.weight.into(),
+            Value::Int(c.price.0),
+            Value::Int(i64::from(c.access.is_open())),
+            json(&c.access),
+            json(&c.contributors),
             json(&c.files),
             c.lineage.as_ref().map_or(Value::Null, json),
             ms(c.registered_at),

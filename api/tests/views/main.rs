@@ -29,10 +29,13 @@ use aevir_events::{
     testing::PrivatePostgres,
 };
 use aevir_platform::{
+    amount::Amount,
     command::{Command, ContentKind, RegisterContent},
+    content::{Access, Contributor},
     digest::Digest,
     event::Event,
     evolve,
+    ids::ContentId,
     report::{Artifact, BlobRef},
     state::State,
 };
@@ -122,7 +125,26 @@ fn furnish(world: &mut World) {
             files: vec![file],
             licence: "CC-BY-4.0".into(),
             weight: 3,
+            price: Amount(500_000),
+            access: Access::Accounts([world.requester].into()),
+            contributors: vec![Contributor { account, weight: 2 }],
         }));
+    }
+    // One is opened, of the other the list changes twice.
+    let friend = world.account("friend");
+    let ids: Vec<ContentId> = world.state.contents.keys().copied().collect();
+    let lists = [
+        (ids[0], Access::Everybody),
+        (ids[1], Access::Accounts([friend, account].into())),
+        (ids[1], Access::Accounts([friend].into())),
+    ];
+    for (content, access) in lists {
+        world.ok(Command::ChangeContentTerms {
+            owner: account,
+            content,
+            price: Amount(700_000),
+            access,
+        });
     }
     world.push_module(account);
     let (key, _) = world

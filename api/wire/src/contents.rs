@@ -57,18 +57,65 @@ pub struct RegisterContent {
     pub version: String,
     /// Blobs that the caller uploaded; 1 to 64.
     pub files: Vec<Artifact>,
-    /// Such as an SPDX expression; 1 to 64 characters.
+    /// An SPDX expression, such as `CC-BY-4.0`, or `sha256:` and the digest of the licence's text; at most 128 characters.
     pub licence: String,
     /// Part of a task's content share relative to the task's other contents; 1 to 1,000.
     #[serde(default = "default_weight")]
     pub weight: u32,
+    /// What each task that uses it pays for that, in micro-AEV.
+    #[serde(default = "nothing")]
+    pub price: String,
+    #[serde(default)]
+    pub access: Access,
+    /// Who earns by it; the caller alone where nobody is named. At most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contributors: Vec<Contributor>,
+}
+
+/// Who may use a content, beside its owner and its contributors.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    #[default]
+    Everybody,
+    /// These accounts, at most 256. For every other one it isn't there.
+    Accounts(Vec<String>),
+}
+
+/// Somebody who earns by a content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Contributor {
+    pub account: String,
+    /// The part of what the content earns, relative to its other contributors; 1 to 1,000.
+    pub weight: u32,
+}
+
+/// On which terms later tasks use a content. `PUT /v1/contents/{id}/terms`, scope `contents:write`, by its owner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContentTerms {
+    /// In micro-AEV.
+    pub price: String,
+    pub access: Access,
+}
+
+/// What a task pays for using a content, in micro-AEV.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ContentPrice {
+    pub content: String,
+    pub price: String,
+}
+
+fn nothing() -> String {
+    "0".into()
 }
 
 fn default_weight() -> u32 {
     1
 }
 
-/// A registered dataset or model version. The catalogue is open to every account; the bytes are not.
+/// A registered dataset or model version. The catalogue shows an account what it may use; the bytes go to nodes alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Content {
     pub id: String,
@@ -79,6 +126,15 @@ pub struct Content {
     pub files: Vec<Artifact>,
     pub licence: String,
     pub weight: u32,
+    /// What each task that uses it pays for that, in micro-AEV.
+    #[serde(default = "nothing")]
+    pub price: String,
+    /// Absent for others than its owner where it is a list: nobody else's business.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
+    /// Who earns by it; its owner alone where nobody is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contributors: Vec<Contributor>,
     /// Where a model that a task made comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lineage: Option<Lineage>,

@@ -34,11 +34,12 @@ pub use accounts::{
 };
 pub use batch::{BATCH_ITEMS_MAX, Batch, BatchAnswer, BatchAnswers, BatchItem, NodeCall};
 pub use client::{
-    AssignmentFilter, Client, ClientError, EntryFilter, NdjsonStream, NodeFilter, StatementFilter,
-    TaskFilter, TaskUpdates,
+    AssignmentFilter, Client, ClientError, EntryFilter, KeptKeys, NdjsonStream, NodeFilter,
+    StatementFilter, TaskFilter, TaskUpdates,
 };
 pub use contents::{
-    Artifact, BlobRef, Content, ContentPage, Lineage, Module, ModuleList, RegisterContent,
+    Access, Artifact, BlobRef, Content, ContentPage, ContentPrice, ContentTerms, Contributor,
+    Lineage, Module, ModuleList, RegisterContent,
 };
 pub use ledger::{
     Ledger, LedgerEntry, LedgerEntryPage, Statement, StatementBalance, StatementEntry,
@@ -61,8 +62,8 @@ pub use points::{
     PointsTable, RewardPart, Rewards, TrackPoints,
 };
 pub use policy::{
-    AccountLimits, AdaptivePolicy, AdoptedPolicy, PointsPolicy, Policy, ReturnPolicy,
-    RewardsPolicy, SchedulingPolicy, ScorePolicy, SettlementPolicy, StakePolicy,
+    AccountLimits, AdaptivePolicy, AdoptedPolicy, ContentsPolicy, PointsPolicy, Policy,
+    ReturnPolicy, RewardsPolicy, SchedulingPolicy, ScorePolicy, SettlementPolicy, StakePolicy,
     VerificationPolicy,
 };
 pub use problem::{PROBLEM_JSON, Problem};

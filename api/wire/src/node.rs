@@ -175,6 +175,10 @@ pub struct Node {
     /// Runs at once that it is given: its slots, as far as it has shown that it has them; in lists as it is when they are asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runs_at_once: Option<u32>,
+    /// Where it gets nothing new because it is kept free for a task that needs the room of several runs: until when at the latest. For which
+    /// task is not told. In lists as it is when they are asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_free_until: Option<String>,
     /// What it pledged; in lists as it is when they are asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stake: Option<NodeStake>,

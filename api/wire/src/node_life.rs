@@ -136,13 +136,15 @@ pub struct RevokeNode {
     pub reason: String,
 }
 
-/// Gives the node another signing key. `POST /v1/node/key`, with the node's own API key.
+/// Gives the node another signing key and another API key. `POST /v1/node/key`, with the API key that it has until then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotateKey {
     /// The Ed25519 public key from then on, in hex.
     pub public_key: String,
-    /// Signature over [`crate::rotation_message`] by the key before, in hex.
+    /// SHA-256 of the API key's text from then on, in hex.
+    pub key_hash: String,
+    /// Signature over [`crate::rotation_message`] by the signing key before, in hex.
     pub signature: String,
 }
 

@@ -33,6 +33,20 @@ pub struct Policy {
     pub stake: StakePolicy,
     pub rewards: RewardsPolicy,
     pub verification: VerificationPolicy,
+    pub contents: ContentsPolicy,
+}
+
+/// How contents earn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContentsPolicy {
+    /// The part of what a content earns that goes to those it was made of, and of that again to those that they were made of, in parts per
+    /// million; at most half.
+    pub royalty_ppm: u32,
+    /// So many generations of them earn; at most 8.
+    pub generations: u8,
+    /// A file that one account has registered can't be registered by another.
+    pub first_registrant: bool,
 }
 
 /// How epochs reward points.
@@ -46,10 +60,12 @@ pub struct RewardsPolicy {
 }
 
 /// How results are verified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VerificationPolicy {
     pub adaptive: AdaptivePolicy,
+    /// Of samples, what their nodes reveal can be read in the log with the verdict (`closed`), or at once (`open`).
+    pub reveals: String,
     /// How long a review may take, in ms; without an outcome by then the verdict stands.
     pub review_ms: u32,
     /// How long the verifiers of a method may take, in ms; without an outcome by then they have said nothing.
@@ -172,14 +188,18 @@ pub struct ReservePolicy {
     pub looks_max: u32,
     /// Nodes that are looked at for one of them; where there are more, others with each second.
     pub nodes_max: u32,
+    /// No node is kept free whose room is further ahead, in ms.
+    pub idle_max_ms: u32,
 }
 
-/// How long leases last, whatever heartbeats say; each 1,000 to 86,400,000 ms.
+/// How long leases last, whatever heartbeats say; times are 1,000 to 86,400,000 ms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LeasePolicy {
-    /// How long a node may fetch inputs before it starts a run, with heartbeats.
+    /// How long a node may fetch before it starts a run, with heartbeats, whatever its inputs.
     pub fetch_ms: u32,
+    /// Beyond that it has the time that its inputs take at this speed, in KiB a second; at least 1.
+    pub fetch_kib_s: u32,
     /// What a run may take beyond its own time limit, for compiling and for uploading outputs.
     pub slack_ms: u32,
     /// What a run tells of its progress is recorded in the log once in so many ms at most.

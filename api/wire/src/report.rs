@@ -95,13 +95,14 @@ pub fn commit_message(commitment: [u8; 32]) -> Vec<u8> {
     [b"aevir.commit/1\n".as_slice(), &commitment].concat()
 }
 
-/// The bytes that a node's key signs to hand over to another one.
-pub fn rotation_message(node: &str, new_key: [u8; 32]) -> Vec<u8> {
+/// The bytes that a node's key signs to hand over to another one, and to another API key with this SHA-256.
+pub fn rotation_message(node: &str, new_key: [u8; 32], key_hash: [u8; 32]) -> Vec<u8> {
     [
         b"aevir.rotate/1\n".as_slice(),
         node.as_bytes(),
         b"\n",
         &new_key,
+        &key_hash,
     ]
     .concat()
 }

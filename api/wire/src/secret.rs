@@ -17,6 +17,11 @@ impl Secret {
         Self::fresh(KEY_PREFIX)
     }
 
+    /// The API key that belongs to 32 bytes.
+    pub fn key_of(bytes: [u8; 32]) -> Self {
+        Self(format!("{KEY_PREFIX}{}", hex::encode(bytes)))
+    }
+
     /// A fresh join token.
     pub fn new_token() -> Self {
         Self::fresh(TOKEN_PREFIX)
@@ -41,7 +46,12 @@ impl Secret {
 
     /// SHA-256 over the whole text, in hex: what the platform stores and looks up.
     pub fn hash(&self) -> String {
-        hex::encode(Sha256::digest(self.0.as_bytes()))
+        hex::encode(self.hash_bytes())
+    }
+
+    /// The same as bytes.
+    pub fn hash_bytes(&self) -> [u8; 32] {
+        Sha256::digest(self.0.as_bytes()).into()
     }
 }
 

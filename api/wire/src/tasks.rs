@@ -10,7 +10,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
-    contents::{Artifact, BlobRef},
+    contents::{Artifact, BlobRef, ContentPrice},
     report::{MetricValue, Report},
 };
 
@@ -116,6 +116,9 @@ pub struct Task {
     pub policy_version: u32,
     /// In micro-AEV.
     pub escrow: String,
+    /// Part of it: what the contents that it uses cost, each that costs something.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prices: Vec<ContentPrice>,
     pub created_at: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued_at: Option<String>,
@@ -187,6 +190,9 @@ pub struct Quote {
     pub expected_fee: String,
     /// What is locked at submission: the most that it can cost, in micro-AEV.
     pub escrow: String,
+    /// Part of both: what the contents that it uses cost, each that costs something.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prices: Vec<ContentPrice>,
     /// What the requester has, in micro-AEV.
     pub available: String,
     /// Whether that covers the escrow.
@@ -199,6 +205,12 @@ pub struct Quote {
     pub borderline_nodes: u32,
     /// Of them, those that could begin at once.
     pub free_nodes: u32,
+    /// How many of the others each filter refuses first, whatever they are doing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Waiting>,
+    /// All that is in the way of the node that lacks least, of those that do not fit for certain; nothing where all do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nearest: Vec<Remedy>,
     pub nodes_looked_at: u32,
     pub nodes: u32,
     /// Tasks with equal needs that wait before it.
@@ -347,7 +359,7 @@ pub struct Settlement {
 /// One party's part of a fee.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Share {
-    /// `compute`, `content`, `platform` or `attempt`.
+    /// `compute`, `content`, `royalty`, `platform` or `attempt`.
     pub role: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,

@@ -294,6 +294,16 @@ fn limits(watch: &Watch, checkpoints: u64) -> Vec<Unchecked> {
         "coins of epochs whose secret was lost",
         "decisions whether a result is repeated can't be recomputed: the leader did not have the secret",
     );
+    draws(
+        counts.reveals_closed,
+        "closed results of samples",
+        "nodes showed results that the log keeps closed until the verdict; those of tasks that end without one stay so",
+    );
+    draws(
+        counts.reveals_lost,
+        "closed results that could not be opened",
+        "that the leader did not have the secret under which they were closed is its word",
+    );
     push(
         "drawn seeds and ids",
         format!(

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 use aevir_api::RunningServer;
 use aevir_platform::policy::{Policy, SettlementPolicy};
 use aevir_wire::{
-    Artifact, Client, Deposit, GpuProfile, IssueJoinToken, NodeFilter, OpenAccount,
+    Access, Artifact, Client, Deposit, GpuProfile, IssueJoinToken, NodeFilter, OpenAccount,
     RegisterContent, Secret,
 };
 use anyhow::{Context, Result};
@@ -207,6 +207,9 @@ async fn register(
             }],
             licence: "CC-BY-4.0".into(),
             weight: 1,
+            price: "0".into(),
+            access: Access::Everybody,
+            contributors: Vec::new(),
         })
         .await?;
     ids.insert((Named::Content, "digits".to_owned()), content.id);

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use aevir_wire::{Artifact, Client, Content, RegisterContent};
+use aevir_wire::{Access, Artifact, Client, Content, ContentTerms, Contributor, RegisterContent};
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 
 use crate::{
     args::Global,
-    output::{print, properties, table},
+    output::{aev, print, properties, table},
 };
 
 #[derive(Debug, Subcommand)]
@@ -25,12 +25,34 @@ pub(crate) enum ContentVerb {
         name: String,
         #[arg(long)]
         version: String,
-        /// Such as an SPDX expression.
+        /// An SPDX expression, such as `CC-BY-4.0`, or `sha256:` and the digest of the licence's text.
         #[arg(long)]
         licence: String,
         /// Part of a task's content share relative to the task's other contents; 1 to 1000.
         #[arg(long, default_value_t = 1)]
         weight: u32,
+        /// What each task that uses it pays for that, in micro-AEV.
+        #[arg(long, default_value = "0")]
+        price: String,
+        /// An account that may use it; for every other one it isn't there. Can be given several times; without it everybody may.
+        #[arg(long, value_name = "ACCOUNT")]
+        access: Vec<String>,
+        /// `ACCOUNT=WEIGHT`: somebody who earns by it. Can be given several times; without it you alone earn.
+        #[arg(long, value_name = "ACCOUNT=WEIGHT")]
+        contributor: Vec<String>,
+    },
+    /// Say what later tasks pay for a content of yours, and who may use it. What is not given stays as it is.
+    Terms {
+        id: String,
+        /// In micro-AEV.
+        #[arg(long)]
+        price: Option<String>,
+        /// An account that may use it, instead of all that might before. Can be given several times.
+        #[arg(long, value_name = "ACCOUNT", conflicts_with = "everybody")]
+        access: Vec<String>,
+        /// Every account may use it.
+        #[arg(long)]
+        everybody: bool,
     },
     /// List the catalogue.
     List {
@@ -53,7 +75,12 @@ pub(crate) async fn run(verb: ContentVerb, global: &Global) -> Result<()> {
             version,
             licence,
             weight,
+            price,
+            access,
+            contributor,
         } => {
+            let contributors = contributor.iter().map(|text| contributing(text));
+            let contributors = contributors.collect::<Result<_>>()?;
             let mut artifacts = Vec::new();
             for file in &files {
                 artifacts.push(upload(&client, file).await?);
@@ -66,15 +93,36 @@ pub(crate) async fn run(verb: ContentVerb, global: &Global) -> Result<()> {
                     files: artifacts,
                     licence,
                     weight,
+                    price,
+                    access: listed(access).unwrap_or_default(),
+                    contributors,
                 })
                 .await?;
+            print(global.output, &content, || shown(&content))
+        }
+        ContentVerb::Terms {
+            id,
+            price,
+            access,
+            everybody,
+        } => {
+            let now = client.content(&id).await?;
+            let access = match everybody {
+                true => Some(Access::Everybody),
+                false => listed(access).or(now.access),
+            };
+            let terms = ContentTerms {
+                price: price.unwrap_or(now.price),
+                access: access.context("only its owner changes a content's terms")?,
+            };
+            let content = client.change_content_terms(&id, &terms).await?;
             print(global.output, &content, || shown(&content))
         }
         ContentVerb::List { kind, name } => {
             let contents = all(&client, kind.as_deref(), name.as_deref()).await?;
             print(global.output, &contents, || {
                 table(
-                    ["ID", "KIND", "NAME", "VERSION", "FILES", "LICENCE"],
+                    ["ID", "KIND", "NAME", "VERSION", "FILES", "LICENCE", "PRICE"],
                     contents.iter().map(|c| {
                         [
                             c.id.clone(),
@@ -83,6 +131,7 @@ pub(crate) async fn run(verb: ContentVerb, global: &Global) -> Result<()> {
                             c.version.clone(),
                             c.files.len().to_string(),
                             c.licence.clone(),
+                            aev(&c.price),
                         ]
                     }),
                 )
@@ -93,6 +142,21 @@ pub(crate) async fn run(verb: ContentVerb, global: &Global) -> Result<()> {
             print(global.output, &content, || shown(&content))
         }
     }
+}
+
+/// The accounts of an access list, where it names any.
+fn listed(accounts: Vec<String>) -> Option<Access> {
+    (!accounts.is_empty()).then_some(Access::Accounts(accounts))
+}
+
+fn contributing(text: &str) -> Result<Contributor> {
+    let parts = text.split_once('=');
+    let parsed = parts.and_then(|(account, weight)| {
+        let weight = weight.parse().ok()?;
+        let account = account.to_owned();
+        Some(Contributor { account, weight })
+    });
+    parsed.with_context(|| format!("`{text}` is not an account and a weight, such as 01J...=2"))
 }
 
 async fn upload(client: &Client, file: &str) -> Result<Artifact> {
@@ -144,7 +208,18 @@ fn shown(content: &Content) -> String {
         ("owner".into(), content.owner.clone()),
         ("licence".into(), content.licence.clone()),
         ("weight".into(), content.weight.to_string()),
+        ("price".into(), format!("{} AEV a use", aev(&content.price))),
     ];
+    let access = match &content.access {
+        Some(Access::Everybody) => "everybody".to_owned(),
+        Some(Access::Accounts(accounts)) => accounts.join(", "),
+        None => "its owner's list, and you".to_owned(),
+    };
+    rows.push(("may be used by".into(), access));
+    rows.extend(content.contributors.iter().map(|c| {
+        let weight = format!("weight {}", c.weight);
+        (format!("contributor {}", c.account), weight)
+    }));
     rows.extend(content.files.iter().map(|file| {
         (
             format!("file {}", file.name),

@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use aevir_node::Registration;
-use aevir_wire::{ChangeStake, Client, Node, NodeTally, NodeTerms, RevokeNode, Secret, Wall};
+use aevir_wire::{ChangeStake, Client, Node, NodeTally, NodeTerms, RevokeNode, Wall};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
@@ -35,7 +34,8 @@ pub(crate) enum NodeVerb {
         #[arg(long)]
         any: bool,
     },
-    /// Give the node of this machine another signing key, while it runs or not; results of the old one count no more.
+    /// Give the node of this machine another signing key and another API key, while it runs or not; results of the old one count no more,
+    /// and calls with the old one are refused.
     RotateKey {
         /// The node's own folder.
         #[arg(long, env = "AEVIR_NODE_DATA")]
@@ -82,13 +82,10 @@ impl Whose {
             return Ok((global.keyed_client()?, node));
         }
         let data = self.data.map_or_else(default_data_dir, Ok)?;
-        let registration = Registration::read(&data)?.with_context(|| {
+        aevir_node::client_of(&global.server, &data).with_context(|| {
             let data = data.display();
-            format!("there is no node in `{data}`: name one by its id with its owner's key, or its folder with --data")
-        })?;
-        let client = Client::new(&global.server, None)?;
-        let key = Secret::from_text(registration.api_key);
-        Ok((client.with_key(key), registration.node))
+            format!("no node is found in `{data}`: name one by its id with its owner's key, or its folder with --data")
+        })
     }
 }
 
@@ -171,6 +168,14 @@ fn runs_at_once(node: &Node) -> String {
     }
 }
 
+/// A node that gets nothing new, though it has room for some, says why.
+fn kept_free(node: &Node) -> String {
+    let until = node.kept_free_until.as_ref().map(|until| {
+        format!("for a task that needs more room than there is, until {until} at the latest")
+    });
+    or_dash(until.as_deref())
+}
+
 fn status(node: &Node) -> String {
     let profile = &node.profile;
     let speed = &node.speed;
@@ -210,6 +215,7 @@ fn status(node: &Node) -> String {
         ),
         ("confinement", confinement(node)),
         ("running", list(&node.active)),
+        ("kept free", kept_free(node)),
         ("sealed", list(&node.sealed)),
         ("earned", format!("{} AEV", aev(&node.earned))),
     ];

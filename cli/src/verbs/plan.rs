@@ -1,6 +1,6 @@
 //! `aevir task quote` and `aevir task why`.
 
-use aevir_wire::{Client, Quote, Why};
+use aevir_wire::{Client, Quote, Remedy, Waiting, Why};
 use anyhow::Result;
 
 use super::task::{QuoteArgs, definition};
@@ -24,9 +24,13 @@ fn quoted(quote: &Quote) -> String {
         true => "at once: one after the other could be too late",
         false => "one after the other",
     };
-    properties([
+    let prices = quote.prices.iter();
+    let uses = prices.map(|p| ("of both, for", format!("{}: {}", p.content, aev(&p.price))));
+    let amounts = [
         ("expected fee", aev(&quote.expected_fee)),
         ("escrow (at most)", aev(&quote.escrow)),
+    ];
+    let rest = [
         ("available", available),
         (
             "nodes",
@@ -47,7 +51,28 @@ fn quoted(quote: &Quote) -> String {
         ("replicas", pace.to_owned()),
         ("starts at", or_dash(quote.starts_at.as_deref())),
         ("finishes by", or_dash(quote.finishes_by.as_deref())),
-    ])
+    ];
+    let text = properties(amounts.into_iter().chain(uses).chain(rest));
+    text + &in_the_way(&quote.refused, &quote.nearest)
+}
+
+/// What nodes are refused for, and what would help with the one that lacks least.
+fn in_the_way(refused: &[Waiting], nearest: &[Remedy]) -> String {
+    let mut text = String::new();
+    if !refused.is_empty() {
+        let rows = refused
+            .iter()
+            .map(|r| [r.reason.clone(), r.nodes.to_string()]);
+        text += &format!("\n\n{}", table(["REFUSED FOR", "NODES"], rows));
+    }
+    if !nearest.is_empty() {
+        let rows = nearest.iter().map(|r| [r.reason.clone(), r.help.clone()]);
+        text += &format!(
+            "\n\n{}",
+            table(["THE NEAREST NODE", "WHAT WOULD HELP"], rows)
+        );
+    }
+    text
 }
 
 pub(super) async fn why(client: &Client, id: &str, global: &Global) -> Result<()> {
@@ -72,7 +97,7 @@ fn explained(why: &Why) -> String {
         other => other,
     };
     let awaits = (!why.awaits.is_empty()).then(|| why.awaits.join(", "));
-    let mut text = properties([
+    let text = properties([
         ("id", why.id.clone()),
         ("state", why.state.clone()),
         ("waits for", waits_for.to_owned()),
@@ -86,22 +111,5 @@ fn explained(why: &Why) -> String {
             ),
         ),
     ]);
-    if !why.refused.is_empty() {
-        let rows = why
-            .refused
-            .iter()
-            .map(|r| [r.reason.clone(), r.nodes.to_string()]);
-        text += &format!("\n\n{}", table(["REFUSED FOR", "NODES"], rows));
-    }
-    if !why.nearest.is_empty() {
-        let rows = why
-            .nearest
-            .iter()
-            .map(|r| [r.reason.clone(), r.help.clone()]);
-        text += &format!(
-            "\n\n{}",
-            table(["THE NEAREST NODE", "WHAT WOULD HELP"], rows)
-        );
-    }
-    text
+    text + &in_the_way(&why.refused, &why.nearest)
 }

@@ -171,7 +171,37 @@ async fn accounts_contents_and_keys() {
     let content = parsed(&platform.aevir(&add).unwrap());
     assert_eq!(content["files"][0]["name"], "digits.csv.gz");
     let listed = platform.aevir(&["content", "list"]).unwrap();
-    assert!(listed.contains(content["id"].as_str().unwrap()), "{listed}");
+    let id = content["id"].as_str().unwrap();
+    assert!(listed.contains(id), "{listed}");
+    let account = parsed(
+        &platform
+            .aevir(&["account", "show", "--output", "json"])
+            .unwrap(),
+    );
+    let account = account["account"].as_str().unwrap();
+    let terms = |more: &[&str]| {
+        let all = [&["content", "terms", id, "--output", "json"], more].concat();
+        parsed(&platform.aevir(&all).unwrap())
+    };
+    let listed = terms(&["--price", "250000", "--access", account]);
+    assert_eq!(listed["price"], "250000");
+    assert_eq!(listed["access"]["accounts"][0], account);
+    // What is not given stays.
+    assert_eq!(terms(&["--price", "7"])["access"], listed["access"]);
+    let open = terms(&["--everybody"]);
+    assert_eq!(
+        (&open["price"], &open["access"]),
+        (&"7".into(), &"everybody".into())
+    );
+    let shared = format!("{account}=3");
+    let again = [&add[..3], &["--name", "again", "--version", "1"], &add[7..]].concat();
+    let again = [&again[..], &["--price", "1", "--contributor", &shared]].concat();
+    let again = parsed(&platform.aevir(&again).unwrap());
+    assert_eq!(again["contributors"][0]["weight"], 3);
+    let mut wrong = add.to_vec();
+    (wrong[4], wrong[8]) = ("wrong", "free for all");
+    let error = platform.aevir(&wrong).unwrap_err();
+    assert!(error.contains("SPDX"), "{error}");
 
     let key = platform
         .aevir(&[

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod attacks;
+mod closed;
 mod command_line;
 mod commitment;
 mod crash;
@@ -18,6 +19,7 @@ mod platform;
 #[path = "../../../api/tests/api/support/node.rs"]
 mod protocol;
 mod receipts;
+mod reservations;
 mod reviews;
 mod stores;
 mod up;

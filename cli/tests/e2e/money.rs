@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::platform::TestPlatform;
+use crate::{nodes_under_load::explained, platform::TestPlatform};
 
 fn parsed(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| panic!("no JSON: {text}"))
@@ -85,4 +85,63 @@ async fn money_is_staked_earned_stated_and_taken_out() {
     ];
     let again = platform.aevir_with(operator, &again).unwrap_err();
     assert!(again.contains("no open withdrawal"), "{again}");
+}
+
+/// A content with a price, a list and a contributor, used by a run on a real node; the audit and the independent script explain it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_content_is_sold_to_those_on_its_list() {
+    let mut platform = TestPlatform::start().await;
+    platform.node(&[]).await;
+    let account = |name: &str| aevir_wire::OpenAccount {
+        name: name.into(),
+        scopes: None,
+    };
+    let seller = platform.admin.open_account(&account("seller")).await;
+    let author = platform.admin.open_account(&account("author")).await;
+    let (seller, author) = (seller.unwrap(), author.unwrap());
+    let buyer = parsed(
+        &platform
+            .aevir(&["account", "show", "--output", "json"])
+            .unwrap(),
+    );
+    let buyer = buyer["account"].as_str().unwrap();
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../examples/data/digits.csv.gz"
+    );
+    let (half, other) = (
+        format!("{}=1", seller.account),
+        format!("{}=1", author.account),
+    );
+    let add = ["content", "add", file, "--name", "set", "--version", "1"];
+    let terms = ["--licence", "CC-BY-4.0", "--price", "6000"];
+    let who = ["--contributor", &half, "--contributor", &other];
+    let add = [&add[..], &terms, &who, &["--access", &author.account]].concat();
+    let add = [&add[..], &["--output", "json"]].concat();
+    let content = parsed(&platform.aevir_with(&seller.key, &add).unwrap());
+    let id = content["id"].as_str().unwrap();
+    let hidden = platform.aevir(&["content", "show", id]).unwrap_err();
+    assert!(hidden.contains("there is no content"), "{hidden}");
+    let listed = ["content", "terms", id, "--access", buyer];
+    platform.aevir_with(&seller.key, &listed).unwrap();
+    let shown = platform.aevir(&["content", "show", id]).unwrap();
+    assert!(shown.contains("0.006 AEV a use"), "{shown}");
+    // A copy of it is nobody else's to sell.
+    let copy = [&add[..7], &["--licence", "MIT"]].concat();
+    let copy = platform.aevir_with(&author.key, &copy).unwrap_err();
+    assert!(copy.contains("registered before by another"), "{copy}");
+
+    let data = json!({"data": [{"name": "set", "from": {"content": {"id": id}}}]});
+    let task = platform.echo(json!({"message": "hello"}), data).await;
+    let task = platform.ended(&task.id).await;
+    assert_eq!(task.state, "settled", "{task:#?}");
+    let shown = platform.aevir(&["task", "show", &task.id]).unwrap();
+    assert!(shown.contains(&format!("{id} for 0.006")), "{shown}");
+    for earner in [&seller, &author] {
+        let show = ["account", "show", "--output", "json"];
+        let shown = parsed(&platform.aevir_with(&earner.key, &show).unwrap());
+        let has: i64 = shown["available"].as_str().unwrap().parse().unwrap();
+        assert!(has >= 3_000, "half of the price, and of the pool: {shown}");
+    }
+    explained(&platform).await;
 }

@@ -4,16 +4,26 @@ use std::{
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
+use aevir_wire::{Client, NodeFilter, Secret};
 use serde_json::{Value, json};
 
 use crate::platform::{AEVIR, echo_definition};
+
+/// How long a test waits for what must happen.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Two looks of `up` at its nodes, and a node's start.
+const A_WHILE: Duration = Duration::from_secs(6);
 
 /// `aevir up` on a free port; ends with its standard input.
 struct Up {
     child: Child,
     url: String,
+    /// Lines of its standard error.
+    said: Arc<Mutex<Vec<String>>>,
 }
 
 impl Up {
@@ -48,13 +58,42 @@ impl Up {
             }
         }
         let url = url.unwrap_or_else(|| panic!("it did not start:\n{}", said.join("\n")));
-        // It must be able to go on talking.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, url }
+        // It goes on talking.
+        let said = Arc::new(Mutex::new(said));
+        let heard = Arc::clone(&said);
+        std::thread::spawn(move || {
+            lines
+                .map_while(Result::ok)
+                .for_each(|line| heard.lock().unwrap().push(line));
+        });
+        Self { child, url, said }
+    }
+
+    /// Waits until it has said something.
+    fn heard(&self, text: &str) {
+        let begun = Instant::now();
+        while !self
+            .said
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|line| line.contains(text))
+        {
+            let said = self.said.lock().unwrap().join("\n");
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "it does not say `{text}`:\n{said}"
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     fn aevir(&self, data: &Path, args: &[&str]) -> Value {
-        let key = std::fs::read_to_string(data.join("you.key")).unwrap();
+        self.aevir_as("you", data, args)
+    }
+
+    fn aevir_as(&self, who: &str, data: &Path, args: &[&str]) -> Value {
+        let key = std::fs::read_to_string(data.join(format!("{who}.key"))).unwrap();
         let output = Command::new(AEVIR)
             .args(args)
             .args(["--output", "json"])
@@ -114,5 +153,48 @@ fn up_runs_tasks_and_keeps_everything() {
     let audit = up.aevir(&data, &["audit"]);
     assert_eq!(audit["live"]["equal"], true);
     assert_eq!(audit["tasks"], 2);
+    up.end();
+}
+
+/// The ids of the nodes with a standing.
+async fn nodes(up: &Up, data: &Path, standing: &str) -> Vec<String> {
+    let key = std::fs::read_to_string(data.join("local.key")).unwrap();
+    let key = Secret::from_text(key.trim());
+    let client = Client::new(&up.url, Some(key)).unwrap();
+    // Lists follow the log.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let nodes = client.nodes(&NodeFilter::default()).await.unwrap().nodes;
+    let found = nodes.into_iter().filter(|node| node.standing == standing);
+    found.map(|node| node.id).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_left_or_was_revoked_stays_away_and_the_next_start_has_a_new_one_join() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let up = Up::start(&data);
+    let both = nodes(&up, &data, "working").await;
+    let [leaving, revoked] = both.try_into().unwrap();
+    up.aevir_as("local", &data, &["node", "leave", &leaving]);
+    up.heard(&format!("({leaving}) has left or was revoked"));
+    let reason = ["node", "revoke", &revoked, "--reason", "a test"];
+    up.aevir_as("local", &data, &reason);
+    up.heard(&format!("({revoked}) has left or was revoked"));
+    // Neither is tried again.
+    let log = |name: &str| std::fs::read_to_string(data.join("nodes").join(name).join("node.log"));
+    let before = ["local-1", "local-2"].map(|name| log(name).unwrap());
+    tokio::time::sleep(A_WHILE).await;
+    assert_eq!(
+        before,
+        ["local-1", "local-2"].map(|name| log(name).unwrap())
+    );
+    let said = up.said.lock().unwrap().join("\n");
+    assert_eq!(said.matches("has left or was revoked").count(), 2, "{said}");
+    up.end();
+
+    let up = Up::start(&data);
+    assert_eq!(nodes(&up, &data, "working").await.len(), 2);
+    assert_eq!(nodes(&up, &data, "left").await, [leaving]);
+    assert_eq!(nodes(&up, &data, "revoked").await, [revoked]);
     up.end();
 }

@@ -16,7 +16,7 @@ use crate::{
     entry::EntryError,
     envelope::Recorded,
     log::{Head, Log, LogError, StoredEntry},
-    machine::Machine,
+    machine::{LeaderSecret, Machine},
     merkle::Hash,
     subscribe::{SubscribeError, subscribe},
 };
@@ -116,6 +116,7 @@ pub(super) struct Committed<S> {
 /// What handles, subscriptions and the writer have in common.
 pub(super) struct Shared<M: Machine> {
     pub(super) log: Arc<dyn Log>,
+    pub(super) secret: LeaderSecret,
     pub(super) committed: RwLock<Committed<M::State>>,
     /// Weak, so that subscriptions end with the writer.
     pub(super) live: broadcast::WeakSender<Arc<Recorded<M::Event>>>,
@@ -236,6 +237,11 @@ impl<M: Machine> Handle<M> {
             root: committed.root,
         };
         (committed.state.clone(), head)
+    }
+
+    /// What is handed to every decision, for who looks ahead at one: nobody else is to see it.
+    pub fn secret(&self) -> &LeaderSecret {
+        &self.shared.secret
     }
 
     /// The committed end of the log.

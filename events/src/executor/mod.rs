@@ -165,6 +165,7 @@ impl Executor {
         let (closing, closing_seen) = watch::channel(false);
         let shared = Arc::new(Shared {
             log,
+            secret: options.secret,
             committed: RwLock::new(Committed {
                 state: state.clone(),
                 size: head.size(),

@@ -169,7 +169,7 @@ fn take_over_draws(expected: &mut [Event], batch: &[&Recorded<Event>]) {
     take_over_keys(expected, batch);
 }
 
-/// Keys come alone, or as a batch's second event, after the account or node that they are for.
+/// Keys come alone, as a batch's second event, after the account or node that they are for, or with a node's new signing key.
 fn take_over_keys(expected: &mut [Event], batch: &[&Recorded<Event>]) {
     let (mut opened, mut joined) = (None, None);
     if let Some(Event::AccountOpened(account)) = batch.first().map(|r| &r.event) {
@@ -182,7 +182,7 @@ fn take_over_keys(expected: &mut [Event], batch: &[&Recorded<Event>]) {
         if let (Event::KeyAdded(e), Event::KeyAdded(f)) = (expected, &found.event) {
             e.key = f.key;
             e.account = opened.unwrap_or(e.account);
-            e.node = e.node.and(joined);
+            e.node = joined.or(e.node);
         }
     }
 }

@@ -12,6 +12,7 @@
 //!
 //! Must not know: files, HTTP, where entries come from, or how their signatures are verified (see [`Sealed`]).
 
+mod closed;
 mod compare;
 mod epoch;
 mod lease;
@@ -89,6 +90,12 @@ pub struct Counts {
     pub leases: u64,
     /// Reveals compared with their commitments.
     pub reveals: u64,
+    /// Reveals that are closed, for their task has no verdict: what they hold can't be told.
+    pub reveals_closed: u64,
+    /// Reveals that a leader with another secret could not open: that it could not is taken from the log.
+    pub reveals_lost: u64,
+    /// Rounds of samples that disagreed, by what was opened later.
+    pub extensions: u64,
     pub verdicts: u64,
     /// Tasks that ended without a verdict.
     pub closures: u64,
@@ -174,6 +181,7 @@ impl Recomputation {
         if let Some(fault) = compare::first_difference(expected, rest, first.position) {
             return Err(fault);
         }
+        closed::count(state, command, &mut self.counts)?;
         for recorded in command {
             if let Event::EpochClosed(closed) = &recorded.event {
                 let kept = std::mem::take(&mut self.kept);
@@ -263,7 +271,7 @@ impl Recomputation {
                 let due = if epoch.any(|r| decide::fades_points(&r.event)) {
                     Vec::new()
                 } else {
-                    decide::due(state, &context)
+                    decide::due(state, &context, &closed::disclosed(command))
                 };
                 return Ok((turned, due));
             }
@@ -285,8 +293,14 @@ impl Recomputation {
                 events.map_err(refused)?
             }
             Primary::Reveal(revealed) => {
-                reveal::expected(state, revealed, &context, &mut self.counts).map_err(fault)?
+                let keys = closed::disclosed(command);
+                let counts = &mut self.counts;
+                reveal::expected(state, revealed, &context, &keys, counts).map_err(fault)?
             }
+            Primary::Show(node, shown) => {
+                closed::shown(state, node, shown, command).map_err(fault)?
+            }
+            Primary::Output(node, output) => closed::output(state, node, output).map_err(fault)?,
         };
         Ok((0, expected))
     }
@@ -319,6 +333,7 @@ impl Recomputation {
             | Event::LedgerPosted(_)
             | Event::ModuleRegistered(_)
             | Event::ContentRegistered(_)
+            | Event::ContentTermsChanged(_)
             | Event::NodeRegistered(_)
             | Event::AvailabilityChanged(_)
             | Event::ProfileChanged(_)
@@ -353,6 +368,8 @@ impl Recomputation {
             | Event::AssignmentProgressed(_)
             | Event::AssignmentCheckpointed(_)
             | Event::OutputUploaded(_)
+            | Event::OutputClosed(_)
+            | Event::AssignmentShown(_)
             | Event::AssignmentCommitted(_)
             | Event::AssignmentFailed(_)
             | Event::AssignmentLost(_)
@@ -418,6 +435,7 @@ fn task_of(event: &Event) -> Option<TaskId> {
         | Event::PointsChanged(_)
         | Event::ModuleRegistered(_)
         | Event::ContentRegistered(_)
+        | Event::ContentTermsChanged(_)
         | Event::NodeRegistered(_)
         | Event::AvailabilityChanged(_)
         | Event::ProfileChanged(_)
@@ -453,6 +471,8 @@ fn task_of(event: &Event) -> Option<TaskId> {
         | Event::AssignmentProgressed(_)
         | Event::AssignmentCheckpointed(_)
         | Event::OutputUploaded(_)
+        | Event::OutputClosed(_)
+        | Event::AssignmentShown(_)
         | Event::AssignmentCommitted(_)
         | Event::AssignmentRevealed(_)
         | Event::AssignmentFailed(_)

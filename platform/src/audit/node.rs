@@ -27,8 +27,8 @@ pub(super) fn rotation(e: &KeyRotated, state: &State, position: u64) -> Result<C
     let old = node
         .ok_or_else(|| fault("the key of a node that does not exist is changed"))?
         .public_key;
-    let rotation = SignedRotation::check(e.node, old, e.public_key, e.signature)
-        .map_err(|_| fault("the node's key before did not sign its new key"))?;
+    let rotation = SignedRotation::check(e.node, old, (e.public_key, e.key_hash), e.signature)
+        .map_err(|_| fault("the node's key before did not sign its new keys"))?;
     Ok(Command::RotateKey {
         node: e.node,
         rotation,

@@ -8,13 +8,13 @@ use crate::{
     decide::Seal,
     definition::DataSource,
     event::{
-        AssignmentCommitted, AssignmentRevealed, CloseReason, Event, KeyAdded, ReviewCause,
-        ReviewOpened, TaskCreated,
+        AssignmentCommitted, AssignmentRevealed, AssignmentShown, CloseReason, Event, KeyAdded,
+        OutputClosed, ReviewCause, ReviewOpened, TaskCreated,
     },
     ids::{AssignmentId, NodeId},
     report::BlobRef,
     rights::Giver,
-    state::State,
+    state::{Stage, State},
 };
 
 mod money;
@@ -39,6 +39,10 @@ pub(super) enum Primary<'a> {
     Commit(NodeId, AssignmentId, Seal),
     /// Told but for the inline result.
     Reveal(&'a AssignmentRevealed),
+    /// Told once it is opened.
+    Show(NodeId, &'a AssignmentShown),
+    /// Told once it is opened.
+    Output(NodeId, &'a OutputClosed),
 }
 
 impl<'a> Primary<'a> {
@@ -50,6 +54,7 @@ impl<'a> Primary<'a> {
             Self::Plan => Giver::System,
             Self::Commit(node, ..) => Giver::Node(*node),
             Self::Reveal(revealed) => Giver::Node(revealed.report.node),
+            Self::Show(node, _) | Self::Output(node, _) => Giver::Node(*node),
         }
     }
 
@@ -78,6 +83,9 @@ fn read<'a>(
         Event::TaskCreated(_) => return Ok(submitted(batch)),
         Event::AssignmentLeased(_) | Event::TaskReserved(_) => return Ok(Some(Primary::Plan)),
         Event::AssignmentCommitted(e) => return Ok(sealing(e, state)),
+        Event::AssignmentShown(e) => return Ok(on(e.assignment).map(|n| Primary::Show(n, e))),
+        // What was shown before time opens.
+        Event::AssignmentRevealed(e) if is_shown(state, e) => Command::Tick,
         Event::AssignmentRevealed(e) => return Ok(Some(Primary::Reveal(e))),
         Event::BlobUploaded(e) => match submitted(batch) {
             Some(task) => return Ok(Some(task)),
@@ -134,6 +142,10 @@ fn read<'a>(
         Event::RewardsClaimed(e) => Command::ClaimRewards { account: e.account },
         Event::ModuleRegistered(e) => told::module(e),
         Event::ContentRegistered(e) => told::content(e),
+        Event::ContentTermsChanged(e) => match state.contents.get(&e.content) {
+            Some(content) => told::content_terms(e, content.owner),
+            None => return Ok(None),
+        },
         Event::NodeRegistered(e) => told::joining(e, key_after(batch)?),
         Event::AvailabilityChanged(e) => Command::SetAvailability {
             node: e.node,
@@ -170,6 +182,7 @@ fn read<'a>(
         Event::AssignmentCheckpointed(e) => {
             return Ok(on(e.assignment).map(|n| told::checkpoint(e, n)));
         }
+        Event::OutputClosed(e) => return Ok(on(e.assignment).map(|n| Primary::Output(n, e))),
         Event::OutputUploaded(e) => return Ok(on(e.assignment).map(|n| told::output(e, n))),
         Event::AssignmentFailed(e) => return Ok(on(e.assignment).map(|n| told::failure(e, n))),
         Event::AssignmentReturned(e) => {
@@ -188,6 +201,11 @@ fn read<'a>(
         | Event::TrustDecided(_) => return Ok(None),
     };
     Ok(Some(Primary::Command(command)))
+}
+
+fn is_shown(state: &State, e: &AssignmentRevealed) -> bool {
+    let found = state.assignment(e.report.assignment);
+    found.is_some_and(|(_, a)| matches!(a.stage, Stage::Shown(_)))
 }
 
 /// A dispute, or what time brought.

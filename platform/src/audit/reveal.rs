@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::{Counts, Flaw};
 use crate::{
     check::{self, Check},
-    decide::{PUBLISHED_BYTES_MAX, check_result, opened, publish, revealable},
+    closed::Keys,
+    decide::{self, PUBLISHED_BYTES_MAX, check_result, key_told, publish, revealable},
     definition::{Publish, TaskDefinition},
     event::{AssignmentRevealed, CheckResult, Event},
     state::State,
@@ -20,10 +21,11 @@ pub(super) fn expected(
     state: &State,
     revealed: &AssignmentRevealed,
     context: &Context,
+    keys: &Keys<'_>,
     counts: &mut Counts,
 ) -> Result<Vec<Event>, Flaw> {
     let report = &revealed.report;
-    let Some((task, assignment)) = revealable(state, report.node, report)? else {
+    let Some((task, assignment)) = revealable(state, report.node, report, keys)? else {
         return Err(Flaw::Rule("the report was revealed before".into()));
     };
     let definition = &task.definition;
@@ -32,8 +34,11 @@ pub(super) fn expected(
         report: Arc::clone(report),
         checks: checks(definition, result, revealed, counts)?,
         published: revealed.published.clone(),
+        key: key_told(state, task, assignment, keys),
     };
-    Ok(opened(state, task, assignment, again, context))
+    Ok(decide::opened(
+        state, task, assignment, again, context, keys,
+    ))
 }
 
 /// The inline result, where the log shows all of it.

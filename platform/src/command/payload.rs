@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    amount::Amount,
+    content::{Access, Contributor},
     digest::Digest,
     ids::{AccountId, ContentId, NodeId, TaskId},
     report::{Artifact, BlobRef, NodeKey},
@@ -127,6 +129,11 @@ pub struct RegisterContent {
     pub licence: String,
     /// Part of a task's content share relative to the task's other contents; 1 to 1,000.
     pub weight: u32,
+    /// What each task that uses it pays for that, in micro-AEV.
+    pub price: Amount,
+    pub access: Access,
+    /// Who earns by it; its owner alone where nobody is named.
+    pub contributors: Vec<Contributor>,
 }
 
 /// What a content is.

@@ -91,6 +91,7 @@ pub(super) fn adopt_policy(state: &State, policy: &Policy) -> Decision {
     let checked = checked.and_then(|()| policy.stake.check());
     let checked = checked.and_then(|()| policy.rewards.check());
     let checked = checked.and_then(|()| policy.verification.check());
+    let checked = checked.and_then(|()| policy.contents.check());
     checked.map_err(|detail| Rejection::PolicyInvalid { detail })?;
     let version = state.policy().map_or(1, |(version, _)| version + 1);
     Ok(vec![

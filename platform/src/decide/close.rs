@@ -144,7 +144,11 @@ fn fees(
         match (&assignment.stage, reason) {
             // Who drew nodes and sends them away pays for it: else draws could be repeated until they please.
             (
-                Stage::Leased | Stage::Running { .. } | Stage::Committed(_) | Stage::Revealed(_),
+                Stage::Leased
+                | Stage::Running { .. }
+                | Stage::Committed(_)
+                | Stage::Shown(_)
+                | Stage::Revealed(_),
                 CloseReason::Cancelled | CloseReason::Expired,
             ) => {
                 // The escrow holds the price of what the task wanted; a duplicate beyond it is an attempt.
@@ -156,13 +160,17 @@ fn fees(
                 left = left.saturating_sub(1);
                 pay(assignment.node, amount);
             }
-            (Stage::Committed(_) | Stage::Revealed(_), CloseReason::AttemptsSpent) => {
+            (
+                Stage::Committed(_) | Stage::Shown(_) | Stage::Revealed(_),
+                CloseReason::AttemptsSpent,
+            ) => {
                 pay(assignment.node, attempt);
             }
             (
                 Stage::Leased
                 | Stage::Running { .. }
                 | Stage::Committed(_)
+                | Stage::Shown(_)
                 | Stage::Revealed(_)
                 | Stage::Accepted(_)
                 | Stage::Refused { .. }
@@ -197,7 +205,7 @@ fn earned(task: &Task, run: &Assignment, attempt: Amount, now: Timestamp) -> Amo
             u64::try_from(now.0 - begun.0).unwrap_or(0),
             reserved_ms(task).max(1),
         ),
-        (Stage::Committed(_) | Stage::Revealed(_), _) => (1, 1),
+        (Stage::Committed(_) | Stage::Shown(_) | Stage::Revealed(_), _) => (1, 1),
         (
             Stage::Leased
             | Stage::Running { .. }
@@ -223,6 +231,7 @@ fn blaming_nodes(task: &Task, blame: Option<(NodeId, FailureClass)>) -> Vec<Node
         | Stage::Leased
         | Stage::Running { .. }
         | Stage::Committed(_)
+        | Stage::Shown(_)
         | Stage::Revealed(_)
         | Stage::Accepted(_)
         | Stage::Refused { .. }

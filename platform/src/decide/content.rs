@@ -1,23 +1,26 @@
 //! Uploads, modules and contents.
 
+use std::collections::BTreeSet;
+
 use aevir_events::Context;
 
 use super::{
     Decision,
-    account::{active_account, check_name},
+    account::{active_account, check_name, known_account},
     validate::{FILES_MAX, is_file_name},
 };
 use crate::{
+    amount::Amount,
     command::{RegisterContent, RegisterModule},
-    event::{BlobUploaded, ContentRegistered, ModuleRegistered},
+    content::{
+        ACCESS_MAX, Access, CONTRIBUTORS_MAX, Contributor, LICENCE_CHARS_MAX, PRICE_MAX, WEIGHT_MAX,
+    },
+    event::{BlobUploaded, ContentRegistered, ContentTermsChanged, ModuleRegistered},
     ids::{AccountId, ContentId},
     rejection::Rejection,
-    report::BlobRef,
+    report::{Artifact, BlobRef},
     state::State,
 };
-
-/// A content's weight among the contents of a task.
-const WEIGHT_MAX: u32 = 1_000;
 
 pub(super) fn record_upload(state: &State, account: AccountId, blob: BlobRef) -> Decision {
     active_account(state, account)?;
@@ -63,24 +66,144 @@ pub(super) fn register_content(
     active_account(state, command.owner)?;
     check_name("a content's name", &command.name)?;
     check_name("a content's version", &command.version)?;
-    check_name("a content's licence", &command.licence)?;
+    let invalid = |detail: String| Rejection::ContentInvalid { detail };
+    check_licence(&command.licence).map_err(invalid)?;
+    if !(1..=WEIGHT_MAX).contains(&command.weight) {
+        let detail = format!("its weight must be 1 to {WEIGHT_MAX}");
+        return Err(invalid(detail));
+    }
+    check_terms(state, command.price, &command.access).map_err(invalid)?;
+    check_contributors(state, &command.contributors).map_err(invalid)?;
+    check_files(state, command.owner, &command.files)?;
+    if state
+        .content_named(command.owner, &command.name, &command.version)
+        .is_some()
+    {
+        return Err(Rejection::ContentExists {
+            name: command.name.clone(),
+            version: command.version.clone(),
+        });
+    }
+    let policy = state.policy().map(|(_, policy)| policy.contents);
+    if policy.unwrap_or_default().first_registrant
+        && let Some(file) = of_others(state, command.owner, &command.files).next()
+    {
+        let file = file.name.clone();
+        return Err(Rejection::ContentKnown { file });
+    }
+    let registered = ContentRegistered {
+        content: ContentId(context.ids().ulid()),
+        owner: command.owner,
+        kind: command.kind,
+        name: command.name.clone(),
+        version: command.version.clone(),
+        files: command.files.clone(),
+        licence: command.licence.clone(),
+        weight: command.weight,
+        price: command.price,
+        access: command.access.clone(),
+        contributors: command.contributors.clone(),
+        lineage: None,
+    };
+    Ok(vec![registered.into()])
+}
+
+/// The owner sets what later tasks pay, and who may submit them.
+pub(super) fn change_terms(
+    state: &State,
+    owner: AccountId,
+    id: ContentId,
+    price: Amount,
+    access: &Access,
+) -> Decision {
+    let content = state.contents.get(&id).filter(|c| c.owner == owner);
+    let content = content.ok_or(Rejection::UnknownContent { content: id })?;
+    active_account(state, owner)?;
+    if content.price == price && content.access == *access {
+        return Ok(Vec::new());
+    }
+    check_terms(state, price, access).map_err(|detail| Rejection::ContentInvalid { detail })?;
+    let changed = ContentTermsChanged {
+        content: id,
+        price,
+        access: access.clone(),
+    };
+    Ok(vec![changed.into()])
+}
+
+/// The first thing that is wrong with a licence, as far as the machine looks at it.
+pub(super) fn check_licence(licence: &str) -> Result<(), String> {
+    let length = licence.chars().count();
+    let printable = !licence.chars().any(char::is_control) && licence.trim() == licence;
+    if (1..=LICENCE_CHARS_MAX).contains(&length) && printable {
+        return Ok(());
+    }
+    Err(format!(
+        "its licence must have 1 to {LICENCE_CHARS_MAX} printable characters"
+    ))
+}
+
+/// The first thing that is wrong with a price and an access list.
+pub(super) fn check_terms(state: &State, price: Amount, access: &Access) -> Result<(), String> {
+    if price < Amount::ZERO || price > PRICE_MAX {
+        return Err(format!("its price must be 0 to {PRICE_MAX} micro-AEV"));
+    }
+    let accounts = match access {
+        Access::Everybody => return Ok(()),
+        Access::Accounts(accounts) => accounts,
+    };
+    if accounts.len() > ACCESS_MAX {
+        return Err(format!(
+            "its access list must name at most {ACCESS_MAX} accounts"
+        ));
+    }
+    let unknown = accounts.iter().find(|a| known_account(state, **a).is_err());
+    unknown.map_or(Ok(()), |account| {
+        Err(format!(
+            "its access list names {account}, and there is no such account"
+        ))
+    })
+}
+
+fn check_contributors(state: &State, contributors: &[Contributor]) -> Result<(), String> {
+    if contributors.len() > CONTRIBUTORS_MAX {
+        return Err(format!(
+            "it must have at most {CONTRIBUTORS_MAX} contributors"
+        ));
+    }
+    let mut seen = BTreeSet::new();
+    for contributor in contributors {
+        let account = contributor.account;
+        if known_account(state, account).is_err() {
+            return Err(format!(
+                "there is no account {account} that could contribute to it"
+            ));
+        }
+        if !seen.insert(account) {
+            return Err(format!("contributor {account} stands twice"));
+        }
+        if !(1..=WEIGHT_MAX).contains(&contributor.weight) {
+            return Err(format!("a contributor's weight must be 1 to {WEIGHT_MAX}"));
+        }
+    }
+    Ok(())
+}
+
+fn check_files(state: &State, owner: AccountId, files: &[Artifact]) -> Result<(), Rejection> {
     let invalid = |detail: String| Err(Rejection::ContentInvalid { detail });
-    if command.files.is_empty() || command.files.len() > FILES_MAX {
+    if files.is_empty() || files.len() > FILES_MAX {
         return invalid(format!("it must have 1 to {FILES_MAX} files"));
     }
-    if !(1..=WEIGHT_MAX).contains(&command.weight) {
-        return invalid(format!("its weight must be 1 to {WEIGHT_MAX}"));
-    }
-    for (at, file) in command.files.iter().enumerate() {
-        if !is_file_name(&file.name) || command.files[..at].iter().any(|f| f.name == file.name) {
+    for (at, file) in files.iter().enumerate() {
+        if !is_file_name(&file.name) || files[..at].iter().any(|f| f.name == file.name) {
             return invalid(format!(
                 "file name `{}` is not [A-Za-z0-9._-]{{1,64}}, or stands twice",
                 file.name
             ));
         }
         match state.blobs.get(&file.digest) {
-            Some(blob) if blob.owners.contains(&command.owner) && blob.size == file.size => {}
-            Some(blob) if blob.owners.contains(&command.owner) => {
+            Some(blob) if blob.owners.contains(&owner) && blob.size == file.size => {}
+            Some(blob) if blob.owners.contains(&owner) => {
                 return Err(Rejection::BlobSizeMismatch {
                     digest: file.digest,
                 });
@@ -92,25 +215,17 @@ pub(super) fn register_content(
             }
         }
     }
-    if state
-        .content_named(command.owner, &command.name, &command.version)
-        .is_some()
-    {
-        return Err(Rejection::ContentExists {
-            name: command.name.clone(),
-            version: command.version.clone(),
-        });
-    }
-    let registered = ContentRegistered {
-        content: ContentId(context.ids().ulid()),
-        owner: command.owner,
-        kind: command.kind,
-        name: command.name.clone(),
-        version: command.version.clone(),
-        files: command.files.clone(),
-        licence: command.licence.clone(),
-        weight: command.weight,
-        lineage: None,
-    };
-    Ok(vec![registered.into()])
+    Ok(())
+}
+
+/// The files that another account registered first.
+pub(super) fn of_others<'a>(
+    state: &'a State,
+    owner: AccountId,
+    files: &'a [Artifact],
+) -> impl Iterator<Item = &'a Artifact> {
+    files.iter().filter(move |file| {
+        let first = state.first_registrant(file.digest);
+        file.size.0 > 0 && first.is_some_and(|first| first != owner)
+    })
 }

@@ -133,6 +133,7 @@ fn begin(
         definition_digest,
         policy_version: task.policy_version,
         escrow: opened.escrow,
+        prices: Vec::new(),
         review: None,
         inspection: Some(InspectionOrigin {
             task: task.id,

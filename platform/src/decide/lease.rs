@@ -66,6 +66,7 @@ pub(super) fn start(state: &State, node: NodeId, id: AssignmentId) -> Decision {
         // Started before: the node asks again after a lost answer.
         Stage::Running { .. } => Ok(Vec::new()),
         Stage::Committed(_)
+        | Stage::Shown(_)
         | Stage::Revealed(_)
         | Stage::Accepted(_)
         | Stage::Refused { .. }

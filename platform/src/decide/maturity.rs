@@ -36,10 +36,10 @@ fn matured(task: &Task, shares: &[Share]) -> Vec<Event> {
     let mut pending: BTreeMap<AccountId, i64> = BTreeMap::new();
     for share in shares {
         match (share.role, share.account) {
-            (ShareRole::Compute | ShareRole::Content, Some(owner)) => {
+            (ShareRole::Compute | ShareRole::Content | ShareRole::Royalty, Some(owner)) => {
                 *pending.entry(owner).or_default() += share.amount.0;
             }
-            (ShareRole::Compute | ShareRole::Content, None)
+            (ShareRole::Compute | ShareRole::Content | ShareRole::Royalty, None)
             | (ShareRole::Platform | ShareRole::Attempt, _) => {}
         }
     }
@@ -74,16 +74,20 @@ fn earned_points(task: &Task, shares: &[Share], policy: &Policy) -> Vec<Event> {
         / i128::from(PPM);
     let minted = Amount(i64::try_from(minted).unwrap_or(i64::MAX));
     let of = |role: ShareRole| shares.iter().filter(move |s| s.role == role);
-    let for_content = if of(ShareRole::Content).any(|s| s.amount > Amount::ZERO) {
+    let by_contents = || {
+        shares.iter().filter(|s| match s.role {
+            ShareRole::Content | ShareRole::Royalty => true,
+            ShareRole::Compute | ShareRole::Platform | ShareRole::Attempt => false,
+        })
+    };
+    let for_content = if by_contents().any(|s| s.amount > Amount::ZERO) {
         minted.share(policy.points.content_ppm)
     } else {
         Amount::ZERO
     };
     // Content points follow the money.
-    let weights: Vec<u64> = of(ShareRole::Content)
-        .map(|s| s.amount.0.unsigned_abs())
-        .collect();
-    let content = of(ShareRole::Content).zip(split(for_content, &weights));
+    let weights: Vec<u64> = by_contents().map(|s| s.amount.0.unsigned_abs()).collect();
+    let content = by_contents().zip(split(for_content, &weights));
     let runs: Vec<(&Share, Option<&Assignment>)> = of(ShareRole::Compute)
         .map(|share| (share, run_of(task, share)))
         .collect();

@@ -10,6 +10,7 @@ mod maturity;
 mod node;
 mod posting;
 mod result;
+mod reveal;
 mod review;
 mod rewards;
 mod settle;
@@ -18,6 +19,7 @@ mod submit;
 mod suspension;
 mod tick;
 mod trust;
+mod uses;
 mod validate;
 mod verdict;
 mod withdrawal;
@@ -32,8 +34,9 @@ pub(crate) use epoch::{closed as epoch_closed, is_over as epoch_is_over};
 pub(crate) use inspect::expected as expected_inspections;
 pub use inspect::{CHECKED_DEFINITION, CHECKED_INPUT, CHECKED_RESULT, checked_definition_bytes};
 pub use lease::CHECKPOINT_BYTES_MAX;
-pub(crate) use result::{
-    PUBLISHED_BYTES_MAX, Seal, check_result, opened, publish, revealable, sealed,
+pub(crate) use result::{Seal, sealed, uploading};
+pub(crate) use reveal::{
+    PUBLISHED_BYTES_MAX, awaits_reveals, check_result, key_told, opened, publish, revealable,
 };
 pub(crate) use review::rests_on_caught;
 pub(crate) use stake::{is_slashed, pledge_due};
@@ -41,10 +44,13 @@ pub use submit::worst_case;
 pub(crate) use submit::{fee, prepare, submit_with};
 pub(crate) use tick::{due, fades_points};
 pub(crate) use trust::Fall;
+pub(crate) use uses::sum as uses_sum;
+pub(crate) use validate::FILES_MAX;
 pub use validate::{
     DEFINITION_BYTES_MAX, INLINE_BYTES_MAX, PARAMS_BYTES_MAX, REPLICAS_MAX, RESULT_BYTES_MAX,
     SCHEMA_BYTES_MAX, validate,
 };
+pub(crate) use verdict::{agreed, extended};
 
 /// Events of one decision, in order.
 pub(crate) type Decision = Result<Vec<Event>, Rejection>;
@@ -90,6 +96,12 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::RecordUpload { account, blob } => content::record_upload(state, *account, *blob),
         Command::RegisterModule(c) => content::register_module(state, c),
         Command::RegisterContent(c) => content::register_content(state, c, context),
+        Command::ChangeContentTerms {
+            owner,
+            content,
+            price,
+            access,
+        } => content::change_terms(state, *owner, *content, *price, access),
         Command::RegisterNode(c) => node::register(state, c, context),
         Command::SetAvailability { node, availability } => {
             node::set_availability(state, *node, *availability)
@@ -109,7 +121,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
             node,
             amount,
         } => stake::unstake(state, *account, *node, *amount),
-        Command::RotateKey { node, rotation } => node::rotate_key(state, *node, rotation),
+        Command::RotateKey { node, rotation } => node::rotate_key(state, *node, rotation, context),
         Command::RevokeNode { node, reason } => node::revoke(state, *node, reason, context.time),
         Command::Suspend { subject, reason } => {
             suspension::suspend(state, *subject, reason, context)
@@ -146,7 +158,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
             node,
             assignment,
             blob,
-        } => result::record_output(state, *node, *assignment, *blob),
+        } => result::record_output(state, *node, *assignment, *blob, &context.secret),
         Command::Commit {
             node,
             assignment,
@@ -156,7 +168,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
             node,
             report,
             result,
-        } => result::reveal(state, *node, report, result, context),
+        } => reveal::reveal(state, *node, report, result, context),
         Command::Fail {
             node,
             assignment,

@@ -1,69 +1,46 @@
-//! Commit and reveal: nodes seal their results before anybody sees another's.
+//! Outputs and commitments: nodes seal their results before anybody sees another's.
 
-use std::{collections::BTreeMap, sync::Arc};
-
-use aevir_events::Context;
-use serde_json::Value;
+use aevir_events::{Context, LeaderSecret};
 
 use super::{
     Decision,
     lease::leased_to,
     trust::{self, Fall},
-    validate::{FILES_MAX, RESULT_BYTES_MAX, is_file_name},
-    verdict,
+    validate::FILES_MAX,
 };
 use crate::{
-    amount::Count,
-    check,
-    definition::{Publish, TaskDefinition},
+    closed::{self, ClosedOutput},
     digest::Digest,
     event::{
-        AssignmentCommitted, AssignmentRevealed, AssignmentWithdrawn, Event, OutputUploaded,
-        RoundClosed, TrustDecided,
+        AssignmentCommitted, AssignmentWithdrawn, Event, OutputClosed, OutputUploaded, RoundClosed,
+        TrustDecided,
     },
     hexbytes::Hex,
     ids::{AssignmentId, NodeId},
     rejection::Rejection,
-    report::{Artifact, BlobRef, NodeKey, Report, SignedCommitment},
+    report::{BlobRef, NodeKey, SignedCommitment},
     schedule::{Toss, urn_of},
-    state::{Assignment, Phase, Stage, State, Task},
+    state::{Assignment, Stage, State, Task},
 };
-
-/// Bytes of an inline result that the log shows; of a larger selection it shows none. With everything else in a
-/// report or verdict, at its largest, it fits an entry.
-pub(crate) const PUBLISHED_BYTES_MAX: usize = 20 * 1024;
-/// Metrics of one run.
-const METRICS_MAX: usize = 64;
 
 pub(super) fn record_output(
     state: &State,
     node: NodeId,
     id: AssignmentId,
     blob: BlobRef,
+    leader: &LeaderSecret,
 ) -> Decision {
-    let (task, assignment) = leased_to(state, node, id)?;
-    if assignment.stage == Stage::Leased {
-        return Err(Rejection::NotStarted);
-    }
-    if !assignment.may_upload() {
-        return Err(Rejection::LeaseEnded);
+    let (task, assignment) = uploading(state, node, id)?;
+    if state.is_closed(task) {
+        return output_closed(state, task, assignment, blob, leader);
     }
     if assignment.uploads.contains(&blob) {
         return Ok(Vec::new());
     }
-    let known = state.blobs.get(&blob.digest).map(|b| b.size);
-    let uploaded = assignment
-        .uploads
-        .iter()
-        .find(|b| b.digest == blob.digest)
-        .map(|b| b.size);
-    if known.or(uploaded).is_some_and(|size| size != blob.size) {
-        let digest = blob.digest;
-        return Err(Rejection::BlobSizeMismatch { digest });
-    }
-    if assignment.uploads.len() >= FILES_MAX {
-        return Err(Rejection::TooManyOutputs { most: FILES_MAX });
-    }
+    let earlier = assignment.uploads.iter();
+    let mut earlier = earlier.filter(|b| b.digest == blob.digest);
+    let has_another_size = earlier.any(|b| b.size != blob.size);
+    check_new(state, assignment.uploads.len(), blob, has_another_size)?;
     let (task, assignment) = (task.id, assignment.id);
     Ok(vec![
         OutputUploaded {
@@ -73,6 +50,66 @@ pub(super) fn record_output(
         }
         .into(),
     ])
+}
+
+/// The node's own assignment, while outputs may be brought under it.
+pub(crate) fn uploading(
+    state: &State,
+    node: NodeId,
+    id: AssignmentId,
+) -> Result<(&Task, &Assignment), Rejection> {
+    let (task, assignment) = leased_to(state, node, id)?;
+    if assignment.stage == Stage::Leased {
+        return Err(Rejection::NotStarted);
+    }
+    if !assignment.may_upload() {
+        return Err(Rejection::LeaseEnded);
+    }
+    Ok((task, assignment))
+}
+
+/// Nobody else is to learn what it is.
+fn output_closed(
+    state: &State,
+    task: &Task,
+    assignment: &Assignment,
+    blob: BlobRef,
+    leader: &LeaderSecret,
+) -> Decision {
+    let output = ClosedOutput::of(&closed::key_of(leader, assignment.id), blob);
+    let earlier = &assignment.closed_outputs;
+    if earlier.contains(&output) {
+        return Ok(Vec::new());
+    }
+    let has_another_size = earlier.iter().any(|o| o.seal == output.seal);
+    check_new(state, earlier.len(), blob, has_another_size)?;
+    let (task, assignment) = (task.id, assignment.id);
+    Ok(vec![
+        OutputClosed {
+            task,
+            assignment,
+            output,
+        }
+        .into(),
+    ])
+}
+
+/// A blob has one size, and an assignment so many of them.
+fn check_new(
+    state: &State,
+    earlier: usize,
+    blob: BlobRef,
+    has_another_size: bool,
+) -> Result<(), Rejection> {
+    let known = state.blobs.get(&blob.digest).map(|b| b.size);
+    if has_another_size || known.is_some_and(|size| size != blob.size) {
+        let digest = blob.digest;
+        return Err(Rejection::BlobSizeMismatch { digest });
+    }
+    if earlier >= FILES_MAX {
+        return Err(Rejection::TooManyOutputs { most: FILES_MAX });
+    }
+    Ok(())
 }
 
 /// What a node seals its result with, whether or not its signature was verified.
@@ -118,7 +155,9 @@ pub(crate) fn sealed(
         Stage::Leased => return Err(Rejection::NotStarted),
         // The same again after a lost answer; another one comes too late.
         Stage::Committed(c) if c.digest == seal.commitment => return Ok(Vec::new()),
-        Stage::Committed(_) | Stage::Revealed(_) => return Err(Rejection::RoundClosed),
+        Stage::Committed(_) | Stage::Shown(_) | Stage::Revealed(_) => {
+            return Err(Rejection::RoundClosed);
+        }
         Stage::Accepted(_)
         | Stage::Refused { .. }
         | Stage::Lost { .. }
@@ -182,192 +221,4 @@ pub(super) fn called_off(task: &Task, assignment: &Assignment) -> Event {
         assignment: assignment.id,
     }
     .into()
-}
-
-pub(super) fn reveal(
-    state: &State,
-    node: NodeId,
-    report: &Report,
-    result: &Value,
-    context: &Context,
-) -> Decision {
-    let Some((task, assignment)) = revealable(state, node, report)? else {
-        return Ok(Vec::new());
-    };
-    check_result(report, result)?;
-    let revealed = AssignmentRevealed {
-        report: Arc::new(report.clone()),
-        checks: check::run(&task.definition, result, &report.metrics),
-        published: publish(&task.definition, result),
-    };
-    Ok(opened(state, task, assignment, revealed, context))
-}
-
-/// Whether a report may be revealed now, as far as can be told without the inline result; `None` where it was
-/// revealed before.
-pub(crate) fn revealable<'a>(
-    state: &'a State,
-    node: NodeId,
-    report: &Report,
-) -> Result<Option<(&'a Task, &'a Assignment)>, Rejection> {
-    let (task, assignment) = leased_to(state, node, report.assignment)?;
-    let commitment = match &assignment.stage {
-        // An earlier round's time to reveal is over.
-        Stage::Committed(_) if assignment.round < task.round => return Err(Rejection::LeaseEnded),
-        Stage::Committed(commitment) => commitment,
-        Stage::Revealed(revealed) if *revealed.report == *report => return Ok(None),
-        Stage::Leased | Stage::Running { .. } => return Err(Rejection::RevealTooEarly),
-        Stage::Revealed(_)
-        | Stage::Accepted(_)
-        | Stage::Refused { .. }
-        | Stage::Lost { .. }
-        | Stage::Failed { .. }
-        | Stage::Returned { .. }
-        | Stage::Withdrawn => return Err(Rejection::LeaseEnded),
-    };
-    if task.phase == Phase::Inspecting {
-        // Its time to reveal is over.
-        return Err(Rejection::LeaseEnded);
-    }
-    if !matches!(task.phase, Phase::Verifying { .. }) {
-        return Err(Rejection::RevealTooEarly);
-    }
-    let names_this_run =
-        report.task == task.id && report.node == node && report.assignment == assignment.id;
-    if !names_this_run || report.commitment() != commitment.digest {
-        return Err(Rejection::RevealMismatch);
-    }
-    check_report(task, assignment.resume.map(|b| b.digest), report)?;
-    check_sizes(state, report)?;
-    check_uploads(assignment, report)?;
-    Ok(Some((task, assignment)))
-}
-
-/// What a reveal brings: itself, and the verdict where it is the round's last.
-pub(crate) fn opened(
-    state: &State,
-    task: &Task,
-    assignment: &Assignment,
-    revealed: AssignmentRevealed,
-    context: &Context,
-) -> Vec<Event> {
-    let mut events: Vec<Event> = vec![revealed.clone().into()];
-    let others = || task.assignments.values().filter(|a| a.id != assignment.id);
-    let is_last = if task.is_sampled() {
-        let waits =
-            |a: &Assignment| a.round == task.round && matches!(a.stage, Stage::Committed(_));
-        !others().any(waits)
-    } else {
-        // A result that meets the requester's terms ends it; one that does not waits for what others may bring in the time to reveal.
-        let waits = |a: &Assignment| a.is_active() || matches!(a.stage, Stage::Committed(_));
-        verdict::holds(task, &revealed.report, &revealed.checks) || !others().any(waits)
-    };
-    if is_last {
-        events.extend(verdict::judge(state, task, Some(&revealed), context));
-    }
-    events
-}
-
-fn check_report(
-    task: &Task,
-    resumed_from: Option<Digest>,
-    report: &Report,
-) -> Result<(), Rejection> {
-    let invalid = |detail: &str| {
-        Err(Rejection::ReportInvalid {
-            detail: detail.into(),
-        })
-    };
-    if report.outputs.len() > FILES_MAX || !report.outputs.iter().all(|o| is_file_name(&o.name)) {
-        return invalid("at most 64 outputs, named [A-Za-z0-9._-]{1,64}");
-    }
-    if !report.outputs.is_sorted_by(|a, b| a.name < b.name)
-        || !report.metrics.is_sorted_by(|a, b| a.name < b.name)
-    {
-        return invalid("outputs and metrics are in the order of their names, each name once");
-    }
-    if report.metrics.len() > METRICS_MAX
-        || report
-            .metrics
-            .iter()
-            .any(|m| !(1..=64).contains(&m.name.len()))
-    {
-        return invalid("at most 64 metrics, named [A-Za-z0-9._-]{1,64}");
-    }
-    if report.class.is_empty() || report.class.len() > 256 {
-        return invalid("the hardware class has 1 to 256 bytes");
-    }
-    if report.trace_root.is_some() != task.definition.qos.gpu.is_some() {
-        return invalid("a trace root is there exactly when the task uses the GPU");
-    }
-    if report.resumed_from != resumed_from {
-        return invalid("it names another checkpoint than the lease did");
-    }
-    Ok(())
-}
-
-pub(crate) fn check_result(report: &Report, result: &Value) -> Result<(), Rejection> {
-    crate::json::readable(result).map_err(|detail| Rejection::ReportInvalid {
-        detail: format!("the result: {detail}"),
-    })?;
-    let bytes = serde_json_canonicalizer::to_vec(result).map_err(|e| Rejection::ReportInvalid {
-        detail: format!("the result has no canonical form: {e}"),
-    })?;
-    if bytes.len() > RESULT_BYTES_MAX {
-        let detail = format!(
-            "the inline result has {} bytes; at most {RESULT_BYTES_MAX}",
-            bytes.len()
-        );
-        return Err(Rejection::ReportInvalid { detail });
-    }
-    if Digest::of(&bytes) != report.result.digest || bytes.len() as u64 != report.result.size.0 {
-        return Err(Rejection::RevealMismatch);
-    }
-    Ok(())
-}
-
-/// The part of a result that the task's privacy terms put into the log, unless it is too large for it.
-pub(crate) fn publish(definition: &TaskDefinition, result: &Value) -> Option<Value> {
-    let published = match &definition.privacy.publish {
-        Publish::Digest => return None,
-        Publish::Full => result.clone(),
-        Publish::Pointers(pointers) => {
-            let chosen = pointers
-                .iter()
-                .filter_map(|p| Some((p.clone(), result.pointer(p)?.clone())));
-            Value::Object(chosen.collect())
-        }
-    };
-    let bytes = serde_json_canonicalizer::to_vec(&published).ok()?;
-    (bytes.len() <= PUBLISHED_BYTES_MAX).then_some(published)
-}
-
-/// A result's outputs become the requester's: they must be bytes that the node brought, not names that it knows.
-fn check_uploads(assignment: &Assignment, report: &Report) -> Result<(), Rejection> {
-    let brought = |o: &&Artifact| {
-        assignment.uploads.contains(&BlobRef {
-            digest: o.digest,
-            size: o.size,
-        })
-    };
-    match report.outputs.iter().find(|o| !brought(o)) {
-        None => Ok(()),
-        Some(output) => Err(Rejection::OutputNotUploaded {
-            name: output.name.clone(),
-        }),
-    }
-}
-
-/// A blob has one size: a report that states another one for a known digest, or two for one, is false.
-fn check_sizes(state: &State, report: &Report) -> Result<(), Rejection> {
-    let outputs = report.outputs.iter().map(|o| (o.digest, o.size));
-    let mut sizes: BTreeMap<Digest, Count> = BTreeMap::new();
-    for (digest, size) in outputs.chain([(report.result.digest, report.result.size)]) {
-        let known = state.blobs.get(&digest).map(|blob| blob.size);
-        if known.is_some_and(|known| known != size) || *sizes.entry(digest).or_insert(size) != size
-        {
-            return Err(Rejection::BlobSizeMismatch { digest });
-        }
-    }
-    Ok(())
 }

@@ -156,6 +156,8 @@ fn open(
         definition_digest,
         policy_version: task.policy_version,
         escrow: bond,
+        // Contents earn nothing by a second look.
+        prices: Vec::new(),
         review: Some(ReviewOrigin {
             task: task.id,
             payer,
@@ -231,6 +233,6 @@ pub(crate) fn rests_on_caught(state: &State, task: &Task) -> Option<crate::ids::
     let assignment = task.assignments.get(&assignment)?;
     let node = state.nodes.get(&assignment.node)?;
     let sealed = assignment.commitment()?;
-    let caught = node.pledges.strikes > 0 && node.pledges.struck_at >= sealed.at;
+    let caught = node.pledges.caught_at >= sealed.at;
     caught.then_some(node.id)
 }

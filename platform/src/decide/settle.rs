@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use aevir_events::Timestamp;
 
-use super::{maturity, posting::posted_for, stake};
+use super::{maturity, posting::posted_for, stake, uses};
 use crate::{
-    amount::{Amount, Points, split},
+    amount::{Amount, Points},
     event::{
         Event, PointsChanged, PointsReason, Posting, PostingReason, Share, ShareRole, TaskSettled,
         TaskVerified, Verdict,
@@ -117,29 +117,10 @@ fn result_shares(
     }
     // Contents and the platform are paid by the full price: they were not late.
     let compute = Amount(accepted.iter().map(|run| price(run).0).sum());
-    let used = match task.inspects {
-        None => task.definition.contents(),
-        // What verifiers use earned by the run that they look at.
-        Some(_) => Vec::new(),
-    };
-    let contents: Vec<_> = used
-        .into_iter()
-        .filter_map(|id| Some((id, state.contents.get(&id)?)))
-        .collect();
-    let weights: Vec<u64> = contents.iter().map(|(_, c)| c.weight.into()).collect();
-    let parts = split(compute.share(policy.content_share_ppm), &weights);
-    shares.extend(
-        contents
-            .into_iter()
-            .zip(parts)
-            .map(|((id, content), amount)| Share {
-                role: ShareRole::Content,
-                account: Some(content.owner),
-                node: None,
-                content: Some(id),
-                amount,
-            }),
-    );
+    // What verifiers use earned by the run that they look at.
+    if task.inspects.is_none() {
+        shares.extend(uses::shares(state, task, compute, policy));
+    }
     let platform = compute.share(policy.platform_share_ppm);
     let waited = verified.late && !accepted.iter().any(|a| task.missed_latency(a));
     let amount = if waited { less(platform) } else { platform };
@@ -179,13 +160,16 @@ fn settlement_postings(task: &Task, shares: &[Share], refund: Amount) -> Vec<Pos
     let mut credits: BTreeMap<LedgerAccount, i64> = BTreeMap::new();
     for share in shares {
         let account = match (share.role, share.account) {
-            (ShareRole::Compute | ShareRole::Content, Some(owner)) => LedgerAccount::Pending(owner),
+            (ShareRole::Compute | ShareRole::Content | ShareRole::Royalty, Some(owner)) => {
+                LedgerAccount::Pending(owner)
+            }
             // No verdict, so nothing that a dispute could reverse.
             (ShareRole::Attempt, Some(owner)) => LedgerAccount::Available(owner),
             (ShareRole::Platform, _)
-            | (ShareRole::Compute | ShareRole::Content | ShareRole::Attempt, None) => {
-                LedgerAccount::Treasury
-            }
+            | (
+                ShareRole::Compute | ShareRole::Content | ShareRole::Royalty | ShareRole::Attempt,
+                None,
+            ) => LedgerAccount::Treasury,
         };
         *credits.entry(account).or_default() += share.amount.0;
     }

@@ -7,8 +7,10 @@ use aevir_events::Context;
 use super::{
     Decision,
     account::active_account,
+    content::check_terms,
     inspect,
     posting::{posted_for, transfer},
+    uses,
     validate::validate,
 };
 use crate::{
@@ -100,6 +102,7 @@ pub(crate) fn prepare(
     check_deadline(definition, context)?;
     check_sources(state, requester, definition, brought)?;
     check_dependencies(state, requester, definition)?;
+    check_target(state, requester, definition)?;
     let (policy_version, policy) = state.policy().ok_or_else(|| Rejection::PolicyInvalid {
         detail: "no policy was adopted yet: set the platform up first".into(),
     })?;
@@ -108,7 +111,9 @@ pub(crate) fn prepare(
         let detail = format!("the market's policy has priorities from 0 to {priority_max}");
         return Err(Rejection::definition("/qos/priority", detail));
     }
-    let escrow = check_budget(definition, policy)?;
+    uses::check_payees(state, definition, policy)?;
+    let prices = uses::prices(state, definition);
+    let escrow = check_budget(definition, policy, uses::sum(&prices))?;
     let sealed = definition.without_inline();
     let definition_digest = Digest::of_json("aevir.task/1", &sealed)
         .map_err(|e| Rejection::definition("", format!("it has no JSON form: {e}")))?;
@@ -129,6 +134,7 @@ pub(crate) fn prepare(
         definition_digest,
         policy_version,
         escrow,
+        prices,
         review: None,
         inspection: None,
     };
@@ -158,27 +164,23 @@ fn check_module(
 }
 
 /// The most that the task can cost under a policy: every replica accepted, with all shares, or an attempt fee
-/// for each where that is more; an attempt fee for each attempt; and all verifiers. `None` past 64 bits.
-pub fn worst_case(definition: &TaskDefinition, policy: &Policy) -> Option<Amount> {
+/// for each where that is more; an attempt fee for each attempt; and all verifiers. `uses` is what its contents cost. `None` past 64 bits.
+pub fn worst_case(definition: &TaskDefinition, policy: &Policy, uses: Amount) -> Option<Amount> {
     let replicas = definition.sampling().replicas;
-    let paid = fee(
-        definition,
-        policy,
-        definition.economics.pricing.max_price(),
-        replicas,
-    )?;
+    let price = definition.economics.pricing.max_price();
+    let paid = fee(definition, policy, (price, replicas), uses)?;
     let undecided = policy.attempt_fee.times(replicas)?;
     paid.max(undecided)
         .plus(policy.attempt_fee.times(definition.retry.max_attempts)?)?
         .plus(inspect::worst_case(definition, policy)?)
 }
 
-/// What so many accepted replicas at a price cost, with all shares. `None` past 64 bits.
+/// What so many accepted replicas at a price cost, with all shares and what using the contents costs. `None` past 64 bits.
 pub(crate) fn fee(
     definition: &TaskDefinition,
     policy: &Policy,
-    price: Amount,
-    accepted: u32,
+    (price, accepted): (Amount, u32),
+    uses: Amount,
 ) -> Option<Amount> {
     let compute = price.times(accepted)?;
     let content = if definition.contents().is_empty() {
@@ -188,11 +190,16 @@ pub(crate) fn fee(
     };
     compute
         .plus(compute.share(content))?
-        .plus(compute.share(policy.platform_share_ppm))
+        .plus(compute.share(policy.platform_share_ppm))?
+        .plus(uses)
 }
 
-fn check_budget(definition: &TaskDefinition, policy: &Policy) -> Result<Amount, Rejection> {
-    let needed = worst_case(definition, policy).ok_or_else(|| {
+fn check_budget(
+    definition: &TaskDefinition,
+    policy: &Policy,
+    uses: Amount,
+) -> Result<Amount, Rejection> {
+    let needed = worst_case(definition, policy, uses).ok_or_else(|| {
         Rejection::definition("/economics/pricing", "the worst case passes 64 bits")
     })?;
     let budget = definition.economics.budget;
@@ -221,10 +228,8 @@ fn check_sources(
     for (i, input) in definition.data.iter().enumerate() {
         match &input.from {
             DataSource::Content { id, file } => {
-                let content = state
-                    .contents
-                    .get(id)
-                    .ok_or(Rejection::UnknownContent { content: *id })?;
+                let content = state.content_for(requester, *id);
+                let content = content.ok_or(Rejection::UnknownContent { content: *id })?;
                 if content.file(file.as_deref()).is_none() {
                     let pointer = format!("/data/{i}/from/content/file");
                     let names: Vec<_> = content.files.iter().map(|f| f.name.as_str()).collect();
@@ -244,7 +249,7 @@ fn check_sources(
         }
     }
     for content in definition.contents() {
-        let known = state.contents.get(&content);
+        let known = state.content_for(requester, content);
         if let Some(suspension) = known.and_then(|c| c.suspended.as_ref()) {
             return Err(Rejection::ContentSuspended {
                 content,
@@ -252,14 +257,9 @@ fn check_sources(
             });
         }
     }
-    let Some(model) = &definition.model else {
-        return Ok(());
-    };
-    if let Some(base) = model.base {
-        let content = state
-            .contents
-            .get(&base)
-            .ok_or(Rejection::UnknownContent { content: base })?;
+    if let Some(base) = definition.model.as_ref().and_then(|m| m.base) {
+        let content = state.content_for(requester, base);
+        let content = content.ok_or(Rejection::UnknownContent { content: base })?;
         let declared: BTreeSet<&str> = definition
             .data
             .iter()
@@ -275,17 +275,30 @@ fn check_sources(
             return Err(Rejection::definition("/model/base", detail));
         }
     }
-    if let Some(target) = &model.target
-        && state
-            .content_named(requester, &target.name, &target.version)
-            .is_some()
+    Ok(())
+}
+
+/// The model that it is to register has a name of its own, and terms that can hold.
+fn check_target(
+    state: &State,
+    requester: AccountId,
+    definition: &TaskDefinition,
+) -> Result<(), Rejection> {
+    let target = definition.model.as_ref().and_then(|m| m.target.as_ref());
+    let Some(target) = target else {
+        return Ok(());
+    };
+    if state
+        .content_named(requester, &target.name, &target.version)
+        .is_some()
     {
         return Err(Rejection::ContentExists {
             name: target.name.clone(),
             version: target.version.clone(),
         });
     }
-    Ok(())
+    let terms = check_terms(state, target.price, &target.access);
+    terms.map_err(|detail| Rejection::definition("/model/target", detail))
 }
 
 fn check_dependencies(

@@ -7,6 +7,7 @@ use aevir_events::{Context, Timestamp};
 use super::{close::close, epoch, maturity, node, review, submit::resolve_inputs, verdict};
 use crate::{
     amount::PPM,
+    closed::Keys,
     event::{CloseReason, Event, TaskHastened, TaskQueued},
     ids::TaskId,
     state::{Phase, State},
@@ -24,7 +25,8 @@ pub(super) fn tick(state: &State, context: &Context) -> Vec<Event> {
     // What is due may cost points, and goes by the state before the tick: where they have just faded, the next tick decides it, which
     // follows at once.
     if !events.iter().any(fades_points) {
-        events.extend(due(state, context));
+        let keys = Keys::Leader(&context.secret);
+        events.extend(due(state, context, &keys));
     }
     events
 }
@@ -34,8 +36,8 @@ pub(crate) fn fades_points(event: &Event) -> bool {
     matches!(event, Event::EpochClosed(e) if i64::from(e.points_keep_ppm) < PPM)
 }
 
-/// What is due of tasks.
-pub(crate) fn due(state: &State, context: &Context) -> Vec<Event> {
+/// What is due of tasks; an audit has other keys than a leader.
+pub(crate) fn due(state: &State, context: &Context, keys: &Keys<'_>) -> Vec<Event> {
     let mut events = Vec::new();
     let mut done: BTreeSet<TaskId> = BTreeSet::new();
     let now = context.time;
@@ -49,13 +51,13 @@ pub(crate) fn due(state: &State, context: &Context) -> Vec<Event> {
     };
     for id in due(&state.index.reveals, VERDICTS_MAX) {
         if let Some(task) = state.tasks.get(&id).filter(|_| done.insert(id)) {
-            events.extend(verdict::judge(state, task, None, context));
+            events.extend(verdict::judge(state, task, None, context, keys).events());
         }
     }
     if done.is_empty() {
         for id in state.index.inspected.iter().take(VERDICTS_MAX) {
             if let Some(task) = state.tasks.get(id).filter(|_| done.insert(*id)) {
-                events.extend(verdict::inspected(state, task, context));
+                events.extend(verdict::inspected(state, task, context, keys));
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::account::check_name;
+use super::{account::check_name, content::check_licence};
 use crate::{
     amount::{Amount, PPM, parse_micro},
     definition::{
@@ -211,14 +211,12 @@ fn model(definition: &TaskDefinition) -> Result<(), Rejection> {
     let Some(target) = definition.model.as_ref().and_then(|m| m.target.as_ref()) else {
         return Ok(());
     };
-    for (field, text) in [
-        ("name", &target.name),
-        ("version", &target.version),
-        ("licence", &target.licence),
-    ] {
-        check_name("a model's name, version or licence", text)
+    for (field, text) in [("name", &target.name), ("version", &target.version)] {
+        check_name("a model's name or version", text)
             .map_err(|e| Rejection::definition(format!("/model/target/{field}"), e.to_string()))?;
     }
+    check_licence(&target.licence)
+        .map_err(|detail| Rejection::definition("/model/target/licence", detail))?;
     let outputs = &target.outputs;
     if outputs.is_empty() || outputs.len() > FILES_MAX || !outputs.iter().all(|o| is_file_name(o)) {
         return Err(Rejection::definition(

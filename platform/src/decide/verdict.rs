@@ -1,16 +1,18 @@
 //! The verdict over the revealed replicas of a task.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aevir_events::Context;
 
 use super::{
+    content::of_others,
     inspect, lease,
     result::called_off,
     review,
     settle::{self, Opened},
 };
 use crate::{
+    closed::Keys,
     command::{ContentKind, Lineage},
     digest::Digest,
     event::{
@@ -18,7 +20,7 @@ use crate::{
         TaskExtended, TaskVerified, Verdict,
     },
     ids::{AssignmentId, ContentId, NodeId, TaskId},
-    report::Report,
+    report::{Artifact, Report},
     state::{Assignment, Sample, Stage, State, Task},
 };
 
@@ -29,6 +31,33 @@ struct Replica<'a> {
     published: Option<&'a serde_json::Value>,
 }
 
+/// What a closed round has come to.
+pub(super) struct Judged {
+    /// There is a verdict. Otherwise the task goes on, and what is closed of it stays so.
+    pub(super) is_over: bool,
+    events: Vec<Event>,
+}
+
+impl Judged {
+    fn goes_on(events: Vec<Event>) -> Self {
+        Self {
+            is_over: false,
+            events,
+        }
+    }
+
+    fn over(events: Vec<Event>) -> Self {
+        Self {
+            is_over: true,
+            events,
+        }
+    }
+
+    pub(super) fn events(self) -> Vec<Event> {
+        self.events
+    }
+}
+
 /// Judges a closed round. `last` is the reveal that completes it, if one does; replicas that have not revealed
 /// count as wrong.
 pub(super) fn judge(
@@ -36,56 +65,39 @@ pub(super) fn judge(
     task: &Task,
     last: Option<&AssignmentRevealed>,
     context: &Context,
-) -> Vec<Event> {
-    let replicas = replicas(task, last);
+    keys: &Keys<'_>,
+) -> Judged {
+    let opened: Vec<AssignmentRevealed> = shown(task).filter_map(|a| keys.open(a)).collect();
+    let replicas = replicas(task, opened.iter().chain(last));
     if !task.is_sampled() {
         return alone(state, task, &replicas, last.is_none(), context);
     }
-    let mut groups: BTreeMap<Digest, Vec<AssignmentId>> = BTreeMap::new();
-    let reviewed = task.review_of.as_ref().filter(|of| of.counts);
-    let votes = |key: &Digest, group: &[AssignmentId]| {
-        group.len() + usize::from(reviewed.is_some_and(|of| of.reviewed == *key))
-    };
-    for (id, replica) in &replicas {
-        groups
-            .entry(replica.report.agreement_key())
-            .or_default()
-            .push(*id);
-    }
-    let sampling = task.definition.sampling();
-    if let (Sample::Alone { .. }, true) = (task.sample, groups.is_empty()) {
+    if let (Sample::Alone { .. }, true) = (task.sample, replicas.is_empty()) {
         // Nothing else was sealed: it goes on as if nothing had been.
-        return lease::unrevealed(state, task, context.time);
+        return Judged::goes_on(lease::unrevealed(state, task, context.time));
     }
-    // The quorum is more than half of all replicas, so at most one group reaches it.
-    let quorum = task.quorum() as usize;
-    let agreed = groups
-        .into_iter()
-        .find(|(key, group)| votes(key, group) >= quorum);
-    let (agreed_on, agreed) = agreed.unzip();
-    // A round that time closed, because nobody took a replica, would wait in vain for one more.
-    let is_complete = task.filled() >= task.replicas_wanted;
-    if agreed.is_none() && is_complete && task.replicas_wanted < sampling.replicas {
-        let (round, replicas) = (task.round + 1, task.replicas_wanted + 1);
-        return vec![
-            TaskExtended {
-                task: task.id,
-                round,
-                replicas,
-            }
-            .into(),
-        ];
+    let keyed = replicas.iter().map(|(id, r)| (*id, r.report));
+    let (agreed_on, agreed) = agreed(task, keyed).unzip();
+    if let (None, Some(extended)) = (&agreed, extended(task)) {
+        return Judged::goes_on(vec![extended]);
     }
     let accepted = agreed.as_deref().unwrap_or_default();
     let refused = refused(task, accepted, &replicas);
     let verified = verified(task, accepted, refused, &replicas, context);
-    if let Some(events) = inspections(state, task, &verified, &replicas, context) {
-        return events;
+    let mut events: Vec<Event> = opened.iter().cloned().map(Event::from).collect();
+    if let Some(inspections) = inspections(state, task, &verified, &replicas, context) {
+        // No further replica is drawn, so that nobody can copy what verifiers are to see.
+        events.extend(inspections);
+        return Judged::over(events);
     }
     let verified = inspect::told(task, verified);
     let first = verified.accepted.first().and_then(|id| replicas.get(id));
     let told = inspect::ended(state, task, first.map(|r| r.report));
-    let mut events = settled(state, task, verified, &replicas, &[], context);
+    // What was closed by leaders with another secret nobody can open: nobody is blamed for it.
+    let is_lost = |a: &&Assignment| !replicas.contains_key(&a.id);
+    let lost: Vec<&Assignment> = shown(task).filter(is_lost).collect();
+    events.extend(lost.iter().map(|a| called_off(task, a)));
+    events.extend(settled(state, task, verified, &replicas, &lost, context));
     events.extend(told);
     let fee = events.iter().find_map(|e| match e {
         Event::TaskSettled(e) => Some(e.fee),
@@ -93,7 +105,46 @@ pub(super) fn judge(
     });
     let (fee, now) = (fee.unwrap_or_default(), context.time);
     events.extend(review::decided(state, task, agreed_on, fee, now));
-    events
+    Judged::over(events)
+}
+
+/// One more replica, where a sample that disagrees has one left. A round that time closed, because nobody took a replica, would wait in
+/// vain for it.
+pub(crate) fn extended(task: &Task) -> Option<Event> {
+    let is_complete = task.filled() >= task.replicas_wanted;
+    let is_left = task.replicas_wanted < task.definition.sampling().replicas;
+    let (round, replicas) = (task.round + 1, task.replicas_wanted + 1);
+    let extended = TaskExtended {
+        task: task.id,
+        round,
+        replicas,
+    };
+    (is_complete && is_left).then(|| extended.into())
+}
+
+/// Replicas that are closed until the verdict.
+fn shown(task: &Task) -> impl Iterator<Item = &Assignment> {
+    let all = task.assignments.values();
+    all.filter(|a| matches!(a.stage, Stage::Shown(_)))
+}
+
+/// The results that a quorum of a sample agrees on, if one does: it is more than half of all replicas, so that at most one group
+/// reaches it.
+pub(crate) fn agreed<'a>(
+    task: &Task,
+    reports: impl Iterator<Item = (AssignmentId, &'a Report)>,
+) -> Option<(Digest, Vec<AssignmentId>)> {
+    let mut groups: BTreeMap<Digest, Vec<AssignmentId>> = BTreeMap::new();
+    for (id, report) in reports {
+        groups.entry(report.agreement_key()).or_default().push(id);
+    }
+    let reviewed = task.review_of.as_ref().filter(|of| of.counts);
+    let votes = |key: &Digest, group: &[AssignmentId]| {
+        group.len() + usize::from(reviewed.is_some_and(|of| of.reviewed == *key))
+    };
+    let quorum = task.quorum() as usize;
+    let mut groups = groups.into_iter();
+    groups.find(|(key, group)| votes(key, group) >= quorum)
 }
 
 /// The verdict on a task without a sample: the first result that meets the requester's terms, or else the first one. Where
@@ -104,7 +155,7 @@ fn alone(
     replicas: &BTreeMap<AssignmentId, Replica<'_>>,
     is_over: bool,
     context: &Context,
-) -> Vec<Event> {
+) -> Judged {
     let order = |id: &AssignmentId| {
         let holds = replicas
             .get(id)
@@ -113,7 +164,7 @@ fn alone(
         (!holds, sealed.map(|c| c.at), *id)
     };
     let Some(winner) = replicas.keys().copied().min_by_key(order) else {
-        return lease::unrevealed(state, task, context.time);
+        return Judged::goes_on(lease::unrevealed(state, task, context.time));
     };
     let live = || {
         let live = task.assignments.values().filter(|a| a.is_replica());
@@ -132,11 +183,11 @@ fn alone(
     let mut events: Vec<Event> = others.iter().map(|a| called_off(task, a)).collect();
     if let Some(inspections) = inspections(state, task, &verified, replicas, context) {
         events.extend(inspections);
-        return events;
+        return Judged::over(events);
     }
     let verified = inspect::told(task, verified);
     events.extend(settled(state, task, verified, replicas, &others, context));
-    events
+    Judged::over(events)
 }
 
 /// A result that would pass waits for the verifiers that the task asks for.
@@ -156,8 +207,13 @@ fn inspections(
 }
 
 /// The verdict on a result that all verifiers have looked at.
-pub(super) fn inspected(state: &State, task: &Task, context: &Context) -> Vec<Event> {
-    judge(state, task, None, context)
+pub(super) fn inspected(
+    state: &State,
+    task: &Task,
+    context: &Context,
+    keys: &Keys<'_>,
+) -> Vec<Event> {
+    judge(state, task, None, context, keys).events()
 }
 
 /// The verdict with all that follows from it. `others` are called off with it.
@@ -207,7 +263,7 @@ fn settled(
 
 fn replicas<'a>(
     task: &'a Task,
-    last: Option<&'a AssignmentRevealed>,
+    opened: impl Iterator<Item = &'a AssignmentRevealed>,
 ) -> BTreeMap<AssignmentId, Replica<'a>> {
     let earlier = task.assignments.values().filter_map(|a| match &a.stage {
         Stage::Revealed(r) => Some((
@@ -221,6 +277,7 @@ fn replicas<'a>(
         Stage::Leased
         | Stage::Running { .. }
         | Stage::Committed(_)
+        | Stage::Shown(_)
         | Stage::Accepted(_)
         | Stage::Refused { .. }
         | Stage::Lost { .. }
@@ -228,7 +285,7 @@ fn replicas<'a>(
         | Stage::Returned { .. }
         | Stage::Withdrawn => None,
     });
-    let last = last.map(|r| {
+    let opened = opened.map(|r| {
         let replica = Replica {
             report: &r.report,
             checks: &r.checks,
@@ -236,7 +293,7 @@ fn replicas<'a>(
         };
         (r.report.assignment, replica)
     });
-    earlier.chain(last).collect()
+    earlier.chain(opened).collect()
 }
 
 /// Whether a result meets the requester's own terms.
@@ -298,8 +355,10 @@ fn refused(
             reason: RefusalReason::NotRevealed,
         }),
         // Without an agreement nobody is known to be wrong.
-        Stage::Committed(_) | Stage::Revealed(_)
-            if !accepted.is_empty() && !accepted.contains(&a.id) =>
+        Stage::Committed(_) | Stage::Shown(_) | Stage::Revealed(_)
+            if !accepted.is_empty()
+                && !accepted.contains(&a.id)
+                && replicas.contains_key(&a.id) =>
         {
             Some(Refusal {
                 assignment: a.id,
@@ -309,6 +368,7 @@ fn refused(
         Stage::Leased
         | Stage::Running { .. }
         | Stage::Committed(_)
+        | Stage::Shown(_)
         | Stage::Revealed(_)
         | Stage::Accepted(_)
         | Stage::Refused { .. }
@@ -333,7 +393,7 @@ fn has_model_outputs(task: &Task, report: &Report) -> bool {
 }
 
 /// Registers the model that a training task made, with its lineage. A name that was taken meanwhile leaves the
-/// outputs with the requester and registers nothing.
+/// outputs with the requester and registers nothing; so do files that somebody else registered first, each for itself.
 fn register_model(
     state: &State,
     task: &Task,
@@ -349,12 +409,20 @@ fn register_model(
     {
         return None;
     }
-    let files = verified
+    let mut files: Vec<Artifact> = verified
         .outputs
         .iter()
         .filter(|o| target.outputs.contains(&o.name))
         .cloned()
         .collect();
+    if state.policy_of(task).contents.first_registrant {
+        let known = of_others(state, task.requester, &files);
+        let known: BTreeSet<String> = known.map(|file| file.name.clone()).collect();
+        files.retain(|file| !known.contains(&file.name));
+    }
+    if files.is_empty() {
+        return None;
+    }
     let lineage = Lineage {
         task: task.id,
         base: model.base,
@@ -375,18 +443,21 @@ fn register_model(
         files,
         licence: target.licence.clone(),
         weight: 1,
+        price: target.price,
+        access: target.access.clone(),
+        contributors: Vec::new(),
         lineage: Some(lineage),
     };
     Some(registered.into())
 }
 
-/// The contents used by a task and by all the tasks that it rests on, each once.
+/// The contents used by a task, and by all the tasks that it rests on as far as there is room, each once.
 fn contents_behind(state: &State, task: &Task) -> Vec<ContentId> {
     /// Tasks that are looked through: ancestry can be long.
     const ANCESTORS_MAX: usize = 256;
     /// Contents that a lineage names: it has to fit an entry.
     const CONTENTS_MAX: usize = 256;
-    let mut contents = task.definition.contents();
+    let mut contents: BTreeSet<ContentId> = task.definition.contents().into_iter().collect();
     let mut seen: Vec<TaskId> = Vec::new();
     let mut left: Vec<TaskId> = task.definition.depends_on.iter().map(|d| d.task).collect();
     while let Some(id) = left.pop() {
@@ -395,12 +466,14 @@ fn contents_behind(state: &State, task: &Task) -> Vec<ContentId> {
         }
         seen.push(id);
         if let Some(ancestor) = state.tasks.get(&id) {
-            contents.extend(ancestor.definition.contents());
+            for content in ancestor.definition.contents() {
+                // Its own come first: no crowd behind it takes their place.
+                if contents.len() < CONTENTS_MAX {
+                    contents.insert(content);
+                }
+            }
             left.extend(ancestor.definition.depends_on.iter().map(|d| d.task));
         }
     }
-    contents.sort_unstable();
-    contents.dedup();
-    contents.truncate(CONTENTS_MAX);
-    contents
+    contents.into_iter().collect()
 }

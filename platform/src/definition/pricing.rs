@@ -33,23 +33,19 @@ pub enum Pricing {
 #[serde(deny_unknown_fields)]
 pub struct Metered {
     /// Whatever was used: what a node is certain to earn.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "Amount::is_zero")]
     pub base: Amount,
     /// For 10^9 units of fuel.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "Amount::is_zero")]
     pub per_gfuel: Amount,
     /// For 10^6 workgroups of the GPU.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "Amount::is_zero")]
     pub per_mworkgroup: Amount,
     /// For one MiB of outputs and inline result.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "Amount::is_zero")]
     pub per_mib_out: Amount,
     /// The most that a replica earns.
     pub max_price: Amount,
-}
-
-fn is_zero(amount: &Amount) -> bool {
-    *amount == Amount::ZERO
 }
 
 /// What is paid for of a run.

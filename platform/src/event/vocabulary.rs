@@ -193,6 +193,8 @@ pub struct Share {
 pub enum ShareRole {
     Compute,
     Content,
+    /// For a content that one of the task's contents was made of.
+    Royalty,
     Platform,
     /// For work that ended without a verdict for or against it.
     Attempt,

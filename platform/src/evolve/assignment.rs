@@ -14,16 +14,18 @@ use super::{
 };
 use crate::{
     amount::Amount,
+    closed::Keys,
     command::{FailureClass, LossReason},
     event::{
         AssignmentCommitted, AssignmentFailed, AssignmentLeased, AssignmentLost,
-        AssignmentProgressed, AssignmentReturned, AssignmentRevealed, AssignmentStarted,
-        AssignmentWithdrawn, OutputUploaded,
+        AssignmentProgressed, AssignmentReturned, AssignmentRevealed, AssignmentShown,
+        AssignmentStarted, AssignmentWithdrawn, OutputClosed, OutputUploaded,
     },
     ids::{AssignmentId, NodeId, TaskId},
     schedule::{charge, may_double, reserved_ms, room_of},
     state::{
-        Assignment, Checkpoint, Commitment, Outcome, Phase, Revealed, Sample, Stage, State, Task,
+        Assignment, Checkpoint, Commitment, Outcome, Phase, Revealed, Sample, Shown, Stage, State,
+        Task,
     },
 };
 
@@ -66,6 +68,7 @@ pub(super) fn leased(
         stake: pledged,
         is_staked,
         uploads: Vec::new(),
+        closed_outputs: Vec::new(),
         stage: Stage::Leased,
     };
     task.phase = Phase::Running;
@@ -188,15 +191,76 @@ pub(super) fn committed(
     Ok(())
 }
 
+pub(super) fn output_closed(state: &mut State, e: &OutputClosed) -> Result<(), Corrupt> {
+    let assignment = assignment_mut(task_mut(state, e.task)?, e.assignment)?;
+    let mut known = assignment.closed_outputs.iter();
+    let is_known = known.any(|output| output.seal == e.output.seal);
+    ensure(assignment.may_upload() && !is_known, || {
+        format!("an upload under assignment {} amiss", e.assignment)
+    })?;
+    assignment.closed_outputs.push(e.output);
+    Ok(())
+}
+
+/// What comes after the first part continues it.
+pub(super) fn shown(state: &mut State, e: &AssignmentShown) -> Result<(), Corrupt> {
+    let task = task_mut(state, e.task)?;
+    expect(matches!(task.phase, Phase::Verifying { .. }), task)?;
+    let assignment = assignment_mut(task, e.assignment)?;
+    match &mut assignment.stage {
+        Stage::Committed(commitment) => {
+            assignment.stage = Stage::Shown(Shown {
+                commitment: *commitment,
+                closed: e.closed.clone(),
+            });
+            Ok(())
+        }
+        Stage::Shown(shown) => {
+            shown.closed.append(&e.closed);
+            Ok(())
+        }
+        Stage::Leased
+        | Stage::Running { .. }
+        | Stage::Revealed(_)
+        | Stage::Accepted(_)
+        | Stage::Refused { .. }
+        | Stage::Lost { .. }
+        | Stage::Failed { .. }
+        | Stage::Returned { .. }
+        | Stage::Withdrawn => Err(Corrupt(format!(
+            "assignment {} shows a result without a commitment",
+            e.assignment
+        ))),
+    }
+}
+
 pub(super) fn revealed(state: &mut State, e: &AssignmentRevealed) -> Result<(), Corrupt> {
     let id = e.report.assignment;
     let task = task_mut(state, e.report.task)?;
     expect(matches!(task.phase, Phase::Verifying { .. }), task)?;
     let assignment = assignment_mut(task, id)?;
-    let Stage::Committed(commitment) = assignment.stage else {
-        return Err(Corrupt(format!(
-            "assignment {id} revealed without a commitment"
-        )));
+    let keys = Keys::Told(e.key.map(|key| (id, key)).into_iter().collect());
+    let commitment = match &assignment.stage {
+        Stage::Committed(commitment) => *commitment,
+        Stage::Shown(shown) => {
+            ensure(keys.open(assignment).as_ref() == Some(e), || {
+                format!("assignment {id} is opened as something else than was shown")
+            })?;
+            shown.commitment
+        }
+        Stage::Leased
+        | Stage::Running { .. }
+        | Stage::Revealed(_)
+        | Stage::Accepted(_)
+        | Stage::Refused { .. }
+        | Stage::Lost { .. }
+        | Stage::Failed { .. }
+        | Stage::Returned { .. }
+        | Stage::Withdrawn => {
+            return Err(Corrupt(format!(
+                "assignment {id} revealed without a commitment"
+            )));
+        }
     };
     ensure(e.report.commitment() == commitment.digest, || {
         format!("assignment {id} reveals something else")
@@ -318,7 +382,7 @@ pub(super) fn withdrawn(
         Stage::Leased | Stage::Running { .. } => {
             end_active(state, e.task, e.assignment, at, |_| Some(Stage::Withdrawn))?;
         }
-        Stage::Committed(_) | Stage::Revealed(_) => {
+        Stage::Committed(_) | Stage::Shown(_) | Stage::Revealed(_) => {
             assignment.stage = Stage::Withdrawn;
             let node = assignment.node;
             unseal(state, node, e.assignment)?;
@@ -364,6 +428,7 @@ fn end_active(
         Stage::Committed(_) => Amount::ZERO,
         Stage::Leased
         | Stage::Running { .. }
+        | Stage::Shown(_)
         | Stage::Revealed(_)
         | Stage::Accepted(_)
         | Stage::Refused { .. }

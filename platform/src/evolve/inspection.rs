@@ -118,6 +118,7 @@ fn inspected(task: &Task, id: AssignmentId) -> Option<(&Assignment, &Revealed)> 
         Stage::Leased
         | Stage::Running { .. }
         | Stage::Committed(_)
+        | Stage::Shown(_)
         | Stage::Accepted(_)
         | Stage::Refused { .. }
         | Stage::Lost { .. }

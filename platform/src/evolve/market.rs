@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::{ensure, fleet::regard, node::node_mut, stake};
 use crate::{
     event::{
-        AccountOpened, BlobUploaded, ContentRegistered, JoinTokenIssued, KeyAdded, KeyRevoked,
-        LedgerPosted, ModuleRegistered, PointsChanged, PolicyAdopted, Track,
+        AccountOpened, BlobUploaded, ContentRegistered, ContentTermsChanged, JoinTokenIssued,
+        KeyAdded, KeyRevoked, LedgerPosted, ModuleRegistered, PointsChanged, PolicyAdopted, Track,
     },
     ids::{AccountId, NodeId},
     report::BlobRef,
@@ -183,16 +183,13 @@ pub(super) fn content_registered(
     e: &ContentRegistered,
     at: Timestamp,
 ) -> Result<(), Corrupt> {
-    let name = (e.owner, e.name.clone(), e.version.clone());
-    ensure(
-        state.index.content_names.insert(name, e.content).is_none(),
-        || {
-            format!(
-                "content `{}` version `{}` registered twice",
-                e.name, e.version
-            )
-        },
-    )?;
+    let named = state.content_named(e.owner, &e.name, &e.version);
+    ensure(named.is_none(), || {
+        format!(
+            "content `{}` version `{}` registered twice",
+            e.name, e.version
+        )
+    })?;
     if let Some(lineage) = &e.lineage {
         let task = state.tasks.get_mut(&lineage.task);
         task.ok_or_else(|| Corrupt(format!("content {} of an unknown task", e.content)))?
@@ -206,6 +203,9 @@ pub(super) fn content_registered(
         files: e.files.clone(),
         licence: e.licence.clone(),
         weight: e.weight,
+        price: e.price,
+        access: e.access.clone(),
+        contributors: e.contributors.clone(),
         lineage: e.lineage.clone(),
         registered_at: at,
         suspended: None,
@@ -213,5 +213,21 @@ pub(super) fn content_registered(
     let earlier = state.contents.insert(e.content, content);
     ensure(earlier.is_none(), || {
         format!("content {} registered twice", e.content)
-    })
+    })?;
+    if let Some(content) = state.contents.get(&e.content) {
+        let index = &mut state.index;
+        index.add_content(&state.contents, e.content, content);
+    }
+    Ok(())
+}
+
+pub(super) fn content_terms_changed(
+    state: &mut State,
+    e: &ContentTermsChanged,
+) -> Result<(), Corrupt> {
+    let content = state.contents.get_mut(&e.content);
+    let content = content.ok_or_else(|| Corrupt(format!("no content {}", e.content)))?;
+    content.price = e.price;
+    content.access = e.access.clone();
+    Ok(())
 }

@@ -25,6 +25,7 @@ pub(super) fn origin(state: &State, origin: ReviewOrigin) -> Result<ReviewOf, Co
         Stage::Leased
         | Stage::Running { .. }
         | Stage::Committed(_)
+        | Stage::Shown(_)
         | Stage::Revealed(_)
         | Stage::Refused { .. }
         | Stage::Lost { .. }

@@ -6,7 +6,7 @@ use super::{node::node_mut, task::task_ref};
 use crate::{
     event::TaskVerified,
     ids::NodeId,
-    state::{Assignment, Stage, State},
+    state::{Assignment, Stage, State, Task},
 };
 
 /// Takes in the accepted results of a verdict. What a task with GPU computes its fuel does not tell.
@@ -15,19 +15,32 @@ pub(super) fn seen(state: &mut State, e: &TaskVerified) -> Result<(), Corrupt> {
     if task.definition.qos.gpu.is_some() {
         return Ok(());
     }
+    let allowed = fetching_ms(state, task);
     let accepted = e.accepted.iter().filter_map(|id| task.assignments.get(id));
-    let samples: Vec<(NodeId, u64, i64)> = accepted.filter_map(sample).collect();
-    for (node, fuel, ms) in samples {
-        node_mut(state, node)?.speed.see(fuel, ms);
+    let samples: Vec<Sample> = accepted.filter_map(|a| sample(a, allowed)).collect();
+    for (node, fuel, ms, fetching) in samples {
+        node_mut(state, node)?.speed.see(fuel, ms, fetching);
     }
     Ok(())
 }
 
-/// The fuel of an accepted result, and the time from its start to its commitment in ms.
-fn sample(assignment: &Assignment) -> Option<(NodeId, u64, i64)> {
+/// A node, the fuel of its result, the time from lease to commitment in ms, and how much of it fetching is taken to have needed.
+type Sample = (NodeId, u64, i64, u64);
+
+/// How long a run may have fetched: what its inputs take at the least speed of fetching.
+fn fetching_ms(state: &State, task: &Task) -> u64 {
+    let inputs = task.inputs.iter().map(|input| input.size.0);
+    let bytes = inputs.fold(0, u64::saturating_add);
+    state.policy_of(task).scheduling.leases.transfer_ms(bytes)
+}
+
+fn sample(assignment: &Assignment, allowed_ms: u64) -> Option<Sample> {
     let Stage::Accepted(revealed) = &assignment.stage else {
         return None;
     };
-    let ms = revealed.commitment.at.0 - assignment.started_at?.0;
-    Some((assignment.node, revealed.report.usage.fuel.0, ms))
+    let leased = assignment.leased_at.0;
+    let told = u64::try_from(assignment.started_at?.0 - leased).unwrap_or(0);
+    let (node, fuel) = (assignment.node, revealed.report.usage.fuel.0);
+    let ms = revealed.commitment.at.0 - leased;
+    Some((node, fuel, ms, told.min(allowed_ms)))
 }

@@ -90,6 +90,9 @@ pub(super) fn strike(
     at: Timestamp,
 ) -> Result<(), Corrupt> {
     let nodes = count(state, task, refused, at)?;
+    for node in &nodes {
+        node_mut(state, *node)?.pledges.caught_at = at;
+    }
     nodes
         .into_iter()
         .try_for_each(|node| review::caught(state, node))

@@ -171,6 +171,7 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
             Stage::Committed(commitment) => (*commitment, None),
             Stage::Leased
             | Stage::Running { .. }
+            | Stage::Shown(_)
             | Stage::Accepted(_)
             | Stage::Refused { .. }
             | Stage::Lost { .. }
@@ -249,6 +250,7 @@ fn contradicted(task: &Task) -> impl Iterator<Item = AssignmentId> {
         | Stage::Leased
         | Stage::Running { .. }
         | Stage::Committed(_)
+        | Stage::Shown(_)
         | Stage::Revealed(_)
         | Stage::Accepted(_)
         | Stage::Refused { .. }

@@ -67,14 +67,18 @@ pub struct ReservePolicy {
     pub looks_max: u32,
     /// Nodes that are looked at for one of them; where there are more, others with each second.
     pub nodes_max: u32,
+    /// No node is kept free whose room is further ahead, in ms.
+    pub idle_max_ms: u32,
 }
 
 /// How long leases last, whatever heartbeats say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LeasePolicy {
-    /// How long a node may fetch inputs before it starts a run, with heartbeats; without them `accept_ms` is its time. In ms.
+    /// How long a node may fetch before it starts a run, with heartbeats, whatever its inputs; without them `accept_ms` is its time. In ms.
     pub fetch_ms: u32,
+    /// Beyond that it has the time that its inputs take at this speed, in KiB a second.
+    pub fetch_kib_s: u32,
     /// What a run may take beyond its own time limit, for compiling and for uploading outputs, in ms.
     pub slack_ms: u32,
     /// What a run tells of its progress is recorded in the log once in so many ms at most.
@@ -174,9 +178,12 @@ impl Default for SchedulingPolicy {
                 most: 16,
                 looks_max: 16,
                 nodes_max: 64,
+                idle_max_ms: 7_200_000,
             },
             leases: LeasePolicy {
                 fetch_ms: 900_000,
+                // Some 8 Mbit/s: 10 GiB have three hours.
+                fetch_kib_s: 1_024,
                 slack_ms: 300_000,
                 progress_ms: 10_000,
             },
@@ -206,6 +213,8 @@ const CACHED_BLOBS_MAX: u32 = 1_024;
 const RETURNS_MAX: u32 = 100;
 /// Bounds of the wait for room: a shorter one empties nodes for whoever comes, a longer one is none.
 const RESERVE_AFTER_MS: std::ops::RangeInclusive<u32> = 1_000..=604_800_000;
+/// Bounds of how long a node may stand half idle for a task: no run takes longer.
+const RESERVE_IDLE_MS: std::ops::RangeInclusive<u32> = 1_000..=86_400_000;
 /// Each of them is looked at by each plan.
 const RESERVED_MAX: u32 = 1_024;
 /// Bounds of a lease's times: a second is a network's hiccup, and a run takes a day at most.
@@ -297,7 +306,13 @@ impl SchedulingPolicy {
                     .into(),
             );
         }
+        if !RESERVE_IDLE_MS.contains(&reserve.idle_max_ms) {
+            return Err("nodes are kept free for 1,000 to 86,400,000 ms at most".into());
+        }
         let leases = &self.leases;
+        if leases.fetch_kib_s == 0 {
+            return Err("the leases' `fetch_kib_s` is at least 1".into());
+        }
         let times = [leases.fetch_ms, leases.slack_ms, leases.progress_ms];
         if times.iter().any(|ms| !LEASE_MS.contains(ms)) {
             return Err("the leases' times are 1,000 to 86,400,000 ms".into());
@@ -316,6 +331,16 @@ impl SchedulingPolicy {
     }
 }
 
+impl LeasePolicy {
+    /// The time that so many bytes take at the least speed of fetching, in ms.
+    pub fn transfer_ms(&self, bytes: u64) -> u64 {
+        const KIB: u128 = 1_024;
+        let a_second = u128::from(self.fetch_kib_s.max(1)) * KIB;
+        let ms = (u128::from(bytes) * 1_000).div_ceil(a_second);
+        u64::try_from(ms).unwrap_or(u64::MAX)
+    }
+}
+
 impl AccountLimits {
     /// What is wrong with them, if anything.
     ///
@@ -327,5 +352,23 @@ impl AccountLimits {
         } else {
             Err(format!("an account's weight is 1 to {WEIGHT_MAX}"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_take_their_time() {
+        let leases = |fetch_kib_s| LeasePolicy {
+            fetch_kib_s,
+            ..SchedulingPolicy::default().leases
+        };
+        assert_eq!(leases(1_024).transfer_ms(0), 0);
+        assert_eq!(leases(1_024).transfer_ms(1), 1, "rounded up");
+        assert_eq!(leases(1_024).transfer_ms(10 << 30), 10_240_000);
+        assert_eq!(leases(1).transfer_ms(u64::MAX), 18_014_398_509_481_984_000);
+        assert_eq!(leases(u32::MAX).transfer_ms(4 << 40), 1_001);
     }
 }

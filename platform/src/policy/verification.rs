@@ -10,6 +10,8 @@ use crate::amount::{Amount, PPM, Ppm};
 #[serde(deny_unknown_fields)]
 pub struct VerificationPolicy {
     pub adaptive: AdaptivePolicy,
+    /// Of samples, when what their nodes reveal can be read in the log.
+    pub reveals: Reveals,
     /// How long a review may take, in ms; without an outcome by then the verdict stands.
     pub review_ms: u32,
     /// How long the verifiers of a method may take, in ms; without an outcome by then they have said nothing.
@@ -18,6 +20,16 @@ pub struct VerificationPolicy {
     pub verifiers_staked: bool,
     /// With which chance a candidate whose owner has no points is elected a verifier when it comes up; with points it is more.
     pub election_floor_ppm: Ppm,
+}
+
+/// When others can read what the nodes of a sample reveal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reveals {
+    /// With the verdict: until then the log has it closed, so that no later replica can copy it.
+    Closed,
+    /// At once, as in logs of old.
+    Open,
 }
 
 /// When one result of an adaptive sample stands alone, and how often it is repeated all the same.
@@ -62,6 +74,7 @@ impl Default for VerificationPolicy {
     fn default() -> Self {
         Self {
             adaptive: AdaptivePolicy::default(),
+            reveals: Reveals::Closed,
             review_ms: REVIEW_MS,
             inspection_ms: INSPECTION_MS,
             verifiers_staked: true,

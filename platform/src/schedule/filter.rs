@@ -212,8 +212,15 @@ pub(super) fn capable(needs: &Needs, node: &Node) -> bool {
 
 /// Whether the run would fit an idle machine.
 pub(super) fn machine_room(needs: &Needs, node: &Node) -> bool {
-    needs.room.memory_mib <= node.memory_mib().into()
-        && needs.room.storage_mib <= node.storage_mib().into()
+    machine_lacks(needs, node).is_none()
+}
+
+/// What of its room the run would lack on an idle machine.
+pub(super) fn machine_lacks(needs: &Needs, node: &Node) -> Option<Refused> {
+    if needs.room.memory_mib > node.memory_mib().into() {
+        return Some(Refused::Memory);
+    }
+    (needs.room.storage_mib > node.storage_mib().into()).then_some(Refused::Storage)
 }
 
 fn capability(needs: &Needs, node: &Node) -> impl Iterator<Item = Refused> + use<> {
@@ -293,6 +300,7 @@ fn counts_as_tried(stage: &Stage) -> bool {
         Stage::Leased
         | Stage::Running { .. }
         | Stage::Committed(_)
+        | Stage::Shown(_)
         | Stage::Revealed(_)
         | Stage::Accepted(_)
         | Stage::Refused { .. } => true,

@@ -11,7 +11,7 @@ use super::{
     bits::Bits,
     fleet::{Fleet, Levels},
     needs::Needs,
-    reserve::Kept,
+    reserve::{Kept, surely_ms},
     score, terms,
 };
 use crate::{
@@ -108,9 +108,10 @@ impl<'a> Market<'a> {
         &self.state.index.fleet
     }
 
-    /// Takes the nodes out that are kept free for others, and those whose terms take nothing of the requester or no such module.
-    pub(super) fn admit(&self, nodes: &mut Bits, task: &Task) {
-        self.kept.take_out(nodes, task);
+    /// Takes the nodes out that are kept free for others, for longer than a run that has ended within so many ms takes, and those whose
+    /// terms take nothing of the requester or no such module.
+    pub(super) fn admit(&self, nodes: &mut Bits, task: &Task, surely_ms: i64) {
+        self.kept.take_out(nodes, task, surely_ms);
         let fleet = self.fleet();
         if fleet.choosy.is_empty() {
             return;
@@ -162,7 +163,7 @@ impl Fit {
     ) -> Self {
         let fleet = market.fleet();
         let mut eligible = fleet.fitting(needs, class, market.now);
-        market.admit(&mut eligible, task);
+        market.admit(&mut eligible, task, surely_ms(market.state, task));
         let needs = Arc::clone(needs);
         let mut fit = Self {
             needs,
@@ -199,7 +200,7 @@ impl Fit {
         let fits = left.slots > 0
             && left.memory_mib >= room.memory_mib
             && left.storage_mib >= room.storage_mib
-            && left.stake >= u64::try_from(self.needs.stake.0).unwrap_or(0);
+            && left.stake >= self.needs.stake_due();
         if !fits {
             self.eligible.remove(i);
         }
@@ -294,7 +295,7 @@ fn parts(market: Market<'_>, needs: &Needs, eligible: &Bits, touched: &Bits) -> 
         });
     }
     if needs.in_time_mfuel_s > 0 {
-        let speeds = &market.fleet().mfuel_s;
+        let speeds = &market.fleet().shown_mfuel_s;
         split(&mut parts, market.score.in_time_levels, |set| {
             speeds.keep_at_least(set, needs.in_time_mfuel_s);
         });
@@ -345,7 +346,8 @@ fn gain(market: Market<'_>, needs: &Needs, i: u32) -> u32 {
     let fleet = market.fleet();
     let holders = needs.data.as_ref().and_then(|d| fleet.holders(d));
     let cached = holders.is_some_and(|holders| holders.contains(i));
-    let in_time = needs.in_time_mfuel_s > 0 && fleet.mfuel_s.get(i) >= needs.in_time_mfuel_s;
+    let shown = fleet.shown_mfuel_s.get(i);
+    let in_time = needs.in_time_mfuel_s > 0 && shown >= needs.in_time_mfuel_s;
     u32::from(cached) * market.score.cached_levels
         + u32::from(in_time) * market.score.in_time_levels
         + score::price_levels(needs.price, fleet.ask_of(needs.kind, i), market.score)

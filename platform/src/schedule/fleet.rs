@@ -40,9 +40,9 @@ pub(crate) struct Fleet {
     storage_all: Column,
     cpu_cores: Column,
     /// Measured speed, in millions of fuel a second; 0 where it is not known.
-    pub(super) mfuel_s: Column,
+    mfuel_s: Column,
     /// What results showed of it; 0 where that is not enough to tell.
-    shown_mfuel_s: Column,
+    pub(super) shown_mfuel_s: Column,
     /// 0 without a GPU.
     gpu_memory_mib: Column,
     gpus: Bits,
@@ -206,7 +206,7 @@ impl Fleet {
         self.regard(state, node);
     }
 
-    /// What a node has free of its stake.
+    /// What a node has free of its stake from here on.
     pub(crate) fn fund(&mut self, i: u32, free: Amount) {
         self.free_stake.set(i, u64::try_from(free.0).unwrap_or(0));
     }
@@ -471,8 +471,7 @@ impl Fleet {
         if let Some(class) = class {
             fit.intersect(self.gpu_classes.get(class).unwrap_or(&none));
         }
-        let stake = u64::try_from(needs.stake.0).unwrap_or(0);
-        self.free_stake.keep_at_least(&mut fit, stake);
+        self.free_stake.keep_at_least(&mut fit, needs.stake_due());
         self.cpu_cores
             .keep_at_least(&mut fit, needs.cpu_cores.into());
         self.mfuel_s.keep_at_least(&mut fit, needs.mfuel_s);

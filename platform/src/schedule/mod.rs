@@ -12,6 +12,7 @@ pub(crate) mod draw;
 mod filter;
 mod fit;
 mod fleet;
+mod nearest;
 pub(crate) mod needs;
 mod pace;
 pub(crate) mod queue;
@@ -33,12 +34,15 @@ pub(crate) use filter::room_of;
 pub use filter::{Refused, refusal};
 pub(crate) use fit::Candidates;
 pub(crate) use fleet::{Fleet, Load};
+pub use nearest::Remedy;
+pub use needs::fetch_ms;
 pub(crate) use pace::{first_pace, hastens_at, round_ends_at};
 pub(crate) use queue::Queues;
 pub use quote::{Quote, quote};
+pub use reserve::kept_free_until;
 pub(crate) use tail::{Tails, may_double};
 pub use terms::{Held, held};
-pub use why::{NODES_MAX, Remedy, WaitsFor, Why, why};
+pub use why::{NODES_MAX, WaitsFor, Why, why};
 
 use crate::{
     amount::Ppm,

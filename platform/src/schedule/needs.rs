@@ -46,7 +46,8 @@ pub(crate) struct Needs {
     pub(crate) labels_not: BTreeMap<String, Vec<String>>,
     /// The largest input, where a node that has it already is to be preferred.
     pub(crate) data: Option<Digest>,
-    /// The speed at which a run ends within `max_latency_ms`; 0 where nothing is known.
+    /// The speed at which a run ends within `max_latency_ms`; 0 where nothing is known. Nodes that showed it gain levels: what they claim
+    /// does not count.
     pub(crate) in_time_mfuel_s: u64,
 }
 
@@ -110,6 +111,11 @@ impl Needs {
         needs.price = Amount(i64::try_from(most).unwrap_or(i64::MAX));
         needs.rekey();
         needs
+    }
+
+    /// What a node must have free of its stake, in micro-AEV.
+    pub(super) fn stake_due(&self) -> u64 {
+        u64::try_from(self.stake.0).unwrap_or(0)
     }
 
     /// After a change: equal needs have equal keys.
@@ -190,6 +196,14 @@ fn speed_in_time(fuel: u64, ms: u32) -> u64 {
     let a_second = u128::from(fuel) * 1_000;
     let speed = a_second.div_ceil(u128::from(ms.max(1)) * u128::from(MFUEL));
     u64::try_from(speed).unwrap_or(u64::MAX)
+}
+
+/// How long a node may fetch before it begins a run of the task, in ms: longer for more bytes.
+pub fn fetch_ms(task: &Task, policy: &SchedulingPolicy) -> u64 {
+    let inputs = task.inputs.iter().map(|input| input.size.0);
+    let bytes = inputs.fold(0, u64::saturating_add);
+    let leases = &policy.leases;
+    u64::from(leases.fetch_ms).saturating_add(leases.transfer_ms(bytes))
 }
 
 /// The most memory and storage that a task's run may take.

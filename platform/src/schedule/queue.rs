@@ -16,6 +16,7 @@ use aevir_events::Timestamp;
 use super::{
     filter::{capable, machine_room, replica_class, replicas, tried},
     needs::{Fnv, Needs},
+    reserve::surely_ms,
 };
 use crate::{
     digest::Digest,
@@ -45,6 +46,8 @@ pub(crate) struct Line {
     class: Option<Box<str>>,
     /// The node that is kept free for it.
     reserved: Option<NodeId>,
+    /// Within how many ms of its lease a run has ended: a node that is kept free for another task takes it or does not.
+    surely_ms: i64,
 }
 
 /// What a line's tasks have in common beside the needs.
@@ -55,6 +58,7 @@ type Rest<'a> = (
     &'a [NodeId],
     Option<&'a str>,
     Option<NodeId>,
+    i64,
 );
 
 impl Line {
@@ -71,6 +75,7 @@ impl Line {
             replicas: replicas(task, &[]).collect(),
             class: replica_class(state, task, &[]).map(Box::from),
             reserved: task.reserved,
+            surely_ms: surely_ms(state, task),
         };
         let mut hasher = Fnv::new();
         line.rest().hash(&mut hasher);
@@ -88,6 +93,7 @@ impl Line {
             &self.replicas,
             self.class.as_deref(),
             self.reserved,
+            self.surely_ms,
         )
     }
 }

@@ -3,22 +3,23 @@
 //! A quote costs nothing and is in no log, so that it must not tell what exactly a foreign node has or asks for: of those it goes by
 //! sizes rounded to powers of two, as [`why`](super::why) tells them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aevir_events::{Context, Timestamp};
 
 use super::{
     Refused,
-    filter::machine_room,
+    filter::{machine_lacks, reasons},
     first_pace,
+    nearest::{Nearest, Remedy},
     needs::{Needs, Rounding, floor_power},
     queue,
     why::sample,
 };
 use crate::{
-    amount::Amount,
-    amount::Count,
-    decide::{expected_inspections, fee, prepare},
+    amount::{Amount, Count},
+    content::ContentPrice,
+    decide::{expected_inspections, fee, prepare, uses_sum},
     definition::{Pricing, TaskDefinition, Used},
     digest::Digest,
     event::TaskCreated,
@@ -39,6 +40,8 @@ pub struct Quote {
     pub expected_fee: Amount,
     /// What is locked: the most that it can cost.
     pub escrow: Amount,
+    /// Part of both: what the contents that it uses cost, each that costs something.
+    pub prices: Vec<ContentPrice>,
     /// What its requester has.
     pub available: Amount,
     /// Nodes that could take it once they are idle, among those looked at: machine, terms, owner and standing fit, by rounded sizes.
@@ -47,6 +50,11 @@ pub struct Quote {
     pub borderline: usize,
     /// Of them, those that could begin at once.
     pub free: usize,
+    /// How many of the others each filter refuses first.
+    pub refused: BTreeMap<Refused, usize>,
+    /// Of the nodes that do not fit for certain, the one that lacks least: all that is in its way once it is idle, each with what would
+    /// help.
+    pub nearest: Option<Vec<Remedy>>,
     pub looked_at: usize,
     pub nodes: usize,
     /// Tasks that wait before it for the same nodes.
@@ -88,10 +96,13 @@ pub fn quote(
     let mut quote = Quote {
         expected_fee: Amount::ZERO,
         escrow: prepared.created.escrow,
+        prices: prepared.created.prices.clone(),
         available: state.ledger.balance(LedgerAccount::Available(requester)),
         eligible: 0,
         borderline: 0,
         free: 0,
+        refused: BTreeMap::new(),
+        nearest: None,
         looked_at: 0,
         nodes: state.nodes.len(),
         ahead: 0,
@@ -141,15 +152,26 @@ fn count<'a>(
 ) -> Found<'a> {
     let mut found = Found::default();
     let (surely, perhaps) = (needs.rounded(Rounding::Up), needs.rounded(Rounding::Down));
+    let reserve_mib = state.policy_of(task).scheduling.storage_reserve_mib;
+    let mut nearest = Nearest::of(needs, reserve_mib, true);
     for node in sample(state) {
         quote.looked_at += 1;
         let is_own = needs.private || node.owner == task.requester;
-        let asked = if is_own { needs } else { &surely };
-        let Some(is_free) = takes(state, task, asked, node, now) else {
-            let may = !is_own && takes(state, task, &perhaps, node, now).is_some();
-            quote.borderline += usize::from(may);
-            continue;
+        let (most, least) = if is_own {
+            (needs, needs)
+        } else {
+            (&surely, &perhaps)
         };
+        let fit = fit_of(state, task, most, node, now);
+        if !fit.in_its_way.is_empty() {
+            nearest.consider(node, &fit.in_its_way);
+            match fit_of(state, task, least, node, now).in_its_way.first() {
+                None => quote.borderline += 1,
+                Some(first) => *quote.refused.entry(*first).or_default() += 1,
+            }
+            continue;
+        }
+        let is_free = fit.is_free;
         quote.eligible += 1;
         quote.free += usize::from(is_free);
         found.slots += u64::from(node.slots());
@@ -171,17 +193,26 @@ fn count<'a>(
             found.nodes.push(node);
         }
     }
+    quote.nearest = nearest.remedies();
     // As many of the nodes that were not looked at are taken to fit.
     found.slots *= state.nodes.len().div_ceil(quote.looked_at.max(1)) as u64;
     found
 }
 
-/// Whether the node takes such a task once it is idle, and if so whether it does now.
-fn takes(state: &State, task: &Task, needs: &Needs, node: &Node, now: Timestamp) -> Option<bool> {
-    let mut reasons = super::filter::reasons(state, task, needs, node, &[], now);
-    let passes = |reason: Refused| match reason {
-        Refused::NoFreeSlot | Refused::BackingOff | Refused::Hours | Refused::Reserved => true,
-        Refused::Memory | Refused::Storage => machine_room(needs, node),
+/// How a node fits a task.
+struct Fit {
+    /// It takes it now.
+    is_free: bool,
+    /// Why it does not take it once it is idle.
+    in_its_way: Vec<Refused>,
+}
+
+fn fit_of(state: &State, task: &Task, needs: &Needs, node: &Node, now: Timestamp) -> Fit {
+    let reasons: Vec<Refused> = reasons(state, task, needs, node, &[], now).collect();
+    let durable = |reason: Refused| match reason {
+        Refused::NoFreeSlot | Refused::BackingOff | Refused::Hours | Refused::Reserved => None,
+        // What its runs take of it does not count.
+        Refused::Memory | Refused::Storage => machine_lacks(needs, node),
         Refused::Offline
         | Refused::Draining
         | Refused::Gone
@@ -202,11 +233,12 @@ fn takes(state: &State, task: &Task, needs: &Needs, node: &Node, now: Timestamp)
         | Refused::Label
         | Refused::OwnNode
         | Refused::SameOwner
-        | Refused::AlreadyTried => false,
+        | Refused::AlreadyTried => Some(reason),
     };
-    let first = reasons.next();
-    let fits = first.into_iter().chain(reasons).all(passes);
-    fits.then_some(first.is_none())
+    Fit {
+        is_free: reasons.is_empty(),
+        in_its_way: reasons.into_iter().filter_map(durable).collect(),
+    }
 }
 
 /// It starts at once where a node is free and nobody waits before it, and else when those before it are done, were they to
@@ -262,7 +294,8 @@ fn expected_fee(state: &State, created: &TaskCreated, asks: &[Amount]) -> Amount
     };
     let accepted = definition.sampling().initial();
     let price = expected_price(definition, asks);
-    let fee = fee(definition, policy, price, accepted);
+    let uses = uses_sum(&created.prices);
+    let fee = fee(definition, policy, (price, accepted), uses);
     let all = fee.and_then(|fee| fee.plus(expected_inspections(definition, policy)?));
     all.unwrap_or(created.escrow)
 }

@@ -1,8 +1,11 @@
 //! Nodes that are kept free: a task that has waited for long, and fits a node only once several of its runs have ended, would wait for as
-//! long as there are small ones to take each room that opens. One node gets nothing else until it is placed (a reservation as in
-//! [EASY backfilling](https://doi.org/10.1109/71.932708), Mu'alem and Feitelson, 2001, without the backfilling: how long a node fetches is not known).
+//! long as there are small ones to take each room that opens. One node gets nothing else until it is placed, but for what ends for certain
+//! before it could be (a reservation as in [EASY backfilling](https://doi.org/10.1109/71.932708), Mu'alem and Feitelson, 2001).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use aevir_events::Timestamp;
 
@@ -11,7 +14,7 @@ use super::{
     bits::Bits,
     filter::{Gifts, machine_room, reasons, room_of},
     held,
-    needs::Needs,
+    needs::{Needs, fetch_ms},
     reserved_ms,
     tail::window,
 };
@@ -36,6 +39,10 @@ pub(super) fn in_force(state: &State, now: Timestamp) -> Vec<(&Node, &Task)> {
 pub(super) struct Kept {
     nodes: Bits,
     of: BTreeMap<TaskId, u32>,
+    /// For how long from now each can take what ends by then for certain, in ms: the longest first.
+    spare: Vec<(i64, u32)>,
+    /// Those that are kept free from their requester's own other tasks alone, with that requester.
+    from_own: Vec<(AccountId, u32)>,
 }
 
 impl Kept {
@@ -44,8 +51,39 @@ impl Kept {
         for (node, task) in in_force(state, now) {
             kept.nodes.insert(node.ordinal);
             kept.of.insert(task.id, node.ordinal);
+            let Some(last) = in_the_way(state, task, node) else {
+                continue;
+            };
+            let spare_ms = last.ends.0.saturating_sub(now.0);
+            kept.spare
+                .extend((spare_ms > 0).then_some((spare_ms, node.ordinal)));
+            let is_own = last.requester == task.requester;
+            kept.from_own
+                .extend(is_own.then_some((task.requester, node.ordinal)));
         }
+        kept.spare
+            .sort_unstable_by_key(|(ms, i)| (Reverse(*ms), *i));
         kept
+    }
+
+    /// How many of the nodes that are kept free take a run that ends within so many ms for certain, whatever it is of: the first of
+    /// `spare`.
+    fn spared(&self, surely_ms: i64) -> usize {
+        self.spare.partition_point(|(ms, _)| surely_ms <= *ms)
+    }
+
+    /// The same for a task's run.
+    pub(super) fn spared_by(&self, state: &State, task: &Task) -> usize {
+        match self.spare.is_empty() {
+            true => 0,
+            false => self.spared(surely_ms(state, task)),
+        }
+    }
+
+    /// The task's requester, where a node is kept free from his own tasks alone: others' fit other nodes.
+    pub(super) fn own_of(&self, task: &Task) -> Option<AccountId> {
+        let mut own = self.from_own.iter().map(|(requester, _)| *requester);
+        own.find(|requester| *requester == task.requester)
     }
 
     /// The node that is kept free for a task.
@@ -53,12 +91,48 @@ impl Kept {
         self.of.get(&task.id).copied()
     }
 
-    /// Takes the nodes out that are kept free for others than this task.
-    pub(super) fn take_out(&self, of: &mut Bits, task: &Task) {
-        let own = self.node_of(task).filter(|own| of.contains(*own));
+    /// Takes the nodes out that are kept free for others than this task, also from it, and can't take a run that ends within so many ms
+    /// for certain.
+    pub(super) fn take_out(&self, of: &mut Bits, task: &Task, surely_ms: i64) {
+        if self.nodes.is_empty() {
+            return;
+        }
+        let spared = self.spare.iter().take(self.spared(surely_ms));
+        let others = self.from_own.iter();
+        let others = others.filter(|(requester, _)| *requester != task.requester);
+        let back = spared.map(|(_, i)| *i).chain(others.map(|(_, i)| *i));
+        let back = back.chain(self.node_of(task));
+        let back: Vec<u32> = back.filter(|i| of.contains(*i)).collect();
         of.subtract(&self.nodes);
-        own.map(|own| of.insert(own));
+        for i in back {
+            of.insert(i);
+        }
     }
+}
+
+/// Within how many ms of its lease a run of the task has ended, whatever its node does: fetched, run, compiled and uploaded.
+pub(super) fn surely_ms(state: &State, task: &Task) -> i64 {
+    let policy = state.policy_of(task);
+    let leases = &policy.scheduling.leases;
+    let begun = fetch_ms(task, &policy.scheduling).max(policy.accept_ms.into());
+    let run = reserved_ms(task).saturating_add(leases.slack_ms.into());
+    i64::try_from(begun.saturating_add(run)).unwrap_or(i64::MAX)
+}
+
+/// Of the runs that have to end before the node that is kept free for a task has room for it, the one that ends last, were they to take
+/// all their time; `None` where there is room now.
+fn in_the_way(state: &State, task: &Task, node: &Node) -> Option<Run> {
+    let needs = Needs::of(task, &state.policy_of(task));
+    let runs = Runs::of(state, node, &[], Timestamp::default());
+    runs.leave_room(&needs, node)?.last().copied()
+}
+
+/// Until when at the latest a node is kept free: its runs have left room by then, were they to take all their time, and the task gets it.
+/// `None` where it is kept free for none.
+pub fn kept_free_until(state: &State, node: &Node, now: Timestamp) -> Option<Timestamp> {
+    let task = state.tasks.get(state.index.reserved.get(&node.id)?)?;
+    node_of(state, task, now).filter(|kept| kept.id == node.id)?;
+    Some(in_the_way(state, task, node).map_or(now, |run| run.ends.max(now)))
 }
 
 /// The node that is kept free for a task: while it waits for nothing else, and the node could take it if it were idle.
@@ -70,14 +144,22 @@ pub(super) fn node_of<'a>(state: &'a State, task: &Task, now: Timestamp) -> Opti
     (waits && may_run && takes_idle(state, task, &needs, node, &[], now)).then_some(node)
 }
 
-/// Whether the node is kept free for another task than this one.
+/// Whether the node is kept free for another task than this one, and from it: not where its run ends for certain before there is room for
+/// the other, nor, for another requester's, where that one waits for a run of his own. Who is in his own way keeps nobody else out.
 pub(super) fn kept(state: &State, task: &Task, node: &Node, now: Timestamp) -> Option<Refused> {
     let holder = state.index.reserved.get(&node.id)?;
     let holder = state
         .tasks
         .get(holder)
         .filter(|other| other.id != task.id)?;
-    node_of(state, holder, now).map(|_| Refused::Reserved)
+    node_of(state, holder, now)?;
+    let Some(last) = in_the_way(state, holder, node) else {
+        return Some(Refused::Reserved);
+    };
+    let is_in_own_way = last.requester == holder.requester;
+    let is_spared = surely_ms(state, task) <= last.ends.0.saturating_sub(now.0);
+    let takes = is_spared || (is_in_own_way && task.requester != holder.requester);
+    (!takes).then_some(Refused::Reserved)
 }
 
 /// Whether the node could take the task if it were idle.
@@ -184,7 +266,7 @@ pub(super) fn nodes_looked_at(state: &State, fit: &Bits, now: Timestamp) -> Vec<
 }
 
 /// The node to keep free of those that are looked at: the one whose runs, were they to take all their time, leave room first, the first one of
-/// equals. `None` where a single run's end would leave it on one of them, so that the task gets it when it is its turn.
+/// equals; not one that has it too far ahead. `None` where a single run's end would leave it on one of them, so that the task gets it when it is its turn.
 pub(super) fn choose<'a>(
     state: &State,
     needs: &Needs,
@@ -192,58 +274,77 @@ pub(super) fn choose<'a>(
     given: Gifts<'_>,
     now: Timestamp,
 ) -> Option<NodeId> {
+    let latest = now.plus_ms(state.scheduling().reserve.idle_max_ms.into());
     let mut best: Option<(Timestamp, &Node)> = None;
     for node in nodes {
-        match roomy_at(state, needs, node, given, now) {
-            Roomy::After(at) if best.is_none_or(|(first, _)| at < first) => best = Some((at, node)),
-            Roomy::After(_) | Roomy::Never => {}
-            Roomy::WithOneRunLess => return None,
+        let runs = Runs::of(state, node, given, now);
+        if runs.leave_room_without_one(needs, node) {
+            return None;
+        }
+        let ended = runs.leave_room(needs, node).unwrap_or_default();
+        let Some(at) = ended.last().map(|run| run.ends) else {
+            continue;
+        };
+        if at <= latest && best.is_none_or(|(first, _)| at < first) {
+            best = Some((at, node));
         }
     }
     best.map(|(_, node)| node.id)
 }
 
-/// When a node has room.
-enum Roomy {
-    WithOneRunLess,
-    /// Several runs have ended by then.
-    After(Timestamp),
-    Never,
+/// The runs of a node, were they to take all their time: the first one to end first.
+struct Runs(Vec<Run>);
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Run {
+    ends: Timestamp,
+    room: Room,
+    requester: AccountId,
 }
 
-/// When the node's runs leave room for a task, were they to take all their time.
-fn roomy_at(state: &State, needs: &Needs, node: &Node, given: Gifts<'_>, now: Timestamp) -> Roomy {
-    let running = node.active.iter().filter_map(|id| state.assignment(*id));
-    let running = running.map(|(task, run)| (task, run.leased_at));
-    let gifts = given.iter().filter(|(_, to)| *to == node.id);
-    let runs = running.chain(gifts.map(|(task, _)| (*task, now)));
-    let ends = |(task, at): (&Task, Timestamp)| {
-        let ms = i64::try_from(reserved_ms(task)).unwrap_or(i64::MAX);
-        (at.plus_ms(ms), room_of(state, task))
-    };
-    let mut ends: Vec<(Timestamp, Room)> = runs.map(ends).collect();
-    ends.sort_unstable();
-    let all: Vec<Room> = ends.iter().map(|(_, room)| *room).collect();
-    let slots = node.slots() as usize;
-    let fits = |left: &mut dyn Iterator<Item = Room>, runs: usize| {
-        let mut room = needs.room;
-        left.for_each(|more| room.add(more));
-        let is_roomy = room.memory_mib <= node.memory_mib().into()
-            && room.storage_mib <= node.storage_mib().into();
-        is_roomy && runs < slots
-    };
-    let without = |n: usize| {
-        let mut left = all
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| *i != n)
-            .map(|(_, room)| *room);
-        fits(&mut left, all.len() - 1)
-    };
-    if (0..all.len()).any(without) || fits(&mut all.iter().copied(), all.len()) {
-        return Roomy::WithOneRunLess;
+impl Runs {
+    /// Those that it has, and those that a plan gave it.
+    fn of(state: &State, node: &Node, given: Gifts<'_>, now: Timestamp) -> Self {
+        let running = node.active.iter().filter_map(|id| state.assignment(*id));
+        let running = running.map(|(task, run)| (task, run.leased_at));
+        let gifts = given.iter().filter(|(_, to)| *to == node.id);
+        let runs = running.chain(gifts.map(|(task, _)| (*task, now)));
+        let run = |(task, at): (&Task, Timestamp)| Run {
+            ends: at.plus_ms(i64::try_from(reserved_ms(task)).unwrap_or(i64::MAX)),
+            room: room_of(state, task),
+            requester: task.requester,
+        };
+        let mut runs: Vec<Run> = runs.map(run).collect();
+        runs.sort_unstable();
+        Self(runs)
     }
-    let after = (1..=all.len()).find(|k| fits(&mut all[*k..].iter().copied(), all.len() - k));
-    let end = after.and_then(|k| ends.get(k.checked_sub(1)?));
-    end.map_or(Roomy::Never, |(at, _)| Roomy::After(*at))
+
+    /// Whether the node has room for a task as it is, or once one of them has ended, whichever.
+    fn leave_room_without_one(&self, needs: &Needs, node: &Node) -> bool {
+        let all = &self.0;
+        let without = |n: usize| {
+            let left = all.iter().enumerate().filter(|(i, _)| *i != n);
+            fits_beside(needs, node, left.map(|(_, run)| run))
+        };
+        fits_beside(needs, node, all.iter()) || (0..all.len()).any(without)
+    }
+
+    /// Those that have ended when they leave room for a task; `None` where they never do.
+    fn leave_room(&self, needs: &Needs, node: &Node) -> Option<&[Run]> {
+        let left = |ended: usize| self.0.get(ended..).unwrap_or_default();
+        let ended = (0..=self.0.len()).find(|n| fits_beside(needs, node, left(*n).iter()))?;
+        self.0.get(..ended)
+    }
+}
+
+/// Whether a node has a slot and room for a task beside some runs.
+fn fits_beside<'a>(needs: &Needs, node: &Node, runs: impl Iterator<Item = &'a Run>) -> bool {
+    let (mut room, mut taken) = (needs.room, 0);
+    for run in runs {
+        room.add(run.room);
+        taken += 1;
+    }
+    room.memory_mib <= node.memory_mib().into()
+        && room.storage_mib <= node.storage_mib().into()
+        && taken < node.slots()
 }

@@ -293,7 +293,7 @@ fn level(state: &State, needs: &Needs, node: &Node, given: &Gifts<'_>) -> u32 {
     let idle = score::idle(free_slots(node, given), node.slots(), policy);
     let base = score::level(fixed + idle, policy);
     let cached = needs.data.is_some_and(|data| node.cached.contains(&data));
-    let in_time = needs.in_time_mfuel_s > 0 && node.mfuel_s() >= needs.in_time_mfuel_s;
+    let in_time = needs.in_time_mfuel_s > 0 && node.shown_mfuel_s() >= needs.in_time_mfuel_s;
     let ask = u64::try_from(node.terms.ask(needs.kind).0).unwrap_or(0);
     base + u32::from(cached) * policy.cached_levels
         + u32::from(in_time) * policy.in_time_levels

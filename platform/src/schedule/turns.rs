@@ -40,12 +40,15 @@ type Order<'a> = Peekable<Box<dyn Iterator<Item = (u64, AccountId)> + 'a>>;
 type Heads<'a> = Peekable<Box<dyn Iterator<Item = (Turn, &'a Arc<Line>)> + 'a>>;
 
 /// What a fit is for: the needs, the GPU class that a task's replicas have begun on, the requester and the module where
-/// nodes choose by those, and the node that is kept free for it.
+/// nodes choose by those, the node that is kept free for it, its requester where one is kept free from his tasks alone, and how many of those
+/// that are kept free for others take it all the same.
 type FitKey = (
     Arc<Needs>,
     Option<String>,
     Option<(AccountId, Digest)>,
     Option<u32>,
+    Option<AccountId>,
+    usize,
 );
 
 /// Fits that a plan has room for from its beginning: more than most markets' needs differ.
@@ -423,8 +426,11 @@ impl<'a> Planner<'a> {
     fn fit(&mut self, needs: &Arc<Needs>, class: Option<&str>, task: &Task) -> usize {
         let chosen = !self.state.index.fleet.choosy.is_empty();
         let party = chosen.then_some((task.requester, task.definition.module));
-        let own = self.market.kept.node_of(task);
-        let key = (Arc::clone(needs), class.map(str::to_owned), party, own);
+        let kept = self.market.kept;
+        let (own, spared) = (kept.node_of(task), kept.spared_by(self.state, task));
+        let from_own = kept.own_of(task);
+        let class_name = class.map(str::to_owned);
+        let key = (Arc::clone(needs), class_name, party, own, from_own, spared);
         if let Some(fit) = self.fit_of.get(&key) {
             return *fit;
         }

@@ -10,11 +10,11 @@ use super::{
     Refused,
     filter::reasons,
     hastens_at, held,
-    needs::{Needs, floor_power},
+    nearest::{Nearest, Remedy},
+    needs::Needs,
     reserve,
 };
 use crate::{
-    command::Availability,
     ids::AssignmentId,
     state::{Node, Phase, State, Task},
 };
@@ -40,13 +40,6 @@ pub struct Why {
     pub awaits: Vec<AssignmentId>,
     /// When the replicas that wait are placed at once, so that it is not late for them.
     pub at_once_from: Option<Timestamp>,
-}
-
-/// A reason, and what would help.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remedy {
-    pub reason: Refused,
-    pub help: String,
 }
 
 /// What a task waits for.
@@ -153,7 +146,7 @@ fn waits_for(state: &State, task: &Task, why: &Why) -> WaitsFor {
 fn look(state: &State, task: &Task, now: Timestamp, why: &mut Why) {
     let needs = Needs::of(task, &state.policy_of(task));
     let reserve_mib = state.policy_of(task).scheduling.storage_reserve_mib;
-    let mut nearest: Option<((bool, usize), Vec<Remedy>)> = None;
+    let mut nearest = Nearest::of(&needs, reserve_mib, false);
     for node in sample(state) {
         why.looked_at += 1;
         let all: Vec<Refused> = reasons(state, task, &needs, node, &[], now).collect();
@@ -162,124 +155,13 @@ fn look(state: &State, task: &Task, now: Timestamp, why: &mut Why) {
             continue;
         };
         *why.refused.entry(*first).or_default() += 1;
-        // A node that the task can't go to whatever changes is the nearest only where there is no other.
-        let hopeless = |r: &Refused| {
-            matches!(
-                r,
-                Refused::OwnNode
-                    | Refused::SameOwner
-                    | Refused::AlreadyTried
-                    | Refused::Draining
-                    | Refused::Gone
-                    | Refused::Suspended
-                    | Refused::ModuleDenied
-                    | Refused::RequesterDenied
-            )
-        };
-        let lacks = (all.iter().any(hopeless), all.len());
-        if node.availability == Availability::Online
-            && nearest.as_ref().is_none_or(|(least, _)| lacks < *least)
-        {
-            let remedies = all.iter().map(|reason| Remedy {
-                reason: *reason,
-                help: help(*reason, &needs, node, reserve_mib),
-            });
-            nearest = Some((lacks, remedies.collect()));
-        }
+        nearest.consider(node, &all);
     }
-    why.nearest = nearest.map(|(_, remedies)| remedies);
+    why.nearest = nearest.remedies();
 }
 
 /// At most [`NODES_MAX`] nodes, evenly from all of them.
 pub(super) fn sample(state: &State) -> impl Iterator<Item = &Node> {
     let step = state.nodes.len().div_ceil(NODES_MAX).max(1);
     state.nodes.values().step_by(step)
-}
-
-/// What would make the node fit. Sizes are rounded down to a power of two: what a node has is its owner's business.
-fn help(reason: Refused, needs: &Needs, node: &Node, reserve_mib: u32) -> String {
-    let free = |all: u32, taken: u64| floor_power(u64::from(all).saturating_sub(taken));
-    match reason {
-        Refused::Offline => "wait until the node is back".into(),
-        Refused::NoFreeSlot => "wait: the node is busy, and its turn comes when a run ends".into(),
-        Refused::BackingOff => {
-            "wait: the node pauses after a fault, and takes such tasks again soon".into()
-        }
-        Refused::Reserved => {
-            "wait: the node is kept free for a task that needs more of it and has waited for longer"
-                .into()
-        }
-        Refused::Memory => format!(
-            "lower `/limits/memory_mib` from {} to {} or less, or wait until other runs end",
-            needs.room.memory_mib,
-            free(node.memory_mib(), node.taken.memory_mib)
-        ),
-        Refused::Storage => format!(
-            "inputs and outputs take up to {} MiB: lower `/limits/output_mib` or use smaller inputs, so that they fit {} MiB beside the module",
-            needs.room.storage_mib.saturating_sub(reserve_mib.into()),
-            free(
-                node.storage_mib(),
-                node.taken.storage_mib.saturating_add(reserve_mib.into())
-            )
-        ),
-        Refused::Label => {
-            "ask for fewer labels in `/qos/labels`, `/qos/labels_any` or `/qos/labels_not`".into()
-        }
-        Refused::CpuCores => format!(
-            "lower `/qos/cpu_cores` from {} to {}",
-            needs.cpu_cores,
-            floor_power(node.profile.cpu_cores.into())
-        ),
-        Refused::Speed => match node.mfuel_s() {
-            0 => "leave `/qos/min_mfuel_s` out: the node's speed is not measured".into(),
-            speed => format!(
-                "lower `/qos/min_mfuel_s` from {} to {}",
-                needs.mfuel_s,
-                floor_power(speed)
-            ),
-        },
-        Refused::Draining | Refused::Gone | Refused::Suspended => {
-            "another node has to take it: this one takes no new work".into()
-        }
-        Refused::Hours => "wait: the node works at certain hours".into(),
-        Refused::Price => {
-            "offer more in `/economics/pricing`: the node asks for more than is certain to be paid".into()
-        }
-        Refused::Stake => {
-            "wait: verifiers are to have more stake free than the node has".into()
-        }
-        Refused::NoAsk => {
-            "use the pricing mode `fixed` or `metered`, or wait: the node publishes no ask for this type of task"
-                .into()
-        }
-        Refused::ModuleDenied => {
-            "another node has to take it: this one does not run the module".into()
-        }
-        Refused::RequesterDenied => {
-            "another node has to take it: this one does not work for the account".into()
-        }
-        Refused::GpuBuffer => "lower `/qos/gpu/buffer_mib`, or leave it out".into(),
-        Refused::GpuSpeed => "lower `/qos/gpu/min_compute`, or leave it out".into(),
-        Refused::NoGpu => "leave `/qos/gpu` out, if the module can do without".into(),
-        Refused::GpuMemory => {
-            let has = floor_power(node.gpu_memory_mib().into());
-            format!("lower `/qos/gpu/memory_mib` to {has}")
-        }
-        Refused::GpuFeature => "ask for fewer of `/qos/gpu/features`".into(),
-        Refused::GpuClass => {
-            "name more of `/qos/gpu/classes`, or none; replicas of one task stay in one class"
-                .into()
-        }
-        Refused::OwnNode => {
-            "another owner's node has to take it: in an open market nobody runs his own tasks"
-                .into()
-        }
-        Refused::SameOwner => {
-            "another owner's node has to take it: this one's has a replica already".into()
-        }
-        Refused::AlreadyTried => {
-            "another node has to take it: this one had it, and what it said of the module or its result needs another to confirm it"
-                .into()
-        }
-    }
 }

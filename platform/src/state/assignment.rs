@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::record::HardwareClass;
 use crate::{
     amount::{Amount, Ppm},
+    closed::{Closed, ClosedOutput},
     command::{FailureClass, LossReason},
     digest::Digest,
     event::{CheckResult, RefusalReason},
@@ -50,6 +51,8 @@ pub struct Assignment {
     pub is_staked: bool,
     /// What the node uploaded under it.
     pub uploads: Vec<BlobRef>,
+    /// The same of a sample's replica, as far as can be told before the verdict.
+    pub closed_outputs: Vec<ClosedOutput>,
     pub stage: Stage,
 }
 
@@ -66,6 +69,8 @@ pub enum Stage {
         at: Timestamp,
     },
     Committed(Commitment),
+    /// Revealed, and closed until the verdict.
+    Shown(Shown),
     Revealed(Revealed),
     Accepted(Revealed),
     Refused {
@@ -99,6 +104,13 @@ pub struct Commitment {
     pub at: Timestamp,
 }
 
+/// A result that the platform has and nobody can read yet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Shown {
+    pub commitment: Commitment,
+    pub closed: Closed,
+}
+
 /// An opened result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Revealed {
@@ -121,6 +133,7 @@ impl Assignment {
         match &self.stage {
             Stage::Leased | Stage::Running { .. } => true,
             Stage::Committed(_)
+            | Stage::Shown(_)
             | Stage::Revealed(_)
             | Stage::Accepted(_)
             | Stage::Refused { .. }
@@ -136,6 +149,7 @@ impl Assignment {
         match &self.stage {
             Stage::Running { .. } | Stage::Committed(_) => true,
             Stage::Leased
+            | Stage::Shown(_)
             | Stage::Revealed(_)
             | Stage::Accepted(_)
             | Stage::Refused { .. }
@@ -152,6 +166,7 @@ impl Assignment {
             Stage::Leased
             | Stage::Running { .. }
             | Stage::Committed(_)
+            | Stage::Shown(_)
             | Stage::Revealed(_)
             | Stage::Accepted(_)
             | Stage::Refused { .. } => true,
@@ -166,6 +181,7 @@ impl Assignment {
     pub fn commitment(&self) -> Option<Commitment> {
         match &self.stage {
             Stage::Committed(commitment) | Stage::Refused { commitment, .. } => Some(*commitment),
+            Stage::Shown(shown) => Some(shown.commitment),
             Stage::Revealed(revealed) | Stage::Accepted(revealed) => Some(revealed.commitment),
             Stage::Leased
             | Stage::Running { .. }
@@ -182,7 +198,7 @@ impl Assignment {
             Stage::Leased => "leased",
             Stage::Running { .. } => "running",
             Stage::Committed(_) => "committed",
-            Stage::Revealed(_) => "revealed",
+            Stage::Shown(_) | Stage::Revealed(_) => "revealed",
             Stage::Accepted(_) => "accepted",
             Stage::Refused { .. } => "refused",
             Stage::Lost { .. } => "lost",

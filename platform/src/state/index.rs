@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use aevir_events::Timestamp;
 
-use super::{Key, Phase, Review, State, Task};
+use super::{Content, Key, Phase, Review, State, Task};
 use crate::{
     command::Scope,
+    content::{Ancestor, ancestors},
     digest::Digest,
     ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId},
     report::NodeKey,
@@ -22,6 +23,10 @@ pub(crate) struct Index {
     /// How many live keys of an account have a scope; nothing where none has it.
     pub(crate) live_scopes: BTreeMap<(AccountId, Scope), u32>,
     pub(crate) content_names: BTreeMap<(AccountId, String, String), ContentId>,
+    /// The contents that have a file of these bytes, the first registered one first.
+    pub(crate) content_files: BTreeMap<Digest, BTreeSet<(Timestamp, ContentId)>>,
+    /// The contents that earn by another one, because it was made of them; nothing where there are none.
+    pub(crate) ancestors: BTreeMap<ContentId, Vec<Ancestor>>,
     /// Every key that a node has or had.
     pub(crate) node_keys: BTreeMap<NodeKey, NodeId>,
     /// The live API key of each node.
@@ -75,8 +80,7 @@ impl Index {
             index.add_key(*id, key);
         }
         for (id, content) in &state.contents {
-            let name = (content.owner, content.name.clone(), content.version.clone());
-            index.content_names.insert(name, *id);
+            index.add_content(&state.contents, *id, content);
         }
         for node in state.nodes.values() {
             let nodes = index.nodes_by_owner.entry(node.owner).or_default();
@@ -91,6 +95,25 @@ impl Index {
             index.add_task(state, task);
         }
         index
+    }
+
+    /// A content, once it is among the others.
+    pub(crate) fn add_content(
+        &mut self,
+        contents: &BTreeMap<ContentId, Content>,
+        id: ContentId,
+        content: &Content,
+    ) {
+        let name = (content.owner, content.name.clone(), content.version.clone());
+        self.content_names.insert(name, id);
+        for file in &content.files {
+            let known = self.content_files.entry(file.digest).or_default();
+            known.insert((content.registered_at, id));
+        }
+        let ancestors = ancestors(contents, id);
+        if !ancestors.is_empty() {
+            self.ancestors.insert(id, ancestors);
+        }
     }
 
     /// A live key.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     amount::{Amount, Count},
     command::{ContentKind, Lineage, Scope, World},
+    content::{Access, Contributor},
     digest::Digest,
     ids::{AccountId, NodeId},
     report::Artifact,
@@ -87,12 +88,35 @@ pub struct Content {
     pub files: Vec<Artifact>,
     pub licence: String,
     pub weight: u32,
+    /// What each use costs from here on.
+    pub price: Amount,
+    pub access: Access,
+    /// Who earns by it, where it is not its owner alone.
+    pub contributors: Vec<Contributor>,
     pub lineage: Option<Lineage>,
     pub registered_at: Timestamp,
     pub suspended: Option<Suspension>,
 }
 
 impl Content {
+    /// Who earns by it, with their weights.
+    pub fn earners(&self) -> Vec<Contributor> {
+        if self.contributors.is_empty() {
+            return vec![Contributor {
+                account: self.owner,
+                weight: 1,
+            }];
+        }
+        self.contributors.clone()
+    }
+
+    /// Whether an account may use it and see it.
+    pub fn is_for(&self, account: AccountId) -> bool {
+        self.owner == account
+            || self.access.admits(account)
+            || self.contributors.iter().any(|c| c.account == account)
+    }
+
     /// A file by its name, or the only file when none is named.
     pub fn file(&self, name: Option<&str>) -> Option<&Artifact> {
         match (name, &self.files[..]) {

@@ -27,7 +27,7 @@ use std::{
 use aevir_events::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use assignment::{Assignment, Commitment, Revealed, Stage};
+pub use assignment::{Assignment, Commitment, Revealed, Shown, Stage};
 pub use assignments::Assignments;
 pub use epoch::{Epochs, OpenEpoch, Requester, Sweep};
 pub(crate) use index::{Index, awaited, is_unblocked};
@@ -53,7 +53,7 @@ use crate::{
     event::Track,
     ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId, WithdrawalId},
     ledger::{Ledger, LedgerAccount},
-    policy::{AccountLimits, Market, Policy, SchedulingPolicy},
+    policy::{AccountLimits, Market, Policy, Reveals, SchedulingPolicy},
 };
 
 /// The whole platform at a position of the log.
@@ -141,6 +141,13 @@ impl State {
         policy.is_some_and(|policy| policy.market == Market::Private)
     }
 
+    /// Whether what its nodes bring can't be read in the log before the verdict: of a sample, as others could copy it.
+    pub fn is_closed(&self, task: &Task) -> bool {
+        let policy = self.policies.get(&task.policy_version);
+        let reveals = policy.map(|policy| policy.verification.reveals);
+        task.is_sampled() && reveals == Some(Reveals::Closed)
+    }
+
     /// The key with this hash, unless it was revoked.
     pub fn live_key(&self, hash: Digest) -> Option<(KeyId, &Key)> {
         let id = self.index.key_by_hash.get(&hash)?;
@@ -222,6 +229,19 @@ impl State {
             .copied()
     }
 
+    /// Who was the first to register a file of these bytes, of those whose content isn't suspended.
+    pub fn first_registrant(&self, digest: Digest) -> Option<AccountId> {
+        let known = self.index.content_files.get(&digest)?;
+        let mut contents = known.iter().filter_map(|(_, id)| self.contents.get(id));
+        let first = contents.find(|content| content.suspended.is_none());
+        first.map(|content| content.owner)
+    }
+
+    /// A content, where it is there for the account.
+    pub fn content_for(&self, account: AccountId, id: ContentId) -> Option<&Content> {
+        self.contents.get(&id).filter(|c| c.is_for(account))
+    }
+
     /// An account's points on a track.
     pub fn points(&self, account: AccountId, track: Track) -> i64 {
         self.points.get(&account).map_or(0, |p| p.on(track).0)
@@ -264,13 +284,18 @@ impl State {
             return Some(Timestamp::default());
         }
         let deadline = self.index.deadlines.first().map(|(time, _)| *time);
-        let reveal = self.index.reveals.first().map(|(time, _)| *time);
+        let reveal = self.next_reveal_due();
         let maturity = self.index.maturing.first().map(|(time, _)| *time);
         let epoch = self.epoch_due();
         let hasten = self.index.hastens.first();
         let round = self.index.rounds.first();
         let times = [deadline, reveal, maturity, epoch, hasten, round];
         times.into_iter().flatten().min()
+    }
+
+    /// When the first of the closed rounds has to be revealed: a tick from then on takes for not revealed what is not.
+    pub fn next_reveal_due(&self) -> Option<Timestamp> {
+        self.index.reveals.first().map(|(time, _)| *time)
     }
 
     /// Whether the account may read the blob: it uploaded it, or it is the result of a task that it paid for.

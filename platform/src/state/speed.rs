@@ -1,16 +1,18 @@
 //! How fast a node showed itself to be, from facts of the log alone: the fuel of its accepted results, and the time from a
-//! run's start to its commitment.
+//! run's lease to its commitment.
 //!
-//! That time holds compiling, waiting for calls of the host, and uploading, too, and modules differ in how fast their fuel
-//! burns: one result tells what a node can do at least. So only runs that compute a good deal are samples, a part of their time
-//! is forgiven, and the best of them counts, and fades, by a sixteenth with each further one: a node that became slower shows it
-//! after some dozens of results. What is forgiven is at most half of the time, so that no node shows more than twice its speed.
+//! It counts from the lease, for nothing but the node's word tells when a run really began: one that computes first and says that it
+//! starts afterwards would show any speed. That time holds fetching, compiling, waiting for calls of the host, and uploading, too, and
+//! modules differ in how fast their fuel burns: one result tells what a node can do at least. So only runs that compute a good deal are
+//! samples, a part of their time is forgiven, and the best of them counts, and fades, by a sixteenth with each further one: a node that
+//! became slower shows it after some dozens of results. What is forgiven is at most half of the time, so that no run that began after
+//! its lease shows more than twice its node's speed.
 
 use serde::{Deserialize, Serialize};
 
 /// A run that burns less says more of starting, waiting and uploading than of computing. Half a second's to a minute's work.
 const FUEL_MIN: u64 = 10_000_000_000;
-/// Of a run's time, for compiling, starting and uploading, in ms; at most half of it.
+/// Of a run's time, for compiling, starting and uploading, in ms; with fetching at most half of it.
 const FORGIVEN_MS: u64 = 1_000;
 /// What one sees of a node by fewer results may be chance.
 const SAMPLES_MIN: u32 = 8;
@@ -31,15 +33,17 @@ pub struct SpeedRecord {
 }
 
 impl SpeedRecord {
-    /// Takes in an accepted result without GPU that burnt `fuel` in `ms`.
-    pub fn see(&mut self, fuel: u64, ms: i64) {
+    /// Takes in an accepted result without GPU that burnt `fuel` within `ms` of its lease, of which it may have fetched for
+    /// `fetching_ms`.
+    pub fn see(&mut self, fuel: u64, ms: i64, fetching_ms: u64) {
         let Some(ms) = u64::try_from(ms).ok().filter(|ms| *ms > 0) else {
             return;
         };
         if fuel < FUEL_MIN {
             return;
         }
-        let span = ms.div_ceil(2).max(ms.saturating_sub(FORGIVEN_MS));
+        let forgiven = FORGIVEN_MS.saturating_add(fetching_ms);
+        let span = ms.div_ceil(2).max(ms.saturating_sub(forgiven));
         let shown = u32::try_from(fuel / span / FUEL_PER_MS).unwrap_or(u32::MAX);
         // Rounded up, so that small figures fade, too.
         let faded = self.mfuel_s - self.mfuel_s.div_ceil(FADING);
@@ -71,24 +75,29 @@ mod tests {
     #[test]
     fn the_best_counts_and_fades() {
         let mut speed = SpeedRecord::default();
-        speed.see(9_999_999_999, 60_000);
-        speed.see(10_000_000_000, 0);
+        speed.see(9_999_999_999, 60_000, 0);
+        speed.see(10_000_000_000, 0, 0);
         assert_eq!(speed, SpeedRecord::default(), "too little to tell");
         // 40 x 10^9 units in 20 s and one that is forgiven are 2,000 million a second.
-        speed.see(40_000_000_000, 21_000);
+        speed.see(40_000_000_000, 21_000, 0);
         assert_eq!((speed.mfuel_s, speed.shown()), (2_000, None));
         for _ in 0..7 {
-            speed.see(10_000_000_000, 11_000);
+            speed.see(10_000_000_000, 11_000, 0);
         }
         assert_eq!(speed.shown(), Some(1_271), "a sixteenth fewer, seven times");
         for _ in 0..60 {
-            speed.see(10_000_000_000, 21_000);
+            speed.see(10_000_000_000, 21_000, 0);
         }
         assert_eq!(speed.shown(), Some(500), "never below what it shows");
-        speed.see(10_000_000_000, 1_001);
+        speed.see(10_000_000_000, 1_001, 0);
         assert_eq!(speed.shown(), Some(19_960), "at most half is forgiven");
+        speed.see(10_000_000_000, 1_001, u64::MAX);
+        assert_eq!(speed.shown(), Some(19_960), "with fetching, too");
+        let mut fetching = SpeedRecord::default();
+        fetching.see(40_000_000_000, 26_000, 5_000);
+        assert_eq!(fetching.mfuel_s, 2_000, "it began later");
         for _ in 0..600 {
-            speed.see(10_000_000_000, i64::MAX);
+            speed.see(10_000_000_000, i64::MAX, 0);
         }
         assert_eq!(speed.shown(), Some(0));
     }

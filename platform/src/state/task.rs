@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     amount::{Amount, Count, Ppm},
+    content::ContentPrice,
     definition::TaskDefinition,
     digest::Digest,
     event::{CheckResult, CloseReason, Refusal, Share, TaskCreated, Verdict},
@@ -41,6 +42,8 @@ pub struct Task {
     pub policy_version: u32,
     /// What was locked at creation: the worst case.
     pub escrow: Amount,
+    /// What the contents that it uses cost it, as far as they cost something.
+    pub prices: Vec<ContentPrice>,
     pub created_at: Timestamp,
     /// When its inputs were complete.
     pub queued_at: Option<Timestamp>,
@@ -243,6 +246,7 @@ impl Task {
             nonce: e.nonce,
             policy_version: e.policy_version,
             escrow: e.escrow,
+            prices: e.prices.clone(),
             created_at: at,
             queued_at: None,
             started_at: None,
@@ -456,6 +460,7 @@ impl Task {
             Stage::Running { ppm, note, .. } => Some((*ppm, note.as_str())),
             Stage::Leased
             | Stage::Committed(_)
+            | Stage::Shown(_)
             | Stage::Revealed(_)
             | Stage::Accepted(_)
             | Stage::Refused { .. }

@@ -56,7 +56,8 @@ impl History {
     fn rotate(&mut self, node: NodeId) {
         let next = Digest::of(&self.below(u64::MAX).to_be_bytes());
         let next = SigningKey::from_bytes(&next.0);
-        let rotation = SignedRotation::sign(node, &self.keys[&node], &next);
+        let rotation =
+            SignedRotation::sign(node, &self.keys[&node], &next, Digest::of(next.as_bytes()));
         self.submit(Command::RotateKey { node, rotation });
         self.keys.insert(node, next);
     }

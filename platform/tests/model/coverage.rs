@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use aevir_platform::{
     command::Command,
-    event::{CloseReason, Event, PostingReason, ReviewCause, ReviewOutcome, Trust, Verdict},
+    definition::Pricing,
+    event::{
+        CloseReason, Event, PostingReason, ReviewCause, ReviewOutcome, ShareRole, Trust, Verdict,
+    },
 };
 
 /// How often something happened: commands by kind, granted and refused, and ends.
@@ -27,6 +30,7 @@ pub fn kind(command: &Command) -> &'static str {
         Command::RecordUpload { .. } => "record-upload",
         Command::RegisterModule(_) => "register-module",
         Command::RegisterContent(_) => "register-content",
+        Command::ChangeContentTerms { .. } => "change-content-terms",
         Command::RegisterNode(_) => "register-node",
         Command::SetAvailability { .. } => "set-availability",
         Command::ChangeProfile { .. } => "change-profile",
@@ -58,7 +62,7 @@ pub fn kind(command: &Command) -> &'static str {
 }
 
 /// What must have happened in a run that is long enough to mean anything.
-pub const MUST: [&str; 58] = [
+pub const MUST: [&str; 63] = [
     "adopt-policy",
     "open-account",
     "add-key",
@@ -79,6 +83,11 @@ pub const MUST: [&str; 58] = [
     "record-upload",
     "register-module",
     "register-content",
+    "change-content-terms",
+    "> asked",
+    "> metered",
+    "> priced content",
+    "> royalty",
     "register-node",
     "set-availability",
     "change-profile",
@@ -149,6 +158,18 @@ pub fn end(event: &Event) -> Option<&'static str> {
             ReviewOutcome::Undecided => "> undecided",
             ReviewOutcome::Overturned => "> overturned",
         }),
+        Event::AssignmentLeased(e) => e.price.map(|_| "> asked"),
+        Event::TaskCreated(e) if !e.prices.is_empty() => Some("> priced content"),
+        Event::TaskCreated(e) => {
+            let pricing = &e.definition.economics.pricing;
+            matches!(pricing, Pricing::Metered(_)).then_some("> metered")
+        }
+        Event::TaskSettled(e) => {
+            let mut roles = e.shares.iter().map(|share| share.role);
+            roles
+                .any(|role| role == ShareRole::Royalty)
+                .then_some("> royalty")
+        }
         Event::NodeSlashed(_) => Some("> slashed"),
         Event::TaskMatured(_) => Some("> matured"),
         Event::NodeLeft(_) => Some("> left"),

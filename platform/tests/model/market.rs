@@ -9,6 +9,7 @@ use aevir_platform::{
         Availability, Command, NodeProfile, OpenAccount, RegisterContent, RegisterModule,
         RegisterNode, Scope, World as ModuleWorld,
     },
+    content::{Access, Contributor},
     decide,
     digest::Digest,
     event::Event,
@@ -66,6 +67,14 @@ pub struct Market {
     seed: u64,
 }
 
+/// On which terms a content is there.
+#[derive(Default)]
+pub struct Offer {
+    pub price: Amount,
+    pub access: Access,
+    pub contributors: Vec<Contributor>,
+}
+
 impl Market {
     /// With three requesters and six owners of a node each.
     pub fn new(seed: u64) -> Self {
@@ -97,7 +106,7 @@ impl Market {
                 world: ModuleWorld::Task,
                 imports: Vec::new(),
             }));
-            market.content(requester, &format!("set {n}"), 1 + n);
+            market.content(requester, &format!("set {n}"), 1 + n, Offer::default());
             market.deposit(requester, 100_000_000);
             market.requesters.push(requester);
         }
@@ -262,7 +271,7 @@ impl Market {
     }
 
     /// A dataset of an account that uploads its file.
-    pub fn content(&mut self, owner: AccountId, name: &str, weight: u32) {
+    pub fn content(&mut self, owner: AccountId, name: &str, weight: u32, offer: Offer) {
         let blob = blob(name.as_bytes());
         let account = owner;
         // Refused where it is suspended; the content is refused then, too.
@@ -280,6 +289,9 @@ impl Market {
             files: vec![file],
             licence: "CC0-1.0".into(),
             weight,
+            price: offer.price,
+            access: offer.access,
+            contributors: offer.contributors,
         }));
     }
 
@@ -312,17 +324,19 @@ impl Market {
     /// What a run reports that says so, and its result.
     pub fn report(&self, id: AssignmentId, answer: u8) -> (Report, Value) {
         let (task, assignment) = self.state.assignment(id).unwrap();
+        let brought = assignment.uploads.len() + assignment.closed_outputs.len();
         let result = json!({"n": answer});
         let bytes = serde_json_canonicalizer::to_vec(&result).unwrap();
         let report = Report {
             task: task.id,
             assignment: id,
             node: assignment.node,
-            outputs: assignment.uploads.iter().enumerate().map(output).collect(),
+            outputs: (0..brought).map(output).collect(),
             result: blob(&bytes),
             metrics: Vec::new(),
             usage: Usage {
-                fuel: Count(1_000),
+                // As much for the same answer, so that the same results agree.
+                fuel: Count(1_000_000_007 * (1 + u64::from(answer))),
                 ..Usage::default()
             },
             trace_root: None,
@@ -346,7 +360,13 @@ impl Market {
     }
 }
 
-fn output((n, blob): (usize, &BlobRef)) -> Artifact {
+/// All that any run brings.
+pub fn an_output() -> BlobRef {
+    blob(b"an output")
+}
+
+fn output(n: usize) -> Artifact {
+    let blob = an_output();
     Artifact {
         name: format!("out-{n}"),
         digest: blob.digest,

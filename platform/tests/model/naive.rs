@@ -4,8 +4,10 @@
 //! that moves it works out itself, in plain maps. Its arithmetic is its own.
 
 mod commands;
+mod contents;
 mod ends;
 mod epochs;
+mod prices;
 mod reviews;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aevir_events::Timestamp;
 use aevir_platform::{
     command::{Command, FailureClass, LossReason},
-    definition::{DataSource, Method, Pricing, TaskDefinition},
+    definition::{DataSource, Method, TaskDefinition, TaskType},
     event::{Event, Track, Trust},
     ids::{AccountId, AssignmentId, ContentId, NodeId, TaskId, WithdrawalId},
     ledger::LedgerAccount,
@@ -45,6 +47,9 @@ struct Run {
     overtaken: bool,
     stage: Stage,
     locked: i64,
+    /// What it earns in time, or the most where that goes by use.
+    price: i64,
+    used: Option<prices::Used>,
 }
 
 impl Run {
@@ -59,6 +64,8 @@ struct Task {
     definition: TaskDefinition,
     policy: Policy,
     escrow: i64,
+    /// What its contents cost.
+    uses: BTreeMap<ContentId, i64>,
     queued: Option<Timestamp>,
     round: u32,
     wanted: u32,
@@ -82,10 +89,20 @@ struct Task {
     fee: i64,
 }
 
+/// What an accepted run earns.
+#[derive(Debug)]
+struct Earned {
+    owner: AccountId,
+    amount: i64,
+    /// It took too long.
+    missed: bool,
+    /// By which points are parted.
+    price: i64,
+}
+
 #[derive(Debug)]
 struct Immature {
-    /// With whether the run took too long.
-    compute: Vec<(AccountId, i64, bool)>,
+    compute: Vec<Earned>,
     content: Vec<(AccountId, i64)>,
     platform: i64,
     /// When it matures, if nobody looks at the verdict again.
@@ -126,7 +143,11 @@ pub struct Naive {
     withdrawals: BTreeMap<WithdrawalId, i64>,
     owners: BTreeMap<NodeId, AccountId>,
     strikes: BTreeMap<NodeId, Strikes>,
-    contents: BTreeMap<ContentId, (AccountId, u64)>,
+    /// When a quorum last agreed on another result than a node's.
+    caught: BTreeMap<NodeId, Timestamp>,
+    contents: BTreeMap<ContentId, contents::Content>,
+    suspended: BTreeSet<ContentId>,
+    asks: BTreeMap<(NodeId, TaskType), i64>,
     tasks: BTreeMap<TaskId, Task>,
     policy: Option<Policy>,
 }
@@ -152,13 +173,6 @@ fn divide(total: i64, weights: &[i64]) -> Vec<i64> {
     parts
 }
 
-fn price(definition: &TaskDefinition) -> i64 {
-    match definition.economics.pricing {
-        Pricing::Fixed { price } => price.0,
-        Pricing::Ask { .. } | Pricing::Metered(_) => panic!("the operations offer fixed prices"),
-    }
-}
-
 /// Most replicas, those of the first round, and whether one may do at first.
 fn replicas(definition: &TaskDefinition) -> (u32, u32, bool) {
     let found = definition.verification.iter().find_map(|m| match m {
@@ -178,14 +192,15 @@ fn used(definition: &TaskDefinition) -> BTreeSet<ContentId> {
 }
 
 /// The worst case.
-fn escrow(definition: &TaskDefinition, policy: &Policy) -> i64 {
+fn escrow(definition: &TaskDefinition, policy: &Policy, uses: &BTreeMap<ContentId, i64>) -> i64 {
     let (most, _, _) = replicas(definition);
-    let compute = price(definition) * i64::from(most);
+    let compute = prices::most(definition) * i64::from(most);
     let content = match used(definition).is_empty() {
         true => 0,
         false => share(compute, policy.content_share_ppm),
     };
-    let paid = compute + content + share(compute, policy.platform_share_ppm);
+    let platform = share(compute, policy.platform_share_ppm);
+    let paid = compute + content + platform + uses.values().sum::<i64>();
     let fee = policy.attempt_fee.0;
     paid.max(fee * i64::from(most)) + fee * i64::from(definition.retry.max_attempts)
 }
@@ -252,18 +267,31 @@ impl Naive {
                 self.transfer(from, LedgerAccount::Available(owner), amount);
             }
             Event::ContentRegistered(e) => {
-                let content = (e.owner, u64::from(e.weight));
+                let content = contents::Content::of(e);
                 self.contents.insert(e.content, content);
+            }
+            Event::ContentSuspended(e) => drop(self.suspended.insert(e.content)),
+            Event::ContentReleased(e) => drop(self.suspended.remove(&e.content)),
+            Event::TermsChanged(e) => {
+                self.asks.retain(|(node, _), _| *node != e.node);
+                let asks = e.terms.asks.iter();
+                let asks = asks.map(|(kind, ask)| ((e.node, *kind), ask.0));
+                self.asks.extend(asks);
             }
             Event::TaskCreated(e) => {
                 let policy = self.policy.clone().unwrap();
                 let definition = (*e.definition).clone();
+                let mut uses = self.uses(&definition);
                 let (policy, escrow, payer) = match e.review {
                     None => {
-                        let escrow = escrow(&definition, &policy);
+                        assert!(self.may_use(e.requester, &definition));
+                        let escrow = escrow(&definition, &policy, &uses);
                         (policy, escrow, LedgerAccount::Available(e.requester))
                     }
-                    Some(origin) => self.second_look(origin),
+                    Some(origin) => {
+                        uses.clear();
+                        self.second_look(origin)
+                    }
                 };
                 assert!(escrow <= definition.economics.budget.0);
                 self.transfer(payer, LedgerAccount::Escrow(e.task), escrow);
@@ -272,6 +300,7 @@ impl Naive {
                     definition,
                     policy,
                     escrow,
+                    uses,
                     queued: None,
                     round: 1,
                     wanted: if adaptive { 1 } else { initial },
@@ -312,7 +341,10 @@ impl Naive {
             Event::AssignmentLeased(e) => {
                 let task = &self.tasks[&e.task];
                 let per_result = task.policy.stake.per_result_ppm;
-                let mut due = share(price(&task.definition), per_result);
+                let ask = self.asks.get(&(e.node, task.definition.kind));
+                let (price, is_asked) = prices::leased(&task.definition, ask.copied());
+                assert_eq!(e.price.map(|p| p.0), is_asked.then_some(price));
+                let mut due = share(price, per_result);
                 if replicas(&task.definition).2 {
                     due = due.max(reviews::cost(&task.definition, true, &task.policy));
                 }
@@ -331,6 +363,8 @@ impl Naive {
                     overtaken: false,
                     stage: Stage::Leased,
                     locked,
+                    price,
+                    used: None,
                 };
                 self.task(e.task).runs.insert(e.assignment, run);
             }
@@ -342,8 +376,12 @@ impl Naive {
                 let run = self.run(e.task, e.assignment);
                 (run.stage, run.sealed) = (Stage::Sealed, Some(now));
             }
+            Event::AssignmentShown(e) => self.run(e.task, e.assignment).stage = Stage::Shown,
             Event::AssignmentRevealed(e) => {
-                self.run(e.report.task, e.report.assignment).stage = Stage::Shown;
+                let (task, id) = (e.report.task, e.report.assignment);
+                let used = prices::used(&e.report, &self.tasks[&task].definition);
+                let run = self.run(task, id);
+                (run.stage, run.used) = (Stage::Shown, Some(used));
             }
             Event::AssignmentFailed(e) => self.over(e.task, e.assignment, Stage::Failed(e.class)),
             Event::AssignmentReturned(e) => self.over(e.task, e.assignment, Stage::Over),

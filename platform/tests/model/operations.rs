@@ -14,8 +14,10 @@ use aevir_platform::{
 use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
 
-use crate::market::{Market, blob, profile};
+use crate::market::{Market, an_output, blob, profile};
 
+/// Contents that are registered, models among them.
+const CONTENTS_MAX: usize = 24;
 /// Tasks that are open at a time.
 const OPEN_MAX: usize = 16;
 
@@ -131,6 +133,7 @@ impl Player {
         });
         let data: Vec<Value> = data.collect();
         let kind = ["inference", "evaluation"][self.random.below(2)];
+        let pricing = self.pricing(price);
         let budget = if self.random.chance(25) {
             price
         } else {
@@ -142,12 +145,15 @@ impl Player {
             "data": data,
             "economics": {
                 "budget": budget.to_string(),
-                "pricing": {"mode": "fixed", "price": price.to_string()},
+                "pricing": pricing,
             },
             "verification": methods[self.random.below(methods.len())],
             "retry": {"max_attempts": 1 + self.random.below(4)},
             "limits": {"runtime_s": 60},
         });
+        if self.random.chance(4) && contents.len() < CONTENTS_MAX {
+            definition["model"] = json!({"target": self.target()});
+        }
         if self.random.chance(3) {
             let ms = [500, 30_000, 400_000][self.random.below(3)];
             definition["qos"]["max_latency_ms"] = json!(ms);
@@ -177,6 +183,27 @@ impl Player {
         })
     }
 
+    /// A way to pay, with the price for what is certain or most.
+    fn pricing(&mut self, price: i64) -> Value {
+        let price = price.to_string();
+        match self.random.below(6) {
+            0 => json!({"mode": "ask", "max_price": price}),
+            1 => {
+                let [base, fuel, bytes] = [[0, 7, 1_003], [0, 7, 333_331], [0, 7, 1 << 30]]
+                    .map(|amounts: [i64; 3]| amounts[self.random.below(3)].to_string());
+                json!({"mode": "metered", "base": base, "per_gfuel": fuel, "per_mib_out": bytes, "max_price": price})
+            }
+            _ => json!({"mode": "fixed", "price": price}),
+        }
+    }
+
+    /// A model of its own name, on terms of its own.
+    fn target(&mut self) -> Value {
+        let name = format!("model {}", self.market.log.len());
+        let price = [0, 1, 77_777][self.random.below(3)].to_string();
+        json!({"name": name, "version": "1", "outputs": ["out-0"], "licence": "MIT", "price": price})
+    }
+
     fn begin(&mut self) -> Option<Command> {
         let leased = self.market.assignments("leased");
         let (assignment, node) = self.random.pick(&leased)?;
@@ -186,6 +213,18 @@ impl Player {
     fn commit(&mut self) -> Option<Command> {
         let running = self.market.assignments("running");
         let (assignment, node) = self.random.pick(&running)?;
+        if let Some((task, run)) = self.market.state.assignment(assignment) {
+            let trains = task.definition.model.is_some();
+            if trains && run.uploads.is_empty() && !self.random.chance(8) {
+                // The same of each replica, so that they agree.
+                let blob = blob(&task.id.0.to_bytes());
+                return Some(Command::RecordOutput {
+                    node,
+                    assignment,
+                    blob,
+                });
+            }
+        }
         match self.random.below(12) {
             0 => {
                 let ppm = self.random.below(1_000_001) as u32;
@@ -206,7 +245,7 @@ impl Player {
                 });
             }
             2 => {
-                let blob = blob(b"an output");
+                let blob = an_output();
                 return Some(Command::RecordOutput {
                     node,
                     assignment,
@@ -418,7 +457,12 @@ impl Player {
             5 => {
                 let next =
                     SigningKey::from_bytes(&Digest::of(&self.market.log.len().to_be_bytes()).0);
-                let rotation = SignedRotation::sign(node, &self.market.keys[&node], &next);
+                let rotation = SignedRotation::sign(
+                    node,
+                    &self.market.keys[&node],
+                    &next,
+                    Digest::of(next.as_bytes()),
+                );
                 let command = Command::RotateKey { node, rotation };
                 if !known.standing.is_gone() {
                     self.market.keys.insert(node, next);
@@ -427,8 +471,8 @@ impl Player {
             }
             6 => {
                 let ask = self.random.below(1_000_000).to_string();
-                let terms =
-                    json!({"asks": {"inference": ask}, "caps": {"runs": 1 + self.random.below(2)}});
+                let other = [0, 1, 90_001][self.random.below(3)].to_string();
+                let terms = json!({"asks": {"inference": ask, "evaluation": other}, "caps": {"runs": 1 + self.random.below(2)}});
                 let terms = Box::new(serde_json::from_value(terms).unwrap());
                 Some(Command::ChangeTerms { node, terms })
             }
@@ -444,7 +488,10 @@ impl Player {
             }
             9 | 10 => self.back(),
             11 => {
+                let contents: Vec<_> = self.market.state.contents.keys().copied().collect();
+                let content = self.random.pick(&contents)?;
                 let subjects = [
+                    Subject::Content(content),
                     Subject::Node(node),
                     Subject::Account(owner),
                     Subject::Account(self.requester()),
@@ -466,10 +513,13 @@ impl Player {
         let accounts = state.accounts.iter().filter(|(_, a)| a.suspended.is_some());
         let nodes = state.nodes.values().filter(|n| n.suspended.is_some());
         let modules = state.modules.iter().filter(|(_, m)| m.suspended.is_some());
+        let contents = state.contents.iter().filter(|(_, c)| c.suspended.is_some());
+        let contents = contents.map(|(id, _)| Subject::Content(*id));
         let subjects = accounts.map(|(id, _)| Subject::Account(*id));
         let subjects = subjects.chain(nodes.map(|n| Subject::Node(n.id)));
         let subjects: Vec<Subject> = subjects
             .chain(modules.map(|(id, _)| Subject::Module(*id)))
+            .chain(contents)
             .collect();
         let subject = self.random.pick(&subjects)?;
         let reason = "a random one".into();

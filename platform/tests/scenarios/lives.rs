@@ -253,9 +253,8 @@ impl Lives {
                     overrides["qos"] =
                         json!({"deadline": deadline, "max_latency_ms": max_latency_ms});
                 }
-                if let Some(methods) = overrides["verification"].as_array_mut() {
-                    methods.extend(World::inspection(price));
-                }
+                let methods = overrides["verification"].as_array_mut();
+                methods.unwrap().extend(World::inspection(price));
                 if price % 3 == 0 {
                     overrides["qos"]["gpu"] = json!({});
                 }
@@ -405,7 +404,8 @@ impl Lives {
             Decision::Rotate => {
                 let next = Digest::of(&w.log.len().to_be_bytes());
                 let next = SigningKey::from_bytes(&next.0);
-                let rotation = SignedRotation::sign(node, &w.keys[&node], &next);
+                let rotation =
+                    SignedRotation::sign(node, &w.keys[&node], &next, Digest::of(next.as_bytes()));
                 if w.submit(Command::RotateKey { node, rotation }).is_ok() {
                     w.keys.insert(node, next);
                 }

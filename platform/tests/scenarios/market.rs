@@ -6,6 +6,7 @@ use aevir_platform::{
         AddKey, Command, ContentKind, OpenAccount, RegisterContent, RegisterModule, RegisterNode,
         Scope, World as ModuleWorld,
     },
+    content::Access,
     digest::Digest,
     hexbytes::Hex,
     ids::{AccountId, ContentId, KeyId},
@@ -31,7 +32,7 @@ pub fn dataset(w: &mut World, name: &str, weight: u32) -> ContentId {
     w.state.content_named(account, name, "1").unwrap()
 }
 
-fn content(owner: AccountId, name: &str, digest: Digest, weight: u32) -> RegisterContent {
+pub fn content(owner: AccountId, name: &str, digest: Digest, weight: u32) -> RegisterContent {
     RegisterContent {
         owner,
         kind: ContentKind::Dataset,
@@ -44,6 +45,9 @@ fn content(owner: AccountId, name: &str, digest: Digest, weight: u32) -> Registe
         }],
         licence: "CC-BY-4.0".into(),
         weight,
+        price: Amount::ZERO,
+        access: Access::Everybody,
+        contributors: Vec::new(),
     }
 }
 

@@ -49,7 +49,7 @@ fn the_escrow_is_the_worst_case_and_the_budget_its_cap() {
     for (verification, data, unit, expected) in rows {
         let exact = json!({"verification": verification, "data": data, "economics": price(unit, &expected.to_string())});
         assert_eq!(
-            worst_case(&w.definition(exact.clone()), &policy),
+            worst_case(&w.definition(exact.clone()), &policy, Amount::ZERO),
             Some(Amount(expected))
         );
         let task = w.task(exact);

@@ -6,6 +6,7 @@ use aevir_platform::{
     digest::Digest,
     event::Event,
     ids::{AccountId, AssignmentId, NodeId, TaskId},
+    report::BlobRef,
     rotation::SignedRotation,
     schedule::{Refused, refusal},
     state::Standing,
@@ -350,7 +351,7 @@ fn a_node_is_looked_after_by_itself_its_owner_and_nobody_else() {
     }
     // What only the node can say.
     let key = |seed| SigningKey::from_bytes(&[seed; 32]);
-    let rotation = SignedRotation::sign(node, &key(1), &key(2));
+    let rotation = SignedRotation::sign(node, &key(1), &key(2), Digest::of(b"an API key"));
     let profile = Box::new(profile("a"));
     for command in [
         Command::RotateKey { node, rotation },
@@ -403,6 +404,44 @@ fn a_node_is_looked_after_by_itself_its_owner_and_nobody_else() {
         by(&w, owner, Command::DrainNode { node }),
         Err("not-permitted")
     );
+}
+
+/// The speed that a node shows whose run computes for 20 s, by a number of its inputs' bytes, when it says that it began, in ms after its
+/// lease, and when it commits.
+fn shown_by(bytes: u64, started_ms: i64, committed_ms: i64) -> u32 {
+    let mut w = World::new();
+    let node = w.node("a");
+    let blob = BlobRef {
+        digest: Digest::of(b"an input"),
+        size: Count(bytes),
+    };
+    let account = w.requester;
+    w.ok(Command::RecordUpload { account, blob });
+    let data = json!([{"name": "a", "from": {"blob": blob.digest.to_string()}}]);
+    w.task(json!({"data": data}));
+    let assignment = w.plan()[0].1;
+    w.later(started_ms);
+    w.start(assignment);
+    w.later(committed_ms - started_ms);
+    let mut run = w.run(assignment, json!({}), &[]);
+    run.report.usage.fuel = Count(20_000_000_000);
+    w.commit(&run);
+    w.reveal(&run);
+    crate::sample::documents_agree(&w, "speed-from-the-lease");
+    w.state.nodes[&node].speed.mfuel_s
+}
+
+#[test]
+fn what_a_node_computes_before_it_says_that_it_begins_counts() {
+    const MIB: u64 = 1 << 20;
+    assert_eq!(shown_by(MIB, 0, 21_000), 1_000, "but for a second");
+    // It ran first, and says so afterwards: what it shows is at most twice its speed.
+    assert_eq!(shown_by(MIB, 19_995, 20_000), 1_111);
+    // It fetched 10 MiB, which are allowed ten seconds, and no more.
+    assert_eq!(shown_by(10 * MIB, 8_000, 29_000), 1_000);
+    assert_eq!(shown_by(10 * MIB, 20_000, 41_000), 666);
+    // However much it may have fetched, half of the time counts.
+    assert_eq!(shown_by(1_000 * MIB, 19_995, 20_000), 2_000);
 }
 
 #[test]

@@ -393,7 +393,7 @@ proptest! {
         looks in 1u32..4,
         unproven in 1u32..5,
         lines in 1u32..5,
-        reserve in (1_000u32..20_000, 0u32..3, 1u32..4, 1u32..5),
+        reserve in (1_000u32..20_000, 0u32..3, 1u32..4, 1u32..5, 1_000u32..100_000),
     ) {
         let mut policy = Policy::default();
         policy.scheduling.score.near_levels = near;
@@ -401,8 +401,10 @@ proptest! {
         policy.scheduling.tail.looks_max = looks;
         policy.scheduling.unproven_slots = unproven;
         policy.scheduling.lines_max = lines;
-        let (after_ms, most, looks_max, nodes_max) = reserve;
-        policy.scheduling.reserve = ReservePolicy { after_ms, most, looks_max, nodes_max };
+        let (after_ms, most, looks_max, nodes_max, idle_max_ms) = reserve;
+        policy.scheduling.reserve = ReservePolicy { after_ms, most, looks_max, nodes_max, idle_max_ms };
+        policy.scheduling.leases.fetch_ms = 1_000;
+        policy.scheduling.leases.slack_ms = 1_000;
         policy.scheduling.epoch_ms = 60_000;
         policy.scheduling.reliability_keep_ppm = keep;
         let mut market = Market::new(&machines, policy);
@@ -468,14 +470,16 @@ proptest! {
         placements in 1u32..20,
         unproven in 1u32..5,
         lines in 1u32..5,
-        reserve in (1_000u32..20_000, 0u32..3, 1u32..4, 1u32..5),
+        reserve in (1_000u32..20_000, 0u32..3, 1u32..4, 1u32..5, 1_000u32..100_000),
     ) {
         let mut policy = Policy::default();
         policy.scheduling.placements_max = placements;
         policy.scheduling.unproven_slots = unproven;
         policy.scheduling.lines_max = lines;
-        let (after_ms, most, looks_max, nodes_max) = reserve;
-        policy.scheduling.reserve = ReservePolicy { after_ms, most, looks_max, nodes_max };
+        let (after_ms, most, looks_max, nodes_max, idle_max_ms) = reserve;
+        policy.scheduling.reserve = ReservePolicy { after_ms, most, looks_max, nodes_max, idle_max_ms };
+        policy.scheduling.leases.fetch_ms = 1_000;
+        policy.scheduling.leases.slack_ms = 1_000;
         policy.scheduling.epoch_ms = 60_000;
         policy.scheduling.reliability_keep_ppm = 700_000;
         let mut market = Market::new(&machines, policy);

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     sample::documents_agree,
-    world::{World, immediate},
+    world::{World, immediate, windowed},
 };
 
 fn ask(w: &mut World, node: NodeId, micro: &str) {
@@ -317,4 +317,68 @@ fn a_quote_goes_by_asks_and_by_the_fuel_that_is_expected() {
             .iter()
             .any(|r| matches!(r.event, Event::TaskCreated(_)))
     );
+}
+
+/// A second look is locked at the most that runs may ask for, and paid by what its own nodes do.
+#[test]
+fn a_review_of_a_task_by_ask_is_bounded_by_its_most_and_paid_by_asks() {
+    let mut w = windowed();
+    let nodes = ["a", "b", "c", "d"].map(|n| w.node(n));
+    for (node, asks) in nodes.iter().zip(["400000", "500000", "600000", "700000"]) {
+        ask(&mut w, *node, asks);
+    }
+    for node in &nodes[1..] {
+        w.ok(Command::DrainNode { node: *node });
+    }
+    let task = w.task(json!({"economics": by_ask("1000000")}));
+    w.finish(task, |_| json!(1));
+    for node in &nodes[1..] {
+        w.ok(Command::ResumeNode { node: *node });
+    }
+    let bond = |bond| Command::Dispute {
+        account: w.requester,
+        task,
+        reason: "it does not add up".into(),
+        bond: Amount(bond),
+    };
+    // Three replicas at 1 AEV, and three attempt fees.
+    let (short, enough) = (bond(3_002_999), bond(3_003_000));
+    assert_eq!(w.refused(short), "bond-too-small");
+    let before = w.available(w.requester);
+    w.ok(enough);
+    assert_eq!(w.available(w.requester), before - 3_003_000);
+    let review = w.state.tasks[&task].review.by().unwrap();
+    w.finish(review, |_| json!(1));
+    let cost: i64 = paid(&w.state.tasks[&review]).0.iter().sum();
+    assert!((1_100_000..=1_300_000).contains(&cost), "two of three asks");
+    assert_eq!(w.available(w.requester), before - cost);
+    documents_agree(&w, "review-by-ask");
+    w.check_replay();
+}
+
+/// The same by use: what fresh runs used, and never more than was locked.
+#[test]
+fn a_review_of_a_metered_task_is_paid_by_use() {
+    let mut w = windowed();
+    for name in ["a", "b", "c"] {
+        w.node(name);
+    }
+    let pricing = json!({"base": "5", "per_gfuel": "7000000", "max_price": "1000000"});
+    let task = w.task(json!({"economics": metered(pricing)}));
+    w.finish(task, |_| json!(1));
+    let before = w.available(w.requester);
+    w.ok(Command::Dispute {
+        account: w.requester,
+        task,
+        reason: "it does not add up".into(),
+        bond: Amount(3_003_000),
+    });
+    assert_eq!(w.available(w.requester), before - 3_003_000);
+    let review = w.state.tasks[&task].review.by().unwrap();
+    w.finish(review, |_| json!(1));
+    // A run burns 1,000 units: 7 micro-AEV, and the base.
+    assert_eq!(paid(&w.state.tasks[&review]).0, [12, 12]);
+    assert_eq!(w.available(w.requester), before - 24);
+    documents_agree(&w, "review-metered");
+    w.check_replay();
 }

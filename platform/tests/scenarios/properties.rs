@@ -98,7 +98,10 @@ fn check(w: &World) {
         assert_eq!(settlement.matures_at, Some(due));
         assert_eq!(task.maturing().is_none(), task.review.is_awaited());
         for share in &settlement.shares {
-            if matches!(share.role, ShareRole::Compute | ShareRole::Content) {
+            if matches!(
+                share.role,
+                ShareRole::Compute | ShareRole::Content | ShareRole::Royalty
+            ) {
                 *pending.entry(share.account.unwrap()).or_default() += share.amount.0;
             }
         }

@@ -7,7 +7,7 @@ use aevir_platform::{
     definition::TaskType,
     ids::NodeId,
     policy::Policy,
-    schedule::{Quote, quote},
+    schedule::{Quote, Refused, quote},
     terms::NodeTerms,
 };
 use proptest::prelude::*;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::world::{World, profile};
 
-fn quoted(w: &World, terms: Value) -> Quote {
+pub fn quoted(w: &World, terms: Value) -> Quote {
     let context = Context {
         time: w.now,
         actor: format!("account/{}", w.requester),
@@ -146,6 +146,64 @@ fn how_long_it_takes_tells_a_rounded_speed() {
 }
 
 #[test]
+fn a_quote_says_why_no_node_fits_and_what_would_help() {
+    let mut w = World::new();
+    let owner = w.account("owner");
+    let node = w.node_of(owner, odd("odd"));
+    w.node_of(w.requester, odd("one's own"));
+    let needy = json!({"limits": {"memory_mib": 3_000}, "qos": {"min_mfuel_s": 20_000}});
+    let quote = quoted(&w, needy);
+    assert_eq!((quote.eligible, quote.borderline), (0, 0));
+    let refused = [(Refused::Speed, 2)];
+    assert_eq!(quote.refused, refused.into());
+    // The other's node: in an open market one's own is none, whatever is asked for.
+    let nearest = quote.nearest.unwrap();
+    let helps: Vec<(Refused, &str)> = nearest
+        .iter()
+        .map(|r| (r.reason, r.help.as_str()))
+        .collect();
+    assert_eq!(
+        helps,
+        [
+            (
+                Refused::Speed,
+                "lower `/qos/min_mfuel_s` from 20000 to 8192"
+            ),
+            (
+                Refused::Memory,
+                "lower `/limits/memory_mib` from 3000 to 1024 or less"
+            ),
+        ]
+    );
+    // Who does so has a node that fits for certain.
+    let meek = json!({"limits": {"memory_mib": 1_024}, "qos": {"min_mfuel_s": 8_192}});
+    let quote = quoted(&w, meek.clone());
+    assert_eq!(
+        (quote.eligible, quote.refused),
+        (1, [(Refused::OwnNode, 1)].into())
+    );
+    // What may fit is not refused, and says what makes it certain.
+    let quote = quoted(&w, json!({"limits": {"memory_mib": 1_600}}));
+    assert_eq!((quote.eligible, quote.borderline), (0, 1));
+    assert_eq!(quote.nearest.unwrap()[0].reason, Refused::Memory);
+    // What it does now is not what it is: a busy node fits, and is not free.
+    for _ in 0..profile("odd").slots {
+        w.task(meek.clone());
+    }
+    w.plan();
+    let busy = quoted(&w, meek.clone());
+    assert_eq!((busy.eligible, busy.free), (1, 0));
+    w.ok(Command::DrainNode { node });
+    let drained = quoted(&w, meek);
+    assert_eq!(drained.refused[&Refused::Draining], 1);
+    assert!(
+        drained
+            .nearest
+            .is_some_and(|n| n.iter().any(|r| !r.help.is_empty()))
+    );
+}
+
+#[test]
 fn ones_own_nodes_are_told_exactly() {
     let mut w = World::with_policy(Policy::private());
     let owner = w.requester;
@@ -163,6 +221,49 @@ struct Machine {
     ask: i64,
 }
 
+/// A size, and another one between the same two powers of two.
+fn alike(most: u32) -> impl Strategy<Value = (u32, u32)> {
+    (1..most.ilog2()).prop_flat_map(|log| {
+        let within = (1u32 << log) + 1..2 << log;
+        (within.clone(), within)
+    })
+}
+
+/// A machine, and another one of which others are told the same.
+fn twins() -> impl Strategy<Value = [Machine; 2]> {
+    (alike(5_000), alike(9_000), alike(5_000), alike(2_000_000)).prop_map(
+        |(memory, storage, speed, ask)| {
+            [
+                (memory.0, storage.0, speed.0, ask.0),
+                (memory.1, storage.1, speed.1, ask.1),
+            ]
+            .map(|(memory, storage, speed, ask)| Machine {
+                memory,
+                storage,
+                speed,
+                ask: i64::from(ask),
+            })
+        },
+    )
+}
+
+/// A market with one node of another owner.
+fn market_of(machine: &Machine) -> World {
+    let mut w = World::new();
+    let owner = w.account("owner");
+    let node = w.node_of(
+        owner,
+        NodeProfile {
+            memory_mib: machine.memory,
+            storage_mib: machine.storage,
+            cpu_mfuel_s: Some(machine.speed),
+            ..profile("of a machine")
+        },
+    );
+    asking(&mut w, node, machine.ask);
+    w
+}
+
 fn machine() -> impl Strategy<Value = Machine> {
     (64u32..5_000, 400u32..9_000, 1u32..5_000, 0i64..2_000_000).prop_map(
         |(memory, storage, speed, ask)| Machine {
@@ -176,6 +277,33 @@ fn machine() -> impl Strategy<Value = Machine> {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    /// Whatever is asked, and all that is answered: what is refused and what would help, too.
+    #[test]
+    fn of_machines_between_the_same_powers_of_two_all_is_told_alike(
+        twins in twins(),
+        asked in prop::collection::vec(
+            (1u32..4_097, 1u32..6_000, 1u32..6_000, 1i64..3_000_000, any::<bool>()),
+            1..8,
+        ),
+    ) {
+        let markets = twins.each_ref().map(market_of);
+        for (memory, output, speed, price, by_ask) in asked {
+            let pricing = match by_ask {
+                true => json!({"mode": "ask", "max_price": price.to_string()}),
+                false => json!({"mode": "fixed", "price": price.to_string()}),
+            };
+            let terms = json!({
+                "limits": {"memory_mib": memory, "output_mib": output},
+                "qos": {"min_mfuel_s": speed},
+                "economics": {"budget": "100000000", "pricing": pricing},
+            });
+            let [one, other] = markets.each_ref().map(|w| quoted(w, terms.clone()));
+            prop_assert_eq!(&one, &other);
+            prop_assert_eq!(one.eligible + one.borderline + one.refused.values().sum::<usize>(), 1);
+            prop_assert_eq!(one.nearest.is_some(), one.eligible == 0);
+        }
+    }
+
     /// `World` holds every plan equal to the specification.
     #[test]
     fn what_is_quoted_as_free_is_placed_and_what_fits_nowhere_is_not(

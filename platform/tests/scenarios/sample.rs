@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::{
     market::dataset,
     reservations::kept_free,
+    royalties,
     world::{AT_ONCE_MS, World, profile},
 };
 
@@ -102,6 +103,7 @@ pub fn eventful() -> World {
     stakes(&mut w, nodes[0]);
     given_back(&mut w);
     priced(&mut w);
+    royalties::handed_down(&mut w);
     kept_free(&mut w);
     reviewed(&mut w);
     inspected(&mut w);

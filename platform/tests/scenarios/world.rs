@@ -115,25 +115,36 @@ impl World {
 
     /// Decides and folds a command.
     pub fn submit(&mut self, command: Command) -> Result<Vec<Event>, Rejection> {
-        self.decisions += 1;
-        let entropy = Digest::of(&self.decisions.to_be_bytes()).0;
-        let context = Context {
-            time: self.now,
-            actor: actor(&command),
-            entropy,
-            secret: LeaderSecret(self.secret),
-        };
+        let context = self.next_context(actor(&command));
         let events = decide(&self.state, &command, &context)?;
         if matches!(command, Command::Plan) {
             let specified = specification::plan(&self.state, &context);
             assert_eq!(events, specified, "a plan is what the specification says");
         }
+        self.record(&events, &context);
+        Ok(events)
+    }
+
+    /// Of the next decision.
+    pub fn next_context(&mut self, actor: String) -> Context {
+        self.decisions += 1;
+        Context {
+            time: self.now,
+            actor,
+            entropy: Digest::of(&self.decisions.to_be_bytes()).0,
+            secret: LeaderSecret(self.secret),
+        }
+    }
+
+    /// What a leader writes into its log, right or wrong.
+    pub fn record(&mut self, events: &[Event], context: &Context) {
+        let entropy = Digest::of(&context.entropy).0;
         let envelope = Context {
-            entropy: Digest::of(&entropy).0,
+            entropy,
             ..context.clone()
         };
         let mut ids = envelope.ids();
-        for event in &events {
+        for event in events {
             let data = event.to_data().to_string();
             let read = Event::from_data(event.label(), event.schema(), &data).unwrap();
             assert_eq!(&read, event, "an event survives its JSON form");
@@ -154,7 +165,6 @@ impl World {
             self.log.push(recorded);
         }
         books::check(&self.state);
-        Ok(events)
     }
 
     /// A command that must be accepted.

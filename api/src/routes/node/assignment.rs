@@ -1,6 +1,6 @@
 //! A node works on its assignment: start, commit, reveal, fail, return. Each may be repeated after a lost answer.
 
-use aevir_events::{Context, LeaderSecret};
+use aevir_events::Context;
 use aevir_platform::{
     RESULT_BYTES_MAX,
     command::Command,
@@ -141,8 +141,8 @@ fn would_reveal(app: &App, caller: &NodeCaller, command: &Command) -> ApiResult<
         time: now(),
         actor: caller.actor().to_string(),
         entropy: [0; 32],
-        // A reveal draws nothing.
-        secret: LeaderSecret([0; 32]),
+        // Opens what others showed.
+        secret: *app.log.secret(),
     };
     let decided = app.log.read(|state, _| decide(state, command, &context));
     Ok(!decided?.is_empty())

@@ -45,8 +45,10 @@ async fn show_life(app: &App, caller: NodeCaller, stopping: bool) -> ApiResult<(
     let recorded = app
         .log
         .read(|state, _| state.nodes.get(&caller.node).map(|n| n.availability));
-    if recorded.is_some_and(|recorded| recorded != availability) {
-        let node = caller.node;
+    let node = caller.node;
+    let is_news = recorded.is_some_and(|recorded| recorded != availability);
+    // One that comes and goes all the time comes later: a sign of life after that tells again.
+    if is_news && (stopping || app.live.rates.may_return(node)) {
         let command = Command::SetAvailability { node, availability };
         submit(app, caller.actor(), None, command).await?;
     }
@@ -68,7 +70,9 @@ fn action(state: &Platform, node: NodeId, id: AssignmentId) -> Action {
         }
         Stage::Committed(_) if matches!(task.phase, Phase::Verifying { .. }) => Action::Reveal,
         Stage::Committed(_) => Action::Continue,
-        Stage::Revealed(_) | Stage::Accepted(_) | Stage::Refused { .. } => stop(StopReason::Done),
+        Stage::Shown(_) | Stage::Revealed(_) | Stage::Accepted(_) | Stage::Refused { .. } => {
+            stop(StopReason::Done)
+        }
         Stage::Lost { .. } | Stage::Failed { .. } | Stage::Returned { .. } => {
             stop(StopReason::LeaseEnded)
         }

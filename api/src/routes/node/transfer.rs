@@ -1,5 +1,6 @@
 //! Bytes of an assignment: its inputs, module and checkpoint out, its outputs and checkpoints in.
 
+use aevir_events::LeaderSecret;
 use aevir_platform::{
     CHECKPOINT_BYTES_MAX,
     command::Command,
@@ -44,7 +45,7 @@ pub(super) async fn put_output(
     let digest: Digest = parse("", &digest)?;
     let (most, room) = with_assignment(&app, caller, id, |_, task, assignment| {
         let most = u64::from(task.definition.limits.output_mib) * MIB;
-        let room = upload_room(assignment, digest, most);
+        let room = upload_room(assignment, digest, (most, app.log.secret()));
         Ok::<_, ApiError>((most, room?))
     })??;
     let full = |_| {
@@ -72,15 +73,18 @@ pub(super) async fn put_output(
 
 /// How many bytes an output may have beside those that were brought before, of `most` in all. Bringing the same
 /// one again does not count twice.
-fn upload_room(assignment: &Assignment, digest: Digest, most: u64) -> ApiResult<u64> {
+fn upload_room(
+    assignment: &Assignment,
+    digest: Digest,
+    (most, secret): (u64, &LeaderSecret),
+) -> ApiResult<u64> {
     if assignment.stage == Stage::Leased {
         return Err(Rejection::NotStarted.into());
     }
     if !assignment.may_upload() {
         return Err(Rejection::LeaseEnded.into());
     }
-    let others = assignment.uploads.iter().filter(|b| b.digest != digest);
-    Ok(most.saturating_sub(others.map(|b| b.size.0).sum()))
+    Ok(most.saturating_sub(assignment.bytes_beside(digest, secret)))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -107,6 +111,7 @@ pub(super) async fn put_checkpoint(
     let id = assignment_id(&id)?;
     let digest: Digest = parse("", &query.digest)?;
     let room = active(&app, caller, id, |_, task, _| task.checkpoint_room())?;
+    app.live.rates.checkpoint(id)?;
     let full = || Rejection::CheckpointsFull {
         most: TASK_CHECKPOINT_BYTES_MAX,
     };

@@ -1,9 +1,12 @@
 //! What a task would cost and when it would run, and why one waits.
 
+use std::collections::BTreeMap;
+
 use aevir_events::{Context, LeaderSecret};
 use aevir_platform::{
     command::Scope,
-    schedule::{self, Quote, Why},
+    content::ContentPrice,
+    schedule::{self, Quote, Refused, Remedy, Why},
 };
 use aevir_wire as wire;
 use axum::{Json as Reply, extract::State};
@@ -39,18 +42,21 @@ pub(super) async fn quote_task(
     let quote = app
         .log
         .read(|state, _| schedule::quote(state, caller.account, &definition, &context));
-    Ok(Reply(quote_to_wire(&quote?)))
+    Ok(Reply(quote_to_wire(quote?)))
 }
 
-fn quote_to_wire(quote: &Quote) -> wire::Quote {
+fn quote_to_wire(quote: Quote) -> wire::Quote {
     wire::Quote {
         expected_fee: quote.expected_fee.to_string(),
         escrow: quote.escrow.to_string(),
+        prices: prices(&quote.prices),
         available: quote.available.to_string(),
         affordable: quote.escrow <= quote.available,
         eligible_nodes: count(quote.eligible),
         borderline_nodes: count(quote.borderline),
         free_nodes: count(quote.free),
+        refused: refused(quote.refused),
+        nearest: nearest(quote.nearest),
         nodes_looked_at: count(quote.looked_at),
         nodes: count(quote.nodes),
         tasks_ahead: count(quote.ahead),
@@ -58,6 +64,15 @@ fn quote_to_wire(quote: &Quote) -> wire::Quote {
         at_once: quote.at_once,
         finishes_by: quote.finishes_by.map(time),
     }
+}
+
+/// What contents cost, as the wire has it.
+pub(super) fn prices(prices: &[ContentPrice]) -> Vec<wire::ContentPrice> {
+    let prices = prices.iter().map(|p| wire::ContentPrice {
+        content: p.content.to_string(),
+        price: p.price.to_string(),
+    });
+    prices.collect()
 }
 
 /// Why a task waits: how many nodes each filter refuses, which one lacks least, and what would help.
@@ -76,14 +91,6 @@ pub(super) async fn why_task(
 }
 
 fn why_to_wire(id: String, state: &str, why: Why) -> wire::Why {
-    let refused = why
-        .refused
-        .into_iter()
-        .map(|(reason, nodes)| wire::Waiting {
-            reason: reason.code().into(),
-            nodes: count(nodes),
-        });
-    let nearest = why.nearest.unwrap_or_default().into_iter();
     wire::Why {
         id,
         state: state.into(),
@@ -93,14 +100,26 @@ fn why_to_wire(id: String, state: &str, why: Why) -> wire::Why {
         nodes: count(why.nodes),
         nodes_looked_at: count(why.looked_at),
         fitting: count(why.fitting),
-        refused: refused.collect(),
-        nearest: nearest
-            .map(|remedy| wire::Remedy {
-                reason: remedy.reason.code().into(),
-                help: remedy.help,
-            })
-            .collect(),
+        refused: refused(why.refused),
+        nearest: nearest(why.nearest),
     }
+}
+
+fn refused(by: BTreeMap<Refused, usize>) -> Vec<wire::Waiting> {
+    let refused = by.into_iter().map(|(reason, nodes)| wire::Waiting {
+        reason: reason.code().into(),
+        nodes: count(nodes),
+    });
+    refused.collect()
+}
+
+fn nearest(node: Option<Vec<Remedy>>) -> Vec<wire::Remedy> {
+    let remedies = node.unwrap_or_default().into_iter();
+    let remedies = remedies.map(|remedy| wire::Remedy {
+        reason: remedy.reason.code().into(),
+        help: remedy.help,
+    });
+    remedies.collect()
 }
 
 fn count(n: usize) -> u32 {

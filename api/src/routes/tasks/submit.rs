@@ -16,6 +16,7 @@ use axum::{
 use serde_json::Value;
 use tracing::{Span, field::display};
 
+use super::super::contents::licence;
 use crate::{
     app::App,
     auth::Caller,
@@ -38,6 +39,10 @@ pub(super) async fn submit_task(
     caller.require(Scope::TasksWrite)?;
     let definition = app.task_schema.read(&definition)?;
     validate(&definition)?;
+    let target = definition.model.as_ref().and_then(|m| m.target.as_ref());
+    if let Some(target) = target {
+        licence("/model/target/licence", target.licence.clone())?;
+    }
     store_inline_inputs(&app, &definition).await?;
     store_definition(&app, &definition).await?;
     let command = Command::SubmitTask {

@@ -12,6 +12,7 @@ use aevir_platform::{
 };
 use aevir_wire as wire;
 
+use super::plan::prices;
 use crate::{
     app::App,
     convert::{artifacts, blob, name_of, time, to_wire},
@@ -38,6 +39,7 @@ pub(super) fn task(app: &App, state: &State, task: &Task, now: Timestamp) -> Api
         seed: task.seed.to_string(),
         policy_version: task.policy_version,
         escrow: task.escrow.to_string(),
+        prices: prices(&task.prices),
         created_at: time(task.created_at),
         queued_at: task.queued_at.map(time),
         started_at: task.started_at.map(time),
@@ -146,7 +148,7 @@ fn assignment(
         report: None,
     };
     match &assignment.stage {
-        Stage::Leased | Stage::Committed(_) | Stage::Withdrawn => {}
+        Stage::Leased | Stage::Committed(_) | Stage::Shown(_) | Stage::Withdrawn => {}
         Stage::Running { ppm, note, .. } => {
             let recorded = (*ppm, note.clone());
             let (ppm, note) = app.live.progress(assignment.id).unwrap_or(recorded);

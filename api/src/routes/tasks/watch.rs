@@ -108,6 +108,7 @@ fn shown(event: &Event) -> Value {
         Event::AssignmentRevealed(e) => {
             json!({"task": e.report.task, "assignment": e.report.assignment, "node": e.report.node})
         }
+        Event::AssignmentShown(e) => json!({"task": e.task, "assignment": e.assignment}),
         Event::AssignmentCommitted(e) => {
             json!({"task": e.task, "assignment": e.assignment, "node": e.node})
         }

@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::io::ReaderStream;
 
 use super::{Client, ClientError};
-use crate::{IDEMPOTENCY_KEY, LOG_POSITION, problem::Problem};
+use crate::{IDEMPOTENCY_KEY, LOG_POSITION, problem::Problem, secret::Secret};
 
 /// Attempts of one call.
 const ATTEMPTS_MAX: u32 = 5;
@@ -134,7 +134,7 @@ impl Client {
     pub(super) async fn send(&self, call: &Call) -> Result<Response, ClientError> {
         let mut attempt = 1;
         loop {
-            let (error, retry_after) = match self.attempt(call).await {
+            let (error, retry_after) = match self.with_some_key(call).await {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
@@ -149,7 +149,27 @@ impl Client {
         }
     }
 
-    async fn attempt(&self, call: &Call) -> Result<Response, (ClientError, Option<Duration>)> {
+    /// Makes a call with the client's key, or else with another one that is kept for it.
+    async fn with_some_key(&self, call: &Call) -> Result<Response, Failed> {
+        let own = self.key();
+        let failed = match self.attempt(call, own.as_ref()).await {
+            Err(failed) if is_key_unknown(&failed) => failed,
+            answer => return answer,
+        };
+        let kept = self.kept.as_ref().map(|kept| kept()).unwrap_or_default();
+        for key in kept.into_iter().filter(|key| Some(key) != own.as_ref()) {
+            match self.attempt(call, Some(&key)).await {
+                Err(failed) if is_key_unknown(&failed) => {}
+                answer => {
+                    self.take_key(key);
+                    return answer;
+                }
+            }
+        }
+        Err(failed)
+    }
+
+    async fn attempt(&self, call: &Call, key: Option<&Secret>) -> Result<Response, Failed> {
         let plain = |error| (error, None);
         let mut request = self
             .http
@@ -162,7 +182,7 @@ impl Client {
         if call.is_list && seen > 0 {
             request = request.query(&[("min_position", seen)]);
         }
-        if let Some(key) = &self.key {
+        if let Some(key) = key {
             request = request.bearer_auth(key.expose());
         }
         if let Some(key) = &call.idempotency_key {
@@ -198,6 +218,23 @@ impl Client {
         }
         let retry_after = retry_after(&response);
         Err((refusal(response).await, retry_after))
+    }
+}
+
+/// Why a call brought nothing, and when the server wants to be asked again.
+type Failed = (ClientError, Option<Duration>);
+
+/// The server did not look further than at the key.
+fn is_key_unknown((error, _): &Failed) -> bool {
+    match error {
+        ClientError::Problem(problem) => problem.status == 401,
+        ClientError::Transport(_)
+        | ClientError::Unexpected { .. }
+        | ClientError::Digest { .. }
+        | ClientError::File { .. }
+        | ClientError::Url(..)
+        | ClientError::Json(_)
+        | ClientError::Stream(_) => false,
     }
 }
 

@@ -20,7 +20,7 @@ mod stream;
 mod tasks;
 
 use std::{
-    sync::{Arc, Once, atomic::AtomicU64},
+    sync::{Arc, Once, PoisonError, RwLock, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -42,11 +42,17 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Client {
     http: reqwest::Client,
     base_url: String,
-    key: Option<Secret>,
+    key: Arc<RwLock<Option<Secret>>>,
+    /// Where the key is kept, and may be another one by now.
+    kept: Option<KeptKeys>,
     /// The highest position of the log that an answer named: lists are asked for with it, so that they show what this
     /// client and its clones did. A list of a server whose log went back, from a backup, is refused then.
     seen: Arc<AtomicU64>,
 }
+
+/// Answers the keys that a client may have instead of the one that it has, the likeliest first: of who keeps them where they can change
+/// while the client works. Asked when the server does not know the one that it has.
+pub type KeptKeys = Arc<dyn Fn() -> Vec<Secret> + Send + Sync>;
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -83,7 +89,8 @@ impl Client {
         Ok(Self {
             http: builder.build().map_err(ClientError::Transport)?,
             base_url: base_url.trim_end_matches('/').to_owned(),
-            key,
+            key: Arc::new(RwLock::new(key)),
+            kept: None,
             seen: Arc::default(),
         })
     }
@@ -91,9 +98,28 @@ impl Client {
     /// The same connections with another key.
     pub fn with_key(&self, key: Secret) -> Self {
         Self {
-            key: Some(key),
+            key: Arc::new(RwLock::new(Some(key))),
+            kept: None,
             ..self.clone()
         }
+    }
+
+    /// The same client, which looks for another key where its own is not known any more: a call that the server does not take for that
+    /// reason has done nothing, and is made again with each of those. The one that is taken is the client's, and its clones', from then on.
+    #[must_use]
+    pub fn with_kept_keys(mut self, kept: KeptKeys) -> Self {
+        self.kept = Some(kept);
+        self
+    }
+
+    fn key(&self) -> Option<Secret> {
+        let key = self.key.read().unwrap_or_else(PoisonError::into_inner);
+        key.clone()
+    }
+
+    fn take_key(&self, key: Secret) {
+        let mut known = self.key.write().unwrap_or_else(PoisonError::into_inner);
+        *known = Some(key);
     }
 
     /// The server's address, without a slash at the end.

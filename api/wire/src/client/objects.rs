@@ -12,7 +12,7 @@ use super::{
     call::{Body, Call},
 };
 use crate::{
-    contents::{BlobRef, Content, ContentPage, Module, ModuleList, RegisterContent},
+    contents::{BlobRef, Content, ContentPage, ContentTerms, Module, ModuleList, RegisterContent},
     report,
 };
 
@@ -94,6 +94,16 @@ impl Client {
 
     pub async fn content(&self, id: &str) -> Result<Content, ClientError> {
         self.fetch(Call::get(format!("/v1/contents/{id}"))).await
+    }
+
+    /// Sets what later tasks pay for it, and who submits them.
+    pub async fn change_content_terms(
+        &self,
+        id: &str,
+        terms: &ContentTerms,
+    ) -> Result<Content, ClientError> {
+        let call = Call::put(format!("/v1/contents/{id}/terms")).keyed(None);
+        self.fetch(call.json(terms)?).await
     }
 
     pub(super) async fn get_bytes(&self, path: String) -> Result<Bytes, ClientError> {

@@ -12,6 +12,8 @@ pub(super) fn shown(task: &Task) -> String {
         ("created", task.created_at.clone()),
         ("escrow", aev(&task.escrow)),
     ];
+    let prices = task.prices.iter();
+    rows.extend(prices.map(|p| ("uses", format!("{} for {}", p.content, aev(&p.price)))));
     rows.extend(task.detail.clone().map(|detail| ("detail", detail)));
     rows.extend(
         task.duration_ms

@@ -5,10 +5,10 @@ use crate::{
     command::{AddKey, Command, OpenAccount, RegisterContent, RegisterModule, RegisterNode},
     event::{
         AccountOpened, AssignmentCheckpointed, AssignmentFailed, AssignmentProgressed,
-        AssignmentReturned, AssignmentStarted, ContentRegistered, KeyAdded, ModuleRegistered,
-        NodeRegistered, OutputUploaded,
+        AssignmentReturned, AssignmentStarted, ContentRegistered, ContentTermsChanged, KeyAdded,
+        ModuleRegistered, NodeRegistered, OutputUploaded,
     },
-    ids::NodeId,
+    ids::{AccountId, NodeId},
 };
 
 pub(super) fn opening(e: &AccountOpened, key: &KeyAdded) -> Command {
@@ -47,7 +47,19 @@ pub(super) fn content(e: &ContentRegistered) -> Command {
         files: e.files.clone(),
         licence: e.licence.clone(),
         weight: e.weight,
+        price: e.price,
+        access: e.access.clone(),
+        contributors: e.contributors.clone(),
     })
+}
+
+pub(super) fn content_terms(e: &ContentTermsChanged, owner: AccountId) -> Command {
+    Command::ChangeContentTerms {
+        owner,
+        content: e.content,
+        price: e.price,
+        access: e.access.clone(),
+    }
 }
 
 pub(super) fn joining(e: &NodeRegistered, key: &KeyAdded) -> Command {

@@ -11,8 +11,9 @@ use super::{
 };
 use crate::{
     command::{Availability, NodeProfile, RegisterNode, Scope},
+    digest::Digest,
     event::{AvailabilityChanged, KeyAdded, NodeRegistered, ProfileChanged},
-    ids::{KeyId, NodeId},
+    ids::{AccountId, KeyId, NodeId},
     policy::SLOTS_MAX,
     rejection::Rejection,
     state::{Node, State},
@@ -49,15 +50,21 @@ pub(super) fn register(state: &State, command: &RegisterNode, context: &Context)
         public_key: command.public_key,
         profile: command.profile.clone(),
     };
-    let key = KeyAdded {
-        account: token.account,
-        key: KeyId(ids.ulid()),
+    let key = KeyId(ids.ulid());
+    let key = node_key(token.account, node, key, command.key_hash);
+    Ok(vec![registered.into(), key.into()])
+}
+
+/// The API key of a node.
+fn node_key(account: AccountId, node: NodeId, key: KeyId, hash: Digest) -> KeyAdded {
+    KeyAdded {
+        account,
+        key,
         label: "node".into(),
-        hash: command.key_hash,
+        hash,
         scopes: vec![Scope::Node],
         node: Some(node),
-    };
-    Ok(vec![registered.into(), key.into()])
+    }
 }
 
 fn check_profile(profile: &NodeProfile) -> Result<(), Rejection> {

@@ -1,11 +1,11 @@
-//! A node takes part, drains, leaves, changes its key, or is shut out.
+//! A node takes part, drains, leaves, changes its keys, or is shut out.
 
-use aevir_events::Timestamp;
+use aevir_events::{Context, Timestamp};
 use std::collections::BTreeMap;
 
 use super::{
     super::{Decision, account::check_reason, lease, stake},
-    present,
+    node_key, present,
 };
 use crate::{
     command::{Availability, LossReason},
@@ -13,7 +13,7 @@ use crate::{
         AvailabilityChanged, Event, KeyRevoked, KeyRotated, NodeDrained, NodeLeft, NodeResumed,
         NodeRevoked,
     },
-    ids::{AccountId, NodeId},
+    ids::{AccountId, KeyId, NodeId},
     rejection::Rejection,
     rotation::SignedRotation,
     state::{Node, Standing, State},
@@ -90,13 +90,19 @@ pub(in crate::decide) fn rotate_key(
     state: &State,
     node: NodeId,
     rotation: &SignedRotation,
+    context: &Context,
 ) -> Decision {
     let known = present(state, node)?;
     if rotation.node() != node {
         return Err(Rejection::WrongNodeKey);
     }
+    let current = state.key_of_node(node).ok_or(Rejection::UnknownKey)?;
+    let is_current = |hash| state.keys.get(&current).is_some_and(|key| key.hash == hash);
     // The same again after a lost answer.
-    if known.public_key == rotation.new_key() && known.former_keys.last() == Some(&rotation.old()) {
+    if known.public_key == rotation.new_key()
+        && known.former_keys.last() == Some(&rotation.old())
+        && is_current(rotation.key_hash())
+    {
         return Ok(Vec::new());
     }
     if known.public_key != rotation.old() {
@@ -110,12 +116,23 @@ pub(in crate::decide) fn rotate_key(
             most: FORMER_KEYS_MAX,
         });
     }
+    let hash = rotation.key_hash();
+    if state.index.key_by_hash.contains_key(&hash) {
+        return Err(Rejection::KeyInUse);
+    }
     let rotated = KeyRotated {
         node,
         public_key: rotation.new_key(),
+        key_hash: hash,
         signature: rotation.signature(),
     };
-    Ok(vec![rotated.into()])
+    let account = known.owner;
+    let revoked = KeyRevoked {
+        account,
+        key: current,
+    };
+    let added = node_key(account, node, KeyId(context.ids().ulid()), hash);
+    Ok(vec![rotated.into(), revoked.into(), added.into()])
 }
 
 pub(in crate::decide) fn revoke(

@@ -173,7 +173,7 @@ fn reversal(task: &Task, review: &Task, mut owed: Amount) -> Option<Event> {
                 *moved.entry(review.payer()).or_default() += back.0;
                 *moved.entry(task.payer()).or_default() += amount - back.0;
             }
-            ShareRole::Content => {
+            ShareRole::Content | ShareRole::Royalty => {
                 *moved.entry(pending).or_default() -= amount;
                 *moved.entry(LedgerAccount::Available(owner)).or_default() += amount;
             }

@@ -34,7 +34,7 @@ impl<'a> Planner<'a> {
             let needs = Needs::of(task, &state.policy_of(task));
             let class = replica_class(state, task, &[]);
             let mut fit = self.market.fleet().fitting_idle(&needs, class, now);
-            self.market.admit(&mut fit, task);
+            self.market.admit(&mut fit, task, i64::MAX);
             for i in excluded(state, task, &[]) {
                 fit.remove(i);
             }

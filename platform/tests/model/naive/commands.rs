@@ -60,7 +60,8 @@ impl Naive {
                 requester,
                 definition,
             } => {
-                let needed = escrow(definition, self.policy.as_ref()?);
+                let uses = self.uses(definition);
+                let needed = escrow(definition, self.policy.as_ref()?, &uses);
                 Some(needed <= definition.economics.budget.0 && needed <= available(requester))
             }
             _ => None,
@@ -132,6 +133,12 @@ impl Naive {
                 }
                 self.claimed.insert(*account, self.last_closed);
             }
+            Command::ChangeContentTerms {
+                content,
+                price,
+                access,
+                ..
+            } => self.terms_changed(*content, price.0, access),
             Command::AdoptPolicy(policy) => self.policy = Some(policy.clone()),
             _ => {}
         }

@@ -10,7 +10,7 @@ use aevir_platform::{
     ledger::LedgerAccount,
 };
 
-use super::{Immature, Naive, Run, Stage, Task, divide, price, refused, share, used};
+use super::{Earned, Immature, Naive, Run, Stage, Task, divide, prices, refused, share};
 
 /// Verdicts that one tick matures.
 const MATURED_MAX: usize = 64;
@@ -18,10 +18,7 @@ const MATURED_MAX: usize = 64;
 impl Immature {
     /// Whom it is owed to.
     fn pending(&self) -> Vec<(AccountId, i64)> {
-        let compute = self
-            .compute
-            .iter()
-            .map(|(owner, amount, _)| (*owner, *amount));
+        let compute = self.compute.iter().map(|run| (run.owner, run.amount));
         compute.chain(self.content.iter().copied()).collect()
     }
 }
@@ -35,7 +32,7 @@ impl Naive {
         let took =
             |from: Timestamp, to: Timestamp| late.is_some_and(|ms| to.0 - from.0 > ms.into());
         assert_eq!(e.late, took(task.queued.unwrap(), now));
-        let (fee, p) = (policy.attempt_fee.0, price(&definition));
+        let fee = policy.attempt_fee.0;
         let less = |amount: i64| amount - share(amount, definition.economics.late_refund_ppm);
         let mut accepted = e.accepted.clone();
         accepted.sort_unstable();
@@ -51,25 +48,19 @@ impl Naive {
         };
         let mut at_once: Vec<AccountId> = Vec::new();
         if pays {
-            let earned = |id: &AssignmentId| if missed(id) { less(p) } else { p };
-            immature.compute = accepted
-                .iter()
-                .map(|id| (owner(id), earned(id), missed(id)))
-                .collect();
-            let compute = p * accepted.len() as i64;
-            let contents: Vec<(AccountId, u64)> = used(&definition)
-                .iter()
-                .map(|id| self.contents[id])
-                .collect();
-            let weights: Vec<i64> = contents.iter().map(|(_, weight)| *weight as i64).collect();
-            let pool = if contents.is_empty() {
-                0
-            } else {
-                share(compute, policy.content_share_ppm)
+            let used: Vec<_> = accepted.iter().map(|id| of(id).used.unwrap()).collect();
+            let by_use = prices::by_use(&definition, &used);
+            let p = |id: &AssignmentId| by_use.unwrap_or(of(id).price);
+            let earned = |id: &AssignmentId| Earned {
+                owner: owner(id),
+                amount: if missed(id) { less(p(id)) } else { p(id) },
+                missed: missed(id),
+                price: of(id).price,
             };
-            let parts = divide(pool, &weights);
-            let owners = contents.into_iter().map(|(owner, _)| owner);
-            immature.content = owners.zip(parts).collect();
+            immature.compute = accepted.iter().map(earned).collect();
+            let compute: i64 = accepted.iter().map(p).sum();
+            let pool = share(compute, policy.content_share_ppm);
+            immature.content = self.by_contents(&task.uses, pool, &policy);
             immature.platform = share(compute, policy.platform_share_ppm);
             if task.reviews.is_some() {
                 // Neither contents nor the platform earn by a second look.
@@ -129,6 +120,9 @@ impl Naive {
             let loss = refused(self.compute_points(owner), &policy.points);
             self.earn(owner, Track::Compute, -loss);
             let strikes = self.strike(e.task, node, now);
+            if !e.accepted.is_empty() {
+                self.caught.insert(node, now);
+            }
             let is_free = strikes <= policy.stake.strikes_free && !stood;
             if !e.accepted.is_empty() && !is_free && locked > 0 {
                 self.transfer(LedgerAccount::Stake(node), LedgerAccount::Treasury, locked);
@@ -158,7 +152,7 @@ impl Naive {
     pub(super) fn closed(&mut self, e: &TaskClosed, now: Timestamp) {
         let task = &self.tasks[&e.task];
         assert!(!task.ended, "one settlement for each task");
-        let (fee, p) = (task.policy.attempt_fee.0, price(&task.definition));
+        let fee = task.policy.attempt_fee.0;
         let limit = i64::from(task.definition.limits.runtime_s) * 1_000;
         let mut paid: Vec<(NodeId, i64)> = Vec::new();
         paid.extend(
@@ -176,6 +170,7 @@ impl Naive {
         });
         live.sort_by_key(|(id, r)| (!r.has_result(), r.leased, **id));
         for (n, (_, run)) in live.into_iter().enumerate() {
+            let p = run.price;
             let earned = match (&run.stage, run.started) {
                 (Stage::Sealed | Stage::Shown, _) => p,
                 (Stage::Running, Some(from)) => {
@@ -276,19 +271,19 @@ impl Naive {
         } else {
             0
         };
-        let equal = vec![1; immature.compute.len()];
-        let compute = divide(minted - of_content, &equal);
+        let work: Vec<i64> = immature.compute.iter().map(|run| run.price).collect();
+        let compute = divide(minted - of_content, &work);
         let weights: Vec<i64> = immature.content.iter().map(|(_, amount)| *amount).collect();
         let content = divide(of_content, &weights);
         let is_alone = immature.compute.len() == 1;
-        for ((owner, _, missed), mut earned) in immature.compute.iter().zip(compute) {
+        for (run, mut earned) in immature.compute.iter().zip(compute) {
             if is_alone {
                 earned = share(earned, points.unrepeated_ppm);
             }
-            if *missed {
+            if run.missed {
                 earned = share(earned, points.late_ppm);
             }
-            self.earn(*owner, Track::Compute, earned);
+            self.earn(run.owner, Track::Compute, earned);
         }
         for ((owner, _), earned) in immature.content.iter().zip(content) {
             self.earn(*owner, Track::Content, earned);

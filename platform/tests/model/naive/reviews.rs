@@ -9,7 +9,7 @@ use aevir_platform::{
     policy::Policy,
 };
 
-use super::{Naive, price, refused, replicas};
+use super::{Naive, prices, refused, replicas};
 
 /// What a second look may cost: a whole sample, or what is left of one of which the reviewed result counts.
 pub(super) fn cost(definition: &TaskDefinition, counts: bool, policy: &Policy) -> i64 {
@@ -19,7 +19,8 @@ pub(super) fn cost(definition: &TaskDefinition, counts: bool, policy: &Policy) -
     };
     let most = i64::from(if counts { (most - 1).max(2) } else { most });
     let fee = policy.attempt_fee.0;
-    (most * price(definition)).max(most * fee) + fee * i64::from(definition.retry.max_attempts)
+    (most * prices::most(definition)).max(most * fee)
+        + fee * i64::from(definition.retry.max_attempts)
 }
 
 impl Naive {
@@ -50,8 +51,8 @@ impl Naive {
         let task = &self.tasks[&id];
         let run = task.alone.map(|alone| &task.runs[&alone]);
         run.is_some_and(|run| {
-            let strikes = self.strikes.get(&run.node).copied().unwrap_or_default();
-            !task.reviewed && strikes.count > 0 && strikes.last >= run.sealed.unwrap().0
+            let caught = self.caught.get(&run.node);
+            !task.reviewed && caught.is_some_and(|at| *at >= run.sealed.unwrap())
         })
     }
 
@@ -88,24 +89,26 @@ impl Naive {
                 lost - back,
             );
             self.strike(e.task, node, now);
+            self.caught.insert(node, now);
         }
         let task = self.tasks.get_mut(&e.task).unwrap();
         task.runs.values_mut().for_each(|run| run.locked = 0);
         let immature = task.immature.take().unwrap();
         let points = task.policy.points.clone();
-        for (owner, amount, _) in &immature.compute {
-            let back = owed.min(*amount);
+        for run in &immature.compute {
+            let back = owed.min(run.amount);
             owed -= back;
-            self.transfer(LedgerAccount::Pending(*owner), payer, back);
-            self.transfer(LedgerAccount::Pending(*owner), requester, amount - back);
+            let from = LedgerAccount::Pending(run.owner);
+            self.transfer(from, payer, back);
+            self.transfer(from, requester, run.amount - back);
         }
         for (owner, amount) in &immature.content {
             let from = LedgerAccount::Pending(*owner);
             self.transfer(from, LedgerAccount::Available(*owner), *amount);
         }
-        for (owner, ..) in &immature.compute {
-            let loss = refused(self.compute_points(*owner), &points);
-            self.earn(*owner, Track::Compute, -loss);
+        for run in &immature.compute {
+            let loss = refused(self.compute_points(run.owner), &points);
+            self.earn(run.owner, Track::Compute, -loss);
         }
     }
 }

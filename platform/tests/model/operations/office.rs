@@ -1,15 +1,18 @@
 //! What administrators and account holders do now and then.
 
+use std::collections::BTreeSet;
+
 use aevir_platform::{
     amount::{Amount, Points},
     command::{AddKey, Command, RegisterModule, Scope, World as ModuleWorld},
+    content::{Access, Contributor},
     digest::Digest,
-    ids::NodeId,
+    ids::{AccountId, ContentId, NodeId},
     policy::{AccountLimits, Policy},
 };
 
-use super::Player;
-use crate::market::{EPOCH_MS, blob};
+use super::{Player, Random};
+use crate::market::{EPOCH_MS, Offer, blob};
 
 /// Nodes that have not gone.
 const NODES_MAX: usize = 8;
@@ -66,9 +69,25 @@ impl Player {
             }
             5 if self.market.state.contents.len() < 12 => {
                 let weight = 1 + self.random.below(9) as u32;
+                let offer = self.offer();
                 self.market
-                    .content(requester, &format!("set {number}"), weight);
+                    .content(requester, &format!("set {number}"), weight, offer);
                 None
+            }
+            5 => {
+                let contents: Vec<ContentId> = self.market.state.contents.keys().copied().collect();
+                let content = self.random.pick(&contents)?;
+                let owner = match self.random.chance(5) {
+                    true => requester,
+                    false => self.market.state.contents[&content].owner,
+                };
+                let Offer { price, access, .. } = self.offer();
+                Some(Command::ChangeContentTerms {
+                    owner,
+                    content,
+                    price,
+                    access,
+                })
             }
             6 | 7 => {
                 let gone = |n: &&NodeId| self.market.state.nodes[*n].standing.is_gone();
@@ -94,6 +113,31 @@ impl Player {
         }
     }
 
+    /// Terms of a content, which now and then name accounts.
+    fn offer(&mut self) -> Offer {
+        let accounts = [&self.market.requesters[..], &self.market.owners].concat();
+        let some = |random: &mut Random, most: usize| -> BTreeSet<AccountId> {
+            let many = random.below(most + 1);
+            (0..many).filter_map(|_| random.pick(&accounts)).collect()
+        };
+        let access = match self.random.chance(4) {
+            true => Access::Accounts(some(&mut self.random, 3)),
+            false => Access::Everybody,
+        };
+        let contributors = some(&mut self.random, 3).into_iter();
+        let contributors: Vec<Contributor> = contributors
+            .map(|account| Contributor {
+                account,
+                weight: 1 + self.random.below(9) as u32,
+            })
+            .collect();
+        Offer {
+            contributors,
+            price: Amount([0, 1, 100_003, -1][self.random.below(4)]),
+            access,
+        }
+    }
+
     /// Another policy than the one before, in all that moves money and points.
     fn policy(&mut self) -> Policy {
         let mut policy = Policy {
@@ -103,6 +147,8 @@ impl Player {
             ..Policy::default()
         };
         policy.scheduling.epoch_ms = EPOCH_MS;
+        policy.contents.royalty_ppm = [0, 100_000, 333_333][self.random.below(3)];
+        policy.contents.generations = self.random.below(4) as u8;
         policy.settlement.window_ms = [0, 30_000, 600_000][self.random.below(3)];
         policy.stake.per_result_ppm = [0, 1_000_000, 3_000_000][self.random.below(3)];
         policy.stake.strike_ms = [60_000, 604_800_000][self.random.below(2)];

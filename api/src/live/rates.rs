@@ -1,0 +1,122 @@
+//! How often one node may write into the log, which keeps everything for ever.
+//!
+//! What a node does with leases is bounded by its leases. What it says of itself, and what its runs keep, is bounded here: token
+//! buckets ([GCRA](https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm)) in the leader's memory, full again after a restart.
+
+use std::{
+    hash::Hash,
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
+
+use aevir_platform::ids::{AssignmentId, NodeId};
+use governor::{
+    Quota, RateLimiter,
+    clock::{Clock as _, MonotonicClock},
+    middleware::NoOpMiddleware,
+    state::keyed::HashMapStateStore,
+};
+
+use crate::error::{ApiError, ApiResult, Code};
+
+/// Changes of a node's terms, profile, key, stake and standing at once: more than an operator makes by hand in an hour.
+const CHANGES_BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(31);
+/// One more in this time, for programs that change asks or hours.
+const CHANGE_EVERY: Duration = Duration::from_secs(30);
+/// Returns of a node that was away: more than restarts for an update and the trouble that follows.
+const RETURNS_BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(7);
+/// One more in this time: a node that comes and goes all the time waits so long, and gets nothing meanwhile.
+const RETURN_EVERY: Duration = Duration::from_secs(30);
+/// Checkpoints of one run at once: those of one that an agent kept for itself while the platform was away, and its last.
+const CHECKPOINTS_BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(7);
+/// One more in this time; an agent keeps one in five seconds.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(4);
+
+type Buckets<K> = RateLimiter<K, HashMapStateStore<K>, MonotonicClock, NoOpMiddleware<Instant>>;
+
+/// The buckets of all nodes and runs.
+#[derive(Debug)]
+pub(crate) struct Rates {
+    changes: Buckets<NodeId>,
+    returns: Buckets<NodeId>,
+    checkpoints: Buckets<AssignmentId>,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self {
+            changes: buckets(CHANGE_EVERY, CHANGES_BURST),
+            returns: buckets(RETURN_EVERY, RETURNS_BURST),
+            checkpoints: buckets(CHECKPOINT_EVERY, CHECKPOINTS_BURST),
+        }
+    }
+}
+
+impl Rates {
+    /// Counts a change of what is known of a node.
+    ///
+    /// # Errors
+    /// When there were too many: with the time after which there may be another.
+    pub(crate) fn change(&self, node: NodeId) -> ApiResult<()> {
+        take(&self.changes, node, "changes of this node")
+    }
+
+    /// Counts a checkpoint of a run.
+    ///
+    /// # Errors
+    /// When there were too many: with the time after which there may be another.
+    pub(crate) fn checkpoint(&self, run: AssignmentId) -> ApiResult<()> {
+        take(&self.checkpoints, run, "checkpoints of this run")
+    }
+
+    /// Counts that a node which was away is back; answers whether that may be recorded now. That it goes is recorded always: nothing is
+    /// to be placed on it.
+    pub(crate) fn may_return(&self, node: NodeId) -> bool {
+        self.returns.check_key(&node).is_ok()
+    }
+
+    /// Forgets those whose buckets are full again.
+    pub(crate) fn sweep(&self) {
+        self.changes.retain_recent();
+        self.returns.retain_recent();
+        self.checkpoints.retain_recent();
+    }
+}
+
+fn take<K: Hash + Eq + Clone>(of: &Buckets<K>, key: K, what: &str) -> ApiResult<()> {
+    of.check_key(&key).map_err(|until| {
+        let wait = until.wait_time_from(MonotonicClock.now());
+        let after_s = wait.as_secs().saturating_add(1);
+        let detail = format!("there were too many {what}: the next one is taken in {after_s} s");
+        ApiError::new(Code::TooManyChanges, detail).after(after_s)
+    })
+}
+
+/// So many at once, and one more in each period.
+fn buckets<K: Hash + Eq + Clone>(every: Duration, burst: NonZeroU32) -> Buckets<K> {
+    // There is none without a period only.
+    let steady = Quota::with_period(every).unwrap_or_else(|| Quota::per_second(burst));
+    RateLimiter::hashmap_with_clock(steady.allow_burst(burst), MonotonicClock)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_node_has_so_many_and_waits_for_more() {
+        let rates = Rates::default();
+        let node = |n| NodeId(ulid::Ulid::from_parts(0, n));
+        for _ in 0..CHANGES_BURST.get() {
+            assert_eq!(rates.change(node(1)), Ok(()));
+        }
+        let refused = rates.change(node(1)).expect_err("one too many");
+        assert_eq!(refused.code(), "too-many-changes");
+        assert_eq!(rates.change(node(2)), Ok(()), "another one's");
+        let returns = (0..100).filter(|_| rates.may_return(node(1))).count();
+        assert_eq!(returns, RETURNS_BURST.get() as usize);
+        // What is used up is not forgotten.
+        rates.sweep();
+        assert!(rates.change(node(1)).is_err());
+    }
+}

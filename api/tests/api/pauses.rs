@@ -1,0 +1,108 @@
+//! A server that did not run for a while: a stopped process, a machine that slept. Nobody was silent meanwhile.
+//!
+//! Each test has one thread, on which the server runs, too: while the test blocks it, nothing listens.
+
+use std::{thread, time::Duration};
+
+use aevir_wire::Action;
+use serde_json::json;
+
+use crate::support::{
+    TestPlatform,
+    node::{Outcome, until},
+    single,
+};
+
+/// Three times as long as a lease, a sealed result or a node's presence lasts without being heard.
+const PAUSE: Duration = Duration::from_secs(3);
+/// In which the driver looks at deadlines, before anybody was heard again.
+const LOOKS: Duration = Duration::from_millis(500);
+
+async fn platform() -> TestPlatform {
+    let hasty = TestPlatform::builder().policy(|p| {
+        p.lease_ms = 1_000;
+        p.accept_ms = 1_000;
+        p.reveal_ms = 1_000;
+        p.offline_ms = 1_000;
+    });
+    hasty.start().await
+}
+
+async fn events(platform: &TestPlatform, of: &str) -> usize {
+    let entries = platform.entries(0).await;
+    entries.iter().filter(|entry| entry["type"] == of).count()
+}
+
+#[tokio::test]
+async fn a_pause_of_the_server_loses_no_lease_and_silence_after_it_does() {
+    let platform = platform().await;
+    let (requester, module) = platform.requester().await;
+    let node = platform.node("n").await;
+    let task = single(&module).submit(&requester.client).await;
+    let lease = node.lease().await;
+    node.client.start(&lease.assignment).await.unwrap();
+    assert_eq!(node.beat(&lease.assignment).await, Action::Continue);
+    thread::sleep(PAUSE);
+    tokio::time::sleep(LOOKS).await;
+    assert_eq!(node.beat(&lease.assignment).await, Action::Continue);
+    assert_eq!(events(&platform, "node.availability_changed").await, 1);
+    let reveal = node.run(&lease, &Outcome::of(json!(1))).await;
+    node.reveal(&reveal).await.unwrap();
+    let ended = until(&requester.client, &task.id, "settled").await;
+    assert_eq!(ended.attempts_spent, 0);
+
+    let task = single(&module).submit(&requester.client).await;
+    let lease = node.lease().await;
+    thread::sleep(PAUSE);
+    // It says nothing any more: its lease ends when its own time is over.
+    let lost = async {
+        loop {
+            let view = requester.client.task(&task.id).await.unwrap();
+            if view.assignments[0].state == "lost" {
+                return view.assignments[0].reason.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let reason = tokio::time::timeout(Duration::from_secs(20), lost).await;
+    assert_eq!(reason.expect("it is lost").as_deref(), Some("not-started"));
+    assert_eq!(lease.task, task.id);
+    platform.check_replay().await;
+}
+
+#[tokio::test]
+async fn a_pause_of_the_server_makes_nobody_keep_his_result_back() {
+    let platform = platform().await;
+    let (requester, module) = platform.requester().await;
+    let nodes = [platform.node("a").await, platform.node("b").await];
+    let task = single(&module).sampled(2, 2, 2);
+    let task = task.submit(&requester.client).await;
+    let mut sealed = Vec::new();
+    for node in &nodes {
+        let lease = node.lease().await;
+        sealed.push(node.run(&lease, &Outcome::of(json!(1))).await);
+    }
+    // The round is closed, and its time to reveal passes while nobody could.
+    thread::sleep(PAUSE);
+    tokio::time::sleep(LOOKS).await;
+    for (node, reveal) in nodes.iter().zip(&sealed) {
+        let id = &reveal.report.assignment;
+        node.client.reveal(id, reveal).await.unwrap();
+    }
+    let ended = until(&requester.client, &task.id, "settled").await;
+    assert!(ended.assignments.iter().all(|a| a.state == "accepted"));
+
+    // Who keeps his result back without such an excuse is found as ever.
+    let task = single(&module).sampled(2, 2, 2);
+    let task = task.submit(&requester.client).await;
+    let mut sealed = Vec::new();
+    for node in &nodes {
+        let lease = node.lease().await;
+        sealed.push(node.run(&lease, &Outcome::of(json!(1))).await);
+    }
+    nodes[0].reveal(&sealed[0]).await.unwrap();
+    let ended = until(&requester.client, &task.id, "inconclusive").await;
+    let states: Vec<_> = ended.assignments.iter().map(|a| a.state.as_str()).collect();
+    assert!(states.contains(&"refused"), "{states:?}");
+    platform.check_replay().await;
+}
