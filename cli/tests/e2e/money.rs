@@ -91,7 +91,7 @@ async fn money_is_staked_earned_stated_and_taken_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_content_is_sold_to_those_on_its_list() {
     let mut platform = TestPlatform::start().await;
-    platform.node(&[]).await;
+    let _node = platform.node(&[]).await;
     let account = |name: &str| aevir_wire::OpenAccount {
         name: name.into(),
         scopes: None,
