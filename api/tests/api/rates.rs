@@ -70,9 +70,12 @@ async fn a_node_says_so_much_of_itself_and_no_more() {
     let said = format!("the next one is taken in {wait} s");
     assert!(problem.detail.contains(&said), "{}", problem.detail);
     assert_eq!(recorded(&platform, "node.terms_changed").await, taken);
-    // By whatever it, or its owner, changes it.
-    let drain = node.owner.drain_node(&node.id);
-    platform.refused(drain, 429, "too-many-changes").await;
+    // By whatever else changes it. On a connection of its own: the client's may have stood idle for too long by now.
+    let drain = format!("/v1/nodes/{}/drain", node.id);
+    let expected = (429, "too-many-changes");
+    let key = Some(node.key.expose());
+    let call = (Method::POST, drain.as_str());
+    platform.refuse(call, key, "", expected).await;
     let other = platform.node("other").await;
     other.owner.drain_node(&other.id).await.unwrap();
 }
