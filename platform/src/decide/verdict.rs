@@ -160,14 +160,12 @@ pub(crate) fn agreed<'a>(
 
 /// What the one word says that a review counts.
 fn counted_word(task: &Task) -> Option<Digest> {
-    let of = task.review_of.as_ref().filter(|of| of.counts);
-    of.map(|of| of.reviewed)
+    Some(task.review_of.as_ref().filter(|of| of.counts)?.reviewed)
 }
 
 /// A fresh result does not share the word that was counted.
 fn differs(replicas: &BTreeMap<AssignmentId, Replica<'_>>, word: Digest) -> bool {
-    let mut fresh = replicas.values();
-    fresh.any(|replica| replica.report.agreement_key() != word)
+    replicas.values().any(|r| r.report.agreement_key() != word)
 }
 
 /// The verdict on a task without a sample: the first result that meets the requester's terms, or else the first one. Where

@@ -18,6 +18,7 @@ mod speed;
 mod stake;
 mod suspension;
 mod task;
+mod unseal;
 mod withdrawal;
 
 use aevir_events::{Corrupt, Recorded};
