@@ -89,7 +89,9 @@ async fn a_large_task_is_placed_though_small_ones_keep_coming() {
                 let status = ["node", "status", "--data", node.folder.to_str().unwrap()];
                 let status = platform.aevir(&status).unwrap();
                 // Its task may have come meanwhile.
-                let shows = |line: &str| line.starts_with("kept free") && line.contains("until");
+                let shows = |line: &str| {
+                    line.trim_start().starts_with("kept free") && line.contains("until")
+                };
                 if status.lines().any(shows) {
                     assert!(!status.contains(&large), "for whom is not told: {status}");
                     kept_until = Some(until);
