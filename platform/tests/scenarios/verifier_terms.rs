@@ -86,7 +86,7 @@ fn only_who_can_pledge_for_a_word_is_drawn_to_give_one() {
         &w.state.nodes[&poor],
         w.now,
     );
-    assert_eq!(refused.map(|r| r.code()), Some("stake"));
+    assert_eq!(refused.map(|r| r.code()), Some("unstaked"));
     w.check_replay();
 }
 

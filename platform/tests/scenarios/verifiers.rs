@@ -36,12 +36,15 @@ const INSPECTION_MS: i64 = 21_600_000;
 
 /// A window of ten seconds, and so many staked nodes of as many owners.
 pub fn world(nodes: usize) -> (World, Vec<NodeId>) {
-    let mut w = World::with_policy(Policy {
+    let mut policy = Policy {
         settlement: SettlementPolicy {
             window_ms: WINDOW_MS,
         },
         ..Policy::default()
-    });
+    };
+    // A newcomer's first refused result is free, too.
+    policy.stake.free_after = 0;
+    let mut w = World::with_policy(policy);
     w.push_check();
     let names = ["a", "b", "c", "d", "e", "f"];
     let nodes = names[..nodes].iter().map(|name| staked(&mut w, name));
