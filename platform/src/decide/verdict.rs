@@ -286,25 +286,14 @@ fn replicas<'a>(
     task: &'a Task,
     opened: impl Iterator<Item = &'a AssignmentRevealed>,
 ) -> BTreeMap<AssignmentId, Replica<'a>> {
-    let earlier = task.assignments.values().filter_map(|a| match &a.stage {
-        Stage::Revealed(r) => Some((
-            a.id,
-            Replica {
-                report: &r.report,
-                checks: &r.checks,
-                published: r.published.as_ref(),
-            },
-        )),
-        Stage::Leased
-        | Stage::Running { .. }
-        | Stage::Committed(_)
-        | Stage::Shown(_)
-        | Stage::Accepted(_)
-        | Stage::Refused { .. }
-        | Stage::Lost { .. }
-        | Stage::Failed { .. }
-        | Stage::Returned { .. }
-        | Stage::Withdrawn => None,
+    let earlier = task.assignments.values().filter_map(|a| {
+        let r = a.opened()?;
+        let replica = Replica {
+            report: &r.report,
+            checks: &r.checks,
+            published: r.published.as_ref(),
+        };
+        Some((a.id, replica))
     });
     let opened = opened.map(|r| {
         let replica = Replica {

@@ -4,7 +4,7 @@ use aevir_events::Corrupt;
 
 use super::{
     ensure,
-    task::{expect, misfit, task_mut, task_ref},
+    task::{expect, task_mut, task_ref, under_verification},
 };
 use crate::{
     amount::Amount,
@@ -12,26 +12,12 @@ use crate::{
     event::{InspectionOpened, InspectionOrigin, TaskInspected},
     ids::{AssignmentId, TaskId},
     report::BlobRef,
-    state::{Assignment, Inspection, InspectionOf, Phase, Revealed, Stage, State, Task},
+    state::{Assignment, Inspection, InspectionOf, Phase, Revealed, State, Task},
 };
 
 pub(super) fn opened(state: &mut State, e: &InspectionOpened) -> Result<(), Corrupt> {
     let task = task_mut(state, e.task)?;
-    let reveal_by = match task.phase {
-        Phase::Verifying { reveal_by } => Some(reveal_by),
-        // Another method of it asks for verifiers, too.
-        Phase::Inspecting => None,
-        Phase::Created
-        | Phase::Queued
-        | Phase::Running
-        | Phase::Settled { .. }
-        | Phase::Unmet { .. }
-        | Phase::Overturned
-        | Phase::Inconclusive
-        | Phase::Failed { .. }
-        | Phase::Expired
-        | Phase::Cancelled { .. } => return Err(misfit(task)),
-    };
+    let reveal_by = under_verification(task)?;
     expect(inspected(task, e.assignment).is_some(), task)?;
     task.phase = Phase::Inspecting;
     task.inspections.push(Inspection {
@@ -113,17 +99,5 @@ pub(super) fn checked_definition(task: &Task) -> Option<BlobRef> {
 /// The result that verifiers look at.
 fn inspected(task: &Task, id: AssignmentId) -> Option<(&Assignment, &Revealed)> {
     let assignment = task.assignments.get(&id)?;
-    match &assignment.stage {
-        Stage::Revealed(revealed) => Some((assignment, revealed)),
-        Stage::Leased
-        | Stage::Running { .. }
-        | Stage::Committed(_)
-        | Stage::Shown(_)
-        | Stage::Accepted(_)
-        | Stage::Refused { .. }
-        | Stage::Lost { .. }
-        | Stage::Failed { .. }
-        | Stage::Returned { .. }
-        | Stage::Withdrawn => None,
-    }
+    Some((assignment, assignment.opened()?))
 }

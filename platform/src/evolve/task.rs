@@ -130,21 +130,8 @@ pub(super) fn resume_running(
 pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Result<(), Corrupt> {
     let policy = state.policy_of(task_ref(state, e.task)?);
     let task = task_mut(state, e.task)?;
-    let reveal_by = match task.phase {
-        Phase::Verifying { reveal_by } => Some(reveal_by),
-        Phase::Inspecting if task.is_inspected() => None,
-        Phase::Inspecting
-        | Phase::Created
-        | Phase::Queued
-        | Phase::Running
-        | Phase::Settled { .. }
-        | Phase::Unmet { .. }
-        | Phase::Overturned
-        | Phase::Inconclusive
-        | Phase::Failed { .. }
-        | Phase::Expired
-        | Phase::Cancelled { .. } => return Err(misfit(task)),
-    };
+    let reveal_by = under_verification(task)?;
+    expect(task.phase != Phase::Inspecting || task.is_inspected(), task)?;
     let blamed = task.blamed(&e.accepted, &e.refused, &policy);
     let late: BTreeSet<AssignmentId> = task
         .assignments
@@ -437,6 +424,24 @@ pub(super) fn refresh_open(state: &mut State, id: TaskId) {
         // Who comes back does not get what it left unused while it was away.
         let now = state.virtual_time;
         use_up(state, requester, |r| r.used = r.used.max(now));
+    }
+}
+
+/// Until when results of a task that may have its verdict can be revealed; `None` where verifiers are at work on what was.
+pub(super) fn under_verification(task: &Task) -> Result<Option<Timestamp>, Corrupt> {
+    match task.phase {
+        Phase::Verifying { reveal_by } => Ok(Some(reveal_by)),
+        Phase::Inspecting => Ok(None),
+        Phase::Created
+        | Phase::Queued
+        | Phase::Running
+        | Phase::Settled { .. }
+        | Phase::Unmet { .. }
+        | Phase::Overturned
+        | Phase::Inconclusive
+        | Phase::Failed { .. }
+        | Phase::Expired
+        | Phase::Cancelled { .. } => Err(misfit(task)),
     }
 }
 
