@@ -65,7 +65,8 @@ MODULE_FAILURES = ("guest-error", "trap", "limit")
 CONSEQUENCES = {"ledger.posted", "node.slashed", "points.changed", "task.settled", "task.matured", "task.closed", "task.queued",
                 "assignment.withdrawn", "content.registered", "task.round_closed", "task.verified", "assignment.lost",
                 "task.trust_decided", "node.suspended", "node.availability_changed", "task.created", "task.reviewed",
-                "content.suspended", "assignment.shown", "assignment.revealed", "task.extended"}
+                "content.suspended", "assignment.shown", "assignment.revealed", "task.extended", "task.inspection_opened",
+                "task.inspected"}
 
 # Entries that move no money and no points, and that nothing here depends on.
 BYSTANDERS = {"account.opened", "account.key_added", "account.key_revoked", "account.join_token_issued", "account.blob_uploaded",
@@ -285,11 +286,13 @@ class Terms:
     quorum: int
     initial: int
     adaptive: bool
+    unstaked: bool
     attempts_max: int
     contents: list  # ids, in their order
     dependencies: list  # ids of tasks
     bounds: list  # (metric, at_least, at_most)
     schemas: int  # how many JSON Schemas the result must satisfy
+    inspections: list  # (place, method) of those that ask for verifiers
     max_latency_ms: int | None
     late_refund_ppm: int
     deadline: str | None
@@ -324,11 +327,13 @@ def read_terms(definition):
         quorum=sampling["quorum"],
         initial=sampling["quorum"] if sampling.get("initial") is None else sampling["initial"],
         adaptive=sampling.get("adaptive", False),
+        unstaked=sampling.get("unstaked", False),
         attempts_max=(definition.get("retry") or {"max_attempts": 3})["max_attempts"],
         contents=sorted(contents | ({base} if base else set())),
         dependencies=[dependency["task"] for dependency in definition.get("depends_on") or []],
         bounds=[(b["metric"], b.get("at_least"), b.get("at_most")) for c in checks for b in c.get("bounds") or []],
         schemas=sum(1 for c in checks if c.get("schema") is not None),
+        inspections=[(place, m) for place, m in enumerate(methods) if m["method"] == "attestation" or m.get("module")],
         max_latency_ms=qos.get("max_latency_ms"),
         late_refund_ppm=definition["economics"].get("late_refund_ppm", 0),
         deadline=qos.get("deadline"))
@@ -359,9 +364,12 @@ class Node:
     shown: int = 0  # fuel that its results showed, in millions a second
     samples: int = 0  # of those
     concurrency: int = 0  # runs at once that it may have by what it has shown
-    locked: int = 0  # of its stake, for open results
+    stake: int = 0  # the balance of its stake
+    locked: int = 0  # of that, for open results
+    vouched_at: int = 0  # when its last result was sealed that a draw had repeated, and that stood, in ms
     strikes: int = 0  # refused results, none of which was forgotten before the next
     struck_at: int = 0  # when the last was, in ms
+    stood: int = 0  # its results that a quorum accepted
     caught_at: int = -1  # when a quorum last agreed on another result than one of its own
 
     def record(self, kind):
@@ -494,6 +502,10 @@ class Assignment:
     used: tuple = ()  # what it is paid for where the task is metered: fuel, workgroups, bytes
     price: int = 0  # that it earns in time, or the most where the task is metered
 
+    def is_backed(self):
+        """It has stake behind it."""
+        return self.is_staked and self.price > 0
+
     def slot(self):
         """The replica that it makes: its own, or that of the run which it duplicates."""
         return self.doubles or self.id
@@ -516,6 +528,15 @@ class ReviewOf(NamedTuple):
     hardware: str | None
     reviewed: str  # what its results agree on
     counts: bool  # the reviewed result is one of those that are compared
+
+
+class InspectionOf(NamedTuple):
+    """Whose result verifiers work on."""
+    task: str
+    place: int  # of the method that asks for them
+    involved: list  # the other task's assignments that brought a result; none in a private market
+    hardware: str | None
+    agreed: str  # what its results agree on
 
 
 @dataclass
@@ -545,7 +566,13 @@ class Task:
     seed: str = ""
     prices: dict = field(default_factory=dict)  # of its contents that cost something, as of its creation
     review: tuple = ()  # ("due", node), ("open", task) or ("ended", outcome), where its verdict is or was looked at again
+    cause: str = ""  # of that: dispute, caught or unvouched
+    review_cost: int = 0  # and what it cost
+    held: int = 0  # of the refund, until it matures
     review_of: "ReviewOf | None" = None  # the verdict that it looks at
+    looks: dict = field(default_factory=dict)  # what verifiers say of its result, by the place of the method that asks for them
+    inspects: "InspectionOf | None" = None  # the result that it looks at, if verifiers work on it
+    passed: bool = False  # the verdict, once there is one
     owed: tuple = ()  # once it is overturned: who paid for that, and what of it is not made good
     assignments: dict = field(default_factory=dict)
     accepted: list = field(default_factory=list)
@@ -561,6 +588,10 @@ class Task:
     def payer(self):
         """The ledger account to which what it does not cost goes back."""
         return self.review_of.payer if self.review_of else available(self.requester)
+
+    def track(self):
+        """On which its results earn and lose points."""
+        return "verification" if self.inspects else "compute"
 
     def is_closed(self):
         """What its nodes bring can't be read before the verdict."""
@@ -611,6 +642,39 @@ class Task:
             return max(0, self.terms.initial - len({a.slot() for a in self.live()}))
         return self.missing()
 
+    def votes_to_blame(self):
+        """How many of the results that agree must have stake behind them for others to be shown wrong."""
+        quorum = 1 if self.sample == "alone" else self.terms.quorum
+        is_open = self.policy["market"] == "open" and self.terms.replicas > 1
+        return min(self.policy["verification"]["staked_votes"], quorum) if is_open else 0
+
+    def staked_votes(self):
+        """How many must have stake behind them for an agreement to decide."""
+        return self.votes_to_blame() if self.terms.price > 0 and not self.terms.unstaked else 0
+
+    def is_pledged(self):
+        """Verifiers work on it, all of whom pledge for their word."""
+        return bool(self.inspects) and self.policy["verification"]["verifiers_staked"] and self.policy["market"] != "private"
+
+    def next_is_staked(self):
+        """Whether the next replica goes to a node that pledges stake for it."""
+        if self.is_pledged():
+            return True
+        needed = self.staked_votes()
+        if needed == 0 or self.round > 1:
+            return needed > 0
+        backed = sum(a.is_backed() for a in self.live())
+        return backed < needed if self.at_once else backed + self.missing_at_most() <= needed
+
+    def blames(self):
+        """Whether its verdict shows that other results are wrong."""
+        return self.votes_to_blame() == 0 or self.staked_votes() > 0
+
+    def must_be_vouched(self):
+        """Its result stood alone, and something has to vouch for it before it matures."""
+        vouched = self.policy["verification"]["adaptive"]["vouched"]
+        return self.sample == "alone" and vouched and self.policy["settlement"]["window_ms"] > 0
+
     def repeat(self, trusted=None):
         """All replicas of the first round are wanted."""
         self.sample, self.trusted, self.target = "repeated", trusted, self.terms.initial
@@ -625,13 +689,15 @@ class Task:
         return {a.node for a in self.live() + blaming + self.having("unrevealed") + self.involved()}
 
     def involved(self):
-        """The runs that brought what it reviews, if it reviews anything."""
-        return self.review_of.involved if self.review_of else []
+        """The runs that brought what it looks at, if it looks at anything."""
+        of = self.review_of or self.inspects
+        return of.involved if of else []
 
     def bound_class(self):
         """The class of GPU that its replicas have begun on, where they compare within one; of a review, the reviewed result's."""
         classes = [a.hardware for a in self.live() if a.hardware is not None]
-        classes = [self.review_of.hardware] if self.review_of and self.review_of.hardware else classes
+        of = self.review_of or self.inspects
+        classes = [of.hardware] if of and of.hardware else classes
         return classes[0] if classes and self.terms.replicas > 1 and self.needs_gpu() else None
 
     def duplicates(self):
@@ -790,7 +856,54 @@ def worst_case(terms, policy, prices):
     """The escrow: the most that a task can cost."""
     paid = sum(fee_parts(terms, policy, terms.replicas * terms.price)) + sum(prices.values())
     fee = policy["attempt_fee"]
-    return max(paid, terms.replicas * fee) + terms.attempts_max * fee
+    verifiers = sum(inspection_cost(terms, policy, method) for _, method in terms.inspections)
+    return max(paid, terms.replicas * fee) + terms.attempts_max * fee + verifiers
+
+
+def verifiers_of(method):
+    """How many verifiers a method asks for, how many of them must agree, and what each earns."""
+    terms = method["verifiers"] if method["method"] == "attestation" else method["module"]["verifiers"]
+    return terms["count"], terms["quorum"], amount(terms["fee"])
+
+
+def inspection_cost(terms, policy, method):
+    """The most that the verifiers of a method can cost: each accepted, with the platform's share."""
+    count, _, fee = verifiers_of(method)
+    paid, attempt_fee = count * fee + part(count * fee, policy["platform_share_ppm"]), policy["attempt_fee"]
+    return max(paid, count * attempt_fee) + terms.attempts_max * attempt_fee
+
+
+def inspection_nonce(task, place):
+    """What goes into the draws of verifiers: nobody chooses it."""
+    return hashlib.sha256(b"aevir.inspection/1\n" + place.to_bytes(4, "big") + bytes.fromhex(task.nonce)).hexdigest()
+
+
+def inspection_definition(task, place, escrowed, now):
+    """What verifiers work on: a check module, or the same run again, for their fee."""
+    method = task.definition["verification"][place]
+    count, quorum, fee = verifiers_of(method)
+    common = {"seed": task.seed, "nonce": inspection_nonce(task, place),
+              "verification": [{"method": "sampling", "replicas": count, "quorum": quorum, "comparator": "bitwise"}]}
+    deadline = {"deadline": time_of(now + task.policy["verification"]["inspection_ms"])}
+    economics = {"budget": str(escrowed), "pricing": {"mode": "fixed", "price": str(fee)}}
+    qos = task.definition["qos"]
+    if method["method"] == "attestation":
+        qos = {key: value for key, value in qos.items() if key != "max_latency_ms"}
+        return repeated_definition(task) | common | {"qos": qos | deadline, "economics": economics}
+    check, kept = method["module"], ("labels", "labels_any", "labels_not", "priority")
+    return common | {
+        "type": task.definition["type"], "module": check["module"], "params": check["params"], "limits": check["limits"],
+        "qos": {key: value for key, value in qos.items() if key in kept} | deadline, "economics": economics,
+        "privacy": {"publish": "full"}, "retry": task.definition["retry"]}
+
+
+def checked_files(task, first):
+    """What a check opens: the definition, the inline result, the outputs under their names, and the inputs."""
+    text = canonical(task.definition)
+    definition = {"name": "task.json", "digest": hashlib.sha256(text).hexdigest(), "size": str(len(text))}
+    outputs = [output for output in first.outputs if output["name"] not in ("task.json", "result.json")]
+    inputs = [file | {"name": "input/" + file["name"]} for file in task.inputs]
+    return [definition, {"name": "result.json"} | first.result] + outputs + inputs
 
 
 def ancestors_of(content, contents):
@@ -848,10 +961,10 @@ def content_shares(task, pool, contents, suspended):
     return shares
 
 
-def verdict_shares(task, contents, suspended):
-    """Who gets what for a verdict. Without a quorum: the attempt fee for each replica that revealed."""
+def verdict_shares(task, contents, suspended, refused):
+    """Who gets what for a verdict. Without a quorum: the attempt fee for each replica that revealed, and is not refuted."""
     overtaken = [a for a in task.assignments.values() if a.overtaken]
-    unpaid = overtaken if task.accepted else overtaken + task.having("revealed")
+    unpaid = overtaken if task.accepted else overtaken + [a for a in task.having("revealed") if a.id not in refused]
     attempts = [Share("attempt", a.owner, a.node, "", task.policy["attempt_fee"]) for a in unpaid]
     if not task.accepted:
         return attempts
@@ -865,6 +978,8 @@ def verdict_shares(task, contents, suspended):
         return compute + attempts
     if task.late and not late:
         platform -= part(platform, terms.late_refund_ppm)
+    if task.inspects:
+        return compute + attempts + [Share("platform", "", "", "", platform)]
     content = content_shares(task, pool, contents, suspended)
     return compute + content + attempts + [Share("platform", "", "", "", platform)]
 
@@ -885,19 +1000,27 @@ def review_definition(task, counts, bond, now):
     """The same run for the same price: module, parameters, inputs, seed and limits are the reviewed task's."""
     replicas, quorum, initial = fresh_sample(task.terms, counts)
     sampling = next((m for m in task.definition.get("verification") or [] if m["method"] == "sampling"), {})
-    definition = {key: value for key, value in task.definition.items() if key not in ("depends_on", "labels", "model")}
-    base = (task.definition.get("model") or {}).get("base")
-    if base:
-        definition["model"] = {"base": base}
     qos = {key: value for key, value in task.definition["qos"].items() if key != "max_latency_ms"}
-    deadline = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=now + task.policy["verification"]["review_ms"])
     economics = {key: value for key, value in task.definition["economics"].items() if key != "late_refund_ppm"}
-    return definition | {
+    return repeated_definition(task) | {
         "seed": task.seed, "nonce": review_nonce(task), "privacy": {"publish": "digest"},
         "verification": [{"method": "sampling", "replicas": replicas, "quorum": quorum, "initial": initial,
                           "comparator": sampling.get("comparator", "bitwise")}],
-        "qos": qos | {"deadline": deadline.strftime("%Y-%m-%dT%H:%M:%S.") + f"{deadline.microsecond // 1_000:03}Z"},
+        "qos": qos | {"deadline": time_of(now + task.policy["verification"]["review_ms"])},
         "economics": economics | {"budget": str(bond)}}
+
+
+def repeated_definition(task):
+    """What of a definition stays where the same is run again."""
+    definition = {key: value for key, value in task.definition.items() if key not in ("depends_on", "labels", "model")}
+    base = (task.definition.get("model") or {}).get("base")
+    return definition | ({"model": {"base": base}} if base else {})
+
+
+def time_of(ms):
+    """A time in ms as the log writes it."""
+    time = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=ms)
+    return time.strftime("%Y-%m-%dT%H:%M:%S.") + f"{time.microsecond // 1_000:03}Z"
 
 
 def review_nonce(task):
@@ -920,6 +1043,10 @@ def maturity_of(task):
         if share.ledger_account() == pending(share.account):
             moved[pending(share.account)] -= share.amount
             moved[available(share.account)] += share.amount
+    cost = min(task.held, task.review_cost) if task.cause == "unvouched" else 0
+    moved[pending(task.requester)] -= task.held
+    moved[available(task.requester)] += task.held - cost
+    moved[stake_of(task.accepted[0].node)] += cost
     return without_zeros(moved)
 
 
@@ -970,7 +1097,7 @@ def points_earned(task):
     compute_deltas = [part(delta, points["late_ppm"]) if took_too_long(task.terms, a) else delta
                       for a, delta in zip(replicas, compute_deltas)]
     content_deltas = largest_remainder(content, [share.amount for share in pool])
-    return ([(a.owner, "compute", delta, "result-accepted", a.id) for a, delta in zip(replicas, compute_deltas)]
+    return ([(a.owner, task.track(), delta, "result-accepted", a.id) for a, delta in zip(replicas, compute_deltas)]
             + [(share.account, "content", delta, "content-used", None) for share, delta in zip(pool, content_deltas)])
 
 
@@ -1037,10 +1164,11 @@ def judge(task):
 
 
 def agreed(task, revealed):
-    """What a quorum of them agrees on, or None."""
+    """What a quorum of them agrees on with enough stake behind it, or None."""
     reviewed = [task.review_of.reviewed] if task.review_of and task.review_of.counts else []
     winner, votes = next(iter(Counter([a.agreement for a in revealed] + reviewed).most_common(1)), (None, 0))
-    return winner if votes >= (1 if task.sample == "alone" else task.terms.quorum) else None
+    backed = sum(a.is_backed() for a in revealed if a.agreement == winner) + (winner in reviewed)
+    return winner if votes >= (1 if task.sample == "alone" else task.terms.quorum) and backed >= task.staked_votes() else None
 
 
 # ---------------------------------------------------------------- closed until the verdict (docs/economics.md, Closed until the verdict)
@@ -1086,9 +1214,9 @@ SETTLEMENT = {"window_ms": 0}
 CONTENTS = {"royalty_ppm": 0, "generations": 0, "first_registrant": False}
 REWARDS = {"pool_ppm": 0, "claim_epochs": 168}
 POINTS = {"unrepeated_ppm": MILLION, "late_ppm": MILLION, "keep_ppm": MILLION}
-STAKE = {"per_result_ppm": 0, "strikes_free": 1, "strike_ms": 604_800_000, "strikes_max": 0}
-VERIFICATION = {"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}, "reveals": "open",
-                "review_ms": 86_400_000}
+STAKE = {"per_result_ppm": 0, "strikes_free": 1, "free_after": 0, "strike_ms": 604_800_000, "strikes_max": 0}
+VERIFICATION = {"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000, "vouched": False},
+                "staked_votes": 0, "reveals": "open", "review_ms": 86_400_000, "inspection_ms": 21_600_000, "verifiers_staked": True, "election_floor_ppm": 125_000}
 CLASS_LOOKS_MAX = 1_024  # nodes of a class of GPUs that are looked at for their owners
 
 
@@ -1104,9 +1232,16 @@ class Needs:
     speed_in_time: int
     price: int  # that is certain, or the most that a node may ask for
     by_ask: bool  # it goes to nodes that publish an ask
+    stake: int = 0  # that it must have free
 
 
-def needs_of(task):
+def stake_due(task, price):
+    """What a node pledges for a result that earns so much."""
+    due = part(price, task.policy["stake"]["per_result_ppm"])
+    return max(due, review_cost(task.terms, task.policy, True)) if task.terms.adaptive else due
+
+
+def needs_of(task, doubled=None):
     """From the definition, with the schema's defaults, under the policy that the task was created under."""
     limits, qos = LIMITS | (task.definition.get("limits") or {}), task.definition.get("qos") or {}
     policy = task.policy["scheduling"]
@@ -1122,7 +1257,15 @@ def needs_of(task):
     pricing = task.terms.pricing
     certain = min(pricing.get("base", 0), task.terms.price) if pricing["mode"] == "metered" else task.terms.price
     return Needs(task.definition["type"], sampled, qos, limits["memory_mib"], storage, worth, in_time,
-                 certain - part(certain, late), task.terms.pricing["mode"] == "ask")
+                 certain - part(certain, late), task.terms.pricing["mode"] == "ask",
+                 stake_due(task, task.terms.price) if needs_stake(task, doubled) else 0)
+
+
+def needs_stake(task, doubled):
+    """Whether the next replica, or the duplicate of a run, goes to a node that pledges stake for it."""
+    if doubled is None:
+        return task.next_is_staked()
+    return task.terms.replicas > 1 and (task.staked_votes() > 0 or task.is_pledged()) and task.assignments[doubled].is_backed()
 
 
 def speed(node):
@@ -1194,12 +1337,19 @@ def fits_idle(needs, node, now):
     return (works(node) and node.is_open(now) and node.record(needs.kind).backoff_until <= now
             and needs.price >= integer((node.terms.get("asks") or {}).get(needs.kind, "0"))
             and (not needs.by_ask or needs.kind in (node.terms.get("asks") or {}))
-            and has_room(node, needs, 0, 0) and capable(needs, node))
+            and has_room(node, needs, 0, 0) and capable(needs, node) and may_pledge(needs, node, node.stake))
+
+
+def may_pledge(needs, node, stake):
+    """Whether so much stake is what the next replica needs behind it."""
+    asks = integer((node.terms.get("asks") or {}).get(needs.kind, "0"))
+    return needs.stake <= stake and not (needs.stake and needs.by_ask and asks == 0)
 
 
 def fits(needs, node, now):
     """Whether it has a slot and room, too."""
-    return node.busy < node.runs_max() and has_room(node, needs, node.memory, node.storage) and fits_idle(needs, node, now)
+    return (node.busy < node.runs_max() and has_room(node, needs, node.memory, node.storage) and fits_idle(needs, node, now)
+            and may_pledge(needs, node, node.stake - node.locked))
 
 
 def window(all, most, now):
@@ -1233,12 +1383,34 @@ def level(needs, node, points, policy):
     return base + cached * policy["cached_levels"] + in_time * policy["in_time_levels"] + cheap
 
 
+PASSED_MAX = 64  # candidates that an election passes over at most
+
+
+def below(seed, bound):
+    """The bytes as a big-endian number, modulo a bound."""
+    return int.from_bytes(seed, "big") % bound
+
+
 class Drawn(NamedTuple):
     """A draw that waits for its epoch's secret."""
     position: int
     message: bytes
     candidates: int
     index: int  # of the node that the log says was drawn
+    passed: list = []  # of a verifier: (candidate, weight) of those that it says came up before and were passed over
+    weight: int = 0  # and of the node itself
+
+    def chosen(self, secret):
+        """Which candidate the secret draws, and which an election passes over before."""
+        if b"\nverifier\n" not in self.message[:32]:
+            return below(hmac.digest(secret, self.message, "sha256")[:16], self.candidates), []
+        weights, passed = dict(self.passed) | {self.index: self.weight}, []
+        while True:
+            seed = hmac.digest(secret, self.message + len(passed).to_bytes(4, "big"), "sha256")
+            index = below(seed[:16], self.candidates)
+            if below(seed[16:], MILLION) < weights.get(index, MILLION) or len(passed) == PASSED_MAX:
+                return index, passed
+            passed.append(index)
 
 
 class Coin(NamedTuple):
@@ -1257,7 +1429,7 @@ def charge(ms, weight):
 def needs_key(task):
     """Equal for tasks of one plan that the same nodes fit, whoever they are."""
     needs = needs_of(task)
-    return canonical_text([needs.kind, needs.qos, needs.memory, needs.storage, needs.price, needs.by_ask])
+    return canonical_text([needs.kind, needs.qos, needs.memory, needs.storage, needs.price, needs.by_ask, needs.stake])
 
 
 def line_key(task):
@@ -1265,7 +1437,7 @@ def line_key(task):
     needs, live = needs_of(task), task.live()
     asked = [needs.qos.get(name) for name in ("cpu_cores", "min_mfuel_s", "gpu", "labels", "labels_any", "labels_not")]
     return canonical_text([needs.kind, needs.sampled, task.policy["market"], [value or None for value in asked], needs.memory, needs.storage,
-                           needs.data, needs.speed_in_time, needs.price, task.definition["module"], task.terms.contents,
+                           needs.data, needs.speed_in_time, needs.price, needs.stake, task.definition["module"], task.terms.contents,
                            sorted(task.tried()), [a.node for a in task.involved() + live], task.bound_class(), task.reserved, surely_ms(task)])
 
 
@@ -1370,6 +1542,7 @@ class Auditor:
         self.maturing = {}  # those of them whose shares are pending
         self.overturned = {}  # and those whose shares went back
         self.opening = {}  # reviews whose task is about to be created, as the tasks that they are about
+        self.inspecting = {}  # inspections whose task is about to be created, with the task, the method's place, the result and the escrow
         self.models = {}  # by the tasks that made them
         self.due = []
         self.origin = None  # the log that an export says it is of
@@ -1506,6 +1679,7 @@ class Auditor:
         elif moved:
             self.settle_due("ledger.posted", reason, data.get("task"), value=moved)
         for node in [self.nodes[account.split("/")[1]] for account in moved if account.startswith("node/")]:
+            node.stake = self.balances[stake_of(node.id)]
             require(self.balances[stake_of(node.id)] >= node.locked,
                     f"expected the stake of node {node.id} to cover {node.locked}, found {self.balances[stake_of(node.id)]}")
 
@@ -1539,17 +1713,24 @@ class Auditor:
         return node.strikes if self.now - node.struck_at <= policy["stake"]["strike_ms"] else 0
 
     def slashes_due(self, task, refused):
-        """Refused results are strikes, and cost the stake locked for them once there are too many, where a quorum disagrees."""
+        """Refused results are strikes, and cost the stake locked for them once there are too many, where a quorum disagrees; a verifier's
+        cost it at once."""
+        refutes = task.accepted or "mismatch" in refused.values()
         for assignment in (task.assignments[a] for a in refused):
             node = self.nodes[assignment.node]
             node.strikes, node.struck_at = self.strikes_at(node, task.policy) + 1, self.now
-            covered = assignment.id == task.trusted and assignment.hardware is None
-            if task.accepted:
+            covered = (assignment.id == task.trusted or task.inspects) and assignment.hardware is None
+            if refutes:
                 self.recall(node)
-            if task.accepted and (covered or node.strikes > task.policy["stake"]["strikes_free"]) and assignment.stake:
+            if refutes and (covered or not self.is_free(task, node, node.strikes)) and assignment.stake:
                 value = {"amount": assignment.stake, "strikes": node.strikes}
                 self.must_follow("node.slashed", node.id, task.id, assignment.id, value=value)
             self.shut_out_due(task, node)
+
+    def is_free(self, task, node, strikes):
+        """Whether so many refused results cost the node no stake."""
+        stake = task.policy["stake"]
+        return strikes <= stake["strikes_free"] and node.stood >= stake["free_after"]
 
     def shut_out_due(self, task, node):
         """A node with too many refused results is suspended."""
@@ -1745,9 +1926,9 @@ class Auditor:
         over = self.opened_at + self.policies[-1]["scheduling"]["epoch_ms"]
         require(self.now >= over, "expected the epoch to last as long as the policy says, found it closed before")
         for draw in drawn:
-            seed = hmac.digest(secret, draw.message, "sha256")
-            index = int.from_bytes(seed[:16], "big") % draw.candidates
+            index, passed = draw.chosen(secret)
             expect(f"the candidate drawn at position {draw.position}, of {draw.candidates} from 0", index, draw.index)
+            expect(f"those that were passed over at position {draw.position}", passed, [index for index, _ in draw.passed])
             self.draws["recomputed"] += 1
         for coin in tossed:
             seed = hmac.digest(secret, coin.message, "sha256")
@@ -2003,7 +2184,7 @@ class Auditor:
 
     def candidates(self, task, doubled, now):
         """The nodes that the next replica of a task, or a duplicate, is drawn among, in the order of their registration."""
-        needs, policy = needs_of(task), self.policies[-1]
+        needs, policy = needs_of(task, doubled), self.policies[-1]
         least = 0
         if doubled and not needs.sampled:
             needs.speed_in_time = 0
@@ -2029,13 +2210,23 @@ class Auditor:
         doubled = data.get("doubles")
         self.check_turn(task, doubled)
         candidates = [node.id for node in self.candidates(task, doubled, self.now)]
-        purpose = "tail" if doubled else "replica" if task.terms.replicas > 1 else "run"
-        expect("the draw", {"epoch": self.epoch, "purpose": purpose, "number": len(task.assignments), "candidates": len(candidates)},
-               draw)
+        purpose = "tail" if doubled else "verifier" if task.inspects else "replica" if task.terms.replicas > 1 else "run"
+        passed = draw.get("passed") or []
+        require(not passed or purpose == "verifier", f"expected nobody to be passed over, found {passed}")
+        expect("the draw", {"epoch": self.epoch, "purpose": purpose, "number": len(task.assignments), "candidates": len(candidates)}
+               | ({"passed": passed} if passed else {}), draw)
         require(self.commitment is not None, "expected an open epoch to draw in, found none")
         require(data["node"] in candidates, f"expected one of {len(candidates)} nodes that the rules let be drawn, found {data['node']}")
         index = candidates.index(data["node"])
-        self.drawn.append(Drawn(self.tree.size, draw_message(task, draw), len(candidates), index))
+        weights = [(i, self.election_weight(task, self.nodes[candidates[i]])) for i in passed]
+        self.drawn.append(Drawn(self.tree.size, draw_message(task, draw), len(candidates), index, weights,
+                                self.election_weight(task, self.nodes[data["node"]])))
+
+    def election_weight(self, task, node):
+        """With which chance a verifier is taken that comes up, in parts per million: by its owner's points."""
+        points = self.whole_points(node.owner, "compute") + self.whole_points(node.owner, "verification")
+        half = max(1, task.policy["scheduling"]["score"]["points_half"])
+        return max(points * MILLION // (points + half), task.policy["verification"]["election_floor_ppm"])
 
     def present_node(self, data):
         """The node that an event is about, which must not be gone."""
@@ -2178,10 +2369,11 @@ class Auditor:
         del self.tasks[task.id]
 
     def unseal(self, task):
-        """No result of the task is open any more."""
+        """No result of the task is open any more; what is slashed of what was locked stays until it is."""
         for assignment in task.assignments.values():
             self.nodes[assignment.node].sealed.discard(assignment.id)
-            self.free(assignment)
+            if not self.is_due("node.slashed", assignment.node, task.id, assignment.id):
+                self.free(assignment)
 
     def on_task_created(self, data):
         """The escrow is the worst case, within the budget, under the policy of the day."""
@@ -2189,6 +2381,9 @@ class Auditor:
         require(not self.knows_task(id), f"expected a new task, found {id} again")
         if origin:
             self.create_review(data, origin)
+            return
+        if data.get("inspection"):
+            self.create_inspection(data)
             return
         require(self.policies, "expected a policy before the first task, found none")
         expect("the policy's version", len(self.policies), data["policy_version"])
@@ -2219,7 +2414,7 @@ class Auditor:
         """The task that looks at a verdict again is the same run, for the same price, on nodes that had no part in it."""
         self.settle_due("task.created", data["task"])
         of, cause, bond = self.opening.pop(data["task"])
-        counts = cause["by"] == "caught"
+        counts = cause["by"] != "dispute"
         payer = {"stake": cause["node"]} if counts else {"account": cause["account"]}
         expect("what is reviewed", {"task": of.id, "payer": payer, "counts": counts}, origin)
         definition = review_definition(of, counts, bond, self.now)
@@ -2237,15 +2432,90 @@ class Auditor:
         self.money_due("escrow", task, {account: -bond, escrow(task.id): bond})
         self.must_follow("task.queued", task.id)
 
+    def on_task_inspection_opened(self, data):
+        """Nodes agree on a result that would pass, and the verifiers of each method that asks for them are to look at it."""
+        task = self.open_task(data, "verifying", "inspecting")
+        if task.state == "verifying":
+            self.due = [due for due in self.due if due.subject != ("task.verified", task.id)]
+            self.check_round_over(task)
+            self.check_rounds_disagreed(task)
+            verdict = judge(task)
+            require(verdict and verdict[0] == "passed", f"expected a result that would pass, found {verdict and verdict[0]}")
+            first = min(a.id for a in verdict[1])
+            task.state = "inspecting"
+            for place, method in task.terms.inspections:
+                value = {"assignment": first, "escrow": inspection_cost(task.terms, task.policy, method)}
+                self.must_follow("task.inspection_opened", task.id, str(place), value=value)
+        cost, place = amount(data["escrow"]), data["method"]
+        self.settle_due("task.inspection_opened", task.id, str(place), value={"assignment": data["assignment"], "escrow": cost})
+        task.looks[place] = None
+        task.escrow -= cost
+        self.inspecting[data["inspection"]] = task, place, task.assignments[data["assignment"]], cost
+        self.must_follow("task.created", data["inspection"])
+
+    def create_inspection(self, data):
+        """The task that verifiers work on: its terms follow from the task whose result they look at."""
+        self.settle_due("task.created", data["task"])
+        of, place, first, cost = self.inspecting.pop(data["task"])
+        expect("whose result is looked at", {"task": of.id, "method": place}, data["inspection"])
+        definition = inspection_definition(of, place, cost, self.now)
+        expect("what the verifiers are to do", definition, data["definition"])
+        expect("the definition's digest", tagged_hash(b"aevir.task/1\n", definition), data["definition_digest"])
+        found = (data["requester"], data["seed"], data["nonce"], data["policy_version"], amount(data["escrow"]))
+        expect("requester, seed, nonce, policy and escrow", (of.requester, of.seed, inspection_nonce(of, place), of.policy_version, cost), found)
+        brought = [a for a in of.assignments.values() if a.commitment and a.state in ("committed", "revealed")]
+        brought = brought if of.policy["market"] != "private" else []
+        terms = read_terms(definition)
+        task = Task(data["task"], of.requester, terms, of.policy, cost, terms.initial, definition, data["definition_digest"], data["nonce"],
+                    policy_version=of.policy_version, seed=of.seed,
+                    inspects=InspectionOf(of.id, place, brought, first.hardware, first.agreement))
+        checks = of.definition["verification"][place]["method"] == "check"
+        self.tasks[task.id] = task
+        self.money_due("escrow", task, {escrow(of.id): -cost, escrow(task.id): cost})
+        self.must_follow("task.queued", task.id, value=checked_files(of, first) if checks else of.inputs)
+
+    def inspection_due(self, task):
+        """Verifiers have ended: they agree that the result passes or that it does not, or on nothing."""
+        if task.inspects is None:
+            return
+        outcome, words = "undecided", {hashlib.sha256(word).hexdigest(): says for word, says in ((b"true", "passed"), (b"false", "failed"))}
+        if task.accepted and self.tasks[task.inspects.task].definition["verification"][task.inspects.place]["method"] == "attestation":
+            outcome = "passed" if task.accepted[0].agreement == task.inspects.agreed else "failed"
+        elif task.accepted:
+            outcome = words.get(task.accepted[0].result["digest"], "undecided")
+        self.must_follow("task.inspected", task.inspects.task, task.id, value=(task.inspects.place, outcome))
+
+    def on_task_inspected(self, data):
+        """What they say waits for what the verifiers of other methods say."""
+        task = self.open_task(data, "inspecting")
+        due = next((due.value for due in self.due if due.subject == ("task.inspected", task.id, data["inspection"])), (None, None))
+        self.settle_due("task.inspected", task.id, data["inspection"], value=(due[0], data["outcome"]))
+        task.looks[due[0]] = data["outcome"]
+
+    def told(self, task, verdict):
+        """A verdict with what the verifiers say: what third parties refute is nobody's; else what does not pass is paid for and unmet."""
+        name, accepted, refused = verdict
+        if any(outcome != "passed" for outcome in task.looks.values()):
+            name = "unmet"
+        methods = task.definition.get("verification") or []
+        if any(outcome == "failed" and methods[place]["method"] == "attestation" for place, outcome in task.looks.items()):
+            return "inconclusive", [], refused | {a.id: "mismatch" for a in accepted}
+        return name, accepted, refused
+
     def on_task_review_opened(self, data):
         """Somebody with a part in it doubts a verdict in time, or its only maker was caught."""
         self.check_nothing_due("a review")
         require(data["task"] in self.maturing, f"expected a task whose shares are pending, found {data['task']}")
         task, cause, bond = self.maturing[data["task"]], data["cause"], amount(data["bond"])
-        expect("the bond", review_cost(task.terms, task.policy, cause["by"] == "caught"), bond)
+        expect("the bond", review_cost(task.terms, task.policy, cause["by"] != "dispute"), bond)
+        first = task.accepted[0]
+        if cause["by"] == "unvouched":
+            expect("the node that nothing vouches for", first.node, cause["node"])
+            require(self.is_unvouched(task) and self.now >= task.matures_at,
+                    f"expected task {task.id} to mature with nothing that vouches for it, found otherwise")
         if cause["by"] == "caught":
             expect("why the verdict is looked at again", ("due", cause["node"]), task.review)
-            first = task.accepted[0]
+        if cause["by"] != "dispute":
             require(first.stake >= bond, f"expected {bond} to be locked for {first.id}, found {first.stake}")
             first.stake -= bond
             self.nodes[first.node].locked -= bond
@@ -2257,23 +2527,31 @@ class Auditor:
             require(not task.review and not task.review_of and self.now < task.matures_at,
                     f"expected an open dispute window of task {task.id}, found none")
             expect("the runtime profile", "det/1", task.definition.get("runtime", "det/1"))
-        task.review = ("open", data["review"])
+        task.review, task.cause = ("open", data["review"]), cause["by"]
         self.opening[data["review"]] = task, cause, bond
         self.must_follow("task.created", data["review"])
 
-    def review_due(self, task):
-        """A task that looks at another's verdict has ended: its fresh results agree with it, on another one, or on nothing."""
+    def is_unvouched(self, task):
+        """It stood alone, nobody looked at it again, and no later result of its node that a draw had repeated has stood."""
+        first = task.accepted[0]
+        return task.must_be_vouched() and not task.review and self.nodes[first.node].vouched_at < first.committed_at
+
+    def review_due(self, task, paid, judged=False):
+        """A task that looks at another's verdict has ended, and cost so much: its fresh results agree with it, on another one, or on
+        nothing."""
         if task.review_of is None:
             return
         of, outcome = self.maturing[task.review_of.task], "undecided"
-        if task.accepted:
+        of.review_cost = paid
+        if task.accepted and task.blames():
             outcome = "upheld" if task.accepted[0].agreement == task.review_of.reviewed else "overturned"
+        elif judged and task.review_of.counts and any(a.agreement != task.review_of.reviewed for a in task.having("revealed")):
+            outcome = "unconfirmed"
         refused = []
         for first in of.accepted if outcome == "overturned" else []:
             strikes = self.strikes_at(self.nodes[first.node], of.policy) + 1
-            free = first.hardware is not None and strikes <= of.policy["stake"]["strikes_free"]
+            free = first.hardware is not None and self.is_free(of, self.nodes[first.node], strikes)
             refused.append({"assignment": first.id, "slashed": str(0 if free else first.stake)})
-        paid = sum(share.amount for share in task.shares)
         of.owed = task.review_of.payer, 0 if task.review_of.counts else paid
         self.must_follow("task.reviewed", of.id, task.id, value={"outcome": outcome, "refused": refused})
 
@@ -2283,7 +2561,9 @@ class Auditor:
         self.settle_due("task.reviewed", data["task"], data["review"], value=value)
         task = self.maturing[data["task"]]
         task.review = ("ended", data["outcome"])
-        if data["outcome"] != "overturned":
+        if task.cause == "unvouched" and data["outcome"] == "upheld":
+            self.vouch(task.accepted[0])
+        if data["outcome"] not in ("overturned", "unconfirmed"):
             return
         del self.maturing[task.id]
         self.overturned[task.id], self.ended[task.id], task.state = task, "overturned", "overturned"
@@ -2293,17 +2573,18 @@ class Auditor:
             node.sealed.discard(assignment.id)
             node.locked -= assignment.stake - slashed.get(assignment.id, 0)
             assignment.stake = slashed.get(assignment.id, 0)
-        for first in task.accepted:
+        refuted = task.accepted if data["outcome"] == "overturned" else []
+        for first in refuted:
             self.fault(task, first)
-        for node in [self.nodes[first.node] for first in task.accepted]:
-            node.strikes, node.struck_at = self.strikes_at(node, task.policy) + 1, self.now
-        for first in task.accepted:
+        for node in [self.nodes[first.node] for first in refuted]:
+            node.strikes, node.struck_at, node.caught_at = self.strikes_at(node, task.policy) + 1, self.now, self.now
+        for first in refuted:
             node = self.nodes[first.node]
             self.recall(node)
             if slashed[first.id]:
                 self.must_follow("node.slashed", node.id, task.id, first.id, value={"amount": slashed[first.id], "strikes": node.strikes})
             self.shut_out_due(task, node)
-        self.refusals_due(task, [first.id for first in task.accepted])
+        self.refusals_due(task, [first.id for first in refuted])
         model = self.models.get(task.id)
         if model and model not in self.suspended:
             self.must_follow("content.suspended", model)
@@ -2322,11 +2603,17 @@ class Auditor:
             owed -= back
             moved[payer] += back
             moved[task.payer()] += share.amount - back
+        back = min(task.held, task.review_cost) if task.cause == "unvouched" and task.review[1] == "unconfirmed" else 0
+        moved[pending(task.requester)] -= task.held
+        moved[payer] += back
+        moved[task.payer()] += task.held - back
         self.money_due("reversal", task, moved)
 
     def on_task_queued(self, data):
         """All tasks that it depends on have settled."""
         task = self.open_task(data, "created")
+        if task.inspects:
+            self.settle_due("task.queued", task.id, value=data["inputs"])
         if task.review_of:
             self.settle_due("task.queued", task.id)
             expect("the inputs", self.maturing[task.review_of.task].inputs, data["inputs"])
@@ -2430,25 +2717,42 @@ class Auditor:
         self.review(task)
 
     def on_task_verified(self, data):
-        """The verdict is the one that the reports give; money and points follow from it."""
-        task = self.open_task(data, "verifying")
+        """The verdict is the one that the reports give, and the verifiers; money and points follow from it."""
+        task = self.open_task(data, "verifying", "inspecting")
         if self.is_due("task.verified", task.id):
             self.settle_due("task.verified", task.id)
-        self.check_round_over(task)
+        if task.state == "verifying":
+            self.check_round_over(task)
         self.check_rounds(task)
+        require(None not in task.looks.values(), f"expected the verdict once all verifiers have ended, found {show(task.looks)}")
+        looked = task.looks or not task.terms.inspections or data["verdict"] != "passed"
+        require(looked, "expected verifiers to look at the result first, found it passed")
         self.check_verdict(task, data)
         expect("runs under way", [], [a.id for a in task.having("leased", "running")])
         task.accepted, task.state = [task.assignments[a] for a in data["accepted"]], "verified"
-        task.shares = verdict_shares(task, self.contents, self.suspended)
+        task.passed = data["verdict"] == "passed"
+        task.shares = verdict_shares(task, self.contents, self.suspended, [r["assignment"] for r in data["refused"]])
         self.settlement_due(task)
-        self.refusals_due(task, [r["assignment"] for r in data["refused"]])
-        self.slashes_due(task, [r["assignment"] for r in data["refused"]])
-        self.note_outcomes(task, [r["assignment"] for r in data["refused"]])
-        self.review_due(task)
+        # Nobody is blamed for a result that differs from a quorum without enough stake behind it.
+        blamed = {r["assignment"]: r["reason"] for r in data["refused"]
+                  if r["reason"] == "not-revealed" or not task.accepted or task.blames()}
+        self.refusals_due(task, blamed)
+        self.slashes_due(task, blamed)
+        self.note_outcomes(task, blamed)
+        if task.trusted in data["accepted"]:
+            self.vouch(task.assignments[task.trusted])
+        self.review_due(task, sum(share.amount for share in task.shares), judged=True)
+        self.inspection_due(task)
+
+    def vouch(self, result):
+        """A result stood that a draw had repeated: what its node sealed before and stood alone may mature."""
+        node = self.nodes[result.node]
+        node.vouched_at = max(node.vouched_at, result.committed_at)
 
     def note_outcomes(self, task, refused):
         """A verdict counts for and against nodes, on the task's type."""
         for assignment in task.accepted:
+            self.nodes[assignment.node].stood += len(task.accepted) > 1
             if not task.needs_gpu():
                 ms, told = assignment.committed_at - assignment.leased_at, assignment.started_at - assignment.leased_at
                 self.nodes[assignment.node].see(assignment.fuel, ms, min(told, transfer_ms(task)))
@@ -2456,11 +2760,12 @@ class Auditor:
             late = took_too_long(task.terms, assignment)
             record = self.count(task, assignment, good=not late)
             record.in_a_row = record.in_a_row if late else 0
-        contradicted = [a for a in task.having("failed") if a.failure in MODULE_FAILURES] if task.accepted else []
+        shown = task.accepted and task.blames()
+        contradicted = [a for a in task.having("failed") if a.failure in MODULE_FAILURES] if shown else []
         for assignment in [task.assignments[a] for a in refused] + contradicted:
             self.fault(task, assignment)
         blamed = set()
-        for run, blob in task.suspects if task.accepted else []:
+        for run, blob in task.suspects if shown else []:
             if run.node not in blamed and all(a.node != run.node and a.resume != blob for a in task.accepted):
                 blamed.add(run.node)
                 self.fault(task, run)
@@ -2489,6 +2794,10 @@ class Auditor:
     def check_rounds(self, task):
         """Nothing is closed any more, and the rounds before did disagree."""
         expect("results that are still closed", [], [a.id for a in task.having("shown")])
+        self.check_rounds_disagreed(task)
+
+    def check_rounds_disagreed(self, task):
+        """Whether each round before did, by what is opened."""
         for number in range(1, task.round) if task.is_closed() else []:
             found = agreed(task, [a for a in task.having("revealed") if a.round <= number])
             require(found is None, f"expected the verdict with round {number}, whose results agree, found one more round")
@@ -2497,7 +2806,7 @@ class Auditor:
         """Verdict, accepted and refused replicas, the agreed result, lateness."""
         verdict = judge(task)
         require(verdict, f"expected one more round, since there is no quorum yet, found the verdict {data['verdict']}")
-        name, accepted, refused = verdict
+        name, accepted, refused = self.told(task, verdict)
         expect("the verdict", name, data["verdict"])
         expect("the accepted replicas", sorted(a.id for a in accepted), sorted(data["accepted"]))
         expect("the refused replicas", sorted(refused.items()), sorted((r["assignment"], r["reason"]) for r in data["refused"]))
@@ -2507,13 +2816,19 @@ class Auditor:
         if accepted:
             expect("the outputs", accepted[0].outputs, data["outputs"])
             expect("the result", accepted[0].result, data.get("result"))
-            expect("the checks", accepted[0].checks, sorted((c["check"], c["passed"]) for c in data["checks"]))
+            methods = task.definition.get("verification") or []
+            looks = [("attestation" if methods[place]["method"] == "attestation" else f"module {methods[place]['module']['module']}",
+                      outcome == "passed") for place, outcome in task.looks.items()]
+            expect("the checks", sorted(accepted[0].checks + looks), sorted((c["check"], c["passed"]) for c in data["checks"]))
 
     def settlement_due(self, task):
         """The postings and the events that a verdict asks for."""
         fee = sum(share.amount for share in task.shares)
         require(fee <= task.escrow, f"expected a fee within the escrow of {task.escrow}, found {fee}")
-        moved = Counter({escrow(task.id): -task.escrow, task.payer(): task.escrow - fee})
+        if task.must_be_vouched():
+            task.held = min(task.escrow - fee, review_cost(task.terms, task.policy, True))
+        moved = Counter({escrow(task.id): -task.escrow, task.payer(): task.escrow - fee - task.held})
+        moved[pending(task.requester)] += task.held
         for share in task.shares:
             moved[share.ledger_account()] += share.amount
         self.money_due("settlement", task, moved)
@@ -2524,9 +2839,9 @@ class Auditor:
         lost = Counter()
         for assignment in (task.assignments[a] for a in refused):
             owner = assignment.owner
-            loss = refused_loss(task.policy, self.whole_points(owner, "compute") - lost[owner])
+            loss = refused_loss(task.policy, self.whole_points(owner, task.track()) - lost[owner])
             lost[owner] += loss
-            self.points_due(task, owner, "compute", -loss, "result-refused", assignment.id)
+            self.points_due(task, owner, task.track(), -loss, "result-refused", assignment.id)
 
     def on_task_settled(self, data):
         """Fee, refund and shares are the ones that were recomputed at the verdict."""
@@ -2535,6 +2850,7 @@ class Auditor:
         fee = sum(share.amount for share in task.shares)
         expect("the fee", fee, integer(data["fee"]))
         expect("the refund", task.escrow - fee, integer(data["refund"]))
+        expect("what of it is held", task.held, integer(data.get("held", "0")))
         found = [Share(s["role"], s.get("account") or "", s.get("node") or "", s.get("content") or "", integer(s["amount"]))
                  for s in data["shares"]]
         expect("the shares", sorted(s for s in task.shares if s.amount), sorted(s for s in found if s.amount))
@@ -2543,13 +2859,15 @@ class Auditor:
         if not task.accepted:
             expect("matures_at", None, data.get("matures_at"))
             self.end(task, "inconclusive")
+            if any(due.subject[::2] == ("node.slashed", task.id) for due in self.due):
+                self.overturned[task.id] = task
             return
         window = task.policy["settlement"]["window_ms"]
         task.matures_at = self.now + window
         # Version 1 knew no window, and does not say it.
         if window or "matures_at" in data:
             expect("matures_at, in ms after the verdict", window, milliseconds(data["matures_at"]) - self.now)
-        passed = all(passed for _, passed in task.accepted[0].checks)
+        passed = task.passed
         self.ended[task.id] = "settled" if passed else "unmet"
         if passed and (task.definition.get("model") or {}).get("target"):
             self.trained[task.id] = task.policy, task.definition["model"]["target"]
@@ -2565,6 +2883,7 @@ class Auditor:
         task = self.maturing.get(data["task"])
         require(task, f"expected a task whose shares are pending, found {data['task']}")
         require(not task.is_held(), f"expected task {task.id} to wait for its review, found it mature")
+        require(not self.is_unvouched(task), f"expected task {task.id} to be looked at again, for nothing vouches for it, found it mature")
         require(self.now >= task.matures_at,
                 f"expected the dispute window of task {task.id} to pass, found its maturity {task.matures_at - self.now} ms earlier")
         return task
@@ -2596,7 +2915,8 @@ class Auditor:
             moved[available(owner)] += paid
         expect("the postings of the closure", without_zeros(moved), task.closure or {})
         self.due = [due for due in self.due if due.subject != ("task.closed", task.id)]
-        self.review_due(task)
+        self.review_due(task, fee)
+        self.inspection_due(task)
         self.end(task, "failed" if reason in ("attempts-spent", "dependency-failed") else reason)
 
     def check_close_reason(self, task, reason):
@@ -2679,9 +2999,7 @@ class Auditor:
         price = task.terms.price if asked is None else asked
         require(price <= task.terms.price, f"expected a price of at most {task.terms.price}, found {price}")
         task.assignments[id].price = price
-        due = part(price, task.policy["stake"]["per_result_ppm"])
-        if task.terms.adaptive:
-            due = max(due, review_cost(task.terms, task.policy, True))
+        due = stake_due(task, price)
         if due <= self.balances[stake_of(node.id)] - node.locked:
             task.assignments[id].stake, task.assignments[id].is_staked = due, True
             node.locked += due
@@ -2837,8 +3155,8 @@ class Auditor:
         if data["reason"] != "revoked":
             self.absence_due(self.nodes[assignment.node])
         self.fault(task, assignment)
-        loss = min(self.whole_points(assignment.owner, "compute"), task.policy["points"]["lost"])
-        self.points_due(task, assignment.owner, "compute", -loss, "lease-lost", assignment.id)
+        loss = min(self.whole_points(assignment.owner, task.track()), task.policy["points"]["lost"])
+        self.points_due(task, assignment.owner, task.track(), -loss, "lease-lost", assignment.id)
         self.count_fault(task)
 
     def lose_unrevealed(self, data):
@@ -2853,9 +3171,9 @@ class Auditor:
         node.sealed.discard(assignment.id)
         self.halve(node)
         self.fault(task, assignment)
-        pending = -sum(due.value for due in self.due if due.subject[:3] == ("points.changed", assignment.owner, "compute"))
-        loss = refused_loss(task.policy, self.whole_points(assignment.owner, "compute") - pending)
-        self.points_due(task, assignment.owner, "compute", -loss, "result-refused", assignment.id)
+        pending = -sum(due.value for due in self.due if due.subject[:3] == ("points.changed", assignment.owner, task.track()))
+        loss = refused_loss(task.policy, self.whole_points(assignment.owner, task.track()) - pending)
+        self.points_due(task, assignment.owner, task.track(), -loss, "result-refused", assignment.id)
         for other in task.having("committed"):
             if not self.is_due("assignment.lost", other.id):
                 self.must_follow("assignment.lost", other.id)

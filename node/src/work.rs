@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     admission::Place,
     agent::Shared,
+    card,
     fault::Fault,
     fetch::{Materials, fetch},
     heartbeat::flush,
@@ -154,6 +155,9 @@ async fn attempt(
     expect_answer(until_answered("start", &work.stop, call).await, stopped)?;
     work.telemetry.note("starting");
     let (outcome, checkpoint) = run(shared, lease, work, spec).await;
+    if lease.gpu.is_some() {
+        card::look(shared, &outcome).await;
+    }
     if shared.halt.is_cancelled()
         && let Some(path) = checkpoint
     {
@@ -269,6 +273,11 @@ fn spec(
         out_dir: folder.to_owned(),
         limits,
         gpu: lease.gpu.is_some(),
+        gpu_class: lease
+            .gpu
+            .as_ref()
+            .and_then(|_| card::class(shared))
+            .map(str::to_owned),
         tenant: lease.tenant.clone(),
         trace: TraceIds {
             task: lease.task.clone(),

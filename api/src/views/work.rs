@@ -31,7 +31,7 @@ impl Projection<Event> for Work {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn tables(&self) -> &'static [Table] {
@@ -90,7 +90,10 @@ impl Projection<Event> for Work {
             Event::TaskCreated(e) => created(rows, e, at),
             Event::TaskQueued(e) => {
                 let task = rows.row(TASKS, [id(e.task)]).await?;
+                let sizes = e.inputs.iter().map(|input| input.size.0);
+                let bytes = sizes.fold(0, u64::saturating_add);
                 task.set("state", Phase::Queued.name())?
+                    .set("input_bytes", i64::try_from(bytes).unwrap_or(i64::MAX))?
                     .set("queued_at", ms(at))
                     .map(drop)
             }
@@ -128,6 +131,10 @@ impl Projection<Event> for Work {
                 .set("matured_at", ms(at))
                 .map(drop),
             Event::TaskClosed(e) => closed(rows, e, at).await,
+            Event::InspectionOpened(e) => {
+                let task = rows.row(TASKS, [id(e.task)]).await?;
+                task.set("state", Phase::Inspecting.name()).map(drop)
+            }
             Event::ReviewOpened(e) => {
                 let task = rows.row(TASKS, [id(e.task)]).await?;
                 task.set("review", id(e.review)).map(drop)
@@ -206,6 +213,7 @@ impl Projection<Event> for Work {
             | Event::ModuleSuspended(_)
             | Event::ModuleReleased(_)
             | Event::TaskReserved(_)
+            | Event::TaskInspected(_)
             | Event::OutputUploaded(_)
             | Event::OutputClosed(_)
             | Event::EpochOpened(_)
@@ -239,6 +247,7 @@ fn wants(event: &Event, keys: &mut Keys) {
         Event::TaskMatured(e) => return task(keys, e.task),
         Event::TaskClosed(e) => return task(keys, e.task),
         Event::ReviewOpened(e) => return task(keys, e.task),
+        Event::InspectionOpened(e) => return task(keys, e.task),
         Event::TaskReviewed(e) => {
             task(keys, e.task);
             let refused = e.refused.iter().map(|r| id(r.assignment));
@@ -293,6 +302,7 @@ fn wants(event: &Event, keys: &mut Keys) {
         Event::NodeReleased(e) => return node(keys, e.node),
         Event::PolicyAdopted(_)
         | Event::TaskReserved(_)
+        | Event::TaskInspected(_)
         | Event::EpochOpened(_)
         | Event::EpochClosed(_)
         | Event::RewardsClaimed(_)
@@ -361,6 +371,8 @@ fn created(rows: &mut Rows<'_>, e: &TaskCreated, at: Timestamp) -> Done {
             ("gpu", definition.qos.gpu.is_some().into()),
             ("labels", json(&definition.labels)?),
             ("policy_version", e.policy_version.into()),
+            ("input_bytes", 0u32.into()),
+            ("asks_for_stake", definition.asks_for_stake().into()),
             ("max_latency_ms", definition.qos.max_latency_ms.into()),
             ("deadline", definition.qos.deadline.map(|d| d.0).into()),
             ("budget", money(definition.economics.budget)),
@@ -370,6 +382,10 @@ fn created(rows: &mut Rows<'_>, e: &TaskCreated, at: Timestamp) -> Done {
             ("first_round", sampling.initial().into()),
             ("sample", sample.into()),
             ("reviews", e.review.map(|of| of.task.to_string()).into()),
+            (
+                "inspects",
+                e.inspection.map(|of| of.task.to_string()).into(),
+            ),
             ("replicas", 0u32.into()),
             ("sealed", 0u32.into()),
             ("attempts_spent", 0u32.into()),

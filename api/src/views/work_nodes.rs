@@ -57,11 +57,20 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
         Value::Null | Value::Text(_) => None,
     };
     let with_gpu = task.int("gpu")? != 0;
-    let (contradicted, suspects) = if e.accepted.is_empty() {
+    let asks_for_stake = task.int("asks_for_stake")? != 0;
+    let (version, bytes) = (task.int("policy_version")?, task.int("input_bytes")?);
+    // Of a sample there is more than one.
+    let is_sampled = task.int("first_round")? > 1;
+    let terms = policy(rows, version).await?;
+    let blames = terms.blames(is_sampled, asks_for_stake);
+    let task = rows.row(TASKS, [id(e.task)]).await?;
+    let (contradicted, suspects) = if e.accepted.is_empty() || !blames {
         (Vec::new(), Vec::new())
     } else {
         (blamed_by(task)?, suspects(task)?)
     };
+    let leases = terms.scheduling.leases;
+    let fetching_ms = leases.transfer_ms(u64::try_from(bytes).unwrap_or(0));
     let mut outcomes = Vec::new();
     let (mut nodes, mut from) = (Vec::new(), Vec::new());
     for assignment in &e.accepted {
@@ -70,11 +79,13 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
         let time = |column| row.int(column).map(Timestamp);
         let (leased_at, committed_at) = (time("leased_at")?, time("committed_at")?);
         let fuel = u64::try_from(row.int("fuel")?).unwrap_or(0);
-        let ran_ms = committed_at.0 - row.int("started_at")?;
+        let told_ms = u64::try_from(row.int("started_at")? - leased_at.0).unwrap_or(0);
         let node = row.text("node")?.to_owned();
         from.push(row.get("resumed_from")?.clone());
         if !with_gpu {
-            see(rows, &node, fuel, ran_ms).await?;
+            let took_ms = committed_at.0 - leased_at.0;
+            let fetched_ms = told_ms.min(fetching_ms);
+            see(rows, &node, (fuel, took_ms, fetched_ms)).await?;
         }
         nodes.push(node);
         let outcome = if took_too_long(max_latency_ms, leased_at, committed_at) {
@@ -89,7 +100,9 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
         row.set("state", "refused")?
             .set("reason", name(&refusal.reason))?
             .set("ended_at", ms(at))?;
-        outcomes.push((id(refusal.assignment), Outcome::Fault));
+        if blames || refusal.reason == RefusalReason::NotRevealed {
+            outcomes.push((id(refusal.assignment), Outcome::Fault));
+        }
     }
     let contradicted = contradicted.into_iter();
     outcomes.extend(contradicted.map(|assignment| (assignment.into(), Outcome::Fault)));
@@ -112,7 +125,10 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
 pub(super) async fn reviewed(rows: &mut Rows<'_>, e: &TaskReviewed, at: Timestamp) -> Done {
     let task = rows.row(TASKS, [id(e.task)]).await?;
     task.set("review_outcome", name(&e.outcome))?;
-    if e.outcome == ReviewOutcome::Overturned {
+    if matches!(
+        e.outcome,
+        ReviewOutcome::Overturned | ReviewOutcome::Unconfirmed
+    ) {
         task.set("state", Phase::Overturned.name())?;
     }
     for refuted in &e.refused {
@@ -127,14 +143,16 @@ pub(super) async fn reviewed(rows: &mut Rows<'_>, e: &TaskReviewed, at: Timestam
     Ok(())
 }
 
-/// What an accepted result without GPU shows of its node's speed.
-async fn see(rows: &mut Rows<'_>, node: &str, fuel: u64, ms: i64) -> Done {
+/// What an accepted result without GPU shows of its node's speed: its fuel, the time from its lease to its commitment, and how much of that
+/// went to fetching, in ms.
+async fn see(rows: &mut Rows<'_>, node: &str, sample: (u64, i64, u64)) -> Done {
     let row = rows.row(NODES, [node.into()]).await?;
     let mut speed = SpeedRecord {
         mfuel_s: count(row, "shown_mfuel_s")?,
         samples: count(row, "speed_samples")?,
     };
-    speed.see(fuel, ms);
+    let (fuel, took_ms, fetched_ms) = sample;
+    speed.see(fuel, took_ms, fetched_ms);
     row.set("shown_mfuel_s", speed.mfuel_s)?
         .set("speed_samples", speed.samples)
         .map(drop)

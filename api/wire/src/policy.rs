@@ -64,10 +64,18 @@ pub struct RewardsPolicy {
 #[serde(deny_unknown_fields)]
 pub struct VerificationPolicy {
     pub adaptive: AdaptivePolicy,
+    /// In an open market so many of a quorum's results must have stake behind them for it to decide; all of them where it has fewer.
+    pub staked_votes: u32,
     /// Of samples, what their nodes reveal can be read in the log with the verdict (`closed`), or at once (`open`).
     pub reveals: String,
     /// How long a review may take, in ms; without an outcome by then the verdict stands.
     pub review_ms: u32,
+    /// How long the verifiers of a method may take, in ms; without an outcome by then they have said nothing.
+    pub inspection_ms: u32,
+    /// Verifiers are drawn among the nodes that have free what they are to lock for their word. A private market does not ask for it.
+    pub verifiers_staked: bool,
+    /// With which chance a candidate whose owner has no points is elected a verifier when it comes up, in parts per million.
+    pub election_floor_ppm: u32,
 }
 
 /// When one result of an adaptive sample stands alone, and how often it is repeated all the same.
@@ -82,6 +90,8 @@ pub struct AdaptivePolicy {
     pub floor_ppm: u32,
     /// The least reliability at which a node is trusted, in parts per million.
     pub trusted_ppm: u32,
+    /// A result that stood alone matures once a later one of its node, which a draw had repeated, has stood; else it is repeated then.
+    pub vouched: bool,
 }
 
 /// What nodes pledge for their results.
@@ -92,6 +102,8 @@ pub struct StakePolicy {
     pub per_result_ppm: u32,
     /// Refused results of a node, within `strike_ms` of one another, that cost it no stake.
     pub strikes_free: u32,
+    /// Results of a node that a quorum must have accepted before any refused one costs no stake.
+    pub free_after: u32,
     /// A refused result is forgotten when none followed for so long, in ms.
     pub strike_ms: u32,
     /// Refused results, within `strike_ms` of one another, with which a node is suspended until an administrator releases it; with 0, none is.

@@ -101,7 +101,7 @@ pub struct Task {
     pub requester: String,
     #[serde(rename = "type")]
     pub kind: String,
-    /// `created`, `queued`, `running`, `verifying`, `settled`, `unmet`, `overturned`, `inconclusive`, `failed`, `expired` or
+    /// `created`, `queued`, `running`, `verifying`, `inspecting`, `settled`, `unmet`, `overturned`, `inconclusive`, `failed`, `expired` or
     /// `cancelled`.
     pub state: String,
     /// Whether nothing more will happen to its assignments.
@@ -145,6 +145,13 @@ pub struct Task {
     pub assignments: Vec<Assignment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
+    /// The verifiers that look, or looked, at its result before the verdict, by the methods that ask for them. What they cost is in the
+    /// settlements of their tasks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inspections: Vec<TaskInspection>,
+    /// The task whose result it looks at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inspects: Option<String>,
     /// Where its verdict is or was looked at again. Until that ends nothing of it matures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review: Option<TaskReview>,
@@ -169,8 +176,8 @@ pub struct Task {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Waiting {
     /// Such as `offline`, `draining`, `suspended`, `no-free-slot`, `hours`, `price`, `no-ask`, `no-gpu`, `gpu-class`, `own-node`,
-    /// `same-owner`, `already-tried`, `backing-off`, `reserved`; `requester-suspended`, `module-suspended` or `content-suspended` for all
-    /// of them; `eligible` for nodes that can take it.
+    /// `same-owner`, `already-tried`, `backing-off`, `reserved`, `unstaked`; `requester-suspended`, `module-suspended` or
+    /// `content-suspended` for all of them; `eligible` for nodes that can take it.
     pub reason: String,
     pub nodes: u32,
 }
@@ -340,6 +347,9 @@ pub struct Settlement {
     /// In micro-AEV.
     pub fee: String,
     pub refund: String,
+    /// Of the refund, what waits until the result matures: it stood alone, and looking at it again would cost so much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
     pub shares: Vec<Share>,
     /// The end of the dispute window, when the shares become available, or became. Absent where nothing matures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -382,6 +392,19 @@ pub struct Disputed {
     pub review: String,
     /// What was taken, in micro-AEV.
     pub bond: String,
+}
+
+/// Verifiers that look at a task's result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TaskInspection {
+    /// The task that they work on.
+    pub by: String,
+    /// The method that asks for them: its place in the definition's `verification`.
+    pub method: u32,
+    /// What of the escrow is for them, in micro-AEV.
+    pub escrow: String,
+    /// `open`, `passed`, `failed` or `undecided`.
+    pub state: String,
 }
 
 /// How a task's verdict is, or was, looked at again.

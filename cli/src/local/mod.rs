@@ -205,6 +205,7 @@ fn spec(
         limits: local.limits.clone(),
         profile: args.profile.unwrap_or(local.profile),
         gpu: local.gpu,
+        gpu_class: None,
         tenant: String::new(),
         trace: TraceIds::default(),
     })

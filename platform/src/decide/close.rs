@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aevir_events::Timestamp;
 
-use super::{Decision, posting::posted_for, review};
+use super::{Decision, inspect, posting::posted_for, review};
 use crate::{
     amount::Amount,
     command::FailureClass,
@@ -25,6 +25,9 @@ pub(super) fn cancel(state: &State, requester: AccountId, id: TaskId, now: Times
     if task.review_of.is_some() {
         return Err(Rejection::ReviewTask { task: id });
     }
+    if task.inspects.is_some() {
+        return Err(Rejection::InspectionTask { task: id });
+    }
     match &task.phase {
         Phase::Created | Phase::Queued | Phase::Running => Ok(close(
             state,
@@ -35,7 +38,7 @@ pub(super) fn cancel(state: &State, requester: AccountId, id: TaskId, now: Times
             None,
             now,
         )),
-        Phase::Verifying { .. } => Err(Rejection::TaskVerifying { task: id }),
+        Phase::Verifying { .. } | Phase::Inspecting => Err(Rejection::TaskVerifying { task: id }),
         Phase::Settled { .. }
         | Phase::Unmet { .. }
         | Phase::Overturned
@@ -102,6 +105,7 @@ pub(super) fn close(
         .into(),
     );
     events.extend(review::undecided(task));
+    events.extend(inspect::ended(state, task, None));
     events
 }
 

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use aevir_events::Timestamp;
 
-use super::{maturity, posting::posted_for, stake, uses};
+use super::{maturity, posting::posted_for, review, stake, uses};
 use crate::{
     amount::{Amount, Points},
     event::{
         Event, PointsChanged, PointsReason, Posting, PostingReason, Share, ShareRole, TaskSettled,
-        TaskVerified, Track, Verdict,
+        TaskVerified, Verdict,
     },
     ids::{AccountId, AssignmentId, NodeId},
     ledger::LedgerAccount,
@@ -46,10 +46,11 @@ pub(super) fn settle(
     overtaken.extend(opened.called_off);
     shares.extend(attempt_shares(state, &overtaken, &policy));
     let fee = Amount(shares.iter().map(|s| s.amount.0).sum());
-    let refund = Amount(task.escrow.0 - fee.0);
+    let refund = Amount(task.held().0 - fee.0);
+    let held = held(task, refund, &policy);
     let mut events = Vec::new();
-    if task.escrow > Amount::ZERO {
-        let postings = settlement_postings(task, &shares, refund);
+    if task.held() > Amount::ZERO {
+        let postings = settlement_postings(task, &shares, (refund, held));
         events.push(posted_for(task.id, PostingReason::Settlement, postings));
     }
     let private_market = policy.market == Market::Private;
@@ -62,21 +63,37 @@ pub(super) fn settle(
             task: task.id,
             fee,
             refund,
+            held,
             shares: shares.clone(),
             private_market,
             matures_at,
         }
         .into(),
     );
-    let refused: Vec<AssignmentId> = verified.refused.iter().map(|r| r.assignment).collect();
-    events.extend(refused_points(state, task, &refused));
-    events.extend(stake::slashes(state, task, verified, &policy, now));
-    events.extend(stake::suspensions(state, task, verified, &policy, now));
+    let blamed = task.blamed(&verified.accepted, &verified.refused, &policy);
+    events.extend(refused_points(state, task, &blamed));
+    events.extend(stake::slashes(
+        state,
+        task,
+        (verified, &blamed),
+        &policy,
+        now,
+    ));
+    events.extend(stake::shut_out(state, task, &blamed, &policy, now));
     // Without a window the shares mature at once.
     if matures_at.is_some_and(|at| at <= now) {
-        events.extend(maturity::mature(task, &shares, &policy));
+        events.extend(maturity::mature(task, &shares, Vec::new(), &policy));
     }
     events
+}
+
+/// Of what comes back, what a second look at a result that stood alone may cost: it waits until that matures.
+fn held(task: &Task, refund: Amount, policy: &Policy) -> Amount {
+    if !review::must_be_vouched(task, policy) {
+        return Amount::ZERO;
+    }
+    let cost = review::cost(&task.definition, true, policy);
+    cost.map_or(refund, |cost| cost.min(refund))
 }
 
 /// Compute to each accepted replica; content and platform shares on top of the compute fee. Of what came too late, the
@@ -117,7 +134,10 @@ fn result_shares(
     }
     // Contents and the platform are paid by the full price: they were not late.
     let compute = Amount(accepted.iter().map(|run| price(run).0).sum());
-    shares.extend(uses::shares(state, task, compute, policy));
+    // What verifiers use earned by the run that they look at.
+    if task.inspects.is_none() {
+        shares.extend(uses::shares(state, task, compute, policy));
+    }
     let platform = compute.share(policy.platform_share_ppm);
     let waited = verified.late && !accepted.iter().any(|a| task.missed_latency(a));
     let amount = if waited { less(platform) } else { platform };
@@ -153,7 +173,11 @@ fn attempt_shares(state: &State, revealed: &[NodeId], policy: &Policy) -> Vec<Sh
         .collect()
 }
 
-fn settlement_postings(task: &Task, shares: &[Share], refund: Amount) -> Vec<Posting> {
+fn settlement_postings(
+    task: &Task,
+    shares: &[Share],
+    (refund, held): (Amount, Amount),
+) -> Vec<Posting> {
     let mut credits: BTreeMap<LedgerAccount, i64> = BTreeMap::new();
     for share in shares {
         let account = match (share.role, share.account) {
@@ -170,10 +194,12 @@ fn settlement_postings(task: &Task, shares: &[Share], refund: Amount) -> Vec<Pos
         };
         *credits.entry(account).or_default() += share.amount.0;
     }
-    *credits.entry(task.payer()).or_default() += refund.0;
+    *credits.entry(task.payer()).or_default() += refund.0 - held.0;
+    let waiting = LedgerAccount::Pending(task.requester);
+    *credits.entry(waiting).or_default() += held.0;
     let escrow = Posting {
         account: LedgerAccount::Escrow(task.id),
-        amount: -task.escrow,
+        amount: -task.held(),
     };
     let credits = credits.into_iter().filter(|(_, amount)| *amount != 0);
     std::iter::once(escrow)
@@ -184,7 +210,7 @@ fn settlement_postings(task: &Task, shares: &[Share], refund: Amount) -> Vec<Pos
         .collect()
 }
 
-/// A refused result costs its owner part of the compute points, and never more than there are.
+/// A refused result costs its owner part of the points of its track, and never more than there are.
 pub(super) fn refused_points(state: &State, task: &Task, refused: &[AssignmentId]) -> Vec<Event> {
     let policy = state.policy_of(task);
     let mut left: BTreeMap<AccountId, i64> = BTreeMap::new();
@@ -199,14 +225,14 @@ pub(super) fn refused_points(state: &State, task: &Task, refused: &[AssignmentId
         };
         let balance = left
             .entry(account)
-            .or_insert_with(|| state.points(account, Track::Compute));
+            .or_insert_with(|| state.points(account, task.track()));
         let part = Amount(*balance).share(policy.points.refused_ppm).0;
         let loss = part.max(policy.points.refused_min.0).min(*balance);
         *balance -= loss;
         if loss > 0 {
             let changed = PointsChanged {
                 account,
-                track: Track::Compute,
+                track: task.track(),
                 delta: Points(-loss),
                 reason: PointsReason::ResultRefused,
                 task: task.id,

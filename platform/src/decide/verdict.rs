@@ -6,9 +6,9 @@ use aevir_events::Context;
 
 use super::{
     content::of_others,
-    lease,
+    inspect, lease,
     result::called_off,
-    review,
+    review::{self, Shown},
     settle::{self, Opened},
 };
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
         TaskExtended, TaskVerified, Verdict,
     },
     ids::{AssignmentId, ContentId, NodeId, TaskId},
+    policy::Policy,
     report::{Artifact, Report},
     state::{Assignment, Sample, Stage, State, Task},
 };
@@ -76,26 +77,44 @@ pub(super) fn judge(
         // Nothing else was sealed: it goes on as if nothing had been.
         return Judged::goes_on(lease::unrevealed(state, task, context.time));
     }
+    let policy = state.policy_of(task);
     let keyed = replicas.iter().map(|(id, r)| (*id, r.report));
-    let (agreed_on, agreed) = agreed(task, keyed).unzip();
+    let (agreed_on, agreed) = agreed(task, &policy, keyed).unzip();
     if let (None, Some(extended)) = (&agreed, extended(task)) {
         return Judged::goes_on(vec![extended]);
     }
     let accepted = agreed.as_deref().unwrap_or_default();
     let refused = refused(task, accepted, &replicas);
     let verified = verified(task, accepted, refused, &replicas, context);
+    let mut events: Vec<Event> = opened.iter().cloned().map(Event::from).collect();
+    if let Some(inspections) = inspections(state, task, &verified, &replicas, context) {
+        // No further replica is drawn, so that nobody can copy what verifiers are to see.
+        events.extend(inspections);
+        return Judged::over(events);
+    }
+    let verified = inspect::told(task, verified);
+    let first = verified.accepted.first().and_then(|id| replicas.get(id));
+    let told = inspect::ended(state, task, first.map(|r| r.report));
     // What was closed by leaders with another secret nobody can open: nobody is blamed for it.
     let is_lost = |a: &&Assignment| !replicas.contains_key(&a.id);
     let lost: Vec<&Assignment> = shown(task).filter(is_lost).collect();
-    let mut events: Vec<Event> = opened.iter().cloned().map(Event::from).collect();
     events.extend(lost.iter().map(|a| called_off(task, a)));
     events.extend(settled(state, task, verified, &replicas, &lost, context));
+    events.extend(told);
     let fee = events.iter().find_map(|e| match e {
         Event::TaskSettled(e) => Some(e.fee),
         _ => None,
     });
     let (fee, now) = (fee.unwrap_or_default(), context.time);
-    events.extend(review::decided(state, task, agreed_on, fee, now));
+    // A result that nobody may be blamed by is refuted by nobody.
+    let word = counted_word(task);
+    let agreed_on = agreed_on.filter(|_| task.may_blame(&policy));
+    let shows = match agreed_on {
+        Some(key) => Shown::Agreed(key),
+        None if word.is_some_and(|word| differs(&replicas, word)) => Shown::Nothing,
+        None => Shown::TooLittle,
+    };
+    events.extend(review::decided(state, task, shows, fee, now));
     Judged::over(events)
 }
 
@@ -123,19 +142,32 @@ fn shown(task: &Task) -> impl Iterator<Item = &Assignment> {
 /// reaches it.
 pub(crate) fn agreed<'a>(
     task: &Task,
+    policy: &Policy,
     reports: impl Iterator<Item = (AssignmentId, &'a Report)>,
 ) -> Option<(Digest, Vec<AssignmentId>)> {
     let mut groups: BTreeMap<Digest, Vec<AssignmentId>> = BTreeMap::new();
     for (id, report) in reports {
         groups.entry(report.agreement_key()).or_default().push(id);
     }
-    let reviewed = task.review_of.as_ref().filter(|of| of.counts);
-    let votes = |key: &Digest, group: &[AssignmentId]| {
-        group.len() + usize::from(reviewed.is_some_and(|of| of.reviewed == *key))
-    };
+    let word = counted_word(task);
     let quorum = task.quorum() as usize;
-    let mut groups = groups.into_iter();
-    groups.find(|(key, group)| votes(key, group) >= quorum)
+    groups.into_iter().find(|(key, group)| {
+        // What stood alone had stake behind it.
+        let counted = usize::from(word == Some(*key));
+        group.len() + counted >= quorum && task.may_decide(group, counted, policy)
+    })
+}
+
+/// What the one word says that a review counts.
+fn counted_word(task: &Task) -> Option<Digest> {
+    let of = task.review_of.as_ref().filter(|of| of.counts);
+    of.map(|of| of.reviewed)
+}
+
+/// A fresh result does not share the word that was counted.
+fn differs(replicas: &BTreeMap<AssignmentId, Replica<'_>>, word: Digest) -> bool {
+    let mut fresh = replicas.values();
+    fresh.any(|replica| replica.report.agreement_key() != word)
 }
 
 /// The verdict on a task without a sample: the first result that meets the requester's terms, or else the first one. Where
@@ -172,8 +204,39 @@ fn alone(
     let others: Vec<&Assignment> = live().filter(|a| !kept(a)).collect();
     let verified = verified(task, &[winner], refused.collect(), replicas, context);
     let mut events: Vec<Event> = others.iter().map(|a| called_off(task, a)).collect();
+    if let Some(inspections) = inspections(state, task, &verified, replicas, context) {
+        events.extend(inspections);
+        return Judged::over(events);
+    }
+    let verified = inspect::told(task, verified);
     events.extend(settled(state, task, verified, replicas, &others, context));
     Judged::over(events)
+}
+
+/// A result that would pass waits for the verifiers that the task asks for.
+fn inspections(
+    state: &State,
+    task: &Task,
+    verified: &TaskVerified,
+    replicas: &BTreeMap<AssignmentId, Replica<'_>>,
+    context: &Context,
+) -> Option<Vec<Event>> {
+    let is_called_for = verified.verdict == Verdict::Passed
+        && task.inspections.is_empty()
+        && task.definition.inspections().next().is_some();
+    let agreed = verified.accepted.first().filter(|_| is_called_for)?;
+    let report = replicas.get(agreed)?.report;
+    Some(inspect::open(state, task, (*agreed, report), context))
+}
+
+/// The verdict on a result that all verifiers have looked at.
+pub(super) fn inspected(
+    state: &State,
+    task: &Task,
+    context: &Context,
+    keys: &Keys<'_>,
+) -> Vec<Event> {
+    judge(state, task, None, context, keys).events()
 }
 
 /// The verdict with all that follows from it. `others` are called off with it.
@@ -188,8 +251,11 @@ fn settled(
     let mut events = vec![verified.clone().into()];
     let nodes: BTreeMap<AssignmentId, NodeId> =
         task.assignments.values().map(|a| (a.id, a.node)).collect();
+    // Whose result is refuted did not work in good faith, as far as anybody can tell.
+    let is_refused = |id: &AssignmentId| verified.refused.iter().any(|r| r.assignment == *id);
     let revealed: Vec<NodeId> = replicas
         .keys()
+        .filter(|id| !is_refused(id))
         .filter_map(|id| nodes.get(id).copied())
         .collect();
     let overtaken = others.iter().filter(|a| a.started_at.is_some());

@@ -200,6 +200,27 @@ pub enum ShareRole {
     Attempt,
 }
 
+/// What verifiers say of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum InspectionOutcome {
+    /// It passes.
+    Passed,
+    /// It does not: the check refuses it, or fresh results agree on another one.
+    Failed,
+    /// They do not agree, or there were none.
+    Undecided,
+}
+
+/// Whose result a task of verifiers looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InspectionOrigin {
+    pub task: TaskId,
+    /// The method that asks for it: its place in the definition's `verification`.
+    pub method: u32,
+}
+
 /// Why a verdict is looked at again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "by", rename_all = "kebab-case", deny_unknown_fields)]
@@ -208,6 +229,9 @@ pub enum ReviewCause {
     Dispute { account: AccountId, reason: String },
     /// It rests on one word of this node, of which another result was refused. It runs at the node's cost.
     Caught { node: NodeId },
+    /// It rests on one word of this node, of which no later result was repeated by a draw and stood. The node advances what it costs, and
+    /// the requester pays for it out of what waited for that.
+    Unvouched { node: NodeId },
 }
 
 /// Which verdict a task looks at again.
@@ -238,8 +262,10 @@ pub enum ReviewOutcome {
     Upheld,
     /// They agree on another one.
     Overturned,
-    /// They do not agree, or there were none: the verdict stands.
+    /// There were none, or they do not agree: the verdict stands.
     Undecided,
+    /// They agree on nothing, and the verdict rested on one word, which they do not share: nobody is known to be wrong, and nothing is paid.
+    Unconfirmed,
 }
 
 /// A result that was accepted and is refuted.

@@ -6,6 +6,7 @@ mod checkpoint;
 mod concurrency;
 mod epoch;
 mod fleet;
+mod inspection;
 mod market;
 mod node;
 mod record;
@@ -81,10 +82,12 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::TaskHastened(e) => sample::hastened(state, e, at),
         Event::TrustDecided(e) => sample::trust_decided(state, e),
         Event::TaskReserved(e) => reservation::reserved(state, e),
+        Event::InspectionOpened(e) => inspection::opened(state, e),
+        Event::TaskInspected(e) => inspection::inspected_by(state, e),
         Event::TaskVerified(e) => task::verified(state, e, at),
         Event::TaskSettled(e) => task::settled(state, e, at, recorded.position),
         Event::TaskMatured(e) => task::matured(state, e, at),
-        Event::ReviewOpened(e) => review::opened(state, e),
+        Event::ReviewOpened(e) => review::opened(state, e, at),
         Event::TaskReviewed(e) => review::reviewed(state, e, at),
         Event::TaskClosed(e) => task::closed(state, e, at, recorded.position),
         Event::AssignmentLeased(e) => assignment::leased(state, e, at),

@@ -7,11 +7,14 @@ use aevir_events::{Corrupt, Timestamp};
 use super::{
     checkpoint, concurrency, ensure,
     epoch::use_up,
+    inspection,
     market::own_blob,
-    node::{node_mut, unseal},
+    node::{node_mut, refresh_node, unseal, vouch},
     record, reservation, review, rewards, speed, stake,
 };
 use crate::{
+    amount::Amount,
+    decide::{is_slashed, rests_on_unvouched},
     event::{
         RoundClosed, TaskClosed, TaskCreated, TaskMatured, TaskQueued, TaskSettled, TaskVerified,
         Verdict,
@@ -28,6 +31,7 @@ use crate::{
 pub(super) fn created(state: &mut State, e: &TaskCreated, at: Timestamp) -> Result<(), Corrupt> {
     let mut task = Task::new(e, at);
     review::reviewing(state, &mut task, e.review)?;
+    inspection::inspecting(state, &mut task, e.inspection)?;
     for dependency in awaited(state, &task) {
         state
             .index
@@ -63,6 +67,12 @@ pub(super) fn queued(state: &mut State, e: &TaskQueued, at: Timestamp) -> Result
     task.queued_at = Some(at);
     task.inputs = e.inputs.clone();
     task.pace = first_pace(task, &policy, at);
+    // The definition that a check opens is of the requester's own making.
+    let definition = inspection::checked_definition(task);
+    let requester = task.requester;
+    if let Some(blob) = definition {
+        own_blob(state, requester, blob)?;
+    }
     state.index.unblocked.remove(&e.task);
     refresh_open(state, e.task);
     Ok(())
@@ -75,6 +85,7 @@ pub(super) fn round_closed(state: &mut State, e: &RoundClosed) -> Result<(), Cor
         // Without a sample another result was sealed before the first one was revealed: it has its time, too.
         Phase::Verifying { reveal_by } if !task.is_sampled() => Some(reveal_by),
         Phase::Verifying { .. }
+        | Phase::Inspecting
         | Phase::Created
         | Phase::Queued
         | Phase::Settled { .. }
@@ -116,10 +127,24 @@ pub(super) fn resume_running(
 }
 
 pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Result<(), Corrupt> {
+    let policy = state.policy_of(task_ref(state, e.task)?);
     let task = task_mut(state, e.task)?;
-    let Phase::Verifying { reveal_by } = task.phase else {
-        return Err(misfit(task));
+    let reveal_by = match task.phase {
+        Phase::Verifying { reveal_by } => Some(reveal_by),
+        Phase::Inspecting if task.is_inspected() => None,
+        Phase::Inspecting
+        | Phase::Created
+        | Phase::Queued
+        | Phase::Running
+        | Phase::Settled { .. }
+        | Phase::Unmet { .. }
+        | Phase::Overturned
+        | Phase::Inconclusive
+        | Phase::Failed { .. }
+        | Phase::Expired
+        | Phase::Cancelled { .. } => return Err(misfit(task)),
     };
+    let blamed = task.blamed(&e.accepted, &e.refused, &policy);
     let late: BTreeSet<AssignmentId> = task
         .assignments
         .values()
@@ -167,9 +192,9 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
             commitment,
             report,
         };
-        outcomes.push((refusal.assignment, Outcome::Fault));
     }
-    if !e.accepted.is_empty() {
+    outcomes.extend(blamed.iter().map(|id| (*id, Outcome::Fault)));
+    if !e.accepted.is_empty() && task.may_blame(&policy) {
         outcomes.extend(contradicted(task).map(|id| (id, Outcome::Fault)));
         let blamed = checkpoint::blamed(task, &e.accepted);
         outcomes.extend(blamed.into_iter().map(|id| (id, Outcome::Fault)));
@@ -191,16 +216,23 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
         late: e.late,
     });
     let requester = task.requester;
-    state.index.reveals.remove(&(reveal_by, e.task));
+    if let Some(reveal_by) = reveal_by {
+        state.index.reveals.remove(&(reveal_by, e.task));
+    }
+    state.index.inspected.remove(&e.task);
     refresh_open(state, e.task);
     ended(state, e.task);
+    if let Some(sealed) = task_ref(state, e.task)?.drawn_and_stood() {
+        vouch(state, sealed)?;
+    }
     if e.verdict == Verdict::Inconclusive {
         // Nothing of it is pending.
-        unseal_all(state, e.task)?;
+        unseal_undecided(state, e, &blamed, at)?;
     }
+    stake::stood(state, e)?;
     speed::seen(state, e)?;
     concurrency::shown(state, e)?;
-    stake::struck(state, e, at)?;
+    stake::struck(state, e, &blamed, at)?;
     for (assignment, outcome) in outcomes {
         record::note(state, e.task, assignment, outcome, at)?;
     }
@@ -243,13 +275,17 @@ pub(super) fn settled(
 ) -> Result<(), Corrupt> {
     let task = task_mut(state, e.task)?;
     expect(task.verdict.is_some() && task.settlement.is_none(), task)?;
-    ensure(e.fee.plus(e.refund) == Some(task.escrow), || {
+    ensure(e.fee.plus(e.refund) == Some(task.held()), || {
         format!("task {}: fee and refund are not the escrow", e.task)
+    })?;
+    ensure(e.held >= Amount::ZERO && e.held <= e.refund, || {
+        format!("task {}: more is held than comes back", e.task)
     })?;
     task.settlement = Some(Settlement {
         position,
         fee: e.fee,
         refund: e.refund,
+        held: e.held,
         shares: e.shares.clone(),
         matures_at: e.matures_at,
     });
@@ -272,6 +308,37 @@ pub(super) fn settled(
     Ok(())
 }
 
+/// Nothing of a task without an agreed result is open any more; what is slashed of what was locked stays until it is.
+fn unseal_undecided(
+    state: &mut State,
+    e: &TaskVerified,
+    blamed: &[AssignmentId],
+    at: Timestamp,
+) -> Result<(), Corrupt> {
+    let task = task_ref(state, e.task)?;
+    let refuted = |id: &AssignmentId| e.refutes() && blamed.contains(id);
+    let sealed = task.assignments.values();
+    let sealed = sealed.filter(|a| a.commitment().is_some());
+    let sealed: Vec<_> = sealed
+        .map(|a| {
+            (
+                a.node,
+                a.id,
+                refuted(&a.id) && is_slashed(state, task, a, at),
+            )
+        })
+        .collect();
+    for (node, id, is_slashed) in sealed {
+        if is_slashed {
+            node_mut(state, node)?.sealed.remove(&id);
+            refresh_node(state, node);
+        } else {
+            unseal(state, node, id)?;
+        }
+    }
+    Ok(())
+}
+
 /// No result of the task is open any more.
 fn unseal_all(state: &mut State, task: TaskId) -> Result<(), Corrupt> {
     let sealed = task_ref(state, task)?.assignments.values();
@@ -283,6 +350,10 @@ fn unseal_all(state: &mut State, task: TaskId) -> Result<(), Corrupt> {
 }
 
 pub(super) fn matured(state: &mut State, e: &TaskMatured, at: Timestamp) -> Result<(), Corrupt> {
+    let task = task_ref(state, e.task)?;
+    ensure(rests_on_unvouched(state, task).is_none(), || {
+        format!("task {} matured though nothing vouches for it", e.task)
+    })?;
     let task = task_mut(state, e.task)?;
     let due = task.maturing();
     ensure(due.is_none_or(|due| due <= at), || {
@@ -307,6 +378,7 @@ pub(super) fn matured(state: &mut State, e: &TaskMatured, at: Timestamp) -> Resu
         | Phase::Queued
         | Phase::Running
         | Phase::Verifying { .. }
+        | Phase::Inspecting
         | Phase::Overturned
         | Phase::Inconclusive
         | Phase::Failed { .. }
@@ -325,7 +397,7 @@ pub(super) fn closed(
     // A round that has closed ends with a verdict, never like this.
     let open = matches!(task.phase, Phase::Created | Phase::Queued | Phase::Running);
     expect(open && task.active().next().is_none(), task)?;
-    ensure(e.fee.plus(e.refund) == Some(task.escrow), || {
+    ensure(e.fee.plus(e.refund) == Some(task.held()), || {
         format!("task {}: fee and refund are not the escrow", e.task)
     })?;
     task.phase = Phase::closed(e.reason, &e.detail);
@@ -334,6 +406,7 @@ pub(super) fn closed(
         position,
         fee: e.fee,
         refund: e.refund,
+        held: Amount::ZERO,
         shares: Vec::new(),
         matures_at: None,
     });

@@ -9,7 +9,9 @@ use aevir_events::Timestamp;
 
 use super::{needs::Needs, reserve, terms};
 use crate::{
+    amount::Amount,
     command::{Availability, LossReason},
+    decide::stake_due,
     definition::GpuNeed,
     ids::NodeId,
     state::{Node, Room, Stage, State, Task},
@@ -60,6 +62,8 @@ pub enum Refused {
     BackingOff,
     /// It is kept free for a task that has waited for longer.
     Reserved,
+    /// It has less stake free than this replica needs behind it.
+    Unstaked,
 }
 
 impl Refused {
@@ -92,6 +96,7 @@ impl Refused {
             Self::AlreadyTried => "already-tried",
             Self::BackingOff => "backing-off",
             Self::Reserved => "reserved",
+            Self::Unstaked => "unstaked",
         }
     }
 }
@@ -128,7 +133,7 @@ pub(super) fn reasons<'a>(
 ) -> impl Iterator<Item = Refused> + 'a {
     let offline = node.availability == Availability::Offline;
     let is_full = free_slots(node, given) == 0;
-    let first = [
+    let first: [Option<Refused>; 8] = [
         terms::standing(state, node),
         offline.then_some(Refused::Offline),
         is_full.then_some(Refused::NoFreeSlot),
@@ -142,6 +147,7 @@ pub(super) fn reasons<'a>(
     let later = [
         |(state, _, needs, node, given): Asked<'a>| room(state, needs, node, given),
         |(state, task, _, node, given): Asked<'a>| relation(state, task, node, given),
+        |(state, task, needs, node, given): Asked<'a>| stake(state, task, needs, node, given),
     ];
     let asked: Asked<'a> = (state, task, needs, node, given);
     first
@@ -255,6 +261,56 @@ fn relation(state: &State, task: &Task, node: &Node, given: Gifts<'_>) -> Option
     other.then_some(Refused::GpuClass)
 }
 
+/// Whether the node has enough stake free for a replica that needs some behind it, which the next one may not after what a plan gave.
+fn stake(
+    state: &State,
+    task: &Task,
+    needs: &Needs,
+    node: &Node,
+    given: Gifts<'_>,
+) -> Option<Refused> {
+    let before = given_to(task, given).count();
+    let suffices = before > 0 && !task.next_is_staked(&state.policy_of(task), before);
+    if needs.stake == 0 || suffices {
+        return None;
+    }
+    let gifts = given.iter().filter(|(_, to)| *to == node.id);
+    let free = gifts.fold(free_stake(state, node), |free, (task, _)| {
+        after_pledge(free, pledge(state, task, node))
+    });
+    (!may_pledge(needs, node, free)).then_some(Refused::Unstaked)
+}
+
+/// Whether so much stake is what a replica needs behind it: none is behind one that earns nothing.
+pub(super) fn may_pledge(needs: &Needs, node: &Node, stake: u64) -> bool {
+    let asks_nothing = needs.by_ask && node.terms.ask(needs.kind) <= Amount::ZERO;
+    stake >= needs.stake && !(needs.stake > 0 && asks_nothing)
+}
+
+/// All of a node's stake, in micro-AEV.
+pub(super) fn whole_stake(state: &State, node: &Node) -> u64 {
+    u64::try_from(state.stake(node.id).0).unwrap_or(0)
+}
+
+/// Stake of a node that covers nothing yet, in micro-AEV.
+pub(super) fn free_stake(state: &State, node: &Node) -> u64 {
+    u64::try_from(state.free_stake(node.id).0).unwrap_or(0)
+}
+
+/// What the node pledges for a replica of the task if it has that free, in micro-AEV.
+pub(super) fn pledge(state: &State, task: &Task, node: &Node) -> u64 {
+    let definition = &task.definition;
+    let price = definition.asked_price(node.terms.ask(definition.kind));
+    let price = price.unwrap_or(definition.economics.pricing.max_price());
+    let due = stake_due(definition, price, &state.policy_of(task));
+    due.0.unsigned_abs()
+}
+
+/// What is left free after that: all of it where it is too little.
+pub(super) fn after_pledge(free: u64, due: u64) -> u64 {
+    free.checked_sub(due).unwrap_or(free)
+}
+
 /// The nodes that a task can't go to for it was there. What a node lost, or could not run for its own sake, it may take again
 /// once its back-off is over, and a run that it gave back once it is there again; nothing else.
 pub(super) fn tried<'a>(task: &'a Task, given: Gifts<'a>) -> impl Iterator<Item = NodeId> + 'a {
@@ -264,14 +320,8 @@ pub(super) fn tried<'a>(task: &'a Task, given: Gifts<'a>) -> impl Iterator<Item 
         .filter(|a| counts_as_tried(&a.stage));
     before
         .map(|a| a.node)
-        .chain(involved(task))
+        .chain(task.involved())
         .chain(given_to(task, given))
-}
-
-/// The nodes whose results a review looks at: they count as if they were its own.
-fn involved(task: &Task) -> impl Iterator<Item = NodeId> + '_ {
-    let nodes = task.review_of.as_ref().map(|of| of.involved.iter());
-    nodes.into_iter().flatten().copied()
 }
 
 fn counts_as_tried(stage: &Stage) -> bool {
@@ -294,7 +344,7 @@ fn counts_as_tried(stage: &Stage) -> bool {
 /// The nodes of a task's replicas, oldest first.
 pub(super) fn replicas<'a>(task: &'a Task, given: Gifts<'a>) -> impl Iterator<Item = NodeId> + 'a {
     let before = task.assignments.values().filter(|a| a.is_replica());
-    involved(task)
+    task.involved()
         .chain(before.map(|a| a.node))
         .chain(given_to(task, given))
 }
@@ -314,7 +364,7 @@ pub(super) fn replica_class<'a>(
     if task.definition.qos.gpu.is_none() || !task.is_sampled() {
         return None;
     }
-    if let Some(class) = task.review_of.as_ref().and_then(|of| of.class.as_deref()) {
+    if let Some(class) = task.bound_class() {
         return Some(class);
     }
     let mut live = task.assignments.values().filter(|a| a.is_replica());

@@ -9,7 +9,7 @@ use aevir_events::{Context, Timestamp};
 
 use super::{
     Refused,
-    filter::{machine_lacks, reasons},
+    filter::{machine_lacks, may_pledge, reasons, whole_stake},
     first_pace,
     nearest::{Nearest, Remedy},
     needs::{Needs, Rounding, floor_power},
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     amount::{Amount, Count},
     content::ContentPrice,
-    decide::{fee, prepare, uses_sum},
+    decide::{expected_inspections, fee, prepare, uses_sum},
     definition::{Pricing, TaskDefinition, Used},
     digest::Digest,
     event::TaskCreated,
@@ -213,6 +213,10 @@ fn fit_of(state: &State, task: &Task, needs: &Needs, node: &Node, now: Timestamp
         Refused::NoFreeSlot | Refused::BackingOff | Refused::Hours | Refused::Reserved => None,
         // What its runs take of it does not count.
         Refused::Memory | Refused::Storage => machine_lacks(needs, node),
+        Refused::Unstaked => {
+            let may = may_pledge(needs, node, whole_stake(state, node));
+            (!may).then_some(reason)
+        }
         Refused::Offline
         | Refused::Draining
         | Refused::Gone
@@ -294,7 +298,9 @@ fn expected_fee(state: &State, created: &TaskCreated, asks: &[Amount]) -> Amount
     let accepted = definition.sampling().initial();
     let price = expected_price(definition, asks);
     let uses = uses_sum(&created.prices);
-    fee(definition, policy, (price, accepted), uses).unwrap_or(created.escrow)
+    let fee = fee(definition, policy, (price, accepted), uses);
+    let all = fee.and_then(|fee| fee.plus(expected_inspections(definition, policy)?));
+    all.unwrap_or(created.escrow)
 }
 
 fn expected_price(definition: &TaskDefinition, asks: &[Amount]) -> Amount {

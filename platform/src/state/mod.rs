@@ -7,6 +7,7 @@ mod assignment;
 mod assignments;
 mod epoch;
 mod index;
+mod inspection;
 mod market;
 mod node;
 mod points;
@@ -30,6 +31,7 @@ pub use assignment::{Assignment, Commitment, Revealed, Shown, Stage};
 pub use assignments::Assignments;
 pub use epoch::{Epochs, OpenEpoch, Requester, Sweep};
 pub(crate) use index::{Index, awaited, is_unblocked};
+pub use inspection::{Inspection, InspectionOf};
 pub use market::{Account, Blob, Content, JoinToken, Key, Module, Suspension, Withdrawal};
 pub use node::{Node, Returns, Room, Standing};
 pub use points::PointsBalance;
@@ -273,6 +275,7 @@ impl State {
             index.unblocked.is_empty(),
             index.departing.is_empty(),
             index.recalls.is_empty(),
+            index.inspected.is_empty(),
         ];
         if at_once.contains(&false) {
             return Some(Timestamp::default());

@@ -79,6 +79,10 @@ fn check(w: &World) {
             let involved = of.involved.iter().map(|node| w.owner(*node));
             assert!(owners.is_disjoint(&involved.collect()), "fresh owners");
         }
+        if let Some(of) = &task.inspects {
+            let involved = of.involved.iter().map(|node| w.owner(*node));
+            assert!(owners.is_disjoint(&involved.collect()), "third parties");
+        }
         if let Some(settlement) = &task.settlement {
             assert!(settlement.fee <= task.definition.economics.budget);
         }
@@ -93,6 +97,7 @@ fn check(w: &World) {
         let due = task.ended_at.unwrap().plus_ms(WINDOW_MS.into());
         assert_eq!(settlement.matures_at, Some(due));
         assert_eq!(task.maturing().is_none(), task.review.is_awaited());
+        *pending.entry(task.requester).or_default() += settlement.held.0;
         for share in &settlement.shares {
             if matches!(
                 share.role,

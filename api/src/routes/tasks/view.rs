@@ -8,7 +8,7 @@ use aevir_platform::{
     ids::{AssignmentId, TaskId},
     report::Report,
     schedule,
-    state::{Assignment, Phase, Review, Settlement, Stage, State, Task, VerdictRecord},
+    state::{Assignment, Inspection, Phase, Review, Settlement, Stage, State, Task, VerdictRecord},
 };
 use aevir_wire as wire;
 
@@ -54,6 +54,8 @@ pub(super) fn task(app: &App, state: &State, task: &Task, now: Timestamp) -> Api
         waiting: waiting(state, task, now),
         assignments: assignments.collect::<ApiResult<_>>()?,
         verdict: verdict(task)?,
+        inspections: task.inspections.iter().map(inspection).collect(),
+        inspects: task.inspects.as_ref().map(|of| of.task.to_string()),
         review: review(task),
         reviews: task.review_of.as_ref().map(|of| of.task.to_string()),
         tainted_by: state.tainted_by(task).map(|id| id.to_string()).collect(),
@@ -70,6 +72,7 @@ fn detail(phase: &Phase) -> Option<String> {
         | Phase::Queued
         | Phase::Running
         | Phase::Verifying { .. }
+        | Phase::Inspecting
         | Phase::Settled { .. }
         | Phase::Unmet { .. }
         | Phase::Overturned
@@ -231,6 +234,18 @@ fn receipt_path(task: TaskId) -> String {
     format!("/v1/tasks/{task}/receipt")
 }
 
+fn inspection(inspection: &Inspection) -> wire::TaskInspection {
+    wire::TaskInspection {
+        by: inspection.by.to_string(),
+        method: inspection.method,
+        escrow: inspection.escrow.to_string(),
+        state: match &inspection.outcome {
+            None => "open".into(),
+            Some(outcome) => name_of(outcome),
+        },
+    }
+}
+
 fn review(task: &Task) -> Option<wire::TaskReview> {
     let state = match &task.review {
         Review::None => return None,
@@ -250,7 +265,10 @@ fn settlement(task: &Task, settlement: &Settlement) -> wire::Settlement {
         content: share.content.map(|c| c.to_string()),
         amount: share.amount.to_string(),
     });
+    let waits = task.matured_at().is_none() && task.phase != Phase::Overturned;
+    let held = Some(settlement.held).filter(|held| waits && !held.is_zero());
     wire::Settlement {
+        held: held.map(|held| held.to_string()),
         fee: settlement.fee.to_string(),
         refund: settlement.refund.to_string(),
         shares: shares.collect(),

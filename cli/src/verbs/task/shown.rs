@@ -22,6 +22,11 @@ pub(super) fn shown(task: &Task) -> String {
     );
     rows.extend(task.model.clone().map(|model| ("model", model)));
     rows.extend(task.reviews.clone().map(|of| ("reviews", of)));
+    rows.extend(task.inspects.clone().map(|of| ("inspects", of)));
+    rows.extend(task.inspections.iter().map(|inspection| {
+        let (state, by) = (&inspection.state, &inspection.by);
+        ("verifiers", format!("{state} by {by}"))
+    }));
     if let Some(review) = &task.review {
         let by = review.by.as_deref().map(|by| format!(" by {by}"));
         rows.push(("review", review.state.clone() + &by.unwrap_or_default()));
@@ -32,6 +37,12 @@ pub(super) fn shown(task: &Task) -> String {
     if let Some(settlement) = &task.settlement {
         rows.push(("fee", aev(&settlement.fee)));
         rows.push(("refund", aev(&settlement.refund)));
+        rows.extend(
+            settlement
+                .held
+                .as_deref()
+                .map(|held| ("of it held", aev(held))),
+        );
         let matured = settlement.matured_at.clone().map(|at| ("matured", at));
         let matures = settlement.matures_at.clone().map(|at| ("matures", at));
         rows.extend(matured.or(matures));

@@ -13,18 +13,29 @@ use crate::{
     digest::Digest,
     event::{
         ContentSuspended, Event, NodeSlashed, Posting, PostingReason, RefusalReason, Refuted,
-        ReviewOutcome, ShareRole, TaskReviewed,
+        ReviewCause, ReviewOutcome, ShareRole, TaskReviewed,
     },
     ids::AssignmentId,
     ledger::LedgerAccount,
-    state::{Assignment, ReviewOf, State, Task},
+    state::{Assignment, Review, ReviewOf, State, Task},
 };
 
-/// What the reviewing task's verdict means for the other: its fresh replicas agree on `agreed`, if on anything, and cost `fee`.
+/// What the fresh replicas of a review show.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::decide) enum Shown {
+    /// They agree.
+    Agreed(Digest),
+    /// They agree on nothing, and not with the one word that the verdict rests on, which was counted among them.
+    Nothing,
+    /// Too few of them were shown, or agree.
+    TooLittle,
+}
+
+/// What the reviewing task's verdict means for the other, with what it cost.
 pub(in crate::decide) fn decided(
     state: &State,
     review: &Task,
-    agreed: Option<Digest>,
+    shown: Shown,
     fee: Amount,
     now: Timestamp,
 ) -> Vec<Event> {
@@ -34,13 +45,38 @@ pub(in crate::decide) fn decided(
     let Some(task) = state.tasks.get(&of.task) else {
         return Vec::new();
     };
-    match agreed {
-        None => undecided(review),
-        Some(agreed) if agreed == of.reviewed => {
+    match shown {
+        Shown::TooLittle => undecided(review),
+        Shown::Nothing => unconfirmed(state, (task, review), of, fee),
+        Shown::Agreed(agreed) if agreed == of.reviewed => {
             vec![told(of, review, ReviewOutcome::Upheld, Vec::new())]
         }
-        Some(_) => overturned(state, (task, review), of, fee, now),
+        Shown::Agreed(_) => overturned(state, (task, review), of, fee, now),
     }
+}
+
+/// The sample that the one word began is complete, and has no quorum: as with any such sample nobody is known to be wrong, and nobody is
+/// paid for a result.
+fn unconfirmed(
+    state: &State,
+    (task, review): (&Task, &Task),
+    of: &ReviewOf,
+    fee: Amount,
+) -> Vec<Event> {
+    let mut events = vec![told(of, review, ReviewOutcome::Unconfirmed, Vec::new())];
+    // What it cost is made good to a node that did nothing to have it made.
+    let advanced = match &task.review {
+        Review::Open {
+            cause: ReviewCause::Unvouched { .. },
+            ..
+        } => fee,
+        Review::Open { .. } | Review::None | Review::Due { .. } | Review::Ended { .. } => {
+            Amount::ZERO
+        }
+    };
+    events.extend(reversal(task, review, Amount::ZERO, advanced));
+    events.extend(model_suspended(state, task));
+    events
 }
 
 /// Nothing was shown: the verdict stands.
@@ -98,7 +134,7 @@ fn overturned(
         owed = Amount(owed.0 - back.0);
         events.push(slash(task, review, assignment, refuted.slashed, back));
     }
-    events.extend(reversal(task, review, owed));
+    events.extend(reversal(task, review, owed, Amount::ZERO));
     let ids: Vec<AssignmentId> = refuted.iter().map(|(a, ..)| a.id).collect();
     events.extend(settle::refused_points(state, task, &ids));
     events.extend(stake::shut_out(
@@ -126,7 +162,8 @@ fn refuted<'a>(
             let node = state.nodes.get(&a.node)?;
             let strikes = node.pledges.strikes_at(now, policy.stake).saturating_add(1);
             // Of a GPU one mismatch never costs stake.
-            let is_free = a.hardware.gpu().is_some() && strikes <= policy.stake.strikes_free;
+            let is_free =
+                policy.stake.is_free(strikes, node.pledges.accepted) && a.hardware.gpu().is_some();
             let slashed = if is_free { Amount::ZERO } else { a.stake };
             let refuted = Refuted {
                 assignment: a.id,
@@ -156,8 +193,9 @@ fn slash(
 }
 
 /// What was pending for the refuted results goes back to who paid, and before that to who had the review made, as far as no stake
-/// made it good; what is pending for contents is paid out.
-fn reversal(task: &Task, review: &Task, mut owed: Amount) -> Option<Event> {
+/// made it good; what is pending for contents is paid out, and what was held of the refund is the
+/// requester's but for what a node advanced.
+fn reversal(task: &Task, review: &Task, mut owed: Amount, advanced: Amount) -> Option<Event> {
     let mut moved: BTreeMap<LedgerAccount, i64> = BTreeMap::new();
     let shares = task.settlement.iter().flat_map(|s| &s.shares);
     for share in shares.filter(|share| share.amount > Amount::ZERO) {
@@ -181,6 +219,12 @@ fn reversal(task: &Task, review: &Task, mut owed: Amount) -> Option<Event> {
             ShareRole::Platform | ShareRole::Attempt => {}
         }
     }
+    let held = task.settlement.as_ref().map_or(Amount::ZERO, |s| s.held);
+    let back = advanced.min(held);
+    let waiting = LedgerAccount::Pending(task.requester);
+    *moved.entry(waiting).or_default() -= held.0;
+    *moved.entry(review.payer()).or_default() += back.0;
+    *moved.entry(task.payer()).or_default() += held.0 - back.0;
     let postings: Vec<Posting> = moved
         .into_iter()
         .filter(|(_, amount)| *amount != 0)
