@@ -444,7 +444,7 @@ pub struct TaskResult {
 pub struct TaskLog {
     pub lines: Vec<TaskLogLine>,
     pub metrics: Vec<TaskMetric>,
-    /// Lines that were dropped because newer ones needed the room.
+    /// Lines that are not here: beyond the run's limit, more than a heartbeat carries, or older than what is kept.
     pub lines_dropped: String,
 }
 
