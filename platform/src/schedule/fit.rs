@@ -25,11 +25,9 @@ use crate::{
 struct Left {
     ordinal: u32,
     taken: u32,
-    /// Slots, and room in MiB.
     slots: u32,
     levels: Levels,
-    memory_mib: u64,
-    storage_mib: u64,
+    room: Room,
     /// Stake that covers nothing yet, in micro-AEV.
     free_stake: u64,
 }
@@ -66,13 +64,11 @@ impl Given {
             self.place.resize(at + 1, 0);
         }
         if self.place[at] == 0 {
-            let (slots, (memory_mib, storage_mib)) = (fleet.slots_of(i).0, fleet.room_left(i));
             self.nodes.push(Left {
                 ordinal: i,
                 taken: 0,
-                slots,
-                memory_mib,
-                storage_mib,
+                slots: fleet.slots_of(i).0,
+                room: fleet.room_left(i),
                 free_stake: fleet.free_stake.get(i),
                 levels: Levels::default(),
             });
@@ -84,8 +80,7 @@ impl Given {
         if let Some(left) = self.nodes.get_mut(place as usize - 1) {
             left.taken += 1;
             left.slots = left.slots.saturating_sub(1);
-            left.memory_mib = left.memory_mib.saturating_sub(room.memory_mib);
-            left.storage_mib = left.storage_mib.saturating_sub(room.storage_mib);
+            left.room.remove(room);
             left.free_stake = after_pledge(left.free_stake, stake);
             left.levels = fleet.levels_less(i, left.taken, market.score);
         }
@@ -195,10 +190,8 @@ impl Fit {
         if !self.eligible.contains(i) {
             return;
         }
-        let room = self.needs.room;
         let fits = left.slots > 0
-            && left.memory_mib >= room.memory_mib
-            && left.storage_mib >= room.storage_mib
+            && self.needs.room.fits_beside(Room::default(), left.room)
             && left.free_stake >= self.needs.stake;
         if !fits {
             self.eligible.remove(i);

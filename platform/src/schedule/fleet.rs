@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aevir_events::Timestamp;
 
-use super::{bits::Bits, column::Column, filter, needs::Needs, score};
+use super::{bits::Bits, column::Column, filter, needs::Needs, rooms::Rooms, score};
 use crate::{
     definition::TaskType,
     digest::Digest,
     ids::NodeId,
     policy::{SCORE_LEVELS, ScorePolicy},
-    state::{HardwareClass, Node, State},
+    state::{HardwareClass, Node, Room, State},
     terms::{Window, minute_of_week},
 };
 
@@ -30,22 +30,17 @@ pub(crate) struct Fleet {
     pub(super) free: Bits,
     /// Free slots, and all.
     slots: Vec<(u32, u32)>,
-    memory_left: Column,
-    storage_left: Column,
+    left: Rooms,
     /// Of an idle node.
-    memory_all: Column,
-    storage_all: Column,
+    all: Rooms,
     /// Stake that covers nothing yet, in micro-AEV.
     pub(super) free_stake: Column,
     /// All of it.
     stake: Column,
-    cpu_cores: Column,
     /// Measured speed, in millions of fuel a second; 0 where it is not known.
     mfuel_s: Column,
     /// What results showed of it; 0 where that is not enough to tell.
     pub(super) shown_mfuel_s: Column,
-    /// 0 without a GPU.
-    gpu_memory_mib: Column,
     gpus: Bits,
     /// 0 where it is not told.
     gpu_buffer_mib: Column,
@@ -71,34 +66,30 @@ pub(crate) struct Load {
     is_free: bool,
     /// Free ones, and all.
     slots: (u32, u32),
-    memory_left: u64,
-    storage_left: u64,
-    memory_all: u64,
-    storage_all: u64,
+    left: Room,
+    all: Room,
     free_stake: u64,
     stake: u64,
     mfuel_s: u64,
     shown_mfuel_s: u64,
-    gpu_memory_mib: u64,
 }
 
 impl Load {
     pub(crate) fn of(state: &State, node: &Node) -> Self {
-        let left = |all: u32, taken: u64| u64::from(all).saturating_sub(taken);
+        let all = node.room();
+        let mut left = all;
+        left.remove(node.taken);
         Self {
             ordinal: node.ordinal,
             is_working: node.is_working() && state.suspension(node.owner).is_none(),
             is_free: state.takes_work(node),
             slots: (node.free_slots(), node.slots()),
-            memory_left: left(node.memory_mib(), node.taken.memory_mib),
-            storage_left: left(node.storage_mib(), node.taken.storage_mib),
-            memory_all: node.memory_mib().into(),
-            storage_all: node.storage_mib().into(),
+            left,
+            all,
             free_stake: filter::free_stake(state, node),
             stake: filter::whole_stake(state, node),
             mfuel_s: node.mfuel_s(),
             shown_mfuel_s: node.shown_mfuel_s(),
-            gpu_memory_mib: node.gpu_memory_mib().into(),
         }
     }
 }
@@ -233,7 +224,6 @@ impl Fleet {
             of.ask.set(i, ask);
             of.asking.set(i, is_there && terms.asks.contains_key(&kind));
         }
-        self.cpu_cores.set(i, profile.cpu_cores.into());
         for (name, value) in &profile.labels {
             let label = (name.clone(), value.clone());
             mark(&mut self.labels, label, i, is_there);
@@ -307,15 +297,12 @@ impl Fleet {
             Some(known) => *known = slots,
             None => self.slots.push(slots),
         }
-        self.memory_left.set(i, load.memory_left);
-        self.storage_left.set(i, load.storage_left);
-        self.memory_all.set(i, load.memory_all);
-        self.storage_all.set(i, load.storage_all);
+        self.left.set(i, load.left);
+        self.all.set(i, load.all);
         self.free_stake.set(i, load.free_stake);
         self.stake.set(i, load.stake);
         self.mfuel_s.set(i, load.mfuel_s);
         self.shown_mfuel_s.set(i, load.shown_mfuel_s);
-        self.gpu_memory_mib.set(i, load.gpu_memory_mib);
         let idle = score::idle(slots.0, slots.1, policy);
         let has_gpu = self.gpus.contains(i);
         for kind in &mut self.kinds {
@@ -382,9 +369,9 @@ impl Fleet {
         self.slots.get(i as usize).copied().unwrap_or((0, 0))
     }
 
-    /// Memory and storage that are left, in MiB.
-    pub(super) fn room_left(&self, i: u32) -> (u64, u64) {
-        (self.memory_left.get(i), self.storage_left.get(i))
+    /// The room that is left.
+    pub(super) fn room_left(&self, i: u32) -> Room {
+        self.left.get(i)
     }
 
     /// Who is known to have a blob.
@@ -394,20 +381,16 @@ impl Fleet {
 
     /// The free nodes that have what is needed, at this time.
     pub(super) fn fitting(&self, needs: &Needs, class: Option<&str>, now: Timestamp) -> Bits {
-        let (memory, storage) = (needs.room.memory_mib, needs.room.storage_mib);
         let mut fit = self.able(self.free.clone(), needs, class, now);
-        self.memory_left.keep_at_least(&mut fit, memory);
-        self.storage_left.keep_at_least(&mut fit, storage);
+        self.left.keep(&mut fit, needs.room);
         self.free_stake.keep_at_least(&mut fit, needs.stake);
         fit
     }
 
     /// The nodes that have what is needed once they are idle.
     pub(super) fn fitting_idle(&self, needs: &Needs, class: Option<&str>, now: Timestamp) -> Bits {
-        let (memory, storage) = (needs.room.memory_mib, needs.room.storage_mib);
         let mut fit = self.able(self.working.clone(), needs, class, now);
-        self.memory_all.keep_at_least(&mut fit, memory);
-        self.storage_all.keep_at_least(&mut fit, storage);
+        self.all.keep(&mut fit, needs.room);
         self.stake.keep_at_least(&mut fit, needs.stake);
         fit
     }
@@ -452,8 +435,6 @@ impl Fleet {
         }
         if let Some(gpu) = &needs.gpu {
             fit.intersect(&self.gpus);
-            self.gpu_memory_mib
-                .keep_at_least(&mut fit, gpu.memory_mib.into());
             let buffer = gpu.buffer_mib.unwrap_or(0);
             self.gpu_buffer_mib.keep_at_least(&mut fit, buffer.into());
             let compute = gpu.min_compute.map_or(0, |class| u64::from(class) + 1);
@@ -472,8 +453,6 @@ impl Fleet {
         if let Some(class) = class {
             fit.intersect(self.gpu_classes.get(class).unwrap_or(&none));
         }
-        self.cpu_cores
-            .keep_at_least(&mut fit, needs.cpu_cores.into());
         self.mfuel_s.keep_at_least(&mut fit, needs.mfuel_s);
         self.shown_mfuel_s
             .keep_at_least(&mut fit, needs.shown_mfuel_s);

@@ -319,6 +319,20 @@ impl Market {
 pub fn check(w: &World) {
     for node in w.state.nodes.values() {
         let active = node.active.iter().filter_map(|id| w.state.task_of(*id));
+        let qos = active.clone().map(|t| &t.definition.qos);
+        let (gpu_memory, cores) = qos.fold((0, 0), |(memory, cores), qos| {
+            let gpu = qos.gpu.as_ref().map_or(0, |gpu| u64::from(gpu.memory_mib));
+            let own = u64::from(qos.cpu_cores.unwrap_or(1));
+            (memory + gpu, cores + own)
+        });
+        assert_eq!(
+            (node.taken.gpu_memory_mib, node.taken.cpu_cores),
+            (gpu_memory, cores)
+        );
+        assert!(cores <= node.profile.cpu_cores.into());
+        let of_gpu = node.profile.gpu.as_ref();
+        // Runs go on that have begun on one which is gone.
+        assert!(of_gpu.is_none_or(|gpu| gpu_memory <= gpu.memory_mib.into()));
         let limits = active.map(|t| &t.definition.limits);
         let (memory, storage) = limits.fold((0, 0), |(m, s), l| {
             // One small input and the reserve come beside the outputs.
