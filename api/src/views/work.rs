@@ -9,7 +9,7 @@ use aevir_platform::{
         AssignmentLeased, Event, TaskClosed, TaskCreated, TaskExtended, TaskSettled, Trust, Verdict,
     },
     ids::{NodeId, TaskId},
-    state::{HardwareClass, Phase, Standing},
+    state::{HardwareClass, Phase, Standing, inputs_mib},
 };
 use async_trait::async_trait;
 
@@ -31,7 +31,7 @@ impl Projection<Event> for Work {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn tables(&self) -> &'static [Table] {
@@ -90,8 +90,10 @@ impl Projection<Event> for Work {
             Event::TaskCreated(e) => created(rows, e, at),
             Event::TaskQueued(e) => {
                 let task = rows.row(TASKS, [id(e.task)]).await?;
+                let inputs = i64::try_from(inputs_mib(&e.inputs)).unwrap_or(i64::MAX);
                 task.set("state", Phase::Queued.name())?
-                    .set("queued_at", ms(at))
+                    .set("queued_at", ms(at))?
+                    .set("inputs_mib", inputs)
                     .map(drop)
             }
             Event::RoundClosed(e) => {
@@ -363,6 +365,8 @@ fn created(rows: &mut Rows<'_>, e: &TaskCreated, at: Timestamp) -> Done {
             ("policy_version", e.policy_version.into()),
             ("max_latency_ms", definition.qos.max_latency_ms.into()),
             ("deadline", definition.qos.deadline.map(|d| d.0).into()),
+            ("runtime_s", definition.limits.runtime_s.into()),
+            ("inputs_mib", 0u32.into()),
             ("budget", money(definition.economics.budget)),
             ("escrow", money(e.escrow)),
             ("round", 1u32.into()),

@@ -35,6 +35,8 @@ pub(super) const TABLES: &[Table] = &[
             Column::int("policy_version", "Policy under which it was created."),
             Column::int("max_latency_ms", "From queued to verified, as asked for.").or_null(),
             Column::int("deadline", "When it expires, ms.").or_null(),
+            Column::int("runtime_s", "The most that a run may take, s."),
+            Column::int("inputs_mib", "Its inputs, each rounded up to MiB, once they are known."),
             Column::int("budget", "The most that it may cost, micro-AEV."),
             Column::int("escrow", "What was locked at creation, micro-AEV."),
             Column::int("fee", "What it cost, micro-AEV.").or_null(),
@@ -74,7 +76,7 @@ pub(super) const TABLES: &[Table] = &[
             )
             .or_null(),
             Column::text("review", "`tasks.id` of the task that looks, or looked, at its verdict again.").or_null(),
-            Column::text("review_outcome", "`upheld`, `overturned` or `undecided`.").or_null(),
+            Column::text("review_outcome", "`upheld`, `overturned`, `unconfirmed` or `undecided`.").or_null(),
             Column::text("reviews", "`tasks.id` of the task whose verdict it looks at again.").or_null(),
             Column::text("detail", "Why it closed without a verdict.").or_null(),
             Column::text("model", "Content that it registered.").or_null(),

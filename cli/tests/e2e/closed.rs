@@ -98,7 +98,11 @@ async fn a_later_replica_has_nothing_to_copy() {
     let ended = platform.ended(&task.id).await;
     assert_eq!(ended.state, "settled", "{ended:#?}");
     let all = digests(&ended);
-    assert!(all.len() >= 9, "each of three reports: {all:?}");
+    assert_eq!(
+        all.len(),
+        7,
+        "three results and salts, and an output: {all:?}"
+    );
     for digest in &all {
         assert!(!read.contains(digest) && !seen.contains(digest));
     }

@@ -1,8 +1,11 @@
 //! A task that needs most of a node, while small ones keep coming for every room that opens on it.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use aevir_wire::Policy;
+use aevir_wire::{Client, Deposit, OpenAccount, Policy, Secret};
 use serde_json::{Value, json};
 
 use crate::platform::{TestPlatform, echo_definition};
@@ -24,6 +27,24 @@ fn sized(module: &str, memory_mib: u32) -> Value {
     echo_definition(module, json!({"spin": SHORT}), json!({"limits": limits}))
 }
 
+/// Another requester, for no node is kept free where one's own runs are in the way; and its module.
+async fn another(platform: &TestPlatform) -> (Client, String) {
+    let name = "of the large one".into();
+    let request = OpenAccount { name, scopes: None };
+    let opened = platform.admin.open_account(&request).await.unwrap();
+    let deposit = Deposit {
+        amount: "1000000".into(),
+        reference: "for the large one".into(),
+    };
+    let admin = &platform.admin;
+    admin.deposit(&opened.account, &deposit).await.unwrap();
+    let client = admin.with_key(Secret::from_text(opened.key));
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/modules/echo.wasm");
+    let module = client.push_module("echo", std::fs::read(file).unwrap());
+    let module = module.await.unwrap().digest;
+    (client, module)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_task_is_placed_though_small_ones_keep_coming() {
     let mut platform = TestPlatform::start().await;
@@ -38,7 +59,9 @@ async fn a_large_task_is_placed_though_small_ones_keep_coming() {
     let node = platform
         .node(&["--slots", "2", "--max-memory-mib", NODE_MIB])
         .await;
-    let (small, large) = (sized(&module, SMALL_MIB), sized(&module, LARGE_MIB));
+    let small = sized(&module, SMALL_MIB);
+    let (other, module) = another(&platform).await;
+    let large = sized(&module, LARGE_MIB);
     let submit = async |definition: &Value| {
         let submitted = platform.requester.submit_task(definition, None).await;
         submitted.unwrap().id
@@ -49,13 +72,13 @@ async fn a_large_task_is_placed_though_small_ones_keep_coming() {
     }
     let first = platform.task_when(&smalls[0], "running", |t| t.state == "running");
     first.await;
-    let large = submit(&large).await;
+    let large = other.submit_task(&large, None).await.unwrap().id;
 
     let (mut kept_until, mut waited_for_room) = (None, false);
     let begun = Instant::now();
-    let mut ended = 0;
+    let mut open = smalls.clone();
     loop {
-        let task = platform.requester.task(&large).await.unwrap();
+        let task = other.task(&large).await.unwrap();
         if task.started_at.is_some() {
             break;
         }
@@ -72,22 +95,31 @@ async fn a_large_task_is_placed_though_small_ones_keep_coming() {
                     kept_until = Some(until);
                 }
             }
-            let why = platform.requester.why_task(&large).await.unwrap();
+            let why = other.why_task(&large).await.unwrap();
             waited_for_room |= why.waits_for == "room";
         }
         // As many wait as before, whatever has ended.
         let mut waiting = 0;
-        for id in &smalls[ended..] {
-            let task = platform.requester.task(id).await.unwrap();
-            ended += usize::from(task.ended);
+        for id in std::mem::take(&mut open) {
+            let task = platform.requester.task(&id).await.unwrap();
             waiting += usize::from(task.state == "queued");
+            if !task.ended {
+                open.push(id);
+            }
         }
         for _ in waiting..SMALL_WAITING {
-            smalls.push(submit(&small).await);
+            let id = submit(&small).await;
+            open.push(id.clone());
+            smalls.push(id);
         }
     }
     assert!(kept_until.is_some() && waited_for_room, "{}", node.log());
-    let task = platform.ended(&large).await;
+    let mut task = other.task(&large).await.unwrap();
+    while !task.ended {
+        assert!(begun.elapsed() < PATIENCE, "{task:#?}\n{}", node.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        task = other.task(&large).await.unwrap();
+    }
     assert_eq!(task.state, "settled", "{task:#?}");
     let until = kept_until.unwrap();
     assert!(

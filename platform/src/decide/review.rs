@@ -29,7 +29,7 @@ use crate::{
     state::{Review, Sample, State, Task},
 };
 
-pub(super) use outcome::{decided, undecided};
+pub(super) use outcome::{Fresh, decided, undecided};
 
 /// Fresh replicas of a task that asked for no sample, and how many of them must agree: the fewest with a majority.
 const REPLICAS: u32 = 3;

@@ -94,8 +94,15 @@ pub(super) fn judge(
         Event::TaskSettled(e) => Some(e.fee),
         _ => None,
     });
-    let (fee, now) = (fee.unwrap_or_default(), context.time);
-    events.extend(review::decided(state, task, agreed_on, fee, now));
+    let fresh = review::Fresh {
+        agreed: agreed_on,
+        said: replicas
+            .values()
+            .map(|r| r.report.agreement_key())
+            .collect(),
+        fee: fee.unwrap_or_default(),
+    };
+    events.extend(review::decided(state, task, &fresh, context.time));
     Judged::over(events)
 }
 

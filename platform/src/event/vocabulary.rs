@@ -238,7 +238,10 @@ pub enum ReviewOutcome {
     Upheld,
     /// They agree on another one.
     Overturned,
-    /// They do not agree, or there were none: the verdict stands.
+    /// Enough of them were there to decide, and not one agrees with the verdict's, nor do they agree with one another: nobody is known
+    /// to be wrong, and nothing is paid for what nobody confirms.
+    Unconfirmed,
+    /// There were too few, or one of them agrees with the verdict's: it stands.
     Undecided,
 }
 

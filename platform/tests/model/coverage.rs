@@ -155,6 +155,7 @@ pub fn end(event: &Event) -> Option<&'static str> {
         }
         Event::TaskReviewed(e) => Some(match e.outcome {
             ReviewOutcome::Upheld => "> upheld",
+            ReviewOutcome::Unconfirmed => "> unconfirmed",
             ReviewOutcome::Undecided => "> undecided",
             ReviewOutcome::Overturned => "> overturned",
         }),

@@ -20,12 +20,21 @@ use crate::{
     state::{Assignment, ReviewOf, State, Task},
 };
 
-/// What the reviewing task's verdict means for the other: its fresh replicas agree on `agreed`, if on anything, and cost `fee`.
+/// What the fresh results of a review are.
+pub(in crate::decide) struct Fresh {
+    /// What a quorum of them agrees on.
+    pub(in crate::decide) agreed: Option<Digest>,
+    /// What each that was revealed says.
+    pub(in crate::decide) said: Vec<Digest>,
+    /// What they cost.
+    pub(in crate::decide) fee: Amount,
+}
+
+/// What the reviewing task's verdict means for the other.
 pub(in crate::decide) fn decided(
     state: &State,
     review: &Task,
-    agreed: Option<Digest>,
-    fee: Amount,
+    fresh: &Fresh,
     now: Timestamp,
 ) -> Vec<Event> {
     let Some(of) = &review.review_of else {
@@ -34,16 +43,27 @@ pub(in crate::decide) fn decided(
     let Some(task) = state.tasks.get(&of.task) else {
         return Vec::new();
     };
-    match agreed {
+    let is_contradicted =
+        fresh.said.len() >= review.quorum() as usize && !fresh.said.contains(&of.reviewed);
+    match fresh.agreed {
+        None if is_contradicted => unconfirmed(state, (task, review), of),
         None => undecided(review),
         Some(agreed) if agreed == of.reviewed => {
             vec![told(of, review, ReviewOutcome::Upheld, Vec::new())]
         }
-        Some(_) => overturned(state, (task, review), of, fee, now),
+        Some(_) => overturned(state, (task, review), of, fresh.fee, now),
     }
 }
 
-/// Nothing was shown: the verdict stands.
+/// Nobody confirms the result, and nobody knows another one: what was pending for it goes back, and nobody is blamed.
+fn unconfirmed(state: &State, (task, review): (&Task, &Task), of: &ReviewOf) -> Vec<Event> {
+    let mut events = vec![told(of, review, ReviewOutcome::Unconfirmed, Vec::new())];
+    events.extend(reversal(state, task, review, Amount::ZERO));
+    events.extend(model_suspended(state, task));
+    events
+}
+
+/// Too little was shown: the verdict stands.
 pub(in crate::decide) fn undecided(review: &Task) -> Vec<Event> {
     let of = review.review_of.iter();
     of.map(|of| told(of, review, ReviewOutcome::Undecided, Vec::new()))
@@ -98,8 +118,9 @@ fn overturned(
         owed = Amount(owed.0 - back.0);
         events.push(slash(task, review, assignment, refuted.slashed, back));
     }
-    events.extend(reversal(task, review, owed));
-    let ids: Vec<AssignmentId> = refuted.iter().map(|(a, ..)| a.id).collect();
+    events.extend(reversal(state, task, review, owed));
+    let blamed = refuted.iter().filter(|(a, ..)| !a.took_over());
+    let ids: Vec<AssignmentId> = blamed.map(|(a, ..)| a.id).collect();
     events.extend(settle::refused_points(state, task, &ids));
     events.extend(stake::shut_out(
         state,
@@ -127,7 +148,12 @@ fn refuted<'a>(
             let strikes = node.pledges.strikes_at(now, policy.stake).saturating_add(1);
             // Of a GPU one mismatch never costs stake.
             let is_free = a.hardware.gpu().is_some() && strikes <= policy.stake.strikes_free;
-            let slashed = if is_free { Amount::ZERO } else { a.stake };
+            // Who resumed from another's checkpoint may be right, and its author wrong.
+            let slashed = if is_free || a.took_over() {
+                Amount::ZERO
+            } else {
+                a.stake
+            };
             let refuted = Refuted {
                 assignment: a.id,
                 slashed,
@@ -155,12 +181,18 @@ fn slash(
     posted_for(task.id, PostingReason::Slash, postings)
 }
 
-/// What was pending for the refuted results goes back to who paid, and before that to who had the review made, as far as no stake
-/// made it good; what is pending for contents is paid out.
-fn reversal(task: &Task, review: &Task, mut owed: Amount) -> Option<Event> {
+/// What was pending for the results goes back to who paid, and before that to who had the review made, as far as no stake
+/// made it good; so does the platform's share, as far as the treasury has it. What is pending for contents is paid out.
+fn reversal(state: &State, task: &Task, review: &Task, mut owed: Amount) -> Option<Event> {
     let mut moved: BTreeMap<LedgerAccount, i64> = BTreeMap::new();
     let shares = task.settlement.iter().flat_map(|s| &s.shares);
     for share in shares.filter(|share| share.amount > Amount::ZERO) {
+        if share.role == ShareRole::Platform {
+            let left = state.ledger.balance(LedgerAccount::Treasury);
+            let back = share.amount.min(left);
+            *moved.entry(LedgerAccount::Treasury).or_default() -= back.0;
+            *moved.entry(task.payer()).or_default() += back.0;
+        }
         let Some(owner) = share.account else {
             continue;
         };
