@@ -7,7 +7,7 @@ use std::{
     thread::available_parallelism,
 };
 
-use aevir_gpu::{GpuLimits, select_driver};
+use aevir_gpu::{AdapterInfo, GpuLimits, select_driver};
 use aevir_sandbox::{
     Applied, Confinement, End, Executor, ExecutorConfig, Limits, Profile, Role, RunSpec, TraceIds,
     Tuning,
@@ -333,6 +333,7 @@ async fn run(executor: &Executor, own: &Path) -> Check {
         out_dir,
         limits: Limits::default(),
         gpu: false,
+        gpu_class: None,
         tenant: String::new(),
         trace: TraceIds::default(),
     };
@@ -393,10 +394,29 @@ fn confined(confinement: &Confinement) -> Check {
     )
 }
 
+/// What a node is going to say of its adapter when it registers.
+fn adapter_facts(adapter: &AdapterInfo) -> String {
+    let speed = adapter
+        .compute
+        .map_or_else(String::new, |class| format!(" {class},"));
+    let features = match &adapter.features[..] {
+        [] => "nothing on request".to_owned(),
+        names => format!("on request {}", names.join(", ")),
+    };
+    format!(
+        "{} ({} MiB), driver {} {}, class {},{speed} {features}",
+        adapter.name,
+        adapter.memory_bytes / MIB,
+        adapter.driver.trim(),
+        adapter.driver_info,
+        adapter.class,
+    )
+}
+
 async fn gpu(executor: &Executor) -> Check {
     let driver = select_driver().reason;
     match executor.probe_gpu(&GpuLimits::default()).await {
-        Ok(adapter) => Check::good("GPU", format!("{} ({driver})", adapter.class)),
+        Ok(adapter) => Check::good("GPU", format!("{}; {driver}", adapter_facts(&adapter))),
         Err(error) => Check::not(
             Grade::Warning,
             "GPU",

@@ -285,6 +285,7 @@ class Terms:
     quorum: int
     initial: int
     adaptive: bool
+    unstaked: bool
     attempts_max: int
     contents: list  # ids, in their order
     dependencies: list  # ids of tasks
@@ -324,6 +325,7 @@ def read_terms(definition):
         quorum=sampling["quorum"],
         initial=sampling["quorum"] if sampling.get("initial") is None else sampling["initial"],
         adaptive=sampling.get("adaptive", False),
+        unstaked=sampling.get("unstaked", False),
         attempts_max=(definition.get("retry") or {"max_attempts": 3})["max_attempts"],
         contents=sorted(contents | ({base} if base else set())),
         dependencies=[dependency["task"] for dependency in definition.get("depends_on") or []],
@@ -359,9 +361,12 @@ class Node:
     shown: int = 0  # fuel that its results showed, in millions a second
     samples: int = 0  # of those
     concurrency: int = 0  # runs at once that it may have by what it has shown
-    locked: int = 0  # of its stake, for open results
+    stake: int = 0  # the balance of its stake
+    locked: int = 0  # of that, for open results
+    vouched_at: int = 0  # when its last result was sealed that a draw had repeated, and that stood, in ms
     strikes: int = 0  # refused results, none of which was forgotten before the next
     struck_at: int = 0  # when the last was, in ms
+    stood: int = 0  # its results that a quorum accepted
     caught_at: int = -1  # when a quorum last agreed on another result than one of its own
 
     def record(self, kind):
@@ -498,6 +503,10 @@ class Assignment:
         """It went on from what another node had made: whose work is wrong, nothing in the log tells."""
         return self.author not in (None, self.node)
 
+    def is_backed(self):
+        """It has stake behind it."""
+        return self.is_staked and self.price > 0
+
     def slot(self):
         """The replica that it makes: its own, or that of the run which it duplicates."""
         return self.doubles or self.id
@@ -549,6 +558,9 @@ class Task:
     seed: str = ""
     prices: dict = field(default_factory=dict)  # of its contents that cost something, as of its creation
     review: tuple = ()  # ("due", node), ("open", task) or ("ended", outcome), where its verdict is or was looked at again
+    cause: str = ""  # of that: dispute, caught or unvouched
+    review_cost: int = 0  # and what it cost
+    held: int = 0  # of the refund, until it matures
     review_of: "ReviewOf | None" = None  # the verdict that it looks at
     owed: tuple = ()  # once it is overturned: who paid for that, and what of it is not made good
     in_treasury: int = 0  # when it was
@@ -615,6 +627,33 @@ class Task:
         if self.sample == "undecided" and self.state == "queued":
             return max(0, self.terms.initial - len({a.slot() for a in self.live()}))
         return self.missing()
+
+    def votes_to_blame(self):
+        """How many of the results that agree must have stake behind them for others to be shown wrong."""
+        quorum = 1 if self.sample == "alone" else self.terms.quorum
+        is_open = self.policy["market"] == "open" and self.terms.replicas > 1
+        return min(self.policy["verification"]["staked_votes"], quorum) if is_open else 0
+
+    def staked_votes(self):
+        """How many must have stake behind them for an agreement to decide."""
+        return self.votes_to_blame() if self.terms.price > 0 and not self.terms.unstaked else 0
+
+    def next_is_staked(self):
+        """Whether the next replica goes to a node that pledges stake for it."""
+        needed = self.staked_votes()
+        if needed == 0 or self.round > 1:
+            return needed > 0
+        backed = sum(a.is_backed() for a in self.live())
+        return backed < needed if self.at_once else backed + self.missing_at_most() <= needed
+
+    def blames(self):
+        """Whether its verdict shows that other results are wrong."""
+        return self.votes_to_blame() == 0 or self.staked_votes() > 0
+
+    def must_be_vouched(self):
+        """Its result stood alone, and something has to vouch for it before it matures."""
+        vouched = self.policy["verification"]["adaptive"]["vouched"]
+        return self.sample == "alone" and vouched and self.policy["settlement"]["window_ms"] > 0
 
     def repeat(self, trusted=None):
         """All replicas of the first round are wanted."""
@@ -925,6 +964,10 @@ def maturity_of(task):
         if share.ledger_account() == pending(share.account):
             moved[pending(share.account)] -= share.amount
             moved[available(share.account)] += share.amount
+    cost = min(task.held, task.review_cost) if task.cause == "unvouched" else 0
+    moved[pending(task.requester)] -= task.held
+    moved[available(task.requester)] += task.held - cost
+    moved[stake_of(task.accepted[0].node)] += cost
     return without_zeros(moved)
 
 
@@ -1057,10 +1100,11 @@ def judge(task):
 
 
 def agreed(task, revealed):
-    """What a quorum of them agrees on, or None."""
+    """What a quorum of them agrees on with enough stake behind it, or None."""
     reviewed = [task.review_of.reviewed] if task.review_of and task.review_of.counts else []
     winner, votes = next(iter(Counter([a.agreement for a in revealed] + reviewed).most_common(1)), (None, 0))
-    return winner if votes >= (1 if task.sample == "alone" else task.terms.quorum) else None
+    backed = sum(a.is_backed() for a in revealed if a.agreement == winner) + (winner in reviewed)
+    return winner if votes >= (1 if task.sample == "alone" else task.terms.quorum) and backed >= task.staked_votes() else None
 
 
 # ---------------------------------------------------------------- closed until the verdict (docs/economics.md, Closed until the verdict)
@@ -1106,9 +1150,9 @@ SETTLEMENT = {"window_ms": 0}
 CONTENTS = {"royalty_ppm": 0, "generations": 0, "first_registrant": False}
 REWARDS = {"pool_ppm": 0, "claim_epochs": 168}
 POINTS = {"unrepeated_ppm": MILLION, "late_ppm": MILLION, "keep_ppm": MILLION}
-STAKE = {"per_result_ppm": 0, "strikes_free": 1, "strike_ms": 604_800_000, "strikes_max": 0}
-VERIFICATION = {"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}, "reveals": "open",
-                "review_ms": 86_400_000}
+STAKE = {"per_result_ppm": 0, "strikes_free": 1, "free_after": 0, "strike_ms": 604_800_000, "strikes_max": 0}
+VERIFICATION = {"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000, "vouched": False},
+                "staked_votes": 0, "reveals": "open", "review_ms": 86_400_000}
 CLASS_LOOKS_MAX = 1_024  # nodes of a class of GPUs that are looked at for their owners
 
 
@@ -1124,9 +1168,16 @@ class Needs:
     speed_in_time: int
     price: int  # that is certain, or the most that a node may ask for
     by_ask: bool  # it goes to nodes that publish an ask
+    stake: int = 0  # that it must have free
 
 
-def needs_of(task):
+def stake_due(task, price):
+    """What a node pledges for a result that earns so much."""
+    due = part(price, task.policy["stake"]["per_result_ppm"])
+    return max(due, review_cost(task.terms, task.policy, True)) if task.terms.adaptive else due
+
+
+def needs_of(task, doubled=None):
     """From the definition, with the schema's defaults, under the policy that the task was created under."""
     limits, qos = LIMITS | (task.definition.get("limits") or {}), task.definition.get("qos") or {}
     policy = task.policy["scheduling"]
@@ -1142,7 +1193,15 @@ def needs_of(task):
     pricing = task.terms.pricing
     certain = min(pricing.get("base", 0), task.terms.price) if pricing["mode"] == "metered" else task.terms.price
     return Needs(task.definition["type"], sampled, qos, limits["memory_mib"], storage, worth, in_time,
-                 certain - part(certain, late), task.terms.pricing["mode"] == "ask")
+                 certain - part(certain, late), task.terms.pricing["mode"] == "ask",
+                 stake_due(task, task.terms.price) if needs_stake(task, doubled) else 0)
+
+
+def needs_stake(task, doubled):
+    """Whether the next replica, or the duplicate of a run, goes to a node that pledges stake for it."""
+    if doubled is None:
+        return task.next_is_staked()
+    return task.terms.replicas > 1 and task.staked_votes() > 0 and task.assignments[doubled].is_backed()
 
 
 def speed(node):
@@ -1214,12 +1273,19 @@ def fits_idle(needs, node, now):
     return (works(node) and node.is_open(now) and node.record(needs.kind).backoff_until <= now
             and needs.price >= integer((node.terms.get("asks") or {}).get(needs.kind, "0"))
             and (not needs.by_ask or needs.kind in (node.terms.get("asks") or {}))
-            and has_room(node, needs, 0, 0) and capable(needs, node))
+            and has_room(node, needs, 0, 0) and capable(needs, node) and may_pledge(needs, node, node.stake))
+
+
+def may_pledge(needs, node, stake):
+    """Whether so much stake is what the next replica needs behind it."""
+    asks = integer((node.terms.get("asks") or {}).get(needs.kind, "0"))
+    return needs.stake <= stake and not (needs.stake and needs.by_ask and asks == 0)
 
 
 def fits(needs, node, now):
     """Whether it has a slot and room, too."""
-    return node.busy < node.runs_max() and has_room(node, needs, node.memory, node.storage) and fits_idle(needs, node, now)
+    return (node.busy < node.runs_max() and has_room(node, needs, node.memory, node.storage) and fits_idle(needs, node, now)
+            and may_pledge(needs, node, node.stake - node.locked))
 
 
 def window(all, most, now):
@@ -1277,7 +1343,7 @@ def charge(ms, weight):
 def needs_key(task):
     """Equal for tasks of one plan that the same nodes fit, whoever they are."""
     needs = needs_of(task)
-    return canonical_text([needs.kind, needs.qos, needs.memory, needs.storage, needs.price, needs.by_ask])
+    return canonical_text([needs.kind, needs.qos, needs.memory, needs.storage, needs.price, needs.by_ask, needs.stake])
 
 
 def line_key(task):
@@ -1285,7 +1351,7 @@ def line_key(task):
     needs, live = needs_of(task), task.live()
     asked = [needs.qos.get(name) for name in ("cpu_cores", "min_mfuel_s", "gpu", "labels", "labels_any", "labels_not")]
     return canonical_text([needs.kind, needs.sampled, task.policy["market"], [value or None for value in asked], needs.memory, needs.storage,
-                           needs.data, needs.speed_in_time, needs.price, task.definition["module"], task.terms.contents,
+                           needs.data, needs.speed_in_time, needs.price, needs.stake, task.definition["module"], task.terms.contents,
                            sorted(task.tried()), [a.node for a in task.involved() + live], task.bound_class(), task.reserved, surely_ms(task)])
 
 
@@ -1526,6 +1592,7 @@ class Auditor:
         elif moved:
             self.settle_due("ledger.posted", reason, data.get("task"), value=moved)
         for node in [self.nodes[account.split("/")[1]] for account in moved if account.startswith("node/")]:
+            node.stake = self.balances[stake_of(node.id)]
             require(self.balances[stake_of(node.id)] >= node.locked,
                     f"expected the stake of node {node.id} to cover {node.locked}, found {self.balances[stake_of(node.id)]}")
 
@@ -1565,11 +1632,17 @@ class Auditor:
             node.strikes, node.struck_at = self.strikes_at(node, task.policy) + 1, self.now
             covered = assignment.id == task.trusted and assignment.hardware is None
             if task.accepted:
+                node.caught_at = self.now
                 self.recall(node)
-            if task.accepted and (covered or node.strikes > task.policy["stake"]["strikes_free"]) and assignment.stake:
+            if task.accepted and (covered or not self.is_free(task, node, node.strikes)) and assignment.stake:
                 value = {"amount": assignment.stake, "strikes": node.strikes}
                 self.must_follow("node.slashed", node.id, task.id, assignment.id, value=value)
             self.shut_out_due(task, node)
+
+    def is_free(self, task, node, strikes):
+        """Whether so many refused results cost the node no stake."""
+        stake = task.policy["stake"]
+        return strikes <= stake["strikes_free"] and node.stood >= stake["free_after"]
 
     def shut_out_due(self, task, node):
         """A node with too many refused results is suspended."""
@@ -2023,7 +2096,7 @@ class Auditor:
 
     def candidates(self, task, doubled, now):
         """The nodes that the next replica of a task, or a duplicate, is drawn among, in the order of their registration."""
-        needs, policy = needs_of(task), self.policies[-1]
+        needs, policy = needs_of(task, doubled), self.policies[-1]
         least = 0
         if doubled and not needs.sampled:
             needs.speed_in_time = 0
@@ -2239,7 +2312,7 @@ class Auditor:
         """The task that looks at a verdict again is the same run, for the same price, on nodes that had no part in it."""
         self.settle_due("task.created", data["task"])
         of, cause, bond = self.opening.pop(data["task"])
-        counts = cause["by"] == "caught"
+        counts = cause["by"] != "dispute"
         payer = {"stake": cause["node"]} if counts else {"account": cause["account"]}
         expect("what is reviewed", {"task": of.id, "payer": payer, "counts": counts}, origin)
         definition = review_definition(of, counts, bond, self.now)
@@ -2262,10 +2335,15 @@ class Auditor:
         self.check_nothing_due("a review")
         require(data["task"] in self.maturing, f"expected a task whose shares are pending, found {data['task']}")
         task, cause, bond = self.maturing[data["task"]], data["cause"], amount(data["bond"])
-        expect("the bond", review_cost(task.terms, task.policy, cause["by"] == "caught"), bond)
+        expect("the bond", review_cost(task.terms, task.policy, cause["by"] != "dispute"), bond)
+        first = task.accepted[0]
+        if cause["by"] == "unvouched":
+            expect("the node that nothing vouches for", first.node, cause["node"])
+            require(self.is_unvouched(task) and self.now >= task.matures_at,
+                    f"expected task {task.id} to mature with nothing that vouches for it, found otherwise")
         if cause["by"] == "caught":
             expect("why the verdict is looked at again", ("due", cause["node"]), task.review)
-            first = task.accepted[0]
+        if cause["by"] != "dispute":
             require(first.stake >= bond, f"expected {bond} to be locked for {first.id}, found {first.stake}")
             first.stake -= bond
             self.nodes[first.node].locked -= bond
@@ -2277,26 +2355,35 @@ class Auditor:
             require(not task.review and not task.review_of and self.now < task.matures_at,
                     f"expected an open dispute window of task {task.id}, found none")
             expect("the runtime profile", "det/1", task.definition.get("runtime", "det/1"))
-        task.review = ("open", data["review"])
+        task.review, task.cause = ("open", data["review"]), cause["by"]
         self.opening[data["review"]] = task, cause, bond
         self.must_follow("task.created", data["review"])
 
-    def review_due(self, task):
-        """A task that looks at another's verdict has ended: its fresh results agree with it, on another one, or on nothing."""
+    def is_unvouched(self, task):
+        """It stood alone, nobody looked at it again, and no later result of its node that a draw had repeated has stood."""
+        first = task.accepted[0]
+        return task.must_be_vouched() and not task.review and self.nodes[first.node].vouched_at < first.committed_at
+
+    def review_due(self, task, paid, judged=False):
+        """A task that looks at another's verdict has ended, and cost so much: its fresh results agree with it, on another one, or on
+        nothing."""
         if task.review_of is None:
             return
         of, outcome = self.maturing[task.review_of.task], "undecided"
+        of.review_cost = paid
         said = [a.agreement for a in task.having("revealed")]
-        if task.accepted:
-            outcome = "upheld" if task.accepted[0].agreement == task.review_of.reviewed else "overturned"
-        elif task.state == "verified" and len(said) >= task.terms.quorum and task.review_of.reviewed not in said:
+        reviewed = task.review_of.reviewed
+        if task.accepted and task.blames():
+            outcome = "upheld" if task.accepted[0].agreement == reviewed else "overturned"
+        elif judged and task.review_of.counts and any(one != reviewed for one in said):
+            outcome = "unconfirmed"
+        elif judged and task.blames() and len(said) >= task.terms.quorum and reviewed not in said:
             outcome = "unconfirmed"
         refused = []
         for first in of.accepted if outcome == "overturned" else []:
             strikes = self.strikes_at(self.nodes[first.node], of.policy) + 1
-            free = first.took_over() or first.hardware is not None and strikes <= of.policy["stake"]["strikes_free"]
+            free = first.took_over() or first.hardware is not None and self.is_free(of, self.nodes[first.node], strikes)
             refused.append({"assignment": first.id, "slashed": str(0 if free else first.stake)})
-        paid = sum(share.amount for share in task.shares)
         of.owed = task.review_of.payer, 0 if task.review_of.counts else paid
         self.must_follow("task.reviewed", of.id, task.id, value={"outcome": outcome, "refused": refused})
 
@@ -2306,6 +2393,8 @@ class Auditor:
         self.settle_due("task.reviewed", data["task"], data["review"], value=value)
         task = self.maturing[data["task"]]
         task.review = ("ended", data["outcome"])
+        if task.cause == "unvouched" and data["outcome"] == "upheld":
+            self.vouch(task.accepted[0])
         if data["outcome"] not in ("overturned", "unconfirmed"):
             return
         task.in_treasury = self.balances["treasury"]
@@ -2317,14 +2406,14 @@ class Auditor:
             node.sealed.discard(assignment.id)
             node.locked -= assignment.stake - slashed.get(assignment.id, 0)
             assignment.stake = slashed.get(assignment.id, 0)
-        refused = task.accepted if data["outcome"] == "overturned" else []
-        blamed = [first for first in refused if not first.took_over()]
-        for first in refused:
+        refuted = task.accepted if data["outcome"] == "overturned" else []
+        blamed = [first for first in refuted if not first.took_over()]
+        for first in refuted:
             self.fault(task, first)
             if first.took_over() and first.resumed_run:
                 self.fault(task, task.assignments[first.resumed_run])
         for node in [self.nodes[first.node] for first in blamed]:
-            node.strikes, node.struck_at = self.strikes_at(node, task.policy) + 1, self.now
+            node.strikes, node.struck_at, node.caught_at = self.strikes_at(node, task.policy) + 1, self.now, self.now
         for first in blamed:
             node = self.nodes[first.node]
             self.recall(node)
@@ -2340,7 +2429,7 @@ class Auditor:
 
     def reversal_due(self, task):
         """Compute goes back: first to who had the review made, as far as no stake made it good, then to who paid. Contents are paid."""
-        moved, (payer, owed) = Counter(), task.owed if task.review[1] == "overturned" else (task.payer(), 0)
+        moved, payer, owed = Counter(), task.owed[0], task.owed[1] if task.review[1] == "overturned" else 0
         back = min(sum(share.amount for share in task.shares if share.role == "platform"), task.in_treasury)
         moved["treasury"] -= back
         moved[task.payer()] += back
@@ -2354,6 +2443,10 @@ class Auditor:
             owed -= back
             moved[payer] += back
             moved[task.payer()] += share.amount - back
+        back = min(task.held, task.review_cost) if task.cause == "unvouched" and task.review[1] == "unconfirmed" else 0
+        moved[pending(task.requester)] -= task.held
+        moved[payer] += back
+        moved[task.payer()] += task.held - back
         self.money_due("reversal", task, moved)
 
     def on_task_queued(self, data):
@@ -2477,16 +2570,26 @@ class Auditor:
         task.accepted, task.state = [task.assignments[a] for a in data["accepted"]], "verified"
         task.shares = verdict_shares(task, self.contents, self.suspended)
         self.settlement_due(task)
-        self.refusals_due(task, [r["assignment"] for r in data["refused"]])
-        self.slashes_due(task, [r["assignment"] for r in data["refused"]])
-        self.note_outcomes(task, [r["assignment"] for r in data["refused"]])
-        self.review_due(task)
+        # Nobody is blamed for a result that differs from a quorum without enough stake behind it.
+        blamed = [r["assignment"] for r in data["refused"] if r["reason"] == "not-revealed" or task.blames()]
+        self.refusals_due(task, blamed)
+        self.slashes_due(task, blamed)
+        self.note_outcomes(task, blamed)
+        if task.trusted in data["accepted"]:
+            self.vouch(task.assignments[task.trusted])
+        self.review_due(task, sum(share.amount for share in task.shares), judged=True)
+
+    def vouch(self, result):
+        """A result stood that a draw had repeated: what its node sealed before and stood alone may mature."""
+        node = self.nodes[result.node]
+        node.vouched_at = max(node.vouched_at, result.committed_at)
 
     def note_outcomes(self, task, refused):
         """A verdict counts for and against nodes, on the task's type."""
         for assignment in task.accepted:
             late = took_too_long(task.terms, assignment)
             counts = not late or could_be_in_time(task, assignment, speed(self.nodes[assignment.node]))
+            self.nodes[assignment.node].stood += len(task.accepted) > 1
             if not task.needs_gpu():
                 ms, told = assignment.committed_at - assignment.leased_at, assignment.started_at - assignment.leased_at
                 self.nodes[assignment.node].see(assignment.fuel, ms, min(told, transfer_ms(task)))
@@ -2494,11 +2597,12 @@ class Auditor:
             if counts:
                 record = self.count(task, assignment, good=not late)
                 record.in_a_row = record.in_a_row if late else 0
-        contradicted = [a for a in task.having("failed") if a.failure in MODULE_FAILURES] if task.accepted else []
+        shown = task.accepted and task.blames()
+        contradicted = [a for a in task.having("failed") if a.failure in MODULE_FAILURES] if shown else []
         for assignment in [task.assignments[a] for a in refused] + contradicted:
             self.fault(task, assignment)
         blamed = set()
-        for run, blob in task.suspects if task.accepted else []:
+        for run, blob in task.suspects if shown else []:
             if run.node not in blamed and all(a.node != run.node and a.resume != blob for a in task.accepted):
                 blamed.add(run.node)
                 self.fault(task, run)
@@ -2557,7 +2661,10 @@ class Auditor:
         """The postings and the events that a verdict asks for."""
         fee = sum(share.amount for share in task.shares)
         require(fee <= task.escrow, f"expected a fee within the escrow of {task.escrow}, found {fee}")
-        moved = Counter({escrow(task.id): -task.escrow, task.payer(): task.escrow - fee})
+        if task.must_be_vouched():
+            task.held = min(task.escrow - fee, review_cost(task.terms, task.policy, True))
+        moved = Counter({escrow(task.id): -task.escrow, task.payer(): task.escrow - fee - task.held})
+        moved[pending(task.requester)] += task.held
         for share in task.shares:
             moved[share.ledger_account()] += share.amount
         self.money_due("settlement", task, moved)
@@ -2579,6 +2686,7 @@ class Auditor:
         fee = sum(share.amount for share in task.shares)
         expect("the fee", fee, integer(data["fee"]))
         expect("the refund", task.escrow - fee, integer(data["refund"]))
+        expect("what of it is held", task.held, integer(data.get("held", "0")))
         found = [Share(s["role"], s.get("account") or "", s.get("node") or "", s.get("content") or "", integer(s["amount"]))
                  for s in data["shares"]]
         expect("the shares", sorted(s for s in task.shares if s.amount), sorted(s for s in found if s.amount))
@@ -2609,6 +2717,7 @@ class Auditor:
         task = self.maturing.get(data["task"])
         require(task, f"expected a task whose shares are pending, found {data['task']}")
         require(not task.is_held(), f"expected task {task.id} to wait for its review, found it mature")
+        require(not self.is_unvouched(task), f"expected task {task.id} to be looked at again, for nothing vouches for it, found it mature")
         require(self.now >= task.matures_at,
                 f"expected the dispute window of task {task.id} to pass, found its maturity {task.matures_at - self.now} ms earlier")
         return task
@@ -2640,7 +2749,7 @@ class Auditor:
             moved[available(owner)] += paid
         expect("the postings of the closure", without_zeros(moved), task.closure or {})
         self.due = [due for due in self.due if due.subject != ("task.closed", task.id)]
-        self.review_due(task)
+        self.review_due(task, fee)
         self.end(task, "failed" if reason in ("attempts-spent", "dependency-failed") else reason)
 
     def check_close_reason(self, task, reason):
@@ -2725,9 +2834,7 @@ class Auditor:
         price = task.terms.price if asked is None else asked
         require(price <= task.terms.price, f"expected a price of at most {task.terms.price}, found {price}")
         task.assignments[id].price = price
-        due = part(price, task.policy["stake"]["per_result_ppm"])
-        if task.terms.adaptive:
-            due = max(due, review_cost(task.terms, task.policy, True))
+        due = stake_due(task, price)
         if due <= self.balances[stake_of(node.id)] - node.locked:
             task.assignments[id].stake, task.assignments[id].is_staked = due, True
             node.locked += due

@@ -296,7 +296,7 @@ def windowed(waits_s=60):
 
 def slashed(strikes_free=0):
     """Three nodes, one of which has staked ten, and is alone with its result: it loses the three that it had locked."""
-    log = Log(stake={"per_result_ppm": 3_000_000, "strikes_free": strikes_free, "strike_ms": 1_000, "strikes_max": 0})
+    log = Log(stake={"per_result_ppm": 3_000_000, "strikes_free": strikes_free, "free_after": 0, "strike_ms": 1_000, "strikes_max": 0})
     for node, owner in zip(NODES, OWNERS):
         log.node(node, owner)
     account, pledge = f"account/{OWNERS[2]}/available", f"node/{NODES[2]}/stake"

@@ -129,6 +129,14 @@ impl Gpu {
     /// [`AdapterError::None`] where Vulkan finds nothing, [`AdapterError::UnknownFeature`] and [`AdapterError::Lacks`] where
     /// too much was asked for, [`AdapterError::Refused`] with a reason for each adapter otherwise.
     pub fn open(limits: &GpuLimits) -> Result<Self, AdapterError> {
+        Self::open_class(limits, None)
+    }
+
+    /// The same of one class only: what was promised to a run is not replaced by whatever else is there.
+    ///
+    /// # Errors
+    /// As above; an adapter of another class is refused as such.
+    pub fn open_class(limits: &GpuLimits, class: Option<&str>) -> Result<Self, AdapterError> {
         limits.check()?;
         let features = features::find(&limits.features)?;
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
@@ -143,7 +151,12 @@ impl Gpu {
         for adapter in adapters {
             let name = adapter.get_info().name;
             match Self::open_adapter(&adapter, features.clone(), limits) {
-                Ok(gpu) => return Ok(gpu),
+                Ok(gpu) if class.is_none_or(|class| class == gpu.info.class) => return Ok(gpu),
+                Ok(gpu) => refusals.push(format!(
+                    "{name}: it is of class {}, and the run was placed for {}",
+                    gpu.info.class,
+                    class.unwrap_or_default()
+                )),
                 Err(Unusable::Lacks(what)) => lacks.push(format!("{name} lacks {what}")),
                 Err(Unusable::Refused(reason)) => refusals.push(format!("{name}: {reason}")),
             }

@@ -132,6 +132,14 @@ impl Batch {
         Ok(())
     }
 
+    /// Whether any of its kernels has a loop, and with it a budget that can be used up.
+    pub(crate) fn has_loops(&self) -> bool {
+        self.commands.iter().any(|command| match command {
+            Command::Dispatch { kernel, .. } => kernel.0.compiled.has_loops,
+            Command::Copy { .. } => false,
+        })
+    }
+
     fn check_room(&self) -> Result<(), GpuError> {
         if self.commands.len() >= self.commands_max as usize {
             return Err(GpuError::limit(limit::BATCH, self.commands_max));

@@ -32,15 +32,20 @@ impl Asked {
 }
 
 impl Devices {
-    /// Starts a session on the kept device, if it is what `limits` ask for, or else on one opened for it.
+    /// Starts a session on the kept device, if it is what `limits` ask for and of this class, or else on one opened for it.
     ///
     /// # Errors
-    /// Those of [`Gpu::open`].
-    pub fn session(&mut self, limits: &GpuLimits) -> Result<Session, AdapterError> {
+    /// Those of [`Gpu::open_class`].
+    pub fn session(
+        &mut self,
+        limits: &GpuLimits,
+        class: Option<&str>,
+    ) -> Result<Session, AdapterError> {
         limits.check()?;
+        let suits = |gpu: &Gpu| gpu.is_healthy() && class.is_none_or(|c| c == gpu.info().class);
         let gpu = match self.kept.take() {
-            Some((asked, gpu)) if asked == Asked::of(limits) && gpu.is_healthy() => gpu,
-            _ => Gpu::open(limits)?,
+            Some((asked, gpu)) if asked == Asked::of(limits) && suits(&gpu) => gpu,
+            _ => Gpu::open_class(limits, class)?,
         };
         Ok(Session::new(gpu, limits.clone()))
     }

@@ -107,12 +107,17 @@ pub(crate) fn pipeline(
         label: None,
         source: wgpu::ShaderSource::Naga(std::borrow::Cow::Owned(module)),
     });
-    let groups = [Some(&layout), Some(&gpu.status_layout)];
+    // A kernel without buffers has no group 0, so none is made for its dispatches.
+    let groups = [
+        (!slots.is_empty()).then_some(&layout),
+        Some(&gpu.status_layout),
+    ];
     let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
         label: None,
-        bind_group_layouts: match has_loops {
-            true => &groups,
-            false => &groups[..1],
+        bind_group_layouts: match (has_loops, slots.is_empty()) {
+            (true, _) => &groups,
+            (false, false) => &groups[..1],
+            (false, true) => &[],
         },
         immediate_size: 0,
     });
@@ -153,6 +158,8 @@ pub(crate) fn batch(
             ),
             _ => None,
         };
+        // The kernel that is set, whose status group stays.
+        let mut set: Option<&Kernel> = None;
         for command in run {
             match (command, &mut pass) {
                 (
@@ -163,10 +170,16 @@ pub(crate) fn batch(
                     },
                     Some(pass),
                 ) => {
-                    pass.set_pipeline(&kernel.0.compiled.pipeline);
-                    pass.set_bind_group(0, &bind(gpu, kernel, bindings), &[]);
-                    if kernel.0.compiled.has_loops {
-                        pass.set_bind_group(STATUS_GROUP, status, &[]);
+                    let compiled = &kernel.0.compiled;
+                    if !set.is_some_and(|set| set.is(kernel)) {
+                        pass.set_pipeline(&compiled.pipeline);
+                        if compiled.has_loops {
+                            pass.set_bind_group(STATUS_GROUP, status, &[]);
+                        }
+                        set = Some(kernel);
+                    }
+                    if !compiled.slots.is_empty() {
+                        pass.set_bind_group(0, &bind(gpu, kernel, bindings), &[]);
                     }
                     pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
                 }

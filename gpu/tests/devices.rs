@@ -12,7 +12,7 @@ fn a_kept_device_knows_its_kernels_and_nothing_else_of_the_last_run() {
     let mut devices = Devices::default();
     let limits = GpuLimits::default();
     let run = |devices: &mut Devices, limits: &GpuLimits, secret: u32| {
-        let mut s = devices.session(limits).unwrap();
+        let mut s = devices.session(limits, None).unwrap();
         let kernel = s.create_kernel(DOUBLE, "main", &[]).unwrap();
         let buffers: Vec<_> = (0..8).map(|_| s.create_buffer(1 << 16).unwrap()).collect();
         let stale = buffers
@@ -45,7 +45,7 @@ fn a_kept_device_knows_its_kernels_and_nothing_else_of_the_last_run() {
         loop_budget: 10,
         ..GpuLimits::default()
     };
-    let mut s = devices.session(&small).unwrap();
+    let mut s = devices.session(&small, None).unwrap();
     let endless = "@compute @workgroup_size(1) fn main() { loop { if false { break; } } }";
     let kernel = s.create_kernel(endless, "main", &[]).unwrap();
     let mut batch = s.create_batch();
@@ -91,7 +91,7 @@ fn memory_of_workgroups_and_invocations_begins_as_zero_in_every_run() {
     support::driver();
     let mut devices = Devices::default();
     let mut run = |wgsl: &str, constants: &[aevir_gpu::Constant]| {
-        let mut s = devices.session(&GpuLimits::default()).unwrap();
+        let mut s = devices.session(&GpuLimits::default(), None).unwrap();
         let kernel = s.create_kernel(wgsl, "main", constants).unwrap();
         let out = s.create_buffer(512).unwrap();
         let mut batch = s.create_batch();
@@ -117,7 +117,7 @@ fn a_lost_device_ends_its_run_and_the_next_gets_a_fresh_one() {
     support::driver();
     let mut devices = Devices::default();
     let limits = GpuLimits::default();
-    let mut s = devices.session(&limits).unwrap();
+    let mut s = devices.session(&limits, None).unwrap();
     let a = s.create_buffer(4).unwrap();
     s.lose_device();
     let lost = s.read(&a, 0, 4).unwrap_err();
@@ -127,7 +127,7 @@ fn a_lost_device_ends_its_run_and_the_next_gets_a_fresh_one() {
     drop(a);
     devices.keep(s);
     assert!(!devices.is_warm());
-    let mut s = devices.session(&limits).unwrap();
+    let mut s = devices.session(&limits, None).unwrap();
     let a = s.create_buffer(4).unwrap();
     assert_eq!(words(&s.read(&a, 0, 4).unwrap()), [0]);
 }

@@ -148,10 +148,10 @@ fn every_kernel_of_the_corpus_is_contained() {
         let worker = std::thread::Builder::new()
             .stack_size(64 << 20)
             .spawn(move || {
-                let mut session = devices.session(&head.limits.gpu).unwrap();
+                let mut session = devices.session(&head.limits.gpu, None).unwrap();
                 let ended = play(&mut session, &wgsl, &head.dispatch);
                 devices.keep(session);
-                let mut session = devices.session(&GpuLimits::default()).unwrap();
+                let mut session = devices.session(&GpuLimits::default(), None).unwrap();
                 check_device(&mut session);
                 devices.keep(session);
                 (devices, ended, head.expect)

@@ -120,7 +120,7 @@ fn every_buffer_is_zeroed_whatever_it_was_before() {
     });
     let ran = runner.run(&steps(), |steps| {
         let mut devices = devices.borrow_mut();
-        let mut session = devices.session(&GpuLimits::default()).unwrap();
+        let mut session = devices.session(&GpuLimits::default(), None).unwrap();
         kept.set(kept.get() + u64::from(session.kept_bytes() > 0));
         play(&mut session, &steps)?;
         reused.set(reused.get() + session.reused_buffers());

@@ -5,7 +5,7 @@ use std::{
     fs::{self, File, TryLockError},
     io,
     os::unix::fs::DirBuilderExt as _,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use aevir_sandbox::{Executor, ExecutorConfig, PoolConfig, Tuning};
@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) journal: Journal,
     pub(crate) executor: Executor,
     pub(crate) holdings: Holdings,
+    /// Why the node's GPU is not what it registered any more, which ends the agent.
+    pub(crate) card_gone: OnceLock<String>,
     /// No more work: what there is may end.
     pub(crate) shutdown: CancellationToken,
     /// Everything ends now.
@@ -70,7 +72,7 @@ pub enum Ended {
 /// time, gives back what is left, and returns.
 ///
 /// # Errors
-/// When the node can't start or join, or the platform does not know it any more.
+/// When the node can't start or join, when the platform does not know it any more, or when its GPU is gone.
 pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<Ended, NodeError> {
     let in_data_dir = |source| NodeError::DataDir {
         path: config.data_dir.clone(),
@@ -123,7 +125,8 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<Ende
         journal,
         executor,
         holdings: Holdings::default(),
-        shutdown: shutdown.clone(),
+        shutdown: shutdown.child_token(),
+        card_gone: OnceLock::new(),
         halt: CancellationToken::new(),
     });
     serve(&shared, sealed).await
@@ -148,7 +151,12 @@ async fn serve(shared: &Arc<Shared>, sealed: Vec<Sealed>) -> Result<Ended, NodeE
         say_goodbye(shared).await;
     }
     shared.executor.close().await;
-    ended
+    match shared.card_gone.get() {
+        Some(found) if matches!(ended, Ok(Ended::Stopped)) => {
+            Err(NodeError::GpuGone(found.clone()))
+        }
+        _ => ended,
+    }
 }
 
 fn executor(config: &NodeConfig) -> Executor {

@@ -43,6 +43,10 @@ pub enum NodeError {
         "the machine has no GPU that can be used: {0}. Run `cargo xtask setup demo` for a software one, or start the node without a GPU"
     )]
     Gpu(String),
+    #[error(
+        "the GPU that this node offered is gone: {0}. Look at it with `aevir doctor`; the next start registers what there is"
+    )]
+    GpuGone(String),
     #[error("the probe of the CPU does not run ({0}), so no task would; `aevir doctor` says more")]
     Probe(String),
     #[error("no executor process can be started; `aevir doctor` says more")]

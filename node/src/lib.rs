@@ -12,6 +12,7 @@ mod admission;
 mod agent;
 mod allowance;
 mod cache;
+mod card;
 mod config;
 mod directive;
 mod error;

@@ -64,6 +64,7 @@ async fn run(executor: &Executor, module: &Path, out_dir: &Path) -> Outcome {
         out_dir: out_dir.to_owned(),
         limits: Limits::for_task(FUEL_MAX, MEMORY_MIB, WALL_S, OUTPUT_MIB),
         gpu: false,
+        gpu_class: None,
         // A process of its own, which serves nobody after it.
         tenant: String::new(),
         trace: TraceIds::default(),

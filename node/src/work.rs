@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     agent::Shared,
+    card,
     fault::Fault,
     fetch::{Materials, fetch},
     held::{Held, Work},
@@ -141,6 +142,9 @@ async fn attempt(shared: &Shared, lease: &Lease, work: &Work, folder: &Path) -> 
     work.telemetry.note("starting");
     let spec = spec(shared, lease, &materials, folder)?;
     let (outcome, checkpoint) = run(shared, lease, work, spec).await;
+    if lease.gpu.is_some() {
+        card::look(shared, &outcome).await;
+    }
     if shared.halt.is_cancelled()
         && let Some(path) = checkpoint
     {
@@ -248,6 +252,11 @@ fn spec(
         out_dir: folder.to_owned(),
         limits,
         gpu: lease.gpu.is_some(),
+        gpu_class: lease
+            .gpu
+            .as_ref()
+            .and_then(|_| card::class(shared))
+            .map(str::to_owned),
         tenant: lease.tenant.clone(),
         trace: TraceIds {
             task: lease.task.clone(),

@@ -374,6 +374,14 @@ impl TaskDefinition {
             .unwrap_or(Sampling::NONE)
     }
 
+    /// A quorum of its sample needs stake behind it, in a market that asks for any: not where replicas earn nothing, for then nobody pledges
+    /// anything, or where the requester does without.
+    pub fn asks_for_stake(&self) -> bool {
+        let sampling = self.sampling();
+        let is_paid = self.economics.pricing.max_price() > Amount::ZERO;
+        sampling.replicas > 1 && !sampling.unstaked && is_paid
+    }
+
     /// What a replica of this price earns for certain: the price, less what a late one gives back where a late one is possible.
     pub fn certain_pay(&self, price: Amount) -> Amount {
         price.less(self.late_ppm())

@@ -302,6 +302,9 @@ events! {
         /// All that the requester paid.
         fee: Amount,
         refund: Amount,
+        /// Of the refund, what waits until the result matures: it stood alone, and may be repeated by then.
+        #[serde(default, skip_serializing_if = "Amount::is_zero")]
+        held: Amount,
         shares: Vec<Share>,
         /// Settled in a private market, where owner filters are off.
         private_market: bool,

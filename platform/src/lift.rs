@@ -119,12 +119,12 @@ fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
     // There was no stake.
     policy.insert(
         "stake".into(),
-        json!({"per_result_ppm": 0, "strikes_free": 1, "strike_ms": 604_800_000, "strikes_max": 0}),
+        json!({"per_result_ppm": 0, "strikes_free": 1, "free_after": 0, "strike_ms": 604_800_000, "strikes_max": 0}),
     );
-    // No sample was adaptive, so that nothing asked for these.
+    // No sample was adaptive, so that nothing asked for these; and any quorum decided.
     policy.insert(
         "verification".into(),
-        json!({"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000}, "reveals": "open", "review_ms": 86_400_000}),
+        json!({"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000, "vouched": false}, "staked_votes": 0, "reveals": "open", "review_ms": 86_400_000}),
     );
     // Models paid nothing to what they were made of, and whoever had a file could register it.
     policy.insert(

@@ -121,6 +121,17 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// Only quorums with stake behind them decide, where the task asks for that. Names cost nothing in a market of strangers.
+    pub fn asks_for_stake(&self) -> bool {
+        self.market == Market::Open && self.verification.staked_votes > 0
+    }
+
+    /// Whether a verdict blames the nodes whose results differ from it: of samples, where it has the stake behind it that the policy
+    /// asks for.
+    pub fn blames(&self, is_sampled: bool, asks_for_stake: bool) -> bool {
+        !is_sampled || !self.asks_for_stake() || asks_for_stake
+    }
+
     /// For a platform whose owner runs everything on it: no owner filters, and no dispute window, since there is nobody to
     /// dispute with; and what a node says of its slots is taken for true.
     pub fn private() -> Self {

@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     amount::{Count, MicroUnits},
+    definition::Runtime,
     digest::Digest,
     hexbytes::Hex,
     ids::{AssignmentId, NodeId, TaskId},
+    state::HardwareClass,
 };
 
 const REPORT_LABEL: &str = "aevir.report/1";
@@ -21,6 +23,16 @@ const COMMIT_LABEL: &[u8] = b"aevir.commit/1\n";
 
 /// A node's Ed25519 public key.
 pub type NodeKey = Hex<32>;
+
+/// What the report of a run says of its hardware: `cpu`, or the class of the adapter that it was leased for, and the profile beside it
+/// where the run can't be repeated bit by bit (`cpu+fast/1`).
+pub fn class_of_run(hardware: &HardwareClass, runtime: Runtime) -> String {
+    let class = hardware.gpu().unwrap_or("cpu");
+    match runtime {
+        Runtime::Reproducible => class.to_owned(),
+        Runtime::Fast => format!("{class}+{}", runtime.name()),
+    }
+}
 
 /// The result of one run, as the node reveals it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -49,6 +49,7 @@ impl InProcess {
                 limits: Limits::default(),
                 profile: Profile::Deterministic,
                 gpu: false,
+                gpu_class: None,
                 tenant: String::new(),
                 trace: TraceIds::default(),
             }),

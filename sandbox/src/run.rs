@@ -89,7 +89,7 @@ pub(crate) fn run(
 ) -> (Outcome, Remains) {
     let failed = |text: String| (Outcome::host_error(text), Remains { _store: None });
     let gpu = if spec.gpu && module.info.wants_compute() {
-        match devices.session(&spec.limits.gpu) {
+        match devices.session(&spec.limits.gpu, spec.gpu_class.as_deref()) {
             Ok(session) => Some(Box::new(session)),
             Err(error) => return failed(error.to_string()),
         }

@@ -54,6 +54,9 @@ pub struct RunSpec {
     pub limits: Limits,
     /// Whether the task asked for a GPU. Without one every constructor of `compute` answers `unavailable`.
     pub gpu: bool,
+    /// The class of the adapter that the run was promised: on another, however good, it is an error of the host. `None`: any.
+    #[serde(default)]
+    pub gpu_class: Option<String>,
     /// Whose run it is: an opaque tag. Executor processes are reused within one tag only; with none (an empty one) the process
     /// serves this run alone.
     #[serde(default)]

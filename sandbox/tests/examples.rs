@@ -133,6 +133,7 @@ impl<'a> Task<'a> {
             out_dir,
             limits: self.limits.clone(),
             gpu: self.gpu,
+            gpu_class: None,
             tenant: "tests".into(),
             trace: TraceIds::default(),
         };

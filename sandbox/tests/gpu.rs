@@ -108,3 +108,25 @@ async fn the_gpu_is_probed_in_a_process_of_its_own() {
     let refused = bench.executor.probe_gpu(&wanting).await.unwrap_err();
     assert!(refused.to_string().contains("time-travel"), "{refused}");
 }
+
+#[tokio::test]
+async fn a_run_gets_the_adapter_that_it_was_placed_for_or_none() {
+    let mut prepare = Bench::new(&example("digits-prepare"))
+        .gpu()
+        .input("digits.csv.gz", &digits());
+    let there = prepare.executor.probe_gpu(&Default::default()).await;
+    prepare.spec.gpu_class = Some(there.unwrap().class);
+    let ran = ok(prepare.run().await);
+    let used = ran.outcome.adapter.map(|adapter| adapter.class);
+    assert_eq!(used, prepare.spec.gpu_class);
+    // Also where the process keeps a device of the run before.
+    prepare.spec.gpu_class = Some("hardcard-0123456789abcdef".into());
+    let ran = prepare.run().await;
+    let End::HostError { text } = &ran.outcome.end else {
+        panic!("{:?}", ran.outcome.end);
+    };
+    assert!(
+        text.contains("placed for hardcard-0123456789abcdef"),
+        "{text}"
+    );
+}

@@ -91,9 +91,12 @@ impl Projection<Event> for Work {
             Event::TaskQueued(e) => {
                 let task = rows.row(TASKS, [id(e.task)]).await?;
                 let inputs = i64::try_from(inputs_mib(&e.inputs)).unwrap_or(i64::MAX);
+                let sizes = e.inputs.iter().map(|input| input.size.0);
+                let bytes = sizes.fold(0, u64::saturating_add);
                 task.set("state", Phase::Queued.name())?
-                    .set("queued_at", ms(at))?
-                    .set("inputs_mib", inputs)
+                    .set("inputs_mib", inputs)?
+                    .set("input_bytes", i64::try_from(bytes).unwrap_or(i64::MAX))?
+                    .set("queued_at", ms(at))
                     .map(drop)
             }
             Event::RoundClosed(e) => {
@@ -363,6 +366,8 @@ fn created(rows: &mut Rows<'_>, e: &TaskCreated, at: Timestamp) -> Done {
             ("gpu", definition.qos.gpu.is_some().into()),
             ("labels", json(&definition.labels)?),
             ("policy_version", e.policy_version.into()),
+            ("input_bytes", 0u32.into()),
+            ("asks_for_stake", definition.asks_for_stake().into()),
             ("max_latency_ms", definition.qos.max_latency_ms.into()),
             ("deadline", definition.qos.deadline.map(|d| d.0).into()),
             ("runtime_s", definition.limits.runtime_s.into()),

@@ -63,11 +63,21 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
     let with_gpu = task.int("gpu")? != 0;
     let limit_ms = u64::from(count(task, "runtime_s")?) * 1_000;
     let inputs = thousandths(task, "inputs_mib")?;
-    let (contradicted, suspects) = if e.accepted.is_empty() {
+    let asks_for_stake = task.int("asks_for_stake")? != 0;
+    let (version, bytes) = (task.int("policy_version")?, task.int("input_bytes")?);
+    // Of a sample there is more than one.
+    let is_sampled = task.int("first_round")? > 1;
+    let blames = policy(rows, version)
+        .await?
+        .blames(is_sampled, asks_for_stake);
+    let task = rows.row(TASKS, [id(e.task)]).await?;
+    let (contradicted, suspects) = if e.accepted.is_empty() || !blames {
         (Vec::new(), Vec::new())
     } else {
         (blamed_by(task)?, suspects(task)?)
     };
+    let leases = policy(rows, version).await?.scheduling.leases;
+    let fetching_ms = leases.transfer_ms(u64::try_from(bytes).unwrap_or(0));
     let mut outcomes = Vec::new();
     let (mut nodes, mut from) = (Vec::new(), Vec::new());
     for assignment in &e.accepted {
@@ -76,13 +86,15 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
         let time = |column| row.int(column).map(Timestamp);
         let (leased_at, committed_at) = (time("leased_at")?, time("committed_at")?);
         let fuel = u64::try_from(row.int("fuel")?).unwrap_or(0);
-        let ran_ms = committed_at.0 - row.int("started_at")?;
+        let told_ms = u64::try_from(row.int("started_at")? - leased_at.0).unwrap_or(0);
         let node = row.text("node")?.to_owned();
         from.push(row.get("resumed_from")?.clone());
         let speed = speed(rows, &node).await?.filter(|_| !with_gpu);
         let speed = speed.map(|mfuel_s| (fuel, mfuel_s.into()));
         if !with_gpu {
-            see(rows, &node, fuel, ran_ms).await?;
+            let took_ms = committed_at.0 - leased_at.0;
+            let fetched_ms = told_ms.min(fetching_ms);
+            see(rows, &node, (fuel, took_ms, fetched_ms)).await?;
         }
         nodes.push(node);
         if !took_too_long(max_latency_ms, leased_at, committed_at) {
@@ -96,7 +108,9 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
         row.set("state", "refused")?
             .set("reason", name(&refusal.reason))?
             .set("ended_at", ms(at))?;
-        outcomes.push((id(refusal.assignment), Outcome::Fault));
+        if blames || refusal.reason == RefusalReason::NotRevealed {
+            outcomes.push((id(refusal.assignment), Outcome::Fault));
+        }
     }
     let contradicted = contradicted.into_iter();
     outcomes.extend(contradicted.map(|assignment| (assignment.into(), Outcome::Fault)));
@@ -119,11 +133,11 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
 pub(super) async fn reviewed(rows: &mut Rows<'_>, e: &TaskReviewed, at: Timestamp) -> Done {
     let task = rows.row(TASKS, [id(e.task)]).await?;
     task.set("review_outcome", name(&e.outcome))?;
-    match e.outcome {
-        ReviewOutcome::Overturned | ReviewOutcome::Unconfirmed => {
-            task.set("state", Phase::Overturned.name())?;
-        }
-        ReviewOutcome::Upheld | ReviewOutcome::Undecided => {}
+    if matches!(
+        e.outcome,
+        ReviewOutcome::Overturned | ReviewOutcome::Unconfirmed
+    ) {
+        task.set("state", Phase::Overturned.name())?;
     }
     for refuted in &e.refused {
         let row = rows.row(ASSIGNMENTS, [id(refuted.assignment)]).await?;
@@ -158,14 +172,16 @@ async fn speed(rows: &mut Rows<'_>, node: &str) -> Result<Option<u32>, Projectio
     Ok(counted.filter(|mfuel_s| *mfuel_s > 0))
 }
 
-/// What an accepted result without GPU shows of its node's speed.
-async fn see(rows: &mut Rows<'_>, node: &str, fuel: u64, ms: i64) -> Done {
+/// What an accepted result without GPU shows of its node's speed: its fuel, the time from its lease to its commitment, and how much of that
+/// went to fetching, in ms.
+async fn see(rows: &mut Rows<'_>, node: &str, sample: (u64, i64, u64)) -> Done {
     let row = rows.row(NODES, [node.into()]).await?;
     let mut speed = SpeedRecord {
         mfuel_s: count(row, "shown_mfuel_s")?,
         samples: count(row, "speed_samples")?,
     };
-    speed.see(fuel, ms);
+    let (fuel, took_ms, fetched_ms) = sample;
+    speed.see(fuel, took_ms, fetched_ms);
     row.set("shown_mfuel_s", speed.mfuel_s)?
         .set("speed_samples", speed.samples)
         .map(drop)

@@ -237,8 +237,10 @@ async fn the_keys_are_changed_with_the_key_before() {
     platform
         .refused(with_old_api_key.rotate_key(&good), 401, "unauthenticated")
         .await;
-    let refused = with_old_api_key.lease(&Ask::default());
-    platform.refused(refused, 401, "unauthenticated").await;
+    let ask = Ask::default();
+    platform
+        .refused(with_old_api_key.lease(&ask), 401, "unauthenticated")
+        .await;
     let drain = with_old_api_key.drain_node(&node.id);
     platform.refused(drain, 401, "unauthenticated").await;
     let client = platform.client(api_key.expose());

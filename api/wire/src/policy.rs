@@ -64,6 +64,8 @@ pub struct RewardsPolicy {
 #[serde(deny_unknown_fields)]
 pub struct VerificationPolicy {
     pub adaptive: AdaptivePolicy,
+    /// In an open market so many of a quorum's results must have stake behind them for it to decide; all of them where it has fewer.
+    pub staked_votes: u32,
     /// Of samples, what their nodes reveal can be read in the log with the verdict (`closed`), or at once (`open`).
     pub reveals: String,
     /// How long a review may take, in ms; without an outcome by then the verdict stands.
@@ -82,6 +84,8 @@ pub struct AdaptivePolicy {
     pub floor_ppm: u32,
     /// The least reliability at which a node is trusted, in parts per million.
     pub trusted_ppm: u32,
+    /// A result that stood alone matures once a later one of its node, which a draw had repeated, has stood; else it is repeated then.
+    pub vouched: bool,
 }
 
 /// What nodes pledge for their results.
@@ -92,6 +96,8 @@ pub struct StakePolicy {
     pub per_result_ppm: u32,
     /// Refused results of a node, within `strike_ms` of one another, that cost it no stake.
     pub strikes_free: u32,
+    /// Results of a node that a quorum must have accepted before any refused one costs no stake.
+    pub free_after: u32,
     /// A refused result is forgotten when none followed for so long, in ms.
     pub strike_ms: u32,
     /// Refused results, within `strike_ms` of one another, with which a node is suspended until an administrator releases it; with 0, none is.

@@ -169,8 +169,8 @@ pub struct Task {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Waiting {
     /// Such as `offline`, `draining`, `suspended`, `no-free-slot`, `hours`, `price`, `no-ask`, `no-gpu`, `gpu-class`, `own-node`,
-    /// `same-owner`, `already-tried`, `backing-off`, `reserved`; `requester-suspended`, `module-suspended` or `content-suspended` for all
-    /// of them; `eligible` for nodes that can take it.
+    /// `same-owner`, `already-tried`, `backing-off`, `reserved`, `unstaked`; `requester-suspended`, `module-suspended` or
+    /// `content-suspended` for all of them; `eligible` for nodes that can take it.
     pub reason: String,
     pub nodes: u32,
 }
@@ -340,6 +340,9 @@ pub struct Settlement {
     /// In micro-AEV.
     pub fee: String,
     pub refund: String,
+    /// Of the refund, what waits until the result matures: it stood alone, and looking at it again would cost so much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
     pub shares: Vec<Share>,
     /// The end of the dispute window, when the shares become available, or became. Absent where nothing matures.
     #[serde(default, skip_serializing_if = "Option::is_none")]

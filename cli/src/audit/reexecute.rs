@@ -167,6 +167,7 @@ async fn spec(task: &Task, blobs: &Blobs, folder: &Path) -> Result<RunSpec> {
             limits.output_mib,
         ),
         gpu: false,
+        gpu_class: None,
         tenant: String::new(),
         trace: TraceIds::default(),
     })

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
 use aevir_api::RunningServer;
-use aevir_platform::policy::{Policy, SettlementPolicy};
+use aevir_platform::policy::{Policy, SettlementPolicy, VerificationPolicy};
 use aevir_wire::{
     Access, Artifact, Client, Deposit, GpuProfile, IssueJoinToken, NodeFilter, OpenAccount,
     RegisterContent, Secret,
@@ -84,6 +84,11 @@ impl World {
                 offline_ms: PATIENCE_MS,
                 // It shows in a minute what everybody has earned in the end.
                 settlement: SettlementPolicy::IMMEDIATE,
+                // Its nodes put no stake up.
+                verification: VerificationPolicy {
+                    staked_votes: 0,
+                    ..VerificationPolicy::default()
+                },
                 ..Policy::default()
             },
         };

@@ -189,6 +189,7 @@ fn spec(
         limits: local.limits.clone(),
         profile: args.profile,
         gpu: local.gpu,
+        gpu_class: None,
         tenant: String::new(),
         trace: TraceIds::default(),
     })

@@ -10,8 +10,8 @@ use std::{
 };
 
 use aevir_wire::{
-    Client, Deposit, IssueJoinToken, OpenAccount, Policy, Secret, SettlementPolicy, SubmittedTask,
-    Task,
+    Client, Deposit, IssueJoinToken, OpenAccount, Policy, Secret, SettlementPolicy, StakePolicy,
+    SubmittedTask, Task, VerificationPolicy,
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -64,6 +64,15 @@ impl TestPlatform {
                 offline_ms: 10_000,
                 backoff_ms: 1_000,
                 settlement: SettlementPolicy { window_ms: 0 },
+                // Most nodes of tests put no stake up.
+                verification: VerificationPolicy {
+                    staked_votes: 0,
+                    ..policy.verification
+                },
+                stake: StakePolicy {
+                    free_after: 0,
+                    ..policy.stake
+                },
                 ..policy
             })
             .await

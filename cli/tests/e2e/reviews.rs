@@ -30,6 +30,8 @@ async fn platform(floor_ppm: u32) -> TestPlatform {
         cheat_saving_ppm: 0,
         floor_ppm,
         trusted_ppm: 0,
+        // Only what is caught or disputed is looked at again.
+        vouched: false,
         ..policy.verification.adaptive
     };
     let policy = Policy {

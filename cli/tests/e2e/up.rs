@@ -177,7 +177,7 @@ async fn a_node_that_left_or_was_revoked_stays_away_and_the_next_start_has_a_new
     let [leaving, revoked] = both.try_into().unwrap();
     up.aevir_as("local", &data, &["node", "leave", &leaving]);
     up.heard(&format!("({leaving}) has left or was revoked"));
-    let reason = ["node", "revoke", &revoked, "--reason", "a test"];
+    let reason = ["node", "revoke", revoked.as_str(), "--reason", "a test"];
     up.aevir_as("local", &data, &reason);
     up.heard(&format!("({revoked}) has left or was revoked"));
     // Neither is tried again.

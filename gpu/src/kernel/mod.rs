@@ -67,6 +67,11 @@ impl Kernel {
     pub fn bindings(&self) -> usize {
         self.0.compiled.slots.len()
     }
+
+    /// Whether the two are of one compilation.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0.compiled, &other.0.compiled)
+    }
 }
 
 /// A module that is safe to hand to the driver.

@@ -2,11 +2,11 @@
 
 mod kernels;
 mod readback;
+mod waiting;
 
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Instant;
 
 use crate::adapter::{AdapterInfo, Gpu, ready};
 use crate::batch::Batch;
@@ -17,6 +17,7 @@ use crate::limits::{DeviceLimits, GpuLimits};
 use crate::meter::Usage;
 use crate::timer::Timer;
 use crate::trace::{Entry, Hash, Trace};
+use waiting::Clock;
 
 pub use readback::READ_BYTES_MAX;
 
@@ -31,7 +32,7 @@ const IN_FLIGHT_COMMANDS_MAX: u64 = 16_384;
 
 /// One run's buffers, kernels, budget and meter.
 ///
-/// Work goes to the GPU late: the newest batch is held back until the next call, so that a read that follows it, as most do,
+/// Short work goes to the GPU late: the newest batch is held back until the next call, so that a read that follows it, as most do,
 /// travels in the same submission. Nothing that a caller can see depends on it.
 #[derive(Debug)]
 pub struct Session {
@@ -53,7 +54,9 @@ pub struct Session {
     pending_calls: u32,
     in_flight: u32,
     in_flight_commands: u64,
-    busy_since: Option<Instant>,
+    clock: Clock,
+    /// Whether kernels with loops were submitted since the loop budget's status was last read.
+    looped: bool,
     usage: Usage,
     trace: Trace,
     /// The error that ended the session, or that makes all its results worthless.
@@ -86,7 +89,8 @@ impl Session {
             pending_calls: 0,
             in_flight: 0,
             in_flight_commands: 0,
-            busy_since: None,
+            clock: Clock::default(),
+            looped: false,
             usage: Usage::default(),
             trace: Trace::default(),
             ended: None,
@@ -118,10 +122,13 @@ impl Session {
         self.gpu.features.iter().map(|feature| feature.name)
     }
 
-    /// What was used so far.
+    /// What was used so far. Of the last few milliseconds of GPU time only an upper bound is known until [`Session::finish`].
     #[must_use]
     pub fn usage(&self) -> Usage {
-        self.usage
+        Usage {
+            time_ns: self.usage.time_ns.saturating_add(self.clock.unread_ns()),
+            ..self.usage
+        }
     }
 
     /// The Merkle root over the commands submitted, the writes and the reads so far.
@@ -344,7 +351,7 @@ impl Session {
         Ok(())
     }
 
-    /// Records a batch, hands over the one before it, and keeps this one back.
+    /// Records a batch, hands over the one before it, and keeps this one back, unless it is likely to take long.
     fn hold(&mut self, batch: Batch) -> Result<(), GpuError> {
         self.check_alive()?;
         let commands = self.commands.saturating_add(batch.commands.len() as u64);
@@ -374,6 +381,7 @@ impl Session {
             timer.count();
         }
         self.commands = commands;
+        self.looped |= batch.has_loops();
         self.usage.count(&batch, &mut self.trace);
         let released = self.release();
         if released.is_err() {
@@ -381,7 +389,10 @@ impl Session {
             return released;
         }
         (self.held, self.zeroing) = (Some(recorded), stale);
-        Ok(())
+        match self.is_long() {
+            true => self.release(),
+            false => Ok(()),
+        }
     }
 
     /// Whether the GPU may still be at work, or is known to hang.

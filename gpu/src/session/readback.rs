@@ -1,6 +1,4 @@
-//! Handing work over, waiting for it, and reading what it left: data, the loop budget's status, and the time it took.
-
-use std::time::{Duration, Instant};
+//! Handing work over, and reading what it left: data, the loop budget's status, and the time it took.
 
 use super::Session;
 use crate::buffer::Buffer;
@@ -15,7 +13,6 @@ pub const READ_BYTES_MAX: u32 = 8 * 1024 * 1024;
 const STATUS_BYTES: u64 = 16;
 /// Where the data starts in the staging buffer.
 const STAGING_HEAD: u64 = STATUS_BYTES + timer::BYTES;
-const NS_PER_MS: u64 = 1_000_000;
 
 impl Session {
     /// Waits for the work submitted so far, then reads `len` bytes at `offset`: one submission, one wait.
@@ -86,50 +83,11 @@ impl Session {
         self.wait()
     }
 
-    fn note_submission(&mut self) {
-        self.in_flight += 1;
-        self.pending_write_bytes = 0;
-        self.busy_since.get_or_insert_with(Instant::now);
-    }
-
-    /// Waits for everything submitted.
-    fn wait(&mut self) -> Result<(), GpuError> {
-        let left_ms = (self.limits.time_ms).saturating_sub(self.usage.time_ns / NS_PER_MS);
-        let (name, value_ms, wait_ms) = match self.limits.wait_ms <= left_ms {
-            true => (limit::WAIT, self.limits.wait_ms, self.limits.wait_ms),
-            false => (limit::TIME, self.limits.time_ms, left_ms),
-        };
-        // Buffers dropped up to here are free once the wait is over.
-        let dropped = (self.holdings.bytes_dropped).load(std::sync::atomic::Ordering::Relaxed);
-        let polled = self.gpu.device.poll(wgpu::PollType::Wait {
-            submission_index: None,
-            timeout: Some(Duration::from_millis(wait_ms)),
-        });
-        match polled {
-            Ok(_) => {
-                (self.holdings.bytes_dropped)
-                    .fetch_sub(dropped, std::sync::atomic::Ordering::Relaxed);
-                self.in_flight = 0;
-                self.in_flight_commands = 0;
-                self.pending_calls = 0;
-                self.check_faults()
-            }
-            Err(wgpu::PollError::Timeout) => {
-                self.hung = true;
-                self.count_time(None);
-                Err(self.end(GpuError::Timeout {
-                    limit: name,
-                    value_ms,
-                }))
-            }
-            Err(error) => Err(self.end(GpuError::DeviceLost(error.to_string()))),
-        }
-    }
-
-    /// Copies the status word, timestamps, and a range where one is asked for, in the submission of the held batch; waits;
-    /// answers the range's bytes.
+    /// Copies a range where one is asked for, the status word where it can have changed, and the timestamps where they are due, in the
+    /// submission of the held batch; waits; answers the range's bytes.
     fn read_back(&mut self, range: Option<(&Buffer, u64, u32)>) -> Result<Vec<u8>, GpuError> {
         let len = range.map_or(0, |(_, _, len)| u64::from(len));
+        let (looped, timed) = (self.looped, range.is_none() || self.is_time_due());
         let staging = self.staging(STAGING_HEAD + len)?;
         let slice = staging.slice(0..STAGING_HEAD + len);
         // These are taken out while they are lent to the recording.
@@ -138,8 +96,10 @@ impl Session {
         let submitted = self.scoped(|gpu, status| {
             let mut encoder = gpu.device.create_command_encoder(&Default::default());
             record_zeroing(&mut encoder, &stale);
-            encoder.copy_buffer_to_buffer(&status.raw, 0, &staging, 0, 4);
-            if let Some(timer) = &timer {
+            if looped {
+                encoder.copy_buffer_to_buffer(&status.raw, 0, &staging, 0, 4);
+            }
+            if let Some(timer) = timer.as_ref().filter(|_| timed) {
                 timer.copy_to(&mut encoder, &staging, STATUS_BYTES);
             }
             if let Some((buffer, offset, len)) = range
@@ -168,8 +128,10 @@ impl Session {
                 return Err(self.end(GpuError::DeviceLost(format!("readback failed: {error}"))));
             }
         };
-        let exhausted = view[..4] != [0; 4];
-        self.count_time(Some(&view[STATUS_BYTES as usize..STAGING_HEAD as usize]));
+        let exhausted = looped && view[..4] != [0; 4];
+        self.looped = false;
+        let stamps = &view[STATUS_BYTES as usize..STAGING_HEAD as usize];
+        self.count_time(timed.then_some(stamps));
         let bytes = view[STAGING_HEAD as usize..].to_vec();
         drop(view);
         staging.unmap();
@@ -177,26 +139,8 @@ impl Session {
             let budget = self.limits.loop_budget;
             return Err(self.end(GpuError::limit(limit::LOOP_BUDGET, budget)));
         }
-        if self.usage.time_ns / NS_PER_MS >= self.limits.time_ms {
-            let value_ms = self.limits.time_ms;
-            return Err(self.end(GpuError::Timeout {
-                limit: limit::TIME,
-                value_ms,
-            }));
-        }
+        self.check_time()?;
         Ok(bytes)
-    }
-
-    /// Adds the time since the last wait: by the device's timestamps, where there are some, and never more than has passed.
-    fn count_time(&mut self, stamps: Option<&[u8]>) {
-        let passed = self.busy_since.take().map_or(0, |since| {
-            u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
-        });
-        let counted = match (&mut self.timer, stamps) {
-            (Some(timer), Some(stamps)) => timer.read(stamps).min(passed),
-            _ => passed,
-        };
-        self.usage.time_ns = self.usage.time_ns.saturating_add(counted);
     }
 
     /// The staging buffer, made anew where the old one is smaller than `size` (at most [`READ_BYTES_MAX`] and the head).

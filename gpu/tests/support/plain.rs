@@ -22,6 +22,8 @@ pub struct Binding {
     pub writable: bool,
     pub uniform: bool,
     pub kinds: Vec<ScalarKind>,
+    /// Whether its numbers are halves, two in a word.
+    pub halves: bool,
 }
 
 /// What a kernel binds, in the order of the numbers.
@@ -42,7 +44,8 @@ pub fn bindings(wgsl: &str, entry: &str) -> Vec<Binding> {
                 used: !uses[handle].is_empty(),
                 writable,
                 uniform: global.space == AddressSpace::Uniform,
-                kinds: kinds(&module, global.ty),
+                kinds: scalars(&module, global.ty).map(|s| s.kind).collect(),
+                halves: scalars(&module, global.ty).any(|scalar| scalar.width == 2),
             })
         })
         .collect();
@@ -56,25 +59,30 @@ pub fn overrides(wgsl: &str) -> Vec<(String, ScalarKind)> {
     let all = module.overrides.iter();
     all.map(|(_, constant)| {
         let name = constant.name.clone().unwrap();
-        (name, kinds(&module, constant.ty)[0])
+        let scalar = scalars(&module, constant.ty).next();
+        (name, scalar.unwrap().kind)
     })
     .collect()
 }
 
-/// The kinds of the scalars in a type, in their order.
-fn kinds(module: &naga::Module, ty: naga::Handle<naga::Type>) -> Vec<ScalarKind> {
-    match &module.types[ty].inner {
-        TypeInner::Scalar(scalar) | TypeInner::Atomic(scalar) => vec![scalar.kind],
-        TypeInner::Vector { size, scalar } => vec![scalar.kind; *size as usize],
-        TypeInner::Array { base, .. } => kinds(module, *base),
+/// The scalars in a type, in their order.
+fn scalars(
+    module: &naga::Module,
+    ty: naga::Handle<naga::Type>,
+) -> std::vec::IntoIter<naga::Scalar> {
+    let all = match &module.types[ty].inner {
+        TypeInner::Scalar(scalar) | TypeInner::Atomic(scalar) => vec![*scalar],
+        TypeInner::Vector { size, scalar } => vec![*scalar; *size as usize],
+        TypeInner::Array { base, .. } => return scalars(module, *base),
         TypeInner::Struct { members, .. } => {
             let members = members.iter();
             members
-                .flat_map(|member| kinds(module, member.ty))
+                .flat_map(|member| scalars(module, member.ty))
                 .collect()
         }
         other => panic!("{other:?} is in no test kernel"),
-    }
+    };
+    all.into_iter()
 }
 
 impl Plain {
@@ -87,7 +95,12 @@ impl Plain {
         });
         let mut adapters = wait(instance.enumerate_adapters(wgpu::Backends::VULKAN));
         adapters.sort_by_key(|adapter| adapter.get_info().device_type == wgpu::DeviceType::Cpu);
-        let (device, queue) = wait(adapters[0].request_device(&Default::default())).unwrap();
+        let half = adapters[0].features() & wgpu::Features::SHADER_F16;
+        let request = adapters[0].request_device(&wgpu::DeviceDescriptor {
+            required_features: half,
+            ..Default::default()
+        });
+        let (device, queue) = wait(request).unwrap();
         Self { device, queue }
     }
 

@@ -10,6 +10,7 @@ use crate::{
     decide::{self, FILES_MAX, uploading},
     event::{AssignmentShown, Event, OutputClosed},
     ids::{AssignmentId, NodeId},
+    policy::Policy,
     rejection::Rejection,
     report::Report,
     state::{Phase, Stage, State, Task},
@@ -100,9 +101,11 @@ pub(super) fn count(
                 counts.reveals_closed = counts.reveals_closed.saturating_sub(1);
                 counts.reveals_lost += u64::from(!keys.contains_key(&shown.id));
             }
-            rounds_disagreed(task, batch, counts).map_err(|text| Fault {
-                position: recorded.position,
-                flaw: Flaw::Rule(text),
+            rounds_disagreed(task, &state.policy_of(task), batch, counts).map_err(|text| {
+                Fault {
+                    position: recorded.position,
+                    flaw: Flaw::Rule(text),
+                }
             })?;
         }
     }
@@ -111,6 +114,7 @@ pub(super) fn count(
 
 fn rounds_disagreed(
     task: &Task,
+    policy: &Policy,
     batch: &[&Recorded<Event>],
     counts: &mut Counts,
 ) -> Result<(), String> {
@@ -127,7 +131,7 @@ fn rounds_disagreed(
     for round in 1..task.round {
         let by_then = task.assignments.values().filter(|a| a.round <= round);
         let by_then = by_then.filter_map(|a| Some((a.id, *reports.get(&a.id)?)));
-        if decide::agreed(task, by_then).is_some() {
+        if decide::agreed(task, policy, by_then).is_some() {
             let id = task.id;
             return Err(format!(
                 "round {round} of task {id} had a quorum, and one more replica was drawn all the same"

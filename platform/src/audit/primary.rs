@@ -215,7 +215,7 @@ fn reviewing(e: &ReviewOpened) -> Command {
             // As much is taken as it needs.
             bond: e.bond,
         },
-        ReviewCause::Caught { .. } => Command::Tick,
+        ReviewCause::Caught { .. } | ReviewCause::Unvouched { .. } => Command::Tick,
     }
 }
 

@@ -76,6 +76,11 @@ pub(super) fn adopt_policy(state: &State, policy: &Policy) -> Decision {
     if policy.attempt_fee > ATTEMPT_FEE_MAX {
         return invalid("the attempt fee is at most 1,000,000 AEV");
     }
+    if policy.verification.staked_votes > 0 && i64::from(policy.stake.per_result_ppm) < PPM {
+        return invalid(
+            "where `verification.staked_votes` is not 0 the stake's `per_result_ppm` is at least 1,000,000: what is pledged for a result covers its price",
+        );
+    }
     if !POINTS_KEEP_PPM.contains(&policy.points.keep_ppm) {
         return invalid("the points' `keep_ppm` is 500,000 to 1,000,000");
     }

@@ -7,13 +7,13 @@ use super::posting::{posted_for, transfer};
 use crate::{
     amount::{Amount, PPM, Points, split},
     event::{
-        Event, PointsChanged, PointsReason, Posting, PostingReason, Share, ShareRole, TaskMatured,
-        Track,
+        Event, PointsChanged, PointsReason, Posting, PostingReason, ReviewCause, Share, ShareRole,
+        TaskMatured, Track,
     },
     ids::{AccountId, TaskId},
     ledger::LedgerAccount,
     policy::Policy,
-    state::{Assignment, State, Task},
+    state::{Assignment, Review, State, Task},
 };
 
 /// A task whose window has passed.
@@ -21,18 +21,55 @@ pub(super) fn due(state: &State, id: TaskId) -> Vec<Event> {
     let task = state.tasks.get(&id);
     let settled = task.and_then(|task| Some((task, task.settlement.as_ref()?)));
     settled
-        .map(|(task, settlement)| mature(task, &settlement.shares, &state.policy_of(task)))
+        .map(|(task, settlement)| {
+            let back = released(state, task, settlement.held);
+            mature(task, &settlement.shares, back, &state.policy_of(task))
+        })
         .unwrap_or_default()
 }
 
-/// What the maturity of a task's shares brings.
-pub(super) fn mature(task: &Task, shares: &[Share], policy: &Policy) -> Vec<Event> {
-    let mut events = matured(task, shares);
+/// Where what was held of the refund goes: what a second look cost that nothing but time called for to the node that advanced it, and the
+/// rest to the requester.
+fn released(state: &State, task: &Task, held: Amount) -> Vec<Posting> {
+    let (node, cost) = match &task.review {
+        Review::Ended { by, cause, .. } => match cause {
+            ReviewCause::Unvouched { node } => (Some(*node), cost_of(state, *by).min(held)),
+            ReviewCause::Caught { .. } | ReviewCause::Dispute { .. } => (None, Amount::ZERO),
+        },
+        Review::None | Review::Due { .. } | Review::Open { .. } => (None, Amount::ZERO),
+    };
+    let from = LedgerAccount::Pending(task.requester);
+    let rest = Amount(held.0 - cost.0);
+    let to = [
+        node.map(|node| (LedgerAccount::Stake(node), cost)),
+        Some((LedgerAccount::Available(task.requester), rest)),
+    ];
+    let to = to.into_iter().flatten();
+    let to = to.filter(|(_, amount)| *amount > Amount::ZERO);
+    to.flat_map(|(to, amount)| transfer(from, to, amount))
+        .collect()
+}
+
+/// What a review cost.
+fn cost_of(state: &State, review: TaskId) -> Amount {
+    let review = state.tasks.get(&review);
+    let settlement = review.and_then(|review| review.settlement.as_ref());
+    settlement.map_or(Amount::ZERO, |settlement| settlement.fee)
+}
+
+/// What the maturity of a task's shares brings, with what is released of the refund.
+pub(super) fn mature(
+    task: &Task,
+    shares: &[Share],
+    released: Vec<Posting>,
+    policy: &Policy,
+) -> Vec<Event> {
+    let mut events = matured(task, shares, released);
     events.extend(earned_points(task, shares, policy));
     events
 }
 
-fn matured(task: &Task, shares: &[Share]) -> Vec<Event> {
+fn matured(task: &Task, shares: &[Share], released: Vec<Posting>) -> Vec<Event> {
     let mut pending: BTreeMap<AccountId, i64> = BTreeMap::new();
     for share in shares {
         match (share.role, share.account) {
@@ -53,6 +90,7 @@ fn matured(task: &Task, shares: &[Share]) -> Vec<Event> {
             );
             transfer(from, to, Amount(amount))
         })
+        .chain(released)
         .collect();
     let mut events = Vec::new();
     if !postings.is_empty() {

@@ -35,7 +35,8 @@ pub(crate) use result::{Seal, sealed, uploading};
 pub(crate) use reveal::{
     PUBLISHED_BYTES_MAX, awaits_reveals, check_result, key_told, opened, publish, revealable,
 };
-pub(crate) use review::{cost as review_cost, rests_on_caught};
+pub(crate) use review::{rests_on_caught, rests_on_unvouched};
+pub(crate) use stake::due as stake_due;
 pub use submit::worst_case;
 pub(crate) use submit::{fee, prepare, submit_with};
 pub(crate) use tick::{due, fades_points};

@@ -20,7 +20,7 @@ use crate::{
     event::{AssignmentRevealed, AssignmentShown, Event},
     ids::NodeId,
     rejection::Rejection,
-    report::{Artifact, BlobRef, Report},
+    report::{Artifact, BlobRef, Report, class_of_run},
     state::{Assignment, Phase, Stage, State, Task},
 };
 
@@ -95,7 +95,7 @@ pub(crate) fn revealable<'a>(
     if !names_this_run || report.commitment() != commitment.digest {
         return Err(Rejection::RevealMismatch);
     }
-    check_report(task, assignment.resume.map(|b| b.digest), report)?;
+    check_report(task, assignment, report)?;
     check_sizes(state, report)?;
     check_uploads(assignment, report, key_told(state, task, assignment, keys))?;
     Ok(Some((task, assignment)))
@@ -158,11 +158,7 @@ fn shown(task: &Task, revealed: AssignmentRevealed, key: &RevealKey) -> Vec<Even
     parts.map(part).collect()
 }
 
-fn check_report(
-    task: &Task,
-    resumed_from: Option<Digest>,
-    report: &Report,
-) -> Result<(), Rejection> {
+fn check_report(task: &Task, assignment: &Assignment, report: &Report) -> Result<(), Rejection> {
     let invalid = |detail: &str| {
         Err(Rejection::ReportInvalid {
             detail: detail.into(),
@@ -184,13 +180,20 @@ fn check_report(
     {
         return invalid("at most 64 metrics, named [A-Za-z0-9._-]{1,64}");
     }
-    if report.class.is_empty() || report.class.len() > 256 {
-        return invalid("the hardware class has 1 to 256 bytes");
+    // A requester chose the hardware, a sample is compared within its class, and its record is what the outcome goes into.
+    let class = class_of_run(&assignment.hardware, task.definition.runtime);
+    if report.class != class {
+        return Err(Rejection::ReportInvalid {
+            detail: format!(
+                "the run was leased for the hardware class `{class}`, and `{:.64}` made it: give such a lease back, and register what the machine has",
+                report.class
+            ),
+        });
     }
     if report.trace_root.is_some() != task.definition.qos.gpu.is_some() {
         return invalid("a trace root is there exactly when the task uses the GPU");
     }
-    if report.resumed_from != resumed_from {
+    if report.resumed_from != assignment.resume.map(|blob| blob.digest) {
         return invalid("it names another checkpoint than the lease did");
     }
     Ok(())

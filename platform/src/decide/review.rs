@@ -22,14 +22,14 @@ use crate::{
         TaskQueued,
     },
     hexbytes::Hex,
-    ids::{AccountId, TaskId},
+    ids::{AccountId, NodeId, TaskId},
     ledger::LedgerAccount,
     policy::Policy,
     rejection::Rejection,
-    state::{Review, Sample, State, Task},
+    state::{Node, Review, Sample, State, Task},
 };
 
-pub(super) use outcome::{Fresh, decided, undecided};
+pub(super) use outcome::{Shown, decided, undecided};
 
 /// Fresh replicas of a task that asked for no sample, and how many of them must agree: the fewest with a majority.
 const REPLICAS: u32 = 3;
@@ -97,6 +97,19 @@ pub(super) fn recall(
     Some(open(state, task, cause, (review, bond), now))
 }
 
+/// A verdict that is to mature rests on one word of a node for which nothing vouches: it is looked at again.
+pub(super) fn vouch(
+    state: &State,
+    task: &Task,
+    review: TaskId,
+    now: Timestamp,
+) -> Option<Vec<Event>> {
+    let node = rests_on_unvouched(state, task)?;
+    let bond = cost(&task.definition, true, &state.policy_of(task))?;
+    let cause = ReviewCause::Unvouched { node };
+    Some(open(state, task, cause, (review, bond), now))
+}
+
 /// The most that looking at a verdict again may cost: the price for each fresh replica, and the attempt fees. Neither contents nor
 /// the platform earn by it. `None` past 64 bits.
 pub(crate) fn cost(definition: &TaskDefinition, counts: bool, policy: &Policy) -> Option<Amount> {
@@ -124,6 +137,8 @@ pub(crate) fn fresh(sampling: Sampling, counts: bool) -> Sampling {
         initial: Some(initial),
         comparator: sampling.comparator,
         adaptive: false,
+        // It may cost others their stake.
+        unstaked: false,
     }
 }
 
@@ -137,7 +152,9 @@ fn open(
     let policy = state.policy_of(task);
     let (payer, counts) = match &cause {
         ReviewCause::Dispute { account, .. } => (Payer::Account(*account), false),
-        ReviewCause::Caught { node } => (Payer::Stake(*node), true),
+        ReviewCause::Caught { node } | ReviewCause::Unvouched { node } => {
+            (Payer::Stake(*node), true)
+        }
     };
     let definition = definition(task, counts, bond, &policy, now);
     // Structs with string keys always have a JSON form.
@@ -222,13 +239,28 @@ fn nonce(task: &Task) -> Hex<32> {
 }
 
 /// Whether a settled verdict rests on one word of a node that was caught since it gave it.
-pub(crate) fn rests_on_caught(state: &State, task: &Task) -> Option<crate::ids::NodeId> {
-    let Sample::Alone { assignment } = task.sample else {
-        return None;
-    };
-    let assignment = task.assignments.get(&assignment)?;
-    let node = state.nodes.get(&assignment.node)?;
-    let sealed = assignment.commitment()?;
-    let caught = node.pledges.caught_at >= sealed.at;
-    caught.then_some(node.id)
+pub(crate) fn rests_on_caught(state: &State, task: &Task) -> Option<NodeId> {
+    let (node, sealed_at) = lone_word(state, task)?;
+    (node.pledges.caught_at >= sealed_at).then_some(node.id)
+}
+
+/// Whether a settled verdict rests on one word of a node of which no result that a draw had repeated has stood since, and nobody looked
+/// at it again.
+pub(crate) fn rests_on_unvouched(state: &State, task: &Task) -> Option<NodeId> {
+    let (node, sealed_at) = lone_word(state, task)?;
+    let is_open = task.review == Review::None && task.maturing().is_some();
+    let is_held = must_be_vouched(task, &state.policy_of(task));
+    (is_open && is_held && node.vouched_at < sealed_at).then_some(node.id)
+}
+
+/// Whether the task's result stood alone, and something has to vouch for it before it matures.
+pub(crate) fn must_be_vouched(task: &Task, policy: &Policy) -> bool {
+    let is_alone = matches!(task.sample, Sample::Alone { .. });
+    is_alone && policy.verification.adaptive.vouched && policy.settlement.window_ms > 0
+}
+
+/// Whose word a verdict rests on that nobody repeated, and when it was sealed.
+fn lone_word<'a>(state: &'a State, task: &Task) -> Option<(&'a Node, Timestamp)> {
+    let (node, sealed_at) = task.lone_word()?;
+    Some((state.nodes.get(&node)?, sealed_at))
 }

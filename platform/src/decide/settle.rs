@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aevir_events::Timestamp;
 
-use super::{maturity, posting::posted_for, stake, uses};
+use super::{maturity, posting::posted_for, review, stake, uses};
 use crate::{
     amount::{Amount, Points},
     event::{
@@ -47,9 +47,10 @@ pub(super) fn settle(
     shares.extend(attempt_shares(state, &overtaken, &policy));
     let fee = Amount(shares.iter().map(|s| s.amount.0).sum());
     let refund = Amount(task.escrow.0 - fee.0);
+    let held = held(task, refund, &policy);
     let mut events = Vec::new();
     if task.escrow > Amount::ZERO {
-        let postings = settlement_postings(task, &shares, refund);
+        let postings = settlement_postings(task, &shares, (refund, held));
         events.push(posted_for(task.id, PostingReason::Settlement, postings));
     }
     let private_market = policy.market == Market::Private;
@@ -62,21 +63,37 @@ pub(super) fn settle(
             task: task.id,
             fee,
             refund,
+            held,
             shares: shares.clone(),
             private_market,
             matures_at,
         }
         .into(),
     );
-    let refused: Vec<AssignmentId> = verified.refused.iter().map(|r| r.assignment).collect();
-    events.extend(refused_points(state, task, &refused));
-    events.extend(stake::slashes(state, task, verified, &policy, now));
-    events.extend(stake::suspensions(state, task, verified, &policy, now));
+    let blamed = task.blamed(&verified.accepted, &verified.refused, &policy);
+    events.extend(refused_points(state, task, &blamed));
+    events.extend(stake::slashes(
+        state,
+        task,
+        (verified, &blamed),
+        &policy,
+        now,
+    ));
+    events.extend(stake::shut_out(state, task, &blamed, &policy, now));
     // Without a window the shares mature at once.
     if matures_at.is_some_and(|at| at <= now) {
-        events.extend(maturity::mature(task, &shares, &policy));
+        events.extend(maturity::mature(task, &shares, Vec::new(), &policy));
     }
     events
+}
+
+/// Of what comes back, what a second look at a result that stood alone may cost: it waits until that matures.
+fn held(task: &Task, refund: Amount, policy: &Policy) -> Amount {
+    if !review::must_be_vouched(task, policy) {
+        return Amount::ZERO;
+    }
+    let cost = review::cost(&task.definition, true, policy);
+    cost.map_or(refund, |cost| cost.min(refund))
 }
 
 /// Compute to each accepted replica; content and platform shares on top of the compute fee. Of what came too late, the
@@ -153,7 +170,11 @@ fn attempt_shares(state: &State, revealed: &[NodeId], policy: &Policy) -> Vec<Sh
         .collect()
 }
 
-fn settlement_postings(task: &Task, shares: &[Share], refund: Amount) -> Vec<Posting> {
+fn settlement_postings(
+    task: &Task,
+    shares: &[Share],
+    (refund, held): (Amount, Amount),
+) -> Vec<Posting> {
     let mut credits: BTreeMap<LedgerAccount, i64> = BTreeMap::new();
     for share in shares {
         let account = match (share.role, share.account) {
@@ -170,7 +191,9 @@ fn settlement_postings(task: &Task, shares: &[Share], refund: Amount) -> Vec<Pos
         };
         *credits.entry(account).or_default() += share.amount.0;
     }
-    *credits.entry(task.payer()).or_default() += refund.0;
+    *credits.entry(task.payer()).or_default() += refund.0 - held.0;
+    let waiting = LedgerAccount::Pending(task.requester);
+    *credits.entry(waiting).or_default() += held.0;
     let escrow = Posting {
         account: LedgerAccount::Escrow(task.id),
         amount: -task.escrow,

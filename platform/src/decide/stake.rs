@@ -7,9 +7,11 @@ use super::{
     Decision,
     account::active_account,
     posting::{posted, posted_for, transfer},
+    review,
 };
 use crate::{
     amount::Amount,
+    definition::TaskDefinition,
     event::{Event, NodeSlashed, NodeSuspended, PostingReason, TaskVerified},
     ids::{AccountId, AssignmentId, NodeId},
     ledger::LedgerAccount,
@@ -17,6 +19,17 @@ use crate::{
     rejection::Rejection,
     state::{Node, State, Task},
 };
+
+/// What a node pledges for a result of the task that earns `price`.
+pub(crate) fn due(definition: &TaskDefinition, price: Amount, policy: &Policy) -> Amount {
+    let due = policy.stake.for_result(price);
+    if !definition.sampling().adaptive {
+        return due;
+    }
+    // Where it could stand alone it covers a second look, too.
+    let again = review::cost(definition, true, policy);
+    due.max(again.unwrap_or(Amount(i64::MAX)))
+}
 
 pub(super) fn stake(state: &State, account: AccountId, id: NodeId, amount: Amount) -> Decision {
     let node = owned(state, account, id)?;
@@ -72,19 +85,7 @@ fn returned(node: &Node, amount: Amount) -> Event {
     posted(PostingReason::Unstake, None, transfer(from, to, amount))
 }
 
-/// Nodes that a verdict's refused results shut out: an administrator can let them in again.
-pub(super) fn suspensions(
-    state: &State,
-    task: &Task,
-    verified: &TaskVerified,
-    policy: &Policy,
-    now: Timestamp,
-) -> Vec<Event> {
-    let refused: Vec<AssignmentId> = verified.refused.iter().map(|r| r.assignment).collect();
-    shut_out(state, task, &refused, policy, now)
-}
-
-/// Nodes that so many refused results shut out.
+/// Nodes that so many refused results shut out: an administrator can let them in again.
 pub(super) fn shut_out(
     state: &State,
     task: &Task,
@@ -108,12 +109,12 @@ pub(super) fn shut_out(
         .collect()
 }
 
-/// What the refused results of a verdict cost, where a quorum agrees on another one. It goes to the treasury: a requester or
+/// What the refused results of a verdict cost that their nodes are blamed for, where a quorum agrees on another one. It goes to the treasury: a requester or
 /// a node that got it could gain by having honest results refused.
 pub(super) fn slashes(
     state: &State,
     task: &Task,
-    verified: &TaskVerified,
+    (verified, blamed): (&TaskVerified, &[AssignmentId]),
     policy: &Policy,
     now: Timestamp,
 ) -> Vec<Event> {
@@ -121,7 +122,8 @@ pub(super) fn slashes(
         return Vec::new();
     }
     let mut events = Vec::new();
-    for refusal in &verified.refused {
+    let refused = verified.refused.iter();
+    for refusal in refused.filter(|r| blamed.contains(&r.assignment)) {
         let assignment = task.assignments.get(&refusal.assignment);
         let found = assignment.and_then(|a| Some((a, state.nodes.get(&a.node)?)));
         let Some((assignment, node)) = found else {
@@ -131,7 +133,7 @@ pub(super) fn slashes(
         // Who could have stood alone pledged for it; without a GPU the same run has the same result everywhere.
         let is_covered =
             task.trusted() == Some(assignment.id) && assignment.hardware.gpu().is_none();
-        let is_free = strikes <= policy.stake.strikes_free && !is_covered;
+        let is_free = policy.stake.is_free(strikes, node.pledges.accepted) && !is_covered;
         if is_free || assignment.stake <= Amount::ZERO {
             continue;
         }

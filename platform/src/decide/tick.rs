@@ -79,17 +79,42 @@ pub(crate) fn due(state: &State, context: &Context, keys: &Keys<'_>) -> Vec<Even
             events.extend(unblock(state, *id, now));
         }
     }
-    let mut ids = context.ids();
-    for id in state.index.recalls.iter().take(RECALLS_MAX) {
-        let task = state.tasks.get(id).filter(|_| done.insert(*id));
-        let recalled = task.and_then(|task| review::recall(state, task, TaskId(ids.ulid()), now));
-        events.extend(recalled.into_iter().flatten());
-    }
-    // A verdict of the same tick has its maturity after it.
-    for id in due(&state.index.maturing, DUE_MAX) {
-        events.extend(maturity::due(state, id));
+    // A verdict may show what is to be looked at again, and not to mature: the next tick decides that, which follows at once.
+    if !events.iter().any(|e| matches!(e, Event::TaskVerified(_))) {
+        events.extend(matured(state, due(&state.index.maturing, DUE_MAX), context));
     }
     events.extend(node::departures(state));
+    events
+}
+
+/// Verdicts that are looked at again, because their nodes were caught or nothing vouches for them, and those that mature.
+fn matured(state: &State, maturing: Vec<TaskId>, context: &Context) -> Vec<Event> {
+    let (mut ids, now) = (context.ids(), context.time);
+    let mut reviews = RECALLS_MAX;
+    let mut events = Vec::new();
+    for id in state.index.recalls.iter().take(RECALLS_MAX) {
+        let task = state.tasks.get(id);
+        let recalled = task.and_then(|task| review::recall(state, task, TaskId(ids.ulid()), now));
+        reviews -= usize::from(recalled.is_some());
+        events.extend(recalled.into_iter().flatten());
+    }
+    for id in maturing {
+        let task = state.tasks.get(&id);
+        match task.filter(|task| review::rests_on_unvouched(state, task).is_some()) {
+            None => events.extend(maturity::due(state, id)),
+            Some(task) if reviews > 0 => {
+                reviews -= 1;
+                let review = TaskId(ids.ulid());
+                events.extend(
+                    review::vouch(state, task, review, now)
+                        .into_iter()
+                        .flatten(),
+                );
+            }
+            // It is due still.
+            Some(_) => {}
+        }
+    }
     events
 }
 

@@ -8,7 +8,7 @@ use super::{
     content::of_others,
     lease,
     result::called_off,
-    review,
+    review::{self, Shown},
     settle::{self, Opened},
 };
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
         TaskExtended, TaskVerified, Verdict,
     },
     ids::{AssignmentId, ContentId, NodeId, TaskId},
+    policy::Policy,
     report::{Artifact, Report},
     state::{Assignment, Sample, Stage, State, Task},
 };
@@ -76,8 +77,9 @@ pub(super) fn judge(
         // Nothing else was sealed: it goes on as if nothing had been.
         return Judged::goes_on(lease::unrevealed(state, task, context.time));
     }
+    let policy = state.policy_of(task);
     let keyed = replicas.iter().map(|(id, r)| (*id, r.report));
-    let (agreed_on, agreed) = agreed(task, keyed).unzip();
+    let (agreed_on, agreed) = agreed(task, &policy, keyed).unzip();
     if let (None, Some(extended)) = (&agreed, extended(task)) {
         return Judged::goes_on(vec![extended]);
     }
@@ -94,15 +96,18 @@ pub(super) fn judge(
         Event::TaskSettled(e) => Some(e.fee),
         _ => None,
     });
-    let fresh = review::Fresh {
-        agreed: agreed_on,
-        said: replicas
-            .values()
-            .map(|r| r.report.agreement_key())
-            .collect(),
-        fee: fee.unwrap_or_default(),
+    let (fee, now) = (fee.unwrap_or_default(), context.time);
+    // A result that nobody may be blamed by is refuted by nobody.
+    let word = counted_word(task);
+    let may_blame = task.may_blame(&policy);
+    let agreed_on = agreed_on.filter(|_| may_blame);
+    let shows = match agreed_on {
+        Some(key) => Shown::Agreed(key),
+        None if word.is_some_and(|word| differs(&replicas, word)) => Shown::Nothing,
+        None if may_blame && contradicts(task, &replicas) => Shown::Nothing,
+        None => Shown::TooLittle,
     };
-    events.extend(review::decided(state, task, &fresh, context.time));
+    events.extend(review::decided(state, task, shows, fee, now));
     Judged::over(events)
 }
 
@@ -120,6 +125,14 @@ pub(crate) fn extended(task: &Task) -> Option<Event> {
     (is_complete && is_left).then(|| extended.into())
 }
 
+/// As many fresh results of a review as could have decided are there, and none of them is the reviewed one.
+fn contradicts(task: &Task, replicas: &BTreeMap<AssignmentId, Replica<'_>>) -> bool {
+    let mut said = replicas.values().map(|r| r.report.agreement_key());
+    let reviewed = task.review_of.as_ref().map(|of| of.reviewed);
+    let are_enough = replicas.len() >= task.quorum() as usize;
+    reviewed.is_some_and(|reviewed| are_enough && !said.any(|key| key == reviewed))
+}
+
 /// Replicas that are closed until the verdict.
 fn shown(task: &Task) -> impl Iterator<Item = &Assignment> {
     let all = task.assignments.values();
@@ -130,19 +143,32 @@ fn shown(task: &Task) -> impl Iterator<Item = &Assignment> {
 /// reaches it.
 pub(crate) fn agreed<'a>(
     task: &Task,
+    policy: &Policy,
     reports: impl Iterator<Item = (AssignmentId, &'a Report)>,
 ) -> Option<(Digest, Vec<AssignmentId>)> {
     let mut groups: BTreeMap<Digest, Vec<AssignmentId>> = BTreeMap::new();
     for (id, report) in reports {
         groups.entry(report.agreement_key()).or_default().push(id);
     }
-    let reviewed = task.review_of.as_ref().filter(|of| of.counts);
-    let votes = |key: &Digest, group: &[AssignmentId]| {
-        group.len() + usize::from(reviewed.is_some_and(|of| of.reviewed == *key))
-    };
+    let word = counted_word(task);
     let quorum = task.quorum() as usize;
-    let mut groups = groups.into_iter();
-    groups.find(|(key, group)| votes(key, group) >= quorum)
+    groups.into_iter().find(|(key, group)| {
+        // What stood alone had stake behind it.
+        let counted = usize::from(word == Some(*key));
+        group.len() + counted >= quorum && task.may_decide(group, counted, policy)
+    })
+}
+
+/// What the one word says that a review counts.
+fn counted_word(task: &Task) -> Option<Digest> {
+    let of = task.review_of.as_ref().filter(|of| of.counts);
+    of.map(|of| of.reviewed)
+}
+
+/// A fresh result does not share the word that was counted.
+fn differs(replicas: &BTreeMap<AssignmentId, Replica<'_>>, word: Digest) -> bool {
+    let mut fresh = replicas.values();
+    fresh.any(|replica| replica.report.agreement_key() != word)
 }
 
 /// The verdict on a task without a sample: the first result that meets the requester's terms, or else the first one. Where

@@ -50,6 +50,11 @@ pub struct Sampling {
     /// of the first round always run.
     #[serde(default, skip_serializing_if = "is_false")]
     pub adaptive: bool,
+    /// A quorum may decide that has no stake behind it. It blames nobody: who is outvoted by it is not paid, and loses nothing else.
+    /// Left out, in an open market nodes that pledged stake for their results must be among those that agree, and the task waits for such
+    /// nodes (`docs/economics.md`, Staked quorums).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unstaked: bool,
 }
 
 fn is_false(flag: &bool) -> bool {
@@ -64,6 +69,7 @@ impl Sampling {
         initial: None,
         comparator: Comparator::Bitwise,
         adaptive: false,
+        unstaked: false,
     };
 
     /// How many replicas the first round has.

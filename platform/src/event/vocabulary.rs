@@ -208,6 +208,9 @@ pub enum ReviewCause {
     Dispute { account: AccountId, reason: String },
     /// It rests on one word of this node, of which another result was refused. It runs at the node's cost.
     Caught { node: NodeId },
+    /// It rests on one word of this node, of which no later result was repeated by a draw and stood. The node advances what it costs, and
+    /// the requester pays for it out of what waited for that.
+    Unvouched { node: NodeId },
 }
 
 /// Which verdict a task looks at again.
@@ -238,11 +241,11 @@ pub enum ReviewOutcome {
     Upheld,
     /// They agree on another one.
     Overturned,
-    /// Enough of them were there to decide, and not one agrees with the verdict's, nor do they agree with one another: nobody is known
-    /// to be wrong, and nothing is paid for what nobody confirms.
-    Unconfirmed,
-    /// There were too few, or one of them agrees with the verdict's: it stands.
+    /// There were none, they do not agree, or one of them agrees with the verdict's: it stands.
     Undecided,
+    /// They agree on nothing, and none of them on what the verdict says; or it rested on one word, which they do not share: nobody is known to
+    /// be wrong, and nothing is paid.
+    Unconfirmed,
 }
 
 /// A result that was accepted and is refuted.

@@ -128,7 +128,7 @@ pub(super) fn ledger_posted(state: &mut State, e: &LedgerPosted) -> Result<(), C
     let accounts = e.postings.iter().map(|p| p.account);
     accounts
         .into_iter()
-        .try_for_each(|a| stake::covers(state, a))
+        .try_for_each(|a| stake::moved(state, a))
 }
 
 pub(super) fn points_changed(state: &mut State, e: &PointsChanged) -> Result<(), Corrupt> {

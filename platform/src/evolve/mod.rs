@@ -84,7 +84,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::TaskVerified(e) => task::verified(state, e, at),
         Event::TaskSettled(e) => task::settled(state, e, at, recorded.position),
         Event::TaskMatured(e) => task::matured(state, e, at),
-        Event::ReviewOpened(e) => review::opened(state, e),
+        Event::ReviewOpened(e) => review::opened(state, e, at),
         Event::TaskReviewed(e) => review::reviewed(state, e, at),
         Event::TaskClosed(e) => task::closed(state, e, at, recorded.position),
         Event::AssignmentLeased(e) => assignment::leased(state, e, at),

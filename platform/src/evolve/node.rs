@@ -53,6 +53,7 @@ pub(super) fn registered(
         speed: Default::default(),
         concurrency: state.scheduling().unproven_slots,
         pledges: Default::default(),
+        vouched_at: Timestamp::default(),
         earned: Amount::ZERO,
         registered_at: at,
     };
@@ -123,6 +124,16 @@ pub(super) fn revoked(state: &mut State, e: &NodeRevoked, at: Timestamp) -> Resu
     let reason = e.reason.clone();
     present(state, e.node)?.standing = Standing::Revoked { reason, at };
     retire(state, e.node);
+    Ok(())
+}
+
+/// A result of a node stood that was repeated though nobody doubted it, and that it could not know would be.
+pub(super) fn vouch(
+    state: &mut State,
+    (node, sealed_at): (NodeId, Timestamp),
+) -> Result<(), Corrupt> {
+    let node = node_mut(state, node)?;
+    node.vouched_at = node.vouched_at.max(sealed_at);
     Ok(())
 }
 

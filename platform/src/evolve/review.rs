@@ -4,12 +4,12 @@ use aevir_events::{Corrupt, Timestamp};
 
 use super::{
     ensure,
-    node::{node_mut, refresh_node},
+    node::{node_mut, refresh_node, vouch},
     record, stake,
-    task::{assignment_mut, expect, task_mut, task_ref},
+    task::{assignment_mut, expect, misfit, task_mut, task_ref},
 };
 use crate::{
-    decide::rests_on_caught,
+    decide::{rests_on_caught, rests_on_unvouched},
     event::{ReviewCause, ReviewOpened, ReviewOrigin, ReviewOutcome, TaskReviewed},
     ids::{AssignmentId, NodeId, TaskId},
     state::{Outcome, Phase, Review, ReviewOf, Stage, State, Task, is_unblocked},
@@ -47,15 +47,25 @@ pub(super) fn origin(state: &State, origin: ReviewOrigin) -> Result<ReviewOf, Co
     })
 }
 
-pub(super) fn opened(state: &mut State, e: &ReviewOpened) -> Result<(), Corrupt> {
-    let task = task_mut(state, e.task)?;
+pub(super) fn opened(state: &mut State, e: &ReviewOpened, at: Timestamp) -> Result<(), Corrupt> {
+    let task = task_ref(state, e.task)?;
     let due = task.maturing();
     let fits = match (&e.cause, &task.review) {
         (ReviewCause::Dispute { .. }, Review::None) => due.is_some(),
         (ReviewCause::Caught { node }, Review::Due { node: of }) => node == of,
-        (ReviewCause::Dispute { .. } | ReviewCause::Caught { .. }, _) => false,
+        (ReviewCause::Unvouched { node }, Review::None) => {
+            let is_due = due.is_some_and(|due| due <= at);
+            is_due && rests_on_unvouched(state, task) == Some(*node)
+        }
+        (
+            ReviewCause::Dispute { .. }
+            | ReviewCause::Caught { .. }
+            | ReviewCause::Unvouched { .. },
+            _,
+        ) => false,
     };
     expect(fits, task)?;
+    let task = task_mut(state, e.task)?;
     task.review = Review::Open {
         by: e.review,
         cause: e.cause.clone(),
@@ -64,8 +74,9 @@ pub(super) fn opened(state: &mut State, e: &ReviewOpened) -> Result<(), Corrupt>
         state.index.maturing.remove(&(due, e.task));
     }
     state.index.recalls.remove(&e.task);
-    let ReviewCause::Caught { node } = e.cause else {
-        return Ok(());
+    let node = match e.cause {
+        ReviewCause::Caught { node } | ReviewCause::Unvouched { node } => node,
+        ReviewCause::Dispute { .. } => return Ok(()),
     };
     // What it locked for the result pays for the second look at it.
     let task = task_mut(state, e.task)?;
@@ -86,12 +97,23 @@ pub(super) fn opened(state: &mut State, e: &ReviewOpened) -> Result<(), Corrupt>
 
 pub(super) fn reviewed(state: &mut State, e: &TaskReviewed, at: Timestamp) -> Result<(), Corrupt> {
     let task = task_mut(state, e.task)?;
-    let is_open = matches!(task.review, Review::Open { by, .. } if by == e.review);
-    expect(is_open, task)?;
+    let cause = match &task.review {
+        Review::Open { by, cause } if *by == e.review => cause.clone(),
+        Review::Open { .. } | Review::None | Review::Due { .. } | Review::Ended { .. } => {
+            return Err(misfit(task));
+        }
+    };
+    let is_unvouched = matches!(cause, ReviewCause::Unvouched { .. });
     task.review = Review::Ended {
         by: e.review,
+        cause,
         outcome: e.outcome,
     };
+    if is_unvouched && e.outcome == ReviewOutcome::Upheld {
+        let word = task.lone_word();
+        word.map_or(Ok(()), |word| vouch(state, word))?;
+    }
+    let task = task_mut(state, e.task)?;
     match e.outcome {
         ReviewOutcome::Upheld | ReviewOutcome::Undecided => {
             // It was held up, and matures with the next tick if its time has come meanwhile.

@@ -4,13 +4,13 @@ use aevir_events::{Corrupt, Timestamp};
 
 use super::{
     ensure,
-    node::node_mut,
+    node::{node_mut, refresh_node},
     review,
     task::{assignment_mut, task_mut, task_ref},
 };
 use crate::{
     amount::Amount,
-    decide::review_cost,
+    decide::stake_due,
     event::{NodeSlashed, TaskVerified},
     ids::{AssignmentId, NodeId, TaskId},
     ledger::LedgerAccount,
@@ -20,13 +20,7 @@ use crate::{
 /// What a node that gets a replica of the task locks: all that the policy asks for, or nothing where it has not so much free;
 /// and whether it has.
 pub(super) fn pledge(state: &State, task: &Task, node: NodeId, price: Amount) -> (Amount, bool) {
-    let policy = state.policy_of(task);
-    let mut due = policy.stake.for_result(price);
-    if task.definition.sampling().adaptive {
-        // Where it could stand alone it covers a second look, too.
-        let again = review_cost(&task.definition, true, &policy);
-        due = due.max(again.unwrap_or(Amount(i64::MAX)));
-    }
+    let due = stake_due(&task.definition, price, &state.policy_of(task));
     if due <= state.free_stake(node) {
         (due, true)
     } else {
@@ -65,16 +59,37 @@ pub(super) fn unlock(state: &mut State, node: NodeId, amount: Amount) -> Result<
     pledges.locked = Amount(pledges.locked.0 - amount.0);
     ensure(pledges.locked >= Amount::ZERO, || {
         format!("node {node} has less than nothing locked")
-    })
+    })?;
+    refresh_node(state, node);
+    Ok(())
+}
+
+/// Results that a quorum accepted count for their nodes; one that stands alone shows nothing.
+pub(super) fn stood(state: &mut State, e: &TaskVerified) -> Result<(), Corrupt> {
+    if e.accepted.len() < 2 {
+        return Ok(());
+    }
+    let task = task_ref(state, e.task)?;
+    let accepted = e.accepted.iter().filter_map(|id| task.assignments.get(id));
+    let nodes: Vec<NodeId> = accepted.map(|a| a.node).collect();
+    for node in nodes {
+        let pledges = &mut node_mut(state, node)?.pledges;
+        pledges.accepted = pledges.accepted.saturating_add(1);
+    }
+    Ok(())
 }
 
 /// Refused results count against their nodes.
-pub(super) fn struck(state: &mut State, e: &TaskVerified, at: Timestamp) -> Result<(), Corrupt> {
-    let refused: Vec<AssignmentId> = e.refused.iter().map(|r| r.assignment).collect();
+pub(super) fn struck(
+    state: &mut State,
+    e: &TaskVerified,
+    blamed: &[AssignmentId],
+    at: Timestamp,
+) -> Result<(), Corrupt> {
     if e.accepted.is_empty() {
-        return count(state, e.task, &refused, at).map(drop);
+        return count(state, e.task, blamed, at).map(drop);
     }
-    strike(state, e.task, &refused, at)
+    strike(state, e.task, blamed, at)
 }
 
 /// Others agree on something else: what else rests on their nodes' word is to be looked at again.
@@ -118,11 +133,12 @@ pub(super) fn slashed(state: &mut State, e: &NodeSlashed) -> Result<(), Corrupt>
     unlock(state, e.node, lost)
 }
 
-/// What is left of a node's stake covers what it has locked.
-pub(super) fn covers(state: &State, account: LedgerAccount) -> Result<(), Corrupt> {
+/// After a posting: what is left of a node's stake covers what it has locked.
+pub(super) fn moved(state: &mut State, account: LedgerAccount) -> Result<(), Corrupt> {
     let LedgerAccount::Stake(node) = account else {
         return Ok(());
     };
+    refresh_node(state, node);
     ensure(state.free_stake(node) >= Amount::ZERO, || {
         format!("the stake of node {node} does not cover its open results")
     })

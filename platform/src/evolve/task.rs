@@ -8,10 +8,12 @@ use super::{
     checkpoint, concurrency, ensure,
     epoch::use_up,
     market::own_blob,
-    node::{node_mut, unseal},
+    node::{node_mut, unseal, vouch},
     record, reservation, review, rewards, speed, stake,
 };
 use crate::{
+    amount::Amount,
+    decide::rests_on_unvouched,
     event::{
         RoundClosed, TaskClosed, TaskCreated, TaskMatured, TaskQueued, TaskSettled, TaskVerified,
         Verdict,
@@ -116,10 +118,12 @@ pub(super) fn resume_running(
 }
 
 pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Result<(), Corrupt> {
+    let policy = state.policy_of(task_ref(state, e.task)?);
     let task = task_mut(state, e.task)?;
     let Phase::Verifying { reveal_by } = task.phase else {
         return Err(misfit(task));
     };
+    let blamed = task.blamed(&e.accepted, &e.refused, &policy);
     let late: BTreeSet<AssignmentId> = task
         .assignments
         .values()
@@ -167,9 +171,9 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
             commitment,
             report,
         };
-        outcomes.push((refusal.assignment, Outcome::Fault));
     }
-    if !e.accepted.is_empty() {
+    outcomes.extend(blamed.iter().map(|id| (*id, Outcome::Fault)));
+    if !e.accepted.is_empty() && task.may_blame(&policy) {
         outcomes.extend(contradicted(task).map(|id| (id, Outcome::Fault)));
         let blamed = checkpoint::blamed(task, &e.accepted);
         outcomes.extend(blamed.into_iter().map(|id| (id, Outcome::Fault)));
@@ -202,13 +206,17 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
     state.index.reveals.remove(&(reveal_by, e.task));
     refresh_open(state, e.task);
     ended(state, e.task);
+    if let Some(sealed) = task_ref(state, e.task)?.drawn_and_stood() {
+        vouch(state, sealed)?;
+    }
     if e.verdict == Verdict::Inconclusive {
         // Nothing of it is pending.
         unseal_all(state, e.task)?;
     }
+    stake::stood(state, e)?;
     speed::seen(state, e)?;
     concurrency::shown(state, e)?;
-    stake::struck(state, e, at)?;
+    stake::struck(state, e, &blamed, at)?;
     for (assignment, outcome) in outcomes {
         record::note(state, e.task, assignment, outcome, at)?;
     }
@@ -254,10 +262,14 @@ pub(super) fn settled(
     ensure(e.fee.plus(e.refund) == Some(task.escrow), || {
         format!("task {}: fee and refund are not the escrow", e.task)
     })?;
+    ensure(e.held >= Amount::ZERO && e.held <= e.refund, || {
+        format!("task {}: more is held than comes back", e.task)
+    })?;
     task.settlement = Some(Settlement {
         position,
         fee: e.fee,
         refund: e.refund,
+        held: e.held,
         shares: e.shares.clone(),
         matures_at: e.matures_at,
     });
@@ -291,6 +303,10 @@ fn unseal_all(state: &mut State, task: TaskId) -> Result<(), Corrupt> {
 }
 
 pub(super) fn matured(state: &mut State, e: &TaskMatured, at: Timestamp) -> Result<(), Corrupt> {
+    let task = task_ref(state, e.task)?;
+    ensure(rests_on_unvouched(state, task).is_none(), || {
+        format!("task {} matured though nothing vouches for it", e.task)
+    })?;
     let task = task_mut(state, e.task)?;
     let due = task.maturing();
     ensure(due.is_none_or(|due| due <= at), || {
@@ -342,6 +358,7 @@ pub(super) fn closed(
         position,
         fee: e.fee,
         refund: e.refund,
+        held: Amount::ZERO,
         shares: Vec::new(),
         matures_at: None,
     });

@@ -10,6 +10,8 @@ use crate::amount::{Amount, PPM, Ppm};
 #[serde(deny_unknown_fields)]
 pub struct VerificationPolicy {
     pub adaptive: AdaptivePolicy,
+    /// In an open market so many of a quorum's results must have stake behind them for it to decide; all of them where it has fewer.
+    pub staked_votes: u32,
     /// Of samples, when what their nodes reveal can be read in the log.
     pub reveals: Reveals,
     /// How long a review may take, in ms; without an outcome by then the verdict stands.
@@ -38,6 +40,9 @@ pub struct AdaptivePolicy {
     pub floor_ppm: Ppm,
     /// The least reliability, on the type of task and the hardware, at which a node is trusted. One that is below is always repeated.
     pub trusted_ppm: Ppm,
+    /// A result that stood alone matures once a later one of its node, which a draw had repeated, has stood; one for which none has when its
+    /// time comes is itself repeated then.
+    pub vouched: bool,
 }
 
 /// Four fifths of the price: a node that computes nothing saves nearly all that it is paid for, and its own profit is the rest.
@@ -49,6 +54,11 @@ const FLOOR_PPM: Ppm = 100_000;
 /// What 32 good outcomes without a bad one show.
 const TRUSTED_PPM: Ppm = 850_000;
 
+/// No one stake decides, however many names its party has. More cost replicas and show hardly more.
+const STAKED_VOTES: u32 = 2;
+/// As many as a sample can have.
+const STAKED_VOTES_MAX: u32 = 9;
+
 /// A day: money must not wait for longer because nobody runs it again.
 const REVIEW_MS: u32 = 86_400_000;
 /// A minute, in which hardly anything is run again, to a week, for which nobody waits for wages.
@@ -58,6 +68,7 @@ impl Default for VerificationPolicy {
     fn default() -> Self {
         Self {
             adaptive: AdaptivePolicy::default(),
+            staked_votes: STAKED_VOTES,
             reveals: Reveals::Closed,
             review_ms: REVIEW_MS,
         }
@@ -71,6 +82,7 @@ impl Default for AdaptivePolicy {
             colluding_ppm: COLLUDING_PPM,
             floor_ppm: FLOOR_PPM,
             trusted_ppm: TRUSTED_PPM,
+            vouched: true,
         }
     }
 }
@@ -110,6 +122,11 @@ impl VerificationPolicy {
         if parts.iter().any(|part| i64::from(*part) > PPM) {
             return Err(format!(
                 "the verification's `adaptive` fields are 0 to {PPM} parts per million"
+            ));
+        }
+        if self.staked_votes > STAKED_VOTES_MAX {
+            return Err(format!(
+                "the verification's `staked_votes` is 0 to {STAKED_VOTES_MAX}"
             ));
         }
         if !REVIEW_MS_RANGE.contains(&self.review_ms) {

@@ -9,7 +9,9 @@ use aevir_events::Timestamp;
 
 use super::{needs::Needs, reserve, terms};
 use crate::{
+    amount::Amount,
     command::{Availability, LossReason},
+    decide::stake_due,
     definition::GpuNeed,
     ids::NodeId,
     state::{Node, Room, Stage, State, Task},
@@ -60,6 +62,8 @@ pub enum Refused {
     BackingOff,
     /// It is kept free for a task that has waited for longer.
     Reserved,
+    /// It has less stake free than this replica needs behind it.
+    Unstaked,
 }
 
 impl Refused {
@@ -92,6 +96,7 @@ impl Refused {
             Self::AlreadyTried => "already-tried",
             Self::BackingOff => "backing-off",
             Self::Reserved => "reserved",
+            Self::Unstaked => "unstaked",
         }
     }
 }
@@ -142,6 +147,7 @@ pub(super) fn reasons<'a>(
     let later = [
         |(state, _, needs, node, given): Asked<'a>| room(state, needs, node, given),
         |(state, task, _, node, given): Asked<'a>| relation(state, task, node, given),
+        |(state, task, needs, node, given): Asked<'a>| stake(state, task, needs, node, given),
     ];
     let asked: Asked<'a> = (state, task, needs, node, given);
     first
@@ -253,6 +259,56 @@ fn relation(state: &State, task: &Task, node: &Node, given: Gifts<'_>) -> Option
     let class = replica_class(state, task, given);
     let other = class.is_some_and(|class| node.gpu_class() != Some(class));
     other.then_some(Refused::GpuClass)
+}
+
+/// Whether the node has enough stake free for a replica that needs some behind it, which the next one may not after what a plan gave.
+fn stake(
+    state: &State,
+    task: &Task,
+    needs: &Needs,
+    node: &Node,
+    given: Gifts<'_>,
+) -> Option<Refused> {
+    let before = given_to(task, given).count();
+    let suffices = before > 0 && !task.next_is_staked(&state.policy_of(task), before);
+    if needs.stake == 0 || suffices {
+        return None;
+    }
+    let gifts = given.iter().filter(|(_, to)| *to == node.id);
+    let free = gifts.fold(free_stake(state, node), |free, (task, _)| {
+        after_pledge(free, pledge(state, task, node))
+    });
+    (!may_pledge(needs, node, free)).then_some(Refused::Unstaked)
+}
+
+/// Whether so much stake is what a replica needs behind it: none is behind one that earns nothing.
+pub(super) fn may_pledge(needs: &Needs, node: &Node, stake: u64) -> bool {
+    let asks_nothing = needs.by_ask && node.terms.ask(needs.kind) <= Amount::ZERO;
+    stake >= needs.stake && !(needs.stake > 0 && asks_nothing)
+}
+
+/// All of a node's stake, in micro-AEV.
+pub(super) fn whole_stake(state: &State, node: &Node) -> u64 {
+    u64::try_from(state.stake(node.id).0).unwrap_or(0)
+}
+
+/// Stake of a node that covers nothing yet, in micro-AEV.
+pub(super) fn free_stake(state: &State, node: &Node) -> u64 {
+    u64::try_from(state.free_stake(node.id).0).unwrap_or(0)
+}
+
+/// What the node pledges for a replica of the task if it has that free, in micro-AEV.
+pub(super) fn pledge(state: &State, task: &Task, node: &Node) -> u64 {
+    let definition = &task.definition;
+    let price = definition.asked_price(node.terms.ask(definition.kind));
+    let price = price.unwrap_or(definition.economics.pricing.max_price());
+    let due = stake_due(definition, price, &state.policy_of(task));
+    due.0.unsigned_abs()
+}
+
+/// What is left free after that: all of it where it is too little.
+pub(super) fn after_pledge(free: u64, due: u64) -> u64 {
+    free.checked_sub(due).unwrap_or(free)
 }
 
 /// The nodes that a task can't go to for it was there. What a node lost, or could not run for its own sake, it may take again

@@ -9,6 +9,7 @@ use aevir_events::Timestamp;
 
 use super::{
     bits::Bits,
+    filter::after_pledge,
     fleet::{Fleet, Levels},
     needs::Needs,
     reserve::{Kept, surely_ms},
@@ -29,6 +30,8 @@ struct Left {
     levels: Levels,
     memory_mib: u64,
     storage_mib: u64,
+    /// Stake that covers nothing yet, in micro-AEV.
+    free_stake: u64,
 }
 
 /// What a plan has given out so far.
@@ -55,7 +58,8 @@ impl Given {
         }
     }
 
-    pub(super) fn give(&mut self, market: Market<'_>, i: u32, room: Room) {
+    /// A node is given a run that takes so much room, and for which it pledges `stake` if it has that.
+    pub(super) fn give(&mut self, market: Market<'_>, i: u32, room: Room, stake: u64) {
         let fleet = market.fleet();
         let at = i as usize;
         if at >= self.place.len() {
@@ -69,6 +73,7 @@ impl Given {
                 slots,
                 memory_mib,
                 storage_mib,
+                free_stake: fleet.free_stake.get(i),
                 levels: Levels::default(),
             });
             self.place[at] = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
@@ -81,6 +86,7 @@ impl Given {
             left.slots = left.slots.saturating_sub(1);
             left.memory_mib = left.memory_mib.saturating_sub(room.memory_mib);
             left.storage_mib = left.storage_mib.saturating_sub(room.storage_mib);
+            left.free_stake = after_pledge(left.free_stake, stake);
             left.levels = fleet.levels_less(i, left.taken, market.score);
         }
     }
@@ -192,7 +198,8 @@ impl Fit {
         let room = self.needs.room;
         let fits = left.slots > 0
             && left.memory_mib >= room.memory_mib
-            && left.storage_mib >= room.storage_mib;
+            && left.storage_mib >= room.storage_mib
+            && left.free_stake >= self.needs.stake;
         if !fits {
             self.eligible.remove(i);
         }

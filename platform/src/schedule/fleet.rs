@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aevir_events::Timestamp;
 
-use super::{bits::Bits, column::Column, needs::Needs, score};
+use super::{bits::Bits, column::Column, filter, needs::Needs, score};
 use crate::{
     definition::TaskType,
     digest::Digest,
@@ -35,6 +35,10 @@ pub(crate) struct Fleet {
     /// Of an idle node.
     memory_all: Column,
     storage_all: Column,
+    /// Stake that covers nothing yet, in micro-AEV.
+    pub(super) free_stake: Column,
+    /// All of it.
+    stake: Column,
     cpu_cores: Column,
     /// Measured speed, in millions of fuel a second; 0 where it is not known.
     mfuel_s: Column,
@@ -71,6 +75,8 @@ pub(crate) struct Load {
     storage_left: u64,
     memory_all: u64,
     storage_all: u64,
+    free_stake: u64,
+    stake: u64,
     mfuel_s: u64,
     shown_mfuel_s: u64,
     gpu_memory_mib: u64,
@@ -88,6 +94,8 @@ impl Load {
             storage_left: left(node.storage_mib(), node.taken.storage_mib),
             memory_all: node.memory_mib().into(),
             storage_all: node.storage_mib().into(),
+            free_stake: filter::free_stake(state, node),
+            stake: filter::whole_stake(state, node),
             mfuel_s: node.mfuel_s(),
             shown_mfuel_s: node.shown_mfuel_s(),
             gpu_memory_mib: node.gpu_memory_mib().into(),
@@ -303,6 +311,8 @@ impl Fleet {
         self.storage_left.set(i, load.storage_left);
         self.memory_all.set(i, load.memory_all);
         self.storage_all.set(i, load.storage_all);
+        self.free_stake.set(i, load.free_stake);
+        self.stake.set(i, load.stake);
         self.mfuel_s.set(i, load.mfuel_s);
         self.shown_mfuel_s.set(i, load.shown_mfuel_s);
         self.gpu_memory_mib.set(i, load.gpu_memory_mib);
@@ -388,6 +398,7 @@ impl Fleet {
         let mut fit = self.able(self.free.clone(), needs, class, now);
         self.memory_left.keep_at_least(&mut fit, memory);
         self.storage_left.keep_at_least(&mut fit, storage);
+        self.free_stake.keep_at_least(&mut fit, needs.stake);
         fit
     }
 
@@ -397,6 +408,7 @@ impl Fleet {
         let mut fit = self.able(self.working.clone(), needs, class, now);
         self.memory_all.keep_at_least(&mut fit, memory);
         self.storage_all.keep_at_least(&mut fit, storage);
+        self.stake.keep_at_least(&mut fit, needs.stake);
         fit
     }
 
@@ -415,6 +427,9 @@ impl Fleet {
         of_kind.ask.keep_at_most(&mut fit, price);
         if needs.by_ask {
             fit.intersect(&of_kind.asking);
+        }
+        if needs.by_ask && needs.stake > 0 {
+            of_kind.ask.keep_at_least(&mut fit, 1);
         }
         for (label, value) in &needs.labels {
             fit.intersect(self.labelled(label, value).unwrap_or(&none));

@@ -86,7 +86,8 @@ impl Refused {
             | Self::Storage
             | Self::Label
             | Self::BackingOff
-            | Self::Reserved => false,
+            | Self::Reserved
+            | Self::Unstaked => false,
         }
     }
 }
@@ -181,6 +182,10 @@ impl Nearest<'_> {
         Refused::SameOwner => {
             "another owner's node has to take it: this one's has a replica already".into()
         }
+        Refused::Unstaked => format!(
+            "wait for a node with {} micro-AEV of stake free, offer a lower price, or let a quorum without stake decide: `unstaked` in the sampling method",
+            needs.stake
+        ),
         Refused::AlreadyTried => {
             "another node has to take it: this one had it, and what it said of the module or its result needs another to confirm it"
                 .into()

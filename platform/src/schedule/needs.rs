@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     amount::Amount,
+    decide::stake_due,
     definition::{GpuNeed, TaskType},
     digest::Digest,
     policy::{Market, Policy, SchedulingPolicy},
@@ -38,6 +39,8 @@ pub(crate) struct Needs {
     pub(crate) price: Amount,
     /// It goes to nodes that publish an ask.
     pub(crate) by_ask: bool,
+    /// Of its stake so much must be free, in micro-AEV, and it must ask for more than nothing where nodes ask. 0: whatever it has.
+    pub(crate) stake: u64,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) labels_any: BTreeMap<String, Vec<String>>,
     pub(crate) labels_not: BTreeMap<String, Vec<String>>,
@@ -70,6 +73,11 @@ impl Needs {
             gpu: qos.gpu.clone(),
             price: definition.least_pay(),
             by_ask: definition.economics.pricing.is_by_ask(),
+            stake: if task.next_is_staked(policy, 0) {
+                most_stake(task, policy)
+            } else {
+                0
+            },
             labels: qos.labels.clone(),
             labels_any: qos.labels_any.clone(),
             labels_not: qos.labels_not.clone(),
@@ -79,6 +87,14 @@ impl Needs {
                 .filter(|_| !sampled)
                 .map_or(0, |(fuel, ms)| speed_in_time(fuel.0, ms)),
         };
+        needs.rekey();
+        needs
+    }
+
+    /// Of a further replica, after the plan gave as many with stake behind them as are needed.
+    pub(super) fn unstaked(&self) -> Self {
+        let mut needs = self.clone();
+        needs.stake = 0;
         needs.rekey();
         needs
     }
@@ -168,6 +184,12 @@ impl Hasher for Fnv {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(FNV_PRIME);
         }
     }
+}
+
+/// What a node pledges for the task where it earns the most, in micro-AEV.
+pub(super) fn most_stake(task: &Task, policy: &Policy) -> u64 {
+    let most = task.definition.economics.pricing.max_price();
+    stake_due(&task.definition, most, policy).0.unsigned_abs()
 }
 
 /// The least speed, in millions a second, at which so much fuel is burnt in so many ms.

@@ -9,7 +9,7 @@ use aevir_events::{Context, Timestamp};
 
 use super::{
     Refused,
-    filter::{machine_lacks, reasons},
+    filter::{machine_lacks, may_pledge, reasons, whole_stake},
     first_pace,
     nearest::{Nearest, Remedy},
     needs::{Needs, Rounding, floor_power},
@@ -213,6 +213,10 @@ fn fit_of(state: &State, task: &Task, needs: &Needs, node: &Node, now: Timestamp
         Refused::NoFreeSlot | Refused::BackingOff | Refused::Hours | Refused::Reserved => None,
         // What its runs take of it does not count.
         Refused::Memory | Refused::Storage => machine_lacks(needs, node),
+        Refused::Unstaked => {
+            let may = may_pledge(needs, node, whole_stake(state, node));
+            (!may).then_some(reason)
+        }
         Refused::Offline
         | Refused::Draining
         | Refused::Gone

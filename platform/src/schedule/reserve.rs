@@ -12,7 +12,7 @@ use aevir_events::Timestamp;
 use super::{
     Refused,
     bits::Bits,
-    filter::{Gifts, machine_room, reasons, room_of},
+    filter::{Gifts, machine_room, may_pledge, reasons, room_of, whole_stake},
     held,
     needs::{Needs, fetch_ms},
     reserved_ms,
@@ -175,6 +175,7 @@ pub(super) fn takes_idle(
     let passes = |reason: Refused| match reason {
         Refused::NoFreeSlot => true,
         Refused::Memory | Refused::Storage => room,
+        Refused::Unstaked => may_pledge(needs, node, whole_stake(state, node)),
         Refused::Offline
         | Refused::Draining
         | Refused::Gone

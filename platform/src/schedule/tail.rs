@@ -4,7 +4,10 @@
 
 use aevir_events::Timestamp;
 
-use super::{alarm::Alarms, needs::Needs};
+use super::{
+    alarm::Alarms,
+    needs::{Needs, most_stake},
+};
 use crate::{
     amount::PPM,
     ids::{AssignmentId, TaskId},
@@ -78,6 +81,14 @@ pub(super) fn needs(state: &State, task: &Task, run: &Assignment) -> Needs {
     let policy = state.policy_of(task);
     let mut needs = Needs::of(task, &policy);
     if needs.sampled {
+        // It may take the place of a result with stake behind it.
+        let is_backed = task.staked_votes(&policy) > 0 && run.is_backed();
+        needs.stake = if is_backed {
+            most_stake(task, &policy)
+        } else {
+            0
+        };
+        needs.rekey();
         return needs;
     }
     let node = state.nodes.get(&run.node).filter(|_| needs.gpu.is_none());

@@ -18,7 +18,7 @@ use aevir_events::Timestamp;
 
 use super::{
     Candidates, Drawn, Ticket, charge,
-    filter::{replica_class, replicas, tried},
+    filter::{pledge, replica_class, replicas, tried},
     fit::{Fit, Given, Market},
     held, lease,
     needs::Needs,
@@ -342,8 +342,14 @@ impl<'a> Planner<'a> {
         let gifts: Vec<(&Task, NodeId)> = on_task.iter().map(|node| (task, *node)).collect();
         let class = replica_class(self.state, task, &gifts);
         let excluded = excluded(self.state, task, &gifts);
-        let fit = self.fit(line.needs, class, task);
-        let placed = self.place(task, line.needs, fit, &excluded, None, draw);
+        let suffices = || !task.next_is_staked(&self.state.policy_of(task), gifts.len());
+        let needs = if line.needs.stake > 0 && suffices() {
+            Arc::new(line.needs.unstaked())
+        } else {
+            Arc::clone(line.needs)
+        };
+        let fit = self.fit(&needs, class, task);
+        let placed = self.place(task, &needs, fit, &excluded, None, draw);
         placed.unwrap_or(Found::NotThis)
     }
 
@@ -415,7 +421,9 @@ impl<'a> Planner<'a> {
         if task.open_slots() > 1 {
             self.on_task.entry(task.id).or_default().push(node);
         }
-        self.given.give(self.market, ordinal, needs.room);
+        let node = self.state.nodes.get(&node);
+        let stake = node.map_or(0, |node| pledge(self.state, task, node));
+        self.given.give(self.market, ordinal, needs.room, stake);
         Some(Found::Placed)
     }
 

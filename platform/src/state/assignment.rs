@@ -134,6 +134,11 @@ impl Assignment {
         self.author.is_some_and(|author| author != self.node)
     }
 
+    /// It has stake behind it: as much as the policy asks for was free at its lease, and its price is above zero.
+    pub fn is_backed(&self) -> bool {
+        self.is_staked && self.price > Amount::ZERO
+    }
+
     /// Holds one of the node's slots: leased or running.
     pub fn is_active(&self) -> bool {
         match &self.stage {

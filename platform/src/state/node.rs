@@ -55,6 +55,8 @@ pub struct Node {
     /// Runs at once that it may have by what it has shown, whatever it offers.
     pub concurrency: u32,
     pub pledges: Pledges,
+    /// When the last of its results was sealed that a draw had repeated, and that stood; what stood alone and was sealed before may mature.
+    pub vouched_at: Timestamp,
     /// Shares of settlements so far.
     pub earned: Amount,
     pub registered_at: Timestamp,

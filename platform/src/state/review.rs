@@ -25,6 +25,7 @@ pub enum Review {
     },
     Ended {
         by: TaskId,
+        cause: ReviewCause,
         outcome: ReviewOutcome,
     },
 }

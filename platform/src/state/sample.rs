@@ -1,9 +1,14 @@
 //! How many results a task's verdict rests on.
 
+use aevir_events::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Phase, Task};
-use crate::ids::AssignmentId;
+use super::{Pace, Phase, Task};
+use crate::{
+    event::{Refusal, RefusalReason},
+    ids::{AssignmentId, NodeId},
+    policy::Policy,
+};
 
 /// How many results a task's verdict rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +62,83 @@ impl Task {
             Sample::Repeated { trusted } => trusted,
             Sample::Undecided | Sample::Alone { .. } => None,
         }
+    }
+
+    /// How many of the results that decide must have stake behind them: as many as the policy says, and no more than a quorum has. None
+    /// where replicas earn nothing, for then nobody pledges anything, or where the requester does without.
+    pub fn staked_votes(&self, policy: &Policy) -> u32 {
+        if policy.asks_for_stake() && self.definition.asks_for_stake() {
+            policy.verification.staked_votes.min(self.quorum())
+        } else {
+            0
+        }
+    }
+
+    /// Whether the next replica goes to a node that pledges stake for it, after a plan gave so many to the task: each further one after a
+    /// disagreement; before that those placed last, or of those placed at once the first, as many as are needed.
+    pub(crate) fn next_is_staked(&self, policy: &Policy, given: usize) -> bool {
+        let needed = self.staked_votes(policy) as usize;
+        if needed == 0 || self.round > 1 {
+            return needed > 0;
+        }
+        let live = self.assignments.values().filter(|a| a.is_replica());
+        let backed = live.filter(|a| a.is_backed()).count();
+        match self.pace {
+            Pace::AtOnce => backed + given < needed,
+            Pace::OneByOne => backed + self.missing_at_most() as usize <= needed,
+        }
+    }
+
+    /// Whether an agreement of these results decides, with a reviewed one where it counts among them.
+    pub(crate) fn may_decide(
+        &self,
+        agreed: &[AssignmentId],
+        reviewed: usize,
+        policy: &Policy,
+    ) -> bool {
+        self.backed(agreed) + reviewed >= self.staked_votes(policy) as usize
+    }
+
+    /// Whether its verdict shows that results which differ are wrong, and costs their nodes what a refused result costs.
+    pub(crate) fn may_blame(&self, policy: &Policy) -> bool {
+        policy.blames(self.is_sampled(), self.definition.asks_for_stake())
+    }
+
+    /// The results that a verdict refuses and blames their nodes for: not those that differ from a quorum which may blame nobody.
+    pub(crate) fn blamed(
+        &self,
+        accepted: &[AssignmentId],
+        refused: &[Refusal],
+        policy: &Policy,
+    ) -> Vec<AssignmentId> {
+        let differing = accepted.is_empty() || self.may_blame(policy);
+        let blamed = refused.iter().filter(|refusal| match refusal.reason {
+            RefusalReason::Mismatch => differing,
+            RefusalReason::NotRevealed => true,
+        });
+        blamed.map(|refusal| refusal.assignment).collect()
+    }
+
+    fn backed(&self, results: &[AssignmentId]) -> usize {
+        let results = results.iter().filter_map(|id| self.assignments.get(id));
+        results.filter(|a| a.is_backed()).count()
+    }
+
+    /// The node of the result that stands alone, and when it was sealed.
+    pub(crate) fn lone_word(&self) -> Option<(NodeId, Timestamp)> {
+        let Sample::Alone { assignment } = self.sample else {
+            return None;
+        };
+        let assignment = self.assignments.get(&assignment)?;
+        Some((assignment.node, assignment.commitment()?.at))
+    }
+
+    /// The node of the result that a draw had repeated, and when it was sealed, where it was accepted.
+    pub(crate) fn drawn_and_stood(&self) -> Option<(NodeId, Timestamp)> {
+        let trusted = self.assignments.get(&self.trusted()?)?;
+        let accepted = self.verdict.as_ref()?.accepted.contains(&trusted.id);
+        let sealed = trusted.commitment().filter(|_| accepted)?;
+        Some((trusted.node, sealed.at))
     }
 
     /// All replicas of the first round are wanted.

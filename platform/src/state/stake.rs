@@ -14,6 +14,8 @@ pub struct Pledges {
     pub strikes: u32,
     /// The last of them.
     pub struck_at: Timestamp,
+    /// Its results that a quorum accepted, ever.
+    pub accepted: u32,
     /// When a quorum agreed on another result than one of its own, the last time; 0 where none ever did.
     pub caught_at: Timestamp,
 }

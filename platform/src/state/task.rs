@@ -109,7 +109,7 @@ pub enum Phase {
     Unmet {
         matured_at: Option<Timestamp>,
     },
-    /// Looked at again, and refuted: what was pending went back.
+    /// Looked at again, and refuted or not confirmed: what was pending went back.
     Overturned,
     Inconclusive,
     Failed {
@@ -151,6 +151,8 @@ pub struct Settlement {
     pub position: u64,
     pub fee: Amount,
     pub refund: Amount,
+    /// Of the refund, what is the requester's when the result matures.
+    pub held: Amount,
     pub shares: Vec<Share>,
     /// When the shares mature, or did; nothing where there were none, and in logs of old.
     pub matures_at: Option<Timestamp>,

@@ -62,7 +62,7 @@ pub fn kind(command: &Command) -> &'static str {
 }
 
 /// What must have happened in a run that is long enough to mean anything.
-pub const MUST: [&str; 63] = [
+pub const MUST: [&str; 64] = [
     "adopt-policy",
     "open-account",
     "add-key",
@@ -126,6 +126,7 @@ pub const MUST: [&str; 63] = [
     "> left",
     "> late",
     "> alone",
+    "> unvouched",
 ];
 
 /// What an event says of an end.
@@ -150,14 +151,17 @@ pub fn end(event: &Event) -> Option<&'static str> {
             Trust::Drawn { .. } | Trust::Denied { .. } => None,
         },
         Event::LedgerPosted(e) => (e.reason == PostingReason::PoolExpired).then_some("> pool over"),
-        Event::ReviewOpened(e) => {
-            matches!(e.cause, ReviewCause::Caught { .. }).then_some("> caught")
-        }
+        Event::ReviewOpened(e) => Some(match e.cause {
+            ReviewCause::Dispute { .. } => "> disputed",
+            ReviewCause::Caught { .. } => "> caught",
+            ReviewCause::Unvouched { .. } => "> unvouched",
+        }),
         Event::TaskReviewed(e) => Some(match e.outcome {
             ReviewOutcome::Upheld => "> upheld",
             ReviewOutcome::Unconfirmed => "> unconfirmed",
             ReviewOutcome::Undecided => "> undecided",
             ReviewOutcome::Overturned => "> overturned",
+            ReviewOutcome::Unconfirmed => "> unconfirmed",
         }),
         Event::AssignmentLeased(e) => e.price.map(|_| "> asked"),
         Event::TaskCreated(e) if !e.prices.is_empty() => Some("> priced content"),

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Operations of an ordinary run.
-const OPERATIONS: usize = 40_000;
+const OPERATIONS: usize = 96_000;
 /// Operations of one life of a market: each begins anew, and is replayed at its end.
 const LIFE: usize = 4_000;
 

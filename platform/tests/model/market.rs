@@ -19,7 +19,7 @@ use aevir_platform::{
     ledger::LedgerAccount,
     policy::Policy,
     rejection::Rejection,
-    report::{Artifact, BlobRef, Report, SignedCommitment, Usage},
+    report::{Artifact, BlobRef, Report, SignedCommitment, Usage, class_of_run},
     state::State,
     testing::actor,
 };
@@ -95,6 +95,9 @@ impl Market {
         };
         let mut policy = Policy::default();
         policy.scheduling.epoch_ms = EPOCH_MS;
+        // Results stand alone from the beginning, and mature within a life.
+        policy.verification.adaptive.trusted_ppm = 0;
+        policy.settlement.window_ms = 60_000;
         market.ok(Command::AdoptPolicy(policy));
         market.ok(Command::Tick);
         for n in 0..3 {
@@ -340,7 +343,7 @@ impl Market {
                 ..Usage::default()
             },
             trace_root: None,
-            class: "cpu".into(),
+            class: class_of_run(&assignment.hardware, task.definition.runtime),
             resumed_from: assignment.resume.map(|blob| blob.digest),
             salt: Hex([answer; 32]),
         };

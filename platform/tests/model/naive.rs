@@ -49,6 +49,8 @@ struct Run {
     took_over: bool,
     stage: Stage,
     locked: i64,
+    /// It had as much stake as the policy asks for, and earns something.
+    backed: bool,
     /// What it earns in time, or the most where that goes by use.
     price: i64,
     used: Option<prices::Used>,
@@ -87,6 +89,8 @@ struct Task {
     reviews: Option<TaskId>,
     /// Its own verdict is, or was, looked at again.
     reviewed: bool,
+    /// The task that looks at it again because nothing vouched for it.
+    unvouched: Option<TaskId>,
     /// What it cost, once that is known.
     fee: i64,
 }
@@ -107,6 +111,8 @@ struct Immature {
     compute: Vec<Earned>,
     content: Vec<(AccountId, i64)>,
     platform: i64,
+    /// Of the refund, what waits with it.
+    held: i64,
     /// When it matures, if nobody looks at the verdict again.
     at: Timestamp,
 }
@@ -145,6 +151,10 @@ pub struct Naive {
     withdrawals: BTreeMap<WithdrawalId, i64>,
     owners: BTreeMap<NodeId, AccountId>,
     strikes: BTreeMap<NodeId, Strikes>,
+    /// Results of nodes that a quorum accepted.
+    stood: BTreeMap<NodeId, u32>,
+    /// When the last result of a node was sealed that was repeated by a draw, and stood.
+    vouched: BTreeMap<NodeId, Timestamp>,
     /// When a quorum last agreed on another result than a node's.
     caught: BTreeMap<NodeId, Timestamp>,
     contents: BTreeMap<ContentId, contents::Content>,
@@ -173,6 +183,15 @@ fn divide(total: i64, weights: &[i64]) -> Vec<i64> {
         parts[i] += 1;
     }
     parts
+}
+
+/// How many must agree.
+fn quorum(definition: &TaskDefinition) -> u32 {
+    let found = definition.verification.iter().find_map(|m| match m {
+        Method::Sampling(s) => Some(s.quorum),
+        Method::Check { .. } => None,
+    });
+    found.unwrap_or(1)
 }
 
 /// Most replicas, those of the first round, and whether one may do at first.
@@ -316,6 +335,7 @@ impl Naive {
                     payer,
                     reviews: e.review.map(|origin| origin.task),
                     reviewed: false,
+                    unvouched: None,
                     fee: 0,
                 };
                 assert!(self.tasks.insert(e.task, task).is_none());
@@ -350,11 +370,9 @@ impl Naive {
                 if replicas(&task.definition).2 {
                     due = due.max(reviews::cost(&task.definition, true, &task.policy));
                 }
-                let locked = if due <= self.free_stake(e.node) {
-                    due
-                } else {
-                    0
-                };
+                let is_staked = due <= self.free_stake(e.node);
+                let backed = is_staked && price > 0;
+                let locked = if is_staked { due } else { 0 };
                 let run = Run {
                     node: e.node,
                     round: e.round,
@@ -366,6 +384,7 @@ impl Naive {
                     took_over: e.author.is_some_and(|author| author != e.node),
                     stage: Stage::Leased,
                     locked,
+                    backed,
                     price,
                     used: None,
                 };
@@ -410,6 +429,7 @@ impl Naive {
             Event::AssignmentWithdrawn(e) => self.called_off(e.task, e.assignment),
             Event::TaskVerified(e) => self.verified(e, now),
             Event::TaskSettled(e) => self.settled(e),
+            Event::ReviewOpened(e) => self.review_opened(e, now),
             Event::TaskReviewed(e) => self.reviewed(e, now),
             Event::TaskClosed(e) => self.closed(e, now),
             _ => {}

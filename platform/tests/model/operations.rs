@@ -1,6 +1,7 @@
 //! Random operations: all kinds of commands, most of them such as can be granted, some not.
 
 mod office;
+mod submission;
 
 use std::collections::BTreeMap;
 
@@ -12,14 +13,9 @@ use aevir_platform::{
     rotation::SignedRotation,
 };
 use ed25519_dalek::SigningKey;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::market::{Market, an_output, blob, profile};
-
-/// Contents that are registered, models among them.
-const CONTENTS_MAX: usize = 24;
-/// Tasks that are open at a time.
-const OPEN_MAX: usize = 16;
 
 /// SplitMix64 (G. Steele, D. Lea, C. Flood, 2014).
 pub struct Random(pub u64);
@@ -103,105 +99,6 @@ impl Player {
     fn requester(&mut self) -> AccountId {
         let requesters = &self.market.requesters;
         requesters[self.random.below(requesters.len())]
-    }
-
-    fn submission(&mut self) -> Option<Command> {
-        if self.market.open.len() >= OPEN_MAX {
-            return Some(Command::Plan);
-        }
-        let requester = self.requester();
-        let price = [0, 1, 999, 100_003, 1_000_000, 1_234_567][self.random.below(6)];
-        let methods = [
-            json!([]),
-            json!([{"method": "sampling", "quorum": 2, "replicas": 3}]),
-            json!([{"method": "sampling", "quorum": 2, "replicas": 3, "initial": 3}]),
-            json!([{"method": "sampling", "quorum": 3, "replicas": 5}]),
-            json!([{"method": "sampling", "quorum": 2, "replicas": 2, "adaptive": true}]),
-            json!([{"method": "sampling", "quorum": 2, "replicas": 3, "adaptive": true}]),
-            json!([{"method": "check", "schema": {"properties": {"n": {"maximum": 0}}}}]),
-        ];
-        let contents: Vec<String> = self
-            .market
-            .state
-            .contents
-            .keys()
-            .map(ToString::to_string)
-            .collect();
-        let data = (0..self.random.below(3)).map(|n| {
-            let id = &contents[self.random.below(contents.len())];
-            json!({"name": format!("input-{n}"), "from": {"content": {"id": id}}})
-        });
-        let data: Vec<Value> = data.collect();
-        let kind = ["inference", "evaluation"][self.random.below(2)];
-        let pricing = self.pricing(price);
-        let budget = if self.random.chance(25) {
-            price
-        } else {
-            40_000_000
-        };
-        let mut definition = json!({
-            "type": kind,
-            "module": blob(b"module").digest.to_string(),
-            "data": data,
-            "economics": {
-                "budget": budget.to_string(),
-                "pricing": pricing,
-            },
-            "verification": methods[self.random.below(methods.len())],
-            "retry": {"max_attempts": 1 + self.random.below(4)},
-            "limits": {"runtime_s": 60},
-        });
-        if self.random.chance(4) && contents.len() < CONTENTS_MAX {
-            definition["model"] = json!({"target": self.target()});
-        }
-        if self.random.chance(3) {
-            let ms = [500, 30_000, 400_000][self.random.below(3)];
-            definition["qos"]["max_latency_ms"] = json!(ms);
-            let part = [0, 250_000, 333_333][self.random.below(3)];
-            definition["economics"]["late_refund_ppm"] = json!(part);
-        }
-        if self.random.chance(6) {
-            let ms = 1 + self.random.below(200_000) as i64;
-            definition["qos"]["deadline"] = json!(self.market.now.plus_ms(ms).to_string());
-        }
-        if self.random.chance(8)
-            && let Some(task) = self.random.pick(&self.market.tasks)
-        {
-            let task = &self.market.state.tasks[&task];
-            definition["depends_on"] = json!([{"task": task.id.to_string()}]);
-            let definition = Box::new(serde_json::from_value(definition).unwrap());
-            let requester = task.requester;
-            return Some(Command::SubmitTask {
-                requester,
-                definition,
-            });
-        }
-        let definition = Box::new(serde_json::from_value(definition).unwrap());
-        Some(Command::SubmitTask {
-            requester,
-            definition,
-        })
-    }
-
-    /// A way to pay, with the price for what is certain or most.
-    fn pricing(&mut self, price: i64) -> Value {
-        let price = price.to_string();
-        match self.random.below(6) {
-            0 => json!({"mode": "ask", "max_price": price}),
-            1 => {
-                let [base, fuel, bytes] = [[0, 7, 1_003], [0, 7, 333_331], [0, 7, 1 << 30]]
-                    .map(|amounts: [i64; 3]| amounts[self.random.below(3)].to_string());
-                json!({"mode": "metered", "base": base, "per_gfuel": fuel, "per_mib_out": bytes, "max_price": price})
-            }
-            _ => json!({"mode": "fixed", "price": price}),
-        }
-    }
-
-    /// A model of its own name, on terms of its own.
-    fn target(&mut self) -> Value {
-        let name = format!("model {}", self.market.log.len());
-        let price = [0, 1, 77_777][self.random.below(3)].to_string();
-        json!({"name": name, "version": "1", "outputs": ["out-0"], "licence": "MIT", "price": price})
     }
 
     fn begin(&mut self) -> Option<Command> {
@@ -353,7 +250,8 @@ impl Player {
         let open: Vec<_> = open
             .flat_map(|(account, open)| open.keys().map(|id| (*account, *id)))
             .collect();
-        match self.random.below(11) {
+        match self.random.below(12) {
+            11 => self.content_terms(),
             9 | 10 => self.dispute(),
             8 => Some(Command::ClaimRewards { account }),
             0 | 1 => {
@@ -490,8 +388,13 @@ impl Player {
             11 => {
                 let contents: Vec<_> = self.market.state.contents.keys().copied().collect();
                 let content = self.random.pick(&contents)?;
+                if self.random.chance(8) {
+                    return Some(Command::Suspend {
+                        subject: Subject::Content(content),
+                        reason: reason(),
+                    });
+                }
                 let subjects = [
-                    Subject::Content(content),
                     Subject::Node(node),
                     Subject::Account(owner),
                     Subject::Account(self.requester()),

@@ -6,7 +6,7 @@ use aevir_platform::{
     event::{Event, Trust, TrustDecided, Untrusted},
     ids::NodeId,
     ledger::LedgerAccount,
-    policy::{AdaptivePolicy, Policy, SettlementPolicy, VerificationPolicy},
+    policy::{AdaptivePolicy, Policy, SettlementPolicy, StakePolicy, VerificationPolicy},
 };
 use serde_json::{Value, json};
 
@@ -23,6 +23,7 @@ pub fn policy(chance_ppm: u32) -> Policy {
         cheat_saving_ppm: 0,
         floor_ppm: chance_ppm,
         trusted_ppm: 0,
+        vouched: false,
         ..AdaptivePolicy::default()
     };
     Policy {
@@ -32,6 +33,10 @@ pub fn policy(chance_ppm: u32) -> Policy {
         verification: VerificationPolicy {
             adaptive,
             ..VerificationPolicy::default()
+        },
+        stake: StakePolicy {
+            free_after: 0,
+            ..StakePolicy::default()
         },
         ..Policy::default()
     }
@@ -187,7 +192,8 @@ fn a_trusted_cheat_that_is_drawn_loses_its_stake_at_once() {
 
 #[test]
 fn who_is_not_trusted_is_always_repeated() {
-    let reason = |policy: Policy, stake: bool| {
+    let reason = |mut policy: Policy, stake: bool| {
+        policy.verification.staked_votes = 0;
         let (mut w, nodes) = world(policy);
         if !stake {
             for node in nodes {
@@ -310,6 +316,7 @@ fn as_many_are_repeated_as_the_chance_says() {
     let mut defaults = policy(NEVER);
     defaults.verification.adaptive = AdaptivePolicy {
         trusted_ppm: 0,
+        vouched: false,
         ..AdaptivePolicy::default()
     };
     let (mut w, _) = world(defaults);

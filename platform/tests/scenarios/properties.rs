@@ -93,6 +93,7 @@ fn check(w: &World) {
         let due = task.ended_at.unwrap().plus_ms(WINDOW_MS.into());
         assert_eq!(settlement.matures_at, Some(due));
         assert_eq!(task.maturing().is_none(), task.review.is_awaited());
+        *pending.entry(task.requester).or_default() += settlement.held.0;
         for share in &settlement.shares {
             if matches!(
                 share.role,

@@ -9,7 +9,7 @@ use aevir_platform::{
 };
 use serde_json::json;
 
-use crate::world::{AT_ONCE_MS, World, profile};
+use crate::world::{AT_ONCE_MS, World, profile, reveal_command};
 
 const KIND: TaskType = TaskType::DataProcessing;
 
@@ -84,6 +84,35 @@ fn an_outcome_counts_on_the_hardware_that_the_run_was_leased_for() {
     assert_eq!(found.tally(KIND, &gpu("class-b")), tally(0, 1_000));
     assert_eq!(found.tally(KIND, &HardwareClass::Cpu), tally(1_000, 0));
     w.check_replay();
+}
+
+/// A requester chose the hardware, and pays for it: what another made, or the same in another profile, is no result of this lease.
+#[test]
+fn a_result_of_other_hardware_than_the_lease_was_for_is_refused() {
+    for (definition, class, refused) in [
+        (json!({"qos": {"gpu": {}}}), "class-a", false),
+        (json!({"qos": {"gpu": {}}}), "class-b", true),
+        (json!({"qos": {"gpu": {}}}), "cpu", true),
+        (json!({"qos": {"gpu": {}}}), "class-a+fast/1", true),
+        (json!({}), "cpu", false),
+        (json!({}), "class-a", true),
+        (json!({"runtime": "fast/1"}), "cpu+fast/1", false),
+        (json!({"runtime": "fast/1"}), "cpu", true),
+    ] {
+        let mut w = World::new();
+        w.node("a");
+        w.task(definition);
+        let (_, assignment, _) = w.plan()[0];
+        w.start(assignment);
+        let mut run = w.run(assignment, json!({}), &[]);
+        run.report.class = class.into();
+        w.commit(&run);
+        match refused {
+            true => assert_eq!(w.refused(reveal_command(&run)), "report-invalid", "{class}"),
+            false => drop(w.reveal(&run)),
+        }
+        w.check_replay();
+    }
 }
 
 #[test]

@@ -280,7 +280,9 @@ fn a_dispute_that_is_wrong_pays_for_the_fresh_replicas() {
 /// Without stake, what was pending for the refuted results pays.
 #[test]
 fn a_whole_quorum_can_be_refuted() {
-    let mut w = World::with_policy(policy(NEVER));
+    let mut unstaked = policy(NEVER);
+    unstaked.verification.staked_votes = 0;
+    let mut w = World::with_policy(unstaked);
     let nodes = ["a", "b", "c", "d", "e"].map(|name| w.node(name));
     let colluding = &nodes[..2];
     for node in &nodes[2..] {

@@ -7,6 +7,8 @@
 mod books;
 #[path = "machine.rs"]
 mod machine;
+#[path = "policies.rs"]
+mod policies;
 
 use std::collections::BTreeMap;
 
@@ -28,9 +30,12 @@ use aevir_platform::{
     hexbytes::Hex,
     ids::{AccountId, AssignmentId, NodeId, TaskId},
     ledger::LedgerAccount,
-    policy::{Policy, SLOTS_MAX, SettlementPolicy},
+    policy::{Policy, SettlementPolicy},
     rejection::Rejection,
-    report::{Artifact, BlobRef, MetricValue, Report, SignedCommitment, Usage, commit_message},
+    report::{
+        Artifact, BlobRef, MetricValue, Report, SignedCommitment, Usage, class_of_run,
+        commit_message,
+    },
     schedule::specification,
     state::State,
     testing::actor,
@@ -40,6 +45,7 @@ use serde_json::{Value, json};
 
 pub use books::recompute;
 pub use machine::profile;
+pub use policies::{immediate, unstaked};
 
 /// A `max_latency_ms` that leaves runs of ten minutes no time for one after the other: a sample's replicas are placed at once.
 pub const AT_ONCE_MS: u32 = 600_000;
@@ -63,16 +69,6 @@ pub struct Run {
     pub result: Value,
 }
 
-/// The defaults without a dispute window: what is verified is paid. Nodes have the slots that they say.
-pub fn immediate() -> Policy {
-    let mut policy = Policy {
-        settlement: SettlementPolicy::IMMEDIATE,
-        ..Policy::default()
-    };
-    policy.scheduling.unproven_slots = SLOTS_MAX;
-    policy
-}
-
 /// The dispute window of [`windowed`].
 pub const WINDOW_MS: u32 = 10_000;
 
@@ -82,7 +78,7 @@ pub fn windowed() -> World {
         settlement: SettlementPolicy {
             window_ms: WINDOW_MS,
         },
-        ..Policy::default()
+        ..unstaked()
     })
 }
 
@@ -405,7 +401,7 @@ impl World {
                 .gpu
                 .as_ref()
                 .map(|_| Digest::of(b"trace")),
-            class: "cpu".into(),
+            class: class_of_run(&assigned.hardware, task.definition.runtime),
             resumed_from: assigned.resume.map(|b| b.digest),
             salt: Hex(Digest::of(&assigned.node.0.to_bytes()).0),
         };

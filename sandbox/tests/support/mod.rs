@@ -97,6 +97,7 @@ impl Bench {
             out_dir: PathBuf::new(),
             limits: Limits::default(),
             gpu: false,
+            gpu_class: None,
             tenant: "tests".into(),
             trace: TraceIds::default(),
         };

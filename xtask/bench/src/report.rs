@@ -62,8 +62,20 @@ pub(crate) fn write(
     host: &Host,
     conditions: &str,
 ) -> Result<()> {
+    write_part(folder, bench, "", figures, host, conditions)
+}
+
+/// The same for one section of several: `part` is the machines that it is about. Each has markers of its own, and the others' figures stay.
+pub(crate) fn write_part(
+    folder: &Path,
+    bench: &str,
+    part: &str,
+    figures: &[Figure],
+    host: &Host,
+    conditions: &str,
+) -> Result<()> {
     let file = folder.join(format!("{bench}.md"));
-    let begin = begin(bench);
+    let begin = begin(bench, part);
     let before = fs::read_to_string(&file)
         .unwrap_or_else(|_| format!("# The figures of `bench {bench}`\n\n{begin}\n{END}\n"));
     let figures = markdown(bench, figures, host, conditions);
@@ -76,8 +88,12 @@ pub(crate) fn write(
     fs::write(&file, after).with_context(|| format!("{} can't be written", file.display()))
 }
 
-fn begin(bench: &str) -> String {
-    format!("<!-- figures: written by `cargo xtask bench {bench}` -->")
+fn begin(bench: &str, part: &str) -> String {
+    let part = match part {
+        "" => String::new(),
+        part => format!(" on {part}"),
+    };
+    format!("<!-- figures: written by `cargo xtask bench {bench}`{part} -->")
 }
 
 fn replaced(text: &str, begin: &str, figures: &str) -> Option<String> {
@@ -120,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_people_wrote_stays() {
-        let begin = begin("log");
+        let begin = begin("log", "");
         let text = format!("# Log\n\nbefore\n\n{begin}\nold\n{END}\n\nafter\n");
         let new = replaced(&text, &begin, "new\n").unwrap();
         assert_eq!(
@@ -128,6 +144,18 @@ mod tests {
             format!("# Log\n\nbefore\n\n{begin}\nnew\n{END}\n\nafter\n")
         );
         assert_eq!(replaced("no markers", &begin, "new"), None);
+    }
+
+    #[test]
+    fn sections_of_a_page_do_not_touch_each_other() {
+        let [plain, special] = ["", "a GPU"].map(|part| begin("gpu", part));
+        let text = format!("{plain}\na\n{END}\n## Hardware\n{special}\nb\n{END}\n");
+        let new = replaced(&text, &special, "c\n").unwrap();
+        let new = replaced(&new, &plain, "d\n").unwrap();
+        assert_eq!(
+            new,
+            format!("{plain}\nd\n{END}\n## Hardware\n{special}\nc\n{END}\n")
+        );
     }
 
     #[test]

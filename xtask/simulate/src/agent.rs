@@ -6,8 +6,8 @@ use aevir_platform::{
     digest::Digest,
     hexbytes::Hex,
     ids::{AccountId, AssignmentId, NodeId, TaskId},
-    report::{BlobRef, Report, SignedCommitment, Usage},
-    state::State,
+    report::{BlobRef, Report, SignedCommitment, Usage, class_of_run},
+    state::{State, Task},
 };
 use anyhow::{Context as _, Result};
 use ed25519_dalek::SigningKey;
@@ -56,6 +56,8 @@ pub(crate) struct Agent {
 pub(crate) struct Run {
     pub(crate) agent: usize,
     pub(crate) task: TaskId,
+    /// The task that asked for it first, where that is a review.
+    pub(crate) origin: TaskId,
     pub(crate) leased_at: Timestamp,
     pub(crate) began_at: Timestamp,
     /// What it takes to compute it, in ms.
@@ -77,6 +79,11 @@ impl Run {
     }
 }
 
+/// What a task computes, by the task that asked for it first: a review computes the same as what it looks at.
+pub(crate) fn origin(task: &Task) -> TaskId {
+    task.review_of.as_ref().map_or(task.id, |of| of.task)
+}
+
 /// What a task takes on a node of speed 1, in ms: the same on each try.
 pub(crate) fn work_ms(task: TaskId) -> i64 {
     let (least, most) = WORK_MS;
@@ -91,7 +98,7 @@ pub(crate) fn work_ms(task: TaskId) -> i64 {
 pub(crate) fn report(state: &State, id: AssignmentId, answer: Answer) -> Result<(Report, Value)> {
     let found = state.assignment(id);
     let (task, assignment) = found.with_context(|| format!("there is no assignment {id}"))?;
-    let right = task.id.0.random() as u64 % 1_000_003;
+    let right = origin(task).0.random() as u64 % 1_000_003;
     let result = match answer {
         Answer::Right => json!({"n": right}),
         Answer::Wrong(lie) => json!({"n": right, "not": lie % 1_000_003}),
@@ -112,7 +119,7 @@ pub(crate) fn report(state: &State, id: AssignmentId, answer: Answer) -> Result<
             ..Usage::default()
         },
         trace_root: None,
-        class: "cpu".into(),
+        class: class_of_run(&assignment.hardware, task.definition.runtime),
         resumed_from: assignment.resume.map(|blob| blob.digest),
         salt: Hex(Digest::of(&id.0.to_bytes()).0),
     };

@@ -1,6 +1,6 @@
 //! The bars that a market has to pass, and what a strategy's runs make of them.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     figures::{Figures, part},
@@ -15,9 +15,9 @@ pub(crate) struct Spread {
 }
 
 /// A bar and whether every seed passes it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Bar {
-    pub(crate) figure: &'static str,
+    pub(crate) figure: String,
     /// What the worst of the seeds must stay below (or at, for the replication factor).
     pub(crate) limit: f64,
     pub(crate) worst: f64,
@@ -25,7 +25,7 @@ pub(crate) struct Bar {
 }
 
 /// A strategy over all its seeds.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Summary {
     pub(crate) strategy: Strategy,
     /// The part of the nodes that follow it.
@@ -61,7 +61,7 @@ fn wrong_limit(strategy: Strategy) -> Option<f64> {
         Strategy::Independent | Strategy::Patient | Strategy::HitAndRun | Strategy::Sybil => {
             Some(WRONG_RATE)
         }
-        Strategy::Colluding10 => Some(WRONG_RATE_CARTEL),
+        Strategy::Colluding10 | Strategy::StakedSybil => Some(WRONG_RATE_CARTEL),
         // Reported, without a bar.
         Strategy::Honest
         | Strategy::Occasional
@@ -91,12 +91,12 @@ impl Summary {
         let wrong = known(&|f| Some(f.wrong_matured_rate));
         let replication = known(&|f| Some(f.replication_factor_after_bootstrap));
         let mut bars = Vec::new();
-        let mut bar = |figure, limit: Option<f64>, found: Option<Spread>, or_equal: bool| {
+        let mut bar = |figure: &str, limit: Option<f64>, found: Option<Spread>, or_equal: bool| {
             if let (Some(limit), Some(found)) = (limit, found) {
                 let worst = found.worst;
                 let passed = worst < limit || or_equal && worst <= limit;
                 bars.push(Bar {
-                    figure,
+                    figure: String::from(figure),
                     limit,
                     worst,
                     passed,

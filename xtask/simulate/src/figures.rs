@@ -1,7 +1,7 @@
 //! What a simulation says: the figures of one run, and of one strategy over its seeds. Floating point begins here.
 
 use aevir_platform::ledger::LedgerAccount;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     agent::{Agent, Seat},
@@ -15,7 +15,7 @@ use crate::{
 const EJECTED_ONE_IN: i64 = 6;
 
 /// The figures of one strategy with one seed.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Figures {
     pub(crate) strategy: Strategy,
     pub(crate) seed: u64,
@@ -28,7 +28,7 @@ pub(crate) struct Figures {
     /// Wrong results that were sealed, and those that a verdict accepted.
     pub(crate) wrong_sealed: u64,
     pub(crate) wrong_accepted: u64,
-    /// Sealed results for each accepted one.
+    /// Sealed results for each verdict, those of second looks among them.
     pub(crate) replication_factor: f64,
     /// The same of tasks that came in after the first quarter of the time.
     pub(crate) replication_factor_after_bootstrap: f64,
@@ -58,6 +58,9 @@ pub(crate) struct Figures {
     /// Tasks without an agreement, and closed ones without a verdict.
     pub(crate) inconclusive: u64,
     pub(crate) closed: u64,
+    /// Verdicts that were looked at again, and of them those that were overturned.
+    pub(crate) reviews: u64,
+    pub(crate) overturned: u64,
     /// Names that were taken beyond the first ones.
     pub(crate) renamed: u64,
     /// Events in the log.
@@ -125,6 +128,8 @@ impl Figures {
             verdict_mean_s: part(tally.verdict_ms as f64 / 1e3, verdicts),
             inconclusive: tally.inconclusive,
             closed: tally.closed,
+            reviews: tally.reviews,
+            overturned: tally.overturned,
             renamed: tally.renamed,
             events: world.book.events(),
             replication_by_hour: by_hour()

@@ -75,6 +75,9 @@ struct Options {
     /// One JSON document on stdout, nothing else.
     #[arg(long)]
     json: bool,
+    /// Takes the figures from documents that `--json` wrote, and plays nothing.
+    #[arg(long, value_name = "FILE")]
+    from: Vec<PathBuf>,
     /// Writes table and plots into the folder of the benchmarks.
     #[arg(long)]
     write: bool,
@@ -94,6 +97,25 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
+    let document = match options.from.as_slice() {
+        [] => played(options)?,
+        files => Document::joined(files)?,
+    };
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&document)?);
+    } else {
+        println!("{}", document.table());
+    }
+    if options.write {
+        plot::draw(&document, &options.out)?;
+        document.write(&options.out)?;
+        eprintln!("written to {}", options.out.display());
+    }
+    Ok(())
+}
+
+/// The figures of the markets that the options ask for.
+fn played(options: &Options) -> Result<Document> {
     let sampling = terms::sampling(&options.sampling)?;
     let policy = terms::policy(&options.set)?;
     let strategies = match options.strategy.as_slice() {
@@ -119,18 +141,8 @@ fn run(options: &Options) -> Result<()> {
     });
     let size = (options.nodes, options.hours);
     let sampling = serde_json::to_value(sampling)?;
-    let document = Document::new(size, sampling, options.set.clone(), summaries.collect());
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&document)?);
-    } else {
-        println!("{}", document.table());
-    }
-    if options.write {
-        plot::draw(&document, &options.out)?;
-        document.write(&options.out)?;
-        eprintln!("written to {}", options.out.display());
-    }
-    Ok(())
+    let changes = options.set.clone();
+    Ok(Document::new(size, sampling, changes, summaries.collect()))
 }
 
 /// Plays all markets, some at a time; which one plays when changes nothing in any of them.

@@ -1,13 +1,20 @@
 //! One JSON document, a table for the terminal, and the table of `docs/benchmarks/simulate.md`, of which what people wrote stays.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use comfy_table::{CellAlignment, Table, presets};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     bars::Summary,
+    figures::Figures,
+    strategy::Strategy,
     terms::{COST_PPM, PRICE, TASKS_PER_NODE_DAY},
 };
 
@@ -29,7 +36,7 @@ const HEADER: [&str; 11] = [
 ];
 
 /// The document of `--json`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Document {
     pub(crate) nodes: usize,
     pub(crate) hours: usize,
@@ -62,6 +69,47 @@ impl Document {
             policy_changes,
             strategies,
         }
+    }
+
+    /// The runs of several documents about markets of the same terms, by strategy and seed.
+    ///
+    /// # Errors
+    /// When a file can't be read, is no such document, or is about other markets.
+    pub(crate) fn joined(files: &[PathBuf]) -> Result<Self> {
+        let mut all: Option<Self> = None;
+        for file in files {
+            let name = file.display();
+            let text = fs::read(file).with_context(|| format!("{name} can't be read"))?;
+            let next: Self = serde_json::from_slice(&text)
+                .with_context(|| format!("{name} is no document of `simulate --json`"))?;
+            match &mut all {
+                None => all = Some(next),
+                Some(first) if first.terms() == next.terms() => {
+                    first.strategies.extend(next.strategies);
+                }
+                Some(_) => bail!("{name} is about other markets than the files before it"),
+            }
+        }
+        let mut all = all.context("name a file")?;
+        let mut runs: BTreeMap<Strategy, Vec<Figures>> = BTreeMap::new();
+        for summary in all.strategies.drain(..) {
+            runs.entry(summary.strategy)
+                .or_default()
+                .extend(summary.runs);
+        }
+        let summaries = runs.into_iter().map(|(strategy, mut runs)| {
+            runs.sort_by_key(|run| run.seed);
+            runs.dedup_by_key(|run| run.seed);
+            Summary::of(strategy, runs)
+        });
+        all.strategies = summaries.collect();
+        Ok(all)
+    }
+
+    /// What must be equal for figures to stand in one table.
+    fn terms(&self) -> (usize, usize, &serde_json::Value, &[String]) {
+        let changes = self.policy_changes.as_slice();
+        (self.nodes, self.hours, &self.sampling, changes)
     }
 
     fn rows(&self) -> impl Iterator<Item = [String; HEADER.len()]> {
@@ -189,6 +237,25 @@ mod tests {
             format!("# Page\n\nbefore\n\n{BEGIN}\nnew\n{END}\n\nafter\n")
         );
         assert_eq!(replaced("no markers", "new"), None);
+    }
+
+    /// What `--json` wrote of one strategy at a time stands in one table, and other markets' figures do not.
+    #[test]
+    fn documents_about_the_same_markets_are_joined() {
+        let folder = std::env::temp_dir().join(format!("aevir-joined-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let write = |name: &str, nodes: usize| {
+            let document = Document::new((nodes, 1), serde_json::json!({}), vec![], vec![]);
+            let path = folder.join(name);
+            fs::write(&path, serde_json::to_vec(&document).unwrap()).unwrap();
+            path
+        };
+        let (one, same, other) = (write("a", 40), write("b", 40), write("c", 41));
+        assert_eq!(Document::joined(&[one.clone(), same]).unwrap().nodes, 40);
+        let refused = Document::joined(&[one, other]).unwrap_err().to_string();
+        assert!(refused.contains("other markets"), "{refused}");
+        assert!(Document::joined(&[]).is_err());
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -5,12 +5,12 @@
 
 use aevir_events::Timestamp;
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::random::Random;
 
 /// What part of the nodes follows a strategy, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Strategy {
     /// Everybody is.
@@ -25,6 +25,8 @@ pub(crate) enum Strategy {
     HitAndRun,
     /// One party under many names, none with a stake, that tells one lie on one in four tasks. A name that was caught is thrown away.
     Sybil,
+    /// The same with a stake for each name.
+    StakedSybil,
     /// A cartel of a tenth: lies on one in four tasks, and members stand by each other's lies.
     #[value(name = "colluding-10")]
     #[serde(rename = "colluding-10")]
@@ -120,6 +122,7 @@ impl Strategy {
             | Self::Patient
             | Self::HitAndRun
             | Self::Sybil
+            | Self::StakedSybil
             | Self::Colluding10
             | Self::LazyCopier
             | Self::Flaky
@@ -135,7 +138,12 @@ impl Strategy {
 
     /// It goes on under another name when one is of no use any more.
     pub(crate) fn renames(self) -> bool {
-        matches!(self, Self::Sybil | Self::HitAndRun)
+        self.is_disposable() || self == Self::HitAndRun
+    }
+
+    /// It throws a name away that was caught once.
+    pub(crate) fn is_disposable(self) -> bool {
+        matches!(self, Self::Sybil | Self::StakedSybil)
     }
 
     /// How much longer its runs take.
@@ -157,7 +165,7 @@ impl Strategy {
                 Conduct::Lie
             }
             Self::Patient | Self::HitAndRun => Conduct::Work,
-            Self::Sybil | Self::Colluding10 | Self::Colluding30 => {
+            Self::Sybil | Self::StakedSybil | Self::Colluding10 | Self::Colluding30 => {
                 if sight.is_lied_on || random.chance(LIES_PPM) {
                     Conduct::PartyLine
                 } else {

@@ -30,6 +30,9 @@ pub(crate) struct Tally {
     pub(crate) inconclusive: u64,
     /// Closed without a verdict.
     pub(crate) closed: u64,
+    /// Verdicts that were looked at again, and of them those that were overturned.
+    pub(crate) reviews: u64,
+    pub(crate) overturned: u64,
     pub(crate) wrong_sealed: u64,
     pub(crate) wrong_accepted: u64,
     /// Right results of honest nodes that a verdict refused.

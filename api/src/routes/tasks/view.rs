@@ -250,7 +250,10 @@ fn settlement(task: &Task, settlement: &Settlement) -> wire::Settlement {
         content: share.content.map(|c| c.to_string()),
         amount: share.amount.to_string(),
     });
+    let waits = task.matured_at().is_none() && task.phase != Phase::Overturned;
+    let held = Some(settlement.held).filter(|held| waits && !held.is_zero());
     wire::Settlement {
+        held: held.map(|held| held.to_string()),
         fee: settlement.fee.to_string(),
         refund: settlement.refund.to_string(),
         shares: shares.collect(),

@@ -19,7 +19,7 @@ use aevir_events::{
 };
 use aevir_platform::{
     Platform,
-    policy::{Policy, SettlementPolicy},
+    policy::{Policy, SettlementPolicy, VerificationPolicy},
 };
 use aevir_wire::{Client, ClientError, Deposit, OpenAccount, Problem, Secret};
 use bytes::Bytes;
@@ -234,6 +234,11 @@ impl TestPlatform {
             postgres: false,
             policy: Policy {
                 settlement: SettlementPolicy::IMMEDIATE,
+                // Its nodes put no stake up.
+                verification: VerificationPolicy {
+                    staked_votes: 0,
+                    ..VerificationPolicy::default()
+                },
                 ..Policy::default()
             },
             limits: Limits::default(),

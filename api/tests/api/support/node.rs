@@ -185,7 +185,10 @@ impl FakeNode {
                 ..Usage::default()
             },
             trace_root: None,
-            class: "cpu".into(),
+            class: match lease.runtime == aevir_wire::RUNTIME_FAST {
+                true => "cpu+fast/1".into(),
+                false => "cpu".into(),
+            },
             resumed_from: lease.checkpoint.as_ref().map(|c| c.digest.clone()),
             salt: hex::encode(rand::random::<[u8; 32]>()),
         }

@@ -32,6 +32,12 @@ pub(super) fn shown(task: &Task) -> String {
     if let Some(settlement) = &task.settlement {
         rows.push(("fee", aev(&settlement.fee)));
         rows.push(("refund", aev(&settlement.refund)));
+        rows.extend(
+            settlement
+                .held
+                .as_deref()
+                .map(|held| ("of it held", aev(held))),
+        );
         let matured = settlement.matured_at.clone().map(|at| ("matured", at));
         let matures = settlement.matures_at.clone().map(|at| ("matures", at));
         rows.extend(matured.or(matures));

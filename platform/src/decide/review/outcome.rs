@@ -13,28 +13,30 @@ use crate::{
     digest::Digest,
     event::{
         ContentSuspended, Event, NodeSlashed, Posting, PostingReason, RefusalReason, Refuted,
-        ReviewOutcome, ShareRole, TaskReviewed,
+        ReviewCause, ReviewOutcome, ShareRole, TaskReviewed,
     },
     ids::AssignmentId,
     ledger::LedgerAccount,
-    state::{Assignment, ReviewOf, State, Task},
+    state::{Assignment, Review, ReviewOf, State, Task},
 };
 
-/// What the fresh results of a review are.
-pub(in crate::decide) struct Fresh {
-    /// What a quorum of them agrees on.
-    pub(in crate::decide) agreed: Option<Digest>,
-    /// What each that was revealed says.
-    pub(in crate::decide) said: Vec<Digest>,
-    /// What they cost.
-    pub(in crate::decide) fee: Amount,
+/// What the fresh replicas of a review show.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::decide) enum Shown {
+    /// They agree.
+    Agreed(Digest),
+    /// They agree on nothing, and not with the one word that the verdict rests on, which was counted among them.
+    Nothing,
+    /// Too few of them were shown, or agree.
+    TooLittle,
 }
 
-/// What the reviewing task's verdict means for the other.
+/// What the reviewing task's verdict means for the other, with what it cost.
 pub(in crate::decide) fn decided(
     state: &State,
     review: &Task,
-    fresh: &Fresh,
+    shown: Shown,
+    fee: Amount,
     now: Timestamp,
 ) -> Vec<Event> {
     let Some(of) = &review.review_of else {
@@ -43,22 +45,36 @@ pub(in crate::decide) fn decided(
     let Some(task) = state.tasks.get(&of.task) else {
         return Vec::new();
     };
-    let is_contradicted =
-        fresh.said.len() >= review.quorum() as usize && !fresh.said.contains(&of.reviewed);
-    match fresh.agreed {
-        None if is_contradicted => unconfirmed(state, (task, review), of),
-        None => undecided(review),
-        Some(agreed) if agreed == of.reviewed => {
+    match shown {
+        Shown::TooLittle => undecided(review),
+        Shown::Nothing => unconfirmed(state, (task, review), of, fee),
+        Shown::Agreed(agreed) if agreed == of.reviewed => {
             vec![told(of, review, ReviewOutcome::Upheld, Vec::new())]
         }
-        Some(_) => overturned(state, (task, review), of, fresh.fee, now),
+        Shown::Agreed(_) => overturned(state, (task, review), of, fee, now),
     }
 }
 
-/// Nobody confirms the result, and nobody knows another one: what was pending for it goes back, and nobody is blamed.
-fn unconfirmed(state: &State, (task, review): (&Task, &Task), of: &ReviewOf) -> Vec<Event> {
+/// The sample is complete, and has no quorum: as with any such sample nobody is known to be wrong, and nobody is paid for a result that
+/// nobody confirms.
+fn unconfirmed(
+    state: &State,
+    (task, review): (&Task, &Task),
+    of: &ReviewOf,
+    fee: Amount,
+) -> Vec<Event> {
     let mut events = vec![told(of, review, ReviewOutcome::Unconfirmed, Vec::new())];
-    events.extend(reversal(state, task, review, Amount::ZERO));
+    // What it cost is made good to a node that did nothing to have it made.
+    let advanced = match &task.review {
+        Review::Open {
+            cause: ReviewCause::Unvouched { .. },
+            ..
+        } => fee,
+        Review::Open { .. } | Review::None | Review::Due { .. } | Review::Ended { .. } => {
+            Amount::ZERO
+        }
+    };
+    events.extend(reversal(state, (task, review), Amount::ZERO, advanced));
     events.extend(model_suspended(state, task));
     events
 }
@@ -118,7 +134,7 @@ fn overturned(
         owed = Amount(owed.0 - back.0);
         events.push(slash(task, review, assignment, refuted.slashed, back));
     }
-    events.extend(reversal(state, task, review, owed));
+    events.extend(reversal(state, (task, review), owed, Amount::ZERO));
     let blamed = refuted.iter().filter(|(a, ..)| !a.took_over());
     let ids: Vec<AssignmentId> = blamed.map(|(a, ..)| a.id).collect();
     events.extend(settle::refused_points(state, task, &ids));
@@ -147,7 +163,8 @@ fn refuted<'a>(
             let node = state.nodes.get(&a.node)?;
             let strikes = node.pledges.strikes_at(now, policy.stake).saturating_add(1);
             // Of a GPU one mismatch never costs stake.
-            let is_free = a.hardware.gpu().is_some() && strikes <= policy.stake.strikes_free;
+            let is_free =
+                policy.stake.is_free(strikes, node.pledges.accepted) && a.hardware.gpu().is_some();
             // Who resumed from another's checkpoint may be right, and its author wrong.
             let slashed = if is_free || a.took_over() {
                 Amount::ZERO
@@ -182,8 +199,14 @@ fn slash(
 }
 
 /// What was pending for the results goes back to who paid, and before that to who had the review made, as far as no stake
-/// made it good; so does the platform's share, as far as the treasury has it. What is pending for contents is paid out.
-fn reversal(state: &State, task: &Task, review: &Task, mut owed: Amount) -> Option<Event> {
+/// made it good; so does the platform's share, as far as the treasury has it. What is pending for contents is paid out, and what was held
+/// of the refund is the requester's but for what a node advanced.
+fn reversal(
+    state: &State,
+    (task, review): (&Task, &Task),
+    mut owed: Amount,
+    advanced: Amount,
+) -> Option<Event> {
     let mut moved: BTreeMap<LedgerAccount, i64> = BTreeMap::new();
     let shares = task.settlement.iter().flat_map(|s| &s.shares);
     for share in shares.filter(|share| share.amount > Amount::ZERO) {
@@ -213,6 +236,12 @@ fn reversal(state: &State, task: &Task, review: &Task, mut owed: Amount) -> Opti
             ShareRole::Platform | ShareRole::Attempt => {}
         }
     }
+    let held = task.settlement.as_ref().map_or(Amount::ZERO, |s| s.held);
+    let back = advanced.min(held);
+    let waiting = LedgerAccount::Pending(task.requester);
+    *moved.entry(waiting).or_default() -= held.0;
+    *moved.entry(review.payer()).or_default() += back.0;
+    *moved.entry(task.payer()).or_default() += held.0 - back.0;
     let postings: Vec<Posting> = moved
         .into_iter()
         .filter(|(_, amount)| *amount != 0)

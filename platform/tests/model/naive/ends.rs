@@ -5,12 +5,17 @@ use std::collections::BTreeSet;
 use aevir_events::Timestamp;
 use aevir_platform::{
     command::FailureClass,
-    event::{CloseReason, Event, TaskClosed, TaskSettled, TaskVerified, Track, Verdict},
+    event::{
+        CloseReason, Event, RefusalReason, TaskClosed, TaskSettled, TaskVerified, Track, Verdict,
+    },
     ids::{AccountId, AssignmentId, NodeId, TaskId},
     ledger::LedgerAccount,
 };
 
-use super::{Earned, Immature, Naive, Run, Stage, Task, divide, prices, refused, share};
+use super::{
+    Earned, Immature, Naive, Run, Stage, Task, divide, prices, quorum, refused, replicas, reviews,
+    share,
+};
 
 /// Verdicts that one tick matures.
 const MATURED_MAX: usize = 64;
@@ -20,6 +25,36 @@ impl Immature {
     fn pending(&self) -> Vec<(AccountId, i64)> {
         let compute = self.compute.iter().map(|run| (run.owner, run.amount));
         compute.chain(self.content.iter().copied()).collect()
+    }
+}
+
+/// Where an account's money waits.
+pub(super) fn pending_of(account: LedgerAccount) -> LedgerAccount {
+    match account {
+        LedgerAccount::Available(owner) => LedgerAccount::Pending(owner),
+        other => other,
+    }
+}
+
+impl Task {
+    /// Something must vouch for its one result before it matures.
+    pub(super) fn must_be_vouched(&self) -> bool {
+        let adaptive = self.policy.verification.adaptive;
+        self.alone.is_some() && adaptive.vouched && self.policy.settlement.window_ms > 0
+    }
+
+    /// Results that differ from its verdict are shown to be wrong: where stake is asked for, by results that had some.
+    fn may_blame(&self, agreed: &[AssignmentId]) -> bool {
+        let quorum = self.alone.map_or(quorum(&self.definition), |_| 1);
+        let votes = self.policy.verification.staked_votes.min(quorum) as usize;
+        let is_asked = replicas(&self.definition).0 > 1 && prices::most(&self.definition) > 0;
+        if is_asked && !agreed.is_empty() {
+            // The one word that a review counts had some, too.
+            let counted = usize::from(self.reviews.is_some());
+            let backed = agreed.iter().filter(|id| self.runs[id].backed).count();
+            assert!(backed + counted >= votes, "it would not have decided");
+        }
+        replicas(&self.definition).0 == 1 || votes == 0 || is_asked
     }
 }
 
@@ -44,6 +79,7 @@ impl Naive {
             compute: Vec::new(),
             content: Vec::new(),
             platform: 0,
+            held: 0,
             at: now,
         };
         let mut at_once: Vec<AccountId> = Vec::new();
@@ -87,8 +123,21 @@ impl Naive {
         self.transfer(from, LedgerAccount::Treasury, immature.platform);
         let rest = self.balance(from);
         assert!((0..=escrow).contains(&rest), "the escrow covers its task");
-        self.transfer(from, payer, rest);
+        let task = &self.tasks[&id];
+        if pays && task.must_be_vouched() {
+            immature.held = reviews::cost(&definition, true, &policy).min(rest);
+        }
+        let waiting = pending_of(payer);
+        self.transfer(from, waiting, immature.held);
+        self.transfer(from, payer, rest - immature.held);
         self.collected += immature.platform;
+        for run in accepted.iter().filter(|_| accepted.len() > 1) {
+            let node = self.tasks[&id].runs[run].node;
+            *self.stood.entry(node).or_default() += 1;
+        }
+        if let Some(trusted) = self.tasks[&id].trusted.filter(|t| accepted.contains(t)) {
+            self.vouch(id, trusted);
+        }
         self.punish(e, now);
         let task = self.task(id);
         task.ended = true;
@@ -110,6 +159,9 @@ impl Naive {
     fn punish(&mut self, e: &TaskVerified, now: Timestamp) {
         for refusal in &e.refused {
             let task = &self.tasks[&e.task];
+            if refusal.reason == RefusalReason::Mismatch && !task.may_blame(&e.accepted) {
+                continue;
+            }
             let (policy, gpu) = (task.policy.clone(), task.definition.qos.gpu.is_some());
             let stood = task.trusted == Some(refusal.assignment) && !gpu;
             let (node, locked) = (
@@ -123,7 +175,8 @@ impl Naive {
             if !e.accepted.is_empty() {
                 self.caught.insert(node, now);
             }
-            let is_free = strikes <= policy.stake.strikes_free && !stood;
+            let has_shown = self.stood.get(&node).copied().unwrap_or(0) >= policy.stake.free_after;
+            let is_free = strikes <= policy.stake.strikes_free && has_shown && !stood;
             if !e.accepted.is_empty() && !is_free && locked > 0 {
                 self.transfer(LedgerAccount::Stake(node), LedgerAccount::Treasury, locked);
                 self.run(e.task, refusal.assignment).locked = 0;
@@ -212,6 +265,7 @@ impl Naive {
         self.transfer(from, payer, rest);
         let task = self.task(e.task);
         task.ended = true;
+        task.fee = escrow - rest;
         task.runs.values_mut().for_each(|run| run.locked = 0);
     }
 
@@ -241,7 +295,10 @@ impl Naive {
         let due = due
             .map(|(_, id)| *id)
             .filter(|id| !self.is_due_for_review(*id));
-        let due: Vec<TaskId> = due.take(MATURED_MAX).collect();
+        // What it takes a second look at first does not mature, and nothing does with a verdict.
+        let is_judged = facts.iter().any(|f| matches!(f, Event::TaskVerified(_)));
+        let due = due.take(if is_judged { 0 } else { MATURED_MAX });
+        let due: Vec<TaskId> = due.filter(|id| !self.is_unvouched(*id)).collect();
         let told = facts.iter().filter_map(|fact| match fact {
             Event::TaskMatured(e) => Some(e.task),
             _ => None,
@@ -267,6 +324,14 @@ impl Naive {
             );
             self.transfer(from, to, amount);
         }
+        let task = &self.tasks[&id];
+        let (payer, review) = (task.payer, task.unvouched);
+        let cost = review.map_or(0, |review| self.tasks[&review].fee.min(immature.held));
+        if let Some(alone) = self.tasks[&id].alone.filter(|_| cost > 0) {
+            let node = self.tasks[&id].runs[&alone].node;
+            self.transfer(pending_of(payer), LedgerAccount::Stake(node), cost);
+        }
+        self.transfer(pending_of(payer), payer, immature.held - cost);
         let minted = share(immature.platform, points.per_aev_of_platform_share);
         let is_used = immature.content.iter().any(|(_, amount)| *amount > 0);
         let of_content = if is_used {

@@ -3,13 +3,13 @@
 use aevir_events::Timestamp;
 use aevir_platform::{
     definition::TaskDefinition,
-    event::{Payer, ReviewOrigin, ReviewOutcome, TaskReviewed, Track},
+    event::{Payer, ReviewCause, ReviewOpened, ReviewOrigin, ReviewOutcome, TaskReviewed, Track},
     ids::{AssignmentId, TaskId},
     ledger::LedgerAccount,
     policy::Policy,
 };
 
-use super::{Naive, prices, refused, replicas};
+use super::{Naive, ends::pending_of, prices, refused, replicas};
 
 /// What a second look may cost: a whole sample, or what is left of one of which the reviewed result counts.
 pub(super) fn cost(definition: &TaskDefinition, counts: bool, policy: &Policy) -> i64 {
@@ -56,8 +56,42 @@ impl Naive {
         })
     }
 
+    /// It is to mature, and its one result is later than all of its node's that were repeated by a draw and stood.
+    pub(super) fn is_unvouched(&self, id: TaskId) -> bool {
+        let task = &self.tasks[&id];
+        let run = task.alone.map(|alone| &task.runs[&alone]);
+        run.is_some_and(|run| {
+            let vouched = self.vouched.get(&run.node).copied().unwrap_or_default();
+            task.must_be_vouched() && !task.reviewed && vouched < run.sealed.unwrap()
+        })
+    }
+
+    /// A result stood that was repeated though nobody doubted it.
+    pub(super) fn vouch(&mut self, task: TaskId, run: AssignmentId) {
+        let run = &self.tasks[&task].runs[&run];
+        let (node, sealed) = (run.node, run.sealed.unwrap());
+        let vouched = self.vouched.entry(node).or_default();
+        *vouched = sealed.max(*vouched);
+    }
+
+    pub(super) fn review_opened(&mut self, e: &ReviewOpened, now: Timestamp) {
+        if matches!(e.cause, ReviewCause::Unvouched { .. }) {
+            assert!(self.maturing.contains(&(self.matures(e.task), e.task)));
+            assert!(self.matures(e.task) <= now && self.is_unvouched(e.task));
+            self.tasks.get_mut(&e.task).unwrap().unvouched = Some(e.review);
+        }
+    }
+
+    fn matures(&self, task: TaskId) -> Timestamp {
+        self.tasks[&task].immature.as_ref().unwrap().at
+    }
+
     pub(super) fn reviewed(&mut self, e: &TaskReviewed, now: Timestamp) {
         assert_eq!(self.tasks[&e.review].reviews, Some(e.task));
+        let of = &self.tasks[&e.task];
+        if let (ReviewOutcome::Upheld, Some(_)) = (e.outcome, of.unvouched) {
+            self.vouch(e.task, of.alone.unwrap());
+        }
         match e.outcome {
             ReviewOutcome::Upheld | ReviewOutcome::Undecided => {
                 let at = self.tasks[&e.task].immature.as_ref().unwrap().at;
@@ -67,9 +101,36 @@ impl Naive {
                 let accepted = self.tasks[&e.task].accepted.clone();
                 self.overturned(e, &accepted, now);
             }
-            // Nobody is blamed.
-            ReviewOutcome::Unconfirmed => self.overturned(e, &[], now),
+            ReviewOutcome::Unconfirmed => self.unconfirmed(e),
         }
+    }
+
+    /// No quorum: nobody is blamed, and nobody is paid.
+    fn unconfirmed(&mut self, e: &TaskReviewed) {
+        assert!(e.refused.is_empty());
+        let review = &self.tasks[&e.review];
+        let (fee, stake) = (review.fee, review.payer);
+        let task = self.tasks.get_mut(&e.task).unwrap();
+        task.runs.values_mut().for_each(|run| run.locked = 0);
+        let (payer, is_unvouched) = (task.payer, task.unvouched.is_some());
+        let immature = task.immature.take().unwrap();
+        for run in &immature.compute {
+            self.transfer(LedgerAccount::Pending(run.owner), payer, run.amount);
+        }
+        for (owner, amount) in &immature.content {
+            let from = LedgerAccount::Pending(*owner);
+            self.transfer(from, LedgerAccount::Available(*owner), *amount);
+        }
+        let back = if is_unvouched {
+            fee.min(immature.held)
+        } else {
+            0
+        };
+        self.transfer(pending_of(payer), stake, back);
+        self.transfer(pending_of(payer), payer, immature.held - back);
+        let returned = immature.platform.min(self.balance(LedgerAccount::Treasury));
+        self.transfer(LedgerAccount::Treasury, payer, returned);
+        self.collected = (self.collected - returned).max(0);
     }
 
     /// Fresh results agree on another one: its makers lose what they locked, and the money goes back.
@@ -114,6 +175,7 @@ impl Naive {
         let back = immature.platform.min(treasury);
         self.transfer(LedgerAccount::Treasury, requester, back);
         self.collected = (self.collected - back).max(0);
+        self.transfer(pending_of(requester), requester, immature.held);
         for (owner, amount) in &immature.content {
             let from = LedgerAccount::Pending(*owner);
             self.transfer(from, LedgerAccount::Available(*owner), *amount);

@@ -16,8 +16,17 @@ use crate::market::{EPOCH_MS, Offer, blob};
 
 /// Nodes that have not gone.
 const NODES_MAX: usize = 8;
+/// Contents; from a few on their terms change, too.
+const CONTENTS_MAX: usize = 12;
+const CONTENTS_FEW: usize = 9;
 
 impl Player {
+    /// Whether another content is to be registered, and not the terms of one to be changed.
+    fn registers_content(&mut self) -> bool {
+        let known = self.market.state.contents.len();
+        known < CONTENTS_FEW || (known < CONTENTS_MAX && self.random.chance(2))
+    }
+
     /// What administrators and account holders do now and then.
     pub(super) fn office(&mut self) -> Option<Command> {
         let requester = self.requester();
@@ -67,27 +76,12 @@ impl Player {
                     imports: Vec::new(),
                 }))
             }
-            5 if self.market.state.contents.len() < 12 => {
+            5 if self.registers_content() => {
                 let weight = 1 + self.random.below(9) as u32;
                 let offer = self.offer();
                 self.market
                     .content(requester, &format!("set {number}"), weight, offer);
                 None
-            }
-            5 => {
-                let contents: Vec<ContentId> = self.market.state.contents.keys().copied().collect();
-                let content = self.random.pick(&contents)?;
-                let owner = match self.random.chance(5) {
-                    true => requester,
-                    false => self.market.state.contents[&content].owner,
-                };
-                let Offer { price, access, .. } = self.offer();
-                Some(Command::ChangeContentTerms {
-                    owner,
-                    content,
-                    price,
-                    access,
-                })
             }
             6 | 7 => {
                 let gone = |n: &&NodeId| self.market.state.nodes[*n].standing.is_gone();
@@ -111,6 +105,23 @@ impl Player {
                 })
             }
         }
+    }
+
+    /// A content is offered on other terms, mostly by who may.
+    pub(super) fn content_terms(&mut self) -> Option<Command> {
+        let contents: Vec<ContentId> = self.market.state.contents.keys().copied().collect();
+        let content = self.random.pick(&contents)?;
+        let owner = match self.random.chance(5) {
+            true => self.requester(),
+            false => self.market.state.contents[&content].owner,
+        };
+        let Offer { price, access, .. } = self.offer();
+        Some(Command::ChangeContentTerms {
+            owner,
+            content,
+            price,
+            access,
+        })
     }
 
     /// Terms of a content, which now and then name accounts.
@@ -153,6 +164,7 @@ impl Player {
         policy.stake.per_result_ppm = [0, 1_000_000, 3_000_000][self.random.below(3)];
         policy.stake.strike_ms = [60_000, 604_800_000][self.random.below(2)];
         policy.stake.strikes_free = self.random.below(2) as u32;
+        policy.stake.free_after = [0, 3, 32][self.random.below(3)];
         policy.points.refused_min = Points(self.random.below(60) as i64);
         policy.points.content_ppm = [0, 200_000, 1_000_000][self.random.below(3)];
         policy.points.keep_ppm = [999_000, 1_000_000, 900_001][self.random.below(3)];
@@ -160,6 +172,11 @@ impl Player {
         policy.rewards.claim_epochs = [1, 1, 168][self.random.below(3)];
         // Trust is soon earned, so that results stand alone.
         policy.verification.adaptive.trusted_ppm = [0, 100_000][self.random.below(2)];
+        policy.verification.adaptive.vouched = self.random.below(2) == 0;
+        // Votes with stake behind them cover the price.
+        let votes = self.random.below(3) as u32;
+        let covers = policy.stake.per_result_ppm >= 1_000_000;
+        policy.verification.staked_votes = if covers { votes } else { 0 };
         policy
     }
 }

@@ -141,6 +141,7 @@ impl Guest {
             out_dir,
             limits,
             gpu: true,
+            gpu_class: None,
             profile: Profile::default(),
             tenant: "bench".into(),
             trace: TraceIds::default(),

@@ -22,7 +22,7 @@ use clap::Args;
 use plan::Plan;
 
 use crate::{
-    figure::{Figure, Found, Target, median},
+    figure::{Figure, Found, Target, median, number},
     host::{Host, say},
     plot, report,
 };
@@ -40,6 +40,8 @@ const STREAM_ROUNDS: usize = 16;
 /// Resident memory that a stream may add after its first round, in MiB: less than a hundredth of what flows.
 const STREAM_GROWTH_MIB: f64 = 8.0;
 const MIB: f64 = (1u64 << 20) as f64;
+/// The page's section on hardware. Software's figures stand where any bench's do, so that a machine without a GPU replaces only those.
+const HARDWARE: &str = "a GPU";
 
 /// How to measure.
 #[derive(Debug, Clone, Args)]
@@ -259,6 +261,11 @@ fn write(
 ) -> Result<()> {
     std::fs::create_dir_all(&options.out)
         .with_context(|| format!("{} can't be made", options.out.display()))?;
+    let (part, kind) = match bench.is_software() {
+        true => ("", "gpu"),
+        false => (HARDWARE, "gpu-hardware"),
+    };
+    let [dispatch, stream] = ["dispatch", "stream"].map(|plot| format!("{kind}-{plot}.svg"));
     let line = |name: &str, points| plot::Line {
         name: name.into(),
         points,
@@ -270,7 +277,7 @@ fn write(
     };
     let even = curve.iter().map(|&(x, _)| (x, 1.0)).collect();
     plot::draw(
-        &options.out.join("gpu-dispatch.svg"),
+        &options.out.join(&dispatch),
         &frame,
         &[line("guest interface", curve), line("native wgpu", even)],
     )?;
@@ -280,24 +287,28 @@ fn write(
         y: "executor's peak memory, MiB",
     };
     plot::draw(
-        &options.out.join("gpu-stream.svg"),
+        &options.out.join(&stream),
         &frame,
         &[line("executor process", memory)],
     )?;
-    let facts = conditions(&bench.adapter, hardware);
-    report::write(&options.out, BENCH, bench.found.all(), host, &facts)?;
+    let facts = conditions(&bench.adapter, hardware, [&dispatch, &stream]);
+    report::write_part(&options.out, BENCH, part, bench.found.all(), host, &facts)?;
     bench.say(&format!("written to {}", options.out.display()));
     Ok(())
 }
 
-fn conditions(adapter: &AdapterInfo, hardware: &str) -> String {
+fn conditions(adapter: &AdapterInfo, hardware: &str, [dispatch, stream]: [&str; 2]) -> String {
     let AdapterInfo {
         name,
         driver,
         driver_info,
         device_type,
+        memory_bytes,
+        buffer_bytes_max,
+        features,
         timestamps,
         class,
+        compute,
         ..
     } = adapter;
     let software = match device_type {
@@ -307,9 +318,16 @@ fn conditions(adapter: &AdapterInfo, hardware: &str) -> String {
         _ => "",
     };
     let times = if *timestamps { "timestamps" } else { "waiting" };
+    let compute = compute.map_or_else(|| "not measured".to_owned(), |compute| compute.to_string());
+    let mib = |bytes: u64| number(bytes as f64 / MIB);
     format!(
-        "Adapter: {name} ({device_type:?}), driver {driver} {driver_info}, class `{class}`, GPU time by {times}.{software}\n\
+        "Adapter: {name} ({device_type:?}), driver {} {driver_info}, class `{class}`, compute class {compute}, {} MiB of memory, buffers \
+         of up to {} MiB, GPU time by {times}; on request: {}.{software}\n\
          Hardware figures: {hardware}.\n\n\
-         ![Empty dispatches](gpu-dispatch.svg)\n\n![Memory while streaming](gpu-stream.svg)"
+         ![Empty dispatches]({dispatch})\n\n![Memory while streaming]({stream})",
+        driver.trim(),
+        mib(*memory_bytes),
+        mib(*buffer_bytes_max),
+        features.join(", "),
     )
 }

@@ -79,6 +79,8 @@ impl Market {
         policy.scheduling.epoch_ms = EPOCH_MS;
         // All its nodes have shown what they have.
         policy.scheduling.unproven_slots = SLOTS_MAX;
+        // None of them puts a stake up.
+        policy.verification.staked_votes = 0;
         market.submit(Command::AdoptPolicy(policy))?;
         market.submit(Command::Tick)?;
         for n in 0..requesters {

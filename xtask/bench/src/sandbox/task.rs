@@ -69,6 +69,7 @@ impl Task {
             out_dir: self.folder.path().join("out"),
             limits: Limits::default(),
             gpu: false,
+            gpu_class: None,
             profile: Profile::default(),
             tenant: tenant.into(),
             trace: TraceIds::default(),

@@ -4,7 +4,7 @@ use aevir_events::Timestamp;
 use aevir_platform::{
     command::{Availability, Command, FailureClass, LossReason},
     ids::AssignmentId,
-    state::{Phase, Stage},
+    state::{Phase, Stage, Standing},
 };
 use anyhow::{Context as _, Result};
 use serde_json::json;
@@ -78,10 +78,10 @@ impl World {
             span_ms: self.terms.span_ms(),
             begun: BEGIN,
             lies: agent.lies,
-            shown: self.shown.get(&run.task).copied(),
-            is_lied_on: self.lied_on.contains(&run.task),
+            shown: self.shown.get(&run.origin).copied(),
+            is_lied_on: self.lied_on.contains(&run.origin),
         };
-        let work_ms = work_ms(run.task) * strategy.slowness() * 1_000 / seat.speed.max(1);
+        let work_ms = work_ms(run.origin) * strategy.slowness() * 1_000 / seat.speed.max(1);
         let conduct = strategy.conduct(&sight, &mut self.random);
         let lie = self.random.next();
         let run = self.run(id)?;
@@ -144,7 +144,7 @@ impl World {
             self.seats[agent.seat].first_wrong.get_or_insert(now);
         }
         if run.conduct == Conduct::PartyLine {
-            self.lied_on.insert(run.task);
+            self.lied_on.insert(run.origin);
         }
         let (report, _) = agent::report(&self.book.state, assignment, run.answer)?;
         let commitment = agent::seal(&self.agents[run.agent].key, &report);
@@ -214,6 +214,10 @@ impl World {
     pub(super) fn give_up(&mut self, agent: usize) -> Result<()> {
         let now: Timestamp = self.book.now;
         let of = &mut self.agents[agent];
+        // One that leaves takes its stake out first.
+        if self.book.state.nodes[&of.node].standing != Standing::Working {
+            return Ok(());
+        }
         if std::mem::replace(&mut of.is_given_up, true) {
             return Ok(());
         }

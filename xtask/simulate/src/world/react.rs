@@ -2,7 +2,7 @@
 
 use aevir_events::Timestamp;
 use aevir_platform::{
-    event::{AssignmentLeased, Event, TaskVerified, Verdict},
+    event::{AssignmentLeased, Event, ReviewOutcome, TaskVerified, Verdict},
     ids::{AssignmentId, TaskId},
     state::{Stage, Task},
 };
@@ -10,30 +10,35 @@ use anyhow::{Context as _, Result};
 
 use super::{What, World};
 use crate::{
-    agent::Run,
-    strategy::{Answer, Conduct, Strategy},
+    agent::{Run, origin},
+    strategy::{Answer, Conduct},
     terms::RENAMING_MS,
 };
 
 impl World {
     pub(super) fn react(&mut self, event: &Event) -> Result<()> {
         match event {
-            Event::TaskCreated(_) => {
+            Event::TaskCreated(e) => {
                 let now = self.book.now;
-                self.tally.hour(now).created += 1;
                 self.open += 1;
+                match e.review {
+                    None => self.tally.hour(now).created += 1,
+                    Some(_) => self.tally.reviews += 1,
+                }
             }
             Event::TaskQueued(_) => self.plan_soon(),
             Event::AssignmentLeased(e) => self.leased(e)?,
             Event::AssignmentCommitted(e) => {
-                let created = self.task(e.task)?.created_at;
+                // A second look is a replica of what it looks at.
+                let origin = origin(self.task(e.task)?);
+                let created = self.task(origin)?.created_at;
                 self.tally.hour(created).sealed += 1;
                 self.slot_opened(e.assignment);
             }
             Event::RoundClosed(e) => self.ask_to_reveal(e.task)?,
             Event::AssignmentRevealed(e) => {
                 if let Some(run) = self.runs.get(&e.report.assignment) {
-                    self.shown.entry(run.task).or_insert(run.answer);
+                    self.shown.entry(run.origin).or_insert(run.answer);
                 }
             }
             Event::AssignmentFailed(e) => self.slot_opened(e.assignment),
@@ -43,9 +48,17 @@ impl World {
             Event::TaskVerified(e) => self.verified(e)?,
             Event::TaskMatured(e) => self.matured(e.task)?,
             Event::TaskClosed(e) => {
-                self.tally.closed += 1;
+                let is_review = self.task(e.task)?.review_of.is_some();
+                self.tally.closed += u64::from(!is_review);
                 self.forget(e.task);
             }
+            Event::TaskReviewed(e) => match e.outcome {
+                ReviewOutcome::Upheld | ReviewOutcome::Undecided => {}
+                ReviewOutcome::Overturned | ReviewOutcome::Unconfirmed => {
+                    self.tally.overturned += 1;
+                    self.forget(e.task);
+                }
+            },
             Event::NodeSlashed(e) => {
                 let agent = self.by_node.get(&e.node).copied();
                 let follows = agent.is_some_and(|a| self.seats[self.agents[a].seat].follows);
@@ -64,8 +77,9 @@ impl World {
                 }
             }
             Event::NodeLeft(e) => {
-                if let Some(agent) = self.by_node.get(&e.node).copied() {
-                    self.agents[agent].is_given_up = true;
+                if let Some(agent) = self.by_node.get(&e.node).copied()
+                    && !std::mem::replace(&mut self.agents[agent].is_given_up, true)
+                {
                     let (now, seat) = (self.book.now.0, self.agents[agent].seat);
                     self.at(now + RENAMING_MS, What::Rename(seat));
                 }
@@ -83,7 +97,9 @@ impl World {
     fn leased(&mut self, e: &AssignmentLeased) -> Result<()> {
         let now = self.book.now;
         let task = self.task(e.task)?;
+        let origin = origin(task);
         if task.assignments.len() == 1
+            && task.review_of.is_none()
             && let Some(queued) = task.queued_at
         {
             self.tally.queue_ms.push(now.0 - queued.0);
@@ -95,6 +111,7 @@ impl World {
         let run = Run {
             agent,
             task: e.task,
+            origin,
             leased_at: now,
             began_at: Timestamp::default(),
             work_ms: 0,
@@ -136,8 +153,12 @@ impl World {
     fn verified(&mut self, e: &TaskVerified) -> Result<()> {
         let task = self.task(e.task)?;
         let (created, queued) = (task.created_at, task.queued_at);
-        self.tally.verdict_ms += self.book.now.0 - queued.unwrap_or(created).0;
+        let is_review = task.review_of.is_some();
+        if !is_review {
+            self.tally.verdict_ms += self.book.now.0 - queued.unwrap_or(created).0;
+        }
         match e.verdict {
+            _ if is_review => {}
             Verdict::Inconclusive => self.tally.inconclusive += 1,
             Verdict::Passed | Verdict::Unmet => {
                 self.tally.hour(created).verified += 1;
@@ -151,7 +172,7 @@ impl World {
             let follows = self.seats[self.agents[run.agent].seat].follows;
             if !follows {
                 self.tally.honest_refused += 1;
-            } else if self.terms.strategy == Strategy::Sybil {
+            } else if self.terms.strategy.is_disposable() {
                 self.give_up(run.agent)?;
             }
         }
@@ -169,6 +190,10 @@ impl World {
 
     fn matured(&mut self, id: TaskId) -> Result<()> {
         let task = self.task(id)?;
+        if task.review_of.is_some() {
+            self.forget(id);
+            return Ok(());
+        }
         let created = task.created_at;
         let verdict = task.verdict.as_ref();
         let is_wrong = verdict.is_some_and(|verdict| self.is_wrong(&verdict.accepted));
