@@ -67,16 +67,15 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
     let (version, bytes) = (task.int("policy_version")?, task.int("input_bytes")?);
     // Of a sample there is more than one.
     let is_sampled = task.int("first_round")? > 1;
-    let blames = policy(rows, version)
-        .await?
-        .blames(is_sampled, asks_for_stake);
+    let terms = policy(rows, version).await?;
+    let blames = terms.blames(is_sampled, asks_for_stake);
     let task = rows.row(TASKS, [id(e.task)]).await?;
     let (contradicted, suspects) = if e.accepted.is_empty() || !blames {
         (Vec::new(), Vec::new())
     } else {
         (blamed_by(task)?, suspects(task)?)
     };
-    let leases = policy(rows, version).await?.scheduling.leases;
+    let leases = terms.scheduling.leases;
     let fetching_ms = leases.transfer_ms(u64::try_from(bytes).unwrap_or(0));
     let mut outcomes = Vec::new();
     let (mut nodes, mut from) = (Vec::new(), Vec::new());
