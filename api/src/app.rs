@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     inspect::ModuleInspector, live::Live, objects::ObjectStore, schema::TaskSchema, server::Limits,
-    state_hash::StateHash, tlog::Published,
+    state_hash::StateHash, tlog::Published, turns::Turns,
 };
 
 /// The application, shared by all requests.
@@ -24,6 +24,8 @@ pub(crate) struct Parts {
     pub(crate) published: Published,
     pub(crate) state_hash: StateHash,
     pub(crate) inspector: Arc<dyn ModuleInspector>,
+    /// Of uploads of modules.
+    pub(crate) turns: Turns,
     pub(crate) live: Live,
     pub(crate) limits: Limits,
     pub(crate) task_schema: TaskSchema,

@@ -195,6 +195,8 @@ impl Driver {
             | Event::TaskReserved(_)
             | Event::ReviewOpened(_)
             | Event::TaskReviewed(_)
+            | Event::InspectionOpened(_)
+            | Event::TaskInspected(_)
             | Event::AvailabilityChanged(_)
             | Event::RewardsClaimed(_)
             | Event::LimitsSet(_)

@@ -25,6 +25,7 @@ mod state_hash;
 mod stream;
 mod submit;
 mod tlog;
+mod turns;
 pub mod views;
 
 pub use error::{CODES, Code, status_of};

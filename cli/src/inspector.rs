@@ -1,33 +1,69 @@
-//! Tells the API what a module is: the sandbox knows.
+//! Tells the API what a module is: the sandbox knows, and looks at it in a process of its own.
 
-use std::borrow::Cow;
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use aevir_api::{InspectError, Inspected, ModuleInspector};
 use aevir_platform::command::World;
-use aevir_sandbox::InspectError as Refusal;
+use aevir_sandbox::{Accepted, CompileLimits, ExecutorConfig, Judge, NotTaken, Refusal, Refused};
+use anyhow::{Context as _, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
-/// Looks into modules with the code that will run them.
+use crate::EXECUTOR;
+
+/// The folder of the processes that judge, in the data folder.
+const JUDGES_FOLDER: &str = "judges";
+/// Modules judged at once; each may take [`CompileLimits::upload`]'s memory and several cores.
+const JUDGED_MAX: usize = 2;
+/// How long a module waits for that.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Judges modules with the code that will run them.
 #[derive(Debug)]
-pub(crate) struct SandboxInspector;
+pub(crate) struct SandboxInspector {
+    judge: Judge,
+    permits: Semaphore,
+}
+
+/// What judges uploads, with its processes' folders below `folder`.
+///
+/// # Errors
+/// This machine can't compile WebAssembly, or this program's own file can't be found.
+pub(crate) fn judge(folder: &Path) -> Result<Judge> {
+    let program = std::env::current_exe().context("this program's own file can't be found")?;
+    let config = ExecutorConfig {
+        program,
+        args: vec![EXECUTOR.to_owned()],
+        cache_dir: folder.join(JUDGES_FOLDER),
+        env: BTreeMap::new(),
+        log: None,
+    };
+    Judge::new(&config, CompileLimits::upload()).map_err(anyhow::Error::msg)
+}
+
+impl SandboxInspector {
+    /// For a server with this data folder.
+    ///
+    /// # Errors
+    /// As for [`judge`].
+    pub(crate) fn new(data: &Path) -> Result<Self> {
+        Ok(Self {
+            judge: judge(data)?,
+            permits: Semaphore::new(JUDGED_MAX),
+        })
+    }
+}
 
 #[async_trait]
 impl ModuleInspector for SandboxInspector {
     async fn inspect(&self, wasm: Bytes) -> Result<Inspected, InspectError> {
-        // Linear in the size, but 64 MiB take a while.
-        let prepared = tokio::task::spawn_blocking(move || {
-            let upload = aevir_sandbox::prepare_upload(&wasm)?;
-            let adapted = match upload.component {
-                Cow::Owned(component) => Some(Bytes::from(component)),
-                Cow::Borrowed(_) => None,
-            };
-            Ok((upload.info, adapted))
-        });
-        let (info, adapted) = prepared
-            .await
-            .map_err(|error| InspectError::Unavailable(format!("the inspection failed: {error}")))?
-            .map_err(refusal)?;
+        let permit = tokio::time::timeout(WAIT_MAX, self.permits.acquire()).await;
+        let _permit = permit.ok().and_then(Result::ok).ok_or_else(|| {
+            let text = "other modules are being judged: try again in a minute";
+            InspectError::Unavailable(text.into())
+        })?;
+        let Accepted { info, adapted } = self.judge.judge(wasm).await.map_err(refusal)?;
         let world = match info.world {
             // A program runs as a task does; what it is called by stands in the component.
             aevir_sandbox::World::Task | aevir_sandbox::World::Program => World::Task,
@@ -37,26 +73,26 @@ impl ModuleInspector for SandboxInspector {
         Ok(Inspected {
             world,
             imports: info.imports,
-            adapted,
+            adapted: adapted.map(Bytes::from),
         })
     }
 }
 
-fn refusal(refusal: Refusal) -> InspectError {
-    let text = refusal.to_string();
-    match refusal {
-        Refusal::CoreModule | Refusal::NotWasm | Refusal::NotAdaptable(_) | Refusal::Invalid(_) => {
-            InspectError::NotAComponent(text)
+fn refusal(not_taken: NotTaken) -> InspectError {
+    let Refused { kind, text } = match not_taken {
+        NotTaken::Refused(refused) => refused,
+        // What exactly is the operator's to read: it may name files.
+        NotTaken::Machine(reason) => {
+            tracing::error!(reason, "a module could not be judged");
+            let text =
+                "the server could not judge the module; its operator finds the reason in its log";
+            return InspectError::Unavailable(text.into());
         }
-        Refusal::UnknownImport(_)
-        | Refusal::ForeignCoreImport(_)
-        | Refusal::UnknownFunction { .. }
-        | Refusal::WrongImport(_)
-        | Refusal::ComputeOutsideTask(_)
-        | Refusal::StringsBetweenParts => InspectError::ForbiddenImport(text),
-        Refusal::NoWorld | Refusal::TwoWorlds | Refusal::WrongType(..) => {
-            InspectError::WrongWorld(text)
-        }
-        Refusal::TooLarge { .. } | Refusal::TooComplex(_) => InspectError::TooComplex(text),
+    };
+    match kind {
+        Refusal::NotAComponent => InspectError::NotAComponent(text),
+        Refusal::ForbiddenImport => InspectError::ForbiddenImport(text),
+        Refusal::WrongWorld => InspectError::WrongWorld(text),
+        Refusal::TooComplex => InspectError::TooComplex(text),
     }
 }

@@ -121,7 +121,7 @@ pub(crate) async fn start(setup: &Setup) -> Result<RunningServer> {
             key: Arc::new(key),
             public: setup.log.public,
         },
-        inspector: Arc::new(SandboxInspector),
+        inspector: Arc::new(SandboxInspector::new(&setup.data)?),
         bootstrap: Some(Bootstrap {
             policy: setup.policy.clone(),
             admin_key_file: setup.data.join(ADMIN_KEY_FILE),

@@ -65,7 +65,8 @@ MODULE_FAILURES = ("guest-error", "trap", "limit")
 CONSEQUENCES = {"ledger.posted", "node.slashed", "points.changed", "task.settled", "task.matured", "task.closed", "task.queued",
                 "assignment.withdrawn", "content.registered", "task.round_closed", "task.verified", "assignment.lost",
                 "task.trust_decided", "node.suspended", "node.availability_changed", "task.created", "task.reviewed",
-                "content.suspended", "assignment.shown", "assignment.revealed", "task.extended"}
+                "content.suspended", "assignment.shown", "assignment.revealed", "task.extended", "task.inspection_opened",
+                "task.inspected"}
 
 # Entries that move no money and no points, and that nothing here depends on.
 BYSTANDERS = {"account.opened", "account.key_added", "account.key_revoked", "account.join_token_issued", "account.blob_uploaded",
@@ -291,6 +292,7 @@ class Terms:
     dependencies: list  # ids of tasks
     bounds: list  # (metric, at_least, at_most)
     schemas: int  # how many JSON Schemas the result must satisfy
+    inspections: list  # (place, method) of those that ask for verifiers
     max_latency_ms: int | None
     late_refund_ppm: int
     deadline: str | None
@@ -331,6 +333,7 @@ def read_terms(definition):
         dependencies=[dependency["task"] for dependency in definition.get("depends_on") or []],
         bounds=[(b["metric"], b.get("at_least"), b.get("at_most")) for c in checks for b in c.get("bounds") or []],
         schemas=sum(1 for c in checks if c.get("schema") is not None),
+        inspections=[(place, m) for place, m in enumerate(methods) if m["method"] == "attestation" or m.get("module")],
         max_latency_ms=qos.get("max_latency_ms"),
         late_refund_ppm=definition["economics"].get("late_refund_ppm", 0),
         deadline=qos.get("deadline"))
@@ -531,6 +534,15 @@ class ReviewOf(NamedTuple):
     counts: bool  # the reviewed result is one of those that are compared
 
 
+class InspectionOf(NamedTuple):
+    """Whose result verifiers work on."""
+    task: str
+    place: int  # of the method that asks for them
+    involved: list  # the other task's assignments that brought a result; none in a private market
+    hardware: str | None
+    agreed: str  # what its results agree on
+
+
 @dataclass
 class Task:
     """A task that has not ended. Its policy has the field names of `policy.adopted`."""
@@ -562,6 +574,9 @@ class Task:
     review_cost: int = 0  # and what it cost
     held: int = 0  # of the refund, until it matures
     review_of: "ReviewOf | None" = None  # the verdict that it looks at
+    looks: dict = field(default_factory=dict)  # what verifiers say of its result, by the place of the method that asks for them
+    inspects: "InspectionOf | None" = None  # the result that it looks at, if verifiers work on it
+    passed: bool = False  # the verdict, once there is one
     owed: tuple = ()  # once it is overturned: who paid for that, and what of it is not made good
     in_treasury: int = 0  # when it was
     assignments: dict = field(default_factory=dict)
@@ -578,6 +593,10 @@ class Task:
     def payer(self):
         """The ledger account to which what it does not cost goes back."""
         return self.review_of.payer if self.review_of else available(self.requester)
+
+    def track(self):
+        """On which its results earn and lose points."""
+        return "verification" if self.inspects else "compute"
 
     def is_closed(self):
         """What its nodes bring can't be read before the verdict."""
@@ -638,8 +657,14 @@ class Task:
         """How many must have stake behind them for an agreement to decide."""
         return self.votes_to_blame() if self.terms.price > 0 and not self.terms.unstaked else 0
 
+    def is_pledged(self):
+        """Verifiers work on it, all of whom pledge for their word."""
+        return bool(self.inspects) and self.policy["verification"]["verifiers_staked"] and self.policy["market"] != "private"
+
     def next_is_staked(self):
         """Whether the next replica goes to a node that pledges stake for it."""
+        if self.is_pledged():
+            return True
         needed = self.staked_votes()
         if needed == 0 or self.round > 1:
             return needed > 0
@@ -669,13 +694,15 @@ class Task:
         return {a.node for a in self.live() + blaming + self.having("unrevealed") + self.involved()}
 
     def involved(self):
-        """The runs that brought what it reviews, if it reviews anything."""
-        return self.review_of.involved if self.review_of else []
+        """The runs that brought what it looks at, if it looks at anything."""
+        of = self.review_of or self.inspects
+        return of.involved if of else []
 
     def bound_class(self):
         """The class of GPU that its replicas have begun on, where they compare within one; of a review, the reviewed result's."""
         classes = [a.hardware for a in self.live() if a.hardware is not None]
-        classes = [self.review_of.hardware] if self.review_of and self.review_of.hardware else classes
+        of = self.review_of or self.inspects
+        classes = [of.hardware] if of and of.hardware else classes
         return classes[0] if classes and self.terms.replicas > 1 and self.needs_gpu() else None
 
     def duplicates(self):
@@ -834,7 +861,54 @@ def worst_case(terms, policy, prices):
     """The escrow: the most that a task can cost."""
     paid = sum(fee_parts(terms, policy, terms.replicas * terms.price)) + sum(prices.values())
     fee = policy["attempt_fee"]
-    return max(paid, terms.replicas * fee) + terms.attempts_max * fee
+    verifiers = sum(inspection_cost(terms, policy, method) for _, method in terms.inspections)
+    return max(paid, terms.replicas * fee) + terms.attempts_max * fee + verifiers
+
+
+def verifiers_of(method):
+    """How many verifiers a method asks for, how many of them must agree, and what each earns."""
+    terms = method["verifiers"] if method["method"] == "attestation" else method["module"]["verifiers"]
+    return terms["count"], terms["quorum"], amount(terms["fee"])
+
+
+def inspection_cost(terms, policy, method):
+    """The most that the verifiers of a method can cost: each accepted, with the platform's share."""
+    count, _, fee = verifiers_of(method)
+    paid, attempt_fee = count * fee + part(count * fee, policy["platform_share_ppm"]), policy["attempt_fee"]
+    return max(paid, count * attempt_fee) + terms.attempts_max * attempt_fee
+
+
+def inspection_nonce(task, place):
+    """What goes into the draws of verifiers: nobody chooses it."""
+    return hashlib.sha256(b"aevir.inspection/1\n" + place.to_bytes(4, "big") + bytes.fromhex(task.nonce)).hexdigest()
+
+
+def inspection_definition(task, place, escrowed, now):
+    """What verifiers work on: a check module, or the same run again, for their fee."""
+    method = task.definition["verification"][place]
+    count, quorum, fee = verifiers_of(method)
+    common = {"seed": task.seed, "nonce": inspection_nonce(task, place),
+              "verification": [{"method": "sampling", "replicas": count, "quorum": quorum, "comparator": "bitwise"}]}
+    deadline = {"deadline": time_of(now + task.policy["verification"]["inspection_ms"])}
+    economics = {"budget": str(escrowed), "pricing": {"mode": "fixed", "price": str(fee)}}
+    qos = task.definition["qos"]
+    if method["method"] == "attestation":
+        qos = {key: value for key, value in qos.items() if key != "max_latency_ms"}
+        return repeated_definition(task) | common | {"qos": qos | deadline, "economics": economics}
+    check, kept = method["module"], ("labels", "labels_any", "labels_not", "priority")
+    return common | {
+        "type": task.definition["type"], "module": check["module"], "params": check["params"], "limits": check["limits"],
+        "qos": {key: value for key, value in qos.items() if key in kept} | deadline, "economics": economics,
+        "privacy": {"publish": "full"}, "retry": task.definition["retry"]}
+
+
+def checked_files(task, first):
+    """What a check opens: the definition, the inline result, the outputs under their names, and the inputs."""
+    text = canonical(task.definition)
+    definition = {"name": "task.json", "digest": hashlib.sha256(text).hexdigest(), "size": str(len(text))}
+    outputs = [output for output in first.outputs if output["name"] not in ("task.json", "result.json")]
+    inputs = [file | {"name": "input/" + file["name"]} for file in task.inputs]
+    return [definition, {"name": "result.json"} | first.result] + outputs + inputs
 
 
 def ancestors_of(content, contents):
@@ -892,10 +966,10 @@ def content_shares(task, pool, contents, suspended):
     return shares
 
 
-def verdict_shares(task, contents, suspended):
-    """Who gets what for a verdict. Without a quorum: the attempt fee for each replica that revealed."""
+def verdict_shares(task, contents, suspended, refused):
+    """Who gets what for a verdict. Without a quorum: the attempt fee for each replica that revealed, and is not refuted."""
     overtaken = [a for a in task.assignments.values() if a.overtaken]
-    unpaid = overtaken if task.accepted else overtaken + task.having("revealed")
+    unpaid = overtaken if task.accepted else overtaken + [a for a in task.having("revealed") if a.id not in refused]
     attempts = [Share("attempt", a.owner, a.node, "", task.policy["attempt_fee"]) for a in unpaid]
     if not task.accepted:
         return attempts
@@ -909,6 +983,8 @@ def verdict_shares(task, contents, suspended):
         return compute + attempts
     if task.late and not late:
         platform -= part(platform, terms.late_refund_ppm)
+    if task.inspects:
+        return compute + attempts + [Share("platform", "", "", "", platform)]
     content = content_shares(task, pool, contents, suspended)
     return compute + content + attempts + [Share("platform", "", "", "", platform)]
 
@@ -929,19 +1005,27 @@ def review_definition(task, counts, bond, now):
     """The same run for the same price: module, parameters, inputs, seed and limits are the reviewed task's."""
     replicas, quorum, initial = fresh_sample(task.terms, counts)
     sampling = next((m for m in task.definition.get("verification") or [] if m["method"] == "sampling"), {})
-    definition = {key: value for key, value in task.definition.items() if key not in ("depends_on", "labels", "model")}
-    base = (task.definition.get("model") or {}).get("base")
-    if base:
-        definition["model"] = {"base": base}
     qos = {key: value for key, value in task.definition["qos"].items() if key != "max_latency_ms"}
-    deadline = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=now + task.policy["verification"]["review_ms"])
     economics = {key: value for key, value in task.definition["economics"].items() if key != "late_refund_ppm"}
-    return definition | {
+    return repeated_definition(task) | {
         "seed": task.seed, "nonce": review_nonce(task), "privacy": {"publish": "digest"},
         "verification": [{"method": "sampling", "replicas": replicas, "quorum": quorum, "initial": initial,
                           "comparator": sampling.get("comparator", "bitwise")}],
-        "qos": qos | {"deadline": deadline.strftime("%Y-%m-%dT%H:%M:%S.") + f"{deadline.microsecond // 1_000:03}Z"},
+        "qos": qos | {"deadline": time_of(now + task.policy["verification"]["review_ms"])},
         "economics": economics | {"budget": str(bond)}}
+
+
+def repeated_definition(task):
+    """What of a definition stays where the same is run again."""
+    definition = {key: value for key, value in task.definition.items() if key not in ("depends_on", "labels", "model")}
+    base = (task.definition.get("model") or {}).get("base")
+    return definition | ({"model": {"base": base}} if base else {})
+
+
+def time_of(ms):
+    """A time in ms as the log writes it."""
+    time = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=ms)
+    return time.strftime("%Y-%m-%dT%H:%M:%S.") + f"{time.microsecond // 1_000:03}Z"
 
 
 def review_nonce(task):
@@ -1033,7 +1117,7 @@ def points_earned(task):
     compute_deltas = [part(delta, points["late_ppm"]) if took_too_long(task.terms, a) else delta
                       for a, delta in zip(replicas, compute_deltas)]
     content_deltas = largest_remainder(content, [share.amount for share in pool])
-    return ([(a.owner, "compute", delta, "result-accepted", a.id) for a, delta in zip(replicas, compute_deltas)]
+    return ([(a.owner, task.track(), delta, "result-accepted", a.id) for a, delta in zip(replicas, compute_deltas)]
             + [(share.account, "content", delta, "content-used", None) for share, delta in zip(pool, content_deltas)])
 
 
@@ -1152,7 +1236,7 @@ REWARDS = {"pool_ppm": 0, "claim_epochs": 168}
 POINTS = {"unrepeated_ppm": MILLION, "late_ppm": MILLION, "keep_ppm": MILLION}
 STAKE = {"per_result_ppm": 0, "strikes_free": 1, "free_after": 0, "strike_ms": 604_800_000, "strikes_max": 0}
 VERIFICATION = {"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000, "vouched": False},
-                "staked_votes": 0, "reveals": "open", "review_ms": 86_400_000}
+                "staked_votes": 0, "reveals": "open", "review_ms": 86_400_000, "inspection_ms": 21_600_000, "verifiers_staked": True, "election_floor_ppm": 125_000}
 CLASS_LOOKS_MAX = 1_024  # nodes of a class of GPUs that are looked at for their owners
 
 
@@ -1201,7 +1285,7 @@ def needs_stake(task, doubled):
     """Whether the next replica, or the duplicate of a run, goes to a node that pledges stake for it."""
     if doubled is None:
         return task.next_is_staked()
-    return task.terms.replicas > 1 and task.staked_votes() > 0 and task.assignments[doubled].is_backed()
+    return task.terms.replicas > 1 and (task.staked_votes() > 0 or task.is_pledged()) and task.assignments[doubled].is_backed()
 
 
 def speed(node):
@@ -1319,12 +1403,34 @@ def level(needs, node, points, policy):
     return base + cached * policy["cached_levels"] + in_time * policy["in_time_levels"] + cheap
 
 
+PASSED_MAX = 64  # candidates that an election passes over at most
+
+
+def below(seed, bound):
+    """The bytes as a big-endian number, modulo a bound."""
+    return int.from_bytes(seed, "big") % bound
+
+
 class Drawn(NamedTuple):
     """A draw that waits for its epoch's secret."""
     position: int
     message: bytes
     candidates: int
     index: int  # of the node that the log says was drawn
+    passed: list = []  # of a verifier: (candidate, weight) of those that it says came up before and were passed over
+    weight: int = 0  # and of the node itself
+
+    def chosen(self, secret):
+        """Which candidate the secret draws, and which an election passes over before."""
+        if b"\nverifier\n" not in self.message[:32]:
+            return below(hmac.digest(secret, self.message, "sha256")[:16], self.candidates), []
+        weights, passed = dict(self.passed) | {self.index: self.weight}, []
+        while True:
+            seed = hmac.digest(secret, self.message + len(passed).to_bytes(4, "big"), "sha256")
+            index = below(seed[:16], self.candidates)
+            if below(seed[16:], MILLION) < weights.get(index, MILLION) or len(passed) == PASSED_MAX:
+                return index, passed
+            passed.append(index)
 
 
 class Coin(NamedTuple):
@@ -1456,6 +1562,7 @@ class Auditor:
         self.maturing = {}  # those of them whose shares are pending
         self.overturned = {}  # and those whose shares went back
         self.opening = {}  # reviews whose task is about to be created, as the tasks that they are about
+        self.inspecting = {}  # inspections whose task is about to be created, with the task, the method's place, the result and the escrow
         self.models = {}  # by the tasks that made them
         self.due = []
         self.origin = None  # the log that an export says it is of
@@ -1626,15 +1733,16 @@ class Auditor:
         return node.strikes if self.now - node.struck_at <= policy["stake"]["strike_ms"] else 0
 
     def slashes_due(self, task, refused):
-        """Refused results are strikes, and cost the stake locked for them once there are too many, where a quorum disagrees."""
+        """Refused results are strikes, and cost the stake locked for them once there are too many, where a quorum disagrees; a verifier's
+        cost it at once."""
+        refutes = task.accepted or "mismatch" in refused.values()
         for assignment in (task.assignments[a] for a in refused):
             node = self.nodes[assignment.node]
             node.strikes, node.struck_at = self.strikes_at(node, task.policy) + 1, self.now
-            covered = assignment.id == task.trusted and assignment.hardware is None
-            if task.accepted:
-                node.caught_at = self.now
+            covered = (assignment.id == task.trusted or task.inspects) and assignment.hardware is None
+            if refutes:
                 self.recall(node)
-            if task.accepted and (covered or not self.is_free(task, node, node.strikes)) and assignment.stake:
+            if refutes and (covered or not self.is_free(task, node, node.strikes)) and assignment.stake:
                 value = {"amount": assignment.stake, "strikes": node.strikes}
                 self.must_follow("node.slashed", node.id, task.id, assignment.id, value=value)
             self.shut_out_due(task, node)
@@ -1838,9 +1946,9 @@ class Auditor:
         over = self.opened_at + self.policies[-1]["scheduling"]["epoch_ms"]
         require(self.now >= over, "expected the epoch to last as long as the policy says, found it closed before")
         for draw in drawn:
-            seed = hmac.digest(secret, draw.message, "sha256")
-            index = int.from_bytes(seed[:16], "big") % draw.candidates
+            index, passed = draw.chosen(secret)
             expect(f"the candidate drawn at position {draw.position}, of {draw.candidates} from 0", index, draw.index)
+            expect(f"those that were passed over at position {draw.position}", passed, [index for index, _ in draw.passed])
             self.draws["recomputed"] += 1
         for coin in tossed:
             seed = hmac.digest(secret, coin.message, "sha256")
@@ -2122,13 +2230,23 @@ class Auditor:
         doubled = data.get("doubles")
         self.check_turn(task, doubled)
         candidates = [node.id for node in self.candidates(task, doubled, self.now)]
-        purpose = "tail" if doubled else "replica" if task.terms.replicas > 1 else "run"
-        expect("the draw", {"epoch": self.epoch, "purpose": purpose, "number": len(task.assignments), "candidates": len(candidates)},
-               draw)
+        purpose = "tail" if doubled else "verifier" if task.inspects else "replica" if task.terms.replicas > 1 else "run"
+        passed = draw.get("passed") or []
+        require(not passed or purpose == "verifier", f"expected nobody to be passed over, found {passed}")
+        expect("the draw", {"epoch": self.epoch, "purpose": purpose, "number": len(task.assignments), "candidates": len(candidates)}
+               | ({"passed": passed} if passed else {}), draw)
         require(self.commitment is not None, "expected an open epoch to draw in, found none")
         require(data["node"] in candidates, f"expected one of {len(candidates)} nodes that the rules let be drawn, found {data['node']}")
         index = candidates.index(data["node"])
-        self.drawn.append(Drawn(self.tree.size, draw_message(task, draw), len(candidates), index))
+        weights = [(i, self.election_weight(task, self.nodes[candidates[i]])) for i in passed]
+        self.drawn.append(Drawn(self.tree.size, draw_message(task, draw), len(candidates), index, weights,
+                                self.election_weight(task, self.nodes[data["node"]])))
+
+    def election_weight(self, task, node):
+        """With which chance a verifier is taken that comes up, in parts per million: by its owner's points."""
+        points = self.whole_points(node.owner, "compute") + self.whole_points(node.owner, "verification")
+        half = max(1, task.policy["scheduling"]["score"]["points_half"])
+        return max(points * MILLION // (points + half), task.policy["verification"]["election_floor_ppm"])
 
     def present_node(self, data):
         """The node that an event is about, which must not be gone."""
@@ -2271,10 +2389,11 @@ class Auditor:
         del self.tasks[task.id]
 
     def unseal(self, task):
-        """No result of the task is open any more."""
+        """No result of the task is open any more; what is slashed of what was locked stays until it is."""
         for assignment in task.assignments.values():
             self.nodes[assignment.node].sealed.discard(assignment.id)
-            self.free(assignment)
+            if not self.is_due("node.slashed", assignment.node, task.id, assignment.id):
+                self.free(assignment)
 
     def on_task_created(self, data):
         """The escrow is the worst case, within the budget, under the policy of the day."""
@@ -2282,6 +2401,9 @@ class Auditor:
         require(not self.knows_task(id), f"expected a new task, found {id} again")
         if origin:
             self.create_review(data, origin)
+            return
+        if data.get("inspection"):
+            self.create_inspection(data)
             return
         require(self.policies, "expected a policy before the first task, found none")
         expect("the policy's version", len(self.policies), data["policy_version"])
@@ -2329,6 +2451,76 @@ class Auditor:
         self.tasks[task.id] = task
         self.money_due("escrow", task, {account: -bond, escrow(task.id): bond})
         self.must_follow("task.queued", task.id)
+
+    def on_task_inspection_opened(self, data):
+        """Nodes agree on a result that would pass, and the verifiers of each method that asks for them are to look at it."""
+        task = self.open_task(data, "verifying", "inspecting")
+        if task.state == "verifying":
+            self.due = [due for due in self.due if due.subject != ("task.verified", task.id)]
+            self.check_round_over(task)
+            self.check_rounds_disagreed(task)
+            verdict = judge(task)
+            require(verdict and verdict[0] == "passed", f"expected a result that would pass, found {verdict and verdict[0]}")
+            first = min(a.id for a in verdict[1])
+            task.state = "inspecting"
+            for place, method in task.terms.inspections:
+                value = {"assignment": first, "escrow": inspection_cost(task.terms, task.policy, method)}
+                self.must_follow("task.inspection_opened", task.id, str(place), value=value)
+        cost, place = amount(data["escrow"]), data["method"]
+        self.settle_due("task.inspection_opened", task.id, str(place), value={"assignment": data["assignment"], "escrow": cost})
+        task.looks[place] = None
+        task.escrow -= cost
+        self.inspecting[data["inspection"]] = task, place, task.assignments[data["assignment"]], cost
+        self.must_follow("task.created", data["inspection"])
+
+    def create_inspection(self, data):
+        """The task that verifiers work on: its terms follow from the task whose result they look at."""
+        self.settle_due("task.created", data["task"])
+        of, place, first, cost = self.inspecting.pop(data["task"])
+        expect("whose result is looked at", {"task": of.id, "method": place}, data["inspection"])
+        definition = inspection_definition(of, place, cost, self.now)
+        expect("what the verifiers are to do", definition, data["definition"])
+        expect("the definition's digest", tagged_hash(b"aevir.task/1\n", definition), data["definition_digest"])
+        found = (data["requester"], data["seed"], data["nonce"], data["policy_version"], amount(data["escrow"]))
+        expect("requester, seed, nonce, policy and escrow", (of.requester, of.seed, inspection_nonce(of, place), of.policy_version, cost), found)
+        brought = [a for a in of.assignments.values() if a.commitment and a.state in ("committed", "revealed")]
+        brought = brought if of.policy["market"] != "private" else []
+        terms = read_terms(definition)
+        task = Task(data["task"], of.requester, terms, of.policy, cost, terms.initial, definition, data["definition_digest"], data["nonce"],
+                    policy_version=of.policy_version, seed=of.seed,
+                    inspects=InspectionOf(of.id, place, brought, first.hardware, first.agreement))
+        checks = of.definition["verification"][place]["method"] == "check"
+        self.tasks[task.id] = task
+        self.money_due("escrow", task, {escrow(of.id): -cost, escrow(task.id): cost})
+        self.must_follow("task.queued", task.id, value=checked_files(of, first) if checks else of.inputs)
+
+    def inspection_due(self, task):
+        """Verifiers have ended: they agree that the result passes or that it does not, or on nothing."""
+        if task.inspects is None:
+            return
+        outcome, words = "undecided", {hashlib.sha256(word).hexdigest(): says for word, says in ((b"true", "passed"), (b"false", "failed"))}
+        if task.accepted and self.tasks[task.inspects.task].definition["verification"][task.inspects.place]["method"] == "attestation":
+            outcome = "passed" if task.accepted[0].agreement == task.inspects.agreed else "failed"
+        elif task.accepted:
+            outcome = words.get(task.accepted[0].result["digest"], "undecided")
+        self.must_follow("task.inspected", task.inspects.task, task.id, value=(task.inspects.place, outcome))
+
+    def on_task_inspected(self, data):
+        """What they say waits for what the verifiers of other methods say."""
+        task = self.open_task(data, "inspecting")
+        due = next((due.value for due in self.due if due.subject == ("task.inspected", task.id, data["inspection"])), (None, None))
+        self.settle_due("task.inspected", task.id, data["inspection"], value=(due[0], data["outcome"]))
+        task.looks[due[0]] = data["outcome"]
+
+    def told(self, task, verdict):
+        """A verdict with what the verifiers say: what third parties refute is nobody's; else what does not pass is paid for and unmet."""
+        name, accepted, refused = verdict
+        if any(outcome != "passed" for outcome in task.looks.values()):
+            name = "unmet"
+        methods = task.definition.get("verification") or []
+        if any(outcome == "failed" and methods[place]["method"] == "attestation" for place, outcome in task.looks.items()):
+            return "inconclusive", [], refused | {a.id: "mismatch" for a in accepted}
+        return name, accepted, refused
 
     def on_task_review_opened(self, data):
         """Somebody with a part in it doubts a verdict in time, or its only maker was caught."""
@@ -2452,6 +2644,8 @@ class Auditor:
     def on_task_queued(self, data):
         """All tasks that it depends on have settled."""
         task = self.open_task(data, "created")
+        if task.inspects:
+            self.settle_due("task.queued", task.id, value=data["inputs"])
         if task.review_of:
             self.settle_due("task.queued", task.id)
             expect("the inputs", self.maturing[task.review_of.task].inputs, data["inputs"])
@@ -2559,25 +2753,32 @@ class Auditor:
         self.review(task)
 
     def on_task_verified(self, data):
-        """The verdict is the one that the reports give; money and points follow from it."""
-        task = self.open_task(data, "verifying")
+        """The verdict is the one that the reports give, and the verifiers; money and points follow from it."""
+        task = self.open_task(data, "verifying", "inspecting")
         if self.is_due("task.verified", task.id):
             self.settle_due("task.verified", task.id)
-        self.check_round_over(task)
+        if task.state == "verifying":
+            self.check_round_over(task)
         self.check_rounds(task)
+        require(None not in task.looks.values(), f"expected the verdict once all verifiers have ended, found {show(task.looks)}")
+        looked = task.looks or not task.terms.inspections or data["verdict"] != "passed"
+        require(looked, "expected verifiers to look at the result first, found it passed")
         self.check_verdict(task, data)
         expect("runs under way", [], [a.id for a in task.having("leased", "running")])
         task.accepted, task.state = [task.assignments[a] for a in data["accepted"]], "verified"
-        task.shares = verdict_shares(task, self.contents, self.suspended)
+        task.passed = data["verdict"] == "passed"
+        task.shares = verdict_shares(task, self.contents, self.suspended, [r["assignment"] for r in data["refused"]])
         self.settlement_due(task)
         # Nobody is blamed for a result that differs from a quorum without enough stake behind it.
-        blamed = [r["assignment"] for r in data["refused"] if r["reason"] == "not-revealed" or task.blames()]
+        blamed = {r["assignment"]: r["reason"] for r in data["refused"]
+                  if r["reason"] == "not-revealed" or not task.accepted or task.blames()}
         self.refusals_due(task, blamed)
         self.slashes_due(task, blamed)
         self.note_outcomes(task, blamed)
         if task.trusted in data["accepted"]:
             self.vouch(task.assignments[task.trusted])
         self.review_due(task, sum(share.amount for share in task.shares), judged=True)
+        self.inspection_due(task)
 
     def vouch(self, result):
         """A result stood that a draw had repeated: what its node sealed before and stood alone may mature."""
@@ -2637,6 +2838,10 @@ class Auditor:
     def check_rounds(self, task):
         """Nothing is closed any more, and the rounds before did disagree."""
         expect("results that are still closed", [], [a.id for a in task.having("shown")])
+        self.check_rounds_disagreed(task)
+
+    def check_rounds_disagreed(self, task):
+        """Whether each round before did, by what is opened."""
         for number in range(1, task.round) if task.is_closed() else []:
             found = agreed(task, [a for a in task.having("revealed") if a.round <= number])
             require(found is None, f"expected the verdict with round {number}, whose results agree, found one more round")
@@ -2645,7 +2850,7 @@ class Auditor:
         """Verdict, accepted and refused replicas, the agreed result, lateness."""
         verdict = judge(task)
         require(verdict, f"expected one more round, since there is no quorum yet, found the verdict {data['verdict']}")
-        name, accepted, refused = verdict
+        name, accepted, refused = self.told(task, verdict)
         expect("the verdict", name, data["verdict"])
         expect("the accepted replicas", sorted(a.id for a in accepted), sorted(data["accepted"]))
         expect("the refused replicas", sorted(refused.items()), sorted((r["assignment"], r["reason"]) for r in data["refused"]))
@@ -2655,7 +2860,10 @@ class Auditor:
         if accepted:
             expect("the outputs", accepted[0].outputs, data["outputs"])
             expect("the result", accepted[0].result, data.get("result"))
-            expect("the checks", accepted[0].checks, sorted((c["check"], c["passed"]) for c in data["checks"]))
+            methods = task.definition.get("verification") or []
+            looks = [("attestation" if methods[place]["method"] == "attestation" else f"module {methods[place]['module']['module']}",
+                      outcome == "passed") for place, outcome in task.looks.items()]
+            expect("the checks", sorted(accepted[0].checks + looks), sorted((c["check"], c["passed"]) for c in data["checks"]))
 
     def settlement_due(self, task):
         """The postings and the events that a verdict asks for."""
@@ -2675,9 +2883,9 @@ class Auditor:
         lost = Counter()
         for assignment in (task.assignments[a] for a in refused):
             owner = assignment.owner
-            loss = refused_loss(task.policy, self.whole_points(owner, "compute") - lost[owner])
+            loss = refused_loss(task.policy, self.whole_points(owner, task.track()) - lost[owner])
             lost[owner] += loss
-            self.points_due(task, owner, "compute", -loss, "result-refused", assignment.id)
+            self.points_due(task, owner, task.track(), -loss, "result-refused", assignment.id)
 
     def on_task_settled(self, data):
         """Fee, refund and shares are the ones that were recomputed at the verdict."""
@@ -2695,13 +2903,15 @@ class Auditor:
         if not task.accepted:
             expect("matures_at", None, data.get("matures_at"))
             self.end(task, "inconclusive")
+            if any(due.subject[::2] == ("node.slashed", task.id) for due in self.due):
+                self.overturned[task.id] = task
             return
         window = task.policy["settlement"]["window_ms"]
         task.matures_at = self.now + window
         # Version 1 knew no window, and does not say it.
         if window or "matures_at" in data:
             expect("matures_at, in ms after the verdict", window, milliseconds(data["matures_at"]) - self.now)
-        passed = all(passed for _, passed in task.accepted[0].checks)
+        passed = task.passed
         self.ended[task.id] = "settled" if passed else "unmet"
         if passed and (task.definition.get("model") or {}).get("target"):
             self.trained[task.id] = task.policy, task.definition["model"]["target"]
@@ -2750,6 +2960,7 @@ class Auditor:
         expect("the postings of the closure", without_zeros(moved), task.closure or {})
         self.due = [due for due in self.due if due.subject != ("task.closed", task.id)]
         self.review_due(task, fee)
+        self.inspection_due(task)
         self.end(task, "failed" if reason in ("attempts-spent", "dependency-failed") else reason)
 
     def check_close_reason(self, task, reason):
@@ -2990,8 +3201,8 @@ class Auditor:
         if data["reason"] != "revoked":
             self.absence_due(self.nodes[assignment.node])
         self.fault(task, assignment)
-        loss = min(self.whole_points(assignment.owner, "compute"), task.policy["points"]["lost"])
-        self.points_due(task, assignment.owner, "compute", -loss, "lease-lost", assignment.id)
+        loss = min(self.whole_points(assignment.owner, task.track()), task.policy["points"]["lost"])
+        self.points_due(task, assignment.owner, task.track(), -loss, "lease-lost", assignment.id)
         self.count_fault(task)
 
     def lose_unrevealed(self, data):
@@ -3006,9 +3217,9 @@ class Auditor:
         node.sealed.discard(assignment.id)
         self.halve(node)
         self.fault(task, assignment)
-        pending = -sum(due.value for due in self.due if due.subject[:3] == ("points.changed", assignment.owner, "compute"))
-        loss = refused_loss(task.policy, self.whole_points(assignment.owner, "compute") - pending)
-        self.points_due(task, assignment.owner, "compute", -loss, "result-refused", assignment.id)
+        pending = -sum(due.value for due in self.due if due.subject[:3] == ("points.changed", assignment.owner, task.track()))
+        loss = refused_loss(task.policy, self.whole_points(assignment.owner, task.track()) - pending)
+        self.points_due(task, assignment.owner, task.track(), -loss, "result-refused", assignment.id)
         for other in task.having("committed"):
             if not self.is_due("assignment.lost", other.id):
                 self.must_follow("assignment.lost", other.id)

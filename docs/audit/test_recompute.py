@@ -930,6 +930,17 @@ class Draws(unittest.TestCase):
 
     SECRET = bytes(range(32))
 
+    def test_a_verifier_is_elected_by_weight(self):
+        """The example of docs/economics.md: of 1,000 candidates the first 500 are never taken, and the others one in four times."""
+        message = b"aevir.draw/1\nverifier\n" + bytes([1] * 32 + [2] * 32) + bytes([0, 0, 0, 1, 0, 0, 0, 0])
+        weights = [(index, 0 if index < 500 else 250_000) for index in range(1_000)]
+        drawn = recompute.Drawn(0, message, 1_000, 762, weights, 250_000)
+        index, passed = drawn.chosen(bytes([3] * 32))
+        self.assertEqual((762, 104, 12), (index, passed[0], len(passed)))
+        # One who should have come up before is missed where he is not named.
+        unnamed = [known for known in weights if known[0] != 932]
+        self.assertEqual((932, [104]), drawn._replace(passed=unnamed).chosen(bytes([3] * 32)))
+
     def log(self, replicas=3):
         """Three nodes, a sampled task in an epoch, and the node that the secret draws for its first replica."""
         log = Log()

@@ -92,6 +92,18 @@ impl GpuError {
         }
     }
 
+    /// Whether the call that was refused is itself to blame. A limit is the run's, and a device without memory or one that failed is the
+    /// machine's: whoever gives up for that is not asked what else was wrong.
+    #[must_use]
+    pub fn is_callers(&self) -> bool {
+        match self {
+            Self::Validation(_) => true,
+            Self::OutOfMemory | Self::Limit { .. } | Self::Timeout { .. } | Self::DeviceLost(_) => {
+                false
+            }
+        }
+    }
+
     pub(crate) fn invalid(text: impl Into<String>) -> Self {
         Self::Validation(shorten(text.into()))
     }
@@ -155,4 +167,21 @@ pub(crate) fn shorten(mut text: String) -> String {
 pub fn cut(mut text: String, bytes_max: usize) -> String {
     text.truncate(text.floor_char_boundary(bytes_max));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_to_blame_for_its_own_mistakes_alone() {
+        assert!(GpuError::invalid("a size of 3").is_callers());
+        for error in [
+            GpuError::OutOfMemory,
+            GpuError::DeviceLost("reset".into()),
+            GpuError::limit(limit::MEMORY, 1_u64),
+        ] {
+            assert!(!error.is_callers(), "{error}");
+        }
+    }
 }

@@ -9,8 +9,8 @@ const MIB: u64 = 1024 * 1024;
 /// Hard ceilings. No configuration goes above them.
 pub mod ceiling {
     use super::MIB;
-    /// 256 GiB: more than the memory of any single card.
-    pub const MEMORY_BYTES: u64 = 256 * 1024 * MIB;
+    /// 1 TiB: more than the memory of any single card, and as much as a task may ask for.
+    pub const MEMORY_BYTES: u64 = 1024 * 1024 * MIB;
     /// 4 GiB less one word: WGSL indexes bytes with 32 bits.
     pub const BUFFER_BYTES: u64 = 4096 * MIB - 4;
     /// Objects alive at once; each costs the host a few hundred bytes and the driver more.

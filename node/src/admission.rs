@@ -67,6 +67,16 @@ impl Admission {
         }
     }
 
+    /// Takes memory for compiling the module of a run that has its place; answers how many MiB that is with what the run has taken itself.
+    pub(crate) fn compile(&self, run: &Place<'_>) -> (u64, Place<'_>) {
+        let mut taken = self.taken();
+        let (memory_mib, room) = self
+            .allowance
+            .for_compiling(run.room, taken.iter().copied());
+        taken.push(room);
+        (memory_mib, Place { of: self, room })
+    }
+
     fn taken(&self) -> MutexGuard<'_, Vec<Room>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -136,6 +146,20 @@ mod tests {
         assert!(look(third.as_mut()).is_none(), "1,200 of 1,000 MiB");
         drop(second);
         look(third).unwrap().unwrap();
+    }
+
+    #[test]
+    fn compiling_takes_memory_from_whoever_comes_next() {
+        let admission = admission();
+        let first = look(pin!(admission.enter(&lease(300, 1, None))));
+        let first = first.unwrap().unwrap();
+        let (memory_mib, compiling) = admission.compile(&first);
+        assert_eq!(memory_mib, 1_000);
+        let small = lease(1, 1, None);
+        let mut second = pin!(admission.enter(&small));
+        assert!(look(second.as_mut()).is_none());
+        drop(compiling);
+        look(second).unwrap().unwrap();
     }
 
     #[test]

@@ -1,10 +1,16 @@
 //! What this machine's operator allows, kept to by the agent itself, whatever the platform hands out.
 
+use aevir_sandbox::limits::COMPILE_MEMORY_BYTES_MAX;
 use aevir_wire::{Lease, NodeCaps, NodeProfile};
 
 const MIB: u64 = 1024 * 1024;
 /// Room that a run needs beside inputs and outputs, in MiB: module and compiled artefact. As the platform counts it.
 const STORAGE_RESERVE_MIB: u64 = 64;
+
+/// Most memory that is given to compiling a module, in MiB.
+const COMPILE_MIB_MAX: u64 = COMPILE_MEMORY_BYTES_MAX / MIB;
+/// Memory that is given to it however little is free, in MiB: what the largest modules of the hostile corpus take.
+const COMPILE_MIB_MIN: u64 = 512;
 
 /// The most that all runs together may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,9 +23,11 @@ pub(crate) struct Allowance {
     gpu_memory_mib: u64,
 }
 
-/// What a run may take.
+/// What a run, or the compiling of its module, may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Room {
+    /// One, or none for compiling.
+    runs: u64,
     memory_mib: u64,
     storage_mib: u64,
 }
@@ -43,10 +51,19 @@ impl Room {
             .map(|bytes| bytes.div_ceil(MIB))
             .fold(0, u64::saturating_add);
         Self {
+            runs: 1,
             memory_mib: lease.limits.memory_mib.into(),
             storage_mib: inputs
                 .saturating_add(lease.limits.output_mib.into())
                 .saturating_add(STORAGE_RESERVE_MIB),
+        }
+    }
+
+    /// So much memory and nothing else.
+    fn memory(memory_mib: u64) -> Self {
+        Self {
+            memory_mib,
+            ..Self::default()
         }
     }
 }
@@ -65,6 +82,18 @@ impl Allowance {
         }
     }
 
+    /// What the module of a run that has not begun may take to be compiled in, in MiB, with the room that this takes more: the memory that the
+    /// run takes and does not need yet, and what is free beside `all`. A little is always given: waiting for more could be for as long as
+    /// others run, and for ever where they wait, too.
+    pub(crate) fn for_compiling(&self, own: Room, all: impl Iterator<Item = Room>) -> (u64, Room) {
+        let taken = all.map(|room| room.memory_mib).fold(0, u64::saturating_add);
+        let free = self.memory_mib.saturating_sub(taken);
+        let least = COMPILE_MIB_MIN.min(self.memory_mib);
+        let has = own.memory_mib.saturating_add(free).max(least);
+        let has = has.min(COMPILE_MIB_MAX);
+        (has, Room::memory(has.saturating_sub(own.memory_mib)))
+    }
+
     /// Whether a lease may run beside what `others` take.
     pub(crate) fn check(
         &self,
@@ -74,7 +103,7 @@ impl Allowance {
         let own = Room::of(lease);
         let (mut runs, mut all) = (1, own);
         for other in others {
-            runs += 1;
+            runs += other.runs;
             all.memory_mib = all.memory_mib.saturating_add(other.memory_mib);
             all.storage_mib = all.storage_mib.saturating_add(other.storage_mib);
         }
@@ -123,6 +152,35 @@ pub(crate) mod tests {
             "lease_ms": 1, "accept_ms": 1, "reveal_ms": 1,
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn compiling_takes_what_is_free_and_never_less_than_a_little() {
+        let mut profile = profile();
+        profile.memory_mib = 2_000;
+        let allowance = Allowance::of(&profile, &NodeCaps::default());
+        let (own, other) = (
+            Room::of(&lease(300, 1, None)),
+            Room::of(&lease(900, 1, None)),
+        );
+        let given = |allowance: &Allowance, rooms: &[Room]| {
+            let (mib, room) = allowance.for_compiling(own, rooms.iter().copied());
+            (mib, room.memory_mib)
+        };
+        assert_eq!(given(&allowance, &[own]), (2_000, 1_700));
+        assert_eq!(given(&allowance, &[own, other]), (1_100, 800));
+        let full = [own, other, Room::memory(800)];
+        assert_eq!(given(&allowance, &full), (512, 212), "another compiles");
+        profile.memory_mib = 400;
+        let small = Allowance::of(&profile, &NodeCaps::default());
+        assert_eq!(given(&small, &[own, other]), (400, 100), "it has no more");
+        profile.memory_mib = 100_000;
+        let large = Allowance::of(&profile, &NodeCaps::default());
+        assert_eq!(given(&large, &[own]), (4_096, 3_796));
+        // It is no run.
+        let rooms = std::iter::repeat_n(Room::memory(1), 4);
+        assert_eq!(allowance.runs, 4);
+        assert!(allowance.check(&lease(100, 1, None), rooms).is_ok());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::{
     agent::Shared,
     directive::heed,
-    held::Holdings,
+    held::{Holdings, Work},
     retry::{full, may_pass},
     telemetry::HEARTBEAT_BYTES,
 };
@@ -17,6 +17,12 @@ use crate::{
 const IDLE_HEARTBEAT: Duration = Duration::from_secs(5);
 /// Heartbeats within a lease: two may get lost.
 const HEARTBEATS_PER_LEASE: u32 = 3;
+/// How long a run that has ended may take to tell what it had still to say; the platform waits for how it ended.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
+/// Heartbeats for that, of [`FLUSH_BYTES`] each: more than the lines that wait take.
+const FLUSH_BEATS_MAX: usize = 5;
+/// Bytes of lines, and of metrics, of such a heartbeat: below the 4 MiB of JSON that the server takes.
+const FLUSH_BYTES: usize = 1024 * 1024;
 /// How long a node that stops waits until the platform knows it.
 const GOODBYE_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -87,10 +93,44 @@ async fn beat(shared: &Shared) {
     }
 }
 
+/// Tells what a run that has ended had still to say, before the platform hears how it ended: afterwards nobody listens to it. What takes
+/// longer than there is time for is counted instead.
+pub(crate) async fn flush(shared: &Shared, assignment: &str, work: &Work) {
+    let told = tokio::time::timeout(FLUSH_PATIENCE, async {
+        for _ in 0..FLUSH_BEATS_MAX {
+            if !work.telemetry.is_waiting() {
+                return;
+            }
+            last_words(shared, assignment, work).await;
+        }
+    });
+    let told = told.await;
+    if work.telemetry.is_waiting() && told.is_ok() {
+        work.telemetry.drop_waiting();
+        let _ = tokio::time::timeout(FLUSH_PATIENCE, last_words(shared, assignment, work)).await;
+    }
+}
+
+/// One heartbeat of one run.
+async fn last_words(shared: &Shared, assignment: &str, work: &Work) {
+    let beat = work.telemetry.take(assignment, FLUSH_BYTES);
+    let beats = Heartbeats {
+        assignments: vec![beat.clone()],
+        stopping: shared.shutdown.is_cancelled(),
+    };
+    // What is to be done about the run is told again: to the answer on how it ended.
+    if let Err(error) = shared.client.heartbeat(&beats).await {
+        tracing::debug!(error = full(&error), "a run's last words did not arrive");
+        work.telemetry.give_back(beat);
+    }
+}
+
 /// A sign of life, and nothing else.
 fn bare(heartbeat: Heartbeat) -> Heartbeat {
+    let lines = u32::try_from(heartbeat.logs.len()).unwrap_or(u32::MAX);
     Heartbeat {
         note: String::new(),
+        logs_dropped: heartbeat.logs_dropped.saturating_add(lines),
         logs: Vec::new(),
         metrics: Vec::new(),
         ..heartbeat

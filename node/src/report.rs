@@ -12,6 +12,10 @@ use crate::{admissible, fault, identity::NodeKey, journal::Sealed};
 /// The class of runs that may not use a GPU.
 const CPU_CLASS: &str = "cpu";
 
+/// What the platform is told of a failure of this machine.
+const MACHINE_FAILED: &str =
+    "the node's machine failed at the run; its operator finds the reason in its log";
+
 /// Failure classes of the node protocol.
 pub(crate) mod class {
     pub(crate) const GUEST_ERROR: &str = "guest-error";
@@ -95,21 +99,37 @@ pub(crate) fn sign(report: &Report, key: &NodeKey) -> Result<Commit, Fail> {
     })
 }
 
-fn expect_ok(end: &End) -> Result<(), Fail> {
+/// What the platform is told of a run that did not end well.
+pub(crate) fn ended(end: &End) -> Fail {
     match end {
-        End::Ok => Ok(()),
-        End::GuestError { text } => Err(failure(class::GUEST_ERROR, text)),
+        End::Ok => failure(class::HOST_ERROR, MACHINE_FAILED),
+        End::GuestError { text } => failure(class::GUEST_ERROR, text),
         End::Trap { kind, text } => {
             let kind = serde_json::to_value(kind).unwrap_or_default();
             let kind = kind.as_str().unwrap_or("other").to_owned();
-            Err(failure(class::TRAP, format!("{kind}: {text}")))
+            failure(class::TRAP, format!("{kind}: {text}"))
         }
-        End::Limit { limit, value } => Err(failure(
+        End::Limit { limit, value } => failure(
             class::LIMIT,
             format!("the run passed its limit `{limit}` of {value}"),
-        )),
-        End::HostError { text } => Err(failure(class::HOST_ERROR, text)),
-        End::Cancelled => Err(failure(class::HOST_ERROR, "the node stopped the run")),
+        ),
+        // What exactly is this node's own affair: its log may name other tenants' runs and files, and a failure's message stays in the platform's.
+        End::HostError { text } => {
+            tracing::error!(text, "this machine failed at the run");
+            failure(class::HOST_ERROR, MACHINE_FAILED)
+        }
+        End::Cancelled => failure(class::HOST_ERROR, "the node stopped the run"),
+    }
+}
+
+fn expect_ok(end: &End) -> Result<(), Fail> {
+    match end {
+        End::Ok => Ok(()),
+        End::GuestError { .. }
+        | End::Trap { .. }
+        | End::Limit { .. }
+        | End::HostError { .. }
+        | End::Cancelled => Err(ended(end)),
     }
 }
 
@@ -283,6 +303,7 @@ pub(crate) mod tests {
         let mut lease = lease();
         lease.gpu = Some(aevir_wire::GpuNeed {
             memory_mib: 16,
+            buffer_mib: None,
             features: Vec::new(),
         });
         let report = seal(&lease, &outcome(), author(&key())).unwrap().report;
@@ -341,7 +362,7 @@ pub(crate) mod tests {
             (trap, "trap", "stack-overflow: deep"),
             (limit, "limit", "the run passed its limit `fuel` of 5"),
             (guest, "guest-error", "no data"),
-            (host, "host-error", "no disk"),
+            (host, "host-error", MACHINE_FAILED),
             (End::Cancelled, "host-error", "the node stopped the run"),
         ] {
             let failed = seal(&lease(), &Outcome::empty(end), author(&key())).unwrap_err();

@@ -1,4 +1,4 @@
-//! What a run says between two heartbeats, bounded.
+//! What a run says between two heartbeats, bounded. What does not fit is counted, so that whoever reads the log knows that it is not all.
 
 use std::{
     collections::VecDeque,
@@ -7,8 +7,10 @@ use std::{
 
 use aevir_wire::{Heartbeat, LogLine, MetricValue};
 
-/// Lines and metrics that one heartbeat carries; the server keeps no more of one either. Older ones are dropped.
+/// Lines and metrics that one heartbeat carries; the server keeps no more of one either.
 const ITEMS_MAX: usize = 200;
+/// Lines, and metrics, that wait for heartbeats: as many lines as the server keeps of a task. Older ones are dropped.
+const WAITING_MAX: usize = 500;
 /// Characters of a line; the server keeps no more.
 const LINE_CHARS_MAX: usize = 1_000;
 /// Characters of a progress note; the server keeps no more.
@@ -27,6 +29,8 @@ struct Inner {
     ppm: u32,
     note: String,
     logs: VecDeque<LogLine>,
+    /// Lines that are not among them any more, and that no heartbeat has told of.
+    logs_dropped: u32,
     metrics: VecDeque<MetricValue>,
 }
 
@@ -43,7 +47,28 @@ impl Telemetry {
 
     pub(crate) fn log(&self, level: &str, text: String) {
         let (level, text) = (level.to_owned(), cut(text, LINE_CHARS_MAX));
-        push(&mut self.inner().logs, LogLine { level, text });
+        let mut inner = self.inner();
+        let dropped = push(&mut inner.logs, LogLine { level, text });
+        inner.count_dropped(dropped);
+    }
+
+    /// Counts lines that the run's own limit left out.
+    pub(crate) fn drop_lines(&self, lines: u64) {
+        self.inner().count_dropped(lines);
+    }
+
+    /// Whether a heartbeat has something to carry.
+    pub(crate) fn is_waiting(&self) -> bool {
+        let inner = self.inner();
+        inner.logs_dropped > 0 || !inner.logs.is_empty() || !inner.metrics.is_empty()
+    }
+
+    /// Drops and counts the lines that wait, so that the next heartbeat carries the count alone.
+    pub(crate) fn drop_waiting(&self) {
+        let mut inner = self.inner();
+        let lines = inner.logs.drain(..).count() as u64;
+        inner.metrics.clear();
+        inner.count_dropped(lines);
     }
 
     pub(crate) fn metric(&self, metric: MetricValue) {
@@ -58,6 +83,7 @@ impl Telemetry {
             assignment: assignment.to_owned(),
             ppm: inner.ppm,
             note: inner.note.clone(),
+            logs_dropped: std::mem::take(&mut inner.logs_dropped),
             logs: take(&mut inner.logs, budget, |line| json_bytes(&line.text)),
             metrics: take(&mut inner.metrics, budget, |m| {
                 json_bytes(&m.name) + m.step.len() + m.value.len()
@@ -68,7 +94,9 @@ impl Telemetry {
     /// Puts back what a failed heartbeat did not deliver.
     pub(crate) fn give_back(&self, heartbeat: Heartbeat) {
         let mut inner = self.inner();
-        put_back(&mut inner.logs, heartbeat.logs);
+        let dropped = put_back(&mut inner.logs, heartbeat.logs);
+        inner.count_dropped(dropped);
+        inner.count_dropped(heartbeat.logs_dropped.into());
         put_back(&mut inner.metrics, heartbeat.metrics);
     }
 
@@ -77,10 +105,17 @@ impl Telemetry {
     }
 }
 
+impl Inner {
+    fn count_dropped(&mut self, lines: u64) {
+        let lines = u32::try_from(lines).unwrap_or(u32::MAX);
+        self.logs_dropped = self.logs_dropped.saturating_add(lines);
+    }
+}
+
 /// The oldest items that fit into the budget, and always one.
 fn take<T>(items: &mut VecDeque<T>, budget: usize, bytes: impl Fn(&T) -> usize) -> Vec<T> {
     let mut spent = 0;
-    let fit = items.iter().take_while(|item| {
+    let fit = items.iter().take(ITEMS_MAX).take_while(|item| {
         let first = spent == 0;
         spent += ENTRY_BYTES + bytes(item);
         first || spent <= budget
@@ -106,20 +141,24 @@ fn json_bytes(text: &str) -> usize {
     bytes.sum()
 }
 
-fn push<T>(items: &mut VecDeque<T>, item: T) {
-    if items.len() >= ITEMS_MAX {
+/// Puts one at the end; answers how many had to go for it.
+fn push<T>(items: &mut VecDeque<T>, item: T) -> u64 {
+    let full = items.len() >= WAITING_MAX;
+    if full {
         items.pop_front();
     }
     items.push_back(item);
+    full.into()
 }
 
-fn put_back<T>(items: &mut VecDeque<T>, undelivered: Vec<T>) {
-    for item in undelivered.into_iter().rev() {
-        if items.len() >= ITEMS_MAX {
-            return;
-        }
+/// Puts them at the beginning, the newest first; answers how many found no room.
+fn put_back<T>(items: &mut VecDeque<T>, mut undelivered: Vec<T>) -> u64 {
+    let room = WAITING_MAX.saturating_sub(items.len());
+    let dropped = undelivered.len().saturating_sub(room);
+    for item in undelivered.drain(dropped..).rev() {
         items.push_front(item);
     }
+    dropped as u64
 }
 
 #[cfg(test)]
@@ -157,19 +196,38 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_lines_are_kept() {
+    fn the_newest_lines_are_kept_and_the_others_counted() {
         let telemetry = Telemetry::default();
-        for n in 0..ITEMS_MAX + 5 {
+        for n in 0..WAITING_MAX + 5 {
             telemetry.log("info", n.to_string());
         }
+        telemetry.drop_lines(2);
         let failed = telemetry.take("A", HEARTBEAT_BYTES);
-        assert_eq!(failed.logs.len(), ITEMS_MAX);
+        assert_eq!((failed.logs.len(), failed.logs_dropped), (ITEMS_MAX, 7));
         assert_eq!(failed.logs[0].text, "5");
         telemetry.log("info", "new".into());
         telemetry.give_back(failed);
-        let again = telemetry.take("A", HEARTBEAT_BYTES);
-        assert_eq!(again.logs.len(), ITEMS_MAX);
-        assert_eq!(again.logs[ITEMS_MAX - 1].text, "new");
+        let (mut texts, mut dropped) = (Vec::new(), 0);
+        while telemetry.is_waiting() {
+            let beat = telemetry.take("A", HEARTBEAT_BYTES);
+            dropped += beat.logs_dropped;
+            texts.extend(beat.logs.into_iter().map(|line| line.text));
+        }
+        assert_eq!((texts.len(), dropped), (WAITING_MAX, 8));
+        assert_eq!(
+            (texts[0].as_str(), texts[WAITING_MAX - 1].as_str()),
+            ("6", "new")
+        );
+    }
+
+    #[test]
+    fn what_there_is_no_time_for_is_counted() {
+        let telemetry = Telemetry::default();
+        telemetry.log("info", "one".into());
+        telemetry.drop_waiting();
+        let beat = telemetry.take("A", HEARTBEAT_BYTES);
+        assert_eq!((beat.logs.len(), beat.logs_dropped), (0, 1));
+        assert!(!telemetry.is_waiting());
     }
 
     #[test]

@@ -14,10 +14,12 @@ use aevir_wire::{Fail, Lease};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
+    admission::Place,
     agent::Shared,
     card,
     fault::Fault,
     fetch::{Materials, fetch},
+    heartbeat::flush,
     held::{Held, Work},
     journal::Sealed,
     report::{self, class, failure},
@@ -34,6 +36,7 @@ const GIVE_BACK_PATIENCE: Duration = Duration::from_secs(3);
 const CHECKPOINT_PATIENCE: Duration = Duration::from_secs(5);
 /// Events of a run that may wait for the agent; a run that is faster is slowed down.
 const EVENTS_WAITING: usize = 256;
+
 const MIB: u64 = 1024 * 1024;
 
 /// Why an assignment ended without a seal.
@@ -93,13 +96,13 @@ pub(crate) async fn work(shared: &Shared, lease: Lease, work: Work) {
 /// Enters, makes the attempt, and leaves nothing behind: only then the platform hears how it ended.
 async fn admitted(shared: &Shared, lease: &Lease, work: &Work, folder: &Path) -> Result<(), Ended> {
     work.telemetry.note("waiting for room");
-    let _place = tokio::select! {
+    let place = tokio::select! {
         place = shared.admission.enter(lease) => {
-            place.map_err(host_error("the lease is declined"))?
+            place.map_err(|why| Ended::Failed(failure(class::HOST_ERROR, why.to_string())))?
         }
         () = work.stop.cancelled() => return Err(stopped(shared)),
     };
-    let ended = attempt(shared, lease, work, folder).await;
+    let ended = attempt(shared, lease, work, folder, &place).await;
     if let Err(error) = fs::remove_dir_all(folder)
         && error.kind() != io::ErrorKind::NotFound
     {
@@ -127,7 +130,13 @@ async fn give_back(shared: &Shared, assignment: &str) {
     }
 }
 
-async fn attempt(shared: &Shared, lease: &Lease, work: &Work, folder: &Path) -> Result<(), Ended> {
+async fn attempt(
+    shared: &Shared,
+    lease: &Lease,
+    work: &Work,
+    folder: &Path,
+    place: &Place<'_>,
+) -> Result<(), Ended> {
     let stopped = || stopped(shared);
     work.telemetry.note("fetching");
     let materials = tokio::select! {
@@ -136,11 +145,15 @@ async fn attempt(shared: &Shared, lease: &Lease, work: &Work, folder: &Path) -> 
         }
         () = work.stop.cancelled() => return Err(stopped()),
     };
-    // Fetched first: what it takes is not counted as the run's time.
+    let spec = spec(shared, lease, &materials, folder)?;
+    tokio::select! {
+        compiled = compile(shared, work, &spec, place) => compiled?,
+        () = work.stop.cancelled() => return Err(stopped()),
+    }
+    // Fetched and compiled first: what that takes is not counted as the run's time.
     let call = || shared.submitter.start(&lease.assignment);
     expect_answer(until_answered("start", &work.stop, call).await, stopped)?;
     work.telemetry.note("starting");
-    let spec = spec(shared, lease, &materials, folder)?;
     let (outcome, checkpoint) = run(shared, lease, work, spec).await;
     if lease.gpu.is_some() {
         card::look(shared, &outcome).await;
@@ -153,6 +166,8 @@ async fn attempt(shared: &Shared, lease: &Lease, work: &Work, folder: &Path) -> 
     if work.stop.is_cancelled() {
         return Err(stopped());
     }
+    work.telemetry.drop_lines(outcome.log_lines_dropped);
+    flush(shared, &lease.assignment, work).await;
     misbehave(shared, work).await?;
     if work.stop.is_cancelled() {
         return Err(stopped());
@@ -185,6 +200,22 @@ async fn attempt(shared: &Shared, lease: &Lease, work: &Work, folder: &Path) -> 
     committed
 }
 
+/// Has the module compiled if it is not, in memory that is counted like the runs'.
+async fn compile(
+    shared: &Shared,
+    work: &Work,
+    spec: &RunSpec,
+    place: &Place<'_>,
+) -> Result<(), Ended> {
+    if shared.executor.is_compiled(spec).await {
+        return Ok(());
+    }
+    work.telemetry.note("compiling");
+    let (memory_mib, _room) = shared.admission.compile(place);
+    let compiled = shared.executor.compile(spec, memory_mib * MIB).await;
+    compiled.map_err(|end| Ended::Failed(report::ended(&end)))
+}
+
 /// A refusal by the platform means that the assignment is no longer ours.
 fn expect_answer<T>(tried: Tried<T>, stopped: impl Fn() -> Ended) -> Result<T, Ended> {
     match tried {
@@ -197,12 +228,11 @@ fn expect_answer<T>(tried: Tried<T>, stopped: impl Fn() -> Ended) -> Result<T, E
     }
 }
 
+/// A failure of this machine. The platform keeps its message for ever, so the reason, which may name files, stays here.
 fn host_error<E: std::error::Error>(what: &'static str) -> impl Fn(E) -> Ended {
     move |error| {
-        Ended::Failed(failure(
-            class::HOST_ERROR,
-            format!("{what}: {}", full(&error)),
-        ))
+        tracing::error!(error = full(&error), "{what}");
+        Ended::Failed(failure(class::HOST_ERROR, what))
     }
 }
 
@@ -231,16 +261,7 @@ fn spec(
             size: number("input size", &input.size)?,
         });
     }
-    let mut limits = Limits::for_task(
-        number("fuel", &lease.limits.fuel)?,
-        lease.limits.memory_mib,
-        lease.limits.runtime_s,
-        lease.limits.output_mib,
-    );
-    if let Some(need) = &lease.gpu {
-        limits.gpu.memory_bytes = u64::from(need.memory_mib) * MIB;
-        limits.gpu.features.clone_from(&need.features);
-    }
+    let limits = limits(lease, number("fuel", &lease.limits.fuel)?);
     Ok(RunSpec {
         module: materials.module.path().to_owned(),
         module_digest: lease.module.digest.clone(),
@@ -264,6 +285,20 @@ fn spec(
             node: shared.node.clone(),
         },
     })
+}
+
+/// What a lease grants its run.
+fn limits(lease: &Lease, fuel: u64) -> Limits {
+    let limits = Limits::for_task(
+        fuel,
+        lease.limits.memory_mib,
+        lease.limits.runtime_s,
+        lease.limits.output_mib,
+    );
+    match &lease.gpu {
+        Some(need) => limits.with_gpu(need.memory_mib, need.buffer_mib, &need.features),
+        None => limits,
+    }
 }
 
 /// Faults on purpose, between a run's end and its seal.
@@ -402,4 +437,23 @@ async fn upload(shared: &Shared, lease: &Lease, outcome: &Outcome) -> Result<(),
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::allowance::tests::lease;
+
+    #[test]
+    fn a_run_gets_what_its_lease_says_of_the_gpu() {
+        let mut lease = lease(1, 1, Some(2_048));
+        lease.limits.runtime_s = 7_200;
+        lease.gpu.as_mut().unwrap().buffer_mib = Some(256);
+        let limits = limits(&lease, 5);
+        assert_eq!((limits.fuel, limits.wall_ms), (5, 7_200_000));
+        assert_eq!(limits.gpu.time_ms, 7_200_000);
+        assert_eq!(limits.gpu.memory_bytes, 2_048 << 20);
+        assert_eq!(limits.gpu.buffer_bytes, 256 << 20);
+    }
 }

@@ -58,8 +58,8 @@ pub(crate) fn of(definition: &TaskDefinition) -> impl Iterator<Item = Check<'_>>
         .verification
         .iter()
         .filter_map(|method| match method {
-            Method::Check { schema, bounds } => Some((schema, bounds)),
-            Method::Sampling(_) => None,
+            Method::Check { schema, bounds, .. } => Some((schema, bounds)),
+            Method::Sampling(_) | Method::Attestation { .. } => None,
         });
     checks.flat_map(|(schema, bounds)| {
         let schema = schema.iter().map(Check::Schema);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use pricing::{Metered, Pricing, Used};
-pub use verification::{Bound, Comparator, Method, Sampling};
+pub use verification::{Bound, CheckModule, Comparator, Method, Sampling, Verifiers};
 
 mod pricing;
 mod verification;
@@ -205,7 +205,7 @@ pub struct Qos {
     /// From queued to verified, in ms. Missing it is recorded and counted against the nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_latency_ms: Option<u32>,
-    /// The task expires when it is not verified by then.
+    /// The task expires when its results are not sealed by then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub deadline: Option<Timestamp>,
@@ -359,6 +359,8 @@ impl TaskDefinition {
             Method::Sampling(sampling) => match sampling.comparator {
                 Comparator::Bitwise => true,
             },
+            // Who runs it again compares, too; a check's own run is always reproducible.
+            Method::Attestation { .. } => true,
             Method::Check { .. } => false,
         })
     }
@@ -369,7 +371,7 @@ impl TaskDefinition {
             .iter()
             .find_map(|m| match m {
                 Method::Sampling(s) => Some(*s),
-                Method::Check { .. } => None,
+                Method::Check { .. } | Method::Attestation { .. } => None,
             })
             .unwrap_or(Sampling::NONE)
     }
@@ -380,6 +382,21 @@ impl TaskDefinition {
         let sampling = self.sampling();
         let is_paid = self.economics.pricing.max_price() > Amount::ZERO;
         sampling.replicas > 1 && !sampling.unstaked && is_paid
+    }
+
+    /// The methods that ask for verifiers, with their places among all.
+    pub fn inspections(&self) -> impl Iterator<Item = (u32, &Method, Verifiers)> {
+        let methods = (0u32..).zip(&self.verification);
+        methods.filter_map(|(at, method)| Some((at, method, method.verifiers()?)))
+    }
+
+    /// The modules that check its result.
+    pub fn check_modules(&self) -> impl Iterator<Item = (usize, &CheckModule)> {
+        let methods = self.verification.iter().enumerate();
+        methods.filter_map(|(at, method)| match method {
+            Method::Check { module, .. } => Some((at, module.as_deref()?)),
+            Method::Sampling(_) | Method::Attestation { .. } => None,
+        })
     }
 
     /// What a replica of this price earns for certain: the price, less what a late one gives back where a late one is possible.

@@ -260,6 +260,9 @@ events! {
         /// It looks at another task's verdict again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         review: Option<ReviewOrigin>,
+        /// Verifiers work on it, who look at another task's result before its verdict.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        inspection: Option<InspectionOrigin>,
     }
     /// All inputs are known; from here it waits for nodes.
     "task.queued" v 1 TaskQueued on |e| format!("task/{}", e.task) => { task: TaskId, inputs: Vec<Artifact> }
@@ -279,6 +282,20 @@ events! {
     /// It has waited for long for room that nodes only have once several of their runs have ended: this one gets nothing else until the
     /// task is placed.
     "task.reserved" v 1 TaskReserved on |e| format!("task/{}", e.task) => { task: TaskId, node: NodeId }
+    /// Nodes agree on a result, and drawn verifiers look at it before the verdict: on another task, which is created in the same batch.
+    "task.inspection_opened" v 1 InspectionOpened on |e| format!("task/{}", e.task) => {
+        task: TaskId,
+        /// The task that the verifiers work on.
+        inspection: TaskId,
+        /// The method that asks for it: its place in the definition's `verification`.
+        method: u32,
+        /// Of the results that agree, the one that is looked at.
+        assignment: AssignmentId,
+        /// What of the task's escrow is for it: the other task's escrow.
+        escrow: Amount,
+    }
+    /// What the verifiers say. The verdict follows with a tick, once all of them have ended.
+    "task.inspected" v 1 TaskInspected on |e| format!("task/{}", e.task) => { task: TaskId, inspection: TaskId, outcome: InspectionOutcome }
     /// The verdict over all revealed replicas.
     "task.verified" v 1 TaskVerified on |e| format!("task/{}", e.task) => {
         task: TaskId,
@@ -390,4 +407,12 @@ events! {
     "assignment.returned" v 1 AssignmentReturned on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, counted: bool }
     /// Called off: the task ended without it.
     "assignment.withdrawn" v 1 AssignmentWithdrawn on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId }
+}
+
+impl TaskVerified {
+    /// Others agree on another result than those that are refused, so that these are known to be wrong.
+    pub fn refutes(&self) -> bool {
+        let refuted = |r: &Refusal| r.reason == RefusalReason::Mismatch;
+        !self.accepted.is_empty() || self.refused.iter().any(refuted)
+    }
 }

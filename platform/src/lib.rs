@@ -38,8 +38,9 @@ pub mod testing;
 use aevir_events::{Context, Corrupt, Machine, Recorded};
 
 pub use decide::{
-    CHECKPOINT_BYTES_MAX, DEFINITION_BYTES_MAX, INLINE_BYTES_MAX, PARAMS_BYTES_MAX, REPLICAS_MAX,
-    RESULT_BYTES_MAX, SCHEMA_BYTES_MAX, decide, validate, worst_case,
+    CHECKED_DEFINITION, CHECKED_INPUT, CHECKED_RESULT, CHECKPOINT_BYTES_MAX, DEFINITION_BYTES_MAX,
+    INLINE_BYTES_MAX, PARAMS_BYTES_MAX, REPLICAS_MAX, RESULT_BYTES_MAX, SCHEMA_BYTES_MAX,
+    checked_definition_bytes, decide, validate, worst_case,
 };
 pub use evolve::evolve;
 pub use rights::{Actor, NotAnActor};

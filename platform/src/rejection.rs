@@ -87,7 +87,7 @@ rejections! {
     BlobSizeMismatch { digest: Digest } = "blob-size-mismatch", Invalid, "blob {digest} has another size than stated";
     ModuleExists { digest: Digest } = "module-exists", Conflict, "this account has registered module {digest} already";
     UnknownModule { digest: Digest } = "unknown-module", NotFound, "this account has no module {digest}: push it first";
-    WrongWorld { digest: Digest } = "wrong-world", Invalid, "module {digest} does not fit the world `task`";
+    WrongWorld { digest: Digest, world: &'static str } = "wrong-world", Invalid, "module {digest} does not fit the world `{world}`";
     ContentExists { name: String, version: String } = "content-exists", Conflict, "this account has a content `{name}` version `{version}`: choose another version";
     ContentInvalid { detail: String } = "content-invalid", Invalid, "the content can't be registered: {detail}";
     ContentKnown { file: String } = "content-known", Conflict, "file `{file}` was registered before by another account, which earns by it: leave it out, and name the other content in tasks";
@@ -105,6 +105,7 @@ rejections! {
     NotComparable { task: TaskId } = "not-comparable", Conflict, "task {task} ran in a profile in which no two runs are alike bit by bit: no other run can show whether its result is right";
     BondTooSmall { bond: Amount, needed: Amount } = "bond-too-small", Invalid, "the bond of {bond} micro-AEV does not cover fresh replicas, which may cost {needed}: offer as much";
     ReviewTask { task: TaskId } = "review-task", Conflict, "task {task} looks at another task's verdict again, and goes its own way";
+    InspectionTask { task: TaskId } = "inspection-task", Conflict, "verifiers work on task {task}, and it goes its own way with the task whose result they look at";
     UnknownAssignment = "unknown-assignment", NotFound, "this node has no such assignment";
     LeaseEnded = "lease-ended", Conflict, "the lease of this assignment has ended; drop the work and lease again";
     NotStarted = "assignment-not-started", Conflict, "the assignment was not started";

@@ -45,6 +45,15 @@ pub fn actor(command: &Command) -> String {
     Giver::of(command).usual().to_string()
 }
 
+/// The default policy, but for what asks nodes for a stake.
+pub fn unstaked() -> Policy {
+    let mut policy = Policy::default();
+    policy.verification.staked_votes = 0;
+    policy.verification.adaptive.vouched = false;
+    policy.stake.free_after = 0;
+    policy
+}
+
 /// A market's life so far, and how to go on with it.
 #[derive(Debug)]
 pub struct History {
@@ -76,7 +85,7 @@ impl History {
             settlement: SettlementPolicy {
                 window_ms: WINDOW_MS,
             },
-            ..Policy::default()
+            ..unstaked()
         }));
         // Nothing is drawn before an epoch is open.
         history.submit(Command::Tick);

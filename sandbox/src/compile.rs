@@ -1,61 +1,30 @@
 //! Compiling a module in a process of its own, once, whoever asks at the same time.
 //!
-//! A compiler is the largest piece of code that a stranger's bytes reach, so it gets the tightest walls: no files but the two that it
-//! is handed, bounds on processor time, memory and real time, and it ends after one module.
+//! Requesters take turns: each has one module compiled at a time, and those who wait are served in their order, so that one who brings many
+//! modules, or slow ones, keeps nobody else waiting for more than the ones that are being compiled. What one compilation may take, and whose
+//! fault it is when it takes more, is [`crate::limited`]'s.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::ExitStatus;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 
 use crate::cache::{Artefact, ArtefactStore};
-use crate::confine::Role;
 use crate::engine::Profile;
-use crate::ipc::{CompileRequest, NotCompiled, Reply, Request, receive_async};
-use crate::limits::{
-    COMPILE_CPU_S_MAX, COMPILE_MEMORY_BYTES_MAX, COMPILE_MS_MAX, MODULE_BYTES_MAX,
-};
+use crate::ipc::{CompileRequest, Reply, Request};
+use crate::limited::{self, CompileLimits, Stopped};
+use crate::limits::MODULE_BYTES_MAX;
 use crate::outcome::{End, TrapKind};
-use crate::passing::{Handed, send_with_files};
-use crate::process::{Launcher, describe};
+use crate::passing::Handed;
+use crate::process::Launcher;
 use crate::spec::RunSpec;
 
-/// Modules compiled at the same time; each may take [`COMPILE_MEMORY_BYTES_MAX`] of memory and several cores.
-const COMPILES_MAX: usize = 2;
-/// How a program that got no memory says so before it aborts.
-const ALLOCATION_FAILED: &str = "memory allocation of";
-/// Where the system says whether it gives out more memory than it has, and how it says that it never does.
-const OVERCOMMIT: &str = "/proc/sys/vm/overcommit_memory";
-const NEVER: &str = "2";
-
-/// What one compilation may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CompileLimits {
-    /// Seconds of processor time, of all threads together.
-    pub cpu_s: u64,
-    /// Milliseconds of real time.
-    pub wall_ms: u64,
-    /// Bytes of writable memory.
-    pub memory_bytes: u64,
-}
-
-impl Default for CompileLimits {
-    fn default() -> Self {
-        Self {
-            cpu_s: COMPILE_CPU_S_MAX,
-            wall_ms: COMPILE_MS_MAX,
-            memory_bytes: COMPILE_MEMORY_BYTES_MAX,
-        }
-    }
-}
+/// Modules compiled at the same time; each may take [`crate::limits::COMPILE_MEMORY_BYTES_MAX`] of memory and several cores.
+pub const COMPILES_MAX: usize = 2;
 
 /// Compiles into a store.
 #[derive(Debug)]
@@ -64,6 +33,21 @@ pub(crate) struct Compiler {
     pub(crate) store: ArtefactStore,
     limits: CompileLimits,
     permits: Semaphore,
+    turns: Turns,
+}
+
+/// Whose module is being compiled, or waits for it: one of each requester's.
+#[derive(Debug, Default)]
+struct Turns(Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Turns {
+    /// The lock that a requester holds while one of its modules waits and is compiled.
+    fn of(&self, tenant: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody waits for those that only the map holds.
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(turns.entry(tenant.to_owned()).or_default())
+    }
 }
 
 impl Compiler {
@@ -77,6 +61,7 @@ impl Compiler {
             store,
             limits,
             permits: Semaphore::new(COMPILES_MAX),
+            turns: Turns::default(),
         }
     }
 
@@ -86,27 +71,55 @@ impl Compiler {
         ArtefactStore::key(&spec.module_digest, compatibility)
     }
 
-    /// The artefact of a spec's module, compiled if there is none.
-    pub(crate) async fn artefact(self: &Arc<Self>, spec: &RunSpec) -> Result<Artefact, End> {
+    /// Whether the artefact of a spec's module is there.
+    pub(crate) async fn is_compiled(self: &Arc<Self>, spec: &RunSpec) -> bool {
+        self.kept(&self.key(spec)).await.is_some()
+    }
+
+    /// The artefact of a spec's module, compiled if there is none, with at most so many bytes of memory: with fewer than one may have, that
+    /// they were not enough is not the module's fault.
+    pub(crate) async fn artefact(
+        self: &Arc<Self>,
+        spec: &RunSpec,
+        memory_bytes: u64,
+    ) -> Result<Artefact, End> {
         let key = self.key(spec);
         if let Some(artefact) = self.store.get_known(&key) {
             return Ok(artefact);
         }
         let lock = self.store.lock(&key);
+        let looking = lock.lock().await;
+        if let Some(artefact) = self.kept(&key).await {
+            return Ok(artefact);
+        }
+        drop(looking);
+        // Before the module's lock: one requester's queue is not to hold up another's run of the same module.
+        let turn = self.turns.of(&spec.tenant);
+        let _own_turn = turn.lock().await;
         let _one_at_a_time = lock.lock().await;
-        // Whoever waited for the lock finds it here.
-        if let Some(artefact) = self.store.get_known(&key) {
+        // Whoever waited finds it here.
+        if let Some(artefact) = self.kept(&key).await {
             return Ok(artefact);
         }
-        let (this, wanted) = (Arc::clone(self), key.clone());
-        let verified = tokio::task::spawn_blocking(move || this.store.verify(&wanted)).await;
-        if let Ok(Some(artefact)) = verified {
-            return Ok(artefact);
-        }
-        self.compile(&key, spec).await
+        self.compile(&key, spec, memory_bytes).await
     }
 
-    async fn compile(self: &Arc<Self>, key: &str, spec: &RunSpec) -> Result<Artefact, End> {
+    /// The artefact, if there is one that is sound.
+    async fn kept(self: &Arc<Self>, key: &str) -> Option<Artefact> {
+        if let Some(artefact) = self.store.get_known(key) {
+            return Some(artefact);
+        }
+        let (this, wanted) = (Arc::clone(self), key.to_owned());
+        let verified = tokio::task::spawn_blocking(move || this.store.verify(&wanted)).await;
+        verified.ok().flatten()
+    }
+
+    async fn compile(
+        self: &Arc<Self>,
+        key: &str,
+        spec: &RunSpec,
+        memory_bytes: u64,
+    ) -> Result<Artefact, End> {
         let _permit = self.permits.acquire().await.map_err(host_error)?;
         let (path, digest) = (spec.module.clone(), spec.module_digest.clone());
         let opened = tokio::task::spawn_blocking(move || open(path, &digest)).await;
@@ -114,7 +127,7 @@ impl Compiler {
         let artefact = self.store.begin().map_err(host_error)?;
         let writable = artefact.reopen().map_err(host_error)?;
         let info = self
-            .compile_in_child(spec.profile, module, writable)
+            .compile_in_child(spec.profile, module, writable, memory_bytes)
             .await?;
         let (this, key) = (Arc::clone(self), key.to_owned());
         let kept = tokio::task::spawn_blocking(move || this.store.keep(&key, info, artefact)).await;
@@ -126,76 +139,34 @@ impl Compiler {
         profile: Profile,
         module: File,
         artefact: File,
+        memory_bytes: u64,
     ) -> Result<crate::inspect::ModuleInfo, End> {
-        let CompileLimits {
-            cpu_s,
-            wall_ms,
-            memory_bytes,
-        } = self.limits;
-        let mut process = self
-            .launcher
-            .start(Role::Compile)
-            .await
-            .map_err(host_error)?;
+        let limits = CompileLimits {
+            memory_bytes: self.limits.memory_bytes.min(memory_bytes),
+            ..self.limits
+        };
         let request = Request::Compile(CompileRequest {
             profile,
-            cpu_s,
-            memory_bytes,
+            bounds: limits.bounds(),
         });
         let files = vec![Handed::Open(module), Handed::Open(artefact)];
-        let answer = timeout(Duration::from_millis(wall_ms), async {
-            let sent = send_with_files(&mut process.socket, &request, files).await;
-            sent.map_err(io::Error::other)?;
-            receive_async::<Reply>(&mut process.socket).await
-        });
-        let answer = answer.await;
-        let broken = matches!(answer, Ok(Err(_)));
-        let (status, stderr) = process.end(broken).await;
-        let memory = || match less_than(memory_bytes) {
-            None => limit("compile-memory", memory_bytes),
-            Some(why) => host_error(format!("the compiler got no memory: {why}")),
-        };
-        match answer {
-            Ok(Ok(Reply::Compiled(Ok(info)))) => Ok(info),
-            Ok(Ok(Reply::Compiled(Err(NotCompiled::Memory)))) => Err(memory()),
-            Ok(Ok(Reply::Compiled(Err(NotCompiled::Refused(text))))) => Err(End::Trap {
+        match limited::ask(&self.launcher, &request, files, limits).await {
+            Ok(Reply::Compiled(Ok(info))) => Ok(info),
+            Ok(Reply::Compiled(Err(refused))) => Err(End::Trap {
                 kind: TrapKind::Module,
-                text,
+                text: refused.text,
             }),
-            Ok(Ok(reply)) => Err(host_error(reply.unexpected())),
-            Ok(Err(_)) if is_signal(status, nix::libc::SIGXCPU) => {
-                Err(limit("compile-time", cpu_s.saturating_mul(1_000)))
+            Ok(reply) => Err(host_error(reply.unexpected())),
+            Err(Stopped::Cpu { cpu_s }) => Err(limit("compile-time", cpu_s.saturating_mul(1_000))),
+            Err(Stopped::Memory { bytes }) if bytes < self.limits.memory_bytes => {
+                Err(host_error(format!(
+                    "compiling the module takes more than the {bytes} bytes of memory that are free on this machine"
+                )))
             }
-            Ok(Err(_)) if stderr.contains(ALLOCATION_FAILED) => Err(memory()),
-            Ok(Err(error)) => Err(host_error(describe(status, &error, &stderr))),
-            // How long it takes by the clock is this machine's affair: it may be slow, or busy.
-            Err(_) => Err(host_error(format!(
-                "compiling the module took longer than {wall_ms} ms on this machine"
-            ))),
+            Err(Stopped::Memory { bytes }) => Err(limit("compile-memory", bytes)),
+            Err(Stopped::Machine(text)) => Err(host_error(format!("compiling the module: {text}"))),
         }
     }
-}
-
-/// Why a process may get less than `bytes` of memory on this machine, if it may: then that it got none is not the module's fault.
-fn less_than(bytes: u64) -> Option<String> {
-    let limits = [
-        // A compiler reserves address space that it never uses, so that any bound of it may be the one that was met.
-        ("RLIMIT_AS", Resource::RLIMIT_AS, RLIM_INFINITY),
-        ("RLIMIT_DATA", Resource::RLIMIT_DATA, bytes),
-    ];
-    for (name, resource, needed) in limits {
-        if let Ok((soft, _)) = getrlimit(resource)
-            && soft < needed
-        {
-            return Some(format!("{name} of this process is {soft}"));
-        }
-    }
-    let strict = std::fs::read_to_string(OVERCOMMIT).is_ok_and(|mode| mode.trim() == NEVER);
-    strict.then(|| format!("{OVERCOMMIT} is {NEVER}"))
-}
-
-fn is_signal(status: Option<ExitStatus>, signal: i32) -> bool {
-    status.and_then(|status| status.signal()) == Some(signal)
 }
 
 fn limit(limit: &str, value: u64) -> End {
@@ -240,4 +211,20 @@ fn open(path: PathBuf, digest: &str) -> Result<File, End> {
         )));
     }
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_requesters_modules_wait_for_each_other_and_for_nobody_elses() {
+        let turns = Turns::default();
+        let first = turns.of("a");
+        let compiling = first.try_lock();
+        assert!(turns.of("a").try_lock().is_err(), "one at a time");
+        assert!(turns.of("b").try_lock().is_ok());
+        drop(compiling);
+        assert!(turns.of("a").try_lock().is_ok());
+    }
 }

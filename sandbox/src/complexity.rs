@@ -6,7 +6,7 @@
 
 use wasmparser::{
     ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind,
-    ComponentTypeRef, Instance, Parser, Payload,
+    ComponentTypeRef, CompositeInnerType, Instance, Parser, Payload, TypeSectionReader,
 };
 
 use crate::limits::ceiling;
@@ -15,6 +15,9 @@ use crate::limits::ceiling;
 pub const FUNCTIONS_MAX: u64 = 100_000;
 /// Core types: a large program has a few thousand.
 pub const TYPES_MAX: u64 = 100_000;
+/// Parameters, results and fields of all core types together: a function has up to a thousand of both, and a validator keeps some 60 bytes for
+/// each. Large programs have some ten thousand.
+pub const TYPE_VALUES_MAX: u64 = 1_000_000;
 /// Core imports: those of a component are few hundred.
 pub const IMPORTS_MAX: u64 = 10_000;
 /// Core exports, of which each is a name in a table.
@@ -86,6 +89,7 @@ pub struct TooMany {
 struct Sums {
     functions: u64,
     types: u64,
+    type_values: u64,
     imports: u64,
     exports: u64,
     globals: u64,
@@ -97,6 +101,11 @@ impl Sums {
         let rows = [
             ("functions", self.functions, FUNCTIONS_MAX),
             ("types", self.types, TYPES_MAX),
+            (
+                "parameters and results in core types",
+                self.type_values,
+                TYPE_VALUES_MAX,
+            ),
             ("imports", self.imports, IMPORTS_MAX),
             ("exports", self.exports, EXPORTS_MAX),
             ("globals", self.globals, GLOBALS_MAX),
@@ -133,6 +142,9 @@ pub(crate) fn measure(bytes: &[u8]) -> Result<Made, TooMany> {
         };
         count(&payload, &mut sums);
         sums.check()?;
+        if let Payload::TypeSection(section) = &payload {
+            count_type_values(section, &mut sums)?;
+        }
         match payload {
             Payload::Version { encoding, .. } => {
                 let is_component = encoding == wasmparser::Encoding::Component;
@@ -193,6 +205,24 @@ fn count(payload: &Payload<'_>, sums: &mut Sums) {
         _ => return,
     };
     *sum += u64::from(count);
+}
+
+/// What the types of a section are made of. Stops at the bound: each type that is read takes memory.
+fn count_type_values(section: &TypeSectionReader<'_>, sums: &mut Sums) -> Result<(), TooMany> {
+    for group in section.clone().into_iter().flatten() {
+        for subtype in group.types() {
+            let values = match &subtype.composite_type.inner {
+                CompositeInnerType::Func(function) => {
+                    function.params().len() + function.results().len()
+                }
+                CompositeInnerType::Struct(fields) => fields.fields.len(),
+                CompositeInnerType::Array(_) | CompositeInnerType::Cont(_) => 1,
+            };
+            sums.type_values += values as u64;
+        }
+        sums.check()?;
+    }
+    Ok(())
 }
 
 /// Follows what a section adds to the innermost level. Entries that can't be read are for the validator.

@@ -1,6 +1,6 @@
 //! The parent's side of a run: finds the compiled module, takes a process, passes events on, and ends it in time.
 
-mod environment;
+pub(crate) mod environment;
 mod probe;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -16,11 +16,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cache::{Artefact, ArtefactStore, CACHE_BYTES_MAX};
 use crate::child::LogFormat;
-use crate::compile::{CompileLimits, Compiler};
+use crate::compile::Compiler;
 use crate::confine::Role;
 use crate::engine::Engines;
 use crate::host::files::{CHECKPOINTS_DIR, OUTPUTS_DIR};
 use crate::ipc::{Reply, Request, RunRequest, receive_async};
+use crate::limited::CompileLimits;
 use crate::limits::LOAD_MS_MAX;
 use crate::outcome::{End, Outcome, RunEvent, TrapKind};
 use crate::passing::{Handed, SendError, send_with_files};
@@ -31,8 +32,6 @@ use crate::watch::{self, HOST_BYTES_MAX};
 
 pub use probe::{ProbeError, Started};
 
-/// The folder of processes below that of the artefacts.
-const PROCESSES_DIR: &str = "processes";
 /// Checkpoints of a run whose files stay; see [`RunEvent::Checkpoint`].
 const CHECKPOINTS_KEPT: usize = 2;
 /// How often a compiled module may be gone when it is to be used, until something else must be wrong.
@@ -117,13 +116,8 @@ impl Executor {
     pub fn tuned(config: ExecutorConfig, tuning: Tuning) -> Self {
         let engine = Engines::on_demand().map(|engines| engines.compatibility());
         let store = ArtefactStore::open(&config.cache_dir, tuning.cache_bytes_max);
-        let launcher = Arc::new(Launcher {
-            env: environment::of(&config),
-            program: config.program,
-            args: config.args,
-            processes_dir: config.cache_dir.join(PROCESSES_DIR),
-            compatibility: engine.as_ref().cloned().unwrap_or_default(),
-        });
+        let compatibility = engine.as_ref().cloned().unwrap_or_default();
+        let launcher = Arc::new(Launcher::new(&config, compatibility));
         launcher.sweep();
         let compiler = match (engine, store) {
             (Ok(_), Ok(store)) => Ok(Arc::new(Compiler::new(
@@ -158,6 +152,25 @@ impl Executor {
         self.inner.pool.close().await;
     }
 
+    /// Whether the module of `spec` is compiled, so that a run begins at once.
+    pub async fn is_compiled(&self, spec: &RunSpec) -> bool {
+        match &self.inner.compiler {
+            Ok(compiler) => compiler.is_compiled(spec).await,
+            Err(_) => false,
+        }
+    }
+
+    /// Compiles the module of `spec` with at most so many bytes of memory, for a run to come. Dropping the future ends it.
+    ///
+    /// # Errors
+    /// How a run of it would end.
+    pub async fn compile(&self, spec: &RunSpec, memory_bytes: u64) -> Result<(), End> {
+        match &self.inner.compiler {
+            Ok(compiler) => compiler.artefact(spec, memory_bytes).await.map(drop),
+            Err(text) => Err(End::HostError { text: text.clone() }),
+        }
+    }
+
     /// Runs `spec` in a process that serves nobody else and answers how it ended; never fails otherwise. Events go to `events`
     /// in order; a full channel makes the guest wait (its wall clock goes on). `cancel` kills the process, and so does
     /// dropping the future.
@@ -178,7 +191,7 @@ impl Executor {
         let mut misses = 0;
         loop {
             let artefact = tokio::select! {
-                artefact = compiler.artefact(&spec) => artefact,
+                artefact = compiler.artefact(&spec, u64::MAX) => artefact,
                 () = cancel.cancelled() => Err(End::Cancelled),
             };
             let artefact = match artefact {
@@ -386,7 +399,12 @@ async fn converse(
                     let _ = events.send(event).await;
                     remove_older(&mut checkpoints)?;
                 }
-                Reply::Hello(_) | Reply::Wiped | Reply::Adapter(_) | Reply::Compiled(_) => {
+                Reply::Hello(_)
+                | Reply::Wiped
+                | Reply::Adapter(_)
+                | Reply::Compiled(_)
+                | Reply::Judged(_)
+                | Reply::NoMemory => {
                     return Err(Broken::Socket(reply.unexpected()));
                 }
             }

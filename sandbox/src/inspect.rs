@@ -1,7 +1,11 @@
 //! Reading a module without running or compiling it: is it a component, for which world, and what does it want.
 //!
-//! [`inspect`] runs where modules are uploaded, on bytes from anybody: it validates in one pass, in time and memory linear in
-//! the size, and refuses everything that a run could not link: by name what the host does not have, and what it has with another type.
+//! [`inspect`] refuses everything that a run could not link: by name what the host does not have, and what it has with another type. It runs on
+//! bytes from anybody, in a process of the compiling role ([`crate::upload`]). What a validator does for a byte is bounded: by
+//! [`crate::complexity`] before it starts, and operator by operator, for some bytes stand for a thousand values.
+
+mod refusal;
+mod values;
 
 use aevir_gpu::error::cut;
 use serde::{Deserialize, Serialize};
@@ -20,9 +24,14 @@ use crate::host::wasi::{self, RUN};
 use crate::host::{COMPUTE, CONTEXT, Interface};
 use crate::limits::MODULE_BYTES_MAX;
 use crate::link;
+use values::Values;
+
+pub use refusal::{InspectError, Refusal, Refused};
 
 /// The number of what is refused. One more with each new reason: code that was compiled when there were fewer is not used again.
-pub(crate) const RULES: u32 = 2;
+pub(crate) const RULES: u32 = 3;
+/// Bytes of the names of all imports and exports of the outermost component: they are answered to whoever uploads it.
+const NAMES_BYTES_MAX: usize = 64 * 1024;
 /// What the name of a program's export begins with.
 const RUN_VERSIONED: &str = "wasi:cli/run@0.2.";
 /// Most bytes of a name in an error message.
@@ -96,74 +105,6 @@ impl ModuleInfo {
     }
 }
 
-/// Why a module is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InspectError {
-    /// Too many bytes.
-    #[error("the module is {size} bytes; at most {MODULE_BYTES_MAX} are allowed")]
-    TooLarge {
-        /// Its size.
-        size: u64,
-    },
-    /// A core module that is no WASI program.
-    #[error(
-        "the file is a core WebAssembly module and neither a component nor a WASI preview 1 program (it exports no `_start`); build it for a WASI target, or make it a component with `wasm-component-ld` or `wasm-tools component new`"
-    )]
-    CoreModule,
-    /// A core module that imports something else than WASI preview 1.
-    #[error(
-        "the core module imports `{0}`, which this host does not provide; a core module may import wasi_snapshot_preview1 alone"
-    )]
-    ForeignCoreImport(String),
-    /// A core module that the encoder does not take.
-    #[error("the core module can't be made a component: {0}")]
-    NotAdaptable(String),
-    /// Not WebAssembly at all.
-    #[error("the file is not a WebAssembly component: it does not begin with a component's header")]
-    NotWasm,
-    /// WebAssembly, but not valid, or with features that are off.
-    #[error("the component is not valid: {0}")]
-    Invalid(String),
-    /// It wants something that the host does not have.
-    #[error("the component imports `{0}`, which this host does not provide; a module may import {context}, {compute} and the interfaces of WASI 0.2 but wasi:http (docs/guests.md says how toolchains leave others away)", context = CONTEXT.name, compute = COMPUTE.name)]
-    UnknownImport(String),
-    /// It would take too long to compile or too much to instantiate.
-    #[error(transparent)]
-    TooComplex(#[from] TooMany),
-    /// It wants a function that the interface does not have.
-    #[error(
-        "the component imports `{function}` of {interface}, which that interface does not have"
-    )]
-    UnknownFunction {
-        /// The interface.
-        interface: &'static str,
-        /// The function or type.
-        function: String,
-    },
-    /// It wants something that the host has with another type.
-    #[error("the component imports something with another type than this host's: {0}")]
-    WrongImport(String),
-    /// Strings pass between its parts, which no fuel pays for.
-    #[error(
-        "the component passes strings between its parts, which the runtime moves without taking fuel; pass them as `list<u8>`, or link the parts into one core module before it becomes a component"
-    )]
-    StringsBetweenParts,
-    /// A check or comparator wants a GPU.
-    #[error("only tasks may import {}; this component exports `{}`", COMPUTE.name, .0.export())]
-    ComputeOutsideTask(World),
-    /// No known export.
-    #[error(
-        "the component exports neither `run` (a task), `verify` (a check), `equal` (a comparator) nor `wasi:cli/run` (a WASI program)"
-    )]
-    NoWorld,
-    /// More than one of them.
-    #[error("the component exports more than one of `run`, `verify`, `equal` and `wasi:cli/run`")]
-    TwoWorlds,
-    /// The export has another type.
-    #[error("the export `{0}` is not of the type `func() -> {1}`")]
-    WrongType(&'static str, &'static str),
-}
-
 /// Reads a module.
 ///
 /// # Errors
@@ -221,16 +162,19 @@ pub(crate) fn validate(bytes: &[u8]) -> Result<Types, InspectError> {
     let mut validator = Validator::new_with_features(features());
     let mut allocations = FuncValidatorAllocations::default();
     let mut types = None;
+    let mut values = Values::default();
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload.map_err(invalid)?;
         match validator.payload(&payload).map_err(invalid)? {
             ValidPayload::Func(function, body) => {
                 let mut function = function.into_validator(allocations);
+                values.begin(body.range().len() as u64);
                 let mut reader = body.get_binary_reader();
                 function.read_locals(&mut reader).map_err(invalid)?;
                 let mut operators = OperatorsReader::new(reader);
                 while !operators.eof() {
                     let (operator, offset) = operators.read_with_offset().map_err(invalid)?;
+                    values.count(&operator, &function)?;
                     function.op(offset, &operator).map_err(invalid)?;
                     let depth = function.control_stack_height() as usize;
                     if depth > CONTROL_DEPTH_MAX {
@@ -307,6 +251,15 @@ fn names(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), InspectError> {
             }
             _ => {}
         }
+    }
+    let bytes: usize = imports.iter().chain(&exports).map(String::len).sum();
+    if bytes > NAMES_BYTES_MAX {
+        return Err(TooMany {
+            what: "bytes of names of imports and exports",
+            count: bytes as u64,
+            max: NAMES_BYTES_MAX as u64,
+        }
+        .into());
     }
     Ok((imports, exports))
 }

@@ -13,7 +13,7 @@ use aevir_gpu::{AdapterInfo, GpuLimits};
 
 use crate::confine::Confinement;
 use crate::engine::{Compatibility, Profile};
-use crate::inspect::ModuleInfo;
+use crate::inspect::{ModuleInfo, Refused};
 use crate::outcome::{Outcome, RunEvent};
 use crate::spec::RunSpec;
 
@@ -32,6 +32,8 @@ pub(crate) enum Request {
     Run(Box<RunRequest>),
     /// Compile a module; answered by [`Reply::Compiled`]. Its files: the module to read, the artefact to write.
     Compile(CompileRequest),
+    /// Judge an upload; answered by [`Reply::Judged`]. Its files: the upload to read, and where the component goes that it is adapted to.
+    Judge(CompileBounds),
     /// Open the GPU and say what it is; answered by an adapter.
     ProbeGpu(GpuLimits),
 }
@@ -58,10 +60,16 @@ impl CodeId {
     }
 }
 
-/// Bounds of one compilation, set by the child on itself before it looks at the module.
+/// One compilation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CompileRequest {
     pub(crate) profile: Profile,
+    pub(crate) bounds: CompileBounds,
+}
+
+/// Bounds that the child sets itself before it looks at a module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CompileBounds {
     /// Seconds of processor time, of all threads together.
     pub(crate) cpu_s: u64,
     /// Bytes of writable memory.
@@ -87,19 +95,22 @@ pub(crate) enum Reply {
     /// What the run before held is given back: another one finds no memory taken, and nothing in it.
     Wiped,
     Adapter(Result<AdapterInfo, String>),
-    /// The artefact is written, or why it is not.
-    Compiled(Result<ModuleInfo, NotCompiled>),
+    /// The artefact is written, or the module is refused.
+    Compiled(Result<ModuleInfo, Refused>),
+    /// What an upload is, or why it is refused.
+    Judged(Result<Judged, Refused>),
+    /// The memory that there is for one module was not enough.
+    NoMemory,
     /// The code can't be loaded, and should be made anew; ends a run that had not begun.
     BadCode(String),
 }
 
-/// Why a compiler has no code to give.
+/// An upload that is taken.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum NotCompiled {
-    /// The module is refused, and why.
-    Refused(String),
-    /// The compiler's memory was not enough.
-    Memory,
+pub(crate) struct Judged {
+    pub(crate) info: ModuleInfo,
+    /// The component is another than what was uploaded, and was written.
+    pub(crate) is_adapted: bool,
 }
 
 impl Reply {
@@ -112,6 +123,8 @@ impl Reply {
             Self::Wiped => "wiped",
             Self::Adapter(_) => "adapter",
             Self::Compiled(_) => "compiled",
+            Self::Judged(_) => "judged",
+            Self::NoMemory => "no memory",
             Self::BadCode(_) => "bad code",
         };
         let text = format!("it sent the message `{name}` where another belongs");

@@ -1,6 +1,6 @@
 //! Runs strangers' WebAssembly components, each in a process of its own, and says exactly how each run ended.
 //!
-//! - [`inspect()`] reads a module where it is uploaded.
+//! - [`Judge`] says of an upload what it is, from a process of its own; [`inspect()`] is what that process reads it with.
 //! - [`Executor`] runs a [`RunSpec`] in a child process (started as [`executor_main`]) and answers an [`Outcome`]; while it runs,
 //!   it passes on [`RunEvent`]s. Time is bounded by killing the child. Behind it, [`cache`] keeps compiled modules, [`compile`]
 //!   makes them in a process of its own, and [`pool`] keeps processes waiting.
@@ -26,6 +26,7 @@ pub mod host;
 pub mod inspect;
 #[doc(hidden)]
 pub mod ipc;
+pub mod limited;
 mod limiter;
 pub mod limits;
 mod link;
@@ -37,17 +38,19 @@ pub mod pool;
 mod process;
 mod run;
 pub mod spec;
+pub mod upload;
 mod watch;
 
 pub use adapt::{Upload, prepare_upload};
 pub use child::{LOG_VAR, LogFormat, executor_main};
-pub use compile::CompileLimits;
 pub use confine::{Applied, Confinement, Role};
 pub use engine::Profile;
 pub use executor::{Executor, ExecutorConfig, ProbeError, Started, Tuning};
 pub use folder::Folder;
-pub use inspect::{InspectError, ModuleInfo, World, inspect};
+pub use inspect::{InspectError, ModuleInfo, Refusal, Refused, World, inspect};
+pub use limited::CompileLimits;
 pub use limits::{Limits, LimitsError};
 pub use outcome::{End, Level, MetricValue, Outcome, OutputFile, RunEvent, TrapKind, Usage};
 pub use pool::PoolConfig;
 pub use spec::{Input, RunSpec, SpecError, TraceIds};
+pub use upload::{Accepted, Judge, NotTaken};

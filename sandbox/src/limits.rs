@@ -15,14 +15,22 @@ pub const MODULE_BYTES_MAX: u64 = 64 * MIB;
 pub const PARAMS_BYTES_MAX: usize = MIB as usize;
 /// Most inputs of a run.
 pub const INPUTS_MAX: usize = 1_024;
-/// Time that compiling one module may take. 20,000 tiny functions took 3.1 s; this leaves room for a slow machine.
-pub const COMPILE_MS_MAX: u64 = 120_000;
-/// Processor time of all threads together that compiling one module may take, in seconds: as much again as real time, for two
-/// busy cores.
+/// Processor time of all threads together that compiling one module may take, in seconds. It is what judges a module: Python with its
+/// libraries takes some 30, and no module is taken at upload that needs more than half of this ([`UPLOAD_CPU_S_MAX`]).
 pub const COMPILE_CPU_S_MAX: u64 = 240;
+/// Real time that compiling one module may take, in milliseconds: it judges the machine, for a module that is compiled on one thread of a
+/// core shared by two has spent [`COMPILE_CPU_S_MAX`] by then.
+pub const COMPILE_MS_MAX: u64 = 600_000;
 /// Memory that compiling one module may take. The largest compilations of the hostile corpus stay below half a gigabyte (`peak_mib` in
 /// its cases); this leaves room for a module of the largest size on four threads.
 pub const COMPILE_MEMORY_BYTES_MAX: u64 = 4 * GIB;
+/// Processor time that judging an upload may take, in seconds: adapting, validating and compiling it. Half of a node's, so that one that is
+/// half as fast still compiles whatever was taken.
+pub const UPLOAD_CPU_S_MAX: u64 = COMPILE_CPU_S_MAX / 2;
+/// Real time that judging an upload may take, in milliseconds. Whoever waits for the answer is told to come back then.
+pub const UPLOAD_MS_MAX: u64 = 150_000;
+/// Memory that judging an upload may take: half of a node's, for the same reason, and because it is a server's.
+pub const UPLOAD_MEMORY_BYTES_MAX: u64 = COMPILE_MEMORY_BYTES_MAX / 2;
 /// Real time from a request to the start of its run: loading compiled code takes milliseconds, opening a GPU up to seconds.
 pub const LOAD_MS_MAX: u64 = 60_000;
 /// The stack of a guest, in bytes. A part of the deterministic profile: it decides where a recursion traps.
@@ -169,6 +177,28 @@ impl Limits {
         }
     }
 
+    /// The same with what it asks of a GPU: its memory, the largest buffer where that is to be larger than any GPU's, and features by name. GPU
+    /// time is bounded by the run's own, for no second of it passes outside of the run.
+    #[must_use]
+    pub fn with_gpu(
+        mut self,
+        memory_mib: u32,
+        buffer_mib: Option<u32>,
+        features: &[String],
+    ) -> Self {
+        let buffer_bytes = u64::from(buffer_mib.unwrap_or(0)) * MIB;
+        self.gpu = GpuLimits {
+            memory_bytes: u64::from(memory_mib) * MIB,
+            buffer_bytes: buffer_bytes
+                .min(aevir_gpu::limits::ceiling::BUFFER_BYTES)
+                .max(self.gpu.buffer_bytes),
+            time_ms: self.wall_ms,
+            features: features.to_vec(),
+            ..self.gpu
+        };
+        self
+    }
+
     /// Checks every field against its ceiling.
     ///
     /// # Errors
@@ -248,6 +278,22 @@ mod tests {
     #[test]
     fn defaults_are_within_the_ceilings() {
         assert_eq!(Limits::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn a_gpus_limits_follow_the_task() {
+        let two_hours = Limits::for_task(1, 1, 7_200, 1);
+        let asked = two_hours
+            .clone()
+            .with_gpu(2_048, Some(256), &["shader-f16".into()]);
+        assert_eq!(asked.gpu.time_ms, 7_200_000);
+        assert_eq!(asked.gpu.memory_bytes, 2 * GIB);
+        assert_eq!(asked.gpu.buffer_bytes, 256 * MIB);
+        assert_eq!(asked.gpu.features, ["shader-f16"]);
+        let portable = two_hours.clone().with_gpu(1, Some(1), &[]);
+        assert_eq!(portable.gpu.buffer_bytes, GpuLimits::default().buffer_bytes);
+        let most = two_hours.with_gpu(u32::MAX, Some(4_096), &[]);
+        assert_eq!(most.gpu.buffer_bytes, 4 * GIB - 4, "what WGSL can index");
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::cache::Artefact;
 use crate::child::{DIR_VAR, MODULES_MAX, ROLE_VAR};
 use crate::confine::Role;
 use crate::engine::Compatibility;
+use crate::executor::{ExecutorConfig, environment};
 use crate::folder::{Folder, make_private};
 use crate::host::files::{CHECKPOINTS_DIR, OUTPUTS_DIR, is_name};
 use crate::ipc::{CodeId, Hello, Reply, receive_async};
@@ -40,6 +41,8 @@ const DRIVER_DIR_VARS: [&str; 5] = [
     "XDG_RUNTIME_DIR",
     "__GL_SHADER_DISK_CACHE_PATH",
 ];
+/// The folder of processes below that of the artefacts.
+const PROCESSES_DIR: &str = "processes";
 /// How the processes' folders are called.
 const FOLDER_PREFIX: &str = "executor-";
 /// How long a process may take until it says hello; it loads a program and reserves address space.
@@ -115,6 +118,17 @@ fn own_folder(parent: &Path) -> io::Result<Folder> {
 }
 
 impl Launcher {
+    /// Processes of `config.program`, whose folders are below that of the artefacts. The Vulkan driver is chosen here, once.
+    pub(crate) fn new(config: &ExecutorConfig, compatibility: Compatibility) -> Self {
+        Self {
+            program: config.program.clone(),
+            args: config.args.clone(),
+            env: environment::of(config),
+            processes_dir: config.cache_dir.join(PROCESSES_DIR),
+            compatibility,
+        }
+    }
+
     /// Removes the folders of processes whose parent is gone.
     pub(crate) fn sweep(&self) {
         if let Err(error) = Folder::sweep(&self.processes_dir) {

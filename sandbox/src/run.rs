@@ -258,7 +258,8 @@ fn program(
 }
 
 /// What the GPU says about the run, where it outweighs what the guest says: the guest may have ignored an error that makes
-/// its results worthless, and where it failed right after a limit refused it something, it failed because of the limit.
+/// its results worthless, and where it failed right after a limit or the machine refused it something, it failed because of that: of a limit it
+/// is the task's failure, of a device without memory or one that failed this machine's.
 fn gpu_end(host: &mut Host, end: &End) -> Option<End> {
     let session = host.gpu.as_mut()?;
     let ended = match end {

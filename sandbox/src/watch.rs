@@ -9,13 +9,15 @@ use std::time::Duration;
 use crate::limits::Limits;
 
 /// Bytes that a process may take beyond what its run's limits grant: the runtime, what the host keeps for a guest, and above all a driver's
-/// compiler, which takes up to 600 MB for the largest kernels that are let through.
+/// compiler, which takes up to 940 MiB for the largest kernels that are let through (a thousand vectors that live across a barrier).
 pub(crate) const HOST_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// How often is looked. A process gets some hundred megabytes from the system in this time; looking costs some 20 us.
 const PERIOD: Duration = Duration::from_millis(50);
 /// Lines of `/proc/PID/status` that count: memory of the process's own, and memory that it shares without a file. Pages of files are the
-/// system's cache.
+/// system's cache. What a taken-over process keeps in memory files that it has not mapped no line tells; a guest can't make any.
 const COUNTED: [&str; 2] = ["RssAnon:", "RssShmem:"];
+/// The same where the system tells them: what went to swap is as much taken as what did not, and so are the tables of its pages.
+const COUNTED_TOO: [&str; 2] = ["VmSwap:", "VmPTE:"];
 const KIB: u64 = 1024;
 
 /// Most bytes that a process may take for a run. A software GPU's memory is the machine's.
@@ -49,9 +51,10 @@ fn sum(status: &str) -> Option<u64> {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
         line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
     };
+    let more: u64 = COUNTED_TOO.into_iter().filter_map(kib).sum();
     COUNTED
         .into_iter()
-        .try_fold(0, |sum, name| Some(sum + kib(name)? * KIB))
+        .try_fold(more * KIB, |sum, name| Some(sum + kib(name)? * KIB))
 }
 
 #[cfg(test)]
@@ -63,6 +66,8 @@ mod tests {
     fn what_a_process_holds_is_read() {
         let status = "VmRSS:\t    9000 kB\nRssAnon:\t    4000 kB\nRssFile:\t    4900 kB\nRssShmem:\t     100 kB\n";
         assert_eq!(sum(status), Some(4_100 * KIB));
+        let swapped = format!("{status}VmPTE:\t      12 kB\nVmSwap:\t     500 kB\n");
+        assert_eq!(sum(&swapped), Some(4_612 * KIB));
         assert_eq!(sum("VmRSS: 1 kB\n"), None);
         let before = held(std::process::id()).unwrap();
         let touched = vec![1_u8; 64 << 20];

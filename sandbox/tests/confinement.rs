@@ -260,6 +260,39 @@ fn attempt_on_the_system(what: &str) -> Option<i64> {
             "semget" => libc::semget(libc::IPC_PRIVATE, 1, libc::IPC_CREAT | 0o600).into(),
             "mlockall" => libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE).into(),
             "nice" => libc::setpriority(libc::PRIO_PROCESS, 0, -20).into(),
+            "idle-parent" => {
+                let zero: libc::sched_param = std::mem::zeroed();
+                libc::sched_setscheduler(libc::getppid(), libc::SCHED_IDLE, &raw const zero).into()
+            }
+            "pin-parent" => {
+                let mut first: libc::cpu_set_t = std::mem::zeroed();
+                libc::CPU_SET(0, &mut first);
+                let size = std::mem::size_of_val(&first);
+                libc::sched_setaffinity(libc::getppid(), size, &raw const first).into()
+            }
+            "schedule-parent" => {
+                // `sched_attr`: its own size in bytes, then the policy.
+                let attributes = [
+                    48_u32,
+                    libc::SCHED_IDLE as u32,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                ];
+                libc::syscall(
+                    libc::SYS_sched_setattr,
+                    libc::getppid(),
+                    attributes.as_ptr(),
+                    0,
+                )
+            }
             "tkill" => libc::syscall(libc::SYS_tkill, libc::getppid(), 0),
             "sigqueue" => libc::syscall(libc::SYS_rt_sigqueueinfo, libc::getppid(), 0, 0),
             "has-capability" => held(caps::CapSet::Permitted).max(held(caps::CapSet::Effective)),
@@ -354,6 +387,9 @@ fn a_confined_process_can_do_its_work_and_nothing_else() {
         ("semget", Killed, Killed, Refused),
         ("mlockall", Killed, Killed, Refused),
         ("nice", Killed, Killed, Refused),
+        ("idle-parent", Killed, Killed, Refused),
+        ("pin-parent", Killed, Killed, Refused),
+        ("schedule-parent", Killed, Killed, Refused),
         ("tkill", Killed, Killed, Refused),
         ("sigqueue", Killed, Killed, Killed),
     ];

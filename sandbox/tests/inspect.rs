@@ -3,7 +3,11 @@
 
 mod support;
 
-use aevir_sandbox::{InspectError, World, inspect};
+use std::time::Duration;
+
+use aevir_sandbox::{
+    CompileLimits, ExecutorConfig, InspectError, Judge, NotTaken, Refusal, Refused, World, inspect,
+};
 use support::{example, guest};
 
 #[test]
@@ -116,5 +120,121 @@ fn damaged_modules_are_judged_and_never_panic() {
             let _ = inspect(&changed);
         }
         changed[at] = module[at];
+    }
+}
+
+/// A judge with other limits than an upload's.
+fn judge(change: impl FnOnce(&mut CompileLimits)) -> (tempfile::TempDir, Judge) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ExecutorConfig {
+        program: env!("CARGO_BIN_EXE_aevir-executor").into(),
+        args: Vec::new(),
+        cache_dir: folder.path().to_owned(),
+        env: Default::default(),
+        log: None,
+    };
+    let mut limits = CompileLimits::upload();
+    change(&mut limits);
+    (folder, Judge::new(&config, limits).unwrap())
+}
+
+/// A task with so many functions beside its own: a second of processor time or more for 20,000.
+fn many_functions(count: usize) -> Vec<u8> {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guests/ok.wat"));
+    let marker = "(core module $m";
+    let functions = "(func (param i32) (result i32) local.get 0)".repeat(count);
+    let many = format!("(core module $many {functions})\n{marker}");
+    wat::parse_str(text.unwrap().replacen(marker, &many, 1)).unwrap()
+}
+
+#[tokio::test]
+async fn an_upload_is_judged_in_another_process() {
+    let (_folder, judge) = judge(|_| ());
+    let accepted = judge.judge(guest("ok")).await.unwrap();
+    assert_eq!(accepted.info, inspect(&guest("ok")).unwrap());
+    assert_eq!(accepted.adapted, None);
+    let program = judge.judge(guest("hello-preview1")).await.unwrap();
+    let adapted = program.adapted.unwrap();
+    assert_eq!(program.info, inspect(&adapted).unwrap());
+    for (name, kind) in [
+        ("core", Refusal::NotAComponent),
+        ("foreign-import", Refusal::ForbiddenImport),
+        ("wrong-type", Refusal::WrongWorld),
+    ] {
+        let refused = judge.judge(guest(name)).await.unwrap_err();
+        assert!(
+            matches!(&refused, NotTaken::Refused(Refused { kind: found, .. }) if *found == kind),
+            "{name}: {refused}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_no_node_could_compile_is_not_taken() {
+    let many = many_functions(60_000);
+    let refused = |refused: NotTaken, part: &str| match refused {
+        NotTaken::Refused(Refused {
+            kind: Refusal::TooComplex,
+            text,
+        }) => assert!(text.contains(part), "{text}"),
+        other => panic!("{other}"),
+    };
+    let (_folder, slow) = judge(|limits| limits.cpu_s = 1);
+    refused(
+        slow.judge(many.clone()).await.unwrap_err(),
+        "1 s of processor time",
+    );
+    let (_folder, small) = judge(|limits| limits.memory_bytes = 64 << 20);
+    refused(
+        small.judge(many.clone()).await.unwrap_err(),
+        "64 MiB of memory",
+    );
+    // By the clock the machine is to blame.
+    let (_folder, busy) = judge(|limits| limits.wall_ms = 100);
+    let not_judged = busy.judge(many).await.unwrap_err();
+    assert!(matches!(not_judged, NotTaken::Machine(_)), "{not_judged}");
+}
+
+/// Whoever does not wait for the answer does not leave the work behind.
+#[tokio::test]
+async fn a_judgement_that_nobody_waits_for_ends() {
+    let (folder, judge) = judge(|_| ());
+    let judging = judge.judge(many_functions(60_000));
+    let waited = tokio::time::timeout(Duration::from_millis(700), judging).await;
+    assert!(waited.is_err(), "it was there before: make it longer");
+    let processes = folder.path().join("processes");
+    let left = || std::fs::read_dir(&processes).unwrap().count();
+    for _ in 0..100 {
+        if left() == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{} folders of processes are left", left());
+}
+
+#[test]
+fn values_that_pass_for_a_byte_are_counted() {
+    let wide = |body: &str| {
+        let values = "i32 ".repeat(1_000);
+        let locals: String = (0..1_000).map(|n| format!("local.get {n} ")).collect();
+        let text = format!(
+            "(component (core module (func (param {values}) (result {values}) {locals} {body})))"
+        );
+        inspect(&wat::parse_str(text).unwrap())
+    };
+    // It is nothing but a component without a world.
+    assert_eq!(wide(""), Err(InspectError::NoWorld));
+    assert_eq!(wide("call 0 call 0"), Err(InspectError::NoWorld));
+    for body in [
+        "call 0 ".repeat(50),
+        format!("i32.const 0 br_table {} 0", "0 ".repeat(100)),
+        "(block (type 0)) ".repeat(40),
+    ] {
+        let refused = wide(&body);
+        assert!(
+            matches!(refused, Err(InspectError::TooComplex(_))),
+            "{refused:?}"
+        );
     }
 }

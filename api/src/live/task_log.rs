@@ -31,8 +31,15 @@ struct Ring {
 }
 
 impl TaskLogs {
-    pub(crate) fn add(&mut self, task: TaskId, lines: &[TaskLogLine], metrics: &[TaskMetric]) {
-        if lines.is_empty() && metrics.is_empty() {
+    /// Adds what a heartbeat brought; `dropped` lines came to be and were not brought.
+    pub(crate) fn add(
+        &mut self,
+        task: TaskId,
+        lines: &[TaskLogLine],
+        dropped: u64,
+        metrics: &[TaskMetric],
+    ) {
+        if lines.is_empty() && dropped == 0 && metrics.is_empty() {
             return;
         }
         if !self.logs.contains_key(&task) && self.logs.len() >= TASKS_MAX {
@@ -48,7 +55,10 @@ impl TaskLogs {
         ring.metrics.extend(metrics.iter().cloned());
         let excess = ring.lines.len().saturating_sub(LINES_MAX);
         ring.lines.drain(..excess);
-        ring.dropped += excess as u64;
+        ring.dropped = ring
+            .dropped
+            .saturating_add(dropped)
+            .saturating_add(excess as u64);
         let excess = ring.metrics.len().saturating_sub(METRICS_MAX);
         ring.metrics.drain(..excess);
     }
@@ -86,13 +96,13 @@ mod tests {
         let task = |n: u128| TaskId(ulid::Ulid::from_parts(0, n));
         let mut logs = TaskLogs::default();
         let lines: Vec<_> = (0..LINES_MAX + 3).map(line).collect();
-        logs.add(task(0), &lines, &[]);
+        logs.add(task(0), &lines, 4, &[]);
         let log = logs.of(task(0));
         assert_eq!(log.lines.len(), LINES_MAX);
         assert_eq!(log.lines.first().map(|l| l.text.as_str()), Some("3"));
-        assert_eq!(log.lines_dropped, "3");
+        assert_eq!(log.lines_dropped, "7", "here and before");
         for n in 1..=TASKS_MAX as u128 {
-            logs.add(task(n), &[line(0)], &[]);
+            logs.add(task(n), &[line(0)], 0, &[]);
         }
         assert!(
             logs.of(task(0)).lines.is_empty(),

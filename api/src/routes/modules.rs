@@ -67,6 +67,8 @@ async fn push_module(
     caller.require(Scope::TasksWrite)?;
     let bytes_max = app.limits.module_bytes_max;
     check_length(&headers, bytes_max as u64)?;
+    // Before the body is read: what waits is not held in memory.
+    let _turn = app.turns.take(caller.account).await?;
     let uploaded = read_all(body, bytes_max, UPLOAD_TIME_MAX).await?;
     if let Some(known) = own_module(&app, &caller, Digest::of(&uploaded)) {
         return Ok((StatusCode::OK, Reply(known)));

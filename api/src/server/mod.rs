@@ -26,6 +26,7 @@ use crate::{
     router::router,
     schema::{SchemaError, TaskSchema},
     tlog::Published,
+    turns::Turns,
     views::projections,
 };
 
@@ -182,6 +183,7 @@ impl Server {
                 public: config.publishing.public,
             },
             inspector: config.inspector,
+            turns: Turns::default(),
             limits: config.limits.clone(),
             task_schema,
             stopping: stopping.clone(),

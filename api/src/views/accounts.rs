@@ -146,6 +146,8 @@ impl Projection<Event> for Accounts {
             | Event::TaskReserved(_)
             | Event::ReviewOpened(_)
             | Event::TaskReviewed(_)
+            | Event::InspectionOpened(_)
+            | Event::TaskInspected(_)
             | Event::TaskVerified(_)
             | Event::TaskSettled(_)
             | Event::TaskMatured(_)

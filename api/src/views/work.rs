@@ -133,6 +133,10 @@ impl Projection<Event> for Work {
                 .set("matured_at", ms(at))
                 .map(drop),
             Event::TaskClosed(e) => closed(rows, e, at).await,
+            Event::InspectionOpened(e) => {
+                let task = rows.row(TASKS, [id(e.task)]).await?;
+                task.set("state", Phase::Inspecting.name()).map(drop)
+            }
             Event::ReviewOpened(e) => {
                 let task = rows.row(TASKS, [id(e.task)]).await?;
                 task.set("review", id(e.review)).map(drop)
@@ -211,6 +215,7 @@ impl Projection<Event> for Work {
             | Event::ModuleSuspended(_)
             | Event::ModuleReleased(_)
             | Event::TaskReserved(_)
+            | Event::TaskInspected(_)
             | Event::OutputUploaded(_)
             | Event::OutputClosed(_)
             | Event::EpochOpened(_)
@@ -244,6 +249,7 @@ fn wants(event: &Event, keys: &mut Keys) {
         Event::TaskMatured(e) => return task(keys, e.task),
         Event::TaskClosed(e) => return task(keys, e.task),
         Event::ReviewOpened(e) => return task(keys, e.task),
+        Event::InspectionOpened(e) => return task(keys, e.task),
         Event::TaskReviewed(e) => {
             task(keys, e.task);
             let refused = e.refused.iter().map(|r| id(r.assignment));
@@ -298,6 +304,7 @@ fn wants(event: &Event, keys: &mut Keys) {
         Event::NodeReleased(e) => return node(keys, e.node),
         Event::PolicyAdopted(_)
         | Event::TaskReserved(_)
+        | Event::TaskInspected(_)
         | Event::EpochOpened(_)
         | Event::EpochClosed(_)
         | Event::RewardsClaimed(_)
@@ -379,6 +386,10 @@ fn created(rows: &mut Rows<'_>, e: &TaskCreated, at: Timestamp) -> Done {
             ("first_round", sampling.initial().into()),
             ("sample", sample.into()),
             ("reviews", e.review.map(|of| of.task.to_string()).into()),
+            (
+                "inspects",
+                e.inspection.map(|of| of.task.to_string()).into(),
+            ),
             ("replicas", 0u32.into()),
             ("sealed", 0u32.into()),
             ("attempts_spent", 0u32.into()),

@@ -27,7 +27,7 @@ pub(super) const TABLES: &[Table] = &[
             ),
             Column::text(
                 "state",
-                "`created`, `queued`, `running`, `verifying`, `settled`, `unmet`, `overturned`, `inconclusive`, `failed`, `expired` or `cancelled`.",
+                "`created`, `queued`, `running`, `verifying`, `inspecting`, `settled`, `unmet`, `overturned`, `inconclusive`, `failed`, `expired` or `cancelled`.",
             ),
             Column::text("module", "SHA-256 of the module."),
             Column::int("gpu", "1 where it uses the GPU."),
@@ -80,6 +80,7 @@ pub(super) const TABLES: &[Table] = &[
             Column::text("review", "`tasks.id` of the task that looks, or looked, at its verdict again.").or_null(),
             Column::text("review_outcome", "`upheld`, `overturned`, `unconfirmed` or `undecided`.").or_null(),
             Column::text("reviews", "`tasks.id` of the task whose verdict it looks at again.").or_null(),
+            Column::text("inspects", "`tasks.id` of the task whose result its verifiers look at.").or_null(),
             Column::text("detail", "Why it closed without a verdict.").or_null(),
             Column::text("model", "Content that it registered.").or_null(),
             Column::int("created_at", "ms."),

@@ -350,7 +350,7 @@ async fn a_watcher_sees_a_task_from_lease_to_settlement() {
             log.metrics.len(),
             log.lines_dropped.as_str()
         ),
-        (1, 1, "0")
+        (1, 1, "3")
     );
 }
 
@@ -365,6 +365,7 @@ async fn run_with_progress(node: &FakeNode) {
             level: "info".into(),
             text: "epoch 1".into(),
         }],
+        logs_dropped: 3,
         metrics: vec![MetricValue {
             name: "loss".into(),
             step: "1".into(),

@@ -17,6 +17,7 @@ mod pauses;
 mod plan;
 mod points;
 mod protocol;
+mod rates;
 mod recovery;
 mod refusals;
 mod support;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use aevir_wire::{
-    Action, Ask, ClientError, Heartbeats, NodeTerms, RevokeNode, RotateKey, Secret, StopReason,
-    Subject, Suspend, rotation_message,
+    Action, Ask, ClientError, NodeTerms, RevokeNode, RotateKey, Secret, StopReason, Subject,
+    Suspend, rotation_message,
 };
 use ed25519_dalek::{Signer as _, SigningKey};
 use reqwest::Method;
@@ -403,99 +403,4 @@ async fn a_faulty_node_backs_off_for_that_type_of_task_whoever_leads() {
     let other = single(&module).with("type", json!("evaluation"));
     let other = other.submit(&platform.client(&requester.key)).await;
     assert_eq!(node.lease().await.task, other.id);
-}
-
-/// What there is of a type in the log.
-async fn recorded(platform: &TestPlatform, label: &str) -> usize {
-    let entries = platform.entries(0).await;
-    entries
-        .iter()
-        .filter(|entry| entry["type"] == label)
-        .count()
-}
-
-#[tokio::test]
-async fn a_node_that_comes_and_goes_all_the_time_does_not_fill_the_log() {
-    let platform = TestPlatform::start().await;
-    let (requester, module) = platform.requester().await;
-    let node = platform.node("n").await;
-    for n in 0..100 {
-        let stopping = n % 2 == 1;
-        let beat = Heartbeats {
-            stopping,
-            ..Heartbeats::default()
-        };
-        node.client.heartbeat(&beat).await.unwrap();
-    }
-    let flips = recorded(&platform, "node.availability_changed").await;
-    assert!((4..=20).contains(&flips), "{flips} of a hundred");
-    // It is not taken for being there once it said that it goes.
-    let view = platform.admin.node(&node.id).await.unwrap();
-    assert_eq!(view.availability, "offline");
-    single(&module).submit(&requester.client).await;
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-    assert_eq!(recorded(&platform, "assignment.leased").await, 0);
-    // Another one is not held up by it.
-    let other = platform.node("other").await;
-    other.lease().await;
-}
-
-#[tokio::test]
-async fn a_node_says_so_much_of_itself_and_no_more() {
-    let platform = TestPlatform::start().await;
-    let node = platform.node("n").await;
-    let path = format!("/v1/nodes/{}/terms", node.id);
-    let set = async |memory_mib: usize| {
-        let terms = json!({"caps": {"memory_mib": memory_mib}}).to_string();
-        let key = Some(node.key.expose());
-        platform.raw(Method::PUT, &path, key, terms).await
-    };
-    let mut taken = 0;
-    let (status, headers, body) = loop {
-        let answer = set(1_000 + taken).await;
-        if answer.0 != 200 {
-            break answer;
-        }
-        taken += 1;
-        assert!(taken < 200, "there is a limit");
-    };
-    assert_eq!(status, 429);
-    let wait: u64 = headers["retry-after"].to_str().unwrap().parse().unwrap();
-    assert!((1..=30).contains(&wait), "{wait} s");
-    let problem: aevir_wire::Problem = serde_json::from_slice(&body).unwrap();
-    assert_eq!(problem.code, "too-many-changes");
-    let said = format!("the next one is taken in {wait} s");
-    assert!(problem.detail.contains(&said), "{}", problem.detail);
-    assert_eq!(recorded(&platform, "node.terms_changed").await, taken);
-    // By whatever it, or its owner, changes it.
-    let drain = node.owner.drain_node(&node.id);
-    platform.refused(drain, 429, "too-many-changes").await;
-    let other = platform.node("other").await;
-    other.owner.drain_node(&other.id).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_run_keeps_so_many_checkpoints_and_no_more() {
-    let platform = TestPlatform::start().await;
-    let (requester, module) = platform.requester().await;
-    let node = platform.node("n").await;
-    single(&module).submit(&requester.client).await;
-    let lease = node.lease().await;
-    node.client.start(&lease.assignment).await.unwrap();
-    let mut kept = 0;
-    let answer = loop {
-        let bytes = format!("checkpoint {kept}");
-        let digest = aevir_wire::digest(bytes.as_bytes());
-        let id = &lease.assignment;
-        let path = format!("/v1/node/assignments/{id}/checkpoint?digest={digest}");
-        let key = Some(node.key.expose());
-        let (status, _, _) = platform.raw(Method::POST, &path, key, bytes).await;
-        if status != 200 {
-            break status;
-        }
-        kept += 1;
-        assert!(kept < 100, "there is a limit");
-    };
-    assert_eq!(answer, 429);
-    assert_eq!(recorded(&platform, "assignment.checkpointed").await, kept);
 }

@@ -74,7 +74,7 @@ async fn same(view: &mut Snapshot, sql: &str, mut expected: Table) {
 
 const TASKS: &str =
     "SELECT id, requester, type, state, escrow, fee, refund, round, replicas_wanted, sample, replicas,
-    attempts_spent, review, review_outcome, reviews, created_at, queued_at, started_at, ended_at, matures_at, matured_at, verdict, late, model,
+    attempts_spent, review, review_outcome, reviews, inspects, created_at, queued_at, started_at, ended_at, matures_at, matured_at, verdict, late, model,
     CASE WHEN state IN ('failed', 'cancelled') THEN detail END FROM {tasks} ORDER BY id";
 
 fn task(task: &Task) -> Vec<Value> {
@@ -102,6 +102,7 @@ fn task(task: &Task) -> Vec<Value> {
             Review::None | Review::Due { .. } | Review::Open { .. } => Value::Null,
         },
         task.review_of.as_ref().map(|of| of.task.to_string()).into(),
+        task.inspects.as_ref().map(|of| of.task.to_string()).into(),
         ms(task.created_at),
         task.queued_at.map(|t| t.0).into(),
         task.started_at.map(|t| t.0).into(),

@@ -73,9 +73,9 @@ pub use secret::{KEY_PREFIX, Secret, TOKEN_PREFIX};
 pub use server::{Health, Readiness, Version};
 pub use tasks::{
     Assignment, AssignmentPage, AssignmentSummary, CheckResult, CloseOutcome, DisputeTask,
-    Disputed, Progress, Quote, Refusal, Remedy, Settlement, Share, SubmittedTask, Task, TaskLog,
-    TaskLogLine, TaskMetric, TaskPage, TaskResult, TaskReview, TaskSummary, TaskUpdate, Verdict,
-    Waiting, Why,
+    Disputed, Progress, Quote, Refusal, Remedy, Settlement, Share, SubmittedTask, Task,
+    TaskInspection, TaskLog, TaskLogLine, TaskMetric, TaskPage, TaskResult, TaskReview,
+    TaskSummary, TaskUpdate, Verdict, Waiting, Why,
 };
 
 /// The version in the path of every route.

@@ -339,6 +339,9 @@ pub struct Limits {
 pub struct GpuNeed {
     /// Memory budget of the run, in MiB.
     pub memory_mib: u32,
+    /// The largest buffer that it makes, in MiB; what any GPU can make where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer_mib: Option<u32>,
     pub features: Vec<String>,
 }
 
@@ -366,9 +369,17 @@ pub struct Heartbeat {
     /// New log lines; at most 200 are kept of one heartbeat.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logs: Vec<LogLine>,
+    /// Lines that the run logged and that no heartbeat carries, since the last one.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub logs_dropped: u32,
     /// New values of metrics; at most 200 are kept of one heartbeat.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<MetricValue>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with one")]
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// A line that a module logged.

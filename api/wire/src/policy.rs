@@ -70,6 +70,12 @@ pub struct VerificationPolicy {
     pub reveals: String,
     /// How long a review may take, in ms; without an outcome by then the verdict stands.
     pub review_ms: u32,
+    /// How long the verifiers of a method may take, in ms; without an outcome by then they have said nothing.
+    pub inspection_ms: u32,
+    /// Verifiers are drawn among the nodes that have free what they are to lock for their word. A private market does not ask for it.
+    pub verifiers_staked: bool,
+    /// With which chance a candidate whose owner has no points is elected a verifier when it comes up, in parts per million.
+    pub election_floor_ppm: u32,
 }
 
 /// When one result of an adaptive sample stands alone, and how often it is repeated all the same.

@@ -101,7 +101,7 @@ pub struct Task {
     pub requester: String,
     #[serde(rename = "type")]
     pub kind: String,
-    /// `created`, `queued`, `running`, `verifying`, `settled`, `unmet`, `overturned`, `inconclusive`, `failed`, `expired` or
+    /// `created`, `queued`, `running`, `verifying`, `inspecting`, `settled`, `unmet`, `overturned`, `inconclusive`, `failed`, `expired` or
     /// `cancelled`.
     pub state: String,
     /// Whether nothing more will happen to its assignments.
@@ -145,6 +145,13 @@ pub struct Task {
     pub assignments: Vec<Assignment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
+    /// The verifiers that look, or looked, at its result before the verdict, by the methods that ask for them. What they cost is in the
+    /// settlements of their tasks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inspections: Vec<TaskInspection>,
+    /// The task whose result it looks at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inspects: Option<String>,
     /// Where its verdict is or was looked at again. Until that ends nothing of it matures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review: Option<TaskReview>,
@@ -387,6 +394,19 @@ pub struct Disputed {
     pub bond: String,
 }
 
+/// Verifiers that look at a task's result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TaskInspection {
+    /// The task that they work on.
+    pub by: String,
+    /// The method that asks for them: its place in the definition's `verification`.
+    pub method: u32,
+    /// What of the escrow is for them, in micro-AEV.
+    pub escrow: String,
+    /// `open`, `passed`, `failed` or `undecided`.
+    pub state: String,
+}
+
 /// How a task's verdict is, or was, looked at again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TaskReview {
@@ -424,7 +444,7 @@ pub struct TaskResult {
 pub struct TaskLog {
     pub lines: Vec<TaskLogLine>,
     pub metrics: Vec<TaskMetric>,
-    /// Lines that were dropped because newer ones needed the room.
+    /// Lines that are not here: beyond the run's limit, more than a heartbeat carries, or older than what is kept.
     pub lines_dropped: String,
 }
 

@@ -11,10 +11,12 @@ use std::{
 };
 
 use aevir_platform::{
-    definition::{DataInput, DataSource, Dependency, Limits as TaskLimits, TaskDefinition},
+    definition::{
+        DataInput, DataSource, Dependency, Limits as TaskLimits, Runtime, TaskDefinition,
+    },
     validate,
 };
-use aevir_sandbox::{Input, Limits};
+use aevir_sandbox::{Input, Limits, Profile};
 use aevir_wire::canonical;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -40,7 +42,12 @@ pub(super) struct Local {
     pub(super) inputs: Vec<Input>,
     pub(super) limits: Limits,
     pub(super) gpu: bool,
+    pub(super) profile: Profile,
 }
+
+/// What stands between the two parts of the name of an input that a check or comparator gets from the platform, such as `a/model.bin`: no task
+/// can define one of such a name.
+pub(super) const PART: char = '/';
 
 /// Reads `file`; inline inputs are written below `folder`.
 pub(super) fn read(file: Option<&Path>, given: &Given, folder: &Path) -> Result<Local> {
@@ -67,7 +74,12 @@ pub(super) fn read(file: Option<&Path>, given: &Given, folder: &Path) -> Result<
         .model
         .as_ref()
         .is_some_and(|model| model.base.is_some());
-    add_given(&mut definition, given, file.is_none() || base)?;
+    let (judged, own): (Vec<_>, Vec<_>) = given
+        .inputs
+        .iter()
+        .cloned()
+        .partition(|(name, _)| name.contains(PART));
+    add_given(&mut definition, &own, file.is_none() || base)?;
     validate(&definition).context("the task definition is not valid")?;
     let TaskLimits {
         fuel,
@@ -77,16 +89,23 @@ pub(super) fn read(file: Option<&Path>, given: &Given, folder: &Path) -> Result<
     } = definition.limits;
     let mut granted = Limits::for_task(fuel.0, memory_mib, runtime_s, output_mib);
     if let Some(gpu) = &definition.qos.gpu {
-        granted.gpu.memory_bytes = u64::from(gpu.memory_mib) * MIB;
-        granted.gpu.features.clone_from(&gpu.features);
+        granted = granted.with_gpu(gpu.memory_mib, gpu.buffer_mib, &gpu.features);
+    }
+    let mut inputs = inputs(&definition, &own, folder)?;
+    for (name, path) in judged {
+        inputs.push(input(&name, path)?);
     }
     let defined = definition.seed.as_ref().map_or(0, |seed| seed.0);
     Ok(Local {
         params: String::from_utf8(canonical(&definition.params)?)?,
         seed: given.seed.unwrap_or(defined),
-        inputs: inputs(&definition, given, folder)?,
+        inputs,
         limits: granted,
         gpu: definition.qos.gpu.is_some(),
+        profile: match definition.runtime {
+            Runtime::Reproducible => Profile::Deterministic,
+            Runtime::Fast => Profile::Fast,
+        },
     })
 }
 
@@ -116,10 +135,14 @@ fn typed(mut definition: Value) -> Result<TaskDefinition> {
 }
 
 /// Adds the inputs that only the command line names, where the definition may have more than it says.
-fn add_given(definition: &mut TaskDefinition, given: &Given, may_have_more: bool) -> Result<()> {
+fn add_given(
+    definition: &mut TaskDefinition,
+    given: &[(String, PathBuf)],
+    may_have_more: bool,
+) -> Result<()> {
     let known: BTreeSet<_> = names(definition).map(str::to_owned).collect();
     let mut seen = BTreeSet::new();
-    for (name, _) in &given.inputs {
+    for (name, _) in given {
         ensure!(seen.insert(name), "`--input {name}=` is given twice");
         if known.contains(name) {
             continue;
@@ -150,7 +173,11 @@ fn names(definition: &TaskDefinition) -> impl Iterator<Item = &str> {
     )
 }
 
-fn inputs(definition: &TaskDefinition, given: &Given, folder: &Path) -> Result<Vec<Input>> {
+fn inputs(
+    definition: &TaskDefinition,
+    given: &[(String, PathBuf)],
+    folder: &Path,
+) -> Result<Vec<Input>> {
     let mut inputs = Vec::new();
     let mut missing = Vec::new();
     let inline: BTreeMap<_, _> = definition
@@ -162,7 +189,7 @@ fn inputs(definition: &TaskDefinition, given: &Given, folder: &Path) -> Result<V
         })
         .collect();
     for name in names(definition) {
-        let path = given.inputs.iter().find(|(given, _)| given == name);
+        let path = given.iter().find(|(given, _)| given == name);
         let path = match (path, inline.get(name)) {
             (Some((_, path)), _) => path.clone(),
             (None, Some(text)) => {
@@ -215,6 +242,17 @@ mod tests {
         let file = folder.path().join("task.json");
         fs::write(&file, definition.to_string()).unwrap();
         read(Some(&file), given, folder.path()).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn the_definitions_runtime_is_the_runs() {
+        let given = Given {
+            inputs: Vec::new(),
+            seed: None,
+        };
+        let profile = |definition| read_value(&definition, &given).map(|local| local.profile);
+        assert_eq!(profile(json!({})), Ok(Profile::Deterministic));
+        assert_eq!(profile(json!({"runtime": "fast/1"})), Ok(Profile::Fast));
     }
 
     /// What a run may save, a platform keeps: neither crate knows of the other.

@@ -13,7 +13,7 @@ use std::{
 
 use aevir_sandbox::{
     End, Executor, ExecutorConfig, Level, Limits, Outcome, Profile, RunEvent, RunSpec, TraceIds,
-    Tuning, prepare_upload,
+    Tuning, World, prepare_upload,
 };
 use aevir_wire::digest;
 use anyhow::{Context, Result, bail, ensure};
@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    definition::{Given, Local},
+    definition::{Given, Local, PART},
     report::Report,
 };
 use crate::{
@@ -41,11 +41,11 @@ const EVENTS_WAITING: usize = 256;
 pub(crate) struct RunLocalArgs {
     /// The module: a WebAssembly component.
     module: PathBuf,
-    /// The task definition (`schemas/task.v1.json`); its parameters, seed, inline inputs, limits and GPU are used, its `module` is
-    /// not. Without one: no parameters, no inputs, default limits.
+    /// The task definition (`schemas/task.v1.json`); its parameters, seed, inline inputs, limits, runtime and GPU are used, its
+    /// `module` is not. Without one: no parameters, no inputs, default limits.
     #[arg(long)]
     task: Option<PathBuf>,
-    /// A file for an input that the definition takes from elsewhere; repeatable.
+    /// A file for an input that the definition takes from elsewhere; repeatable. For a comparator: `a/NAME=PATH` and `b/NAME=PATH`.
     #[arg(long = "input", value_name = "NAME=PATH", value_parser = name_and_path)]
     inputs: Vec<(String, PathBuf)>,
     /// The seed of the run's randomness; the definition's, or 0, when left out.
@@ -54,9 +54,10 @@ pub(crate) struct RunLocalArgs {
     /// Resume from this checkpoint.
     #[arg(long)]
     checkpoint: Option<PathBuf>,
-    /// The runtime profile: det/1, in which replicas and audits run a task, so that digests and fuel can be compared; or fast/1.
-    #[arg(long, default_value = Profile::Deterministic.name(), value_parser = profile)]
-    profile: Profile,
+    /// The runtime profile: det/1, in which replicas and audits run a task, so that digests and fuel can be compared; or fast/1. The
+    /// definition's `runtime` when left out.
+    #[arg(long, value_parser = profile)]
+    profile: Option<Profile>,
     /// Write the outputs into this folder, under their names.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -93,7 +94,8 @@ pub(crate) async fn run_local(args: RunLocalArgs, global: &Global) -> Result<()>
     let folder = workfolder("run-")?;
     let local = definition::read(args.task.as_deref(), &given, folder.path())?;
     let wasm = module::read(&args.module)?;
-    let (module, digest) = component(&args.module, &wasm, folder.path())?;
+    let (module, digest, world) = component(&args.module, &wasm, folder.path())?;
+    expect_inputs_of(world, &local)?;
     if let Some(out) = &args.out {
         prepare(out)?;
     }
@@ -155,14 +157,28 @@ fn checkpoint_of(path: &Path, limits: &Limits) -> Result<PathBuf> {
 
 /// What a platform would store of a module, with its digest: a WASI preview 1 program is adapted. What an upload would refuse is
 /// left to the executor, which says the same.
-fn component(path: &Path, wasm: &[u8], folder: &Path) -> Result<(PathBuf, String)> {
+fn component(path: &Path, wasm: &[u8], folder: &Path) -> Result<(PathBuf, String, Option<World>)> {
     match prepare_upload(wasm) {
         Ok(upload) if upload.is_adapted() => {
             let adapted = folder.join("component.wasm");
             fs::write(&adapted, &upload.component).context("the component can't be written")?;
-            Ok((adapted, digest(&upload.component)))
+            let world = Some(upload.info.world);
+            Ok((adapted, digest(&upload.component), world))
         }
-        Ok(_) | Err(_) => Ok((path.to_owned(), digest(wasm))),
+        Ok(upload) => Ok((path.to_owned(), digest(wasm), Some(upload.info.world))),
+        Err(_) => Ok((path.to_owned(), digest(wasm), None)),
+    }
+}
+
+/// Inputs that the platform names are a check's and a comparator's.
+fn expect_inputs_of(world: Option<World>, local: &Local) -> Result<()> {
+    let mut named = local.inputs.iter().map(|input| input.name.as_str());
+    let platforms = named.find(|name| name.contains(PART));
+    match (world, platforms) {
+        (Some(World::Task | World::Program), Some(name)) => bail!(
+            "`{name}` is no input name of a task: [A-Za-z0-9._-]{{1,64}}; names with `{PART}` are those of what checks and comparators judge"
+        ),
+        (_, _) => Ok(()),
     }
 }
 
@@ -187,7 +203,7 @@ fn spec(
         checkpoint,
         out_dir,
         limits: local.limits.clone(),
-        profile: args.profile,
+        profile: args.profile.unwrap_or(local.profile),
         gpu: local.gpu,
         gpu_class: None,
         tenant: String::new(),

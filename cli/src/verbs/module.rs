@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aevir_sandbox::{World, limits::MODULE_BYTES_MAX, prepare_upload};
+use aevir_sandbox::{World, limits::MODULE_BYTES_MAX};
 use aevir_wire::{Module, ModuleList};
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
@@ -14,7 +14,9 @@ use serde::Serialize;
 
 use crate::{
     args::Global,
+    inspector,
     output::{pages, print, properties, table},
+    workfolder::workfolder,
 };
 
 #[derive(Debug, Subcommand)]
@@ -67,7 +69,9 @@ pub(crate) async fn run(verb: ModuleVerb, global: &Global) -> Result<()> {
             let module = client.push_module(&name.unwrap_or(stem), wasm).await?;
             print(global.output, &module, || shown(&module))
         }
-        ModuleVerb::Inspect { file, component } => inspect(&file, component.as_deref(), global),
+        ModuleVerb::Inspect { file, component } => {
+            inspect(&file, component.as_deref(), global).await
+        }
         ModuleVerb::List => {
             let client = global.keyed_client()?;
             let modules = pages!(client.modules, modules);
@@ -111,23 +115,28 @@ pub(crate) fn read(file: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn inspect(file: &Path, component: Option<&Path>, global: &Global) -> Result<()> {
+async fn inspect(file: &Path, component: Option<&Path>, global: &Global) -> Result<()> {
     let bytes = read(file)?;
-    let upload =
-        prepare_upload(&bytes).with_context(|| format!("`{}` would be refused", file.display()))?;
+    let folder = workfolder("inspect-")?;
+    let judge = inspector::judge(folder.path())?;
+    let judged = judge.judge(bytes.clone()).await;
+    let judged = judged.with_context(|| format!("`{}` would be refused", file.display()))?;
+    let info = judged.info;
+    let adapted = judged.adapted.is_some();
+    let stored = judged.adapted.unwrap_or(bytes);
     if let Some(path) = component {
-        std::fs::write(path, &upload.component)
+        std::fs::write(path, &stored)
             .with_context(|| format!("`{}` can't be written", path.display()))?;
     }
     let inspection = Inspection {
-        digest: aevir_wire::digest(&upload.component),
-        world: upload.info.world,
-        adapted: upload.is_adapted(),
-        bytes: upload.info.size,
-        wants_gpu: upload.info.wants_compute(),
-        instances: upload.info.instances,
-        imports: upload.info.imports,
-        exports: upload.info.exports,
+        digest: aevir_wire::digest(&stored),
+        world: info.world,
+        adapted,
+        bytes: info.size,
+        wants_gpu: info.wants_compute(),
+        instances: info.instances,
+        imports: info.imports,
+        exports: info.exports,
     };
     print(global.output, &inspection, || {
         let world = match inspection.world {

@@ -62,14 +62,6 @@ fn sample() -> Value {
     json!({"verification": [{"method": "sampling", "replicas": 3, "quorum": 2}]})
 }
 
-/// Tells again and again that a run goes on.
-async fn keep_alive(node: &FakeNode, lease: &Lease) {
-    loop {
-        node.beat(&lease.assignment).await;
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-}
-
 /// The commitments that the log holds for a task, by node.
 async fn commitments(platform: &TestPlatform, task: &str) -> Vec<Value> {
     let mut lines = platform.admin.events(0, None, false).await.unwrap();
@@ -87,15 +79,13 @@ async fn commitments(platform: &TestPlatform, task: &str) -> Vec<Value> {
 async fn who_copies_a_commitment_has_nothing_to_reveal() {
     let mut platform = platform().await;
     let honest = platform.node(&[]).await;
-    let thief = attacker(&platform).await;
     let task = platform.echo(json!({"message": 1}), sample()).await;
+    // Replicas are drawn one after the other: who is to copy comes second.
+    let sealed = |t: &aevir_wire::Task| t.assignments.iter().any(|a| a.state == "committed");
+    platform.task_when(&task.id, "committed", sealed).await;
+    let thief = attacker(&platform).await;
     let lease = thief.lease().await;
     thief.client.start(&lease.assignment).await.unwrap();
-    let sealed = |t: &aevir_wire::Task| t.assignments.iter().any(|a| a.state == "committed");
-    tokio::select! {
-        _ = platform.task_when(&task.id, "committed", sealed) => {}
-        () = keep_alive(&thief, &lease) => {}
-    }
     let [committed] = &commitments(&platform, &task.id).await[..] else {
         panic!("one commitment");
     };

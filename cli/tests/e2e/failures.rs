@@ -33,6 +33,12 @@ async fn each_failure_has_its_class_and_the_node_carries_on() {
             assignment.message.is_some(),
             "{fail}: a failure says what happened"
         );
+        if fail == "trap" {
+            // What a module says in its last moment is what its author needs.
+            let log = platform.requester.task_log(&task.id).await.unwrap();
+            let said = |line: &aevir_wire::TaskLogLine| line.text.contains("panicked");
+            assert!(log.lines.iter().any(said), "{log:#?}");
+        }
     }
     // Nothing above backs a node off for other types of task.
     let well = platform

@@ -111,6 +111,55 @@ fn what_is_wrong_is_said_with_what_to_do() {
     }
 }
 
+/// A comparator gets what it compares under the names that the platform gives them, and no task can have such names.
+#[test]
+fn a_comparator_runs_without_a_platform() {
+    let folder = tempfile::tempdir().unwrap();
+    let module = |name: &str| {
+        let path = examples().join(format!("modules/{name}.wasm"));
+        path.to_str().unwrap().to_owned()
+    };
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.display().to_string()
+    };
+    let task = file(
+        "task.json",
+        br#"{"params": {"outputs": ["x"], "skip": 0, "absolute": 0.1, "relative": 0.0}}"#,
+    );
+    let (one, other) = (
+        format!("b/x={}", file("one", &1.0_f32.to_le_bytes())),
+        format!("b/x={}", file("other", &2.0_f32.to_le_bytes())),
+    );
+    let same = format!("a/x={}", folder.path().join("one").display());
+    let run = |module: &str, b: &str| {
+        let args = [
+            "run-local",
+            module,
+            "--task",
+            &task,
+            "--input",
+            &same,
+            "--input",
+            b,
+            "--json",
+        ];
+        aevir(folder.path(), &args)
+    };
+    assert_eq!(document(&run(&module("tolerance"), &one))["result"], true);
+    assert_eq!(
+        document(&run(&module("tolerance"), &other))["result"],
+        false
+    );
+    let refused = run(&module("echo"), &one);
+    let words = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        words.contains("`a/x` is no input name of a task"),
+        "{words}"
+    );
+}
+
 /// What a task definition, an argument or a module's file has wrong is said of it, and never blamed on the machine.
 #[test]
 fn a_wrong_definition_is_not_this_machines_fault() {

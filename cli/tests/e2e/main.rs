@@ -23,3 +23,4 @@ mod reservations;
 mod reviews;
 mod stores;
 mod up;
+mod verifiers;

@@ -21,6 +21,9 @@ fn own(platform: &TestPlatform, node: &TestNode, verb: &str, more: &[&str]) -> V
     serde_json::from_str(&said).unwrap()
 }
 
+/// The exit status of an agent whose node has left, or was revoked.
+const GONE: i32 = 3;
+
 fn admin(platform: &TestPlatform, args: &[&str]) -> Result<String, String> {
     platform.aevir_with(&platform.admin_key(), args)
 }
@@ -38,7 +41,7 @@ async fn a_node_that_leaves_finishes_and_its_agent_ends() {
     assert_eq!(own(&platform, &node, "drain", &[])["standing"], "draining");
     assert_eq!(own(&platform, &node, "leave", &[])["standing"], "leaving");
     assert_eq!(platform.ended(&task.id).await.state, "settled");
-    assert!(node.wait(), "it ends in order:\n{}", node.log());
+    assert_eq!(node.wait(), Some(GONE), "{}", node.log());
     let gone = node.owner.node(&node.id).await.unwrap();
     assert_eq!(
         (gone.standing.as_str(), gone.earned.as_str()),
@@ -56,7 +59,7 @@ async fn a_node_that_is_told_to_stop_finishes_within_its_grace() {
     node.signal(Signal::SIGTERM);
     let next = platform.echo(json!({}), json!({})).await;
     assert_eq!(platform.ended(&task.id).await.state, "settled");
-    assert!(node.wait(), "it ends in order:\n{}", node.log());
+    assert_eq!(node.wait(), Some(0), "{}", node.log());
     let waits = platform.requester.task(&next.id).await.unwrap();
     assert_eq!(
         waits.assignments.len(),
@@ -74,7 +77,7 @@ async fn a_node_that_is_told_to_stop_finishes_within_its_grace() {
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     node.signal(Signal::SIGTERM);
     let begun = std::time::Instant::now();
-    assert!(!node.wait());
+    assert_ne!(node.wait(), Some(0), "{}", node.log());
     assert!(begun.elapsed() < std::time::Duration::from_secs(5));
 }
 

@@ -335,9 +335,9 @@ impl TestNode {
         kill(Pid::from_raw(i32::try_from(id).unwrap()), signal).unwrap();
     }
 
-    /// Waits until it ends by itself; answers whether it exited with zero.
-    pub(crate) fn wait(&mut self) -> bool {
-        self.child.take().unwrap().wait().unwrap().success()
+    /// Waits until it ends by itself; answers its exit status.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        self.child.take().unwrap().wait().unwrap().code()
     }
 
     /// Tells it to stop, as a service manager would, and waits until it has; answers whether it exited with zero.

@@ -89,7 +89,9 @@ async fn a_large_task_is_placed_though_small_ones_keep_coming() {
                 let status = ["node", "status", "--data", node.folder.to_str().unwrap()];
                 let status = platform.aevir(&status).unwrap();
                 // Its task may have come meanwhile.
-                let shows = |line: &str| line.starts_with("kept free") && line.contains("until");
+                let shows = |line: &str| {
+                    line.trim_start().starts_with("kept free") && line.contains("until")
+                };
                 if status.lines().any(shows) {
                     assert!(!status.contains(&large), "for whom is not told: {status}");
                     kept_until = Some(until);
@@ -113,7 +115,11 @@ async fn a_large_task_is_placed_though_small_ones_keep_coming() {
             smalls.push(id);
         }
     }
-    assert!(kept_until.is_some() && waited_for_room, "{}", node.log());
+    assert!(
+        kept_until.is_some() && waited_for_room,
+        "{kept_until:?} {waited_for_room}\n{}",
+        node.log()
+    );
     let mut task = other.task(&large).await.unwrap();
     while !task.ended {
         assert!(begun.elapsed() < PATIENCE, "{task:#?}\n{}", node.log());

@@ -61,7 +61,7 @@ pub struct Session {
     trace: Trace,
     /// The error that ended the session, or that makes all its results worthless.
     ended: Option<GpuError>,
-    /// The limit that refused the last call, if one did.
+    /// What refused the last call, if it was not the call itself.
     refused: Option<GpuError>,
     hung: bool,
 }
@@ -152,6 +152,11 @@ impl Session {
     /// # Errors
     /// `Validation` for a range outside of the buffer or not of whole words.
     pub fn write(&mut self, buffer: &Buffer, offset: u64, bytes: &[u8]) -> Result<(), GpuError> {
+        let written = self.take_write(buffer, offset, bytes);
+        self.noted(written)
+    }
+
+    fn take_write(&mut self, buffer: &Buffer, offset: u64, bytes: &[u8]) -> Result<(), GpuError> {
         self.check_alive()?;
         let len = bytes.len() as u64;
         buffer.check_range("write", offset, len)?;
@@ -210,16 +215,17 @@ impl Session {
         self.ended.as_ref()
     }
 
-    /// The limit that refused the last call that could be refused by one. A run that fails right after it fails because of it.
+    /// What refused the last call that could be refused, where it was a limit or the machine, and not the call's own mistake. A run that fails
+    /// right after it fails because of it.
     #[must_use]
     pub fn refused(&self) -> Option<&GpuError> {
         self.refused.as_ref()
     }
 
-    /// Remembers a limit that refused something outside of the session, such as a [`Batch`]'s; forgets the last one otherwise.
+    /// Remembers what refused something outside of the session, such as a [`Batch`]'s limit; forgets the last one otherwise.
     pub fn note<T>(&mut self, result: &Result<T, GpuError>) {
         self.refused = match result {
-            Err(error @ (GpuError::Limit { .. } | GpuError::Timeout { .. })) => Some(error.clone()),
+            Err(error) if !error.is_callers() => Some(error.clone()),
             Ok(_) | Err(_) => None,
         };
     }

@@ -1,6 +1,6 @@
 //! What is closed until the verdict: nothing can be told of it until then but that it is called for, and everything afterwards.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aevir_events::Recorded;
 
@@ -89,25 +89,34 @@ pub(super) fn count(
     if let Some(Event::AssignmentShown(_)) = batch.first().map(|r| &r.event) {
         counts.reveals_closed += 1;
     }
+    let mut told = BTreeSet::new();
     for recorded in batch {
-        if let Event::TaskVerified(e) = &recorded.event
-            && let Some(task) = state
-                .tasks
-                .get(&e.task)
-                .filter(|task| state.is_closed(task))
-        {
-            let shown = task.assignments.values();
-            for shown in shown.filter(|a| matches!(a.stage, Stage::Shown(_))) {
-                counts.reveals_closed = counts.reveals_closed.saturating_sub(1);
-                counts.reveals_lost += u64::from(!keys.contains_key(&shown.id));
-            }
-            rounds_disagreed(task, &state.policy_of(task), batch, counts).map_err(|text| {
-                Fault {
-                    position: recorded.position,
-                    flaw: Flaw::Rule(text),
-                }
-            })?;
+        // What nodes agree on is opened for verifiers; what can't be opened then, is lost with the verdict.
+        let (id, is_verdict) = if let Event::TaskVerified(e) = &recorded.event {
+            (e.task, true)
+        } else if let Event::InspectionOpened(e) = &recorded.event {
+            (e.task, false)
+        } else {
+            continue;
+        };
+        let task = state.tasks.get(&id).filter(|task| state.is_closed(task));
+        let Some(task) = task.filter(|task| told.insert(task.id)) else {
+            continue;
+        };
+        let shown = task.assignments.values();
+        for shown in shown.filter(|a| matches!(a.stage, Stage::Shown(_))) {
+            let is_opened = keys.contains_key(&shown.id);
+            counts.reveals_lost += u64::from(is_verdict && !is_opened);
+            let is_told = u64::from(is_verdict || is_opened);
+            counts.reveals_closed = counts.reveals_closed.saturating_sub(is_told);
         }
+        if task.phase == Phase::Inspecting {
+            continue;
+        }
+        rounds_disagreed(task, &state.policy_of(task), batch, counts).map_err(|text| Fault {
+            position: recorded.position,
+            flaw: Flaw::Rule(text),
+        })?;
     }
     Ok(())
 }

@@ -122,6 +122,10 @@ fn take_over_draws(expected: &mut [Event], batch: &[&Recorded<Event>]) {
     for (expected, found) in expected.iter_mut().zip(batch) {
         if let (Event::ReviewOpened(e), Event::ReviewOpened(f)) = (&mut *expected, &found.event) {
             e.review = f.review;
+        } else if let (Event::InspectionOpened(e), Event::InspectionOpened(f)) =
+            (&mut *expected, &found.event)
+        {
+            e.inspection = f.inspection;
         } else if let (Event::TaskCreated(e), Event::TaskCreated(f)) =
             (&mut *expected, &found.event)
         {

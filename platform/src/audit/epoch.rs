@@ -4,6 +4,7 @@ use aevir_events::Recorded;
 
 use super::{Counts, Fault, Flaw, compare};
 use crate::{
+    amount::{PPM, Ppm},
     decide,
     event::{Disclosure, Event},
     ids::{NodeId, TaskId},
@@ -22,6 +23,22 @@ pub(super) struct Kept {
     /// Which of the candidates the log says was drawn.
     pub(super) index: u32,
     pub(super) candidates: u32,
+    /// Candidates that it says were passed over, each with the chance with which it was not; and the chance of the one that was drawn.
+    pub(super) passed: Vec<(u32, Ppm)>,
+    pub(super) weight: Ppm,
+}
+
+impl Kept {
+    /// The chance with which a candidate is taken that comes up. One that the log does not name would have been named.
+    fn weight_of(&self, index: u32) -> Ppm {
+        let mut known = self.passed.iter();
+        let known = known.find(|(passed, _)| *passed == index);
+        match known {
+            Some((_, weight)) => *weight,
+            None if index == self.index => self.weight,
+            None => PPM as Ppm,
+        }
+    }
 }
 
 /// How many of a tick's first events turn the epoch, as they must.
@@ -92,12 +109,24 @@ pub(super) fn disclosed(
     };
     let urn = Urn::of(secret);
     for draw in kept {
-        let index = draw.ticket.index(&urn, draw.candidates);
-        if index != draw.index {
+        let choice = draw
+            .ticket
+            .choose(&urn, draw.candidates, |index| draw.weight_of(index));
+        let index = choice.index;
+        let passed = draw.passed.iter().map(|(passed, _)| *passed);
+        if index != draw.index || !passed.eq(choice.passed.iter().copied()) {
             let text = format!(
-                "node {} was not drawn for task {}: of {} candidates, from 0, the epoch's secret draws number {index}, and \
-                 the log has number {}",
-                draw.node, draw.task, draw.candidates, draw.index
+                "node {} was not drawn for task {}: of {} candidates, from 0, the epoch's secret draws number {index} after \
+                 passing over {:?}, and the log has number {} after {:?}",
+                draw.node,
+                draw.task,
+                draw.candidates,
+                choice.passed,
+                draw.index,
+                draw.passed
+                    .iter()
+                    .map(|(passed, _)| *passed)
+                    .collect::<Vec<_>>()
             );
             return Err(Fault {
                 position: draw.position,

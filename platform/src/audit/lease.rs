@@ -6,7 +6,7 @@ use aevir_events::{Recorded, Timestamp};
 use super::{Counts, Fault, Flaw, epoch::Kept};
 use crate::{
     event::{AssignmentLeased, Event},
-    schedule::{self, Candidates, Drawn, Ticket},
+    schedule::{self, Candidates, Drawn, PASSED_MAX, Purpose, Ticket},
     state::{State, Task},
 };
 
@@ -82,11 +82,21 @@ fn drawn(
         return Err(not_eligible(state, lease, now));
     };
     let epoch = state.epochs.open.as_ref().map(|open| open.number);
+    // Who came up and was passed over is told by the secret, and not before.
+    let passed = lease.draw.iter().flat_map(|draw| draw.passed.iter());
+    let passed: Vec<u32> = match ticket.purpose {
+        Purpose::Verifier => passed.copied().take(PASSED_MAX).collect(),
+        Purpose::Run | Purpose::Replica | Purpose::Tail => Vec::new(),
+    };
+    let weight = |index: u32| schedule::weight(state, task, candidates, index);
+    let weights = passed.iter().map(|index| (*index, weight(*index)));
+    let weights: Vec<_> = weights.collect();
     let draw = epoch.map(|epoch| schedule::Draw {
         epoch,
         purpose: ticket.purpose,
         number: ticket.number,
         candidates: candidates.len(),
+        passed: passed.clone(),
     });
     if draw.is_none() || lease.draw != draw {
         return Err(format!(
@@ -106,6 +116,8 @@ fn drawn(
         ticket,
         index,
         candidates: candidates.len(),
+        passed: weights,
+        weight: weight(index),
     };
     Ok((drawn, kept))
 }

@@ -359,6 +359,8 @@ impl Recomputation {
             | Event::TrustDecided(_)
             | Event::TaskReserved(_)
             | Event::ReviewOpened(_)
+            | Event::InspectionOpened(_)
+            | Event::TaskInspected(_)
             | Event::TaskReviewed(_)
             | Event::TaskSettled(_)
             | Event::TaskMatured(_)
@@ -393,7 +395,7 @@ fn seal_of(state: &State, recorded: &Recorded<Event>) -> Option<Sealed> {
 /// nothing afterwards.
 fn check_escrow(state: &State, task: &Task) -> Result<(), String> {
     let held = state.ledger.balance(LedgerAccount::Escrow(task.id));
-    let (locked, budget) = (task.escrow, task.definition.economics.budget);
+    let (locked, budget) = (task.held(), task.definition.economics.budget);
     let id = task.id;
     if held > budget || locked > budget {
         return Err(format!(
@@ -452,6 +454,8 @@ fn task_of(event: &Event) -> Option<TaskId> {
         | Event::ContentReleased(_)
         | Event::ModuleSuspended(_)
         | Event::ModuleReleased(_)
+        | Event::InspectionOpened(_)
+        | Event::TaskInspected(_)
         | Event::TaskQueued(_)
         | Event::RoundClosed(_)
         | Event::TaskExtended(_)

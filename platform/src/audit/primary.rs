@@ -95,6 +95,8 @@ fn read<'a>(
             },
         },
         Event::ReviewOpened(e) => reviewing(e),
+        // Without a reveal it is time that closed the round.
+        Event::InspectionOpened(_) => Command::Tick,
         Event::EpochOpened(_)
         | Event::EpochClosed(_)
         | Event::TaskQueued(_)
@@ -195,6 +197,7 @@ fn read<'a>(
         | Event::NodeSlashed(_)
         | Event::TaskSettled(_)
         | Event::TaskReviewed(_)
+        | Event::TaskInspected(_)
         | Event::TrustDecided(_) => return Ok(None),
     };
     Ok(Some(Primary::Command(command)))
@@ -310,7 +313,9 @@ fn closing(batch: &[&Recorded<Event>], state: &State) -> Result<Command, Fault> 
     });
     let Some(first) = closed.next() else {
         // Without a sample a verdict calls off what still runs, first of all.
-        let is_verdict = |r: &&Recorded<Event>| matches!(r.event, Event::TaskVerified(_));
+        let is_verdict = |r: &&Recorded<Event>| {
+            matches!(r.event, Event::TaskVerified(_) | Event::InspectionOpened(_))
+        };
         return match batch.iter().any(is_verdict) {
             true => Ok(Command::Tick),
             false => Err(missing(batch, "task.closed")),

@@ -106,6 +106,17 @@ pub enum World {
     Comparator,
 }
 
+impl World {
+    /// Its public name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Task => "task",
+            Self::Check => "check",
+            Self::Comparator => "comparator",
+        }
+    }
+}
+
 /// Registers a dataset or a model version.
 #[derive(Debug, Clone, Serialize)]
 pub struct RegisterContent {

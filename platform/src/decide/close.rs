@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aevir_events::{Context, Timestamp};
 
 use super::{
-    Decision,
+    Decision, inspect,
     posting::posted_for,
     result::{called_off, round_closed},
     review,
@@ -30,6 +30,9 @@ pub(super) fn cancel(state: &State, requester: AccountId, id: TaskId, now: Times
     if task.review_of.is_some() {
         return Err(Rejection::ReviewTask { task: id });
     }
+    if task.inspects.is_some() {
+        return Err(Rejection::InspectionTask { task: id });
+    }
     match &task.phase {
         Phase::Created | Phase::Queued | Phase::Running => Ok(close(
             state,
@@ -40,7 +43,7 @@ pub(super) fn cancel(state: &State, requester: AccountId, id: TaskId, now: Times
             None,
             now,
         )),
-        Phase::Verifying { .. } => Err(Rejection::TaskVerifying { task: id }),
+        Phase::Verifying { .. } | Phase::Inspecting => Err(Rejection::TaskVerifying { task: id }),
         Phase::Settled { .. }
         | Phase::Unmet { .. }
         | Phase::Overturned
@@ -121,6 +124,7 @@ pub(super) fn close(
         .into(),
     );
     events.extend(review::undecided(task));
+    events.extend(inspect::ended(state, task, None));
     events
 }
 

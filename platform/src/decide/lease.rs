@@ -11,7 +11,7 @@ use crate::{
     event::{
         AssignmentCheckpointed, AssignmentFailed, AssignmentLost, AssignmentProgressed,
         AssignmentReturned, AssignmentStarted, AvailabilityChanged, CloseReason, Event,
-        PointsChanged, PointsReason, Track,
+        PointsChanged, PointsReason,
     },
     ids::{AccountId, AssignmentId, NodeId},
     rejection::Rejection,
@@ -228,13 +228,13 @@ pub(super) fn lost(
     ];
     if let Some(node) = state.nodes.get(&assignment.node) {
         let cost = costs.entry(node.owner).or_default();
-        let left = state.points(node.owner, Track::Compute) - *cost;
+        let left = state.points(node.owner, task.track()) - *cost;
         let loss = state.policy_of(task).points.lost.0.min(left);
         if loss > 0 {
             *cost += loss;
             let changed = PointsChanged {
                 account: node.owner,
-                track: Track::Compute,
+                track: task.track(),
                 delta: Points(-loss),
                 reason: PointsReason::LeaseLost,
                 task: task.id,

@@ -139,7 +139,7 @@ fn earned_points(task: &Task, shares: &[Share], policy: &Policy) -> Vec<Event> {
             let points = run.map_or(most, |run| earned_of(task, run, (most, repeated), policy));
             let changed = PointsChanged {
                 account: share.account?,
-                track: Track::Compute,
+                track: task.track(),
                 delta: Points(points.0),
                 reason: PointsReason::ResultAccepted,
                 task: task.id,

@@ -4,6 +4,7 @@ mod account;
 mod close;
 mod content;
 mod epoch;
+mod inspect;
 mod lease;
 mod maturity;
 mod node;
@@ -30,13 +31,15 @@ use crate::{
 };
 
 pub(crate) use epoch::{closed as epoch_closed, is_over as epoch_is_over};
+pub(crate) use inspect::expected as expected_inspections;
+pub use inspect::{CHECKED_DEFINITION, CHECKED_INPUT, CHECKED_RESULT, checked_definition_bytes};
 pub use lease::CHECKPOINT_BYTES_MAX;
 pub(crate) use result::{Seal, sealed, uploading};
 pub(crate) use reveal::{
     PUBLISHED_BYTES_MAX, awaits_reveals, check_result, key_told, opened, publish, revealable,
 };
 pub(crate) use review::{rests_on_caught, rests_on_unvouched};
-pub(crate) use stake::due as stake_due;
+pub(crate) use stake::{due as stake_due, is_slashed};
 pub use submit::worst_case;
 pub(crate) use submit::{fee, prepare, submit_with};
 pub(crate) use tick::{due, fades_points};

@@ -87,6 +87,10 @@ pub(crate) fn revealable<'a>(
         | Stage::Returned { .. }
         | Stage::Withdrawn => return Err(Rejection::LeaseEnded),
     };
+    if task.phase == Phase::Inspecting {
+        // Its time to reveal is over.
+        return Err(Rejection::LeaseEnded);
+    }
     if !matches!(task.phase, Phase::Verifying { .. }) {
         return Err(Rejection::RevealTooEarly);
     }

@@ -50,6 +50,9 @@ pub(super) fn dispute(
     if task.review_of.is_some() {
         return Err(Rejection::ReviewTask { task: id });
     }
+    if task.inspects.is_some() {
+        return Err(Rejection::InspectionTask { task: id });
+    }
     if task.review != Review::None {
         return Err(Rejection::ReviewedAlready { task: id });
     }
@@ -156,7 +159,9 @@ fn open(
             (Payer::Stake(*node), true)
         }
     };
-    let definition = definition(task, counts, bond, &policy, now);
+    let sampling = fresh(task.definition.sampling(), counts);
+    let deadline = now.plus_ms(policy.verification.review_ms.into());
+    let definition = again(task, sampling, nonce(task), (deadline, bond));
     // Structs with string keys always have a JSON form.
     let definition_digest = Digest::of_json("aevir.task/1", &definition).unwrap_or(Digest([0; 32]));
     let created = TaskCreated {
@@ -175,6 +180,7 @@ fn open(
             payer,
             counts,
         }),
+        inspection: None,
     };
     let opened = ReviewOpened {
         task: task.id,
@@ -198,19 +204,17 @@ fn open(
     events
 }
 
-/// The same run for the same price: module, parameters, inputs, seed and limits are the reviewed task's.
-fn definition(
+/// The same run for the same price: module, parameters, inputs, seed and limits are those of the task that is looked at.
+pub(super) fn again(
     task: &Task,
-    counts: bool,
-    bond: Amount,
-    policy: &Policy,
-    now: Timestamp,
+    sampling: Sampling,
+    nonce: Hex<32>,
+    (deadline, budget): (Timestamp, Amount),
 ) -> TaskDefinition {
     let of = task.definition.as_ref();
-    let sampling = fresh(of.sampling(), counts);
-    let mut review = TaskDefinition {
+    let mut again = TaskDefinition {
         seed: Some(task.seed),
-        nonce: Some(nonce(task)),
+        nonce: Some(nonce),
         // Its files are inputs.
         model: of.model.as_ref().and_then(|m| m.base).map(|base| Model {
             base: Some(base),
@@ -223,11 +227,11 @@ fn definition(
         labels: Default::default(),
         ..of.clone()
     };
-    review.qos.max_latency_ms = None;
-    review.qos.deadline = Some(now.plus_ms(policy.verification.review_ms.into()));
-    review.economics.budget = bond;
-    review.economics.late_refund_ppm = 0;
-    review
+    again.qos.max_latency_ms = None;
+    again.qos.deadline = Some(deadline);
+    again.economics.budget = budget;
+    again.economics.late_refund_ppm = 0;
+    again
 }
 
 /// What goes into the draws of a review: nobody chooses it.

@@ -9,7 +9,7 @@ use crate::{
     amount::{Amount, Points},
     event::{
         Event, PointsChanged, PointsReason, Posting, PostingReason, Share, ShareRole, TaskSettled,
-        TaskVerified, Track, Verdict,
+        TaskVerified, Verdict,
     },
     ids::{AccountId, AssignmentId, NodeId},
     ledger::LedgerAccount,
@@ -46,10 +46,10 @@ pub(super) fn settle(
     overtaken.extend(opened.called_off);
     shares.extend(attempt_shares(state, &overtaken, &policy));
     let fee = Amount(shares.iter().map(|s| s.amount.0).sum());
-    let refund = Amount(task.escrow.0 - fee.0);
+    let refund = Amount(task.held().0 - fee.0);
     let held = held(task, refund, &policy);
     let mut events = Vec::new();
-    if task.escrow > Amount::ZERO {
+    if task.held() > Amount::ZERO {
         let postings = settlement_postings(task, &shares, (refund, held));
         events.push(posted_for(task.id, PostingReason::Settlement, postings));
     }
@@ -134,7 +134,10 @@ fn result_shares(
     }
     // Contents and the platform are paid by the full price: they were not late.
     let compute = Amount(accepted.iter().map(|run| price(run).0).sum());
-    shares.extend(uses::shares(state, task, compute, policy));
+    // What verifiers use earned by the run that they look at.
+    if task.inspects.is_none() {
+        shares.extend(uses::shares(state, task, compute, policy));
+    }
     let platform = compute.share(policy.platform_share_ppm);
     let waited = verified.late && !accepted.iter().any(|a| task.missed_latency(a));
     let amount = if waited { less(platform) } else { platform };
@@ -196,7 +199,7 @@ fn settlement_postings(
     *credits.entry(waiting).or_default() += held.0;
     let escrow = Posting {
         account: LedgerAccount::Escrow(task.id),
-        amount: -task.escrow,
+        amount: -task.held(),
     };
     let credits = credits.into_iter().filter(|(_, amount)| *amount != 0);
     std::iter::once(escrow)
@@ -207,7 +210,7 @@ fn settlement_postings(
         .collect()
 }
 
-/// A refused result costs its owner part of the compute points, and never more than there are.
+/// A refused result costs its owner part of the points of its track, and never more than there are.
 pub(super) fn refused_points(state: &State, task: &Task, refused: &[AssignmentId]) -> Vec<Event> {
     let policy = state.policy_of(task);
     let mut left: BTreeMap<AccountId, i64> = BTreeMap::new();
@@ -222,14 +225,14 @@ pub(super) fn refused_points(state: &State, task: &Task, refused: &[AssignmentId
         };
         let balance = left
             .entry(account)
-            .or_insert_with(|| state.points(account, Track::Compute));
+            .or_insert_with(|| state.points(account, task.track()));
         let part = Amount(*balance).share(policy.points.refused_ppm).0;
         let loss = part.max(policy.points.refused_min.0).min(*balance);
         *balance -= loss;
         if loss > 0 {
             let changed = PointsChanged {
                 account,
-                track: Track::Compute,
+                track: task.track(),
                 delta: Points(-loss),
                 reason: PointsReason::ResultRefused,
                 task: task.id,

@@ -17,7 +17,7 @@ use crate::{
     ledger::LedgerAccount,
     policy::Policy,
     rejection::Rejection,
-    state::{Node, State, Task},
+    state::{Assignment, Node, State, Task},
 };
 
 /// What a node pledges for a result of the task that earns `price`.
@@ -109,6 +109,21 @@ pub(super) fn shut_out(
         .collect()
 }
 
+/// Whether a refused result costs what was locked for it, as of before it counts as a strike.
+pub(crate) fn is_slashed(state: &State, task: &Task, refused: &Assignment, now: Timestamp) -> bool {
+    let policy = state.policy_of(task).stake;
+    let Some(node) = state.nodes.get(&refused.node) else {
+        return false;
+    };
+    let strikes = node.pledges.strikes_at(now, policy).saturating_add(1);
+    // Who could have stood alone pledged for it, and verifiers pledge for their word; without a GPU the same run has the same result
+    // everywhere.
+    let is_pledged = task.trusted() == Some(refused.id) || task.inspects.is_some();
+    let is_covered = is_pledged && refused.hardware.gpu().is_none();
+    let is_free = policy.is_free(strikes, node.pledges.accepted) && !is_covered;
+    !is_free && refused.stake > Amount::ZERO
+}
+
 /// What the refused results of a verdict cost that their nodes are blamed for, where a quorum agrees on another one. It goes to the treasury: a requester or
 /// a node that got it could gain by having honest results refused.
 pub(super) fn slashes(
@@ -118,7 +133,7 @@ pub(super) fn slashes(
     policy: &Policy,
     now: Timestamp,
 ) -> Vec<Event> {
-    if verified.accepted.is_empty() {
+    if !verified.refutes() {
         return Vec::new();
     }
     let mut events = Vec::new();
@@ -130,11 +145,7 @@ pub(super) fn slashes(
             continue;
         };
         let strikes = node.pledges.strikes_at(now, policy.stake).saturating_add(1);
-        // Who could have stood alone pledged for it; without a GPU the same run has the same result everywhere.
-        let is_covered =
-            task.trusted() == Some(assignment.id) && assignment.hardware.gpu().is_none();
-        let is_free = policy.stake.is_free(strikes, node.pledges.accepted) && !is_covered;
-        if is_free || assignment.stake <= Amount::ZERO {
+        if !is_slashed(state, task, assignment, now) {
             continue;
         }
         let slashed = NodeSlashed {

@@ -8,6 +8,7 @@ use super::{
     Decision,
     account::active_account,
     content::check_terms,
+    inspect,
     posting::{posted_for, transfer},
     uses,
     validate::validate,
@@ -94,21 +95,9 @@ pub(crate) fn prepare(
         return Err(Rejection::TooManyTasks { most });
     }
     validate(definition)?;
-    let module = state.modules.get(&definition.module);
-    let module = module.filter(|m| m.names.contains_key(&requester));
-    let module = module.ok_or(Rejection::UnknownModule {
-        digest: definition.module,
-    })?;
-    if let Some(suspension) = &module.suspended {
-        return Err(Rejection::ModuleSuspended {
-            digest: definition.module,
-            reason: suspension.reason.clone(),
-        });
-    }
-    if module.world != World::Task {
-        return Err(Rejection::WrongWorld {
-            digest: definition.module,
-        });
+    check_module(state, requester, definition.module, World::Task)?;
+    for (_, check) in definition.check_modules() {
+        check_module(state, requester, check.module, World::Check)?;
     }
     check_deadline(definition, context)?;
     check_sources(state, requester, definition, brought)?;
@@ -147,19 +136,43 @@ pub(crate) fn prepare(
         escrow,
         prices,
         review: None,
+        inspection: None,
     };
     Ok(Prepared { created, inputs })
 }
 
+/// A module that the requester pushed, for this world.
+fn check_module(
+    state: &State,
+    requester: AccountId,
+    digest: Digest,
+    world: World,
+) -> Result<(), Rejection> {
+    let module = state.modules.get(&digest);
+    let module = module.filter(|m| m.names.contains_key(&requester));
+    let module = module.ok_or(Rejection::UnknownModule { digest })?;
+    if let Some(suspension) = &module.suspended {
+        let reason = suspension.reason.clone();
+        return Err(Rejection::ModuleSuspended { digest, reason });
+    }
+    if module.world == world {
+        Ok(())
+    } else {
+        let world = world.name();
+        Err(Rejection::WrongWorld { digest, world })
+    }
+}
+
 /// The most that the task can cost under a policy: every replica accepted, with all shares, or an attempt fee
-/// for each where that is more; and an attempt fee for each attempt. `uses` is what its contents cost. `None` past 64 bits.
+/// for each where that is more; an attempt fee for each attempt; and all verifiers. `uses` is what its contents cost. `None` past 64 bits.
 pub fn worst_case(definition: &TaskDefinition, policy: &Policy, uses: Amount) -> Option<Amount> {
     let replicas = definition.sampling().replicas;
     let price = definition.economics.pricing.max_price();
     let paid = fee(definition, policy, (price, replicas), uses)?;
     let undecided = policy.attempt_fee.times(replicas)?;
     paid.max(undecided)
-        .plus(policy.attempt_fee.times(definition.retry.max_attempts)?)
+        .plus(policy.attempt_fee.times(definition.retry.max_attempts)?)?
+        .plus(inspect::worst_case(definition, policy)?)
 }
 
 /// What so many accepted replicas at a price cost, with all shares and what using the contents costs. `None` past 64 bits.

@@ -59,6 +59,13 @@ pub(crate) fn due(state: &State, context: &Context, keys: &Keys<'_>) -> Vec<Even
             events.extend(verdict::judge(state, task, None, context, keys).events());
         }
     }
+    if done.is_empty() {
+        for id in state.index.inspected.iter().take(VERDICTS_MAX) {
+            if let Some(task) = state.tasks.get(id).filter(|_| done.insert(*id)) {
+                events.extend(verdict::inspected(state, task, context, keys));
+            }
+        }
+    }
     for id in due(&state.index.deadlines, DUE_MAX) {
         if let Some(task) = state.tasks.get(&id).filter(|_| done.insert(id)) {
             events.extend(expire(state, task, context));

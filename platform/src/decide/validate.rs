@@ -7,7 +7,10 @@ use serde_json::Value;
 use super::{account::check_name, content::check_licence};
 use crate::{
     amount::{Amount, PPM, parse_micro},
-    definition::{DataSource, Method, Pricing, Publish, Qos, Sampling, TaskDefinition},
+    definition::{
+        CheckModule, DataSource, Limits, Method, Pricing, Publish, Qos, Sampling, TaskDefinition,
+        Verifiers,
+    },
     rejection::Rejection,
 };
 
@@ -23,6 +26,8 @@ pub const SCHEMA_BYTES_MAX: usize = 8 * 1024;
 pub const RESULT_BYTES_MAX: usize = 32 * 1024;
 /// Replicas of one task.
 pub const REPLICAS_MAX: u32 = 9;
+/// Verifiers that a method draws at least: of one alone nobody could say that it lies.
+const VERIFIERS_MIN: u32 = 2;
 /// Files of a content, inputs and outputs of a task.
 pub(crate) const FILES_MAX: usize = 64;
 
@@ -64,13 +69,7 @@ pub fn validate(definition: &TaskDefinition) -> Result<(), Rejection> {
     let bytes = serde_json_canonicalizer::to_vec(&definition.without_inline())
         .map_err(|e| Rejection::definition("", format!("it has no JSON form: {e}")))?;
     at_most("", "bytes", bytes.len(), DEFINITION_BYTES_MAX)?;
-    exact("/params", &definition.params)?;
-    at_most(
-        "/params",
-        "bytes",
-        definition.params.to_string().len(),
-        PARAMS_BYTES_MAX,
-    )?;
+    params("/params", &definition.params)?;
     inputs(definition)?;
     model(definition)?;
     qos_and_limits(definition)?;
@@ -235,15 +234,26 @@ fn model(definition: &TaskDefinition) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn qos_and_limits(definition: &TaskDefinition) -> Result<(), Rejection> {
-    let limits = &definition.limits;
-    in_range("/limits/memory_mib", limits.memory_mib, MEMORY_MIB_MAX)?;
-    in_range("/limits/output_mib", limits.output_mib, OUTPUT_MIB_MAX)?;
-    in_range("/limits/runtime_s", limits.runtime_s, RUNTIME_S_MAX)?;
+fn params(pointer: &str, params: &Value) -> Result<(), Rejection> {
+    exact(pointer, params)?;
+    let bytes = params.to_string().len();
+    at_most(pointer, "bytes", bytes, PARAMS_BYTES_MAX)
+}
+
+fn limits(pointer: &str, limits: &Limits) -> Result<(), Rejection> {
+    let at = |field: &str| format!("{pointer}/{field}");
+    in_range(&at("memory_mib"), limits.memory_mib, MEMORY_MIB_MAX)?;
+    in_range(&at("output_mib"), limits.output_mib, OUTPUT_MIB_MAX)?;
+    in_range(&at("runtime_s"), limits.runtime_s, RUNTIME_S_MAX)?;
     if !(1..=FUEL_MAX).contains(&limits.fuel.0) {
         let detail = format!("{} is not in 1 to {FUEL_MAX}", limits.fuel);
-        return Err(Rejection::definition("/limits/fuel", detail));
+        return Err(Rejection::definition(at("fuel"), detail));
     }
+    Ok(())
+}
+
+fn qos_and_limits(definition: &TaskDefinition) -> Result<(), Rejection> {
+    limits("/limits", &definition.limits)?;
     if let Some(ms) = definition
         .qos
         .max_latency_ms
@@ -293,11 +303,28 @@ fn verification(definition: &TaskDefinition) -> Result<(), Rejection> {
         definition.verification.len(),
         METHODS_MAX,
     )?;
-    let mut sampled = false;
+    let (mut sampled, mut attested) = (false, false);
     for (i, method) in definition.verification.iter().enumerate() {
         let pointer = format!("/verification/{i}");
         match method {
-            Method::Check { schema, bounds } => check(&pointer, schema.as_ref(), bounds)?,
+            Method::Check {
+                schema,
+                bounds,
+                module,
+            } => {
+                check(&pointer, schema.as_ref(), bounds, module.is_some())?;
+                check_module(&pointer, module.as_deref())?;
+            }
+            Method::Attestation { .. } if attested => {
+                return Err(Rejection::definition(
+                    pointer,
+                    "attestation stands twice: name it once",
+                ));
+            }
+            Method::Attestation { verifiers: terms } => {
+                attested = true;
+                verifiers(&format!("{pointer}/verifiers"), terms)?;
+            }
             Method::Sampling(_) if sampled => {
                 return Err(Rejection::definition(
                     pointer,
@@ -316,7 +343,12 @@ fn verification(definition: &TaskDefinition) -> Result<(), Rejection> {
 /// How many outcomes the contract checks of a result have.
 fn checks(definition: &TaskDefinition) -> usize {
     let methods = definition.verification.iter().map(|method| match method {
-        Method::Check { schema, bounds } => usize::from(schema.is_some()) + bounds.len(),
+        Method::Check {
+            schema,
+            bounds,
+            module,
+        } => usize::from(schema.is_some()) + bounds.len() + usize::from(module.is_some()),
+        Method::Attestation { .. } => 1,
         Method::Sampling(_) => 0,
     });
     methods.sum()
@@ -340,15 +372,44 @@ fn sampling(pointer: &str, terms: &Sampling) -> Result<(), Rejection> {
     Ok(())
 }
 
+fn check_module(pointer: &str, check: Option<&CheckModule>) -> Result<(), Rejection> {
+    let Some(check) = check else {
+        return Ok(());
+    };
+    let at = |field: &str| format!("{pointer}/module/{field}");
+    params(&at("params"), &check.params)?;
+    limits(&at("limits"), &check.limits)?;
+    verifiers(&at("verifiers"), &check.verifiers)
+}
+
+fn verifiers(pointer: &str, terms: &Verifiers) -> Result<(), Rejection> {
+    let at = |field: &str| format!("{pointer}/{field}");
+    in_range(&at("count"), terms.count, REPLICAS_MAX)?;
+    if terms.count < VERIFIERS_MIN {
+        let detail =
+            format!("one verifier's word is nobody's to contradict: say {VERIFIERS_MIN} or more");
+        return Err(Rejection::definition(at("count"), detail));
+    }
+    if terms.quorum > terms.count || u64::from(terms.quorum) * 2 <= u64::from(terms.count) {
+        let detail = "the quorum is more than half of the verifiers, and at most all of them";
+        return Err(Rejection::definition(at("quorum"), detail));
+    }
+    if terms.fee < Amount::ZERO {
+        return Err(Rejection::definition(at("fee"), "a fee can't be negative"));
+    }
+    Ok(())
+}
+
 fn check(
     pointer: &str,
     schema: Option<&Value>,
     bounds: &[crate::definition::Bound],
+    has_module: bool,
 ) -> Result<(), Rejection> {
-    if schema.is_none() && bounds.is_empty() {
+    if schema.is_none() && bounds.is_empty() && !has_module {
         return Err(Rejection::definition(
             pointer,
-            "a check needs a schema or bounds",
+            "a check needs a schema, bounds or a module",
         ));
     }
     if let Some(schema) = schema {

@@ -6,7 +6,7 @@ use aevir_events::Context;
 
 use super::{
     content::of_others,
-    lease,
+    inspect, lease,
     result::called_off,
     review::{self, Shown},
     settle::{self, Opened},
@@ -86,12 +86,21 @@ pub(super) fn judge(
     let accepted = agreed.as_deref().unwrap_or_default();
     let refused = refused(task, accepted, &replicas);
     let verified = verified(task, accepted, refused, &replicas, context);
+    let mut events: Vec<Event> = opened.iter().cloned().map(Event::from).collect();
+    if let Some(inspections) = inspections(state, task, &verified, &replicas, context) {
+        // No further replica is drawn, so that nobody can copy what verifiers are to see.
+        events.extend(inspections);
+        return Judged::over(events);
+    }
+    let verified = inspect::told(task, verified);
+    let first = verified.accepted.first().and_then(|id| replicas.get(id));
+    let told = inspect::ended(state, task, first.map(|r| r.report));
     // What was closed by leaders with another secret nobody can open: nobody is blamed for it.
     let is_lost = |a: &&Assignment| !replicas.contains_key(&a.id);
     let lost: Vec<&Assignment> = shown(task).filter(is_lost).collect();
-    let mut events: Vec<Event> = opened.iter().cloned().map(Event::from).collect();
     events.extend(lost.iter().map(|a| called_off(task, a)));
     events.extend(settled(state, task, verified, &replicas, &lost, context));
+    events.extend(told);
     let fee = events.iter().find_map(|e| match e {
         Event::TaskSettled(e) => Some(e.fee),
         _ => None,
@@ -161,14 +170,12 @@ pub(crate) fn agreed<'a>(
 
 /// What the one word says that a review counts.
 fn counted_word(task: &Task) -> Option<Digest> {
-    let of = task.review_of.as_ref().filter(|of| of.counts);
-    of.map(|of| of.reviewed)
+    Some(task.review_of.as_ref().filter(|of| of.counts)?.reviewed)
 }
 
 /// A fresh result does not share the word that was counted.
 fn differs(replicas: &BTreeMap<AssignmentId, Replica<'_>>, word: Digest) -> bool {
-    let mut fresh = replicas.values();
-    fresh.any(|replica| replica.report.agreement_key() != word)
+    replicas.values().any(|r| r.report.agreement_key() != word)
 }
 
 /// The verdict on a task without a sample: the first result that meets the requester's terms, or else the first one. Where
@@ -205,8 +212,39 @@ fn alone(
     let others: Vec<&Assignment> = live().filter(|a| !kept(a)).collect();
     let verified = verified(task, &[winner], refused.collect(), replicas, context);
     let mut events: Vec<Event> = others.iter().map(|a| called_off(task, a)).collect();
+    if let Some(inspections) = inspections(state, task, &verified, replicas, context) {
+        events.extend(inspections);
+        return Judged::over(events);
+    }
+    let verified = inspect::told(task, verified);
     events.extend(settled(state, task, verified, replicas, &others, context));
     Judged::over(events)
+}
+
+/// A result that would pass waits for the verifiers that the task asks for.
+fn inspections(
+    state: &State,
+    task: &Task,
+    verified: &TaskVerified,
+    replicas: &BTreeMap<AssignmentId, Replica<'_>>,
+    context: &Context,
+) -> Option<Vec<Event>> {
+    let is_called_for = verified.verdict == Verdict::Passed
+        && task.inspections.is_empty()
+        && task.definition.inspections().next().is_some();
+    let agreed = verified.accepted.first().filter(|_| is_called_for)?;
+    let report = replicas.get(agreed)?.report;
+    Some(inspect::open(state, task, (*agreed, report), context))
+}
+
+/// The verdict on a result that all verifiers have looked at.
+pub(super) fn inspected(
+    state: &State,
+    task: &Task,
+    context: &Context,
+    keys: &Keys<'_>,
+) -> Vec<Event> {
+    judge(state, task, None, context, keys).events()
 }
 
 /// The verdict with all that follows from it. `others` are called off with it.
@@ -221,8 +259,11 @@ fn settled(
     let mut events = vec![verified.clone().into()];
     let nodes: BTreeMap<AssignmentId, NodeId> =
         task.assignments.values().map(|a| (a.id, a.node)).collect();
+    // Whose result is refuted did not work in good faith, as far as anybody can tell.
+    let is_refused = |id: &AssignmentId| verified.refused.iter().any(|r| r.assignment == *id);
     let revealed: Vec<NodeId> = replicas
         .keys()
+        .filter(|id| !is_refused(id))
         .filter_map(|id| nodes.get(id).copied())
         .collect();
     let overtaken = others.iter().filter(|a| a.started_at.is_some());
@@ -255,25 +296,14 @@ fn replicas<'a>(
     task: &'a Task,
     opened: impl Iterator<Item = &'a AssignmentRevealed>,
 ) -> BTreeMap<AssignmentId, Replica<'a>> {
-    let earlier = task.assignments.values().filter_map(|a| match &a.stage {
-        Stage::Revealed(r) => Some((
-            a.id,
-            Replica {
-                report: &r.report,
-                checks: &r.checks,
-                published: r.published.as_ref(),
-            },
-        )),
-        Stage::Leased
-        | Stage::Running { .. }
-        | Stage::Committed(_)
-        | Stage::Shown(_)
-        | Stage::Accepted(_)
-        | Stage::Refused { .. }
-        | Stage::Lost { .. }
-        | Stage::Failed { .. }
-        | Stage::Returned { .. }
-        | Stage::Withdrawn => None,
+    let earlier = task.assignments.values().filter_map(|a| {
+        let r = a.opened()?;
+        let replica = Replica {
+            report: &r.report,
+            checks: &r.checks,
+            published: r.published.as_ref(),
+        };
+        Some((a.id, replica))
     });
     let opened = opened.map(|r| {
         let replica = Replica {

@@ -4,6 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Limits;
+use crate::{amount::Amount, digest::Digest};
+
 /// One way of verifying the result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "method", rename_all = "kebab-case", deny_unknown_fields)]
@@ -15,9 +18,43 @@ pub enum Method {
         schema: Option<Value>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         bounds: Vec<Bound>,
+        /// A module that judges the agreed result, run by drawn verifiers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        module: Option<Box<CheckModule>>,
     },
     /// Several nodes run the task; `quorum` of them must agree.
     Sampling(Sampling),
+    /// Third parties, who have no part in the task, run it again before its verdict; `verifiers.quorum` of them must agree with the
+    /// result.
+    Attestation { verifiers: Verifiers },
+}
+
+/// A check that is a module of its own, for the world `check`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckModule {
+    /// SHA-256 of a registered module that fits the world `check`.
+    pub module: Digest,
+    /// Handed to the check as JSON text; at most 16 KiB.
+    #[serde(default)]
+    pub params: Value,
+    /// Bounds of one run of the check.
+    #[serde(default)]
+    pub limits: Limits,
+    pub verifiers: Verifiers,
+}
+
+/// How many verifiers look at a result, and what they earn. They are drawn by the epoch's secret among the nodes of owners who have no part
+/// in the task, and commit and reveal their words as nodes do with results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Verifiers {
+    /// The most that may ever be drawn and paid; 2 to 9.
+    pub count: u32,
+    /// How many must agree; more than half of `count`. So many are drawn first, and more only on disagreement.
+    pub quorum: u32,
+    /// What each verifier earns that is accepted.
+    pub fee: Amount,
 }
 
 /// Bounds of one reported metric, as decimals with at most six decimals.
@@ -59,6 +96,31 @@ pub struct Sampling {
 
 fn is_false(flag: &bool) -> bool {
     !*flag
+}
+
+impl Method {
+    /// The verifiers that it asks for.
+    pub fn verifiers(&self) -> Option<Verifiers> {
+        match self {
+            Self::Check { module, .. } => module.as_ref().map(|check| check.verifiers),
+            Self::Sampling(_) => None,
+            Self::Attestation { verifiers } => Some(*verifiers),
+        }
+    }
+}
+
+impl Verifiers {
+    /// Their words are compared like results of a sample.
+    pub fn sampling(&self) -> Sampling {
+        Sampling {
+            replicas: self.count,
+            quorum: self.quorum,
+            initial: None,
+            comparator: Comparator::Bitwise,
+            adaptive: false,
+            unstaked: false,
+        }
+    }
 }
 
 impl Sampling {

@@ -200,6 +200,27 @@ pub enum ShareRole {
     Attempt,
 }
 
+/// What verifiers say of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum InspectionOutcome {
+    /// It passes.
+    Passed,
+    /// It does not: the check refuses it, or fresh results agree on another one.
+    Failed,
+    /// They do not agree, or there were none.
+    Undecided,
+}
+
+/// Whose result a task of verifiers looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InspectionOrigin {
+    pub task: TaskId,
+    /// The method that asks for it: its place in the definition's `verification`.
+    pub method: u32,
+}
+
 /// Why a verdict is looked at again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "by", rename_all = "kebab-case", deny_unknown_fields)]

@@ -6,6 +6,7 @@ mod checkpoint;
 mod concurrency;
 mod epoch;
 mod fleet;
+mod inspection;
 mod market;
 mod node;
 mod record;
@@ -17,6 +18,7 @@ mod speed;
 mod stake;
 mod suspension;
 mod task;
+mod unseal;
 mod withdrawal;
 
 use aevir_events::{Corrupt, Recorded};
@@ -81,6 +83,8 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::TaskHastened(e) => sample::hastened(state, e, at),
         Event::TrustDecided(e) => sample::trust_decided(state, e),
         Event::TaskReserved(e) => reservation::reserved(state, e),
+        Event::InspectionOpened(e) => inspection::opened(state, e),
+        Event::TaskInspected(e) => inspection::inspected_by(state, e),
         Event::TaskVerified(e) => task::verified(state, e, at),
         Event::TaskSettled(e) => task::settled(state, e, at, recorded.position),
         Event::TaskMatured(e) => task::matured(state, e, at),

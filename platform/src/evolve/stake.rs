@@ -33,6 +33,7 @@ pub(super) fn lock(state: &mut State, node: NodeId, amount: Amount) -> Result<()
     let pledges = &mut node_mut(state, node)?.pledges;
     let locked = pledges.locked.plus(amount);
     pledges.locked = locked.ok_or_else(|| Corrupt("locked stake passes 64 bits".into()))?;
+    refresh_node(state, node);
     Ok(())
 }
 
@@ -86,7 +87,7 @@ pub(super) fn struck(
     blamed: &[AssignmentId],
     at: Timestamp,
 ) -> Result<(), Corrupt> {
-    if e.accepted.is_empty() {
+    if !e.refutes() {
         return count(state, e.task, blamed, at).map(drop);
     }
     strike(state, e.task, blamed, at)

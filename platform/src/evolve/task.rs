@@ -7,9 +7,11 @@ use aevir_events::{Corrupt, Timestamp};
 use super::{
     checkpoint, concurrency, ensure,
     epoch::use_up,
+    inspection,
     market::own_blob,
-    node::{node_mut, unseal, vouch},
+    node::{node_mut, vouch},
     record, reservation, review, rewards, speed, stake,
+    unseal::{unseal_all, unseal_undecided},
 };
 use crate::{
     amount::Amount,
@@ -30,6 +32,7 @@ use crate::{
 pub(super) fn created(state: &mut State, e: &TaskCreated, at: Timestamp) -> Result<(), Corrupt> {
     let mut task = Task::new(e, at);
     review::reviewing(state, &mut task, e.review)?;
+    inspection::inspecting(state, &mut task, e.inspection)?;
     for dependency in awaited(state, &task) {
         state
             .index
@@ -65,6 +68,12 @@ pub(super) fn queued(state: &mut State, e: &TaskQueued, at: Timestamp) -> Result
     task.queued_at = Some(at);
     task.inputs = e.inputs.clone();
     task.pace = first_pace(task, &policy, at);
+    // The definition that a check opens is of the requester's own making.
+    let definition = inspection::checked_definition(task);
+    let requester = task.requester;
+    if let Some(blob) = definition {
+        own_blob(state, requester, blob)?;
+    }
     state.index.unblocked.remove(&e.task);
     refresh_open(state, e.task);
     Ok(())
@@ -77,6 +86,7 @@ pub(super) fn round_closed(state: &mut State, e: &RoundClosed) -> Result<(), Cor
         // Without a sample another result was sealed before the first one was revealed: it has its time, too.
         Phase::Verifying { reveal_by } if !task.is_sampled() => Some(reveal_by),
         Phase::Verifying { .. }
+        | Phase::Inspecting
         | Phase::Created
         | Phase::Queued
         | Phase::Settled { .. }
@@ -120,9 +130,8 @@ pub(super) fn resume_running(
 pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Result<(), Corrupt> {
     let policy = state.policy_of(task_ref(state, e.task)?);
     let task = task_mut(state, e.task)?;
-    let Phase::Verifying { reveal_by } = task.phase else {
-        return Err(misfit(task));
-    };
+    let reveal_by = under_verification(task)?;
+    expect(task.phase != Phase::Inspecting || task.is_inspected(), task)?;
     let blamed = task.blamed(&e.accepted, &e.refused, &policy);
     let late: BTreeSet<AssignmentId> = task
         .assignments
@@ -203,7 +212,10 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
     };
     let late = fuel.iter().filter(|run| could(run));
     outcomes.extend(late.map(|(id, ..)| (*id, Outcome::Late)));
-    state.index.reveals.remove(&(reveal_by, e.task));
+    if let Some(reveal_by) = reveal_by {
+        state.index.reveals.remove(&(reveal_by, e.task));
+    }
+    state.index.inspected.remove(&e.task);
     refresh_open(state, e.task);
     ended(state, e.task);
     if let Some(sealed) = task_ref(state, e.task)?.drawn_and_stood() {
@@ -211,7 +223,7 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
     }
     if e.verdict == Verdict::Inconclusive {
         // Nothing of it is pending.
-        unseal_all(state, e.task)?;
+        unseal_undecided(state, e, &blamed, at)?;
     }
     stake::stood(state, e)?;
     speed::seen(state, e)?;
@@ -259,7 +271,7 @@ pub(super) fn settled(
 ) -> Result<(), Corrupt> {
     let task = task_mut(state, e.task)?;
     expect(task.verdict.is_some() && task.settlement.is_none(), task)?;
-    ensure(e.fee.plus(e.refund) == Some(task.escrow), || {
+    ensure(e.fee.plus(e.refund) == Some(task.held()), || {
         format!("task {}: fee and refund are not the escrow", e.task)
     })?;
     ensure(e.held >= Amount::ZERO && e.held <= e.refund, || {
@@ -292,16 +304,6 @@ pub(super) fn settled(
     Ok(())
 }
 
-/// No result of the task is open any more.
-fn unseal_all(state: &mut State, task: TaskId) -> Result<(), Corrupt> {
-    let sealed = task_ref(state, task)?.assignments.values();
-    let sealed = sealed.filter(|a| a.commitment().is_some());
-    let sealed: Vec<_> = sealed.map(|a| (a.node, a.id)).collect();
-    sealed
-        .into_iter()
-        .try_for_each(|(node, assignment)| unseal(state, node, assignment))
-}
-
 pub(super) fn matured(state: &mut State, e: &TaskMatured, at: Timestamp) -> Result<(), Corrupt> {
     let task = task_ref(state, e.task)?;
     ensure(rests_on_unvouched(state, task).is_none(), || {
@@ -331,6 +333,7 @@ pub(super) fn matured(state: &mut State, e: &TaskMatured, at: Timestamp) -> Resu
         | Phase::Queued
         | Phase::Running
         | Phase::Verifying { .. }
+        | Phase::Inspecting
         | Phase::Overturned
         | Phase::Inconclusive
         | Phase::Failed { .. }
@@ -349,7 +352,7 @@ pub(super) fn closed(
     // A round that has closed ends with a verdict, never like this.
     let open = matches!(task.phase, Phase::Created | Phase::Queued | Phase::Running);
     expect(open && task.active().next().is_none(), task)?;
-    ensure(e.fee.plus(e.refund) == Some(task.escrow), || {
+    ensure(e.fee.plus(e.refund) == Some(task.held()), || {
         format!("task {}: fee and refund are not the escrow", e.task)
     })?;
     task.phase = Phase::closed(e.reason, &e.detail);
@@ -429,6 +432,24 @@ pub(super) fn refresh_open(state: &mut State, id: TaskId) {
         // Who comes back does not get what it left unused while it was away.
         let now = state.virtual_time;
         use_up(state, requester, |r| r.used = r.used.max(now));
+    }
+}
+
+/// Until when results of a task that may have its verdict can be revealed; `None` where verifiers are at work on what was.
+pub(super) fn under_verification(task: &Task) -> Result<Option<Timestamp>, Corrupt> {
+    match task.phase {
+        Phase::Verifying { reveal_by } => Ok(Some(reveal_by)),
+        Phase::Inspecting => Ok(None),
+        Phase::Created
+        | Phase::Queued
+        | Phase::Running
+        | Phase::Settled { .. }
+        | Phase::Unmet { .. }
+        | Phase::Overturned
+        | Phase::Inconclusive
+        | Phase::Failed { .. }
+        | Phase::Expired
+        | Phase::Cancelled { .. } => Err(misfit(task)),
     }
 }
 

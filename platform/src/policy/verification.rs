@@ -1,4 +1,4 @@
-//! The constants of verification: how often the result of a trusted node is repeated.
+//! The constants of verification: how often the result of a trusted node is repeated, and what is asked of verifiers.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,12 @@ pub struct VerificationPolicy {
     pub reveals: Reveals,
     /// How long a review may take, in ms; without an outcome by then the verdict stands.
     pub review_ms: u32,
+    /// How long the verifiers of a method may take, in ms; without an outcome by then they have said nothing.
+    pub inspection_ms: u32,
+    /// Verifiers are drawn among the nodes that have free what they are to lock for their word. A private market does not ask for it.
+    pub verifiers_staked: bool,
+    /// With which chance a candidate whose owner has no points is elected a verifier when it comes up; with points it is more.
+    pub election_floor_ppm: Ppm,
 }
 
 /// When others can read what the nodes of a sample reveal.
@@ -64,6 +70,16 @@ const REVIEW_MS: u32 = 86_400_000;
 /// A minute, in which hardly anything is run again, to a week, for which nobody waits for wages.
 const REVIEW_MS_RANGE: std::ops::RangeInclusive<u32> = 60_000..=604_800_000;
 
+/// Six hours: a requester waits for it, and so do the nodes that are paid by the verdict.
+const INSPECTION_MS: u32 = 21_600_000;
+/// Ten seconds, in which no long check runs, to a week.
+const INSPECTION_MS_RANGE: std::ops::RangeInclusive<u32> = 10_000..=604_800_000;
+
+/// One in eight: who has many points is elected eight times as often as a newcomer, and no more.
+const ELECTION_FLOOR_PPM: Ppm = 125_000;
+/// Below one in a hundred elections among newcomers would be decided by their bound.
+const ELECTION_FLOOR_PPM_MIN: Ppm = 10_000;
+
 impl Default for VerificationPolicy {
     fn default() -> Self {
         Self {
@@ -71,6 +87,9 @@ impl Default for VerificationPolicy {
             staked_votes: STAKED_VOTES,
             reveals: Reveals::Closed,
             review_ms: REVIEW_MS,
+            inspection_ms: INSPECTION_MS,
+            verifiers_staked: true,
+            election_floor_ppm: ELECTION_FLOOR_PPM,
         }
     }
 }
@@ -127,6 +146,19 @@ impl VerificationPolicy {
         if self.staked_votes > STAKED_VOTES_MAX {
             return Err(format!(
                 "the verification's `staked_votes` is 0 to {STAKED_VOTES_MAX}"
+            ));
+        }
+        let floor = self.election_floor_ppm;
+        if floor < ELECTION_FLOOR_PPM_MIN || i64::from(floor) > PPM {
+            return Err(format!(
+                "the verification's `election_floor_ppm` is {ELECTION_FLOOR_PPM_MIN} to {PPM}"
+            ));
+        }
+        if !INSPECTION_MS_RANGE.contains(&self.inspection_ms) {
+            return Err(format!(
+                "the verification's `inspection_ms` is {} to {} ms",
+                INSPECTION_MS_RANGE.start(),
+                INSPECTION_MS_RANGE.end()
             ));
         }
         if !REVIEW_MS_RANGE.contains(&self.review_ms) {

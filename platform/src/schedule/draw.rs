@@ -27,6 +27,8 @@ pub enum Purpose {
     Run,
     /// One replica of a sampled task, among all nodes that fit.
     Replica,
+    /// One verifier of a result, among all nodes that fit, by their owners' points.
+    Verifier,
     /// The duplicate of a run whose task may be late, among the nodes that are faster.
     Tail,
 }
@@ -37,6 +39,7 @@ impl Purpose {
         match self {
             Self::Run => "run",
             Self::Replica => "replica",
+            Self::Verifier => "verifier",
             Self::Tail => "tail",
         }
     }
@@ -44,7 +47,7 @@ impl Purpose {
 
 /// How a node was drawn, as `assignment.leased` records it: with the task's definition and nonce, all that a seed is made
 /// of but for the epoch's secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Draw {
     pub epoch: u32,
@@ -53,6 +56,20 @@ pub struct Draw {
     pub number: u32,
     /// How many nodes it was among.
     pub candidates: u32,
+    /// Of a verifier: the candidates, by their numbers, that came up before and were passed over by their owners' points.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed: Vec<u32>,
+}
+
+/// Candidates that an election passes over at most; the one that comes up then is elected whatever its points are. At the default floor
+/// two in ten thousand elections among newcomers come so far.
+pub(crate) const PASSED_MAX: usize = 64;
+
+/// The candidate that a draw falls on, and those that an election passed over before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Choice {
+    pub(crate) index: u32,
+    pub(crate) passed: Vec<u32>,
 }
 
 /// All that one draw follows from, but for the secret.
@@ -68,13 +85,15 @@ pub(crate) struct Ticket {
 impl Ticket {
     /// Of a task that was drawn for so many times.
     pub(crate) fn of(task: &Task, number: u32) -> Self {
-        let sampled = task.definition.sampling().replicas > 1;
+        let purpose = if task.inspects.is_some() {
+            Purpose::Verifier
+        } else if task.definition.sampling().replicas > 1 {
+            Purpose::Replica
+        } else {
+            Purpose::Run
+        };
         Self {
-            purpose: if sampled {
-                Purpose::Replica
-            } else {
-                Purpose::Run
-            },
+            purpose,
             definition: task.definition_digest,
             nonce: task.nonce,
             round: task.round,
@@ -91,10 +110,25 @@ impl Ticket {
     }
 
     /// Which of so many candidates is drawn: the seed's first 128 bits, modulo their number. What that prefers the first
-    /// ones by is below one part in 2^96.
-    pub(crate) fn index(&self, urn: &Urn, candidates: u32) -> u32 {
+    /// ones by is below one part in 2^96. A verifier is elected: who comes up is taken with a chance, in parts per million, that `weight`
+    /// says, or else the next one comes up.
+    pub(crate) fn choose(&self, urn: &Urn, candidates: u32, weight: impl Fn(u32) -> Ppm) -> Choice {
         let parts = (self.definition, self.nonce, self.round, self.number);
-        urn.draw(self.purpose.name(), parts, candidates)
+        let mut passed = Vec::new();
+        match self.purpose {
+            Purpose::Run | Purpose::Replica | Purpose::Tail => {
+                let index = urn.draw(self.purpose.name(), parts, candidates);
+                Choice { index, passed }
+            }
+            Purpose::Verifier => loop {
+                let seed = urn.seed(self.purpose.name(), parts, Some(passed.len()));
+                let index = below(&seed[..16], candidates);
+                if below(&seed[16..], PPM as u32) < weight(index) || passed.len() >= PASSED_MAX {
+                    return Choice { index, passed };
+                }
+                passed.push(index);
+            },
+        }
     }
 }
 
@@ -153,12 +187,17 @@ impl Urn {
     }
 
     /// A number below `bound`, from the purpose and what the draw is for: definition digest, nonce, round and number.
-    fn draw(
+    fn draw(&self, purpose: &str, parts: (Digest, Hex<32>, u32, u32), bound: u32) -> u32 {
+        below(&self.seed(purpose, parts, None)[..16], bound)
+    }
+
+    /// The seed of a draw; of an election, that of its so many'th candidate, from 0.
+    fn seed(
         &self,
         purpose: &str,
         (definition, nonce, round, number): (Digest, Hex<32>, u32, u32),
-        bound: u32,
-    ) -> u32 {
+        attempt: Option<usize>,
+    ) -> [u8; 32] {
         let mut mac = self.0.clone();
         mac.update(b"aevir.draw/1\n");
         mac.update(purpose.as_bytes());
@@ -167,11 +206,19 @@ impl Urn {
         mac.update(&nonce.0);
         mac.update(&round.to_be_bytes());
         mac.update(&number.to_be_bytes());
-        let seed: [u8; 32] = mac.finalize().into_bytes().into();
-        let first = seed.first_chunk().copied().unwrap_or_default();
-        let drawn = u128::from_be_bytes(first) % u128::from(bound.max(1));
-        u32::try_from(drawn).unwrap_or(0)
+        if let Some(attempt) = attempt {
+            // At most `PASSED_MAX`.
+            mac.update(&(attempt as u32).to_be_bytes());
+        }
+        mac.finalize().into_bytes().into()
     }
+}
+
+/// The first 128 bits as a big-endian number, modulo a bound.
+fn below(bits: &[u8], bound: u32) -> u32 {
+    let bits = bits.first_chunk().copied().unwrap_or_default();
+    let drawn = u128::from_be_bytes(bits) % u128::from(bound.max(1));
+    u32::try_from(drawn).unwrap_or(0)
 }
 
 /// What `epoch.opened` says of a secret: it can't be taken back, and tells nothing.
@@ -219,7 +266,10 @@ mod tests {
             commitment(&secret).to_string(),
             "e6ec92efb6b29e9a7b199c311b7269f2211dc1ac49faf1f971996e6ddbe63e2d"
         );
-        assert_eq!(ticket().index(&Urn::of(&secret), 1_000_000), 751_677);
+        assert_eq!(
+            ticket().choose(&Urn::of(&secret), 1_000_000, |_| 0).index,
+            751_677
+        );
         let toss = |chance_ppm| Toss {
             definition: Digest([1; 32]),
             nonce: Hex([2; 32]),
@@ -241,7 +291,7 @@ mod tests {
         let urn = Urn::of(&Hex([3; 32]));
         let other = Urn::of(&Hex([4; 32]));
         const MANY: u32 = u32::MAX;
-        let of = |ticket: Ticket| ticket.index(&urn, MANY);
+        let of = |ticket: Ticket| ticket.choose(&urn, MANY, |_| 0).index;
         let base = ticket();
         let changed = [
             of(Ticket {
@@ -258,13 +308,48 @@ mod tests {
             }),
             of(Ticket { round: 2, ..base }),
             of(Ticket { number: 1, ..base }),
-            base.index(&other, MANY),
+            base.choose(&other, MANY, |_| 0).index,
         ];
         assert!(changed.iter().all(|index| *index != of(base)));
         let mut drawn = [0u32; 8];
         for number in 0..8_000 {
-            drawn[Ticket { number, ..base }.index(&urn, 8) as usize] += 1;
+            drawn[Ticket { number, ..base }.choose(&urn, 8, |_| 0).index as usize] += 1;
         }
         assert!(drawn.iter().all(|n| (850..1_150).contains(n)), "{drawn:?}");
+    }
+
+    #[test]
+    fn verifiers_are_elected_by_their_weights() {
+        let urn = Urn::of(&Hex([3; 32]));
+        let of = |number| Ticket {
+            purpose: Purpose::Verifier,
+            number,
+            ..ticket()
+        };
+        // Computed apart, as above.
+        let chosen = of(0).choose(&urn, 1_000, |index| if index < 500 { 0 } else { 250_000 });
+        assert_eq!(
+            (chosen.index, chosen.passed),
+            (
+                762,
+                vec![104, 932, 613, 821, 104, 339, 136, 874, 825, 62, 200, 624]
+            )
+        );
+        let weight = |index: u32| 1_000_000 >> index;
+        let mut elected = [0u32; 4];
+        for number in 0..8_000 {
+            elected[of(number).choose(&urn, 4, weight).index as usize] += 1;
+        }
+        // 8 : 4 : 2 : 1 of 15.
+        for (index, n) in elected.iter().enumerate() {
+            let due = 8_000 * (8 >> index) / 15;
+            assert!(n.abs_diff(due) < 200, "{elected:?}");
+        }
+        let none = of(0).choose(&urn, 4, |_| 0);
+        assert_eq!(
+            none.passed.len(),
+            PASSED_MAX,
+            "somebody is elected in the end"
+        );
     }
 }

@@ -133,7 +133,7 @@ pub(super) fn reasons<'a>(
 ) -> impl Iterator<Item = Refused> + 'a {
     let offline = node.availability == Availability::Offline;
     let is_full = free_slots(node, given) == 0;
-    let first = [
+    let first: [Option<Refused>; 8] = [
         terms::standing(state, node),
         offline.then_some(Refused::Offline),
         is_full.then_some(Refused::NoFreeSlot),
@@ -320,14 +320,8 @@ pub(super) fn tried<'a>(task: &'a Task, given: Gifts<'a>) -> impl Iterator<Item 
         .filter(|a| counts_as_tried(&a.stage));
     before
         .map(|a| a.node)
-        .chain(involved(task))
+        .chain(task.involved())
         .chain(given_to(task, given))
-}
-
-/// The nodes whose results a review looks at: they count as if they were its own.
-fn involved(task: &Task) -> impl Iterator<Item = NodeId> + '_ {
-    let nodes = task.review_of.as_ref().map(|of| of.involved.iter());
-    nodes.into_iter().flatten().copied()
 }
 
 fn counts_as_tried(stage: &Stage) -> bool {
@@ -350,7 +344,7 @@ fn counts_as_tried(stage: &Stage) -> bool {
 /// The nodes of a task's replicas, oldest first.
 pub(super) fn replicas<'a>(task: &'a Task, given: Gifts<'a>) -> impl Iterator<Item = NodeId> + 'a {
     let before = task.assignments.values().filter(|a| a.is_replica());
-    involved(task)
+    task.involved()
         .chain(before.map(|a| a.node))
         .chain(given_to(task, given))
 }
@@ -370,7 +364,7 @@ pub(super) fn replica_class<'a>(
     if task.definition.qos.gpu.is_none() || !task.is_sampled() {
         return None;
     }
-    if let Some(class) = task.review_of.as_ref().and_then(|of| of.class.as_deref()) {
+    if let Some(class) = task.bound_class() {
         return Some(class);
     }
     let mut live = task.assignments.values().filter(|a| a.is_replica());

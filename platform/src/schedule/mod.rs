@@ -29,7 +29,7 @@ use aevir_events::{Context, Timestamp};
 
 pub(crate) use alarm::Alarms;
 pub use draw::{Coin, Draw, EpochSecret, Purpose, commitment};
-pub(crate) use draw::{Ticket, Toss, Urn, secret_of};
+pub(crate) use draw::{PASSED_MAX, Ticket, Toss, Urn, secret_of};
 pub(crate) use filter::room_of;
 pub use filter::{Refused, refusal};
 pub(crate) use fit::Candidates;
@@ -45,13 +45,14 @@ pub use terms::{Held, held};
 pub use why::{NODES_MAX, WaitsFor, Why, why};
 
 use crate::{
+    amount::Ppm,
     event::{AssignmentLeased, Event},
     ids::{AssignmentId, NodeId},
     state::{State, Task},
 };
 
 /// A placement that a draw has decided on: the node's ordinal, and what the lease says.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Drawn {
     pub(crate) ordinal: u32,
     pub(crate) assignment: AssignmentId,
@@ -66,13 +67,17 @@ pub(crate) fn plan(state: &State, context: &Context) -> Vec<Event> {
         return Vec::new();
     };
     let mut ids = context.ids();
-    place(state, context.time, |_, ticket, candidates| {
-        let ordinal = candidates.select(ticket.index(&urn, candidates.len()))?;
+    place(state, context.time, |task, ticket, candidates| {
+        let choice = ticket.choose(&urn, candidates.len(), |index| {
+            weight(state, task, candidates, index)
+        });
+        let ordinal = candidates.select(choice.index)?;
         let draw = Draw {
             epoch,
             purpose: ticket.purpose,
             number: ticket.number,
             candidates: candidates.len(),
+            passed: choice.passed,
         };
         Some(Drawn {
             ordinal,
@@ -80,6 +85,15 @@ pub(crate) fn plan(state: &State, context: &Context) -> Vec<Event> {
             draw: Some(draw),
         })
     })
+}
+
+/// With which chance a candidate is taken that comes up in an election.
+pub(crate) fn weight(state: &State, task: &Task, candidates: &Candidates<'_>, index: u32) -> Ppm {
+    let node = candidates
+        .select(index)
+        .and_then(|i| state.index.fleet.id(i));
+    let node = node.and_then(|id| state.nodes.get(&id));
+    node.map_or(0, |node| score::election_weight(state, task, node))
 }
 
 /// The open epoch and its secret, where the leader knows it.
@@ -109,8 +123,11 @@ pub fn looks(state: &State, context: &Context) -> usize {
     let mut ids = context.ids();
     let kept = reserve::Kept::of(state, context.time);
     let planner = turns::Planner::new(state, context.time, &kept);
-    let plan = planner.run(|_, ticket, candidates| {
-        let ordinal = candidates.select(ticket.index(&urn, candidates.len()))?;
+    let plan = planner.run(|task, ticket, candidates| {
+        let choice = ticket.choose(&urn, candidates.len(), |index| {
+            weight(state, task, candidates, index)
+        });
+        let ordinal = candidates.select(choice.index)?;
         Some(Drawn {
             ordinal,
             assignment: AssignmentId(ids.ulid()),
@@ -139,7 +156,7 @@ fn lease(
         author: resume.map(|c| c.author),
         doubles,
         price: task.definition.asked_price(ask),
-        draw: drawn.draw,
+        draw: drawn.draw.clone(),
     };
     Some((node, leased.into()))
 }

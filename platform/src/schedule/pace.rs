@@ -39,6 +39,7 @@ pub(crate) fn hastens_at(state: &State, task: &Task) -> Option<Timestamp> {
         Phase::Queued | Phase::Running => task.missing_at_most() > task.open_slots(),
         Phase::Created
         | Phase::Verifying { .. }
+        | Phase::Inspecting
         | Phase::Settled { .. }
         | Phase::Unmet { .. }
         | Phase::Overturned

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     amount::{Amount, Count},
     content::ContentPrice,
-    decide::{fee, prepare, uses_sum},
+    decide::{expected_inspections, fee, prepare, uses_sum},
     definition::{Pricing, TaskDefinition, Used},
     digest::Digest,
     event::TaskCreated,
@@ -298,7 +298,9 @@ fn expected_fee(state: &State, created: &TaskCreated, asks: &[Amount]) -> Amount
     let accepted = definition.sampling().initial();
     let price = expected_price(definition, asks);
     let uses = uses_sum(&created.prices);
-    fee(definition, policy, (price, accepted), uses).unwrap_or(created.escrow)
+    let fee = fee(definition, policy, (price, accepted), uses);
+    let all = fee.and_then(|fee| fee.plus(expected_inspections(definition, policy)?));
+    all.unwrap_or(created.escrow)
 }
 
 fn expected_price(definition: &TaskDefinition, asks: &[Amount]) -> Amount {

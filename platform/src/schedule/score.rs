@@ -4,10 +4,11 @@
 //! them without looking at each.
 
 use crate::{
-    amount::{Amount, PPM, Points},
+    amount::{Amount, PPM, Points, Ppm},
     definition::TaskType,
+    event::Track,
     policy::{SCORE_LEVELS, ScorePolicy},
-    state::{HardwareClass, Node},
+    state::{HardwareClass, Node, State, Task},
 };
 
 /// The part of a node's score that does not change with its load, in parts per million times weight.
@@ -58,6 +59,16 @@ pub(crate) fn asks_at_most(price: Amount, levels: u32, policy: &ScorePolicy) -> 
     let spared = spared.div_ceil(u128::from(policy.price_levels.max(1)));
     let spared = u64::try_from(spared).unwrap_or(u64::MAX);
     (price > 0).then(|| price.checked_sub(spared)).flatten()
+}
+
+/// With which chance a verifier is taken that comes up, in parts per million: by its owner's points for computing and verifying.
+pub(crate) fn election_weight(state: &State, task: &Task, node: &Node) -> Ppm {
+    let policy = state.policy_of(task);
+    let points = |track| state.points(node.owner, track);
+    let points = points(Track::Compute).saturating_add(points(Track::Verification));
+    let weight = saturating(points, policy.scheduling.score.points_half);
+    let weight = Ppm::try_from(weight).unwrap_or(Ppm::MAX);
+    weight.max(policy.verification.election_floor_ppm)
 }
 
 /// `points / (points + half)`, in parts per million.

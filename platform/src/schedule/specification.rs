@@ -34,7 +34,9 @@ pub fn plan(state: &State, context: &Context) -> Vec<Event> {
     let most = state.scheduling().placements_max as usize;
     let mut give = |task: &Task, ticket: Ticket, doubles, candidates: &[&Node]| {
         let of = candidates.len() as u32;
-        let node = candidates[ticket.index(&urn, of) as usize];
+        let weight = |index: u32| score::election_weight(state, task, candidates[index as usize]);
+        let choice = ticket.choose(&urn, of, weight);
+        let node = candidates[choice.index as usize];
         let resume = task.resume_point();
         let leased = AssignmentLeased {
             task: task.id,
@@ -52,6 +54,7 @@ pub fn plan(state: &State, context: &Context) -> Vec<Event> {
                 purpose: ticket.purpose,
                 number: ticket.number,
                 candidates: of,
+                passed: choice.passed,
             }),
         };
         events.push(leased.into());

@@ -82,8 +82,8 @@ pub(super) fn needs(state: &State, task: &Task, run: &Assignment) -> Needs {
     let mut needs = Needs::of(task, &policy);
     if needs.sampled {
         // It may take the place of a result with stake behind it.
-        let is_backed = task.staked_votes(&policy) > 0 && run.is_backed();
-        needs.stake = if is_backed {
+        let asks_for_stake = task.staked_votes(&policy) > 0 || task.is_pledged(&policy);
+        needs.stake = if asks_for_stake && run.is_backed() {
             most_stake(task, &policy)
         } else {
             0

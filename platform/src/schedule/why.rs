@@ -63,6 +63,8 @@ pub enum WaitsFor {
     Runs,
     /// The nodes' reveals.
     Reveals,
+    /// The verifiers of its result, on tasks of their own.
+    Verifiers,
     /// Nothing: it has ended.
     Nothing,
 }
@@ -80,6 +82,7 @@ impl WaitsFor {
             Self::Commitment => "commitment",
             Self::Runs => "runs",
             Self::Reveals => "reveals",
+            Self::Verifiers => "verifiers",
             Self::Nothing => "nothing",
         }
     }
@@ -128,6 +131,7 @@ fn waits_for(state: &State, task: &Task, why: &Why) -> WaitsFor {
             }
         }
         Phase::Verifying { .. } => WaitsFor::Reveals,
+        Phase::Inspecting => WaitsFor::Verifiers,
         Phase::Settled { .. }
         | Phase::Unmet { .. }
         | Phase::Overturned

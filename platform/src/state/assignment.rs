@@ -188,6 +188,23 @@ impl Assignment {
         }
     }
 
+    /// The result, where it was opened and has no verdict yet.
+    pub(crate) fn opened(&self) -> Option<&Revealed> {
+        match &self.stage {
+            Stage::Revealed(revealed) => Some(revealed),
+            Stage::Leased
+            | Stage::Running { .. }
+            | Stage::Committed(_)
+            | Stage::Shown(_)
+            | Stage::Accepted(_)
+            | Stage::Refused { .. }
+            | Stage::Lost { .. }
+            | Stage::Failed { .. }
+            | Stage::Returned { .. }
+            | Stage::Withdrawn => None,
+        }
+    }
+
     /// The commitment, where one was made.
     pub fn commitment(&self) -> Option<Commitment> {
         match &self.stage {

@@ -50,6 +50,8 @@ pub(crate) struct Index {
     pub(crate) maturing: BTreeSet<(Timestamp, TaskId)>,
     /// Tasks whose verdict rests on one word of a node that was caught.
     pub(crate) recalls: BTreeSet<TaskId>,
+    /// Tasks whose verdict waits for nothing any more, for all their verifiers have ended.
+    pub(crate) inspected: BTreeSet<TaskId>,
     /// Created tasks whose dependencies have all settled, or one of which can't any more.
     pub(crate) unblocked: BTreeSet<TaskId>,
     /// Tasks that wait for another one, which has not ended.
@@ -153,13 +155,17 @@ impl Index {
             Phase::Verifying { reveal_by } => {
                 self.reveals.insert((reveal_by, task.id));
             }
-            Phase::Settled { .. }
+            Phase::Inspecting
+            | Phase::Settled { .. }
             | Phase::Unmet { .. }
             | Phase::Overturned
             | Phase::Inconclusive
             | Phase::Failed { .. }
             | Phase::Expired
             | Phase::Cancelled { .. } => {}
+        }
+        if task.is_inspected() {
+            self.inspected.insert(task.id);
         }
         self.maturing
             .extend(task.maturing().map(|at| (at, task.id)));

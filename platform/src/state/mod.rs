@@ -7,6 +7,7 @@ mod assignment;
 mod assignments;
 mod epoch;
 mod index;
+mod inspection;
 mod lateness;
 mod market;
 mod node;
@@ -31,6 +32,7 @@ pub use assignment::{Assignment, Commitment, Revealed, Shown, Stage};
 pub use assignments::Assignments;
 pub use epoch::{Epochs, OpenEpoch, Requester, Sweep};
 pub(crate) use index::{Index, awaited, is_unblocked};
+pub use inspection::{Inspection, InspectionOf};
 pub use lateness::{could_be_in_time, inputs_mib, left_all_time, took_too_long};
 pub use market::{Account, Blob, Content, JoinToken, Key, Module, Suspension, Withdrawal};
 pub use node::{Node, Returns, Room, Standing};
@@ -274,6 +276,7 @@ impl State {
             index.unblocked.is_empty(),
             index.departing.is_empty(),
             index.recalls.is_empty(),
+            index.inspected.is_empty(),
         ];
         if at_once.contains(&false) {
             return Some(Timestamp::default());

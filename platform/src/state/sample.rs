@@ -7,7 +7,7 @@ use super::{Pace, Phase, Task};
 use crate::{
     event::{Refusal, RefusalReason},
     ids::{AssignmentId, NodeId},
-    policy::Policy,
+    policy::{Market, Policy},
 };
 
 /// How many results a task's verdict rests on.
@@ -74,9 +74,18 @@ impl Task {
         }
     }
 
+    /// Verifiers work on it, all of whom pledge for their word: not in a private market, or where the policy does without.
+    pub(crate) fn is_pledged(&self, policy: &Policy) -> bool {
+        let is_asked_for = policy.verification.verifiers_staked && policy.market != Market::Private;
+        self.inspects.is_some() && is_asked_for
+    }
+
     /// Whether the next replica goes to a node that pledges stake for it, after a plan gave so many to the task: each further one after a
     /// disagreement; before that those placed last, or of those placed at once the first, as many as are needed.
     pub(crate) fn next_is_staked(&self, policy: &Policy, given: usize) -> bool {
+        if self.is_pledged(policy) {
+            return true;
+        }
         let needed = self.staked_votes(policy) as usize;
         if needed == 0 || self.round > 1 {
             return needed > 0;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{
     assignment::{Assignment, Stage},
     assignments::Assignments,
+    inspection::{Inspection, InspectionOf},
     review::{Review, ReviewOf},
     sample::Sample,
 };
@@ -69,6 +70,10 @@ pub struct Task {
     pub suspects: Vec<(AssignmentId, BlobRef)>,
     /// Bytes of all checkpoints that were stored for it.
     pub checkpoint_bytes: u64,
+    /// What verifiers look at before the verdict.
+    pub inspections: Vec<Inspection>,
+    /// The task whose result it looks at, for a verdict to come.
+    pub inspects: Option<InspectionOf>,
     pub verdict: Option<VerdictRecord>,
     pub review: Review,
     /// The task whose verdict it looks at again.
@@ -103,6 +108,8 @@ pub enum Phase {
     Verifying {
         reveal_by: Timestamp,
     },
+    /// Nodes agree on a result, and verifiers look at it.
+    Inspecting,
     Settled {
         matured_at: Option<Timestamp>,
     },
@@ -166,6 +173,7 @@ impl Phase {
             Self::Queued => "queued",
             Self::Running => "running",
             Self::Verifying { .. } => "verifying",
+            Self::Inspecting => "inspecting",
             Self::Settled { .. } => "settled",
             Self::Unmet { .. } => "unmet",
             Self::Overturned => "overturned",
@@ -179,7 +187,11 @@ impl Phase {
     /// Nothing more will happen to its assignments.
     pub fn is_final(&self) -> bool {
         match self {
-            Self::Created | Self::Queued | Self::Running | Self::Verifying { .. } => false,
+            Self::Created
+            | Self::Queued
+            | Self::Running
+            | Self::Verifying { .. }
+            | Self::Inspecting => false,
             Self::Settled { .. }
             | Self::Unmet { .. }
             | Self::Overturned
@@ -242,6 +254,8 @@ impl Task {
             checkpoints: Vec::new(),
             suspects: Vec::new(),
             checkpoint_bytes: 0,
+            inspections: Vec::new(),
+            inspects: None,
             verdict: None,
             review: Review::None,
             review_of: None,
@@ -288,6 +302,7 @@ impl Task {
             Phase::Queued | Phase::Running => self.replicas_wanted.saturating_sub(self.filled()),
             Phase::Created
             | Phase::Verifying { .. }
+            | Phase::Inspecting
             | Phase::Settled { .. }
             | Phase::Unmet { .. }
             | Phase::Overturned
@@ -348,6 +363,7 @@ impl Task {
             | Phase::Queued
             | Phase::Running
             | Phase::Verifying { .. }
+            | Phase::Inspecting
             | Phase::Overturned
             | Phase::Inconclusive
             | Phase::Failed { .. }
@@ -372,6 +388,7 @@ impl Task {
             | Phase::Queued
             | Phase::Running
             | Phase::Verifying { .. }
+            | Phase::Inspecting
             | Phase::Overturned
             | Phase::Inconclusive
             | Phase::Failed { .. }
@@ -411,6 +428,7 @@ impl Task {
             | Phase::Queued
             | Phase::Running
             | Phase::Verifying { .. }
+            | Phase::Inspecting
             | Phase::Inconclusive
             | Phase::Failed { .. }
             | Phase::Expired

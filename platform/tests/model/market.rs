@@ -214,7 +214,7 @@ impl Market {
         for task in &self.open {
             let task = &state.tasks[task];
             let escrow = naive.balance(LedgerAccount::Escrow(task.id));
-            assert!(escrow == task.escrow.0 && escrow <= task.definition.economics.budget.0);
+            assert!(escrow == task.held().0 && escrow <= task.definition.economics.budget.0);
         }
         for node in &self.nodes {
             let locked = naive.locked(*node);

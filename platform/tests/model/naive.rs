@@ -189,7 +189,7 @@ fn divide(total: i64, weights: &[i64]) -> Vec<i64> {
 fn quorum(definition: &TaskDefinition) -> u32 {
     let found = definition.verification.iter().find_map(|m| match m {
         Method::Sampling(s) => Some(s.quorum),
-        Method::Check { .. } => None,
+        Method::Check { .. } | Method::Attestation { .. } => None,
     });
     found.unwrap_or(1)
 }
@@ -198,7 +198,7 @@ fn quorum(definition: &TaskDefinition) -> u32 {
 fn replicas(definition: &TaskDefinition) -> (u32, u32, bool) {
     let found = definition.verification.iter().find_map(|m| match m {
         Method::Sampling(s) => Some((s.replicas, s.initial.unwrap_or(s.quorum), s.adaptive)),
-        Method::Check { .. } => None,
+        Method::Check { .. } | Method::Attestation { .. } => None,
     });
     found.unwrap_or((1, 1, false))
 }

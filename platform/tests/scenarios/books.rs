@@ -48,7 +48,7 @@ pub fn check(state: &State) {
             if task.phase.is_final() {
                 Amount::ZERO
             } else {
-                task.escrow
+                task.held()
             }
         );
     }

@@ -193,7 +193,9 @@ impl Lives {
         policy.rewards.claim_epochs = 2;
         // Whoever has enough stake is trusted, so that some results stand alone.
         policy.verification.adaptive.trusted_ppm = 0;
+        policy.verification.inspection_ms = 10_000;
         let mut world = World::with_policy(policy);
+        world.push_check();
         // The later ones are faster, so that a run on the first ones may be overtaken.
         let node = |i: u32| {
             let name = format!("node {i}");
@@ -251,6 +253,8 @@ impl Lives {
                     overrides["qos"] =
                         json!({"deadline": deadline, "max_latency_ms": max_latency_ms});
                 }
+                let methods = overrides["verification"].as_array_mut();
+                methods.unwrap().extend(World::inspection(price));
                 if price % 3 == 0 {
                     overrides["qos"]["gpu"] = json!({});
                 }

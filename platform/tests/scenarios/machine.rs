@@ -2,7 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use aevir_platform::command::{GpuConfinement, GpuProfile, NodeConfinement, NodeProfile, Wall};
+use aevir_platform::{
+    amount::Count,
+    command::{
+        Command, GpuConfinement, GpuProfile, NodeConfinement, NodeProfile, RegisterModule, Wall,
+        World as ModuleWorld,
+    },
+    digest::Digest,
+    report::BlobRef,
+};
+use serde_json::{Value, json};
 
 pub fn profile(name: &str) -> NodeProfile {
     NodeProfile {
@@ -36,5 +45,37 @@ pub fn profile(name: &str) -> NodeProfile {
                 resource_limits: Wall::None,
             }),
         }),
+    }
+}
+
+impl super::World {
+    /// What [`World::push_check`](Self::push_check) registers.
+    pub fn check_module() -> Digest {
+        Digest::of(b"check module")
+    }
+
+    /// A method that asks for verifiers, by some numbers.
+    pub fn inspection(n: u32) -> Option<Value> {
+        let verifiers = json!({"count": 3, "quorum": 2, "fee": "0"});
+        let check = json!({"module": Self::check_module().to_string(), "verifiers": verifiers});
+        match n % 10 {
+            5 => Some(json!({"method": "attestation", "verifiers": verifiers})),
+            7 => Some(json!({"method": "check", "module": check})),
+            _ => None,
+        }
+    }
+
+    /// Registers a check module for the requester.
+    pub fn push_check(&mut self) {
+        self.ok(Command::RegisterModule(RegisterModule {
+            owner: self.requester,
+            name: "finite".into(),
+            blob: BlobRef {
+                digest: Self::check_module(),
+                size: Count(12),
+            },
+            world: ModuleWorld::Check,
+            imports: vec![],
+        }));
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_debug_implementations, unreachable_pub)]
 
 mod adaptive;
+mod attestation;
 mod audit;
 mod called_off;
 mod closed;
@@ -45,6 +46,8 @@ mod tail;
 mod turns;
 mod unrevealed;
 mod verification;
+mod verifier_terms;
+mod verifiers;
 mod vouching;
 mod withdrawals;
 mod world;

@@ -212,7 +212,11 @@ fn who_asks_for_less_comes_first() {
         let Event::AssignmentLeased(lease) = &w.log.last().unwrap().event else {
             panic!("a plan leases")
         };
-        assert_eq!(lease.draw.unwrap().candidates, candidates, "{asks:?}");
+        assert_eq!(
+            lease.draw.as_ref().unwrap().candidates,
+            candidates,
+            "{asks:?}"
+        );
         assert!(first.is_none_or(|first| nodes[first] == node), "{asks:?}");
         documents_agree(&w, "asks");
     }

@@ -67,7 +67,10 @@ pub fn check(w: &World) {
                 let wanted = i64::from(sampling.initial());
                 let turn = ACCEPT_MS + 1_000 * i64::from(task.definition.limits.runtime_s);
                 let needed = wanted * turn + REVEAL_MS;
-                let latest = task.definition.qos.max_latency_ms.map(i64::from);
+                let qos = &task.definition.qos;
+                let deadline = qos.deadline.map(|at| at.0 - recorded.time.0);
+                let latest = qos.max_latency_ms.map(i64::from);
+                let latest = latest.into_iter().chain(deadline).min();
                 if !sampling.adaptive && latest.is_some_and(|latest| latest <= needed) {
                     at_once.insert(e.task);
                 }

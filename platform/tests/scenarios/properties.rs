@@ -79,6 +79,10 @@ fn check(w: &World) {
             let involved = of.involved.iter().map(|node| w.owner(*node));
             assert!(owners.is_disjoint(&involved.collect()), "fresh owners");
         }
+        if let Some(of) = &task.inspects {
+            let involved = of.involved.iter().map(|node| w.owner(*node));
+            assert!(owners.is_disjoint(&involved.collect()), "third parties");
+        }
         if let Some(settlement) = &task.settlement {
             assert!(settlement.fee <= task.definition.economics.budget);
         }

@@ -104,6 +104,7 @@ pub fn eventful() -> World {
     royalties::handed_down(&mut w);
     kept_free(&mut w);
     reviewed(&mut w);
+    inspected(&mut w);
     comings_and_goings(&mut w);
     // The next epoch: the draws so far can be recomputed from here on.
     w.later(3_600_000);
@@ -263,6 +264,22 @@ fn reviewed(w: &mut World) {
     w.later(60_000);
     w.ok(Command::Tick);
     w.ok(Command::AdoptPolicy(immediate));
+}
+
+/// A check module refuses a result, and one verifier says otherwise.
+fn inspected(w: &mut World) {
+    w.later(600_000);
+    w.push_check();
+    for name in ["first", "second", "third"] {
+        crate::adaptive::staked(w, name);
+    }
+    let task = w.task(crate::verifiers::checked());
+    w.finish(task, |_| json!({}));
+    let by = w.state.tasks[&task].inspections[0].by;
+    let first = std::cell::OnceCell::new();
+    w.finish(by, |node| json!(*first.get_or_init(|| node) == node));
+    w.ok(Command::Tick);
+    assert_eq!(w.phase(task), "unmet");
 }
 
 /// A node that was shut out for its refused results is let in again.

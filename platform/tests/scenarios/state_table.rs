@@ -81,6 +81,11 @@ fn cases() -> Vec<(&'static str, Case)> {
             case.world.reveal(case.run.as_ref().unwrap());
             case
         }),
+        ("inspecting / revealed", inspecting(false)),
+        (
+            "inspecting, all verifiers heard / revealed",
+            inspecting(true),
+        ),
         ("settled / accepted", at("revealed")),
         ("settled, window open / accepted", within_window()),
         ("settled, window over / accepted", {
@@ -200,6 +205,21 @@ fn unvouched() -> Case {
         assignment: None,
         run: None,
     })
+}
+
+/// Verifiers are at work on a result, or have said what they say.
+fn inspecting(is_over: bool) -> Case {
+    let mut world = World::new();
+    world.push_check();
+    let mut case = case_in(world, crate::verifiers::checked(), "revealed");
+    if is_over {
+        let by = case.world.state.tasks[&case.task].inspections[0].by;
+        for name in ["c", "d"] {
+            crate::adaptive::staked(&mut case.world, name);
+        }
+        case.world.finish(by, |_| json!(true));
+    }
+    case
 }
 
 /// The requester doubts the verdict; the task that looks at it again.

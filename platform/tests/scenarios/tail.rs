@@ -50,7 +50,7 @@ fn double(w: &mut World) -> AssignmentId {
     match &w.log.last().unwrap().event {
         Event::AssignmentLeased(lease) => {
             assert!(lease.doubles.is_some());
-            assert_eq!(lease.draw.unwrap().purpose, Purpose::Tail);
+            assert_eq!(lease.draw.as_ref().unwrap().purpose, Purpose::Tail);
         }
         other => panic!("{other:?}"),
     }
@@ -327,7 +327,7 @@ fn duplicates_in_a_sample_are_drawn_among_all_nodes() {
     w.later(5_000);
     double(&mut w);
     match &w.log.last().unwrap().event {
-        Event::AssignmentLeased(lease) => assert_eq!(lease.draw.unwrap().candidates, 5),
+        Event::AssignmentLeased(lease) => assert_eq!(lease.draw.as_ref().unwrap().candidates, 5),
         other => panic!("{other:?}"),
     }
     w.check_replay();

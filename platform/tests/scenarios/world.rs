@@ -355,12 +355,11 @@ impl World {
     /// A run says how far it is.
     pub fn progress(&mut self, assignment: AssignmentId, ppm: u32) {
         let node = self.node_on(assignment);
-        let note = String::new();
         self.ok(Command::ReportProgress {
             node,
             assignment,
             ppm,
-            note,
+            note: String::new(),
         });
     }
 

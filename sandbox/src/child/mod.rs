@@ -183,9 +183,14 @@ impl Executor {
             match request {
                 Request::Run(request) => self.run(*request, files)?,
                 Request::Compile(request) => {
-                    let compiled =
-                        compile::compile(self.engines.of(request.profile), request, files)?;
-                    send(&mut self.socket, &Reply::Compiled(compiled))?;
+                    let engine = self.engines.of(request.profile);
+                    let reply = compile::compile(engine, request.bounds, files)?;
+                    send(&mut self.socket, &reply)?;
+                }
+                Request::Judge(bounds) => {
+                    let engine = self.engines.of(Profile::default());
+                    let reply = compile::judge(engine, bounds, files)?;
+                    send(&mut self.socket, &reply)?;
                 }
                 Request::ProbeGpu(limits) => {
                     let adapter = probe(&limits);

@@ -182,7 +182,7 @@ const FORBIDDEN: &[i64] = &[
 
 /// What a driver or a library below it may try in good faith and must not have: changing what a file is (its rights, owner, times and
 /// attributes, which landlock does not see), watching others' files, memory and queues that are shared by a name, memory that can't be
-/// taken back, others' threads.
+/// taken back, others' threads, and when and where any process of the same user runs.
 const REFUSED: &[i64] = &[
     libc::SYS_fchmod,
     libc::SYS_fchmodat,
@@ -213,6 +213,10 @@ const REFUSED: &[i64] = &[
     libc::SYS_msgsnd,
     libc::SYS_name_to_handle_at,
     libc::SYS_removexattr,
+    libc::SYS_sched_setaffinity,
+    libc::SYS_sched_setattr,
+    libc::SYS_sched_setparam,
+    libc::SYS_sched_setscheduler,
     libc::SYS_semctl,
     libc::SYS_semget,
     libc::SYS_semop,

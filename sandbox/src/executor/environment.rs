@@ -23,7 +23,7 @@ const INHERITED: [&str; 9] = [
 const INHERITED_PREFIXES: [&str; 5] = ["VK_", "MESA_", "NVIDIA_", "CUDA_", "LP_"];
 
 /// What children inherit.
-pub(super) fn of(config: &ExecutorConfig) -> BTreeMap<String, String> {
+pub(crate) fn of(config: &ExecutorConfig) -> BTreeMap<String, String> {
     let choice = select_driver();
     tracing::debug!(reason = choice.reason, "Vulkan driver chosen");
     let is_inherited = |name: &str| {

@@ -125,8 +125,10 @@ pub(crate) enum Ended {
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Bounds {
-    /// Milliseconds of the judgement at upload.
+    /// Milliseconds of the judgement at upload, with starting its process and compiling.
     pub upload_ms: u64,
+    /// MiB resident at once in the process that judges.
+    pub upload_mib: u64,
     /// Milliseconds from the request to the outcome, with starting a process and compiling.
     pub run_ms: u64,
     /// MiB resident at once in all executor processes together.
@@ -136,7 +138,8 @@ pub(crate) struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         Self {
-            upload_ms: 500,
+            upload_ms: 2_000,
+            upload_mib: 160,
             run_ms: 5_000,
             peak_mib: 160,
         }

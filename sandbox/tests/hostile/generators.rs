@@ -1,5 +1,7 @@
 //! Modules that can't be text: too large, too many, damaged, or random. Each is a function of its arguments.
 
+mod wide;
+
 use wasm_encoder::{
     CodeSection, ConstExpr, CustomSection, DataSection, EntityType, ExportKind, ExportSection,
     Function, FunctionSection, GlobalSection, GlobalType, ImportSection, MemorySection, MemoryType,
@@ -29,6 +31,9 @@ pub(crate) fn modules(generator: &Generator) -> Vec<(String, Vec<u8>)> {
         "one-function" => &|_| component(&Core::with_functions(1, &long(size)).finish()),
         "nested-blocks" => &|_| component(&Core::with_functions(1, &nested(size)).finish()),
         "jump-tables" => &|_| component(&Core::with_functions(1, &jump_tables(size)).finish()),
+        "wide-jumps" => &|_| wide::jumps(size),
+        "wide-calls" => &|_| wide::calls(size),
+        "wide-types" => &|_| wide::types(size),
         "locals" => &|_| component(&Core::with_functions(size, &locals()).finish()),
         "globals" => &|_| component(&Core::with_globals(size).finish()),
         "imports" => &|_| component(&imports(size)),

@@ -17,7 +17,7 @@ mod watch;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use aevir_sandbox::{End, Outcome, RunEvent, inspect};
+use aevir_sandbox::{End, NotTaken, Outcome, RunEvent};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::Runtime;
 
@@ -42,6 +42,7 @@ fn main() -> ExitCode {
 /// What one module of a case cost.
 struct Cost {
     upload: Duration,
+    upload_peak_bytes: u64,
     run: Duration,
     peak_bytes: u64,
 }
@@ -53,6 +54,7 @@ impl Case {
         let members = modules.len();
         let mut worst = Cost {
             upload: Duration::ZERO,
+            upload_peak_bytes: 0,
             run: Duration::ZERO,
             peak_bytes: 0,
         };
@@ -62,6 +64,7 @@ impl Case {
             let (ended, cost) = judged.map_err(|text| format!("{label}: {text}"))?;
             end = ended;
             worst.upload = worst.upload.max(cost.upload);
+            worst.upload_peak_bytes = worst.upload_peak_bytes.max(cost.upload_peak_bytes);
             worst.run = worst.run.max(cost.run);
             worst.peak_bytes = worst.peak_bytes.max(cost.peak_bytes);
         }
@@ -71,9 +74,10 @@ impl Case {
             String::new()
         };
         println!(
-            "{}: {end}; upload {} ms, run {} ms, executor's peak {} MiB{of}",
+            "{}: {end}; upload {} ms and {} MiB, run {} ms and {} MiB{of}",
             self.name,
             worst.upload.as_millis(),
+            worst.upload_peak_bytes / MIB,
             worst.run.as_millis(),
             worst.peak_bytes / MIB
         );
@@ -90,6 +94,7 @@ impl Case {
             let cost;
             (end, cost) = self.one(module).await?;
             least.upload = least.upload.min(cost.upload);
+            least.upload_peak_bytes = least.upload_peak_bytes.max(cost.upload_peak_bytes);
             least.run = least.run.min(cost.run);
             least.peak_bytes = least.peak_bytes.max(cost.peak_bytes);
         }
@@ -99,9 +104,14 @@ impl Case {
 
     /// Judges and runs one module, and then a small task on the same executor.
     async fn one(&self, module: &[u8]) -> Result<(String, Cost), String> {
+        let watching = watch::Peak::start();
         let started = Instant::now();
-        let inspected = inspect(module).map(|_| ()).map_err(|e| e.to_string());
-        let upload = started.elapsed();
+        let inspected = support::judge(module).await;
+        let (upload, upload_peak_bytes) = (started.elapsed(), watching.stop());
+        let inspected = match inspected {
+            Err(NotTaken::Machine(text)) => return Err(format!("the judge failed: {text}")),
+            judged => judged.map(drop).map_err(|error| error.to_string()),
+        };
         self.expect.upload(&inspected)?;
 
         let mut bench = Bench::new(module);
@@ -115,6 +125,7 @@ impl Case {
         let ran = bench.run().await;
         let cost = Cost {
             upload,
+            upload_peak_bytes,
             run: started.elapsed(),
             peak_bytes: watching.stop(),
         };
@@ -236,6 +247,7 @@ impl Bounds {
     fn hold(&self, cost: &Cost) -> Result<(), String> {
         let rows = [
             ("upload_ms", cost.upload.as_millis() as u64, self.upload_ms),
+            ("upload_mib", cost.upload_peak_bytes / MIB, self.upload_mib),
             ("run_ms", cost.run.as_millis() as u64, self.run_ms),
             ("peak_mib", cost.peak_bytes / MIB, self.peak_mib),
         ];

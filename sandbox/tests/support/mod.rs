@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use aevir_sandbox::{
-    Executor, ExecutorConfig, Input, Limits, Outcome, Profile, RunEvent, RunSpec, TraceIds,
+    Accepted, CompileLimits, Executor, ExecutorConfig, Input, Judge, Limits, NotTaken, Outcome,
+    Profile, RunEvent, RunSpec, TraceIds,
 };
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -72,6 +73,12 @@ fn config() -> ExecutorConfig {
         env: BTreeMap::new(),
         log: None,
     }
+}
+
+/// Judges an upload as a server does.
+pub async fn judge(module: &[u8]) -> Result<Accepted, NotTaken> {
+    let judge = Judge::new(&config(), CompileLimits::upload()).unwrap();
+    judge.judge(module.to_vec()).await
 }
 
 /// What a run said and how it ended.

@@ -83,7 +83,9 @@ async fn tell(
 ) {
     let lines = lines(beat);
     let metrics = metrics(beat);
-    app.live.logs().add(task, &lines, &metrics);
+    let beyond = beat.logs.len().saturating_sub(lines.len()) as u64;
+    let dropped = u64::from(beat.logs_dropped).saturating_add(beyond);
+    app.live.logs().add(task, &lines, dropped, &metrics);
     for line in lines {
         app.live.publish(task, wire::TaskUpdate::Log { line });
     }

@@ -144,6 +144,7 @@ fn render(
         },
         gpu: definition.qos.gpu.as_ref().map(|gpu| wire::GpuNeed {
             memory_mib: gpu.memory_mib,
+            buffer_mib: gpu.buffer_mib,
             features: gpu.features.clone(),
         }),
         checkpoint: assignment.resume.as_ref().map(blob),

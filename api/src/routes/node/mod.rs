@@ -64,7 +64,10 @@ fn action(state: &Platform, node: NodeId, id: AssignmentId) -> Action {
     };
     match &assignment.stage {
         Stage::Leased | Stage::Running { .. } => Action::Continue,
-        Stage::Committed(_) if task.phase.is_final() => stop(StopReason::Done),
+        // Its time to reveal is over.
+        Stage::Committed(_) if task.phase.is_final() || task.phase == Phase::Inspecting => {
+            stop(StopReason::Done)
+        }
         Stage::Committed(_) if matches!(task.phase, Phase::Verifying { .. }) => Action::Reveal,
         Stage::Committed(_) => Action::Continue,
         Stage::Shown(_) | Stage::Revealed(_) | Stage::Accepted(_) | Stage::Refused { .. } => {

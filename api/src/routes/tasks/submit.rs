@@ -1,6 +1,7 @@
 //! A task definition becomes a task.
 
 use aevir_platform::{
+    checked_definition_bytes,
     command::{Command, Scope},
     definition::TaskDefinition,
     digest::Digest,
@@ -43,6 +44,7 @@ pub(super) async fn submit_task(
         licence("/model/target/licence", target.licence.clone())?;
     }
     store_inline_inputs(&app, &definition).await?;
+    store_definition(&app, &definition).await?;
     let command = Command::SubmitTask {
         requester: caller.account,
         definition: Box::new(definition),
@@ -70,6 +72,17 @@ pub(super) async fn submit_task(
         StatusCode::CREATED
     };
     Ok((status, headers, Reply(submitted)))
+}
+
+/// A check module opens the definition as the log records it.
+async fn store_definition(app: &App, definition: &TaskDefinition) -> ApiResult<()> {
+    if definition.check_modules().next().is_none() {
+        return Ok(());
+    }
+    let bytes = checked_definition_bytes(&definition.without_inline());
+    let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
+    app.objects.put(digest, size, objects::once(bytes)).await?;
+    Ok(())
 }
 
 /// The log records the digests of inline inputs; their bytes must be there before it does.

@@ -8,7 +8,7 @@ use aevir_platform::{
     ids::{AssignmentId, TaskId},
     report::Report,
     schedule,
-    state::{Assignment, Phase, Review, Settlement, Stage, State, Task, VerdictRecord},
+    state::{Assignment, Inspection, Phase, Review, Settlement, Stage, State, Task, VerdictRecord},
 };
 use aevir_wire as wire;
 
@@ -54,6 +54,8 @@ pub(super) fn task(app: &App, state: &State, task: &Task, now: Timestamp) -> Api
         waiting: waiting(state, task, now),
         assignments: assignments.collect::<ApiResult<_>>()?,
         verdict: verdict(task)?,
+        inspections: task.inspections.iter().map(inspection).collect(),
+        inspects: task.inspects.as_ref().map(|of| of.task.to_string()),
         review: review(task),
         reviews: task.review_of.as_ref().map(|of| of.task.to_string()),
         tainted_by: state.tainted_by(task).map(|id| id.to_string()).collect(),
@@ -70,6 +72,7 @@ fn detail(phase: &Phase) -> Option<String> {
         | Phase::Queued
         | Phase::Running
         | Phase::Verifying { .. }
+        | Phase::Inspecting
         | Phase::Settled { .. }
         | Phase::Unmet { .. }
         | Phase::Overturned
@@ -229,6 +232,18 @@ pub(super) fn check(check: &CheckResult) -> wire::CheckResult {
 /// Where a task's receipt is.
 fn receipt_path(task: TaskId) -> String {
     format!("/v1/tasks/{task}/receipt")
+}
+
+fn inspection(inspection: &Inspection) -> wire::TaskInspection {
+    wire::TaskInspection {
+        by: inspection.by.to_string(),
+        method: inspection.method,
+        escrow: inspection.escrow.to_string(),
+        state: match &inspection.outcome {
+            None => "open".into(),
+            Some(outcome) => name_of(outcome),
+        },
+    }
 }
 
 fn review(task: &Task) -> Option<wire::TaskReview> {

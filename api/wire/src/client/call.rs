@@ -17,6 +17,9 @@ const BACKOFF: Duration = Duration::from_millis(100);
 /// The longest wait that a server's Retry-After may ask of us.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
 
+/// Longest silence before the answer to a patient call: a module waits for two minutes until it is judged, and for as long while it is.
+const PATIENT_READ_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// What is sent.
 #[derive(Debug, Clone)]
 pub(super) enum Body {
@@ -37,6 +40,8 @@ pub(super) struct Call {
     repeatable: bool,
     /// Must show what this client has seen.
     is_list: bool,
+    /// The server may work on it for minutes before it says anything.
+    is_patient: bool,
 }
 
 impl Call {
@@ -49,6 +54,7 @@ impl Call {
             idempotency_key: None,
             repeatable,
             is_list: false,
+            is_patient: false,
         }
     }
 
@@ -80,6 +86,12 @@ impl Call {
     /// Doing it twice is the same as once.
     pub(super) fn repeatable(mut self) -> Self {
         self.repeatable = true;
+        self
+    }
+
+    /// The answer is waited for in minutes.
+    pub(super) fn patient(mut self) -> Self {
+        self.is_patient = true;
         self
     }
 
@@ -171,8 +183,13 @@ impl Client {
 
     async fn attempt(&self, call: &Call, key: Option<&Secret>) -> Result<Response, Failed> {
         let plain = |error| (error, None);
-        let mut request = self
-            .http
+        let http = if call.is_patient {
+            // Such calls are few: one may well have connections of its own.
+            super::http(&self.base_url, PATIENT_READ_TIMEOUT).map_err(plain)?
+        } else {
+            self.http.clone()
+        };
+        let mut request = http
             .request(
                 call.method.clone(),
                 format!("{}{}", self.base_url, call.path),

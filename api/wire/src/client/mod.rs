@@ -69,25 +69,8 @@ impl Client {
     /// # Errors
     /// When the URL is no http(s) URL, or TLS can't be set up.
     pub fn new(base_url: &str, key: Option<Secret>) -> Result<Self, ClientError> {
-        install_crypto();
-        let url = reqwest::Url::parse(base_url)
-            .map_err(|e| ClientError::Url(base_url.to_owned(), e.to_string()))?;
-        let builder = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("aevir/", env!("CARGO_PKG_VERSION")));
-        let builder = match url.scheme() {
-            "https" => builder,
-            // A machine that only talks to loopback need not have certificate authorities installed.
-            "http" => builder.tls_certs_only([]),
-            other => {
-                let reason = format!("`{other}` is neither http nor https");
-                return Err(ClientError::Url(base_url.to_owned(), reason));
-            }
-        };
         Ok(Self {
-            http: builder.build().map_err(ClientError::Transport)?,
+            http: http(base_url, READ_TIMEOUT)?,
             base_url: base_url.trim_end_matches('/').to_owned(),
             key: Arc::new(RwLock::new(key)),
             kept: None,
@@ -126,6 +109,28 @@ impl Client {
     pub fn base_url(&self) -> &str {
         &self.base_url
     }
+}
+
+/// Connections to the server at `base_url` that bear such a silence.
+fn http(base_url: &str, read_timeout: Duration) -> Result<reqwest::Client, ClientError> {
+    install_crypto();
+    let url = reqwest::Url::parse(base_url)
+        .map_err(|e| ClientError::Url(base_url.to_owned(), e.to_string()))?;
+    let builder = reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(read_timeout)
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("aevir/", env!("CARGO_PKG_VERSION")));
+    let builder = match url.scheme() {
+        "https" => builder,
+        // A machine that only talks to loopback need not have certificate authorities installed.
+        "http" => builder.tls_certs_only([]),
+        other => {
+            let reason = format!("`{other}` is neither http nor https");
+            return Err(ClientError::Url(base_url.to_owned(), reason));
+        }
+    };
+    builder.build().map_err(ClientError::Transport)
 }
 
 /// rustls comes without a default provider; ring is the project's.

@@ -138,7 +138,9 @@ impl Client {
         input: &Artifact,
         to: &Path,
     ) -> Result<u64, ClientError> {
-        let path = at(assignment, &format!("inputs/{}", input.name));
+        // What a verifier opens has a folder before its name.
+        let name = input.name.replace('/', "%2F");
+        let path = at(assignment, &format!("inputs/{name}"));
         self.download(path, &input.digest, to).await
     }
 

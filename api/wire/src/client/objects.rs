@@ -54,8 +54,8 @@ impl Client {
         wasm: impl Into<Bytes>,
     ) -> Result<Module, ClientError> {
         let call = Call::post("/v1/modules").query("name", Some(name));
-        self.fetch(call.repeatable().body(Body::Bytes(wasm.into())))
-            .await
+        let call = call.repeatable().patient();
+        self.fetch(call.body(Body::Bytes(wasm.into()))).await
     }
 
     /// `after` is the last page's `next`.

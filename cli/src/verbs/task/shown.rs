@@ -22,6 +22,11 @@ pub(super) fn shown(task: &Task) -> String {
     );
     rows.extend(task.model.clone().map(|model| ("model", model)));
     rows.extend(task.reviews.clone().map(|of| ("reviews", of)));
+    rows.extend(task.inspects.clone().map(|of| ("inspects", of)));
+    rows.extend(task.inspections.iter().map(|inspection| {
+        let (state, by) = (&inspection.state, &inspection.by);
+        ("verifiers", format!("{state} by {by}"))
+    }));
     if let Some(review) = &task.review {
         let by = review.by.as_deref().map(|by| format!(" by {by}"));
         rows.push(("review", review.state.clone() + &by.unwrap_or_default()));

@@ -1,0 +1,107 @@
+//! How often a node may write into the log of itself.
+
+use std::time::Duration;
+
+use aevir_wire::Heartbeats;
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::{TestPlatform, single};
+
+/// What there is of a type in the log.
+async fn recorded(platform: &TestPlatform, label: &str) -> usize {
+    let entries = platform.entries(0).await;
+    entries
+        .iter()
+        .filter(|entry| entry["type"] == label)
+        .count()
+}
+
+#[tokio::test]
+async fn a_node_that_comes_and_goes_all_the_time_does_not_fill_the_log() {
+    let platform = TestPlatform::start().await;
+    let (requester, module) = platform.requester().await;
+    let node = platform.node("n").await;
+    for n in 0..100 {
+        let stopping = n % 2 == 1;
+        let beat = Heartbeats {
+            stopping,
+            ..Heartbeats::default()
+        };
+        node.client.heartbeat(&beat).await.unwrap();
+    }
+    let flips = recorded(&platform, "node.availability_changed").await;
+    assert!((4..=20).contains(&flips), "{flips} of a hundred");
+    // It is not taken for being there once it said that it goes.
+    let view = platform.admin.node(&node.id).await.unwrap();
+    assert_eq!(view.availability, "offline");
+    single(&module).submit(&requester.client).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(recorded(&platform, "assignment.leased").await, 0);
+    // Another one is not held up by it.
+    let other = platform.node("other").await;
+    other.lease().await;
+}
+
+#[tokio::test]
+async fn a_node_says_so_much_of_itself_and_no_more() {
+    let platform = TestPlatform::start().await;
+    let node = platform.node("n").await;
+    let path = format!("/v1/nodes/{}/terms", node.id);
+    let set = async |memory_mib: usize| {
+        let terms = json!({"caps": {"memory_mib": memory_mib}}).to_string();
+        let key = Some(node.key.expose());
+        platform.raw(Method::PUT, &path, key, terms).await
+    };
+    let mut taken = 0;
+    let (status, headers, body) = loop {
+        let answer = set(1_000 + taken).await;
+        if answer.0 != 200 {
+            break answer;
+        }
+        taken += 1;
+        assert!(taken < 200, "there is a limit");
+    };
+    assert_eq!(status, 429);
+    let wait: u64 = headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=30).contains(&wait), "{wait} s");
+    let problem: aevir_wire::Problem = serde_json::from_slice(&body).unwrap();
+    assert_eq!(problem.code, "too-many-changes");
+    let said = format!("the next one is taken in {wait} s");
+    assert!(problem.detail.contains(&said), "{}", problem.detail);
+    assert_eq!(recorded(&platform, "node.terms_changed").await, taken);
+    // By whatever else changes it. On a connection of its own: the client's may have stood idle for too long by now.
+    let drain = format!("/v1/nodes/{}/drain", node.id);
+    let expected = (429, "too-many-changes");
+    let key = Some(node.key.expose());
+    let call = (Method::POST, drain.as_str());
+    platform.refuse(call, key, "", expected).await;
+    let other = platform.node("other").await;
+    other.owner.drain_node(&other.id).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_run_keeps_so_many_checkpoints_and_no_more() {
+    let platform = TestPlatform::start().await;
+    let (requester, module) = platform.requester().await;
+    let node = platform.node("n").await;
+    single(&module).submit(&requester.client).await;
+    let lease = node.lease().await;
+    node.client.start(&lease.assignment).await.unwrap();
+    let mut kept = 0;
+    let answer = loop {
+        let bytes = format!("checkpoint {kept}");
+        let digest = aevir_wire::digest(bytes.as_bytes());
+        let id = &lease.assignment;
+        let path = format!("/v1/node/assignments/{id}/checkpoint?digest={digest}");
+        let key = Some(node.key.expose());
+        let (status, _, _) = platform.raw(Method::POST, &path, key, bytes).await;
+        if status != 200 {
+            break status;
+        }
+        kept += 1;
+        assert!(kept < 100, "there is a limit");
+    };
+    assert_eq!(answer, 429);
+    assert_eq!(recorded(&platform, "assignment.checkpointed").await, kept);
+}

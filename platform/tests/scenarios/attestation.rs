@@ -1,0 +1,178 @@
+//! Third parties run a task again before its verdict, and methods combine.
+
+use aevir_platform::{
+    command::Command,
+    event::{Event, InspectionOutcome, Verdict},
+    ids::TaskId,
+    schedule::{Draw, Purpose},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    verifiers::{
+        AEV, TWO, VERIFIERS, attested, checked, finished, inspected, judged, look, looks, outcome,
+        pending, ran, stake, truth, world,
+    },
+    world::{World, labels, recompute},
+};
+
+fn both() -> Value {
+    let check = checked()["verification"][0].clone();
+    let attestation = attested()["verification"][0].clone();
+    let sampling = json!({"method": "sampling", "replicas": 3, "quorum": 2});
+    json!({"verification": [check, sampling, attestation]})
+}
+
+#[test]
+fn third_parties_attest_a_result_by_running_it_again() {
+    let (mut w, _) = world(5);
+    let before = w.available(w.requester);
+    let task = inspected(&mut w, attested());
+    let inspection = look(&w, task);
+    let of = &w.state.tasks[&inspection];
+    assert_eq!(of.definition.module, w.module);
+    assert_eq!(of.seed, w.state.tasks[&task].seed);
+    w.finish(inspection, truth);
+    judged(&mut w, task);
+    assert_eq!(w.phase(task), "settled");
+    assert_eq!(before - w.available(w.requester), AEV + 50_000 + TWO);
+    finished(&mut w, "attested");
+}
+
+#[test]
+fn a_result_that_third_parties_refute_is_nobodys_and_its_maker_pays_from_the_second_on() {
+    let (mut w, nodes) = world(4);
+    let cheat = nodes[0];
+    for n in 0..2 {
+        // Its back-off is over, and what it was paid has matured.
+        w.later(60_000);
+        w.ok(Command::Tick);
+        let before = w.available(w.requester);
+        let task = w.task(attested());
+        nodes[1..]
+            .iter()
+            .for_each(|n| drop(w.ok(Command::DrainNode { node: *n })));
+        w.finish(task, |_| json!({"n": "lie"}));
+        nodes[1..]
+            .iter()
+            .for_each(|n| drop(w.ok(Command::ResumeNode { node: *n })));
+        w.finish(look(&w, task), truth);
+        assert_eq!(outcome(&w, task), Some(InspectionOutcome::Failed));
+        let events = judged(&mut w, task);
+        assert_eq!(w.phase(task), "inconclusive");
+        let verdict = w.state.tasks[&task].verdict.clone().unwrap();
+        assert_eq!(verdict.verdict, Verdict::Inconclusive);
+        assert_eq!(verdict.refused.len(), 1);
+        assert!(!w.state.tasks[&task].result_is_open());
+        assert_eq!(
+            before - w.available(w.requester),
+            TWO,
+            "only the verifiers are paid"
+        );
+        assert_eq!(labels(&events).contains(&"node.slashed"), n == 1);
+    }
+    assert_eq!(stake(&w, cheat), 17 * AEV);
+    assert_eq!(w.state.nodes[&cheat].pledges.strikes, 2);
+    assert_eq!(pending(&w, cheat), 0);
+    finished(&mut w, "refuted");
+}
+
+#[test]
+fn who_brought_nothing_wrong_is_paid_where_third_parties_do_not_agree() {
+    let (mut w, _) = world(5);
+    let task = inspected(&mut w, attested());
+    let inspection = look(&w, task);
+    w.finish(inspection, |node| json!({"n": node.to_string()}));
+    assert_eq!(w.phase(inspection), "inconclusive");
+    assert_eq!(outcome(&w, task), Some(InspectionOutcome::Undecided));
+    judged(&mut w, task);
+    assert_eq!(w.phase(task), "unmet");
+    assert_eq!(pending(&w, ran(&w, task)[0]), AEV);
+    finished(&mut w, "not-attested");
+}
+
+#[test]
+fn methods_combine_and_the_verdict_waits_for_all_of_them() {
+    let (mut w, _) = world(6);
+    let before = w.available(w.requester);
+    let task = inspected(&mut w, both());
+    let escrow = 3 * AEV + 150_000 + 3_000 + 2 * VERIFIERS;
+    assert_eq!(before - w.available(w.requester), escrow);
+    let by: Vec<TaskId> = looks(&w, task).iter().map(|i| i.by).collect();
+    assert_eq!(by.len(), 2);
+    w.finish(by[1], truth);
+    assert_eq!(w.ok(Command::Tick), vec![], "one is still at work");
+    w.finish(by[0], |_| json!(true));
+    judged(&mut w, task);
+    assert_eq!(w.phase(task), "settled");
+    assert_eq!(
+        w.state.tasks[&task].verdict.as_ref().unwrap().checks.len(),
+        2
+    );
+    assert_eq!(
+        before - w.available(w.requester),
+        2 * AEV + 100_000 + 2 * TWO
+    );
+    finished(&mut w, "combined");
+}
+
+/// The leases of verifiers in the log, by their places in it.
+fn elections(w: &World) -> Vec<(usize, Draw)> {
+    let leases = w.log.iter().enumerate();
+    let leases = leases.filter_map(|(at, recorded)| match &recorded.event {
+        Event::AssignmentLeased(lease) => Some((at, lease.draw.clone()?)),
+        _ => None,
+    });
+    leases
+        .filter(|(_, draw)| draw.purpose == Purpose::Verifier)
+        .collect()
+}
+
+#[test]
+fn verifiers_are_elected_by_points_and_anybody_can_recompute_it() {
+    let (mut w, nodes) = world(6);
+    // One owner has ten times the points at which half of the chance is reached.
+    let rich = nodes[5];
+    let paid = w.task(json!({"economics": {"budget": "900000000", "pricing": {"mode": "fixed", "price": "400000000"}}}));
+    nodes[..5]
+        .iter()
+        .for_each(|n| drop(w.ok(Command::DrainNode { node: *n })));
+    w.finish(paid, truth);
+    w.later(10_000);
+    w.ok(Command::Tick);
+    assert_eq!(w.compute_points(w.owner(rich)), 10_000);
+    w.ok(Command::DrainNode { node: rich });
+    let (mut of_rich, mut words) = (0, 0);
+    nodes[..5]
+        .iter()
+        .for_each(|n| drop(w.ok(Command::ResumeNode { node: *n })));
+    for _ in 0..12 {
+        let task = inspected(&mut w, attested());
+        w.ok(Command::ResumeNode { node: rich });
+        w.finish(look(&w, task), truth);
+        w.ok(Command::DrainNode { node: rich });
+        judged(&mut w, task);
+        words += ran(&w, look(&w, task)).len();
+        of_rich += usize::from(ran(&w, look(&w, task)).contains(&rich));
+    }
+    assert_eq!(words, 24);
+    // Drawn alike it would be two of five: 4.8 of 12.
+    assert!(of_rich >= 9, "{of_rich} of 12");
+    let elected = elections(&w);
+    assert_eq!(elected.len(), 24);
+    let passed = elected.iter().rfind(|(_, draw)| !draw.passed.is_empty());
+    let (at, _) = *passed.expect("somebody without points came up");
+    w.later(3_600_000);
+    w.ok(Command::Tick);
+    w.ok(Command::Tick);
+    finished(&mut w, "elected");
+    let (counts, _) = recompute(&w.log).unwrap();
+    assert_eq!((counts.draws, counts.draws_open), (37, 0));
+    // Who was passed over, and is not named, is missed once the secret is told.
+    if let Event::AssignmentLeased(lease) = &mut w.log[at].event {
+        lease.draw.as_mut().unwrap().passed.clear();
+    }
+    let fault = recompute(&w.log).unwrap_err();
+    assert_eq!(fault.position as usize, at);
+    assert!(fault.to_string().contains("was not drawn"), "{fault}");
+}
