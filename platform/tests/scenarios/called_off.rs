@@ -230,7 +230,7 @@ fn a_sample_without_a_second_owner_ends_and_lets_its_node_go() {
 fn why_tells_all_that_a_node_lacks_and_what_helps() {
     let mut w = World::new();
     let own = w.node_of(w.requester, profile("own"));
-    let task = w.task(json!({"qos": {"cpu_cores": 512, "labels": {"region": "x"}, "gpu": {"memory_mib": 1 << 19, "features": ["f"]}}}));
+    let task = w.task(json!({"qos": {"cpu_cores": 512, "labels": {"region": "x"}, "gpu": {"memory_mib": 1 << 19, "features": ["subgroups"]}}}));
     let why = |w: &World| aevir_platform::schedule::why(&w.state, &w.state.tasks[&task], w.now);
     let codes = |w: &World| {
         let nearest = why(w).nearest.unwrap();
