@@ -168,7 +168,7 @@ impl Naive {
             self.transfer(from, LedgerAccount::Available(*owner), *amount);
         }
         for run in &immature.compute {
-            let loss = refused(self.compute_points(run.owner), &points);
+            let loss = refused(self.whole_points(run.owner, Track::Compute), &points);
             self.earn(run.owner, Track::Compute, -loss);
         }
     }
