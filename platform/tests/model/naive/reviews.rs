@@ -184,7 +184,7 @@ impl Naive {
             if self.tasks[&e.task].runs[id].took_over {
                 continue;
             }
-            let loss = refused(self.compute_points(run.owner), &points);
+            let loss = refused(self.whole_points(run.owner, Track::Compute), &points);
             self.earn(run.owner, Track::Compute, -loss);
         }
     }
