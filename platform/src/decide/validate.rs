@@ -2,7 +2,7 @@
 
 mod qos;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
@@ -98,7 +98,7 @@ pub fn validate(definition: &TaskDefinition) -> Result<(), Rejection> {
         definition.retry.max_attempts,
         ATTEMPTS_MAX,
     )?;
-    at_most("/labels", "labels", definition.labels.len(), LABELS_MAX)?;
+    at_most("/labels", "labels", definition.labels.len(), qos::LABELS_MAX)?;
     qos::labels("/labels", &definition.labels)
 }
 

@@ -8,12 +8,12 @@ use crate::{
     rejection::Rejection,
 };
 
-const LABELS_MAX: usize = 16;
+pub(super) const LABELS_MAX: usize = 16;
 const CLASSES_MAX: usize = 16;
 /// 1 TiB: as much as a node's sandbox grants, and more than any single card has.
-pub const GPU_MEMORY_MIB_MAX: u32 = 1 << 20;
+const GPU_MEMORY_MIB_MAX: u32 = 1 << 20;
 /// The largest buffer that a node's sandbox makes is one word less than 4 GiB: WGSL indexes bytes with 32 bits.
-pub const GPU_BUFFER_MIB_MAX: u32 = 4_095;
+const GPU_BUFFER_MIB_MAX: u32 = 4_095;
 /// A node that has everything needs lease, start, commitment and reveal, each a call and an entry of the log: below this nothing is ever in
 /// time, and all that lateness costs would come back each time.
 const MAX_LATENCY_MS_MIN: u32 = 100;
