@@ -129,11 +129,6 @@ impl Window {
 }
 
 impl NodeTerms {
-    /// Whether it leaves out anybody's tasks, or any module.
-    pub fn is_choosy(&self) -> bool {
-        !self.requesters.is_any() || !self.modules.is_any()
-    }
-
     /// Whether the node takes work at this time.
     pub fn is_open(&self, at: Timestamp) -> bool {
         let minute = minute_of_week(at);

@@ -2,18 +2,28 @@
 //!
 //! A function of the state, kept by `evolve` one node at a time; [`Fleet::of`] is that function.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use aevir_events::Timestamp;
 
-use super::{bits::Bits, column::Column, filter, needs::Needs, rooms::Rooms, score};
+use super::{
+    bits::Bits,
+    column::Column,
+    filter,
+    hours::Hours,
+    members::{Members, Named},
+    needs::Needs,
+    parties::Parties,
+    rooms::Rooms,
+    score,
+};
 use crate::{
     definition::TaskType,
     digest::Digest,
     ids::NodeId,
     policy::{SCORE_LEVELS, ScorePolicy},
     state::{HardwareClass, Node, Room, State},
-    terms::{Window, minute_of_week},
+    terms::minute_of_week,
 };
 
 /// Nodes of a class that are looked at for their owners: a class of which so many are few owners' is a small one.
@@ -46,16 +56,14 @@ pub(crate) struct Fleet {
     gpu_buffer_mib: Column,
     /// Class of throughput and one; 0 where it was not measured.
     gpu_compute: Column,
-    /// Nodes by the hours of the week that they keep; those that always work are left out.
-    hours: BTreeMap<Vec<Window>, Bits>,
-    /// Nodes that do not take everybody's tasks, or not every module.
-    pub(super) choosy: Bits,
-    gpu_features: BTreeMap<String, Bits>,
-    gpu_classes: BTreeMap<String, Bits>,
-    labels: BTreeMap<(String, String), Bits>,
+    hours: Hours,
+    pub(super) parties: Parties,
+    gpu_features: Named<String>,
+    gpu_classes: Named<String>,
+    labels: Named<(String, String)>,
     kinds: [Kind; TaskType::ALL.len()],
     /// Who has a blob.
-    holders: BTreeMap<Digest, Bits>,
+    holders: Named<Digest>,
 }
 
 /// What changes of a node with its load.
@@ -214,10 +222,8 @@ impl Fleet {
         let i = node.ordinal;
         let profile = &node.profile;
         let terms = &node.terms;
-        if !terms.hours.is_empty() {
-            mark(&mut self.hours, terms.hours.clone(), i, is_there);
-        }
-        self.choosy.set(i, is_there && terms.is_choosy());
+        self.hours.set(i, &terms.hours, is_there);
+        self.parties.set(i, terms, is_there);
         for kind in TaskType::ALL {
             let ask = u64::try_from(terms.ask(kind).0).unwrap_or(0);
             let of = &mut self.kinds[kind as usize];
@@ -226,7 +232,7 @@ impl Fleet {
         }
         for (name, value) in &profile.labels {
             let label = (name.clone(), value.clone());
-            mark(&mut self.labels, label, i, is_there);
+            self.labels.mark(label, i, is_there);
         }
         let Some(gpu) = &profile.gpu else {
             self.gpus.set(i, false);
@@ -239,16 +245,16 @@ impl Fleet {
         self.gpu_buffer_mib.set(i, buffer.into());
         let compute = gpu.compute.map_or(0, |class| u64::from(class) + 1);
         self.gpu_compute.set(i, compute);
-        mark(&mut self.gpu_classes, gpu.class.clone(), i, is_there);
+        self.gpu_classes.mark(gpu.class.clone(), i, is_there);
         for feature in &gpu.features {
-            mark(&mut self.gpu_features, feature.clone(), i, is_there);
+            self.gpu_features.mark(feature.clone(), i, is_there);
         }
     }
 
     /// How many owners have a node of a GPU class that is not gone for good: as far as `most`, and among the first nodes of the class.
     pub(crate) fn owners_of_class(&self, state: &State, class: &str, most: usize) -> usize {
         let nodes = self.gpu_classes.get(class).into_iter();
-        let nodes = nodes.flat_map(Bits::iter).take(CLASS_LOOKS_MAX);
+        let nodes = nodes.flat_map(Members::iter).take(CLASS_LOOKS_MAX);
         let mut owners = BTreeSet::new();
         for node in nodes.filter_map(|i| state.nodes.get(&self.id(i)?)) {
             if !node.standing.is_gone() {
@@ -263,12 +269,12 @@ impl Fleet {
 
     /// The node has a blob from here on.
     pub(crate) fn hold(&mut self, node: &Node, digest: Digest) {
-        mark(&mut self.holders, digest, node.ordinal, true);
+        self.holders.mark(digest, node.ordinal, true);
     }
 
     /// The node is not known to have the blob any more.
     pub(crate) fn let_go(&mut self, node: &Node, digest: Digest) {
-        mark(&mut self.holders, digest, node.ordinal, false);
+        self.holders.mark(digest, node.ordinal, false);
     }
 
     /// A node's records or its owner's points changed, or its GPU.
@@ -375,7 +381,7 @@ impl Fleet {
     }
 
     /// Who is known to have a blob.
-    pub(super) fn holders(&self, digest: &Digest) -> Option<&Bits> {
+    pub(super) fn holders(&self, digest: &Digest) -> Option<&Members> {
         self.holders.get(digest)
     }
 
@@ -398,13 +404,7 @@ impl Fleet {
     /// Those of some nodes that have what is needed, but for the room.
     fn able(&self, of: Bits, needs: &Needs, class: Option<&str>, now: Timestamp) -> Bits {
         let mut fit = of;
-        let none = Bits::default();
-        let minute = minute_of_week(now);
-        for (windows, nodes) in &self.hours {
-            if !windows.iter().any(|window| window.holds(minute)) {
-                fit.subtract(nodes);
-            }
-        }
+        self.hours.take_out_closed(minute_of_week(now), &mut fit);
         let of_kind = &self.kinds[needs.kind as usize];
         let price = u64::try_from(needs.price.0).unwrap_or(0);
         of_kind.ask.keep_at_most(&mut fit, price);
@@ -414,24 +414,19 @@ impl Fleet {
         if needs.by_ask && needs.stake > 0 {
             of_kind.ask.keep_at_least(&mut fit, 1);
         }
+        let named = |label: &String, value: &String| (label.clone(), value.clone());
         for (label, value) in &needs.labels {
-            fit.intersect(self.labelled(label, value).unwrap_or(&none));
+            self.labels.keep(&named(label, value), &mut fit);
         }
         for (label, values) in &needs.labels_any {
-            let mut any = Bits::default();
-            for bits in values
-                .iter()
-                .filter_map(|value| self.labelled(label, value))
-            {
-                any.add_shared(bits, &fit, &none);
-            }
-            fit = any;
+            let names: Vec<_> = values.iter().map(|value| named(label, value)).collect();
+            self.labels.keep_any(names.iter(), &mut fit);
         }
         for (label, values) in &needs.labels_not {
             let unwanted = values
                 .iter()
-                .filter_map(|value| self.labelled(label, value));
-            unwanted.for_each(|bits| fit.subtract(bits));
+                .filter_map(|value| self.labels.get(&named(label, value)));
+            unwanted.for_each(|nodes| nodes.take_out(&mut fit));
         }
         if let Some(gpu) = &needs.gpu {
             fit.intersect(&self.gpus);
@@ -440,18 +435,14 @@ impl Fleet {
             let compute = gpu.min_compute.map_or(0, |class| u64::from(class) + 1);
             self.gpu_compute.keep_at_least(&mut fit, compute);
             for feature in &gpu.features {
-                fit.intersect(self.gpu_features.get(feature).unwrap_or(&none));
+                self.gpu_features.keep(feature, &mut fit);
             }
             if !gpu.classes.is_empty() {
-                let mut any = Bits::default();
-                for bits in gpu.classes.iter().filter_map(|c| self.gpu_classes.get(c)) {
-                    any.add_shared(bits, &fit, &none);
-                }
-                fit = any;
+                self.gpu_classes.keep_any(gpu.classes.iter(), &mut fit);
             }
         }
         if let Some(class) = class {
-            fit.intersect(self.gpu_classes.get(class).unwrap_or(&none));
+            self.gpu_classes.keep(class, &mut fit);
         }
         self.mfuel_s.keep_at_least(&mut fit, needs.mfuel_s);
         self.shown_mfuel_s
@@ -459,21 +450,5 @@ impl Fleet {
         let now_ms = u64::try_from(now.0).unwrap_or(0);
         of_kind.backoff_until.keep_at_most(&mut fit, now_ms);
         fit
-    }
-
-    fn labelled(&self, label: &str, value: &str) -> Option<&Bits> {
-        self.labels.get(&(label.to_owned(), value.to_owned()))
-    }
-}
-
-/// Puts a node into the set under a name, or takes it out; an empty set is not kept.
-fn mark<K: Ord>(sets: &mut BTreeMap<K, Bits>, name: K, i: u32, is_there: bool) {
-    if is_there {
-        sets.entry(name).or_default().insert(i);
-    } else if let std::collections::btree_map::Entry::Occupied(mut set) = sets.entry(name) {
-        set.get_mut().remove(i);
-        if set.get().is_empty() {
-            set.remove();
-        }
     }
 }
