@@ -3,10 +3,12 @@
 use aevir_platform::{
     amount::Amount,
     command::Command,
-    event::{Event, Verdict},
+    definition::TaskType,
+    event::{Event, Trust, Untrusted, Verdict},
     ids::{NodeId, TaskId},
     policy::Policy,
     schedule::{Refused, why},
+    terms::NodeTerms,
 };
 use serde_json::{Value, json};
 
@@ -225,4 +227,46 @@ fn a_policy_whose_votes_cover_no_price_is_refused() {
     policy.verification.staked_votes = 10;
     let code = w.refused(Command::AdoptPolicy(policy));
     assert_eq!(code, "policy-invalid");
+}
+
+/// The verdict would ask for another result, of which the next staked one, whatever it is, would refute the one that stands alone.
+#[test]
+fn what_is_done_for_nothing_does_not_stand_alone() {
+    let mut w = world(1);
+    let cheap = staked(&mut w, "cheap");
+    let asks = |w: &mut World, node: NodeId, micro: i64| {
+        let terms = Box::new(NodeTerms {
+            asks: TaskType::ALL.map(|kind| (kind, Amount(micro))).into(),
+            ..NodeTerms::default()
+        });
+        w.ok(Command::ChangeTerms { node, terms });
+    };
+    asks(&mut w, cheap, 0);
+    let task = w.task(json!({
+        "verification": [{"method": "sampling", "quorum": 2, "replicas": 3, "adaptive": true}],
+        "economics": {"budget": "10000000", "pricing": {"mode": "ask", "max_price": "1000000"}},
+    }));
+    let (_, assignment, node) = w.plan()[0];
+    assert_eq!(
+        (node, w.state.assignment(assignment).unwrap().1.price),
+        (cheap, Amount::ZERO)
+    );
+    w.start(assignment);
+    let run = w.run(assignment, json!({"n": "truth"}), &[]);
+    let decided = w.commit(&run).into_iter().find_map(|e| match e {
+        Event::TrustDecided(e) => Some(e.trust),
+        _ => None,
+    });
+    let reason = Untrusted::Unstaked;
+    assert_eq!(decided, Some(Trust::Denied { reason }));
+    let liar = staked(&mut w, "liar");
+    asks(&mut w, liar, AEV);
+    let honest = staked(&mut w, "honest");
+    asks(&mut w, honest, AEV);
+    w.finish(task, answer(&[liar]));
+    assert_eq!(w.phase(task), "settled");
+    let verdict = w.state.tasks[&task].verdict.as_ref().unwrap();
+    assert_eq!((verdict.accepted.len(), verdict.refused.len()), (2, 1));
+    assert_eq!(w.outcomes(cheap), (1_000, 0));
+    finished(&w, "for-nothing");
 }
