@@ -27,7 +27,6 @@ async fn submit(platform: &TestPlatform, definition: &Value) -> Vec<String> {
     ids
 }
 
-/// Waits until the node runs something.
 /// Waits until the node has begun one of the tasks: what it has only been leased it may still be compiling.
 async fn busy(platform: &TestPlatform, tasks: &[String], node: &TestNode) {
     loop {
