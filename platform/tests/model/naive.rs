@@ -47,6 +47,8 @@ struct Run {
     sealed: Option<Timestamp>,
     doubles: Option<AssignmentId>,
     overtaken: bool,
+    /// It went on from another node's checkpoint.
+    took_over: bool,
     stage: Stage,
     locked: i64,
     /// It had as much stake as the policy asks for, and earns something.
@@ -353,6 +355,7 @@ impl Naive {
                     sealed: None,
                     doubles: e.doubles,
                     overtaken: false,
+                    took_over: e.author.is_some_and(|author| author != e.node),
                     stage: Stage::Leased,
                     locked,
                     backed,

@@ -236,6 +236,7 @@ impl Naive {
         assert!(!task.ended, "one settlement for each task");
         let fee = task.policy.attempt_fee.0;
         let limit = i64::from(task.definition.limits.runtime_s) * 1_000;
+        let deadline = task.definition.qos.deadline;
         let mut paid: Vec<(NodeId, i64)> = Vec::new();
         paid.extend(
             task.runs
@@ -253,10 +254,12 @@ impl Naive {
         live.sort_by_key(|(id, r)| (!r.has_result(), r.leased, **id));
         for (n, (_, run)) in live.into_iter().enumerate() {
             let p = run.price;
+            let had_all_time = e.reason == CloseReason::Expired
+                && deadline.is_some_and(|at| at.0 - run.leased.0 >= limit);
+            let until = run.sealed.unwrap_or(now);
             let earned = match (&run.stage, run.started) {
-                (Stage::Sealed | Stage::Shown, _) => p,
-                (Stage::Running, Some(from)) => {
-                    let ran = (now.0 - from.0).min(limit);
+                (Stage::Sealed | Stage::Shown | Stage::Running, Some(from)) if !had_all_time => {
+                    let ran = (until.0 - from.0).min(limit);
                     (i128::from(p) * i128::from(ran) / i128::from(limit)) as i64
                 }
                 _ => 0,
