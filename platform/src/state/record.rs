@@ -153,8 +153,12 @@ pub enum Outcome {
     Good,
     /// A result that was right but later than asked for: bad, and no reason to back off.
     Late,
-    /// A refused result, a lost lease, a failure of the node, or one that others contradicted.
+    /// A refused result, a lost lease, or a failure that others contradicted.
     Fault,
+    /// A failure of the node's own, which may yet be the module's doing: for now the node backs off.
+    Setback,
+    /// A setback that was the node's own: bad, and it has backed off.
+    Failure,
 }
 
 impl Outcome {
@@ -165,7 +169,8 @@ impl Outcome {
                 tally.succeed();
                 backoff.succeed();
             }
-            Self::Late => tally.fault(),
+            Self::Late | Self::Failure => tally.fault(),
+            Self::Setback => backoff.fault(now, policy),
             Self::Fault => {
                 tally.fault();
                 backoff.fault(now, policy);
