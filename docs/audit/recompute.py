@@ -349,8 +349,7 @@ class Node:
     ordinal: int = 0  # nodes that were registered before it
     online: bool = False
     busy: int = 0
-    memory: int = 0  # that its runs may take, in MiB
-    storage: int = 0
+    taken: tuple = (0, 0, 0, 0)  # that its runs may take: memory, storage and GPU memory in MiB, and cores
     cached: list = field(default_factory=list)  # digests of inputs that it fetched, the last one last
     records: dict = field(default_factory=dict)  # by type of task
     returns: tuple = (0, 0)  # the epoch of its last free return, and how many there were in it
@@ -397,7 +396,17 @@ class Node:
 
     def offered(self):
         """Runs at once, as machine and terms allow: each takes a core."""
+        return min(self.claimed(), self.profile["cpu_cores"])
+
+    def claimed(self):
+        """The same, whatever cores the machine has: leases from before there were draws went by it."""
         return self.allowed("cpu_cores", self.allowed("runs", self.profile["slots"]))
+
+    def room(self):
+        """What it has for all its runs together, as machine and terms allow: memory, storage and GPU memory in MiB, and cores."""
+        profile, gpu = self.profile, self.profile.get("gpu")
+        return (self.allowed("memory_mib", profile["memory_mib"]), self.allowed("storage_mib", profile["storage_mib"]),
+                self.allowed("gpu_memory_mib", gpu["memory_mib"]) if gpu else 0, self.allowed("cpu_cores", profile["cpu_cores"]))
 
     def runs_max(self):
         """Runs at once that it is given: as many as it offers, as far as it has shown that it can."""
@@ -1246,8 +1255,7 @@ class Needs:
     kind: str
     sampled: bool
     qos: dict
-    memory: int
-    storage: int
+    room: tuple  # that a run may take: memory, storage and GPU memory in MiB, and cores
     data: str | None  # the largest input, where it is worth having
     speed_in_time: int
     price: int  # that is certain, or the most that a node may ask for
@@ -1273,10 +1281,12 @@ def needs_of(task, doubled=None):
     if not sampled and qos.get("expected_fuel") is not None and qos.get("max_latency_ms") is not None:
         in_time = -(-integer(qos["expected_fuel"]) * 1_000 // (max(qos["max_latency_ms"], 1) * MILLION))
     storage = sum(-(-size // MIB) for size, _ in sizes) + limits["output_mib"] + policy["storage_reserve_mib"]
+    gpu = qos.get("gpu")
+    room = limits["memory_mib"], storage, gpu.get("memory_mib", 256) if gpu is not None else 0, max(1, qos.get("cpu_cores") or 1)
     late = task.terms.late_refund_ppm if task.terms.max_latency_ms is not None else 0
     pricing = task.terms.pricing
     certain = min(pricing.get("base", 0), task.terms.price) if pricing["mode"] == "metered" else task.terms.price
-    return Needs(task.definition["type"], sampled, qos, limits["memory_mib"], storage, worth, in_time,
+    return Needs(task.definition["type"], sampled, qos, room, worth, in_time,
                  certain - part(certain, late), task.terms.pricing["mode"] == "ask",
                  stake_due(task, task.terms.price) if needs_stake(task, doubled) else 0)
 
@@ -1309,9 +1319,9 @@ def capable(needs, node):
         return False
     if any(labels.get(name) in values for name, values in (qos.get("labels_not") or {}).items()):
         return False
-    if profile["cpu_cores"] < (qos.get("cpu_cores") or 0) or speed(node) < (qos.get("min_mfuel_s") or 0):
+    if speed(node) < (qos.get("min_mfuel_s") or 0):
         return False
-    return need is None or (gpu is not None and node.allowed("gpu_memory_mib", gpu["memory_mib"]) >= need["memory_mib"]
+    return need is None or (gpu is not None
                             and (gpu.get("buffer_mib") or 0) >= (need.get("buffer_mib") or 0)
                             and (need.get("min_compute") is None or gpu.get("compute", -1) >= need["min_compute"])
                             and gpu["class"] in (need.get("classes") or [gpu["class"]])
@@ -1341,15 +1351,14 @@ def works(node):
     return node.online and node.standing == "working" and not node.suspended
 
 
-def has_room(node, needs, memory, storage):
-    """Whether it has room for a run beside others that take so much."""
-    return (memory + needs.memory <= node.allowed("memory_mib", node.profile["memory_mib"])
-            and storage + needs.storage <= node.allowed("storage_mib", node.profile["storage_mib"]))
+def has_room(node, needs, *taken):
+    """Whether it has room for a run beside others that take so much: of what the run takes, whatever else there is too little of."""
+    return all(own == 0 or own + sum(others) <= has for own, has, *others in zip(needs.room, node.room(), *taken))
 
 
 def fits_beside(needs, node, runs):
-    """Whether it has a slot and room for a run beside others, as (end, memory, storage, requester)."""
-    return has_room(node, needs, sum(run[1] for run in runs), sum(run[2] for run in runs)) and len(runs) < node.runs_max()
+    """Whether it has a slot and room for a run beside others, as (end, room, requester)."""
+    return has_room(node, needs, *(run[1] for run in runs)) and len(runs) < node.runs_max()
 
 
 def fits_idle(needs, node, now):
@@ -1357,7 +1366,7 @@ def fits_idle(needs, node, now):
     return (works(node) and node.is_open(now) and node.record(needs.kind).backoff_until <= now
             and needs.price >= integer((node.terms.get("asks") or {}).get(needs.kind, "0"))
             and (not needs.by_ask or needs.kind in (node.terms.get("asks") or {}))
-            and has_room(node, needs, 0, 0) and capable(needs, node) and may_pledge(needs, node, node.stake))
+            and has_room(node, needs) and capable(needs, node) and may_pledge(needs, node, node.stake))
 
 
 def may_pledge(needs, node, stake):
@@ -1368,7 +1377,7 @@ def may_pledge(needs, node, stake):
 
 def fits(needs, node, now):
     """Whether it has a slot and room, too."""
-    return (node.busy < node.runs_max() and has_room(node, needs, node.memory, node.storage) and fits_idle(needs, node, now)
+    return (node.busy < node.runs_max() and has_room(node, needs, node.taken) and fits_idle(needs, node, now)
             and may_pledge(needs, node, node.stake - node.locked))
 
 
@@ -1449,14 +1458,14 @@ def charge(ms, weight):
 def needs_key(task):
     """Equal for tasks of one plan that the same nodes fit, whoever they are."""
     needs = needs_of(task)
-    return canonical_text([needs.kind, needs.qos, needs.memory, needs.storage, needs.price, needs.by_ask, needs.stake])
+    return canonical_text([needs.kind, needs.qos, list(needs.room), needs.price, needs.by_ask, needs.stake])
 
 
 def line_key(task):
     """Equal for tasks of one requester that the same nodes can take."""
     needs, live = needs_of(task), task.live()
-    asked = [needs.qos.get(name) for name in ("cpu_cores", "min_mfuel_s", "gpu", "labels", "labels_any", "labels_not")]
-    return canonical_text([needs.kind, needs.sampled, task.policy["market"], [value or None for value in asked], needs.memory, needs.storage,
+    asked = [needs.qos.get(name) for name in ("min_mfuel_s", "gpu", "labels", "labels_any", "labels_not")]
+    return canonical_text([needs.kind, needs.sampled, task.policy["market"], [value or None for value in asked], list(needs.room),
                            needs.data, needs.speed_in_time, needs.price, needs.stake, task.definition["module"], task.terms.contents,
                            sorted(task.tried()), [a.node for a in task.involved() + live], task.bound_class(), task.reserved, surely_ms(task)])
 
@@ -2156,7 +2165,7 @@ class Auditor:
     def runs_of(self, node):
         """A node's runs, were they to take all their time: the first one to end first."""
         runs = [(task, a) for task in self.tasks.values() for a in task.having("leased", "running") if a.node == node.id]
-        return sorted((a.leased_at + reserved_ms(task), needs_of(task).memory, needs_of(task).storage, task.requester) for task, a in runs)
+        return sorted((a.leased_at + reserved_ms(task), needs_of(task).room, task.requester) for task, a in runs)
 
     def leaves_room_soon(self, needs, node):
         """Whether it has room as it is, or once one of its runs has ended, whichever."""
@@ -2167,7 +2176,7 @@ class Auditor:
         """When its runs leave room, and whose is the last that has to end for that; None where there is room without that, or never."""
         runs = self.runs_of(node)
         ended = next((k for k in range(len(runs) + 1) if fits_beside(needs, node, runs[k:])), 0)
-        return (runs[ended - 1][0], runs[ended - 1][3]) if ended else (None, None)
+        return (runs[ended - 1][0], runs[ended - 1][2]) if ended else (None, None)
 
     def is_kept_from(self, task, node, now):
         """Whether the node is kept free for another task, and could be needed for that before this one has ended for certain; not where
@@ -3014,8 +3023,7 @@ class Auditor:
         """A run takes a slot and room, or gives them back."""
         node, needs = self.nodes[node], needs_of(task)
         node.busy += sign
-        node.memory += sign * needs.memory
-        node.storage += sign * needs.storage
+        node.taken = tuple(taken + sign * more for taken, more in zip(node.taken, needs.room))
 
     def on_assignment_leased(self, data):
         """A node takes a replica: no more of them than the round calls for, not two of one owner, not more than its slots."""
@@ -3045,7 +3053,7 @@ class Auditor:
         self.note_draw(task, data)
         task.reserved = None
         self.load(node.id, task, 1)
-        most = node.runs_max()
+        most = node.runs_max() if data.get("draw") else node.claimed()
         require(node.busy <= most, f"expected at most {most} runs at once on node {data['node']}, found {node.busy}")
         require(node.online and node.standing == "working" and not node.suspended and node.is_open(self.now),
                 f"expected a node that takes work, found {data['node']}")

@@ -221,7 +221,7 @@ pub struct Qos {
     /// Labels of which the node must have none of the values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels_not: BTreeMap<String, Vec<String>>,
-    /// Cores that the node has at least.
+    /// Cores that the run takes of the node: one where none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_cores: Option<u32>,
     /// Fuel that the node burns at least, in millions a second, as measured. A node of unknown speed does not fit.

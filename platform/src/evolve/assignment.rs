@@ -78,11 +78,12 @@ pub(super) fn leased(
     })?;
     state.index.task_of.insert(e.assignment, e.task);
     reservation::give_up(state, e.task);
-    let free = state
-        .nodes
-        .get(&e.node)
-        .is_some_and(|n| state.takes_work(n));
-    ensure(free, || {
+    let is_of_old = e.draw.is_none();
+    let takes = state.nodes.get(&e.node).is_some_and(|n| {
+        state.takes_work(n)
+            || (is_of_old && n.is_working() && n.active.len() < n.claimed_slots() as usize)
+    });
+    ensure(takes, || {
         format!("node {} takes no work or has no free slot", e.node)
     })?;
     stake::lock(state, e.node, pledged)?;

@@ -8,12 +8,8 @@ use super::{record, task::task_ref};
 use crate::{
     command::FailureClass,
     ids::{AssignmentId, TaskId},
-    state::{Outcome, Stage, State, Task},
+    state::{FAILING_OWNERS_MIN, Outcome, Stage, State, Task},
 };
-
-/// Owners whose nodes must have failed a task by themselves, when none had a result that stood, for it to be the module's doing: what makes
-/// one machine fail may be wrong with the machine.
-const OWNERS_MIN: usize = 2;
 
 /// Runs whose nodes blamed the module for a failure which accepted replicas did not have.
 pub(super) fn contradicted(task: &Task) -> impl Iterator<Item = AssignmentId> {
@@ -31,7 +27,7 @@ pub(super) fn count(state: &mut State, id: TaskId, at: Timestamp) -> Result<(), 
         let nodes = own.iter().filter_map(|id| task.assignments.get(id));
         let nodes = nodes.filter_map(|run| state.nodes.get(&run.node));
         let owners: BTreeSet<_> = nodes.map(|node| node.owner).collect();
-        if owners.len() >= OWNERS_MIN {
+        if owners.len() >= FAILING_OWNERS_MIN {
             return Ok(());
         }
     }

@@ -146,6 +146,10 @@ impl Backoff {
     }
 }
 
+/// Owners whose nodes must have failed a task by themselves, when none had a result that stood, for it to be the module's doing: what makes
+/// one machine fail may be wrong with the machine.
+pub const FAILING_OWNERS_MIN: usize = 2;
+
 /// What a run meant for its node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {

@@ -152,6 +152,7 @@ fn one_plan_does_not_count_on_the_same_stake_twice() {
     let owner = w.account("owner");
     let mut profile = crate::world::profile("large");
     profile.slots = 4;
+    profile.cpu_cores = 4;
     let node = w.node_of(owner, profile);
     w.deposit(owner, 3 * AEV);
     w.ok(Command::Stake {
