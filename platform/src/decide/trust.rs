@@ -62,10 +62,9 @@ fn trust(
 fn untrusted(state: &State, task: &Task, sealed: &Assignment, now: Timestamp) -> Option<Untrusted> {
     let policy = state.policy_of(task);
     let node = state.nodes.get(&sealed.node)?;
-    // Nor can it stand alone with a price of 0 where a quorum needs stake behind it: the verdict would ask for more results, of which the
-    // next one, whatever it is, would refute it by its stake.
-    let lacks_stake = task.staked_votes(&policy) > 0 && !sealed.is_backed();
-    if !sealed.is_staked || lacks_stake {
+    // With no price it is no vote where votes are asked for, and one word that does not decide would leave it to the next one alone.
+    let is_vote = sealed.is_backed() || task.staked_votes(&policy) == 0;
+    if !(sealed.is_staked && is_vote) {
         return Some(Untrusted::Unstaked);
     }
     // A strike that cost no stake counts, too.

@@ -120,7 +120,7 @@ pub enum Trust {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Untrusted {
-    /// Its node had too little stake free to pledge for it.
+    /// Its node had too little stake free to pledge for it, or it earns nothing, so that it is no vote of those that must have stake.
     Unstaked,
     /// A result of its node was refused not long ago.
     Struck,

@@ -3,17 +3,16 @@
 use aevir_platform::{
     amount::Amount,
     command::Command,
-    definition::TaskType,
-    event::{Event, Trust, Untrusted, Verdict},
+    event::{Event, Verdict},
     ids::{NodeId, TaskId},
     policy::Policy,
     schedule::{Refused, why},
-    terms::NodeTerms,
 };
 use serde_json::{Value, json};
 
 use crate::{
-    adaptive::{NEVER, policy, staked},
+    adaptive::{NEVER, adaptive, policy, staked},
+    pricing::ask,
     sample::documents_agree,
     vouching::finish_one,
     world::{AT_ONCE_MS, WINDOW_MS, World},
@@ -91,6 +90,36 @@ fn the_last_replicas_of_a_round_bring_the_stake_that_it_lacks() {
     let on = nodes_on(&w, task);
     assert!(on.contains(&poor) && on.contains(&rich) && !on.contains(&other));
     finished(&w, "last-seat");
+}
+
+/// A node that asks for nothing has stake locked, and yet no vote: alone its word would not decide, and the next one would by itself.
+#[test]
+fn a_result_that_earns_nothing_does_not_stand_alone_where_votes_have_stake() {
+    let mut w = world(1);
+    let free = staked(&mut w, "free");
+    ask(&mut w, free, "0");
+    let mut terms = json!({"economics": {"budget": "90000000", "pricing": {"mode": "ask", "max_price": "1000000"}}});
+    terms["verification"] = adaptive()["verification"].clone();
+    let task = w.task(terms);
+    let lie = json!({"n": "lie"});
+    finish_one(&mut w, task, &lie);
+    assert_eq!(nodes_on(&w, task), [free]);
+    assert_eq!(w.state.tasks[&task].trusted(), None);
+    for name in ["b", "c"] {
+        let node = staked(&mut w, name);
+        ask(&mut w, node, "1000000");
+    }
+    // The second one is not believed by itself, whatever it says, and the third one decides.
+    let (_, second, _) = w.plan()[0];
+    w.start(second);
+    let run = w.run(second, json!({"n": "truth"}), &[]);
+    w.commit(&run);
+    w.reveal_all(task, answer(&[free]));
+    assert_eq!(w.phase(task), "running");
+    w.finish(task, answer(&[free]));
+    let verdict = w.state.tasks[&task].verdict.clone().unwrap();
+    assert_eq!((verdict.accepted.len(), verdict.refused.len()), (2, 1));
+    finished(&w, "free-word");
 }
 
 /// Placed at once, the first ones have it, so that it is there whatever the others are.
@@ -227,46 +256,4 @@ fn a_policy_whose_votes_cover_no_price_is_refused() {
     policy.verification.staked_votes = 10;
     let code = w.refused(Command::AdoptPolicy(policy));
     assert_eq!(code, "policy-invalid");
-}
-
-/// The verdict would ask for another result, of which the next staked one, whatever it is, would refute the one that stands alone.
-#[test]
-fn what_is_done_for_nothing_does_not_stand_alone() {
-    let mut w = world(1);
-    let cheap = staked(&mut w, "cheap");
-    let asks = |w: &mut World, node: NodeId, micro: i64| {
-        let terms = Box::new(NodeTerms {
-            asks: TaskType::ALL.map(|kind| (kind, Amount(micro))).into(),
-            ..NodeTerms::default()
-        });
-        w.ok(Command::ChangeTerms { node, terms });
-    };
-    asks(&mut w, cheap, 0);
-    let task = w.task(json!({
-        "verification": [{"method": "sampling", "quorum": 2, "replicas": 3, "adaptive": true}],
-        "economics": {"budget": "10000000", "pricing": {"mode": "ask", "max_price": "1000000"}},
-    }));
-    let (_, assignment, node) = w.plan()[0];
-    assert_eq!(
-        (node, w.state.assignment(assignment).unwrap().1.price),
-        (cheap, Amount::ZERO)
-    );
-    w.start(assignment);
-    let run = w.run(assignment, json!({"n": "truth"}), &[]);
-    let decided = w.commit(&run).into_iter().find_map(|e| match e {
-        Event::TrustDecided(e) => Some(e.trust),
-        _ => None,
-    });
-    let reason = Untrusted::Unstaked;
-    assert_eq!(decided, Some(Trust::Denied { reason }));
-    let liar = staked(&mut w, "liar");
-    asks(&mut w, liar, AEV);
-    let honest = staked(&mut w, "honest");
-    asks(&mut w, honest, AEV);
-    w.finish(task, answer(&[liar]));
-    assert_eq!(w.phase(task), "settled");
-    let verdict = w.state.tasks[&task].verdict.as_ref().unwrap();
-    assert_eq!((verdict.accepted.len(), verdict.refused.len()), (2, 1));
-    assert_eq!(w.outcomes(cheap), (1_000, 0));
-    finished(&w, "for-nothing");
 }
