@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use pricing::{Metered, Pricing, Used};
-pub use verification::{Bound, CheckModule, Comparator, Method, Sampling, Verifiers};
+pub use verification::{Bound, Comparator, Method, Sampling, VerifierModule, Verifiers};
 
 mod pricing;
 mod verification;
@@ -16,6 +16,7 @@ mod verification;
 use crate::{
     amount::{Amount, Count, Ppm},
     content::Access,
+    decide::RESULT_BYTES_MAX,
     digest::Digest,
     hexbytes::Hex,
     ids::{ContentId, TaskId},
@@ -358,6 +359,7 @@ impl TaskDefinition {
         self.verification.iter().any(|method| match method {
             Method::Sampling(sampling) => match sampling.comparator {
                 Comparator::Bitwise => true,
+                Comparator::Module(_) => false,
             },
             // Who runs it again compares, too; a check's own run is always reproducible.
             Method::Attestation { .. } => true,
@@ -366,14 +368,36 @@ impl TaskDefinition {
     }
 
     /// The sampling terms; those of a single replica where the task names none.
-    pub fn sampling(&self) -> Sampling {
+    pub fn sampling(&self) -> &Sampling {
+        static NONE: Sampling = Sampling::NONE;
         self.verification
             .iter()
             .find_map(|m| match m {
-                Method::Sampling(s) => Some(*s),
+                Method::Sampling(s) => Some(s),
                 Method::Check { .. } | Method::Attestation { .. } => None,
             })
-            .unwrap_or(Sampling::NONE)
+            .unwrap_or(&NONE)
+    }
+
+    /// The module that compares its results, with the place of the method that says so.
+    pub fn comparison(&self) -> Option<(u32, &VerifierModule)> {
+        let mut methods = (0u32..).zip(&self.verification);
+        methods.find_map(|(at, method)| match method {
+            Method::Sampling(sampling) => Some((at, sampling.comparator.module()?)),
+            Method::Check { .. } | Method::Attestation { .. } => None,
+        })
+    }
+
+    /// The most bytes that two results of it have together.
+    pub(crate) fn compared_bytes_max(&self) -> u64 {
+        let outputs = u64::from(self.limits.output_mib) * 1024 * 1024;
+        2 * (outputs + RESULT_BYTES_MAX as u64)
+    }
+
+    /// How many comparisons of two there can be of so many results, where a module compares.
+    pub(crate) fn comparisons(&self, results: u32) -> u32 {
+        let pairs = results.saturating_mul(results.saturating_sub(1)) / 2;
+        self.comparison().map_or(0, |_| pairs)
     }
 
     /// A quorum of its sample needs stake behind it, in a market that asks for any: not where replicas earn nothing, for then nobody pledges
@@ -391,7 +415,7 @@ impl TaskDefinition {
     }
 
     /// The modules that check its result.
-    pub fn check_modules(&self) -> impl Iterator<Item = (usize, &CheckModule)> {
+    pub fn check_modules(&self) -> impl Iterator<Item = (usize, &VerifierModule)> {
         let methods = self.verification.iter().enumerate();
         methods.filter_map(|(at, method)| match method {
             Method::Check { module, .. } => Some((at, module.as_deref()?)),

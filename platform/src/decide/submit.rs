@@ -99,6 +99,9 @@ pub(crate) fn prepare(
     for (_, check) in definition.check_modules() {
         check_module(state, requester, check.module, World::Check)?;
     }
+    if let Some((_, comparator)) = definition.comparison() {
+        check_module(state, requester, comparator.module, World::Comparator)?;
+    }
     check_deadline(definition, context)?;
     check_sources(state, requester, definition, brought)?;
     check_dependencies(state, requester, definition)?;

@@ -20,7 +20,7 @@ pub enum Method {
         bounds: Vec<Bound>,
         /// A module that judges the agreed result, run by drawn verifiers.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        module: Option<Box<CheckModule>>,
+        module: Option<Box<VerifierModule>>,
     },
     /// Several nodes run the task; `quorum` of them must agree.
     Sampling(Sampling),
@@ -29,16 +29,16 @@ pub enum Method {
     Attestation { verifiers: Verifiers },
 }
 
-/// A check that is a module of its own, for the world `check`.
+/// A module that drawn verifiers run, for the world `check` or `comparator`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct CheckModule {
-    /// SHA-256 of a registered module that fits the world `check`.
+pub struct VerifierModule {
+    /// SHA-256 of a registered module that fits the world.
     pub module: Digest,
-    /// Handed to the check as JSON text; at most 16 KiB.
+    /// Handed to the module as JSON text; at most 16 KiB.
     #[serde(default)]
     pub params: Value,
-    /// Bounds of one run of the check.
+    /// Bounds of one run of it.
     #[serde(default)]
     pub limits: Limits,
     pub verifiers: Verifiers,
@@ -69,7 +69,7 @@ pub struct Bound {
 }
 
 /// How many replicas run, and how their results are compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sampling {
     /// The most replicas that may ever be paid for; 1 to 9.
@@ -141,11 +141,24 @@ impl Sampling {
 }
 
 /// When two replicas' results agree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Comparator {
     /// Same digests of the outputs and of the result, same metrics. Replicas of a task that uses the GPU are
     /// placed on one hardware class, within which results are reproducible.
     #[default]
     Bitwise,
+    /// Where too few are equal bit by bit, drawn verifiers compare two at a time with a module of the world `comparator`: a result is agreed
+    /// on with which so many others agree as the quorum lacks. Replicas may be of any hardware class.
+    Module(Box<VerifierModule>),
+}
+
+impl Comparator {
+    /// The module that compares, where one does.
+    pub fn module(&self) -> Option<&VerifierModule> {
+        match self {
+            Self::Bitwise => None,
+            Self::Module(module) => Some(module),
+        }
+    }
 }
