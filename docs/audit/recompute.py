@@ -506,6 +506,10 @@ class Assignment:
     used: tuple = ()  # what it is paid for where the task is metered: fuel, workgroups, bytes
     price: int = 0  # that it earns in time, or the most where the task is metered
 
+    def took_over(self):
+        """It went on from what another node had made: whose work is wrong, nothing in the log tells."""
+        return self.author not in (None, self.node)
+
     def is_backed(self):
         """It has stake behind it."""
         return self.is_staked and self.price > 0
@@ -585,6 +589,7 @@ class Task:
     inspects: "InspectionOf | None" = None  # the result that it looks at, if verifiers work on it
     passed: bool = False  # the verdict, once there is one
     owed: tuple = ()  # once it is overturned: who paid for that, and what of it is not made good
+    in_treasury: int = 0  # when it was
     assignments: dict = field(default_factory=dict)
     accepted: list = field(default_factory=list)
     late: bool = False
@@ -1094,10 +1099,25 @@ def took_too_long(terms, assignment):
     return terms.max_latency_ms is not None and assignment.committed_at - assignment.leased_at > terms.max_latency_ms
 
 
-def earned(task, run, now):
-    """What a run that is called off has earned: all with a result, a part by time before, and the attempt fee at least."""
+def left_all_time(task, run):
+    """Whether the deadline left a run all the time that it may take, from its lease on."""
+    limit = 1_000 * (LIMITS | (task.definition.get("limits") or {}))["runtime_s"]
+    return task.terms.deadline is not None and milliseconds(task.terms.deadline) - run.leased_at >= limit
+
+
+def could_be_in_time(task, run, mfuel_s):
+    """Whether a node of this speed could have brought the result in time: else that it was late says nothing of it."""
+    limit = 1_000 * (LIMITS | (task.definition.get("limits") or {}))["runtime_s"]
+    ran = min(limit, -(-run.fuel // (mfuel_s * 1_000))) if mfuel_s and not task.needs_gpu() else limit
+    fetched = 1_000 * sum(-(-integer(i["size"]) // MIB) for i in task.inputs)
+    return task.terms.max_latency_ms >= 2 * ran + fetched + 5_000
+
+
+def earned(task, run, reason, now):
+    """What a run that is called off has earned: a part by the time that it ran, and the attempt fee at least."""
     state, limit = run.withdrawn_from or run.state, 1_000 * (LIMITS | (task.definition.get("limits") or {}))["runtime_s"]
-    ran = {"leased": 0, "running": min(now - run.started_at, limit)}.get(state, limit)
+    idle = state == "leased" or reason == "expired" and left_all_time(task, run)
+    ran = 0 if idle else min((now if state == "running" else run.committed_at) - run.started_at, limit)
     return max(task.policy["attempt_fee"], run.price * ran // limit)
 
 
@@ -1108,7 +1128,7 @@ def closing_fees(task, reason, now):
     if reason in ("cancelled", "expired"):
         oldest = [sorted(runs, key=lambda a: (a.leased_at, a.id)) for runs in (done, task.having_ended("leased", "running"))]
         runs = oldest[0] + oldest[1]
-        return overtaken + [(a.owner, earned(task, a, now) if n < task.target else attempt_fee) for n, a in enumerate(runs)]
+        return overtaken + [(a.owner, earned(task, a, reason, now) if n < task.target else attempt_fee) for n, a in enumerate(runs)]
     if reason == "attempts-spent":
         return overtaken + [(a.owner, attempt_fee) for a in done + blamed_on_module(task)]
     return overtaken
@@ -2680,14 +2700,18 @@ class Auditor:
             return
         of, outcome = self.maturing[task.review_of.task], "undecided"
         of.review_cost = paid
+        said = [a.agreement for a in task.having("revealed")]
+        reviewed = task.review_of.reviewed
         if task.accepted and task.blames():
-            outcome = "upheld" if task.accepted[0].agreement == task.review_of.reviewed else "overturned"
-        elif judged and task.review_of.counts and any(a.agreement != task.review_of.reviewed for a in task.having("revealed")):
+            outcome = "upheld" if task.accepted[0].agreement == reviewed else "overturned"
+        elif judged and task.review_of.counts and any(one != reviewed for one in said):
+            outcome = "unconfirmed"
+        elif judged and task.blames() and len(said) >= task.terms.quorum and reviewed not in said:
             outcome = "unconfirmed"
         refused = []
         for first in of.accepted if outcome == "overturned" else []:
             strikes = self.strikes_at(self.nodes[first.node], of.policy) + 1
-            free = first.hardware is not None and self.is_free(of, self.nodes[first.node], strikes)
+            free = first.took_over() or first.hardware is not None and self.is_free(of, self.nodes[first.node], strikes)
             refused.append({"assignment": first.id, "slashed": str(0 if free else first.stake)})
         of.owed = task.review_of.payer, 0 if task.review_of.counts else paid
         self.must_follow("task.reviewed", of.id, task.id, value={"outcome": outcome, "refused": refused})
@@ -2702,6 +2726,7 @@ class Auditor:
             self.vouch(task.accepted[0])
         if data["outcome"] not in ("overturned", "unconfirmed"):
             return
+        task.in_treasury = self.balances["treasury"]
         del self.maturing[task.id]
         self.overturned[task.id], self.ended[task.id], task.state = task, "overturned", "overturned"
         slashed = {r["assignment"]: amount(r["slashed"]) for r in data["refused"]}
@@ -2711,17 +2736,20 @@ class Auditor:
             node.locked -= assignment.stake - slashed.get(assignment.id, 0)
             assignment.stake = slashed.get(assignment.id, 0)
         refuted = task.accepted if data["outcome"] == "overturned" else []
+        blamed = [first for first in refuted if not first.took_over()]
         for first in refuted:
             self.fault(task, first)
-        for node in [self.nodes[first.node] for first in refuted]:
+            if first.took_over() and first.resumed_run:
+                self.fault(task, task.assignments[first.resumed_run])
+        for node in [self.nodes[first.node] for first in blamed]:
             node.strikes, node.struck_at, node.caught_at = self.strikes_at(node, task.policy) + 1, self.now, self.now
-        for first in refuted:
+        for first in blamed:
             node = self.nodes[first.node]
             self.recall(node)
             if slashed[first.id]:
                 self.must_follow("node.slashed", node.id, task.id, first.id, value={"amount": slashed[first.id], "strikes": node.strikes})
             self.shut_out_due(task, node)
-        self.refusals_due(task, [first.id for first in refuted])
+        self.refusals_due(task, [first.id for first in blamed])
         model = self.models.get(task.id)
         if model and model not in self.suspended:
             self.must_follow("content.suspended", model)
@@ -2730,7 +2758,11 @@ class Auditor:
 
     def reversal_due(self, task):
         """Compute goes back: first to who had the review made, as far as no stake made it good, then to who paid. Contents are paid."""
-        moved, (payer, owed) = Counter(), task.owed
+        moved, payer, owed = Counter(), task.owed[0], task.owed[1] if task.review[1] == "overturned" else 0
+        back = min(sum(share.amount for share in task.shares if share.role == "platform"), task.in_treasury)
+        moved["treasury"] -= back
+        moved[task.payer()] += back
+        self.collected = max(0, self.collected - back)
         for share in [s for s in task.shares if s.role in ("compute", "content", "royalty")]:
             moved[pending(share.account)] -= share.amount
             if share.role != "compute":
@@ -2769,7 +2801,11 @@ class Auditor:
         expect("the round", task.round, data["round"])
         sealed = len(task.having(*SEALED))
         over = max((a.committed_at for a in task.having(*SEALED)), default=self.now) + task.policy["scheduling"]["round_ms"]
-        in_vain = sealed > 0 and not task.having("leased", "running") and self.now >= over
+        running = task.having("leased", "running")
+        expired = not again and task.terms.deadline is not None and self.now >= milliseconds(task.terms.deadline)
+        in_vain = sealed > 0 and (expired or not running and self.now >= over)
+        for run in running if in_vain else []:
+            self.must_follow("assignment.withdrawn", run.id)
         require(sealed == task.target or in_vain or again and sealed > 0, f"expected {task.target} replicas that committed, found {sealed}")
         self.is_due("task.round_closed", task.id) and self.settle_due("task.round_closed", task.id)
         task.state, task.reveal_by = "verifying", milliseconds(data["reveal_by"])
@@ -2894,14 +2930,16 @@ class Auditor:
     def note_outcomes(self, task, refused):
         """A verdict counts for and against nodes, on the task's type."""
         for assignment in task.accepted:
+            late = took_too_long(task.terms, assignment)
+            counts = not late or could_be_in_time(task, assignment, speed(self.nodes[assignment.node]))
             self.nodes[assignment.node].stood += len(task.accepted) > 1
             if not task.needs_gpu():
                 ms, told = assignment.committed_at - assignment.leased_at, assignment.started_at - assignment.leased_at
                 self.nodes[assignment.node].see(assignment.fuel, ms, min(told, transfer_ms(task)))
             self.grow(self.nodes[assignment.node], assignment.abreast)
-            late = took_too_long(task.terms, assignment)
-            record = self.count(task, assignment, good=not late)
-            record.in_a_row = record.in_a_row if late else 0
+            if counts:
+                record = self.count(task, assignment, good=not late)
+                record.in_a_row = record.in_a_row if late else 0
         shown = task.accepted and task.blames()
         contradicted = [a for a in task.having("failed") if a.failure in MODULE_FAILURES] if shown else []
         for assignment in [task.assignments[a] for a in refused] + contradicted:
@@ -2932,6 +2970,12 @@ class Auditor:
     def fault(self, task, assignment):
         """A bad outcome after which the node backs off."""
         self.count(task, assignment, good=False).back_off(self.now, task.policy)
+
+    def miss_deadline(self, task, run):
+        """A run that its deadline overtakes although it had all its time is late."""
+        over = task.terms.deadline is not None and self.now >= milliseconds(task.terms.deadline)
+        if run.state == "running" and over and left_all_time(task, run):
+            self.count(task, run, good=False)
 
     def check_rounds(self, task):
         """Nothing is closed any more, and the rounds before did disagree."""
@@ -2975,7 +3019,7 @@ class Auditor:
         """The postings and the events that a verdict asks for."""
         fee = sum(share.amount for share in task.shares)
         require(fee <= task.escrow, f"expected a fee within the escrow of {task.escrow}, found {fee}")
-        if task.must_be_vouched():
+        if task.accepted and task.must_be_vouched():
             task.held = min(task.escrow - fee, review_cost(task.terms, task.policy, True))
         moved = Counter({escrow(task.id): -task.escrow, task.payer(): task.escrow - fee - task.held})
         moved[pending(task.requester)] += task.held
@@ -3076,6 +3120,8 @@ class Auditor:
         if reason == "expired":
             deadline = task.terms.deadline
             require(deadline and self.now >= milliseconds(deadline), f"expected a deadline that has passed, found {deadline}")
+            sealed = task.having_ended(*SEALED) if task.terms.replicas > 1 else []
+            expect("sealed results of a sample that expires", [], [a.id for a in sealed])
         if reason == "dependency-failed":
             states = [self.ended.get(other, "open") for other in task.terms.dependencies]
             require(set(states) - {"open", "settled"}, f"expected a dependency that ended without settling, found {states}")
@@ -3387,11 +3433,13 @@ class Auditor:
                 require(meets or self.now >= task.reveal_by, f"expected {assignment.id} to go on, found it called off for nothing better")
                 self.must_follow("task.verified", task.id)
             assignment.overtaken = assignment.state != "leased"
+            self.miss_deadline(task, assignment)
             task.faults += assignment.overtaken
             self.nodes[assignment.node].sealed.discard(assignment.id)
             self.leave(task, assignment, "withdrawn")
             return
         assignment.withdrawn_from = assignment.state
+        self.miss_deadline(task, assignment)
         self.leave(task, assignment, "withdrawn")
         self.nodes[assignment.node].sealed.discard(assignment.id)
         self.closing_due(task)

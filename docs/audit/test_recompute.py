@@ -392,7 +392,7 @@ def closures():
     log.commit(third, ulid(81), NODES[0])
     log.start(third, ulid(83))
     log.decision += 1
-    log.close(third, "cancelled", "2103000", "1001000", "1102000", {OWNERS[0]: "1000000", OWNERS[2]: "1000"}, [ulid(81), ulid(83)])
+    log.close(third, "cancelled", "2103000", "2000", "2101000", {OWNERS[0]: "1000", OWNERS[2]: "1000"}, [ulid(81), ulid(83)])
     log.close(ulid(54), "dependency-failed", "1053000", "0", "1053000", {})
     return log
 
@@ -765,7 +765,7 @@ class Tampering(unittest.TestCase):
         at = find(log.entries, "task.closed", reason="cancelled")
 
         def pay(entries):
-            entries[at - 1]["data"]["postings"][1]["amount"] = "1101999"
+            entries[at - 1]["data"]["postings"][1]["amount"] = "2100999"
             entries[at - 1]["data"]["postings"][3]["amount"] = "1001"
         self.check(log, pay, at, "the postings of the closure")
 

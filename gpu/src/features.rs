@@ -77,6 +77,11 @@ pub(crate) const FEATURES: [Feature; 5] = [
     },
 ];
 
+/// The names of all of them.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    FEATURES.iter().map(|feature| feature.name)
+}
+
 /// The features behind names that a task gave.
 pub(crate) fn find(names: &[String]) -> Result<Vec<&'static Feature>, AdapterError> {
     names
@@ -85,7 +90,7 @@ pub(crate) fn find(names: &[String]) -> Result<Vec<&'static Feature>, AdapterErr
             let found = FEATURES.iter().find(|feature| feature.name == name);
             found.ok_or_else(|| AdapterError::UnknownFeature {
                 name: crate::error::shorten(name.clone()),
-                known: FEATURES.iter().map(|feature| feature.name).collect(),
+                known: self::names().collect(),
             })
         })
         .collect()

@@ -241,6 +241,16 @@ fn is_zero(priority: &u32) -> bool {
     *priority == 0
 }
 
+/// What a task may ask of a GPU beyond WebGPU's portable defaults: WebGPU's own features, and steps of larger limits. A node's profile
+/// names those that its GPU has.
+pub const GPU_FEATURES: [&str; 5] = [
+    "shader-f16",
+    "subgroups",
+    "large-buffers",
+    "large-workgroups",
+    "many-buffers",
+];
+
 /// What the task needs of a GPU.
 #[derive(
     Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
@@ -250,7 +260,7 @@ pub struct GpuNeed {
     /// GPU memory budget of the run, in MiB.
     #[serde(default = "default_gpu_memory_mib")]
     pub memory_mib: u32,
-    /// WebGPU feature names, such as `shader-f16`.
+    /// Of [`GPU_FEATURES`]: what the GPU must have beyond the portable defaults.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
     /// The largest buffer that it must be able to make, in MiB. A GPU of which this is not known does not fit.

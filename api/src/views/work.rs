@@ -9,7 +9,7 @@ use aevir_platform::{
         AssignmentLeased, Event, TaskClosed, TaskCreated, TaskExtended, TaskSettled, Trust, Verdict,
     },
     ids::{NodeId, TaskId},
-    state::{HardwareClass, Phase, Standing},
+    state::{HardwareClass, Phase, Standing, inputs_mib},
 };
 use async_trait::async_trait;
 
@@ -92,9 +92,11 @@ impl Projection<Event> for Work {
                 let task = rows.row(TASKS, [id(e.task)]).await?;
                 // Of a comparison what there may be: it was created with that, and is queued without any.
                 let most = u64::try_from(task.int("input_bytes")?).unwrap_or(0);
+                let inputs = i64::try_from(inputs_mib(&e.inputs)).unwrap_or(i64::MAX);
                 let sizes = e.inputs.iter().map(|input| input.size.0);
                 let bytes = sizes.fold(most, u64::saturating_add);
                 task.set("state", Phase::Queued.name())?
+                    .set("inputs_mib", inputs)?
                     .set("input_bytes", i64::try_from(bytes).unwrap_or(i64::MAX))?
                     .set("queued_at", ms(at))
                     .map(drop)
@@ -383,6 +385,8 @@ fn created(rows: &mut Rows<'_>, e: &TaskCreated, at: Timestamp) -> Done {
             ("asks_for_stake", definition.asks_for_stake().into()),
             ("max_latency_ms", definition.qos.max_latency_ms.into()),
             ("deadline", definition.qos.deadline.map(|d| d.0).into()),
+            ("runtime_s", definition.limits.runtime_s.into()),
+            ("inputs_mib", 0u32.into()),
             ("budget", money(definition.economics.budget)),
             ("escrow", money(e.escrow)),
             ("round", 1u32.into()),

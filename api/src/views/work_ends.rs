@@ -7,7 +7,7 @@ use aevir_events::{
 use aevir_platform::{
     command::LossReason,
     event::{AssignmentFailed, AssignmentLost, AssignmentReturned, AssignmentWithdrawn},
-    state::{Outcome, Phase},
+    state::{Outcome, Phase, left_all_time},
 };
 use serde::Serialize;
 
@@ -73,6 +73,7 @@ pub(super) async fn withdrawn(rows: &mut Rows<'_>, e: &AssignmentWithdrawn, at: 
     let assignment = rows.row(ASSIGNMENTS, [id(e.assignment)]).await?;
     let state = assignment.text("state")?.to_owned();
     let is_sealed = is_sealed(&state);
+    let leased_at = Timestamp(assignment.int("leased_at")?);
     let mates = ["doubles", "doubled_by"].map(|column| assignment.get(column).cloned());
     end(rows, id(e.assignment), ("withdrawn", None::<&()>), at).await?;
     let mut mate_sealed = false;
@@ -84,12 +85,23 @@ pub(super) async fn withdrawn(rows: &mut Rows<'_>, e: &AssignmentWithdrawn, at: 
         }
     }
     let task = rows.row(TASKS, [id(e.task)]).await?;
+    let deadline = match task.get("deadline")? {
+        Value::Int(deadline) => Some(Timestamp(*deadline)),
+        Value::Null | Value::Text(_) => None,
+    };
+    let limit_ms = u64::try_from(task.int("runtime_s")?).unwrap_or(0) * 1_000;
+    let is_over = deadline.is_some_and(|deadline| deadline <= at);
+    let is_late = state == "running" && is_over && left_all_time(deadline, leased_at, limit_ms);
     task.add("replicas", -1)?
         .add("sealed", -i64::from(is_sealed))?;
     // Another result was taken for its replica: that uses up an attempt.
     let is_overtaken = task.text("state")? == "verifying" || mate_sealed;
     if is_overtaken && state != "leased" {
         task.add("attempts_spent", 1)?;
+    }
+    if is_late {
+        let (task, assignment) = (id(e.task), id(e.assignment));
+        nodes::note(rows, task, assignment, Outcome::Late, at).await?;
     }
     Ok(())
 }

@@ -5,11 +5,15 @@ use aevir_events::{
     projection::{ProjectionError, Row, Rows, Value},
 };
 use aevir_platform::{
+    command::NodeProfile,
     event::{
         NodeRegistered, PolicyAdopted, RefusalReason, ReviewOutcome, TaskReviewed, TaskVerified,
     },
     policy::Policy,
-    state::{Backoff, Fading, Outcome, Phase, SpeedRecord, Standing, Tally, took_too_long},
+    state::{
+        Backoff, Fading, Outcome, Phase, SpeedRecord, Standing, Tally, could_be_in_time,
+        took_too_long,
+    },
     terms::NodeTerms,
 };
 
@@ -57,6 +61,8 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
         Value::Null | Value::Text(_) => None,
     };
     let with_gpu = task.int("gpu")? != 0;
+    let limit_ms = u64::from(count(task, "runtime_s")?) * 1_000;
+    let inputs = thousandths(task, "inputs_mib")?;
     let asks_for_stake = task.int("asks_for_stake")? != 0;
     let (version, bytes) = (task.int("policy_version")?, task.int("input_bytes")?);
     // Of a sample there is more than one.
@@ -82,18 +88,19 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
         let told_ms = u64::try_from(row.int("started_at")? - leased_at.0).unwrap_or(0);
         let node = row.text("node")?.to_owned();
         from.push(row.get("resumed_from")?.clone());
+        let speed = speed(rows, &node).await?.filter(|_| !with_gpu);
+        let speed = speed.map(|mfuel_s| (fuel, mfuel_s.into()));
         if !with_gpu {
             let took_ms = committed_at.0 - leased_at.0;
             let fetched_ms = told_ms.min(fetching_ms);
             see(rows, &node, (fuel, took_ms, fetched_ms)).await?;
         }
         nodes.push(node);
-        let outcome = if took_too_long(max_latency_ms, leased_at, committed_at) {
-            Outcome::Late
-        } else {
-            Outcome::Good
-        };
-        outcomes.push((id(assignment), outcome));
+        if !took_too_long(max_latency_ms, leased_at, committed_at) {
+            outcomes.push((id(assignment), Outcome::Good));
+        } else if could_be_in_time(max_latency_ms, limit_ms, speed, inputs) {
+            outcomes.push((id(assignment), Outcome::Late));
+        }
     }
     for refusal in &e.refused {
         let row = rows.row(ASSIGNMENTS, [id(refusal.assignment)]).await?;
@@ -142,10 +149,31 @@ pub(super) async fn reviewed(rows: &mut Rows<'_>, e: &TaskReviewed, at: Timestam
             .set("reason", name(&RefusalReason::Mismatch))?;
     }
     for refuted in &e.refused {
-        let (task, assignment) = (id(e.task), id(refuted.assignment));
-        note(rows, task, assignment, Outcome::Fault, at).await?;
+        let assignment = id(refuted.assignment);
+        let row = rows.row(ASSIGNMENTS, [assignment.clone()]).await?;
+        let author = row.get("checkpoint_author")?;
+        let took_over = *author != Value::Null && author != row.get("node")?;
+        let resumed = row.get("resumed_run")?.clone();
+        note(rows, id(e.task), assignment, Outcome::Fault, at).await?;
+        // Whose work is wrong, the checkpoint's or the run's, nothing tells.
+        if took_over && resumed != Value::Null {
+            note(rows, id(e.task), resumed, Outcome::Fault, at).await?;
+        }
     }
     Ok(())
+}
+
+/// The speed that counts for a node, in millions of fuel a second, where one is known.
+async fn speed(rows: &mut Rows<'_>, node: &str) -> Result<Option<u32>, ProjectionError> {
+    let row = rows.row(NODES, [node.into()]).await?;
+    let shown = SpeedRecord {
+        mfuel_s: count(row, "shown_mfuel_s")?,
+        samples: count(row, "speed_samples")?,
+    };
+    let profile: NodeProfile = serde_json::from_str(row.text("profile")?)
+        .map_err(|e| ProjectionError::refused(format!("`nodes.profile` is none: {e}")))?;
+    let counted = shown.counted(profile.cpu_mfuel_s);
+    Ok(counted.filter(|mfuel_s| *mfuel_s > 0))
 }
 
 /// What an accepted result without GPU shows of its node's speed: its fuel, the time from its lease to its commitment, and how much of that

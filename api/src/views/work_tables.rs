@@ -37,6 +37,8 @@ pub(super) const TABLES: &[Table] = &[
             Column::int("asks_for_stake", "1 where a quorum needs stake behind it, in a market that asks for any."),
             Column::int("max_latency_ms", "From queued to verified, as asked for.").or_null(),
             Column::int("deadline", "When it expires, ms.").or_null(),
+            Column::int("runtime_s", "The most that a run may take, s."),
+            Column::int("inputs_mib", "Its inputs, each rounded up to MiB, once they are known."),
             Column::int("budget", "The most that it may cost, micro-AEV."),
             Column::int("escrow", "What was locked at creation, micro-AEV."),
             Column::int("fee", "What it cost, micro-AEV.").or_null(),
@@ -76,7 +78,7 @@ pub(super) const TABLES: &[Table] = &[
             )
             .or_null(),
             Column::text("review", "`tasks.id` of the task that looks, or looked, at its verdict again.").or_null(),
-            Column::text("review_outcome", "`upheld`, `overturned` or `undecided`.").or_null(),
+            Column::text("review_outcome", "`upheld`, `overturned`, `unconfirmed` or `undecided`.").or_null(),
             Column::text("reviews", "`tasks.id` of the task whose verdict it looks at again.").or_null(),
             Column::text("inspects", "`tasks.id` of the task whose result its verifiers look at.").or_null(),
             Column::text("detail", "Why it closed without a verdict.").or_null(),

@@ -413,7 +413,7 @@ pub struct TaskInspection {
 /// How a task's verdict is, or was, looked at again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TaskReview {
-    /// `due` (its only maker was caught with another result), `open`, `upheld`, `overturned` or `undecided`.
+    /// `due` (its only maker was caught with another result), `open`, `upheld`, `overturned`, `unconfirmed` or `undecided`.
     pub state: String,
     /// The task that runs it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -264,6 +264,40 @@ mod tests {
         assert_eq!(granted.checkpoint_total_bytes, TASK_CHECKPOINT_BYTES_MAX);
     }
 
+    /// What a platform takes, a node's sandbox grants: else an honest node would fail at what its requester may ask.
+    #[test]
+    fn the_most_that_a_definition_may_ask_is_granted() {
+        use aevir_platform::definition::GPU_FEATURES;
+        let mut known: Vec<_> = aevir_gpu::features::names().collect();
+        known.sort_unstable();
+        let mut asked = GPU_FEATURES;
+        asked.sort_unstable();
+        assert_eq!(known, asked);
+        let most = |field: &str, value: u64| {
+            let mut definition = json!({"limits": {}, "qos": {"gpu": {"features": GPU_FEATURES}}});
+            let (object, name) = field.rsplit_once('/').unwrap();
+            definition.pointer_mut(object).unwrap()[name] = match name {
+                "fuel" => json!(value.to_string()),
+                _ => json!(value),
+            };
+            read_value(&definition, &Given::default())
+        };
+        for (field, largest) in [
+            ("/limits/fuel", 1_000_000_000_000_000),
+            ("/limits/memory_mib", 4_096),
+            ("/limits/output_mib", 1 << 16),
+            ("/limits/runtime_s", 86_400),
+            ("/qos/gpu/memory_mib", 1 << 20),
+            ("/qos/gpu/buffer_mib", 4_095),
+        ] {
+            let local = most(field, largest).unwrap();
+            assert_eq!(local.limits.check(), Ok(()), "{field}");
+            assert_eq!(local.limits.gpu.check(), Ok(()), "{field}");
+            let error = most(field, largest + 1).unwrap_err();
+            assert!(error.contains(field), "{error}");
+        }
+    }
+
     #[test]
     fn a_definition_gives_params_seed_limits_gpu_and_inline_inputs() {
         let definition = json!({

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     definition::{Given, Local, PART},
-    report::Report,
+    report::{Line, Report},
 };
 use crate::{
     EXECUTOR,
@@ -61,7 +61,7 @@ pub(crate) struct RunLocalArgs {
     /// Write the outputs into this folder, under their names.
     #[arg(long)]
     out: Option<PathBuf>,
-    /// One JSON document, for programs; the same as `--output json`.
+    /// One JSON document, for programs, with the run's log in it; the same as `--output json`.
     #[arg(long)]
     json: bool,
 }
@@ -113,13 +113,13 @@ pub(crate) async fn run_local(args: RunLocalArgs, global: &Global) -> Result<()>
         Tuning::one_run(),
     );
     let started = std::time::Instant::now();
-    let mut outcome = run(&executor, spec.clone(), output, cancel).await;
+    let (mut outcome, log) = run(&executor, spec.clone(), output, cancel).await;
     let total = started.elapsed();
     executor.close().await;
     // Whatever becomes of the files, the report says how it ended.
     let kept = args.out.as_deref().map(|out| keep(&mut outcome, out));
     let is_kept = matches!(kept, Some(Ok(())));
-    let report = Report::new(&spec, &outcome, total, is_kept);
+    let report = Report::new(&spec, &outcome, log, total, is_kept);
     print(output, &report, || report.table())?;
     kept.transpose()?;
     match outcome.end {
@@ -216,18 +216,22 @@ async fn run(
     spec: RunSpec,
     output: Output,
     cancel: CancellationToken,
-) -> Outcome {
+) -> (Outcome, Vec<Line>) {
     let (events, mut said) = mpsc::channel(EVENTS_WAITING);
     let running = executor.run(spec, events, cancel);
     let listening = async {
+        // No more and no longer ones than the sandbox lets a run say.
+        let mut log = Vec::new();
         while let Some(event) = said.recv().await {
-            if output == Output::Table {
-                tell(&event);
+            match (output, event) {
+                (Output::Table, event) => tell(&event),
+                (Output::Json, RunEvent::Log { level, text }) => log.push(Line { level, text }),
+                (Output::Json, _) => {}
             }
         }
+        log
     };
-    let (outcome, ()) = tokio::join!(running, listening);
-    outcome
+    tokio::join!(running, listening)
 }
 
 /// What a run says, on standard error.

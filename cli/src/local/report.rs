@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aevir_sandbox::{End, Outcome, RunSpec, Usage};
+use aevir_sandbox::{End, Level, Outcome, RunSpec, Usage};
 use serde::Serialize;
 
 use crate::output::{properties, table};
@@ -23,11 +23,22 @@ pub(super) struct Report {
     result: Option<serde_json::Value>,
     outputs: Vec<Output>,
     metrics: Vec<Metric>,
+    /// What it said. A person has seen it while it ran.
+    log: Vec<Line>,
+    /// Lines beyond the run's limit.
+    log_lines_dropped: String,
     usage: Usage,
     trace_root: String,
     adapter: Option<String>,
     /// Compiling, starting and running together.
     total_ms: u64,
+}
+
+/// A line of the run's log.
+#[derive(Debug, Serialize)]
+pub(super) struct Line {
+    pub(super) level: Level,
+    pub(super) text: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -48,7 +59,13 @@ struct Metric {
 }
 
 impl Report {
-    pub(super) fn new(spec: &RunSpec, outcome: &Outcome, total: Duration, kept: bool) -> Self {
+    pub(super) fn new(
+        spec: &RunSpec,
+        outcome: &Outcome,
+        log: Vec<Line>,
+        total: Duration,
+        kept: bool,
+    ) -> Self {
         let result = outcome.result.as_deref().map(|text| {
             // A node would refuse a result that is no JSON; its author should see it all the same.
             serde_json::from_str(text).unwrap_or_else(|_| text.into())
@@ -72,6 +89,8 @@ impl Report {
             result,
             outputs: outputs.collect(),
             metrics: metrics.collect(),
+            log,
+            log_lines_dropped: outcome.log_lines_dropped.to_string(),
             usage: outcome.usage.clone(),
             trace_root: outcome.trace_root.clone(),
             adapter: outcome
@@ -111,6 +130,10 @@ impl Report {
             );
             rows.push(("gpu", text));
             rows.push(("trace root", self.trace_root.clone()));
+        }
+        if self.log_lines_dropped != "0" {
+            let text = format!("{} more lines, which were dropped", self.log_lines_dropped);
+            rows.push(("log", text));
         }
         if let Some(result) = &self.result {
             rows.push(("result", result.to_string()));

@@ -70,6 +70,19 @@ fn a_task_runs_without_a_platform_and_comes_out_the_same_again() {
     assert!(one["usage"]["fuel"].as_u64().unwrap() > 0);
     assert_eq!(one["usage"]["fuel"], two["usage"]["fuel"]);
     assert_eq!(one["outputs"][0]["digest"], two["outputs"][0]["digest"]);
+
+    let panics = folder.path().join("panics.json");
+    std::fs::write(&panics, r#"{"params": {"fail": "trap"}}"#).unwrap();
+    let (module, panics) = (module.to_str().unwrap(), panics.to_str().unwrap());
+    let panicked = document(&aevir(
+        folder.path(),
+        &["run-local", module, "--task", panics, "--json"],
+    ));
+    assert_eq!(panicked["end"], "trap");
+    assert_eq!(panicked["log"][0]["level"], "error");
+    let said = panicked["log"][0]["text"].as_str().unwrap();
+    assert!(said.contains("trapped as asked"), "{said}");
+    assert_eq!(panicked["log_lines_dropped"], "0");
 }
 
 #[test]

@@ -2,9 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aevir_events::Timestamp;
+use aevir_events::{Context, Timestamp};
 
-use super::{Decision, inspect, posting::posted_for, review};
+use super::{
+    Decision, inspect,
+    posting::posted_for,
+    result::{called_off, round_closed},
+    review,
+};
 use crate::{
     amount::Amount,
     command::FailureClass,
@@ -47,6 +52,20 @@ pub(super) fn cancel(state: &State, requester: AccountId, id: TaskId, now: Times
         | Phase::Expired
         | Phase::Cancelled { .. } => Err(Rejection::TaskEnded { task: id }),
     }
+}
+
+/// A task's deadline has passed. What is sealed of a sample is revealed and judged first, for a hash is no result: what runs is called off.
+/// Otherwise it ends.
+pub(super) fn expire(state: &State, task: &Task, context: &Context) -> Vec<Event> {
+    let is_sealed = |a: &Assignment| a.is_replica() && !a.is_active();
+    if !task.assignments.values().any(is_sealed) {
+        let detail = "its deadline has passed";
+        let reason = CloseReason::Expired;
+        return close(state, task, reason, detail, &[], None, context.time);
+    }
+    let mut events = vec![round_closed(state, task, context).into()];
+    events.extend(task.active().map(|run| called_off(task, run)));
+    events
 }
 
 /// Withdraws what is under way, pays for work done, and gives the rest back.
@@ -110,8 +129,8 @@ pub(super) fn close(
 }
 
 /// What the nodes' owners get for work that ends without a verdict (see `docs/economics.md`):
-/// a cancelled or expired task pays the price for each sealed result and its part by time for each run, as many as it wanted, and the
-/// attempt fee for more and for leases; a failed one pays the attempt fee for each sealed result, and for each
+/// a cancelled or expired task pays each run and each sealed result its part of the price by time, as many as it wanted, and the attempt fee
+/// for more, for leases, and for runs that had all their time; a failed one pays the attempt fee for each sealed result, and for each
 /// failure that blames the module, once nodes of two owners say the same.
 fn fees(
     state: &State,
@@ -153,7 +172,7 @@ fn fees(
             ) => {
                 // The escrow holds the price of what the task wanted; a duplicate beyond it is an attempt.
                 let amount = if left > 0 {
-                    earned(task, assignment, attempt, now)
+                    earned(task, assignment, reason, attempt, now)
                 } else {
                     attempt
                 };
@@ -196,30 +215,28 @@ fn fees(
     fees
 }
 
-/// What a run has earned that is called off: its price where it has brought a result. Until then its part of the price by the time that
-/// it ran, of the time that it may run, which nothing that its node says changes; and never less than the attempt fee.
-fn earned(task: &Task, run: &Assignment, attempt: Amount, now: Timestamp) -> Amount {
-    let price = run.price;
-    let (ran_ms, limit_ms) = match (&run.stage, run.started_at) {
-        (Stage::Running { .. }, Some(begun)) => (
-            u64::try_from(now.0 - begun.0).unwrap_or(0),
-            reserved_ms(task).max(1),
-        ),
-        (Stage::Committed(_) | Stage::Shown(_) | Stage::Revealed(_), _) => (1, 1),
-        (
-            Stage::Leased
-            | Stage::Running { .. }
-            | Stage::Accepted(_)
-            | Stage::Refused { .. }
-            | Stage::Lost { .. }
-            | Stage::Failed { .. }
-            | Stage::Returned { .. }
-            | Stage::Withdrawn,
-            _,
-        ) => (0, 1),
+/// What a run has earned that is called off: its part of the price by the time that it ran, or took for what it sealed, of the time that it
+/// may run, which nothing that its node says changes; and never less than the attempt fee. What was sealed and nobody looked at is worth no
+/// more: it may be anything. A run that its deadline overtakes although it had all its time is its node's own fault, and gets that fee.
+fn earned(
+    task: &Task,
+    run: &Assignment,
+    reason: CloseReason,
+    attempt: Amount,
+    now: Timestamp,
+) -> Amount {
+    let until = run.commitment().map_or(now, |sealed| sealed.at);
+    let had_its_time = match reason {
+        CloseReason::Expired => task.left_all_time(run),
+        CloseReason::Cancelled | CloseReason::AttemptsSpent | CloseReason::DependencyFailed => {
+            false
+        }
     };
-    let part = i128::from(price.0) * i128::from(ran_ms.min(limit_ms)) / i128::from(limit_ms);
-    Amount(i64::try_from(part).unwrap_or(price.0)).max(attempt)
+    let begun = run.started_at.filter(|_| !had_its_time);
+    let ran_ms = begun.map_or(0, |begun| u64::try_from(until.0 - begun.0).unwrap_or(0));
+    let limit_ms = reserved_ms(task).max(1);
+    let part = i128::from(run.price.0) * i128::from(ran_ms.min(limit_ms)) / i128::from(limit_ms);
+    Amount(i64::try_from(part).unwrap_or(run.price.0)).max(attempt)
 }
 
 /// The nodes whose failure blames the module in the class that most of them name.

@@ -4,7 +4,12 @@ use std::collections::BTreeSet;
 
 use aevir_events::{Context, Timestamp};
 
-use super::{close::close, epoch, maturity, node, review, submit::resolve_inputs, verdict};
+use super::{
+    close::{close, expire},
+    epoch, maturity, node, review,
+    submit::resolve_inputs,
+    verdict,
+};
 use crate::{
     amount::PPM,
     closed::Keys,
@@ -63,15 +68,7 @@ pub(crate) fn due(state: &State, context: &Context, keys: &Keys<'_>) -> Vec<Even
     }
     for id in due(&state.index.deadlines, DUE_MAX) {
         if let Some(task) = state.tasks.get(&id).filter(|_| done.insert(id)) {
-            events.extend(close(
-                state,
-                task,
-                CloseReason::Expired,
-                "its deadline has passed",
-                &[],
-                None,
-                now,
-            ));
+            events.extend(expire(state, task, context));
         }
     }
     for id in state.index.rounds.due(now).take(DUE_MAX) {

@@ -1,15 +1,16 @@
 //! The shape of a task definition: what can be told without looking at the state.
 
 mod methods;
+mod qos;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use super::{account::check_name, content::check_licence};
 use crate::{
     amount::{Amount, PPM},
-    definition::{DataSource, Limits, Pricing, Publish, Qos, TaskDefinition},
+    definition::{DataSource, Limits, Pricing, Publish, TaskDefinition},
     rejection::Rejection,
 };
 
@@ -29,21 +30,14 @@ pub const REPLICAS_MAX: u32 = 9;
 pub(crate) const FILES_MAX: usize = 64;
 
 const ATTEMPTS_MAX: u32 = 16;
-const LABELS_MAX: usize = 16;
 const POINTERS_MAX: usize = 16;
 const DEPENDENCIES_MAX: usize = 16;
-const FEATURES_MAX: usize = 16;
-const CLASSES_MAX: usize = 16;
-const GPU_MEMORY_MIB_MAX: u32 = 1 << 20;
 const MEMORY_MIB_MAX: u32 = 4_096;
 const OUTPUT_MIB_MAX: u32 = 1 << 16;
 /// As long as a node's sandbox runs anything.
 const RUNTIME_S_MAX: u32 = 24 * 3_600;
 /// As much fuel as a node's sandbox grants: weeks of computing.
 const FUEL_MAX: u64 = 1_000_000_000_000_000;
-/// A node that has everything needs lease, start, commitment and reveal, each a call and an entry of the log: below this nothing is ever in
-/// time, and all that lateness costs would come back each time.
-pub(crate) const MAX_LATENCY_MS_MIN: u32 = 100;
 
 /// `[A-Za-z0-9._-]{1,64}`, and neither `.` nor `..`, which stand for folders in paths and addresses.
 pub(crate) fn is_file_name(name: &str) -> bool {
@@ -65,7 +59,8 @@ pub fn validate(definition: &TaskDefinition) -> Result<(), Rejection> {
     params("/params", &definition.params)?;
     inputs(definition)?;
     model(definition)?;
-    qos_and_limits(definition)?;
+    limits("/limits", &definition.limits)?;
+    qos::check(&definition.qos)?;
     economics(definition)?;
     methods::check(definition)?;
     if definition.must_be_reproducible() && !definition.runtime.is_reproducible() {
@@ -95,8 +90,13 @@ pub fn validate(definition: &TaskDefinition) -> Result<(), Rejection> {
         definition.retry.max_attempts,
         ATTEMPTS_MAX,
     )?;
-    at_most("/labels", "labels", definition.labels.len(), LABELS_MAX)?;
-    labels("/labels", &definition.labels)
+    at_most(
+        "/labels",
+        "labels",
+        definition.labels.len(),
+        qos::LABELS_MAX,
+    )?;
+    qos::labels("/labels", &definition.labels)
 }
 
 fn economics(definition: &TaskDefinition) -> Result<(), Rejection> {
@@ -241,59 +241,6 @@ fn limits(pointer: &str, limits: &Limits) -> Result<(), Rejection> {
     if !(1..=FUEL_MAX).contains(&limits.fuel.0) {
         let detail = format!("{} is not in 1 to {FUEL_MAX}", limits.fuel);
         return Err(Rejection::definition(at("fuel"), detail));
-    }
-    Ok(())
-}
-
-fn qos_and_limits(definition: &TaskDefinition) -> Result<(), Rejection> {
-    limits("/limits", &definition.limits)?;
-    if let Some(ms) = definition
-        .qos
-        .max_latency_ms
-        .filter(|ms| *ms < MAX_LATENCY_MS_MIN)
-    {
-        let detail = format!("{ms} ms is too short for any node: say {MAX_LATENCY_MS_MIN} or more");
-        return Err(Rejection::definition("/qos/max_latency_ms", detail));
-    }
-    if let Some(gpu) = &definition.qos.gpu {
-        in_range("/qos/gpu/memory_mib", gpu.memory_mib, GPU_MEMORY_MIB_MAX)?;
-        let (features, classes) = (gpu.features.len(), gpu.classes.len());
-        at_most("/qos/gpu/features", "features", features, FEATURES_MAX)?;
-        at_most("/qos/gpu/classes", "classes", classes, CLASSES_MAX)?;
-    }
-    qos_labels(&definition.qos)
-}
-
-/// What the task asks of labels, and the bounds of it.
-fn qos_labels(qos: &Qos) -> Result<(), Rejection> {
-    at_most("/qos/labels", "labels", qos.labels.len(), LABELS_MAX)?;
-    labels("/qos/labels", &qos.labels)?;
-    for (pointer, lists) in [
-        ("/qos/labels_any", &qos.labels_any),
-        ("/qos/labels_not", &qos.labels_not),
-    ] {
-        at_most(pointer, "labels", lists.len(), LABELS_MAX)?;
-        for (name, values) in lists {
-            at_most(pointer, "values of a label", values.len(), LABELS_MAX)?;
-            if values.is_empty() {
-                let detail = format!("label `{name}` has no values: name some, or leave it out");
-                return Err(Rejection::definition(pointer, detail));
-            }
-            for text in std::iter::once(name).chain(values) {
-                check_name("a label", text)
-                    .map_err(|e| Rejection::definition(pointer, e.to_string()))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn labels(pointer: &str, labels: &BTreeMap<String, String>) -> Result<(), Rejection> {
-    for (name, value) in labels {
-        for text in [name, value] {
-            check_name("a label", text)
-                .map_err(|e| Rejection::definition(pointer, e.to_string()))?;
-        }
     }
     Ok(())
 }

@@ -113,10 +113,12 @@ pub(super) fn judge(
     let (fee, now) = (fee.unwrap_or_default(), context.time);
     // A result that nobody may be blamed by is refuted by nobody.
     let word = counted_word(task);
-    let agreed_on = agreed_on.filter(|_| task.may_blame(&policy));
+    let may_blame = task.may_blame(&policy);
+    let agreed_on = agreed_on.filter(|_| may_blame);
     let shows = match agreed_on {
         Some(key) => Shown::Agreed(key),
         None if word.is_some_and(|word| differs(&replicas, word)) => Shown::Nothing,
+        None if may_blame && contradicts(task, &replicas) => Shown::Nothing,
         None => Shown::TooLittle,
     };
     events.extend(review::decided(state, task, shows, fee, now));
@@ -163,6 +165,14 @@ pub(crate) fn extended(task: &Task) -> Option<Event> {
         replicas,
     };
     (is_complete && is_left).then(|| extended.into())
+}
+
+/// As many fresh results of a review as could have decided are there, and none of them is the reviewed one.
+fn contradicts(task: &Task, replicas: &BTreeMap<AssignmentId, Replica<'_>>) -> bool {
+    let mut said = replicas.values().map(|r| r.report.agreement_key());
+    let reviewed = task.review_of.as_ref().map(|of| of.reviewed);
+    let are_enough = replicas.len() >= task.quorum() as usize;
+    reviewed.is_some_and(|reviewed| are_enough && !said.any(|key| key == reviewed))
 }
 
 /// Replicas that are closed until the verdict.

@@ -277,9 +277,10 @@ pub enum ReviewOutcome {
     Upheld,
     /// They agree on another one.
     Overturned,
-    /// There were none, or they do not agree: the verdict stands.
+    /// There were none, they do not agree, or one of them agrees with the verdict's: it stands.
     Undecided,
-    /// They agree on nothing, and the verdict rested on one word, which they do not share: nobody is known to be wrong, and nothing is paid.
+    /// They agree on nothing, and none of them on what the verdict says; or it rested on one word, which they do not share: nobody is known to
+    /// be wrong, and nothing is paid.
     Unconfirmed,
 }
 

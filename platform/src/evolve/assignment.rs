@@ -386,7 +386,15 @@ pub(super) fn withdrawn(
     let assignment = assignment_mut(task, e.assignment)?;
     match &assignment.stage {
         Stage::Leased | Stage::Running { .. } => {
+            let is_begun = assignment.started_at.is_some();
             end_active(state, e.task, e.assignment, at, |_| Some(Stage::Withdrawn))?;
+            let task = task_ref(state, e.task)?;
+            let is_over = task.definition.qos.deadline.is_some_and(|d| d <= at);
+            let run = task.assignments.get(&e.assignment);
+            // It had all its time, and did not use it.
+            if is_begun && is_over && run.is_some_and(|run| task.left_all_time(run)) {
+                record::note(state, e.task, e.assignment, Outcome::Late, at)?;
+            }
         }
         Stage::Committed(_) | Stage::Shown(_) | Stage::Revealed(_) => {
             assignment.stage = Stage::Withdrawn;

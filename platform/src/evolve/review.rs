@@ -144,12 +144,21 @@ fn overturned(state: &mut State, e: &TaskReviewed, at: Timestamp) -> Result<(), 
         };
     }
     let requester = task.requester;
+    let runs = e.refused.iter();
+    let runs = runs.filter_map(|r| task.assignments.get(&r.assignment));
+    let runs: Vec<_> = runs
+        .map(|run| (run.id, run.took_over(), run.resumed_run))
+        .collect();
     unseal(state, e)?;
-    for refuted in &e.refused {
-        record::note(state, e.task, refuted.assignment, Outcome::Fault, at)?;
+    for (run, took_over, resumed) in &runs {
+        record::note(state, e.task, *run, Outcome::Fault, at)?;
+        if let (true, Some(author)) = (took_over, resumed) {
+            record::note(state, e.task, *author, Outcome::Fault, at)?;
+        }
     }
-    let refuted: Vec<AssignmentId> = e.refused.iter().map(|r| r.assignment).collect();
-    stake::strike(state, e.task, &refuted, at)?;
+    let blamed = runs.into_iter().filter(|(_, took_over, _)| !took_over);
+    let blamed: Vec<AssignmentId> = blamed.map(|(id, ..)| id).collect();
+    stake::strike(state, e.task, &blamed, at)?;
     // What waited for it and for others, too, can't go on.
     let blocked: Vec<TaskId> = state
         .tasks_of(requester)

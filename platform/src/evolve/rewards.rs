@@ -5,7 +5,8 @@ use aevir_events::Corrupt;
 use super::ensure;
 use crate::{
     amount::{Amount, PPM},
-    event::{EpochClosed, RewardsClaimed, Share, ShareRole},
+    event::{EpochClosed, LedgerPosted, PostingReason, RewardsClaimed, Share, ShareRole},
+    ledger::LedgerAccount,
     state::State,
 };
 
@@ -34,6 +35,20 @@ pub(super) fn collect(state: &mut State, shares: &[Share]) -> Result<(), Corrupt
             collected.ok_or_else(|| Corrupt("an epoch's fees pass 64 bits".into()))?;
     }
     Ok(())
+}
+
+/// What goes back of a platform's share is no fee of the open epoch, as far as it has any.
+pub(super) fn given_back(state: &mut State, e: &LedgerPosted) {
+    if e.reason != PostingReason::Reversal {
+        return;
+    }
+    let back = e
+        .postings
+        .iter()
+        .filter(|p| p.account == LedgerAccount::Treasury);
+    let back: i64 = back.map(|p| p.amount.0).sum();
+    let left = state.rewards.collected.0.saturating_add(back.min(0));
+    state.rewards.collected = Amount(left.max(0));
 }
 
 pub(super) fn claimed(state: &mut State, e: &RewardsClaimed) -> Result<(), Corrupt> {

@@ -128,6 +128,12 @@ impl Assignment {
         self.doubles.unwrap_or(self.id)
     }
 
+    /// It went on from what another node had made: what is wrong with its result may be that node's work or its own, which nothing in the
+    /// log tells.
+    pub fn took_over(&self) -> bool {
+        self.author.is_some_and(|author| author != self.node)
+    }
+
     /// It has stake behind it: as much as the policy asks for was free at its lease, and its price is above zero.
     pub fn is_backed(&self) -> bool {
         self.is_staked && self.price > Amount::ZERO

@@ -8,6 +8,7 @@ mod assignments;
 mod epoch;
 mod index;
 mod inspection;
+mod lateness;
 mod market;
 mod node;
 mod points;
@@ -32,6 +33,7 @@ pub use assignments::Assignments;
 pub use epoch::{Epochs, OpenEpoch, Requester, Sweep};
 pub(crate) use index::{Index, awaited, is_unblocked};
 pub use inspection::{Inspection, InspectionOf};
+pub use lateness::{could_be_in_time, inputs_mib, left_all_time, took_too_long};
 pub use market::{Account, Blob, Content, JoinToken, Key, Module, Suspension, Withdrawal};
 pub use node::{Node, Returns, Room, Standing};
 pub use points::PointsBalance;
@@ -43,7 +45,6 @@ pub use speed::SpeedRecord;
 pub use stake::Pledges;
 pub use task::{
     Checkpoint, Pace, Phase, Settlement, TASK_CHECKPOINT_BYTES_MAX, Task, VerdictRecord,
-    took_too_long,
 };
 
 use crate::{

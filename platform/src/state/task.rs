@@ -222,17 +222,6 @@ impl Phase {
     }
 }
 
-/// Whether a node that got a lease at one time and committed at another missed the task's `max_latency_ms`. The one place
-/// where that is decided.
-pub fn took_too_long(
-    max_latency_ms: Option<u32>,
-    leased_at: Timestamp,
-    committed_at: Timestamp,
-) -> bool {
-    let took_ms = committed_at.0.saturating_sub(leased_at.0);
-    max_latency_ms.is_some_and(|most| took_ms > i64::from(most))
-}
-
 impl Task {
     /// A task that was just created.
     pub(crate) fn new(e: &TaskCreated, at: Timestamp) -> Self {
@@ -433,7 +422,7 @@ impl Task {
         let committed = assignment.commitment();
         committed.is_some_and(|commitment| {
             let most = self.definition.qos.max_latency_ms;
-            took_too_long(most, assignment.leased_at, commitment.at)
+            super::took_too_long(most, assignment.leased_at, commitment.at)
         })
     }
 

@@ -158,9 +158,9 @@ pub fn end(event: &Event) -> Option<&'static str> {
         }),
         Event::TaskReviewed(e) => Some(match e.outcome {
             ReviewOutcome::Upheld => "> upheld",
+            ReviewOutcome::Unconfirmed => "> unconfirmed",
             ReviewOutcome::Undecided => "> undecided",
             ReviewOutcome::Overturned => "> overturned",
-            ReviewOutcome::Unconfirmed => "> unconfirmed",
         }),
         Event::AssignmentLeased(e) => e.price.map(|_| "> asked"),
         Event::TaskCreated(e) if !e.prices.is_empty() => Some("> priced content"),

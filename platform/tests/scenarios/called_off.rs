@@ -3,13 +3,14 @@
 use aevir_platform::{
     amount::Amount,
     command::Command,
+    ids::{AssignmentId, TaskId},
     policy::{Market, Policy},
 };
 use serde_json::json;
 
 use crate::{
     sample::documents_agree,
-    world::{World, profile},
+    world::{World, labels, profile},
 };
 
 #[test]
@@ -51,6 +52,90 @@ fn a_run_earns_by_its_time_whoever_or_whatever_ends_it() {
         w.check_replay();
         documents_agree(&w, "by-time");
     }
+}
+
+#[test]
+fn a_run_that_idles_until_the_deadline_earns_an_attempt_and_is_late() {
+    for (runtime_s, paid, late) in [(20, 1_000, 1_000), (40, 550_000, 0)] {
+        let mut w = World::new();
+        let node = w.node("idle");
+        let deadline = w.now.plus_ms(22_000).to_string();
+        let task =
+            w.task(json!({"limits": {"runtime_s": runtime_s}, "qos": {"deadline": deadline}}));
+        let (_, run, _) = w.plan()[0];
+        w.start(run);
+        w.progress(run, 990_000);
+        w.later(22_000);
+        w.ok(Command::Tick);
+        assert_eq!(w.phase(task), "expired");
+        // Without time for all that it may take, it is paid for the time that it had.
+        assert_eq!(w.available(w.owner(node)), paid);
+        assert_eq!(w.outcomes(node), (0, late));
+        w.check_replay();
+        documents_agree(&w, "idle");
+    }
+}
+
+/// Two of two, by a deadline; one has sealed something, and the other runs.
+fn half_sealed(w: &mut World) -> (TaskId, crate::world::Run, AssignmentId) {
+    for name in ["a", "b"] {
+        w.node(name);
+    }
+    let deadline = w.now.plus_ms(60_000).to_string();
+    let sampling = json!([{"method": "sampling", "quorum": 2, "replicas": 2}]);
+    let task = w.task(json!({"verification": sampling, "limits": {"runtime_s": 600}, "qos": {"deadline": deadline}}));
+    let leases = w.plan();
+    let (first, second) = (leases[0].1, leases[1].1);
+    w.start(first);
+    w.start(second);
+    w.later(6_000);
+    let run = w.run(first, json!({}), &[]);
+    w.commit(&run);
+    (task, run, second)
+}
+
+#[test]
+fn what_is_sealed_is_looked_at_before_it_expires() {
+    for reveals in [false, true] {
+        let mut w = World::new();
+        let (task, run, second) = half_sealed(&mut w);
+        let (sealed, other) = (run.report.node, w.node_on(second));
+        w.later(54_000);
+        let events = w.ok(Command::Tick);
+        assert_eq!(
+            labels(&events),
+            ["task.round_closed", "assignment.withdrawn"]
+        );
+        assert_eq!(w.phase(task), "verifying");
+        if reveals {
+            w.reveal(&run);
+        } else {
+            w.later(i64::from(w.state.policy().unwrap().1.reveal_ms));
+            w.ok(Command::Tick);
+        }
+        // Nothing agrees with it: it earns what an undecided sample pays, and nothing where it was never shown.
+        assert_eq!(w.phase(task), "inconclusive");
+        let paid = w.available(w.owner(sealed));
+        assert_eq!(paid, if reveals { 1_000 } else { 0 });
+        assert_eq!(w.outcomes(sealed).1, if reveals { 0 } else { 1_000 });
+        assert_eq!(w.available(w.owner(other)), 1_000, "it had begun");
+        w.check_replay();
+        documents_agree(&w, "sealed-expired");
+    }
+}
+
+#[test]
+fn what_is_sealed_and_called_off_earns_by_the_time_that_it_took() {
+    let mut w = World::new();
+    let (task, run, _) = half_sealed(&mut w);
+    w.later(24_000);
+    let requester = w.requester;
+    w.ok(Command::CancelTask { requester, task });
+    // Six seconds of six hundred; the other thirty.
+    let paid = w.available(w.owner(run.report.node));
+    assert_eq!(paid, 10_000);
+    w.check_replay();
+    documents_agree(&w, "sealed-cancelled");
 }
 
 #[test]
@@ -145,7 +230,7 @@ fn a_sample_without_a_second_owner_ends_and_lets_its_node_go() {
 fn why_tells_all_that_a_node_lacks_and_what_helps() {
     let mut w = World::new();
     let own = w.node_of(w.requester, profile("own"));
-    let task = w.task(json!({"qos": {"cpu_cores": 512, "labels": {"region": "x"}, "gpu": {"memory_mib": 1 << 19, "features": ["f"]}}}));
+    let task = w.task(json!({"qos": {"cpu_cores": 512, "labels": {"region": "x"}, "gpu": {"memory_mib": 1 << 19, "features": ["subgroups"]}}}));
     let why = |w: &World| aevir_platform::schedule::why(&w.state, &w.state.tasks[&task], w.now);
     let codes = |w: &World| {
         let nearest = why(w).nearest.unwrap();

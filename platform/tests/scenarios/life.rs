@@ -206,6 +206,7 @@ fn cancelling_pays_for_work_done_and_returns_the_rest() {
     let task = w.task(json!({"verification": verification, "qos": qos}));
     let leases = w.plan();
     w.start(leases[0].1);
+    w.later(60_000);
     let run = w.run(leases[0].1, json!({}), &[]);
     w.commit(&run);
     w.start(leases[1].1);
@@ -218,8 +219,8 @@ fn cancelling_pays_for_work_done_and_returns_the_rest() {
     assert_eq!(w.phase(task), "cancelled");
     assert_eq!(
         w.available(w.owner(leases[0].2)),
-        1_000_000,
-        "a committed result earns the price"
+        100_000,
+        "a sealed result earns by the time that it took, for nobody has looked at it"
     );
     assert_eq!(
         w.available(w.owner(leases[1].2)),
@@ -231,7 +232,7 @@ fn cancelling_pays_for_work_done_and_returns_the_rest() {
         1_000,
         "a lease that was not begun the attempt fee, for it was drawn"
     );
-    assert_eq!(w.available(w.requester), before - 1_251_000);
+    assert_eq!(w.available(w.requester), before - 351_000);
     assert!(w.state.nodes.values().all(|n| n.active.is_empty()));
     assert_eq!(
         w.refused(Command::CancelTask {

@@ -306,6 +306,18 @@ fn a_definition_is_refused_with_the_pointer_to_its_mistake() {
             "/qos/gpu/memory_mib",
         ),
         (
+            json!({"qos": {"gpu": {"buffer_mib": 4_096}}}),
+            "/qos/gpu/buffer_mib",
+        ),
+        (
+            json!({"qos": {"gpu": {"features": ["subgroups", "ray-query"]}}}),
+            "/qos/gpu/features/1",
+        ),
+        (
+            json!({"qos": {"gpu": {"features": ["subgroups", "subgroups"]}}}),
+            "/qos/gpu/features/1",
+        ),
+        (
             json!({"privacy": {"publish": {"pointers": ["label"]}}}),
             "/privacy/publish/pointers/0",
         ),

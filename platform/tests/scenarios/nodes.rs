@@ -171,6 +171,9 @@ fn every_end_of_an_assignment_lets_a_node_leave() {
             w.commit(&run);
             w.later(100_000);
             w.ok(Command::Tick);
+            // It has its time to show what it sealed.
+            w.later(30_000);
+            w.ok(Command::Tick);
         }),
     ];
     for (name, end) in ends {

@@ -1,12 +1,14 @@
 //! Verdicts that are looked at again: because somebody doubts them, or because they rest on one word of a node that was caught.
 
 use aevir_platform::{
-    amount::Amount,
+    amount::{Amount, Count},
     command::{Command, Subject},
+    digest::Digest,
     event::{Event, ReviewOutcome},
     ids::{AccountId, NodeId, TaskId},
     ledger::LedgerAccount,
     policy::Policy,
+    report::BlobRef,
     state::Review,
 };
 use serde_json::{Value, json};
@@ -20,6 +22,8 @@ use crate::{
 const AEV: i64 = 1_000_000;
 /// What looking at a lone result again may cost: two replicas and three attempts.
 const AGAIN: i64 = 2 * AEV + 3_000;
+/// What the platform takes for a replica of 1 AEV.
+const PLATFORM: i64 = 50_000;
 /// What three fresh replicas may cost.
 const FRESH: i64 = 3 * AEV + 3_000;
 
@@ -159,13 +163,14 @@ fn what_a_caught_node_said_alone_is_looked_at_again_and_refuted_at_its_cost() {
     }
     assert_eq!(
         w.available(w.requester) - paid,
-        2 * AEV,
-        "it has its price back"
+        2 * (AEV + PLATFORM),
+        "it has back all that it paid"
     );
     assert_eq!(pending(&w, cheat), 0);
     let (locked, unused) = (6 * AEV, 2 * 3_000);
     assert_eq!(stake(&w, cheat), 20 * AEV - locked + unused);
-    assert_eq!(treasury(&w) - treasury_before, locked - 2 * AGAIN);
+    let kept = locked - 2 * AGAIN - 2 * PLATFORM;
+    assert_eq!(treasury(&w) - treasury_before, kept);
     assert_eq!(w.state.nodes[&cheat].pledges.strikes, 3);
     assert!(w.state.nodes[&cheat].suspended.is_some());
     matured(&mut w);
@@ -241,13 +246,13 @@ fn a_dispute_that_is_right_costs_its_maker_nothing() {
     assert_eq!(w.phase(task), "overturned");
     assert_eq!(
         w.available(requester) - before,
-        AEV,
-        "the bond, and what it had paid to the node"
+        AEV + PLATFORM,
+        "the bond, and what it had paid to the node and the platform"
     );
     assert_eq!(stake(&w, cheat), 17 * AEV);
     assert_eq!(
         treasury(&w) - treasury_before,
-        AEV,
+        AEV - PLATFORM,
         "what the replicas left"
     );
     let fresh: i64 = nodes[1..].iter().map(|n| pending(&w, *n)).sum();
@@ -302,7 +307,12 @@ fn a_whole_quorum_can_be_refuted() {
     assert_eq!(w.phase(task), "overturned");
     assert!(colluding.iter().all(|n| pending(&w, *n) == 0));
     assert_eq!(w.available(liar), 5 * AEV, "his bond is made good");
-    assert_eq!(w.available(w.requester), before, "out of what was pending");
+    let share = 2 * PLATFORM;
+    assert_eq!(
+        w.available(w.requester) - before,
+        share,
+        "the rest paid for the replicas"
+    );
     matured(&mut w);
     finished(&w, "quorum-refuted");
 }
@@ -340,18 +350,115 @@ fn a_review_that_nobody_runs_in_time_changes_nothing() {
 }
 
 #[test]
-fn fresh_replicas_that_do_not_agree_leave_the_verdict() {
+fn what_no_fresh_replica_confirms_is_not_paid_and_nobody_is_blamed() {
+    let (mut w, nodes) = world(policy(NEVER), 4);
+    let task = alone(&mut w, nodes[0], &nodes, &truth(nodes[0]));
+    let before = w.available(w.requester);
+    w.ok(dispute(w.requester, task, FRESH));
+    let again = review(&w, task);
+    w.finish(again, |node| json!({"n": node.to_string()}));
+    assert_eq!(
+        (w.phase(again), w.phase(task), outcome(&w, task)),
+        ("inconclusive", "overturned", ReviewOutcome::Unconfirmed)
+    );
+    assert_eq!(
+        w.available(w.requester) - before,
+        AEV + PLATFORM - 3_000,
+        "all that it paid, but for the attempts"
+    );
+    assert_eq!((pending(&w, nodes[0]), stake(&w, nodes[0])), (0, 20 * AEV));
+    assert_eq!(
+        (
+            w.state.nodes[&nodes[0]].pledges.strikes,
+            w.outcomes(nodes[0]).1
+        ),
+        (0, 0)
+    );
+    matured(&mut w);
+    assert_eq!(
+        w.compute_points(w.owner(nodes[0])),
+        0,
+        "no points are minted"
+    );
+    finished(&w, "unconfirmed");
+}
+
+#[test]
+fn one_fresh_replica_that_agrees_leaves_the_verdict() {
     let (mut w, nodes) = world(policy(NEVER), 4);
     let task = alone(&mut w, nodes[0], &nodes, &truth(nodes[0]));
     w.ok(dispute(w.requester, task, FRESH));
     let again = review(&w, task);
-    w.finish(again, |node| json!({"n": node.to_string()}));
+    w.finish(again, |node| match node == nodes[1] {
+        true => truth(node),
+        false => json!({"n": node.to_string()}),
+    });
     assert_eq!(
         (w.phase(again), outcome(&w, task)),
         ("inconclusive", ReviewOutcome::Undecided)
     );
     matured(&mut w);
+    assert!(w.state.tasks[&task].matured_at().is_some());
     finished(&w, "disagreed");
+}
+
+/// What an overturned task gives back is no fee that a pool could be made of.
+#[test]
+fn what_the_platform_gives_back_no_pool_gets() {
+    let (mut w, nodes) = world(policy(NEVER), 4);
+    let task = alone(&mut w, nodes[0], &nodes, &json!({"n": "lie"}));
+    let collected = w.state.rewards.collected.0;
+    w.ok(dispute(w.requester, task, FRESH));
+    w.finish(review(&w, task), truth);
+    assert_eq!(w.phase(task), "overturned");
+    assert_eq!(collected - w.state.rewards.collected.0, PLATFORM);
+    finished(&w, "given-back");
+}
+
+/// A node that went on from a bad checkpoint does not answer for it alone.
+#[test]
+fn who_took_over_a_bad_checkpoint_is_not_slashed_for_it() {
+    let (mut w, nodes) = world(policy(NEVER), 4);
+    let (poisoner, victim) = (nodes[0], nodes[1]);
+    let task = w.task(json!({}));
+    only(&mut w, poisoner, &nodes, |w| {
+        let (_, run, _) = w.plan()[0];
+        w.start(run);
+        w.progress(run, 990_000);
+        let node = poisoner;
+        let checkpoint = BlobRef {
+            digest: Digest::of(b"poison"),
+            size: Count(6),
+        };
+        w.ok(Command::SaveCheckpoint {
+            node,
+            assignment: run,
+            checkpoint,
+        });
+        w.ok(Command::GiveBack {
+            node,
+            assignment: run,
+        });
+    });
+    only(&mut w, victim, &nodes, |w| {
+        w.finish(task, |_| json!({"n": "poisoned"}));
+    });
+    let of_victim = |w: &World| w.state.nodes[&victim].pledges.strikes;
+    let online = |w: &mut World| w.heard_from(poisoner);
+    online(&mut w);
+    w.ok(dispute(w.requester, task, FRESH));
+    let again = review(&w, task);
+    w.finish(again, truth);
+    assert_eq!(w.phase(task), "overturned");
+    assert_eq!(pending(&w, victim), 0, "what nobody needs is not paid");
+    assert_eq!((stake(&w, victim), of_victim(&w)), (20 * AEV, 0));
+    // Which of the two it was nothing tells: it counts against both.
+    assert_eq!(
+        (w.outcomes(poisoner).1, w.outcomes(victim).1),
+        (1_000, 1_000)
+    );
+    matured(&mut w);
+    finished(&w, "poisoned");
 }
 
 #[test]

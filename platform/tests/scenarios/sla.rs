@@ -54,7 +54,58 @@ fn the_node_that_took_too_long_gets_less_and_nobody_else() {
     assert!(verdict.late);
     let mut records = nodes.map(|node| w.outcomes(node));
     records.sort_unstable();
-    assert_eq!(records, [(0, 1_000), (1_000, 0)]);
+    assert_eq!(
+        records,
+        [(0, 0), (1_000, 0)],
+        "a second was never to be kept"
+    );
+}
+
+/// Twice the ms that a run takes, and five seconds to prepare.
+const FAIR_MS: u32 = 5_002;
+
+#[test]
+fn it_counts_against_a_node_only_where_it_could_have_been_in_time() {
+    for (max_latency_ms, counted) in [(FAIR_MS - 1, 0), (FAIR_MS, 1_000)] {
+        let mut w = World::new();
+        let node = w.node("a");
+        // What is asked for costs nothing, so that it could be asked of anybody.
+        let task = w.task(json!({
+            "qos": {"max_latency_ms": max_latency_ms},
+            "economics": {"budget": "9000000", "pricing": {"mode": "fixed", "price": "0"}},
+        }));
+        let (_, run, _) = w.plan()[0];
+        w.start(run);
+        w.later(i64::from(max_latency_ms) + 1);
+        let run = w.run(run, json!({}), &[]);
+        w.commit(&run);
+        w.reveal(&run);
+        assert!(w.state.tasks[&task].verdict.as_ref().unwrap().late);
+        assert_eq!(w.outcomes(node), (0, counted), "{max_latency_ms}");
+        w.check_replay();
+        documents_agree(&w, "fair-latency");
+    }
+}
+
+#[test]
+fn a_node_that_knows_its_speed_is_held_to_it() {
+    // At 1,000 million a second a run of 2 * 10^9 takes two seconds.
+    let fair = |ms: u32| {
+        aevir_platform::state::could_be_in_time(Some(ms), 600_000, Some((2_000_000_000, 1_000)), 3)
+    };
+    assert_eq!((fair(11_999), fair(12_000)), (false, true));
+    assert!(aevir_platform::state::could_be_in_time(
+        None,
+        600_000,
+        None,
+        u64::MAX
+    ));
+    assert!(!aevir_platform::state::could_be_in_time(
+        Some(u32::MAX),
+        u64::MAX,
+        Some((u64::MAX, 0)),
+        u64::MAX
+    ));
 }
 
 #[test]

@@ -378,7 +378,11 @@ fn called_off_the_price_is_paid_as_often_as_it_was_wanted() {
         task: id,
     });
     let paid = |run: AssignmentId| balance(&w, w.node_on(run));
-    assert_eq!(paid(runs[2]), 1_000_000, "sealed comes first");
+    assert_eq!(
+        paid(runs[2]),
+        ATTEMPT_FEE,
+        "sealed comes first, and took no time"
+    );
     assert_eq!(paid(mate), ATTEMPT_FEE, "overtaken");
     let other = [runs[0], runs[1]]
         .into_iter()

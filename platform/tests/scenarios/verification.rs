@@ -299,10 +299,10 @@ fn a_model_without_its_files_is_an_unmet_task() {
 fn lateness_is_recorded_and_harms_the_node() {
     let mut w = World::new();
     let node = w.node("a");
-    w.task(json!({"qos": {"max_latency_ms": 5_000}}));
+    w.task(json!({"qos": {"max_latency_ms": 10_000}}));
     let (_, assignment, _) = w.plan()[0];
     w.start(assignment);
-    w.later(6_000);
+    w.later(11_000);
     let run = w.run(assignment, json!({}), &[]);
     w.commit(&run);
     let events = w.reveal(&run);

@@ -55,8 +55,8 @@ pub(in crate::decide) fn decided(
     }
 }
 
-/// The sample that the one word began is complete, and has no quorum: as with any such sample nobody is known to be wrong, and nobody is
-/// paid for a result.
+/// The sample is complete, and has no quorum: as with any such sample nobody is known to be wrong, and nobody is paid for a result that
+/// nobody confirms.
 fn unconfirmed(
     state: &State,
     (task, review): (&Task, &Task),
@@ -74,12 +74,12 @@ fn unconfirmed(
             Amount::ZERO
         }
     };
-    events.extend(reversal(task, review, Amount::ZERO, advanced));
+    events.extend(reversal(state, (task, review), Amount::ZERO, advanced));
     events.extend(model_suspended(state, task));
     events
 }
 
-/// Nothing was shown: the verdict stands.
+/// Too little was shown: the verdict stands.
 pub(in crate::decide) fn undecided(review: &Task) -> Vec<Event> {
     let of = review.review_of.iter();
     of.map(|of| told(of, review, ReviewOutcome::Undecided, Vec::new()))
@@ -134,8 +134,9 @@ fn overturned(
         owed = Amount(owed.0 - back.0);
         events.push(slash(task, review, assignment, refuted.slashed, back));
     }
-    events.extend(reversal(task, review, owed, Amount::ZERO));
-    let ids: Vec<AssignmentId> = refuted.iter().map(|(a, ..)| a.id).collect();
+    events.extend(reversal(state, (task, review), owed, Amount::ZERO));
+    let blamed = refuted.iter().filter(|(a, ..)| !a.took_over());
+    let ids: Vec<AssignmentId> = blamed.map(|(a, ..)| a.id).collect();
     events.extend(settle::refused_points(state, task, &ids));
     events.extend(stake::shut_out(
         state,
@@ -164,7 +165,12 @@ fn refuted<'a>(
             // Of a GPU one mismatch never costs stake.
             let is_free =
                 policy.stake.is_free(strikes, node.pledges.accepted) && a.hardware.gpu().is_some();
-            let slashed = if is_free { Amount::ZERO } else { a.stake };
+            // Who resumed from another's checkpoint may be right, and its author wrong.
+            let slashed = if is_free || a.took_over() {
+                Amount::ZERO
+            } else {
+                a.stake
+            };
             let refuted = Refuted {
                 assignment: a.id,
                 slashed,
@@ -192,13 +198,24 @@ fn slash(
     posted_for(task.id, PostingReason::Slash, postings)
 }
 
-/// What was pending for the refuted results goes back to who paid, and before that to who had the review made, as far as no stake
-/// made it good; what is pending for contents is paid out, and what was held of the refund is the
-/// requester's but for what a node advanced.
-fn reversal(task: &Task, review: &Task, mut owed: Amount, advanced: Amount) -> Option<Event> {
+/// What was pending for the results goes back to who paid, and before that to who had the review made, as far as no stake
+/// made it good; so does the platform's share, as far as the treasury has it. What is pending for contents is paid out, and what was held
+/// of the refund is the requester's but for what a node advanced.
+fn reversal(
+    state: &State,
+    (task, review): (&Task, &Task),
+    mut owed: Amount,
+    advanced: Amount,
+) -> Option<Event> {
     let mut moved: BTreeMap<LedgerAccount, i64> = BTreeMap::new();
     let shares = task.settlement.iter().flat_map(|s| &s.shares);
     for share in shares.filter(|share| share.amount > Amount::ZERO) {
+        if share.role == ShareRole::Platform {
+            let left = state.ledger.balance(LedgerAccount::Treasury);
+            let back = share.amount.min(left);
+            *moved.entry(LedgerAccount::Treasury).or_default() -= back.0;
+            *moved.entry(task.payer()).or_default() += back.0;
+        }
         let Some(owner) = share.account else {
             continue;
         };

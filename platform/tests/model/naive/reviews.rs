@@ -97,7 +97,10 @@ impl Naive {
                 let at = self.tasks[&e.task].immature.as_ref().unwrap().at;
                 self.maturing.insert((at, e.task));
             }
-            ReviewOutcome::Overturned => self.overturned(e, now),
+            ReviewOutcome::Overturned => {
+                let accepted = self.tasks[&e.task].accepted.clone();
+                self.overturned(e, &accepted, now);
+            }
             ReviewOutcome::Unconfirmed => self.unconfirmed(e),
         }
     }
@@ -125,20 +128,27 @@ impl Naive {
         };
         self.transfer(pending_of(payer), stake, back);
         self.transfer(pending_of(payer), payer, immature.held - back);
+        let returned = immature.platform.min(self.balance(LedgerAccount::Treasury));
+        self.transfer(LedgerAccount::Treasury, payer, returned);
+        self.collected = (self.collected - returned).max(0);
     }
 
     /// Fresh results agree on another one: its makers lose what they locked, and the money goes back.
-    fn overturned(&mut self, e: &TaskReviewed, now: Timestamp) {
+    fn overturned(&mut self, e: &TaskReviewed, refuted: &[AssignmentId], now: Timestamp) {
         let review = &self.tasks[&e.review];
-        let by_stake = matches!(review.payer, LedgerAccount::Stake(_));
-        let (mut owed, payer) = (if by_stake { 0 } else { review.fee }, review.payer);
-        let task = &self.tasks[&e.task];
-        let (requester, accepted) = (task.payer, task.accepted.clone());
+        let by_nobody = matches!(review.payer, LedgerAccount::Stake(_)) || refuted.is_empty();
+        let (mut owed, payer) = (if by_nobody { 0 } else { review.fee }, review.payer);
+        let requester = self.tasks[&e.task].payer;
         let told: Vec<AssignmentId> = e.refused.iter().map(|r| r.assignment).collect();
-        assert_eq!(told, accepted);
-        for id in &accepted {
+        assert_eq!(told, refuted);
+        let treasury = self.balance(LedgerAccount::Treasury);
+        for id in refuted {
             let task = self.tasks.get_mut(&e.task).unwrap();
             let run = task.runs.get_mut(id).unwrap();
+            if run.took_over {
+                // Its author may be to blame.
+                continue;
+            }
             let (node, lost) = (run.node, std::mem::take(&mut run.locked));
             let back = owed.min(lost);
             owed -= back;
@@ -162,13 +172,19 @@ impl Naive {
             self.transfer(from, payer, back);
             self.transfer(from, requester, run.amount - back);
         }
+        let back = immature.platform.min(treasury);
+        self.transfer(LedgerAccount::Treasury, requester, back);
+        self.collected = (self.collected - back).max(0);
         self.transfer(pending_of(requester), requester, immature.held);
         for (owner, amount) in &immature.content {
             let from = LedgerAccount::Pending(*owner);
             self.transfer(from, LedgerAccount::Available(*owner), *amount);
         }
-        for run in &immature.compute {
-            let loss = refused(self.compute_points(run.owner), &points);
+        for (id, run) in refuted.iter().zip(&immature.compute) {
+            if self.tasks[&e.task].runs[id].took_over {
+                continue;
+            }
+            let loss = refused(self.whole_points(run.owner, Track::Compute), &points);
             self.earn(run.owner, Track::Compute, -loss);
         }
     }
