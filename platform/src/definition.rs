@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use pricing::{Metered, Pricing, Used};
-pub use verification::{Bound, Comparator, Method, Sampling, VerifierModule, Verifiers};
+pub use verification::{Bound, Comparator, Method, Sampling, Tolerance, VerifierModule, Verifiers};
 
 mod pricing;
 mod verification;
@@ -16,7 +16,6 @@ mod verification;
 use crate::{
     amount::{Amount, Count, Ppm},
     content::Access,
-    decide::RESULT_BYTES_MAX,
     digest::Digest,
     hexbytes::Hex,
     ids::{ContentId, TaskId},
@@ -367,10 +366,7 @@ impl TaskDefinition {
     /// Whether results of two runs are compared bit by bit, so that runs must be reproducible.
     pub(crate) fn must_be_reproducible(&self) -> bool {
         self.verification.iter().any(|method| match method {
-            Method::Sampling(sampling) => match sampling.comparator {
-                Comparator::Bitwise => true,
-                Comparator::Module(_) => false,
-            },
+            Method::Sampling(sampling) => sampling.comparator.is_bitwise(),
             // Who runs it again compares, too; a check's own run is always reproducible.
             Method::Attestation { .. } => true,
             Method::Check { .. } => false,
@@ -387,35 +383,6 @@ impl TaskDefinition {
                 Method::Check { .. } | Method::Attestation { .. } => None,
             })
             .unwrap_or(&NONE)
-    }
-
-    /// The module that compares its results, with the place of the method that says so.
-    pub fn comparison(&self) -> Option<(u32, &VerifierModule)> {
-        let mut methods = (0u32..).zip(&self.verification);
-        methods.find_map(|(at, method)| match method {
-            Method::Sampling(sampling) => Some((at, sampling.comparator.module()?)),
-            Method::Check { .. } | Method::Attestation { .. } => None,
-        })
-    }
-
-    /// The most bytes that two results of it have together.
-    pub(crate) fn compared_bytes_max(&self) -> u64 {
-        let outputs = u64::from(self.limits.output_mib) * 1024 * 1024;
-        2 * (outputs + RESULT_BYTES_MAX as u64)
-    }
-
-    /// How many comparisons of two there can be of so many results, where a module compares.
-    pub(crate) fn comparisons(&self, results: u32) -> u32 {
-        let pairs = results.saturating_mul(results.saturating_sub(1)) / 2;
-        self.comparison().map_or(0, |_| pairs)
-    }
-
-    /// A quorum of its sample needs stake behind it, in a market that asks for any: not where replicas earn nothing, for then nobody pledges
-    /// anything, or where the requester does without.
-    pub fn asks_for_stake(&self) -> bool {
-        let sampling = self.sampling();
-        let is_paid = self.economics.pricing.max_price() > Amount::ZERO;
-        sampling.replicas > 1 && !sampling.unstaked && is_paid
     }
 
     /// The methods that ask for verifiers, with their places among all.

@@ -1,10 +1,12 @@
 //! Results of several classes of GPU: bit by bit within a class, and compared across them.
 
 use aevir_platform::{
-    amount::Amount,
-    command::{Command, NodeProfile},
+    amount::{Amount, Count},
+    command::{Command, NodeProfile, RegisterModule, World as ModuleWorld},
+    digest::Digest,
     event::RefusalReason,
     ids::{NodeId, TaskId},
+    report::BlobRef,
 };
 use serde_json::{Value, json};
 
@@ -180,4 +182,61 @@ fn who_was_near_a_refuted_result_is_not_blamed() {
     reasons.sort_unstable_by_key(|reason| format!("{reason:?}"));
     assert_eq!(reasons, [RefusalReason::Apart, RefusalReason::Mismatch]);
     finished(&mut w, "near-refuted");
+}
+
+/// A market that has a module for it lets everybody name a tolerance.
+#[test]
+fn a_tolerance_is_compared_by_the_markets_module() {
+    let (mut w, nodes) = classes(&["class-a", "class-b"]);
+    let tolerance =
+        json!({"outputs": ["out"], "absolute": 0.001, "relative": 0, "verifiers": verifiers()});
+    let mut terms = terms(&mut w, 2, 2);
+    terms["verification"][0]["comparator"] = json!({"tolerance": tolerance});
+    let nothing = w.submission(terms.clone());
+    assert_eq!(w.refused(nothing), "definition-invalid");
+    // It is the operator's, and not this requester's.
+    let operator = w.account("operator");
+    let digest = Digest::of(b"tolerance");
+    let mut policy = w.state.policy().unwrap().1.as_ref().clone();
+    policy.verification.tolerance = Some(digest);
+    assert_eq!(
+        w.refused(Command::AdoptPolicy(policy.clone())),
+        "policy-invalid"
+    );
+    let blob = BlobRef {
+        digest,
+        size: Count(10),
+    };
+    w.ok(Command::RegisterModule(RegisterModule {
+        owner: operator,
+        name: "tolerance".into(),
+        blob,
+        world: ModuleWorld::Comparator,
+        imports: vec![],
+    }));
+    w.ok(Command::AdoptPolicy(policy));
+    for (field, bad) in [
+        ("absolute", json!(-1)),
+        ("outputs", json!([])),
+        ("outputs", json!(["../x"])),
+    ] {
+        let mut terms = terms.clone();
+        terms["verification"][0]["comparator"]["tolerance"][field] = bad;
+        let wrong = w.submission(terms);
+        assert_eq!(w.refused(wrong), "definition-invalid", "{field}");
+    }
+    let task = w.task(terms);
+    let recorded = &w.state.tasks[&task].definition.verification[0];
+    let recorded = serde_json::to_value(recorded).unwrap();
+    let params = json!({"outputs": ["out"], "skip": 0, "absolute": 0.001, "relative": 0});
+    let module = &recorded["comparator"]["module"];
+    assert_eq!(
+        (&module["module"], &module["params"]),
+        (&json!(digest.to_string()), &params)
+    );
+    play(&mut w, task, &[(nodes[0], 7), (nodes[1], 8)]);
+    assert_eq!((w.phase(task), comparisons(&w, task)), ("settled", 1));
+    let look = w.state.tasks[&task].inspections[0].by;
+    assert_eq!(w.state.tasks[&look].definition.module, digest);
+    finished(&mut w, "tolerance");
 }

@@ -54,7 +54,8 @@ pub(super) async fn lease(
         let woken = poll.wake.notified();
         tokio::pin!(woken);
         woken.as_mut().enable();
-        let leases = app.log
+        let leases = app
+            .log
             .read(|state, _| look(state, caller, &ask, app.log.secret()))?;
         // A node that was drained, or whose terms changed, hears of it with the next answer, and within one wait.
         if !leases.leases.is_empty() || !leases.directives.is_empty() {
@@ -97,7 +98,8 @@ fn look(
         .filter_map(|id| state.assignment(*id))
         .filter(|(_, assignment)| matches!(assignment.stage, Stage::Leased))
         .take(LEASES_MAX.min(ask.max as usize));
-    let leases = fresh.map(|(task, assignment)| render(state, caller.node, task, assignment, secret));
+    let leases =
+        fresh.map(|(task, assignment)| render(state, caller.node, task, assignment, secret));
     Ok(wire::Leases {
         leases: leases.collect::<ApiResult<_>>()?,
         directives,

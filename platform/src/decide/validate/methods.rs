@@ -7,7 +7,9 @@ use super::{
 };
 use crate::{
     amount::{Amount, parse_micro},
-    definition::{Bound, Method, Sampling, TaskDefinition, VerifierModule, Verifiers},
+    definition::{
+        Bound, Comparator, Method, Sampling, TaskDefinition, Tolerance, VerifierModule, Verifiers,
+    },
     rejection::Rejection,
 };
 
@@ -19,6 +21,8 @@ const METHODS_MAX: usize = 8;
 const BOUNDS_MAX: usize = 16;
 /// Replicas of a sample whose results are compared: each two of them may have to be, ten times.
 const COMPARED_REPLICAS_MAX: u32 = 5;
+/// Outputs that a tolerance is for.
+const COMPARED_OUTPUTS_MAX: usize = 16;
 
 /// Checks all of them.
 pub(super) fn check(definition: &TaskDefinition) -> Result<(), Rejection> {
@@ -101,9 +105,9 @@ fn sampling(pointer: &str, terms: &Sampling) -> Result<(), Rejection> {
 
 /// What results are compared by that are not equal.
 fn comparator(pointer: &str, terms: &Sampling) -> Result<(), Rejection> {
-    let Some(module) = terms.comparator.module() else {
+    if terms.comparator.is_bitwise() {
         return Ok(());
-    };
+    }
     let at = |field: &str| format!("{pointer}/{field}");
     if terms.adaptive {
         let detail = "an adaptive sample is compared bit by bit: leave `comparator` or this out";
@@ -121,12 +125,38 @@ fn comparator(pointer: &str, terms: &Sampling) -> Result<(), Rejection> {
         );
         return Err(Rejection::definition(at("replicas"), detail));
     }
-    verifier_module(&at("comparator/module"), Some(module))
+    match &terms.comparator {
+        Comparator::Bitwise => Ok(()),
+        Comparator::Module(module) => verifier_module(&at("comparator/module"), Some(module)),
+        Comparator::Tolerance(terms) => tolerance(&at("comparator/tolerance"), terms),
+    }
+}
+
+fn tolerance(pointer: &str, terms: &Tolerance) -> Result<(), Rejection> {
+    let at = |field: &str| format!("{pointer}/{field}");
+    let names = &terms.outputs;
+    at_most(&at("outputs"), "outputs", names.len(), COMPARED_OUTPUTS_MAX)?;
+    if names.is_empty() || !names.iter().all(|name| is_file_name(name)) {
+        let detail = "it names the outputs that are compared, each [A-Za-z0-9._-]{1,64}";
+        return Err(Rejection::definition(at("outputs"), detail));
+    }
+    for (field, number) in [("absolute", &terms.absolute), ("relative", &terms.relative)] {
+        if number.to_string().starts_with('-') {
+            let detail = "no difference is smaller than nothing: say 0 or more";
+            return Err(Rejection::definition(at(field), detail));
+        }
+    }
+    limits(&at("limits"), &terms.limits)?;
+    verifiers(&at("verifiers"), &terms.verifiers)
 }
 
 /// Results of one run on one class of hardware are equal bit by bit, or wrong: a comparator would never be asked.
 fn comparable(definition: &TaskDefinition) -> Result<(), Rejection> {
-    let Some((at, _)) = definition.comparison() else {
+    let mut methods = definition.verification.iter();
+    let at = methods.position(
+        |method| matches!(method, Method::Sampling(terms) if !terms.comparator.is_bitwise()),
+    );
+    let Some(at) = at else {
         return Ok(());
     };
     if definition.qos.gpu.is_none() && definition.runtime.is_reproducible() {
