@@ -1,7 +1,6 @@
 //! Tasks: what became of them, their results, and how to follow them.
 //!
-//! A task definition is sent as it stands in the requester's file and checked against `schemas/task.v1.json`; it
-//! has no type here.
+//! A task definition is sent as it stands in the requester's file and checked against `schemas/task.v1.json`; it has no type here.
 
 use std::collections::BTreeMap;
 
@@ -293,7 +292,7 @@ pub struct Assignment {
     pub progress: Option<Progress>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commitment: Option<String>,
-    /// For `refused`: `mismatch`, `apart` (a comparison found it too far from the result; nobody is blamed) or `not-revealed`; for `lost`: `not-started`, `silent`, `revoked` or `not-revealed`; for `failed`: the
+    /// For `refused`: `mismatch`, `apart` or `not-revealed`; for `lost`: `not-started`, `silent`, `revoked` or `not-revealed`; for `failed`: the
     /// class; for `returned`: `counted` where it spent an attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
