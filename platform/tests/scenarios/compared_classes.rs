@@ -52,7 +52,7 @@ fn terms(w: &mut World, quorum: u32, replicas: u32) -> Value {
 }
 
 /// Whichever of the nodes a run is on says this.
-fn said<'a>(w: &World, task: TaskId, says: &'a [(NodeId, i64)]) -> Vec<i64> {
+fn said(w: &World, task: TaskId, says: &[(NodeId, i64)]) -> Vec<i64> {
     let runs = w.state.tasks[&task].assignments.values();
     let mut runs: Vec<_> = runs.map(|a| (a.leased_at, a.id, a.node)).collect();
     runs.sort_unstable();
