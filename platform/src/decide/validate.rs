@@ -98,7 +98,12 @@ pub fn validate(definition: &TaskDefinition) -> Result<(), Rejection> {
         definition.retry.max_attempts,
         ATTEMPTS_MAX,
     )?;
-    at_most("/labels", "labels", definition.labels.len(), qos::LABELS_MAX)?;
+    at_most(
+        "/labels",
+        "labels",
+        definition.labels.len(),
+        qos::LABELS_MAX,
+    )?;
     qos::labels("/labels", &definition.labels)
 }
 

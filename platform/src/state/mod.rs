@@ -38,7 +38,7 @@ pub use market::{Account, Blob, Content, JoinToken, Key, Module, Suspension, Wit
 pub use node::{Node, Returns, Room, Standing};
 pub use points::PointsBalance;
 pub use record::{Backoff, Fading, HardwareClass, NotAClass, Outcome, Record, Tally};
-pub use review::{Review, ReviewOf};
+pub use review::{Expected, Review, ReviewOf};
 pub use rewards::{Pool, Rewards, Standing as PointsStanding};
 pub use sample::Sample;
 pub use speed::SpeedRecord;

@@ -24,6 +24,7 @@ mod node_terms;
 mod nodes;
 mod pace;
 mod placement;
+mod poisoned;
 mod pricing;
 mod properties;
 mod quotes;
