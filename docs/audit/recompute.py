@@ -2910,7 +2910,7 @@ class Auditor:
         """The postings and the events that a verdict asks for."""
         fee = sum(share.amount for share in task.shares)
         require(fee <= task.escrow, f"expected a fee within the escrow of {task.escrow}, found {fee}")
-        if task.must_be_vouched():
+        if task.accepted and task.must_be_vouched():
             task.held = min(task.escrow - fee, review_cost(task.terms, task.policy, True))
         moved = Counter({escrow(task.id): -task.escrow, task.payer(): task.escrow - fee - task.held})
         moved[pending(task.requester)] += task.held

@@ -90,7 +90,7 @@ pub(crate) fn find(names: &[String]) -> Result<Vec<&'static Feature>, AdapterErr
             let found = FEATURES.iter().find(|feature| feature.name == name);
             found.ok_or_else(|| AdapterError::UnknownFeature {
                 name: crate::error::shorten(name.clone()),
-                known: names().collect(),
+                known: self::names().collect(),
             })
         })
         .collect()

@@ -47,7 +47,7 @@ pub(super) fn settle(
     shares.extend(attempt_shares(state, &overtaken, &policy));
     let fee = Amount(shares.iter().map(|s| s.amount.0).sum());
     let refund = Amount(task.held().0 - fee.0);
-    let held = held(task, refund, &policy);
+    let held = held(task, verified, refund, &policy);
     let mut events = Vec::new();
     if task.held() > Amount::ZERO {
         let postings = settlement_postings(task, &shares, (refund, held));
@@ -87,9 +87,10 @@ pub(super) fn settle(
     events
 }
 
-/// Of what comes back, what a second look at a result that stood alone may cost: it waits until that matures.
-fn held(task: &Task, refund: Amount, policy: &Policy) -> Amount {
-    if !review::must_be_vouched(task, policy) {
+/// Of what comes back, what a second look at a result that stood alone may cost: it waits until that matures. Where third parties refute
+/// it nothing matures, and nothing waits.
+fn held(task: &Task, verified: &TaskVerified, refund: Amount, policy: &Policy) -> Amount {
+    if verified.verdict == Verdict::Inconclusive || !review::must_be_vouched(task, policy) {
         return Amount::ZERO;
     }
     let cost = review::cost(&task.definition, true, policy);

@@ -11,6 +11,7 @@ use aevir_platform::{
     },
     content::{Access, Contributor},
     decide,
+    definition::Method,
     digest::Digest,
     event::Event,
     evolve,
@@ -20,7 +21,7 @@ use aevir_platform::{
     policy::Policy,
     rejection::Rejection,
     report::{Artifact, BlobRef, Report, SignedCommitment, Usage, class_of_run},
-    state::State,
+    state::{InspectionOf, State},
     testing::actor,
 };
 use ed25519_dalek::SigningKey;
@@ -102,13 +103,8 @@ impl Market {
         market.ok(Command::Tick);
         for n in 0..3 {
             let requester = market.account(&format!("requester {n}"));
-            market.ok(Command::RegisterModule(RegisterModule {
-                owner: requester,
-                name: "module".into(),
-                blob: blob(b"module"),
-                world: ModuleWorld::Task,
-                imports: Vec::new(),
-            }));
+            market.module(requester, blob(b"module"), ModuleWorld::Task);
+            market.module(requester, check_module(), ModuleWorld::Check);
             market.content(requester, &format!("set {n}"), 1 + n, Offer::default());
             market.deposit(requester, 100_000_000);
             market.requesters.push(requester);
@@ -263,6 +259,16 @@ impl Market {
         }
     }
 
+    fn module(&mut self, owner: AccountId, blob: BlobRef, world: ModuleWorld) {
+        self.ok(Command::RegisterModule(RegisterModule {
+            owner,
+            name: format!("a {world:?}"),
+            blob,
+            world,
+            imports: Vec::new(),
+        }));
+    }
+
     /// Money comes in under a reference of its own.
     pub fn deposit(&mut self, account: AccountId, amount: i64) {
         let reference = format!("wire {}", self.decisions);
@@ -328,7 +334,10 @@ impl Market {
     pub fn report(&self, id: AssignmentId, answer: u8) -> (Report, Value) {
         let (task, assignment) = self.state.assignment(id).unwrap();
         let brought = assignment.uploads.len() + assignment.closed_outputs.len();
-        let result = json!({"n": answer});
+        let result = match task.inspects.as_ref().map(|of| self.asks_for_words(of)) {
+            Some(true) => json!(answer == 0),
+            Some(false) | None => json!({"n": answer}),
+        };
         let bytes = serde_json_canonicalizer::to_vec(&result).unwrap();
         let report = Report {
             task: task.id,
@@ -350,6 +359,12 @@ impl Market {
         (report, result)
     }
 
+    /// Verifiers say `true` or `false`, and do not run a task again.
+    fn asks_for_words(&self, of: &InspectionOf) -> bool {
+        let method = &self.state.tasks[&of.task].definition.verification[of.method as usize];
+        matches!(method, Method::Check { .. })
+    }
+
     pub fn seal(&self, report: &Report) -> SignedCommitment {
         SignedCommitment::sign(&self.keys[&report.node], report.commitment())
     }
@@ -366,6 +381,11 @@ impl Market {
 /// All that any run brings.
 pub fn an_output() -> BlobRef {
     blob(b"an output")
+}
+
+/// What verifiers run on a result.
+pub fn check_module() -> BlobRef {
+    blob(b"check module")
 }
 
 fn output(n: usize) -> Artifact {

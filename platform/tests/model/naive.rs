@@ -3,12 +3,14 @@
 //! It is told what was asked for, and of what followed the facts: who was leased what, what a verdict accepted, why a task closed. What
 //! that moves it works out itself, in plain maps. Its arithmetic is its own.
 
+mod begins;
 mod commands;
 mod contents;
 mod ends;
 mod epochs;
 mod prices;
 mod reviews;
+mod verifiers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -90,6 +92,10 @@ struct Task {
     payer: LedgerAccount,
     /// The task whose verdict this one looks at again.
     reviews: Option<TaskId>,
+    /// The task whose result verifiers look at here, before its verdict.
+    inspects: Option<TaskId>,
+    /// What of its escrow its own verifiers got, by the method that asks for them.
+    passed_on: BTreeMap<u32, i64>,
     /// Its own verdict is, or was, looked at again.
     reviewed: bool,
     /// The task that looks at it again because nothing vouched for it.
@@ -226,7 +232,8 @@ fn escrow(definition: &TaskDefinition, policy: &Policy, uses: &BTreeMap<ContentI
     let platform = share(compute, policy.platform_share_ppm);
     let paid = compute + content + platform + uses.values().sum::<i64>();
     let fee = policy.attempt_fee.0;
-    paid.max(fee * i64::from(most)) + fee * i64::from(definition.retry.max_attempts)
+    let verifiers: i64 = verifiers::costs(definition, policy).values().sum();
+    paid.max(fee * i64::from(most)) + fee * i64::from(definition.retry.max_attempts) + verifiers
 }
 
 impl Naive {
@@ -302,47 +309,7 @@ impl Naive {
                 let asks = asks.map(|(kind, ask)| ((e.node, *kind), ask.0));
                 self.asks.extend(asks);
             }
-            Event::TaskCreated(e) => {
-                let policy = self.policy.clone().unwrap();
-                let definition = (*e.definition).clone();
-                let mut uses = self.uses(&definition);
-                let (policy, escrow, payer) = match e.review {
-                    None => {
-                        assert!(self.may_use(e.requester, &definition));
-                        let escrow = escrow(&definition, &policy, &uses);
-                        (policy, escrow, LedgerAccount::Available(e.requester))
-                    }
-                    Some(origin) => {
-                        uses.clear();
-                        self.second_look(origin)
-                    }
-                };
-                assert!(escrow <= definition.economics.budget.0);
-                self.transfer(payer, LedgerAccount::Escrow(e.task), escrow);
-                let (_, initial, adaptive) = replicas(&definition);
-                let task = Task {
-                    definition,
-                    policy,
-                    escrow,
-                    uses,
-                    queued: None,
-                    round: 1,
-                    wanted: if adaptive { 1 } else { initial },
-                    verifying: false,
-                    trusted: None,
-                    runs: BTreeMap::new(),
-                    ended: false,
-                    immature: None,
-                    alone: None,
-                    accepted: Vec::new(),
-                    payer,
-                    reviews: e.review.map(|origin| origin.task),
-                    reviewed: false,
-                    unvouched: None,
-                    fee: 0,
-                };
-                assert!(self.tasks.insert(e.task, task).is_none());
-            }
+            Event::TaskCreated(e) => self.created(e),
             Event::TaskQueued(e) => self.task(e.task).queued = Some(now),
             Event::TaskHastened(e) => {
                 let task = self.task(e.task);
@@ -423,14 +390,15 @@ impl Naive {
                 let task = &self.tasks[&e.task];
                 let owner = self.owners[&task.runs[&e.assignment].node];
                 let points = task.policy.points.clone();
-                let has = self.compute_points(owner);
+                let track = task.track();
+                let has = self.whole_points(owner, track);
                 let loss = match e.reason {
                     LossReason::NotRevealed => refused(has, &points),
                     LossReason::NotStarted | LossReason::Silent | LossReason::Revoked => {
                         points.lost.0.min(has)
                     }
                 };
-                self.earn(owner, Track::Compute, -loss);
+                self.earn(owner, track, -loss);
                 if e.reason == LossReason::NotRevealed {
                     self.unrevealed(e.task);
                 }
@@ -447,8 +415,8 @@ impl Naive {
         }
     }
 
-    fn compute_points(&self, owner: AccountId) -> i64 {
-        let points = self.points.get(&(owner, Track::Compute));
+    fn whole_points(&self, owner: AccountId, track: Track) -> i64 {
+        let points = self.points.get(&(owner, track));
         points.copied().unwrap_or(0) / 1_000
     }
 

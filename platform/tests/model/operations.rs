@@ -111,7 +111,9 @@ impl Player {
         let running = self.market.assignments("running");
         let (assignment, node) = self.random.pick(&running)?;
         if let Some((task, run)) = self.market.state.assignment(assignment) {
-            let trains = task.definition.model.is_some();
+            // So does whoever runs it again before its verdict.
+            let asks = task.inspects.as_ref().map_or(task.id, |of| of.task);
+            let trains = self.market.state.tasks[&asks].definition.model.is_some();
             if trains && run.uploads.is_empty() && !self.random.chance(8) {
                 // The same of each replica, so that they agree.
                 let blob = blob(&task.id.0.to_bytes());

@@ -1,19 +1,24 @@
 //! Third parties run a task again before its verdict, and methods combine.
 
 use aevir_platform::{
+    amount::Amount,
     command::Command,
     event::{Event, InspectionOutcome, Verdict},
     ids::TaskId,
+    ledger::LedgerAccount,
     schedule::{Draw, Purpose},
 };
 use serde_json::{Value, json};
 
 use crate::{
+    adaptive::{NEVER, adaptive, staked},
+    sample::documents_agree,
     verifiers::{
         AEV, TWO, VERIFIERS, attested, checked, finished, inspected, judged, look, looks, outcome,
         pending, ran, stake, truth, world,
     },
-    world::{World, labels, recompute},
+    vouching::vouched,
+    world::{WINDOW_MS, World, labels, recompute},
 };
 
 fn both() -> Value {
@@ -75,6 +80,55 @@ fn a_result_that_third_parties_refute_is_nobodys_and_its_maker_pays_from_the_sec
     assert_eq!(w.state.nodes[&cheat].pledges.strikes, 2);
     assert_eq!(pending(&w, cheat), 0);
     finished(&mut w, "refuted");
+}
+
+/// A lone result of which part of the refund would wait to mature: refuted it never does, so that nothing waits.
+#[test]
+fn of_a_lone_result_that_third_parties_refute_nothing_is_held() {
+    let mut w = World::with_policy(vouched(NEVER));
+    let nodes = ["a", "b", "c", "d"].map(|name| staked(&mut w, name));
+    let methods = [
+        &adaptive()["verification"][0],
+        &attested()["verification"][0],
+    ];
+    for (result, is_held) in [("truth", true), ("lie", false)] {
+        let before = w.available(w.requester);
+        let task = w.task(json!({"verification": methods}));
+        nodes[1..]
+            .iter()
+            .for_each(|n| drop(w.ok(Command::DrainNode { node: *n })));
+        w.finish(task, |_| json!({"n": result}));
+        nodes[1..]
+            .iter()
+            .for_each(|n| drop(w.ok(Command::ResumeNode { node: *n })));
+        w.finish(look(&w, task), truth);
+        judged(&mut w, task);
+        let held = w.state.tasks[&task].settlement.as_ref().map(|s| s.held.0);
+        let waiting = LedgerAccount::Pending(w.requester);
+        let waits = w.state.ledger.balance(waiting).0;
+        assert_eq!(held, Some(if is_held { 2 * AEV + 3_000 } else { 0 }));
+        if !is_held {
+            assert_eq!(w.phase(task), "inconclusive");
+            assert_eq!(before - w.available(w.requester) - waits, TWO);
+        }
+        w.later(WINDOW_MS.into());
+        while w.state.next_due().is_some_and(|due| due <= w.now) {
+            w.ok(Command::Tick);
+        }
+        while let Some(again) = w
+            .state
+            .tasks
+            .keys()
+            .find(|t| !w.state.tasks[t].phase.is_final())
+        {
+            w.finish(*again, truth);
+            w.ok(Command::Tick);
+        }
+    }
+    let waiting = LedgerAccount::Pending(w.requester);
+    assert_eq!(w.state.ledger.balance(waiting), Amount::ZERO);
+    w.check_replay();
+    documents_agree(&w, "refuted-alone");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{
     strategy::{Answer, Conduct},
-    terms::{COST_PPM, PRICE, WORK_MS},
+    terms::{CHECK_FEE, CHECK_ONE_IN, COST_PPM, FAILS_ONE_IN, PRICE, WORK_MS},
 };
 
 /// A party with one machine, under whatever names.
@@ -56,8 +56,10 @@ pub(crate) struct Agent {
 pub(crate) struct Run {
     pub(crate) agent: usize,
     pub(crate) task: TaskId,
-    /// The task that asked for it first, where that is a review.
+    /// The task that asked for it first, where that is a review, or the task whose result it looks at.
     pub(crate) origin: TaskId,
+    /// It looks at another's result.
+    pub(crate) verifies: bool,
     pub(crate) leased_at: Timestamp,
     pub(crate) began_at: Timestamp,
     /// What it takes to compute it, in ms.
@@ -75,20 +77,29 @@ impl Run {
             return 0;
         }
         let spent_ms = (now.0 - self.began_at.0).clamp(0, self.work_ms);
-        PRICE.0 * COST_PPM / 1_000_000 * spent_ms / self.work_ms.max(1)
+        let earns = if self.verifies { CHECK_FEE } else { PRICE };
+        earns.0 * COST_PPM / 1_000_000 * spent_ms / self.work_ms.max(1)
     }
 }
 
-/// What a task computes, by the task that asked for it first: a review computes the same as what it looks at.
+/// What a task computes, by the task that asked for it first: a review computes the same as what it looks at, and verifiers judge that.
 pub(crate) fn origin(task: &Task) -> TaskId {
-    task.review_of.as_ref().map_or(task.id, |of| of.task)
+    let reviewed = task.review_of.as_ref().map(|of| of.task);
+    let inspected = task.inspects.as_ref().map(|of| of.task);
+    reviewed.or(inspected).unwrap_or(task.id)
 }
 
-/// What a task takes on a node of speed 1, in ms: the same on each try.
-pub(crate) fn work_ms(task: TaskId) -> i64 {
+/// What a task, or a look at its result, takes on a node of speed 1, in ms: the same on each try.
+pub(crate) fn work_ms(task: TaskId, verifies: bool) -> i64 {
     let (least, most) = WORK_MS;
     let within = i64::try_from(task.0.random() % 1_000_003).unwrap_or(0);
-    least + within * (most - least) / 1_000_003
+    let work_ms = least + within * (most - least) / 1_000_003;
+    work_ms / if verifies { CHECK_ONE_IN } else { 1 }
+}
+
+/// Whether the right result of a task passes its check.
+pub(crate) fn passes(task: TaskId) -> bool {
+    !(task.0.random() / 1_000_003).is_multiple_of(FAILS_ONE_IN)
 }
 
 /// What a run reports, and its inline result.
@@ -99,9 +110,15 @@ pub(crate) fn report(state: &State, id: AssignmentId, answer: Answer) -> Result<
     let found = state.assignment(id);
     let (task, assignment) = found.with_context(|| format!("there is no assignment {id}"))?;
     let right = origin(task).0.random() as u64 % 1_000_003;
-    let result = match answer {
-        Answer::Right => json!({"n": right}),
-        Answer::Wrong(lie) => json!({"n": right, "not": lie % 1_000_003}),
+    let (result, fuel) = match (answer, task.inspects.is_some()) {
+        (Answer::Right, false) => (json!({"n": right}), 1_000_000 + right),
+        (Answer::Wrong(lie), false) => {
+            let not = lie % 1_000_003;
+            (json!({"n": right, "not": not}), 1_000_000 + right)
+        }
+        (Answer::Right, true) => (json!(passes(origin(task))), 1_000_000 + right),
+        // Who has not looked does not know what looking burns.
+        (Answer::Wrong(lie), true) => (json!(true), lie % 1_000_000),
     };
     let bytes = serde_json_canonicalizer::to_vec(&result)?;
     let report = Report {
@@ -115,7 +132,7 @@ pub(crate) fn report(state: &State, id: AssignmentId, answer: Answer) -> Result<
         },
         metrics: Vec::new(),
         usage: Usage {
-            fuel: Count(1_000_000 + right),
+            fuel: Count(fuel),
             ..Usage::default()
         },
         trace_root: None,

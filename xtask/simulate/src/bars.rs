@@ -69,7 +69,9 @@ fn wrong_limit(strategy: Strategy) -> Option<f64> {
         | Strategy::LazyCopier
         | Strategy::Flaky
         | Strategy::Slow
-        | Strategy::Vanishing => None,
+        | Strategy::Vanishing
+        | Strategy::SilentVerifiers
+        | Strategy::CheatingVerifiers => None,
     }
 }
 

@@ -61,6 +61,10 @@ pub(crate) struct Figures {
     /// Verdicts that were looked at again, and of them those that were overturned.
     pub(crate) reviews: u64,
     pub(crate) overturned: u64,
+    /// Looks of verifiers at results, of them those that decided nothing, and those whose verifiers were believed and never looked.
+    pub(crate) inspections: u64,
+    pub(crate) undecided: u64,
+    pub(crate) unlooked: u64,
     /// Names that were taken beyond the first ones.
     pub(crate) renamed: u64,
     /// Events in the log.
@@ -130,6 +134,9 @@ impl Figures {
             closed: tally.closed,
             reviews: tally.reviews,
             overturned: tally.overturned,
+            inspections: tally.inspections,
+            undecided: tally.undecided,
+            unlooked: tally.unlooked,
             renamed: tally.renamed,
             events: world.book.events(),
             replication_by_hour: by_hour()

@@ -21,8 +21,9 @@ use crate::{
 const FILE: &str = "simulate.md";
 const BEGIN: &str = "<!-- figures: written by `cargo xtask simulate --write` -->";
 const END: &str = "<!-- end of figures -->";
-const HEADER: [&str; 11] = [
+const HEADER: [&str; 12] = [
     "strategy",
+    "seeds",
     "wrong matured",
     "replicas",
     "after bootstrap",
@@ -126,6 +127,7 @@ impl Document {
             });
             [
                 s.strategy.name(),
+                s.seeds.len().to_string(),
                 short(s.wrong_matured_rate),
                 format!("{:.3}", s.replication_factor),
                 format!("{:.3}", s.replication_factor_after_bootstrap),
@@ -179,14 +181,13 @@ impl Document {
 
     fn markdown(&self) -> String {
         let mut text = String::new();
-        let seeds = self.strategies.first().map_or(0, |s| s.seeds.len());
         let changes = match self.policy_changes.as_slice() {
             [] => "the default policy".to_owned(),
             changes => format!("the default policy but for `{}`", changes.join("`, `")),
         };
         let _ = writeln!(
             text,
-            "\n{} nodes, {} hours, {} tasks for each node and day, {seeds} seeds, sampling `{}`, {changes}. Rates are of all seeds together, other figures \
+            "\n{} nodes, {} hours, {} tasks for each node and day, sampling `{}`, {changes}. Rates are of all seeds together, other figures \
              their means; a bar holds the worst seed's.\n",
             self.nodes, self.hours, self.tasks_per_node_day, self.sampling,
         );

@@ -43,6 +43,10 @@ pub(crate) enum Strategy {
     Slow,
     /// Falls silent in one of twenty runs, and keeps one in fifty of its sealed results to itself.
     Vanishing,
+    /// Works; elected to look at a result it falls silent, or keeps the word that it sealed to itself, one as often as the other.
+    SilentVerifiers,
+    /// A cartel of a tenth that works; elected to look at a result its members say `true` without looking, all with the same fuel.
+    CheatingVerifiers,
 }
 
 /// Lies of those who lie from the beginning: one in four.
@@ -55,6 +59,8 @@ pub(crate) const HIT_LIES: u32 = 8;
 const BREAKS_PPM: u32 = 50_000;
 /// Results that are wrong unwittingly, or are kept back.
 const SLIPS_PPM: u32 = 20_000;
+/// Verifiers that fall silent; the others seal a word and keep it back.
+const SILENT_PPM: u32 = 500_000;
 /// How much longer slow nodes take.
 const SLOWNESS: i64 = 3;
 
@@ -74,6 +80,8 @@ pub(crate) struct Sight {
     pub(crate) shown: Option<Answer>,
     /// A member of the cartel has sealed the cartel's lie on the task.
     pub(crate) is_lied_on: bool,
+    /// It was elected to look at another's result.
+    pub(crate) verifies: bool,
 }
 
 /// What a result says.
@@ -127,8 +135,15 @@ impl Strategy {
             | Self::LazyCopier
             | Self::Flaky
             | Self::Slow
-            | Self::Vanishing => 100_000,
+            | Self::Vanishing
+            | Self::SilentVerifiers
+            | Self::CheatingVerifiers => 100_000,
         }
+    }
+
+    /// It is about verifiers, so that all tasks ask for them.
+    pub(crate) fn is_about_verifiers(self) -> bool {
+        matches!(self, Self::SilentVerifiers | Self::CheatingVerifiers)
     }
 
     /// It puts up a stake.
@@ -180,7 +195,12 @@ impl Strategy {
             Self::Flaky if random.chance(SLIPS_PPM) => Conduct::Slip,
             Self::Vanishing if random.chance(BREAKS_PPM) => Conduct::Vanish,
             Self::Vanishing if random.chance(SLIPS_PPM) => Conduct::KeepBack,
-            Self::Flaky | Self::Vanishing => Conduct::Work,
+            Self::SilentVerifiers if sight.verifies && random.chance(SILENT_PPM) => Conduct::Vanish,
+            Self::SilentVerifiers if sight.verifies => Conduct::KeepBack,
+            Self::CheatingVerifiers if sight.verifies => Conduct::PartyLine,
+            Self::Flaky | Self::Vanishing | Self::SilentVerifiers | Self::CheatingVerifiers => {
+                Conduct::Work
+            }
         }
     }
 }

@@ -33,6 +33,10 @@ pub(crate) struct Tally {
     /// Verdicts that were looked at again, and of them those that were overturned.
     pub(crate) reviews: u64,
     pub(crate) overturned: u64,
+    /// Looks of verifiers at results, of them those that decided nothing, and those whose verifiers never looked.
+    pub(crate) inspections: u64,
+    pub(crate) undecided: u64,
+    pub(crate) unlooked: u64,
     pub(crate) wrong_sealed: u64,
     pub(crate) wrong_accepted: u64,
     /// Right results of honest nodes that a verdict refused.

@@ -1,9 +1,11 @@
 //! What a simulation is of: its size, its seed, the market's policy and what tasks ask for.
 
 use aevir_platform::{
-    amount::Amount,
-    definition::{Method, Sampling},
+    amount::{Amount, Count},
+    definition::{CheckModule, Limits, Method, Sampling, Verifiers},
+    digest::Digest,
     policy::Policy,
+    report::BlobRef,
 };
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -35,6 +37,14 @@ pub(crate) const RENAMING_MS: i64 = 60_000;
 /// One in so many tasks has a bound on its latency, in ms.
 pub(crate) const HASTY_ONE_IN: u64 = 8;
 pub(crate) const HASTY_MS: u32 = 2_700_000;
+/// What a verifier earns for looking at a result, in micro-AEV: where tasks ask for a check by verifiers.
+pub(crate) const CHECK_FEE: Amount = Amount(200_000);
+/// How many may look at a result, and how many must agree.
+pub(crate) const VERIFIERS: (u32, u32) = (3, 2);
+/// A check takes one of so many parts of the run that it looks at.
+pub(crate) const CHECK_ONE_IN: i64 = 5;
+/// The result of one in so many tasks does not pass its check, though it is right.
+pub(crate) const FAILS_ONE_IN: u128 = 10;
 /// Longest run that a task allows, in s: slow nodes keep it, too.
 pub(crate) const RUNTIME_S: u32 = 900;
 /// At the end, for what is under way to end and to mature, in ms, beside the dispute window.
@@ -103,7 +113,35 @@ pub(crate) fn sampling(text: &str) -> Result<Sampling> {
     serde_json::from_str(text).with_context(|| format!("`{text}` is no sampling method"))
 }
 
+/// What nodes run to judge a result.
+pub(crate) fn check_module() -> BlobRef {
+    let module = b"check module";
+    BlobRef {
+        digest: Digest::of(module),
+        size: Count(module.len() as u64),
+    }
+}
+
 /// It stands in the definitions.
-pub(crate) fn verification(sampling: Sampling) -> Vec<Method> {
-    vec![Method::Sampling(sampling)]
+pub(crate) fn verification(terms: &Terms) -> Vec<Method> {
+    let mut methods = vec![Method::Sampling(terms.sampling)];
+    if terms.strategy.is_about_verifiers() {
+        let (count, quorum) = VERIFIERS;
+        let check = CheckModule {
+            module: check_module().digest,
+            params: Value::Null,
+            limits: Limits::default(),
+            verifiers: Verifiers {
+                count,
+                quorum,
+                fee: CHECK_FEE,
+            },
+        };
+        methods.push(Method::Check {
+            schema: None,
+            bounds: Vec::new(),
+            module: Some(Box::new(check)),
+        });
+    }
+    methods
 }

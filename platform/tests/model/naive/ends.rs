@@ -106,12 +106,15 @@ impl Naive {
                 immature.platform = less(immature.platform);
             }
         } else {
+            // Not those whose result third parties refute.
+            let refused = |id: &AssignmentId| e.refused.iter().any(|r| r.assignment == *id);
             let shown = task.runs.iter().filter(|(_, r)| r.stage == Stage::Shown);
+            let shown = shown.filter(|(id, _)| !refused(id));
             at_once.extend(shown.map(|(id, _)| owner(id)));
         }
         let overtaken = task.runs.iter().filter(|(_, r)| r.overtaken);
         at_once.extend(overtaken.map(|(id, _)| owner(id)));
-        let (payer, escrow, id) = (task.payer, task.escrow, e.task);
+        let (payer, escrow, id) = (task.payer, task.held(), e.task);
         let from = LedgerAccount::Escrow(id);
         let pending = immature.pending();
         for (owner, amount) in pending {
@@ -159,25 +162,30 @@ impl Naive {
     fn punish(&mut self, e: &TaskVerified, now: Timestamp) {
         for refusal in &e.refused {
             let task = &self.tasks[&e.task];
-            if refusal.reason == RefusalReason::Mismatch && !task.may_blame(&e.accepted) {
+            let is_told = refusal.reason == RefusalReason::Mismatch && !e.accepted.is_empty();
+            if is_told && !task.may_blame(&e.accepted) {
                 continue;
             }
+            let is_refuted = task.is_refuted_by(e);
             let (policy, gpu) = (task.policy.clone(), task.definition.qos.gpu.is_some());
-            let stood = task.trusted == Some(refusal.assignment) && !gpu;
+            // Who could have stood alone pledged for it, and so does a verifier for a word.
+            let pledged = task.trusted == Some(refusal.assignment) || task.inspects.is_some();
+            let stood = pledged && !gpu;
+            let track = task.track();
             let (node, locked) = (
                 task.runs[&refusal.assignment].node,
                 task.runs[&refusal.assignment].locked,
             );
             let owner = self.owners[&node];
-            let loss = refused(self.compute_points(owner), &policy.points);
-            self.earn(owner, Track::Compute, -loss);
+            let loss = refused(self.whole_points(owner, track), &policy.points);
+            self.earn(owner, track, -loss);
             let strikes = self.strike(e.task, node, now);
-            if !e.accepted.is_empty() {
+            if is_refuted {
                 self.caught.insert(node, now);
             }
             let has_shown = self.stood.get(&node).copied().unwrap_or(0) >= policy.stake.free_after;
             let is_free = strikes <= policy.stake.strikes_free && has_shown && !stood;
-            if !e.accepted.is_empty() && !is_free && locked > 0 {
+            if is_refuted && !is_free && locked > 0 {
                 self.transfer(LedgerAccount::Stake(node), LedgerAccount::Treasury, locked);
                 self.run(e.task, refusal.assignment).locked = 0;
             }
@@ -199,7 +207,7 @@ impl Naive {
     pub(super) fn settled(&self, e: &TaskSettled) {
         let task = &self.tasks[&e.task];
         assert!(task.ended);
-        assert_eq!(e.fee.0 + e.refund.0, task.escrow);
+        assert_eq!(e.fee.0 + e.refund.0, task.held());
     }
 
     pub(super) fn closed(&mut self, e: &TaskClosed, now: Timestamp) {
@@ -248,7 +256,7 @@ impl Naive {
             let blaming = self.blaming(task);
             paid.extend(blaming.into_iter().map(|node| (node, fee)));
         }
-        let (from, payer, escrow) = (LedgerAccount::Escrow(e.task), task.payer, task.escrow);
+        let (from, payer, escrow) = (LedgerAccount::Escrow(e.task), task.payer, task.held());
         for (node, amount) in paid {
             let owner = self.owners[&node];
             self.transfer(from, LedgerAccount::Available(owner), amount);
@@ -316,7 +324,7 @@ impl Naive {
         let task = self.task(id);
         task.runs.values_mut().for_each(|run| run.locked = 0);
         let immature = task.immature.take().unwrap();
-        let points = task.policy.points.clone();
+        let (points, track) = (task.policy.points.clone(), task.track());
         for (owner, amount) in immature.pending() {
             let (from, to) = (
                 LedgerAccount::Pending(owner),
@@ -351,7 +359,7 @@ impl Naive {
             if run.missed {
                 earned = share(earned, points.late_ppm);
             }
-            self.earn(run.owner, Track::Compute, earned);
+            self.earn(run.owner, track, earned);
         }
         for ((owner, _), earned) in immature.content.iter().zip(content) {
             self.earn(*owner, Track::Content, earned);

@@ -181,7 +181,7 @@ impl Naive {
         }
         for id in to_blame {
             let owner = self.owners[&self.tasks[&e.task].runs[&id].node];
-            let loss = refused(self.compute_points(owner), &points);
+            let loss = refused(self.whole_points(owner, Track::Compute), &points);
             self.earn(owner, Track::Compute, -loss);
         }
     }

@@ -173,6 +173,8 @@ impl Player {
         // Trust is soon earned, so that results stand alone.
         policy.verification.adaptive.trusted_ppm = [0, 100_000][self.random.below(2)];
         policy.verification.adaptive.vouched = self.random.below(2) == 0;
+        policy.verification.inspection_ms = [10_000, 60_000, 21_600_000][self.random.below(3)];
+        policy.verification.verifiers_staked = self.random.below(3) > 0;
         // Votes with stake behind them cover the price.
         let votes = self.random.below(3) as u32;
         let covers = policy.stake.per_result_ppm >= 1_000_000;

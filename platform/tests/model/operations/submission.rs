@@ -4,7 +4,7 @@ use aevir_platform::command::Command;
 use serde_json::{Value, json};
 
 use super::Player;
-use crate::market::blob;
+use crate::market::{blob, check_module};
 
 /// Contents that are registered, models among them.
 const CONTENTS_MAX: usize = 24;
@@ -18,6 +18,9 @@ impl Player {
         }
         let requester = self.requester();
         let price = [0, 1, 999, 100_003, 1_000_000, 1_234_567][self.random.below(6)];
+        let verifiers = self.verifiers();
+        let check = json!({"method": "check", "module": {"module": check_module().digest.to_string(), "verifiers": verifiers}});
+        let attestation = json!({"method": "attestation", "verifiers": verifiers});
         let methods = [
             json!([]),
             json!([{"method": "sampling", "quorum": 2, "replicas": 3}]),
@@ -26,6 +29,9 @@ impl Player {
             json!([{"method": "sampling", "quorum": 2, "replicas": 2, "adaptive": true}]),
             json!([{"method": "sampling", "quorum": 2, "replicas": 3, "adaptive": true}]),
             json!([{"method": "check", "schema": {"properties": {"n": {"maximum": 0}}}}]),
+            json!([check]),
+            json!([attestation]),
+            json!([{"method": "sampling", "quorum": 2, "replicas": 3, "adaptive": true}, attestation, check]),
         ];
         let contents: Vec<String> = self
             .market
@@ -88,6 +94,12 @@ impl Player {
             requester,
             definition,
         })
+    }
+
+    /// Who looks at a result: two of two, or two of three.
+    fn verifiers(&mut self) -> Value {
+        let fee = [0, 7, 77_777][self.random.below(3)].to_string();
+        json!({"count": 2 + self.random.below(2), "quorum": 2, "fee": fee})
     }
 
     /// A way to pay, with the price for what is certain or most.

@@ -80,8 +80,10 @@ impl World {
             lies: agent.lies,
             shown: self.shown.get(&run.origin).copied(),
             is_lied_on: self.lied_on.contains(&run.origin),
+            verifies: run.verifies,
         };
-        let work_ms = work_ms(run.origin) * strategy.slowness() * 1_000 / seat.speed.max(1);
+        let work_ms =
+            work_ms(run.origin, run.verifies) * strategy.slowness() * 1_000 / seat.speed.max(1);
         let conduct = strategy.conduct(&sight, &mut self.random);
         let lie = self.random.next();
         let run = self.run(id)?;

@@ -2,7 +2,7 @@
 
 use aevir_events::Timestamp;
 use aevir_platform::{
-    event::{AssignmentLeased, Event, ReviewOutcome, TaskVerified, Verdict},
+    event::{AssignmentLeased, Event, InspectionOutcome, ReviewOutcome, TaskVerified, Verdict},
     ids::{AssignmentId, TaskId},
     state::{Stage, Task},
 };
@@ -10,10 +10,15 @@ use anyhow::{Context as _, Result};
 
 use super::{What, World};
 use crate::{
-    agent::{Run, origin},
+    agent::{Run, origin, passes},
     strategy::{Answer, Conduct},
     terms::RENAMING_MS,
 };
+
+/// A requester asked for it: no second look, and no verifiers' work.
+fn is_asked_for(task: &Task) -> bool {
+    task.review_of.is_none() && task.inspects.is_none()
+}
 
 impl World {
     pub(super) fn react(&mut self, event: &Event) -> Result<()> {
@@ -21,18 +26,21 @@ impl World {
             Event::TaskCreated(e) => {
                 let now = self.book.now;
                 self.open += 1;
-                match e.review {
-                    None => self.tally.hour(now).created += 1,
-                    Some(_) => self.tally.reviews += 1,
+                match (&e.review, &e.inspection) {
+                    (None, None) => self.tally.hour(now).created += 1,
+                    (Some(_), _) => self.tally.reviews += 1,
+                    (None, Some(_)) => self.tally.inspections += 1,
                 }
             }
             Event::TaskQueued(_) => self.plan_soon(),
             Event::AssignmentLeased(e) => self.leased(e)?,
             Event::AssignmentCommitted(e) => {
-                // A second look is a replica of what it looks at.
-                let origin = origin(self.task(e.task)?);
-                let created = self.task(origin)?.created_at;
-                self.tally.hour(created).sealed += 1;
+                let task = self.task(e.task)?;
+                // A second look is a replica of what it looks at, and a verifier's word is none.
+                if task.inspects.is_none() {
+                    let created = self.task(origin(task))?.created_at;
+                    self.tally.hour(created).sealed += 1;
+                }
                 self.slot_opened(e.assignment);
             }
             Event::RoundClosed(e) => self.ask_to_reveal(e.task)?,
@@ -48,9 +56,13 @@ impl World {
             Event::TaskVerified(e) => self.verified(e)?,
             Event::TaskMatured(e) => self.matured(e.task)?,
             Event::TaskClosed(e) => {
-                let is_review = self.task(e.task)?.review_of.is_some();
-                self.tally.closed += u64::from(!is_review);
+                let is_asked_for = is_asked_for(self.task(e.task)?);
+                self.tally.closed += u64::from(is_asked_for);
                 self.forget(e.task);
+            }
+            Event::TaskInspected(e) => {
+                let is_undecided = e.outcome == InspectionOutcome::Undecided;
+                self.tally.undecided += u64::from(is_undecided);
             }
             Event::TaskReviewed(e) => match e.outcome {
                 ReviewOutcome::Upheld | ReviewOutcome::Undecided => {}
@@ -98,8 +110,9 @@ impl World {
         let now = self.book.now;
         let task = self.task(e.task)?;
         let origin = origin(task);
+        let verifies = task.inspects.is_some();
         if task.assignments.len() == 1
-            && task.review_of.is_none()
+            && is_asked_for(task)
             && let Some(queued) = task.queued_at
         {
             self.tally.queue_ms.push(now.0 - queued.0);
@@ -112,6 +125,7 @@ impl World {
             agent,
             task: e.task,
             origin,
+            verifies,
             leased_at: now,
             began_at: Timestamp::default(),
             work_ms: 0,
@@ -153,12 +167,15 @@ impl World {
     fn verified(&mut self, e: &TaskVerified) -> Result<()> {
         let task = self.task(e.task)?;
         let (created, queued) = (task.created_at, task.queued_at);
-        let is_review = task.review_of.is_some();
-        if !is_review {
+        let is_asked_for = is_asked_for(task);
+        let verifies = task.inspects.is_some();
+        if is_asked_for {
             self.tally.verdict_ms += self.book.now.0 - queued.unwrap_or(created).0;
         }
         match e.verdict {
-            _ if is_review => {}
+            // Their word was believed, and they never looked.
+            _ if verifies => self.tally.unlooked += u64::from(self.is_wrong(&e.accepted)),
+            _ if !is_asked_for => {}
             Verdict::Inconclusive => self.tally.inconclusive += 1,
             Verdict::Passed | Verdict::Unmet => {
                 self.tally.hour(created).verified += 1;
@@ -190,13 +207,17 @@ impl World {
 
     fn matured(&mut self, id: TaskId) -> Result<()> {
         let task = self.task(id)?;
-        if task.review_of.is_some() {
+        if !is_asked_for(task) {
             self.forget(id);
             return Ok(());
         }
         let created = task.created_at;
-        let verdict = task.verdict.as_ref();
-        let is_wrong = verdict.is_some_and(|verdict| self.is_wrong(&verdict.accepted));
+        // So is one that passed though its check would not let it.
+        let is_checked = self.terms.strategy.is_about_verifiers();
+        let is_wrong = task.verdict.as_ref().is_some_and(|verdict| {
+            let slipped = is_checked && verdict.verdict == Verdict::Passed && !passes(id);
+            slipped || self.is_wrong(&verdict.accepted)
+        });
         let hour = self.tally.hour(created);
         hour.matured += 1;
         hour.wrong_matured += u64::from(is_wrong);

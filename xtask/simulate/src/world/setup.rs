@@ -24,7 +24,9 @@ use crate::{
     book::{BEGIN, Book},
     random::Random,
     tally::Tally,
-    terms::{PRICE, REQUESTERS, RUNTIME_S, SPEED_PER_MILLE, STAKE, Terms, verification},
+    terms::{
+        PRICE, REQUESTERS, RUNTIME_S, SPEED_PER_MILLE, STAKE, Terms, check_module, verification,
+    },
 };
 
 /// What a requester is given, in micro-AEV: more than it can spend.
@@ -52,7 +54,7 @@ impl World {
         });
         let mut template: aevir_platform::definition::TaskDefinition =
             serde_json::from_value(template)?;
-        template.verification = verification(terms.sampling);
+        template.verification = verification(&terms);
         let mut world = Self {
             book: Book::new(terms.seed),
             seats: Vec::new(),
@@ -159,16 +161,22 @@ impl World {
     fn requester(&mut self, n: usize) -> Result<AccountId> {
         let owner = self.account(&format!("requester {n}"))?;
         self.deposit(owner, MONEY, &format!("money of requester {n}"))?;
-        self.submit(&Command::RegisterModule(RegisterModule {
-            owner,
-            name: "module".into(),
-            blob: BlobRef {
-                digest: Digest::of(b"module"),
-                size: Count(6),
-            },
-            world: ModuleWorld::Task,
-            imports: Vec::new(),
-        }))?;
+        let module = BlobRef {
+            digest: Digest::of(b"module"),
+            size: Count(6),
+        };
+        for (world, blob) in [
+            (ModuleWorld::Task, module),
+            (ModuleWorld::Check, check_module()),
+        ] {
+            self.submit(&Command::RegisterModule(RegisterModule {
+                owner,
+                name: format!("a {world:?}"),
+                blob,
+                world,
+                imports: Vec::new(),
+            }))?;
+        }
         Ok(owner)
     }
 
