@@ -247,6 +247,7 @@ pub(crate) mod tests {
             },
             gpu: None,
             checkpoint: None,
+            expects: None,
             pay: None,
             lease_ms: 6_000,
             accept_ms: 6_000,
