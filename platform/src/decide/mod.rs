@@ -7,6 +7,7 @@ mod epoch;
 mod inspect;
 mod lease;
 mod maturity;
+mod model;
 mod node;
 mod posting;
 mod result;

@@ -1,27 +1,25 @@
 //! The verdict over the revealed replicas of a task.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use aevir_events::Context;
 
 use super::{
-    content::of_others,
-    inspect, lease,
+    inspect, lease, model,
     result::called_off,
     review::{self, Shown},
     settle::{self, Opened},
 };
 use crate::{
     closed::Keys,
-    command::{ContentKind, Lineage},
     digest::Digest,
     event::{
-        AssignmentRevealed, CheckResult, ContentRegistered, Event, Refusal, RefusalReason,
-        TaskExtended, TaskVerified, Verdict,
+        AssignmentRevealed, CheckResult, Event, Refusal, RefusalReason, TaskExtended, TaskVerified,
+        Verdict,
     },
-    ids::{AssignmentId, ContentId, NodeId, TaskId},
+    ids::{AssignmentId, NodeId},
     policy::Policy,
-    report::{Artifact, Report},
+    report::Report,
     state::{Assignment, Sample, Stage, State, Task},
 };
 
@@ -307,7 +305,7 @@ fn settled(
         context.time,
     ));
     if verified.verdict == Verdict::Passed {
-        events.extend(register_model(state, task, &verified, &nodes, context));
+        events.extend(model::register(state, task, &verified, &nodes, context));
     }
     events
 }
@@ -430,90 +428,4 @@ fn has_model_outputs(task: &Task, report: &Report) -> bool {
     wanted
         .iter()
         .all(|name| report.outputs.iter().any(|o| o.name == *name))
-}
-
-/// Registers the model that a training task made, with its lineage. A name that was taken meanwhile leaves the
-/// outputs with the requester and registers nothing; so do files that somebody else registered first, each for itself.
-fn register_model(
-    state: &State,
-    task: &Task,
-    verified: &TaskVerified,
-    nodes: &BTreeMap<AssignmentId, NodeId>,
-    context: &Context,
-) -> Option<Event> {
-    let model = task.definition.model.as_ref()?;
-    let target = model.target.as_ref()?;
-    if state
-        .content_named(task.requester, &target.name, &target.version)
-        .is_some()
-    {
-        return None;
-    }
-    let mut files: Vec<Artifact> = verified
-        .outputs
-        .iter()
-        .filter(|o| target.outputs.contains(&o.name))
-        .cloned()
-        .collect();
-    if state.policy_of(task).contents.first_registrant {
-        let known = of_others(state, task.requester, &files);
-        let known: BTreeSet<String> = known.map(|file| file.name.clone()).collect();
-        files.retain(|file| !known.contains(&file.name));
-    }
-    if files.is_empty() {
-        return None;
-    }
-    let lineage = Lineage {
-        task: task.id,
-        base: model.base,
-        contents: contents_behind(state, task),
-        tasks: task.definition.depends_on.iter().map(|d| d.task).collect(),
-        nodes: verified
-            .accepted
-            .iter()
-            .filter_map(|id| nodes.get(id).copied())
-            .collect(),
-    };
-    let registered = ContentRegistered {
-        content: ContentId(context.ids().ulid()),
-        owner: task.requester,
-        kind: ContentKind::Model,
-        name: target.name.clone(),
-        version: target.version.clone(),
-        files,
-        licence: target.licence.clone(),
-        weight: 1,
-        price: target.price,
-        access: target.access.clone(),
-        contributors: Vec::new(),
-        lineage: Some(lineage),
-    };
-    Some(registered.into())
-}
-
-/// The contents used by a task, and by all the tasks that it rests on as far as there is room, each once.
-fn contents_behind(state: &State, task: &Task) -> Vec<ContentId> {
-    /// Tasks that are looked through: ancestry can be long.
-    const ANCESTORS_MAX: usize = 256;
-    /// Contents that a lineage names: it has to fit an entry.
-    const CONTENTS_MAX: usize = 256;
-    let mut contents: BTreeSet<ContentId> = task.definition.contents().into_iter().collect();
-    let mut seen: Vec<TaskId> = Vec::new();
-    let mut left: Vec<TaskId> = task.definition.depends_on.iter().map(|d| d.task).collect();
-    while let Some(id) = left.pop() {
-        if seen.contains(&id) || seen.len() >= ANCESTORS_MAX {
-            continue;
-        }
-        seen.push(id);
-        if let Some(ancestor) = state.tasks.get(&id) {
-            for content in ancestor.definition.contents() {
-                // Its own come first: no crowd behind it takes their place.
-                if contents.len() < CONTENTS_MAX {
-                    contents.insert(content);
-                }
-            }
-            left.extend(ancestor.definition.depends_on.iter().map(|d| d.task));
-        }
-    }
-    contents.into_iter().collect()
 }

@@ -45,6 +45,7 @@ mod state_table;
 mod suspensions;
 mod tail;
 mod turns;
+mod unconfirmed;
 mod unrevealed;
 mod verification;
 mod verifier_terms;

@@ -56,7 +56,7 @@ pub fn alone(w: &mut World, node: NodeId, nodes: &[NodeId], result: &Value) -> T
 }
 
 /// The node's result is refused by a quorum of others.
-fn caught(w: &mut World, node: NodeId) {
+pub fn caught(w: &mut World, node: NodeId) {
     let task = w.task(sampled(3));
     let lie = |of: NodeId| json!({"n": if of == node { "lie" } else { "truth" }});
     w.finish(task, lie);
@@ -345,59 +345,6 @@ fn a_review_that_nobody_runs_in_time_changes_nothing() {
     w.ok(Command::Tick);
     assert!(w.state.tasks[&task].matured_at().is_some());
     finished(&w, "undecided");
-}
-
-#[test]
-fn what_no_fresh_replica_confirms_is_not_paid_and_nobody_is_blamed() {
-    let (mut w, nodes) = world(policy(NEVER), 4);
-    let task = alone(&mut w, nodes[0], &nodes, &truth(nodes[0]));
-    let before = w.available(w.requester);
-    w.ok(dispute(w.requester, task, FRESH));
-    let again = review(&w, task);
-    w.finish(again, |node| json!({"n": node.to_string()}));
-    assert_eq!(
-        (w.phase(again), w.phase(task), outcome(&w, task)),
-        ("inconclusive", "overturned", ReviewOutcome::Unconfirmed)
-    );
-    assert_eq!(
-        w.available(w.requester) - before,
-        AEV + PLATFORM - 3_000,
-        "all that it paid, but for the attempts"
-    );
-    assert_eq!((pending(&w, nodes[0]), stake(&w, nodes[0])), (0, 20 * AEV));
-    assert_eq!(
-        (
-            w.state.nodes[&nodes[0]].pledges.strikes,
-            w.outcomes(nodes[0]).1
-        ),
-        (0, 0)
-    );
-    matured(&mut w);
-    assert_eq!(
-        w.compute_points(w.owner(nodes[0])),
-        0,
-        "no points are minted"
-    );
-    finished(&w, "unconfirmed");
-}
-
-#[test]
-fn one_fresh_replica_that_agrees_leaves_the_verdict() {
-    let (mut w, nodes) = world(policy(NEVER), 4);
-    let task = alone(&mut w, nodes[0], &nodes, &truth(nodes[0]));
-    w.ok(dispute(w.requester, task, FRESH));
-    let again = review(&w, task);
-    w.finish(again, |node| match node == nodes[1] {
-        true => truth(node),
-        false => json!({"n": node.to_string()}),
-    });
-    assert_eq!(
-        (w.phase(again), outcome(&w, task)),
-        ("inconclusive", ReviewOutcome::Undecided)
-    );
-    matured(&mut w);
-    assert!(w.state.tasks[&task].matured_at().is_some());
-    finished(&w, "disagreed");
 }
 
 /// What an overturned task gives back is no fee that a pool could be made of.
