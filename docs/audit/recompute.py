@@ -2848,6 +2848,7 @@ class Auditor:
             if run.node not in blamed and all(a.node != run.node and a.resume != blob for a in task.accepted):
                 blamed.add(run.node)
                 self.fault(task, run)
+        self.own_failures_count(task)
 
     def grow(self, node, abreast):
         """An accepted result of a run that had so many beside it, with itself, shows that the node can have one more."""
@@ -2858,11 +2859,22 @@ class Auditor:
         least = self.policies[-1]["scheduling"]["unproven_slots"]
         node.concurrency = min(node.concurrency, max(least, node.concurrency // 2))
 
-    def count(self, task, assignment, good):
-        """One more outcome of a node, on the task's type and the hardware of the lease; its records are up to date first."""
+    def own_failures_count(self, task):
+        """When a task ends, failures that nodes took on themselves are theirs, unless nobody managed and several owners' nodes failed."""
+        own = [a for a in task.having("failed") if a.failure not in MODULE_FAILURES]
+        if task.accepted or len({self.nodes[a.node].owner for a in own}) < 2:
+            for assignment in own:
+                self.count(task, assignment, good=False)
+
+    def record_of(self, task, assignment):
+        """What a node did on the task's type, up to date."""
         node = self.nodes[assignment.node]
         node.fade(self.keeps, self.whole_points(node.owner, "compute"))
-        record = node.record(task.definition["type"])
+        return node.record(task.definition["type"])
+
+    def count(self, task, assignment, good):
+        """One more outcome of a node, on the task's type and the hardware of the lease; its records are up to date first."""
+        record = self.record_of(task, assignment)
         record.count(assignment.hardware, good, not good)
         return record
 
@@ -3000,6 +3012,7 @@ class Auditor:
             moved[available(owner)] += paid
         expect("the postings of the closure", without_zeros(moved), task.closure or {})
         self.due = [due for due in self.due if due.subject != ("task.closed", task.id)]
+        self.own_failures_count(task)
         self.review_due(task, fee)
         self.inspection_due(task)
         self.end(task, "failed" if reason in ("attempts-spent", "dependency-failed") else reason)
@@ -3278,8 +3291,8 @@ class Auditor:
         task, assignment = self.open_assignment(data, "leased", "running")
         self.leave(task, assignment, "failed")
         assignment.failure = data["class"]
-        if assignment.failure not in MODULE_FAILURES:
-            self.fault(task, assignment)
+        if assignment.failure not in MODULE_FAILURES:  # whether it counts shows when the task has ended
+            self.record_of(task, assignment).back_off(self.now, task.policy)
         self.count_fault(task)
         if assignment.failure in MODULE_FAILURES:
             self.distrust(task, assignment)

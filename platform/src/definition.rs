@@ -259,7 +259,7 @@ pub struct GpuNeed {
     /// GPU memory budget of the run, in MiB.
     #[serde(default = "default_gpu_memory_mib")]
     pub memory_mib: u32,
-    /// Of [`GPU_FEATURES`]: what the GPU must have beyond the portable defaults.
+    /// `shader-f16`, `subgroups`, `large-buffers`, `large-workgroups` or `many-buffers`: what the GPU must have beyond WebGPU's portable defaults.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
     /// The largest buffer that it must be able to make, in MiB. A GPU of which this is not known does not fit.

@@ -5,9 +5,7 @@ use aevir_events::{
     projection::{Keys, Projection, ProjectionError, Rows, Table, Value},
 };
 use aevir_platform::{
-    event::{
-        AssignmentLeased, Event, TaskClosed, TaskCreated, TaskExtended, TaskSettled, Trust, Verdict,
-    },
+    event::{AssignmentLeased, Event, TaskCreated, TaskExtended, TaskSettled, Trust, Verdict},
     ids::{NodeId, TaskId},
     state::{HardwareClass, Phase, Standing, inputs_mib},
 };
@@ -132,7 +130,7 @@ impl Projection<Event> for Work {
                 .await?
                 .set("matured_at", ms(at))
                 .map(drop),
-            Event::TaskClosed(e) => closed(rows, e, at).await,
+            Event::TaskClosed(e) => ends::closed(rows, e, at).await,
             Event::InspectionOpened(e) => {
                 let task = rows.row(TASKS, [id(e.task)]).await?;
                 task.set("state", Phase::Inspecting.name()).map(drop)
@@ -394,6 +392,7 @@ fn created(rows: &mut Rows<'_>, e: &TaskCreated, at: Timestamp) -> Done {
             ("sealed", 0u32.into()),
             ("attempts_spent", 0u32.into()),
             ("blamed_by", "[]".into()),
+            ("failed_by", "[]".into()),
             ("suspects", "[]".into()),
             ("checkpoints", "[]".into()),
             ("created_at", ms(at)),
@@ -438,16 +437,6 @@ async fn settled(rows: &mut Rows<'_>, e: &TaskSettled) -> Done {
         }
     }
     Ok(())
-}
-
-async fn closed(rows: &mut Rows<'_>, e: &TaskClosed, at: Timestamp) -> Done {
-    let task = rows.row(TASKS, [id(e.task)]).await?;
-    task.set("state", Phase::closed(e.reason, &e.detail).name())?
-        .set("detail", e.detail.as_str())?
-        .set("ended_at", ms(at))?
-        .set("fee", money(e.fee))?
-        .set("refund", money(e.refund))
-        .map(drop)
 }
 
 async fn leased(rows: &mut Rows<'_>, e: &AssignmentLeased, at: Timestamp) -> Done {

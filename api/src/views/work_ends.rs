@@ -1,4 +1,4 @@
-//! Assignments of the projection `work` that end before a verdict: failed, lost, given back, called off.
+//! Assignments of the projection `work` that end before a verdict: failed, lost, given back, called off; and the tasks that end so.
 
 use aevir_events::{
     Timestamp,
@@ -6,13 +6,15 @@ use aevir_events::{
 };
 use aevir_platform::{
     command::LossReason,
-    event::{AssignmentFailed, AssignmentLost, AssignmentReturned, AssignmentWithdrawn},
+    event::{
+        AssignmentFailed, AssignmentLost, AssignmentReturned, AssignmentWithdrawn, TaskClosed,
+    },
     state::{Outcome, Phase, left_all_time},
 };
 use serde::Serialize;
 
 use super::{
-    id, json, ms, name, work_nodes as nodes,
+    id, json, money, ms, name, work_nodes as nodes,
     work_tables::{ASSIGNMENTS, TASKS},
 };
 
@@ -39,13 +41,17 @@ pub(super) async fn failed(rows: &mut Rows<'_>, e: &AssignmentFailed, at: Timest
     assignment.set("message", e.message.as_str())?;
     let suspect = nodes::suspect(assignment)?;
     spend_attempt(rows, id(e.task)).await?;
-    // A failure that blames the module harms nobody until others contradict it.
+    // Whose fault it was shows when the task has ended.
     if !e.class.blames_module() {
+        let task = rows.row(TASKS, [id(e.task)]).await?;
+        let mut failed_by = nodes::listed(task, "failed_by")?;
+        failed_by.push(e.assignment.to_string());
+        task.set("failed_by", json(&failed_by)?)?;
         let (task, assignment) = (id(e.task), id(e.assignment));
-        return nodes::note(rows, task, assignment, Outcome::Fault, at).await;
+        return nodes::note(rows, task, assignment, Outcome::Setback, at).await;
     }
     let task = rows.row(TASKS, [id(e.task)]).await?;
-    let mut blamed_by = nodes::blamed_by(task)?;
+    let mut blamed_by = nodes::listed(task, "blamed_by")?;
     blamed_by.push(e.assignment.to_string());
     let mut suspects = nodes::suspects(task)?;
     suspects.extend(suspect);
@@ -67,6 +73,17 @@ async fn end(
         Some(reason) => assignment.set("reason", name(reason)).map(drop),
         None => Ok(()),
     }
+}
+
+/// A task ended without a verdict.
+pub(super) async fn closed(rows: &mut Rows<'_>, e: &TaskClosed, at: Timestamp) -> Done {
+    let task = rows.row(TASKS, [id(e.task)]).await?;
+    task.set("state", Phase::closed(e.reason, &e.detail).name())?
+        .set("detail", e.detail.as_str())?
+        .set("ended_at", ms(at))?
+        .set("fee", money(e.fee))?
+        .set("refund", money(e.refund))?;
+    nodes::count_failures(rows, id(e.task), false, at).await
 }
 
 pub(super) async fn withdrawn(rows: &mut Rows<'_>, e: &AssignmentWithdrawn, at: Timestamp) -> Done {

@@ -1,5 +1,7 @@
 //! Nodes in the projection `work`: what they offer, and how they did. The arithmetic is the machine's own.
 
+use std::collections::BTreeSet;
+
 use aevir_events::{
     Timestamp,
     projection::{ProjectionError, Row, Rows, Value},
@@ -11,8 +13,8 @@ use aevir_platform::{
     },
     policy::Policy,
     state::{
-        Backoff, Fading, Outcome, Phase, SpeedRecord, Standing, Tally, could_be_in_time,
-        took_too_long,
+        Backoff, FAILING_OWNERS_MIN, Fading, Outcome, Phase, SpeedRecord, Standing, Tally,
+        could_be_in_time, took_too_long,
     },
     terms::NodeTerms,
 };
@@ -73,7 +75,7 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
     let (contradicted, suspects) = if e.accepted.is_empty() || !blames {
         (Vec::new(), Vec::new())
     } else {
-        (blamed_by(task)?, suspects(task)?)
+        (listed(task, "blamed_by")?, suspects(task)?)
     };
     let leases = terms.scheduling.leases;
     let fetching_ms = leases.transfer_ms(u64::try_from(bytes).unwrap_or(0));
@@ -124,6 +126,30 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
     }
     for (assignment, outcome) in outcomes {
         note(rows, id(e.task), assignment, outcome, at).await?;
+    }
+    count_failures(rows, id(e.task), !e.accepted.is_empty(), at).await
+}
+
+/// A task ended: the failures that nodes took on themselves count, unless nobody managed and nodes of several owners failed.
+pub(super) async fn count_failures(
+    rows: &mut Rows<'_>,
+    task: Value,
+    others_managed: bool,
+    at: Timestamp,
+) -> Done {
+    let failed_by = listed(rows.row(TASKS, [task.clone()]).await?, "failed_by")?;
+    let mut owners = BTreeSet::new();
+    for assignment in &failed_by {
+        let row = rows
+            .row(ASSIGNMENTS, [Value::from(assignment.as_str())])
+            .await?;
+        owners.insert(row.text("owner")?.to_owned());
+    }
+    if !others_managed && owners.len() >= FAILING_OWNERS_MIN {
+        return Ok(());
+    }
+    for assignment in failed_by {
+        note(rows, task.clone(), assignment.into(), Outcome::Failure, at).await?;
     }
     Ok(())
 }
@@ -272,10 +298,10 @@ async fn fading(rows: &mut Rows<'_>) -> Result<Fading, ProjectionError> {
     })
 }
 
-/// Assignments whose nodes blamed the module for their failure.
-pub(super) fn blamed_by(task: &Row) -> Result<Vec<String>, ProjectionError> {
-    serde_json::from_str(task.text("blamed_by")?)
-        .map_err(|e| ProjectionError::refused(format!("`tasks.blamed_by` is no list: {e}")))
+/// The assignments in a column of a task's.
+pub(super) fn listed(task: &Row, column: &str) -> Result<Vec<String>, ProjectionError> {
+    serde_json::from_str(task.text(column)?)
+        .map_err(|e| ProjectionError::refused(format!("`tasks.{column}` is no list: {e}")))
 }
 
 /// The run that saved the checkpoint which a failed one began from, and that checkpoint, where it is another node's.

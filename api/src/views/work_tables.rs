@@ -64,6 +64,10 @@ pub(super) const TABLES: &[Table] = &[
                 "JSON array: `assignments.id` of those whose node blamed the module for its failure.",
             ),
             Column::text(
+                "failed_by",
+                "JSON array: `assignments.id` of those whose node failed by itself.",
+            ),
+            Column::text(
                 "suspects",
                 "JSON array of pairs: assignments from whose checkpoint another node's run failed, and its SHA-256.",
             ),

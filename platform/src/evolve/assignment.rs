@@ -287,9 +287,9 @@ pub(super) fn failed(
     };
     end_active(state, e.task, e.assignment, at, |_| Some(stage))?;
     spend_attempt(state, e.task)?;
-    // A failure that blames the module harms nobody until others contradict it.
+    // Whose fault it was shows when the task has ended.
     if e.class == FailureClass::HostError {
-        return record::note(state, e.task, e.assignment, Outcome::Fault, at);
+        return record::note(state, e.task, e.assignment, Outcome::Setback, at);
     }
     checkpoint::distrust(task_mut(state, e.task)?, e.assignment)
 }

@@ -5,6 +5,7 @@ mod assignment;
 mod checkpoint;
 mod concurrency;
 mod epoch;
+mod failures;
 mod fleet;
 mod inspection;
 mod market;

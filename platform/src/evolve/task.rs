@@ -7,7 +7,7 @@ use aevir_events::{Corrupt, Timestamp};
 use super::{
     checkpoint, concurrency, ensure,
     epoch::use_up,
-    inspection,
+    failures, inspection,
     market::own_blob,
     node::{node_mut, vouch},
     record, reservation, review, rewards, speed, stake,
@@ -183,7 +183,7 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
     }
     outcomes.extend(blamed.iter().map(|id| (*id, Outcome::Fault)));
     if !e.accepted.is_empty() && task.may_blame(&policy) {
-        outcomes.extend(contradicted(task).map(|id| (id, Outcome::Fault)));
+        outcomes.extend(failures::contradicted(task).map(|id| (id, Outcome::Fault)));
         let blamed = checkpoint::blamed(task, &e.accepted);
         outcomes.extend(blamed.into_iter().map(|id| (id, Outcome::Fault)));
     }
@@ -232,6 +232,7 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
     for (assignment, outcome) in outcomes {
         record::note(state, e.task, assignment, outcome, at)?;
     }
+    failures::count(state, e.task, at)?;
     let results = e
         .outputs
         .iter()
@@ -243,24 +244,6 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
     results
         .into_iter()
         .try_for_each(|blob| own_blob(state, requester, blob))
-}
-
-/// Runs whose nodes blamed the module for a failure which accepted replicas did not have.
-fn contradicted(task: &Task) -> impl Iterator<Item = AssignmentId> {
-    task.assignments.values().filter_map(|a| match &a.stage {
-        Stage::Failed { class, .. } if class.blames_module() => Some(a.id),
-        Stage::Failed { .. }
-        | Stage::Leased
-        | Stage::Running { .. }
-        | Stage::Committed(_)
-        | Stage::Shown(_)
-        | Stage::Revealed(_)
-        | Stage::Accepted(_)
-        | Stage::Refused { .. }
-        | Stage::Lost { .. }
-        | Stage::Returned { .. }
-        | Stage::Withdrawn => None,
-    })
 }
 
 pub(super) fn settled(
@@ -370,7 +353,7 @@ pub(super) fn closed(
     state.index.unblocked.remove(&e.task);
     ended(state, e.task);
     refresh_open(state, e.task);
-    Ok(())
+    failures::count(state, e.task, at)
 }
 
 /// Keeps the indexes right after a task ended.

@@ -146,6 +146,10 @@ impl Backoff {
     }
 }
 
+/// Owners whose nodes must have failed a task by themselves, when none had a result that stood, for it to be the module's doing: what makes
+/// one machine fail may be wrong with the machine.
+pub const FAILING_OWNERS_MIN: usize = 2;
+
 /// What a run meant for its node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -153,8 +157,12 @@ pub enum Outcome {
     Good,
     /// A result that was right but later than asked for: bad, and no reason to back off.
     Late,
-    /// A refused result, a lost lease, a failure of the node, or one that others contradicted.
+    /// A refused result, a lost lease, or a failure that others contradicted.
     Fault,
+    /// A failure of the node's own, which may yet be the module's doing: for now the node backs off.
+    Setback,
+    /// A setback that was the node's own: bad, and it has backed off.
+    Failure,
 }
 
 impl Outcome {
@@ -165,7 +173,8 @@ impl Outcome {
                 tally.succeed();
                 backoff.succeed();
             }
-            Self::Late => tally.fault(),
+            Self::Late | Self::Failure => tally.fault(),
+            Self::Setback => backoff.fault(now, policy),
             Self::Fault => {
                 tally.fault();
                 backoff.fault(now, policy);

@@ -103,7 +103,7 @@ fn bisection_finds_powers_of_two_and_nothing_else() {
         ),
         (
             "buffer",
-            1 << 16,
+            1 << 12,
             |n| json!({"qos": {"gpu": {"buffer_mib": n.max(1)}}}),
         ),
     ];

@@ -9,7 +9,10 @@ use aevir_platform::{
 };
 use serde_json::json;
 
-use crate::world::{AT_ONCE_MS, World, profile, reveal_command};
+use crate::{
+    sample::documents_agree,
+    world::{AT_ONCE_MS, World, profile, reveal_command},
+};
 
 const KIND: TaskType = TaskType::DataProcessing;
 
@@ -77,8 +80,10 @@ fn an_outcome_counts_on_the_hardware_that_the_run_was_leased_for() {
     let (_, plain, _) = w.plan()[0];
     w.start(plain);
     finish(&mut w, plain);
-    let (_, next, _) = on_gpu(&mut w);
+    let (task, next, _) = on_gpu(&mut w);
     fail(&mut w, next);
+    let requester = w.requester;
+    w.ok(Command::CancelTask { requester, task });
     let found = &w.state.nodes[&node];
     assert_eq!(found.tally(KIND, &gpu("class-a")), tally(1_000, 0));
     assert_eq!(found.tally(KIND, &gpu("class-b")), tally(0, 1_000));
@@ -272,4 +277,54 @@ fn a_policy_keeps_between_half_and_all() {
         let adopted = w.submit(Command::AdoptPolicy(policy));
         assert_eq!(adopted.is_ok(), is_fine, "{keep_ppm}");
     }
+}
+
+/// A failure that a node takes on itself counts when the task ends: if another managed, or only one owner's nodes failed.
+#[test]
+fn whose_fault_a_host_error_was_shows_when_the_task_ends() {
+    let fail = |w: &mut World| {
+        let (_, assignment, node) = w.plan()[0];
+        w.start(assignment);
+        fail(w, assignment);
+        assert_eq!(w.outcomes(node).1, 0, "not yet");
+        let backoff = w.state.nodes[&node].records[&KIND].backoff;
+        assert!(backoff.backoff_until > w.now, "it backs off at once");
+        node
+    };
+    // Nobody manages, and nodes of two owners fail: it says as much of the module as of them.
+    let mut w = World::new();
+    let nodes = ["a", "b"].map(|name| w.node(name));
+    let task = w.task(json!({"retry": {"max_attempts": 2}}));
+    let (_, _) = (fail(&mut w), fail(&mut w));
+    assert_eq!(w.phase(task), "failed");
+    assert_eq!(nodes.map(|node| w.outcomes(node).1), [0, 0]);
+    w.check_replay();
+    documents_agree(&w, "host-errors-of-two-owners");
+
+    // Another manages: it was the node.
+    let mut w = World::new();
+    w.node("a");
+    w.node("b");
+    let task = w.task(json!({}));
+    let failed = fail(&mut w);
+    w.finish(task, |_| json!({}));
+    assert_eq!(w.phase(task), "settled");
+    assert_eq!(w.outcomes(failed).1, 1_000);
+    w.check_replay();
+    documents_agree(&w, "host-error-of-one");
+
+    // One owner's nodes alone, and a task that is called off after them.
+    let mut w = World::new();
+    let first = w.node("a");
+    let owner = w.owner(first);
+    w.node_of(owner, profile("b"));
+    let task = w.task(json!({}));
+    let nodes = [fail(&mut w), fail(&mut w)];
+    w.ok(Command::CancelTask {
+        requester: w.requester,
+        task,
+    });
+    assert_eq!(nodes.map(|node| w.outcomes(node).1), [1_000, 1_000]);
+    w.check_replay();
+    documents_agree(&w, "host-errors-of-one-owner");
 }
