@@ -2763,7 +2763,7 @@ class Auditor:
     def distrusted(self, task, assignment):
         """Why a result is repeated whatever a coin would say; None where its node is trusted."""
         node, least = self.nodes[assignment.node], task.policy["verification"]["adaptive"]["trusted_ppm"]
-        if not assignment.is_staked:
+        if not assignment.is_staked or (task.staked_votes() > 0 and not assignment.is_backed()):
             return "unstaked"
         if self.strikes_at(node, task.policy):
             return "struck"

@@ -69,9 +69,9 @@ async fn who_poisons_a_checkpoint_answers_for_what_another_made_of_it() {
     let task = disputed(&platform, &task).await;
     assert_eq!(task.state, "overturned", "{task:#?}");
     let poisoner = poisoner.owner.node(&poisoner.id).await.unwrap();
-    assert_eq!(poisoner.stake.strikes, 1);
+    assert_eq!(poisoner.stake.unwrap().strikes, 1);
     let victim = victim.owner.node(&victim.id).await.unwrap();
-    assert_eq!(victim.stake.strikes, 0);
+    assert_eq!(victim.stake.unwrap().strikes, 0);
     explained(&platform).await;
 }
 

@@ -62,7 +62,9 @@ fn trust(
 fn untrusted(state: &State, task: &Task, sealed: &Assignment, now: Timestamp) -> Option<Untrusted> {
     let policy = state.policy_of(task);
     let node = state.nodes.get(&sealed.node)?;
-    if !sealed.is_staked {
+    // With no price it is no vote where votes are asked for, and one word that does not decide would leave it to the next one alone.
+    let is_vote = sealed.is_backed() || task.staked_votes(&policy) == 0;
+    if !(sealed.is_staked && is_vote) {
         return Some(Untrusted::Unstaked);
     }
     // A strike that cost no stake counts, too.

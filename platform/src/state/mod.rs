@@ -37,10 +37,10 @@ pub use lateness::{could_be_in_time, inputs_mib, left_all_time, took_too_long};
 pub use market::{Account, Blob, Content, JoinToken, Key, Module, Suspension, Withdrawal};
 pub use node::{Node, Returns, Room, Standing};
 pub use points::PointsBalance;
-pub use review::{Expected, Review, ReviewOf};
 pub use record::{
     Backoff, FAILING_OWNERS_MIN, Fading, HardwareClass, NotAClass, Outcome, Record, Tally,
 };
+pub use review::{Expected, Review, ReviewOf};
 pub use rewards::{Pool, Rewards, Standing as PointsStanding};
 pub use sample::Sample;
 pub use speed::SpeedRecord;
