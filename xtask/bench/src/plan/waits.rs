@@ -1,5 +1,5 @@
-//! Whether anybody starves: tasks arrive without end at nearly the rate at which they can be run, behind a standing queue, from requesters who
-//! want unequally much, with priorities, and among tasks that no node can take. Of equal tasks, which are those of one requester and one priority,
+//! Whether anybody starves: tasks arrive without end, as fast as they can be run, behind a queue that stays as long as it is, from requesters
+//! who want unequally much, with priorities, and among tasks that no node can take. Of equal tasks, which are those of one requester and one priority,
 //! the longest wait is held against the mean one. What still waits at the end counts with what it has waited so far, for who starves is
 //! never served.
 //!
@@ -17,8 +17,9 @@ use super::market::Market;
 const STEP_MS: i64 = 1_000;
 /// How long a run lasts, in steps.
 const RUN_STEPS: u64 = 10;
-/// What requesters want in units of a common one. The first of each four has more than its share, and waits behind itself; the others
-/// have less, and hardly wait. Requesters' weights go by fours, too.
+/// What requesters want in units of a common one. The first of each four wants more than there is: a task arrives for each of its own whose
+/// run begins, so that its queue stays as long as it is. The others have less than their shares, and hardly wait. Requesters' weights go by
+/// fours, too.
 const DEMANDS: [u64; 4] = [12, 4, 4, 1];
 /// Priorities that tasks have, from 0.
 const PRIORITIES: u64 = 3;
@@ -30,9 +31,7 @@ const MILLION: u64 = 1_000_000;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Load {
     pub(super) requesters: usize,
-    /// Of what can be run, in parts per million.
-    pub(super) arriving_ppm: u64,
-    /// The queue at the beginning, as steps of what those want who want most.
+    /// The queue, as steps of what those want who want most.
     pub(super) backlog_steps: u64,
     /// For how long tasks arrive: many times as long as they wait.
     pub(super) steps: u64,
@@ -41,7 +40,6 @@ pub(super) struct Load {
 /// What `bench plan` measures.
 pub(super) const FULL: Load = Load {
     requesters: 20,
-    arriving_ppm: 990_000,
     backlog_steps: 240,
     steps: 4_800,
 };
@@ -91,17 +89,23 @@ pub(super) fn worst(load: Load, service: &mut impl Service) -> Result<Waits> {
     let all: u64 = demands.clone().sum();
     let demands: Vec<u64> = demands.copied().collect();
     // In millionths of a task.
-    let rate = service.rate() * load.arriving_ppm;
+    let rate = service.rate() * MILLION;
     let per_step: Vec<u64> = demands.iter().map(|demand| rate * demand / all).collect();
     let most = demands.iter().max().copied().unwrap_or(0);
     let mut number = 0;
+    let mut begun = vec![0; load.requesters];
     for step in 0..load.steps {
         for (requester, per_step) in per_step.iter().enumerate() {
-            let mut owed = random.below(2 * per_step + 1);
-            if step == 0 && demands[requester] == most {
-                owed += per_step * load.backlog_steps;
-            }
-            for _ in 0..random.rounded(owed) {
+            let wants_more = demands[requester] == most;
+            let arrive = match (wants_more, step) {
+                (true, 0) => random.rounded(per_step * load.backlog_steps),
+                (true, _) => std::mem::take(&mut begun[requester]),
+                (false, _) => {
+                    let owed = random.below(2 * per_step + 1);
+                    random.rounded(owed)
+                }
+            };
+            for _ in 0..arrive {
                 let task = Arrival {
                     requester,
                     priority: random.below(PRIORITIES),
@@ -118,6 +122,7 @@ pub(super) fn worst(load: Load, service: &mut impl Service) -> Result<Waits> {
             let served = arrived.remove(&served);
             let (task, since) = served.context("only what waits is served, and once")?;
             note(task, step - since);
+            begun[task.requester] += 1;
         }
     }
     for (task, since) in arrived.into_values() {
