@@ -51,7 +51,7 @@ pub(crate) struct NodeArgs {
     /// A name for people; the host's name when left out.
     #[arg(long)]
     name: Option<String>,
-    /// Runs at once.
+    /// Runs at once, at most as many as the machine has cores.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
     slots: u32,
     /// Memory for runs, in MiB; all of the machine's when left out.

@@ -23,7 +23,7 @@ pub(crate) struct TermsArgs {
     /// Use at most so much memory for all runs together.
     #[arg(long, value_name = "MIB")]
     max_memory_mib: Option<u32>,
-    /// Use at most so much of the GPU's memory for one run.
+    /// Use at most so much of the GPU's memory for all runs together.
     #[arg(long, value_name = "MIB")]
     max_gpu_memory_mib: Option<u32>,
     /// Use at most so much of the disk for inputs and outputs of all runs together.

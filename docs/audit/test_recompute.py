@@ -123,7 +123,7 @@ class Log:
         """A node with a key of its own."""
         seed = hashlib.sha256(node.encode()).digest()
         self.nodes[node] = owner, seed
-        profile = {"name": "n", "cpu_cores": 1, "memory_mib": 1, "storage_mib": 1, "slots": slots, "runtime": "det/1"}
+        profile = {"name": "n", "cpu_cores": 8, "memory_mib": 1, "storage_mib": 1, "slots": slots, "runtime": "det/1"}
         self.decide("node.registered", {"node": node, "owner": owner, "token_hash": "00" * 32,
                                         "public_key": key_pair(seed)[2].hex(), "profile": profile})
         self.decide("node.availability_changed", {"node": node, "availability": "online"})
@@ -1052,7 +1052,7 @@ class Turns(unittest.TestCase):
         log = Log()
         log.decide("epoch.opened", {"epoch": 1, "commitment": "00" * 32})
         log.node(NODES[0], OWNERS[0], slots)
-        log.entries[-2]["data"]["profile"] |= {"memory_mib": 1024, "storage_mib": 4096, "cpu_cores": 4}
+        log.entries[-2]["data"]["profile"] |= {"memory_mib": 1024, "storage_mib": 4096, "cpu_cores": 8}
         log.task(TASK, "1053000")
         log.seconds += 1
         log.task(SECOND, "1053000")

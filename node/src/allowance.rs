@@ -19,7 +19,6 @@ pub(crate) struct Allowance {
     pub(crate) runs: u32,
     memory_mib: u64,
     storage_mib: u64,
-    /// Of one run.
     gpu_memory_mib: u64,
 }
 
@@ -30,6 +29,7 @@ pub(crate) struct Room {
     runs: u64,
     memory_mib: u64,
     storage_mib: u64,
+    gpu_memory_mib: u64,
 }
 
 /// A lease for more than this machine's operator allows.
@@ -56,6 +56,7 @@ impl Room {
             storage_mib: inputs
                 .saturating_add(lease.limits.output_mib.into())
                 .saturating_add(STORAGE_RESERVE_MIB),
+            gpu_memory_mib: lease.gpu.as_ref().map_or(0, |need| need.memory_mib.into()),
         }
     }
 
@@ -75,7 +76,7 @@ impl Allowance {
         let gpu = profile.gpu.as_ref().map_or(0, |gpu| gpu.memory_mib);
         Self {
             // A run takes one core.
-            runs: least(least(profile.slots, caps.runs), caps.cpu_cores),
+            runs: least(profile.slots, caps.runs).min(least(profile.cpu_cores, caps.cpu_cores)),
             memory_mib: least(profile.memory_mib, caps.memory_mib).into(),
             storage_mib: least(profile.storage_mib, caps.storage_mib).into(),
             gpu_memory_mib: least(gpu, caps.gpu_memory_mib).into(),
@@ -88,8 +89,7 @@ impl Allowance {
     pub(crate) fn for_compiling(&self, own: Room, all: impl Iterator<Item = Room>) -> (u64, Room) {
         let taken = all.map(|room| room.memory_mib).fold(0, u64::saturating_add);
         let free = self.memory_mib.saturating_sub(taken);
-        let least = COMPILE_MIB_MIN.min(self.memory_mib);
-        let has = own.memory_mib.saturating_add(free).max(least);
+        let has = own.memory_mib.saturating_add(free).max(COMPILE_MIB_MIN);
         let has = has.min(COMPILE_MIB_MAX);
         (has, Room::memory(has.saturating_sub(own.memory_mib)))
     }
@@ -106,13 +106,17 @@ impl Allowance {
             runs += other.runs;
             all.memory_mib = all.memory_mib.saturating_add(other.memory_mib);
             all.storage_mib = all.storage_mib.saturating_add(other.storage_mib);
+            all.gpu_memory_mib = all.gpu_memory_mib.saturating_add(other.gpu_memory_mib);
         }
-        let gpu = lease.gpu.as_ref().map_or(0, |need| need.memory_mib.into());
         let rows = [
             ("runs at once", self.runs.into(), runs),
             ("MiB of memory", self.memory_mib, all.memory_mib),
             ("MiB of storage", self.storage_mib, all.storage_mib),
-            ("MiB of the GPU's memory", self.gpu_memory_mib, gpu),
+            (
+                "MiB of the GPU's memory",
+                self.gpu_memory_mib,
+                all.gpu_memory_mib,
+            ),
         ];
         let over = rows
             .into_iter()
@@ -173,7 +177,11 @@ pub(crate) mod tests {
         assert_eq!(given(&allowance, &full), (512, 212), "another compiles");
         profile.memory_mib = 400;
         let small = Allowance::of(&profile, &NodeCaps::default());
-        assert_eq!(given(&small, &[own, other]), (400, 100), "it has no more");
+        assert_eq!(
+            given(&small, &[own, other]),
+            (512, 212),
+            "nor can it do with less"
+        );
         profile.memory_mib = 100_000;
         let large = Allowance::of(&profile, &NodeCaps::default());
         assert_eq!(given(&large, &[own]), (4_096, 3_796));
@@ -210,6 +218,10 @@ pub(crate) mod tests {
         );
         assert_eq!(check(lease(200, 1, None), true), Ok(()));
         assert_eq!(check(lease(201, 1, None), true), Err("MiB of memory"));
+        let on_gpu = || std::iter::once(Room::of(&lease(1, 1, Some(200))));
+        assert_eq!(allowance.check(&lease(1, 1, Some(100)), on_gpu()), Ok(()));
+        let over = allowance.check(&lease(1, 1, Some(101)), on_gpu());
+        assert_eq!(over.unwrap_err().what, "MiB of the GPU's memory");
         let three = one().chain(one());
         let refused = allowance.check(&lease(1, 1, None), three).unwrap_err();
         assert_eq!(refused.what, "runs at once");

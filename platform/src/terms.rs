@@ -47,13 +47,13 @@ pub struct NodeTerms {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Caps {
-    /// Cores. A run takes one, so that this bounds the runs at once, too.
+    /// Cores of all runs together. A run takes one, or as many as its task names, so that this bounds the runs at once, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_cores: Option<u32>,
     /// Memory of all runs together, in MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_mib: Option<u32>,
-    /// Memory of the GPU that one run may use, in MiB.
+    /// Memory of the GPU of all runs together, in MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu_memory_mib: Option<u32>,
     /// Inputs and outputs of all runs together, in MiB.
@@ -129,15 +129,26 @@ impl Window {
 }
 
 impl NodeTerms {
-    /// Whether it leaves out anybody's tasks, or any module.
-    pub fn is_choosy(&self) -> bool {
-        !self.requesters.is_any() || !self.modules.is_any()
-    }
-
     /// Whether the node takes work at this time.
     pub fn is_open(&self, at: Timestamp) -> bool {
         let minute = minute_of_week(at);
         self.hours.is_empty() || self.hours.iter().any(|window| window.holds(minute))
+    }
+
+    /// When it takes work from a time on: then, or when its next window begins.
+    pub fn opens_at(&self, at: Timestamp) -> Timestamp {
+        if self.is_open(at) {
+            return at;
+        }
+        let minute = minute_of_week(at);
+        let waits = self.hours.iter().map(|window| {
+            let later = i64::from(window.from_min) - i64::from(minute);
+            later.rem_euclid(WEEK_MIN.into())
+        });
+        let begun = Timestamp(at.0 - at.0.rem_euclid(MINUTE_MS));
+        waits
+            .min()
+            .map_or(at, |minutes| begun.plus_ms(minutes * MINUTE_MS))
     }
 
     /// The least that a replica of this type must earn.
@@ -192,6 +203,14 @@ mod tests {
             ("2023-11-19T23:59:59.999Z", true),
         ] {
             assert_eq!(terms.is_open(at(time)), open, "{time}");
+        }
+        for (time, opens) in [
+            ("2023-11-13T00:59:30.500Z", "2023-11-13T01:00:00.000Z"),
+            ("2023-11-13T01:30:30.500Z", "2023-11-13T01:30:30.500Z"),
+            ("2023-11-13T02:00:00.000Z", "2023-11-19T23:00:00.000Z"),
+            ("2023-11-20T00:10:00.000Z", "2023-11-20T01:00:00.000Z"),
+        ] {
+            assert_eq!(terms.opens_at(at(time)), at(opens), "{time}");
         }
         assert!(NodeTerms::default().is_open(at("2023-11-13T02:00:00.000Z")));
     }

@@ -38,7 +38,7 @@ pub struct NodeCaps {
     /// Memory of all runs together, in MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_mib: Option<u32>,
-    /// Memory of the GPU that one run may use, in MiB.
+    /// Memory of the GPU of all runs together, in MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu_memory_mib: Option<u32>,
     /// Inputs and outputs of all runs together, in MiB.

@@ -6,6 +6,7 @@ mod checkpoints;
 mod closed;
 mod command_line;
 mod commitment;
+mod comparators;
 mod crash;
 mod exports;
 mod failures;

@@ -133,9 +133,8 @@ fn of_old(state: &State, batch: &[&Recorded<Event>], counts: &mut Counts) -> Res
             .tasks
             .get(&lease.task)
             .zip(state.nodes.get(&lease.node));
-        let fits = found.is_some_and(|(task, node)| {
-            schedule::refusal(state, task, node, recorded.time).is_none()
-        });
+        let fits = found
+            .is_some_and(|(task, node)| schedule::fitted_of_old(state, task, node, recorded.time));
         if !fits || lease.draw.is_some() || lease.doubles.is_some() || lease.author.is_some() {
             return Err(Fault {
                 position: recorded.position,

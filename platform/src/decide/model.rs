@@ -1,7 +1,6 @@
-//! A training task registers the model that it made.
+//! The model that a training task made.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aevir_events::Context;
 

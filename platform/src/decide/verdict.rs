@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use aevir_events::Context;
 
 use super::{
+    agree::{self, Agreement, counted_word},
     inspect, lease, model,
     result::called_off,
     review::{self, Shown},
@@ -76,13 +77,19 @@ pub(super) fn judge(
         return Judged::goes_on(lease::unrevealed(state, task, context.time));
     }
     let policy = state.policy_of(task);
-    let keyed = replicas.iter().map(|(id, r)| (*id, r.report));
-    let agreed = agreed(task, &policy, keyed).map(|(_, agreed)| agreed);
-    if let (None, Some(extended)) = (&agreed, extended(task)) {
+    let (agreed_on, accepted) = match agreement(state, task, &policy, &replicas, keys) {
+        // The rounds so far are complete, and whoever compares gets no replica of a further one.
+        Agreement::Open(pairs) => {
+            return Judged::goes_on(inspect::compare(state, task, &pairs, context));
+        }
+        Agreement::Reached { key, results } => (Some(key), results),
+        Agreement::None => (None, Vec::new()),
+    };
+    if let (None, Some(extended)) = (agreed_on, extended(task)) {
         return Judged::goes_on(vec![extended]);
     }
-    let accepted = agreed.as_deref().unwrap_or_default();
-    let refused = refused(task, accepted, &replicas);
+    let accepted = accepted.as_slice();
+    let refused = refused(task, &policy, accepted, &replicas);
     let verified = verified(task, accepted, refused, &replicas, context);
     let mut events: Vec<Event> = opened.iter().cloned().map(Event::from).collect();
     if let Some(inspections) = inspections(state, task, &verified, &replicas, context) {
@@ -90,7 +97,7 @@ pub(super) fn judge(
         events.extend(inspections);
         return Judged::over(events);
     }
-    let verified = inspect::told(task, verified);
+    let verified = inspect::told(task, verified, &equal(accepted, &replicas));
     let first = verified.accepted.first().and_then(|id| replicas.get(id));
     let told = inspect::ended(state, task, first.map(|r| r.report));
     // What was closed by leaders with another secret nobody can open: nobody is blamed for it.
@@ -107,15 +114,42 @@ pub(super) fn judge(
     // A result that nobody may be blamed by is refuted by nobody.
     let word = counted_word(task);
     let may_blame = task.may_blame(&policy);
-    let fresh = agreed.filter(|_| may_blame);
-    let shows = match &fresh {
-        Some(fresh) => agreement(task, fresh, &replicas),
+    let shows = match agreed_on.filter(|_| may_blame) {
+        Some(_) => shows(task, accepted, &replicas),
         None if word.is_some_and(|word| differs(&replicas, word)) => Shown::Nothing,
         None if may_blame && contradicts(task, &replicas) => Shown::Nothing,
         None => Shown::TooLittle,
     };
     events.extend(review::decided(state, task, shows, fee, now));
     Judged::over(events)
+}
+
+/// What the revealed results come to. Where they are closed, an audit has it from the log that some are to be compared, until the verdict
+/// shows whether those were.
+fn agreement(
+    state: &State,
+    task: &Task,
+    policy: &Policy,
+    replicas: &BTreeMap<AssignmentId, Replica<'_>>,
+    keys: &Keys<'_>,
+) -> Agreement {
+    let told = keys.compared(task.id).filter(|_| state.is_closed(task));
+    if let Some(pairs) = told {
+        return Agreement::Open(pairs.to_vec());
+    }
+    let reports = replicas.iter().map(|(id, r)| (*id, r.report)).collect();
+    agree::agreement(task, policy, &reports, |pair| task.compared(pair))
+}
+
+/// Of the accepted results those that are equal to the first one.
+fn equal(
+    accepted: &[AssignmentId],
+    replicas: &BTreeMap<AssignmentId, Replica<'_>>,
+) -> Vec<AssignmentId> {
+    let key = |id: &AssignmentId| replicas.get(id).map(|r| r.report.agreement_key());
+    let first = accepted.first().and_then(key);
+    let equal = accepted.iter().filter(|id| key(id) == first);
+    equal.copied().collect()
 }
 
 /// One more replica, where a sample that disagrees has one left. A round that time closed, because nobody took a replica, would wait in
@@ -132,19 +166,16 @@ pub(crate) fn extended(task: &Task) -> Option<Event> {
     (is_complete && is_left).then(|| extended.into())
 }
 
-/// What fresh results show that agree.
-fn agreement(
+/// What the fresh results of a review show that agree.
+fn shows(
     task: &Task,
     fresh: &[AssignmentId],
     replicas: &BTreeMap<AssignmentId, Replica<'_>>,
 ) -> Shown {
     let report = fresh.first().and_then(|id| Some(replicas.get(id)?.report));
-    let of = task.review_of.as_ref();
+    let of = task.review_of.as_ref().zip(report);
     let mut runs = fresh.iter().filter_map(|id| task.assignments.get(id));
-    if of
-        .zip(report)
-        .is_some_and(|(of, report)| of.is_said_by(report))
-    {
+    if of.is_some_and(|(of, report)| of.is_said_by(report)) {
         Shown::TheSame
     } else {
         Shown::Another {
@@ -164,31 +195,6 @@ fn contradicts(task: &Task, replicas: &BTreeMap<AssignmentId, Replica<'_>>) -> b
 fn shown(task: &Task) -> impl Iterator<Item = &Assignment> {
     let all = task.assignments.values();
     all.filter(|a| matches!(a.stage, Stage::Shown(_)))
-}
-
-/// The results that a quorum of a sample agrees on, if one does: it is more than half of all replicas, so that at most one group
-/// reaches it.
-pub(crate) fn agreed<'a>(
-    task: &Task,
-    policy: &Policy,
-    reports: impl Iterator<Item = (AssignmentId, &'a Report)>,
-) -> Option<(Digest, Vec<AssignmentId>)> {
-    let mut groups: BTreeMap<Digest, Vec<AssignmentId>> = BTreeMap::new();
-    for (id, report) in reports {
-        groups.entry(report.agreement_key()).or_default().push(id);
-    }
-    let word = counted_word(task);
-    let quorum = task.quorum() as usize;
-    groups.into_iter().find(|(key, group)| {
-        // What stood alone had stake behind it.
-        let counted = usize::from(word == Some(*key));
-        group.len() + counted >= quorum && task.may_decide(group, counted, policy)
-    })
-}
-
-/// What the one word says that a review counts.
-fn counted_word(task: &Task) -> Option<Digest> {
-    Some(task.review_of.as_ref().filter(|of| of.counts)?.reviewed)
 }
 
 /// A fresh result does not share the word that was counted.
@@ -234,7 +240,7 @@ fn alone(
         events.extend(inspections);
         return Judged::over(events);
     }
-    let verified = inspect::told(task, verified);
+    let verified = inspect::told(task, verified, &[winner]);
     events.extend(settled(state, task, verified, replicas, &others, context));
     Judged::over(events)
 }
@@ -248,7 +254,7 @@ fn inspections(
     context: &Context,
 ) -> Option<Vec<Event>> {
     let is_called_for = verified.verdict == Verdict::Passed
-        && task.inspections.is_empty()
+        && !task.is_looked_at()
         && task.definition.inspections().next().is_some();
     let agreed = verified.accepted.first().filter(|_| is_called_for)?;
     let report = replicas.get(agreed)?.report;
@@ -384,9 +390,13 @@ fn verified(
 /// The sealed results of a sample that are not accepted, and why.
 fn refused(
     task: &Task,
+    policy: &Policy,
     accepted: &[AssignmentId],
     replicas: &BTreeMap<AssignmentId, Replica<'_>>,
 ) -> Vec<Refusal> {
+    let reports = accepted.iter();
+    let reports = reports.filter_map(|id| Some((*id, replicas.get(id)?.report)));
+    let reports = reports.collect();
     let refused = task.assignments.values().filter_map(|a| match &a.stage {
         Stage::Committed(_) if !replicas.contains_key(&a.id) => Some(Refusal {
             assignment: a.id,
@@ -394,13 +404,12 @@ fn refused(
         }),
         // Without an agreement nobody is known to be wrong.
         Stage::Committed(_) | Stage::Shown(_) | Stage::Revealed(_)
-            if !accepted.is_empty()
-                && !accepted.contains(&a.id)
-                && replicas.contains_key(&a.id) =>
+            if !accepted.is_empty() && !accepted.contains(&a.id) =>
         {
+            let report = replicas.get(&a.id)?.report;
             Some(Refusal {
                 assignment: a.id,
-                reason: RefusalReason::Mismatch,
+                reason: agree::refusal(task, policy, report, &reports),
             })
         }
         Stage::Leased

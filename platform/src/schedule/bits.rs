@@ -5,7 +5,16 @@
 /// Bits of one word.
 const WORD: usize = 64;
 /// Words that one count stands for: 4,096 nodes.
-const BLOCK: usize = 64;
+pub(super) const BLOCK: usize = 64;
+
+/// What part of a block's members is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    None,
+    /// Each word has to be looked at.
+    Some,
+    All,
+}
 
 /// A set of small numbers.
 #[derive(Debug, Clone, Default)]
@@ -72,6 +81,11 @@ impl Bits {
             self.len -= 1;
         }
         found
+    }
+
+    /// Takes all members out.
+    pub(super) fn clear(&mut self) {
+        self.each_block(|_| Part::None, |_, word| word);
     }
 
     /// Puts a member in or takes it out.
@@ -149,6 +163,9 @@ impl Bits {
 
     /// Adds the members that `one` and `two` share and `not` lacks.
     pub(crate) fn add_shared(&mut self, one: &Self, two: &Self, not: &Self) {
+        if one.is_empty() || two.is_empty() {
+            return;
+        }
         let words = one.words.len().min(two.words.len());
         if self.words.len() < words {
             self.words.resize(words, 0);
@@ -169,6 +186,9 @@ impl Bits {
 
     /// Whether the two share a member that `not` lacks.
     pub(crate) fn meets(&self, two: &Self, not: &Self) -> bool {
+        if self.is_empty() || two.is_empty() {
+            return false;
+        }
         let words = self.words.len().min(two.words.len());
         shared_blocks(self, two).any(|block| {
             (block * BLOCK..(block * BLOCK + BLOCK).min(words)).any(|at| {
@@ -179,7 +199,16 @@ impl Bits {
     }
 
     /// Replaces each word that has members by what `keep` makes of it, which must be a part of it.
-    pub(crate) fn each_word(&mut self, mut keep: impl FnMut(usize, u64) -> u64) {
+    pub(crate) fn each_word(&mut self, keep: impl FnMut(usize, u64) -> u64) {
+        self.each_block(|_| Part::Some, keep);
+    }
+
+    /// The same, where something is known of whole blocks, each of [`BLOCK`] words.
+    pub(super) fn each_block(
+        &mut self,
+        known: impl Fn(usize) -> Part,
+        mut keep: impl FnMut(usize, u64) -> u64,
+    ) {
         let mut len = 0;
         for (block, count) in self.counts.iter_mut().enumerate() {
             if *count == 0 {
@@ -187,6 +216,18 @@ impl Bits {
             }
             let mut left = 0;
             let end = (block * BLOCK + BLOCK).min(self.words.len());
+            match known(block) {
+                Part::All => {
+                    len += *count;
+                    continue;
+                }
+                Part::None => {
+                    self.words[block * BLOCK..end].fill(0);
+                    *count = 0;
+                    continue;
+                }
+                Part::Some => {}
+            }
             for at in block * BLOCK..end {
                 let word = self.words[at];
                 if word != 0 {

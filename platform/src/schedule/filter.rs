@@ -110,6 +110,19 @@ pub fn refusal(state: &State, task: &Task, node: &Node, now: Timestamp) -> Optio
     refusal_given(state, task, &needs, node, &[], now)
 }
 
+/// Whether a node could take a task before there were draws: runs shared neither cores nor the GPU's memory then, and a node had the slots
+/// that it said.
+pub(crate) fn fitted_of_old(state: &State, task: &Task, node: &Node, now: Timestamp) -> bool {
+    let needs = Needs::of(task, &state.policy_of(task));
+    let had_slot = node.active.len() < node.claimed_slots() as usize;
+    let is_shared = |reason| matches!(reason, Refused::GpuMemory | Refused::CpuCores);
+    let passes = |reason| {
+        reason == Refused::NoFreeSlot && had_slot
+            || is_shared(reason) && !machine_lacks(&needs, node, reason)
+    };
+    reasons(state, task, &needs, node, &[], now).all(passes)
+}
+
 /// The same, after a plan has given something out.
 pub(super) fn refusal_given(
     state: &State,
@@ -144,8 +157,8 @@ pub(super) fn reasons<'a>(
         terms::party(node, task),
     ];
     // The dearer checks are made only where they are asked for.
+    let beside = std::iter::once_with(move || room(state, needs, node, given));
     let later = [
-        |(state, _, needs, node, given): Asked<'a>| room(state, needs, node, given),
         |(state, task, _, node, given): Asked<'a>| relation(state, task, node, given),
         |(state, task, needs, node, given): Asked<'a>| stake(state, task, needs, node, given),
     ];
@@ -154,6 +167,7 @@ pub(super) fn reasons<'a>(
         .into_iter()
         .flatten()
         .chain(capability(needs, node))
+        .chain(beside.flatten())
         .chain(later.into_iter().filter_map(move |check| check(asked)))
 }
 
@@ -166,17 +180,60 @@ pub(super) fn free_slots(node: &Node, given: Gifts<'_>) -> u32 {
     node.free_slots().saturating_sub(taken as u32)
 }
 
-/// Whether the run fits beside the node's other runs.
-fn room(state: &State, needs: &Needs, node: &Node, given: Gifts<'_>) -> Option<Refused> {
-    let mut needed = node.taken;
-    needed.add(needs.room);
+/// What the node has too little of beside its other runs.
+fn room(
+    state: &State,
+    needs: &Needs,
+    node: &Node,
+    given: Gifts<'_>,
+) -> impl Iterator<Item = Refused> + use<> {
+    let mut taken = node.taken;
     for (task, _) in given.iter().filter(|(_, to)| *to == node.id) {
-        needed.add(room_of(state, task));
+        taken.add(room_of(state, task));
     }
-    if needed.memory_mib > node.memory_mib().into() {
-        return Some(Refused::Memory);
-    }
-    (needed.storage_mib > node.storage_mib().into()).then_some(Refused::Storage)
+    lacks(needs, taken, node)
+}
+
+/// What the node has too little of beside what is taken. One without a GPU lacks that, and not its memory.
+fn lacks(needs: &Needs, taken: Room, node: &Node) -> impl Iterator<Item = Refused> + use<> {
+    let (own, whole) = (needs.room, node.room());
+    let alone = |room: &Room| room.fits_beside(taken, whole);
+    let parts = [
+        (
+            Refused::Memory,
+            Room {
+                memory_mib: own.memory_mib,
+                ..Room::default()
+            },
+        ),
+        (
+            Refused::Storage,
+            Room {
+                storage_mib: own.storage_mib,
+                ..Room::default()
+            },
+        ),
+        (
+            Refused::GpuMemory,
+            Room {
+                gpu_memory_mib: own.gpu_memory_mib,
+                ..Room::default()
+            },
+        ),
+        (
+            Refused::CpuCores,
+            Room {
+                cpu_cores: own.cpu_cores,
+                ..Room::default()
+            },
+        ),
+    ];
+    let has_gpu = node.profile.gpu.is_some();
+    let lacking = parts.map(|(reason, part)| {
+        let counts = has_gpu || reason != Refused::GpuMemory;
+        (counts && !alone(&part)).then_some(reason)
+    });
+    lacking.into_iter().flatten()
 }
 
 /// The room of a task's run, under the policy that the task was created under.
@@ -191,15 +248,12 @@ pub(super) fn capable(needs: &Needs, node: &Node) -> bool {
 
 /// Whether the run would fit an idle machine.
 pub(super) fn machine_room(needs: &Needs, node: &Node) -> bool {
-    machine_lacks(needs, node).is_none()
+    needs.room.fits_beside(Room::default(), node.room())
 }
 
-/// What of its room the run would lack on an idle machine.
-pub(super) fn machine_lacks(needs: &Needs, node: &Node) -> Option<Refused> {
-    if needs.room.memory_mib > node.memory_mib().into() {
-        return Some(Refused::Memory);
-    }
-    (needs.room.storage_mib > node.storage_mib().into()).then_some(Refused::Storage)
+/// Whether the run would have too little of something on an idle machine, too.
+pub(super) fn machine_lacks(needs: &Needs, node: &Node, reason: Refused) -> bool {
+    lacks(needs, Room::default(), node).any(|lacks| lacks == reason)
 }
 
 fn capability(needs: &Needs, node: &Node) -> impl Iterator<Item = Refused> + use<> {
@@ -213,7 +267,6 @@ fn capability(needs: &Needs, node: &Node) -> impl Iterator<Item = Refused> + use
     let of_gpu = needs.gpu.as_ref().map(|need| gpu(need, node));
     [
         (!is_labelled).then_some(Refused::Label),
-        (profile.cpu_cores < needs.cpu_cores).then_some(Refused::CpuCores),
         is_slow.then_some(Refused::Speed),
     ]
     .into_iter()
@@ -221,21 +274,19 @@ fn capability(needs: &Needs, node: &Node) -> impl Iterator<Item = Refused> + use
     .flatten()
 }
 
-fn gpu(need: &GpuNeed, node: &Node) -> [Option<Refused>; 6] {
+fn gpu(need: &GpuNeed, node: &Node) -> [Option<Refused>; 4] {
     let Some(gpu) = &node.profile.gpu else {
-        return [Some(Refused::NoGpu), None, None, None, None, None];
+        return [Some(Refused::NoGpu), None, None, None];
     };
     let buffer_mib = gpu.buffer_mib.unwrap_or(0);
     let is_slow = need.min_compute.is_some() && gpu.compute < need.min_compute;
     let is_other = !need.classes.is_empty() && !need.classes.contains(&gpu.class);
     let lacks = need.features.iter().any(|f| !gpu.features.contains(f));
     [
-        (node.gpu_memory_mib() < need.memory_mib).then_some(Refused::GpuMemory),
         (buffer_mib < need.buffer_mib.unwrap_or(0)).then_some(Refused::GpuBuffer),
         is_slow.then_some(Refused::GpuSpeed),
         is_other.then_some(Refused::GpuClass),
         lacks.then_some(Refused::GpuFeature),
-        None,
     ]
 }
 
@@ -361,7 +412,9 @@ pub(super) fn replica_class<'a>(
     task: &'a Task,
     given: Gifts<'_>,
 ) -> Option<&'a str> {
-    if task.definition.qos.gpu.is_none() || !task.is_sampled() {
+    let definition = &task.definition;
+    // What a module compares may come from any.
+    if definition.qos.gpu.is_none() || !task.is_sampled() || definition.comparison().is_some() {
         return None;
     }
     if let Some(class) = task.bound_class() {

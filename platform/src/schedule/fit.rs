@@ -3,7 +3,7 @@
 //! Found once a plan with a few operations on sets, and then kept right with each placement: what was given out leaves the
 //! set or sinks in it, and when the best level is used up the set grows downwards.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use aevir_events::Timestamp;
 
@@ -13,7 +13,7 @@ use super::{
     fleet::{Fleet, Levels},
     needs::Needs,
     reserve::{Kept, surely_ms},
-    score, terms,
+    score,
 };
 use crate::{
     policy::{SCORE_LEVELS, ScorePolicy},
@@ -25,11 +25,9 @@ use crate::{
 struct Left {
     ordinal: u32,
     taken: u32,
-    /// Slots, and room in MiB.
     slots: u32,
     levels: Levels,
-    memory_mib: u64,
-    storage_mib: u64,
+    room: Room,
     /// Stake that covers nothing yet, in micro-AEV.
     free_stake: u64,
 }
@@ -39,8 +37,8 @@ struct Left {
 pub(super) struct Given {
     /// In the order in which the nodes were given something first.
     nodes: Vec<Left>,
-    /// Where an ordinal stands there, from 1; 0 for those that were given nothing.
-    place: Vec<u32>,
+    /// Where an ordinal stands there.
+    place: BTreeMap<u32, u32>,
     /// The same nodes as a set.
     touched: Bits,
     /// Places in the order of giving: a fit looks at those since it was used last.
@@ -61,31 +59,24 @@ impl Given {
     /// A node is given a run that takes so much room, and for which it pledges `stake` if it has that.
     pub(super) fn give(&mut self, market: Market<'_>, i: u32, room: Room, stake: u64) {
         let fleet = market.fleet();
-        let at = i as usize;
-        if at >= self.place.len() {
-            self.place.resize(at + 1, 0);
-        }
-        if self.place[at] == 0 {
-            let (slots, (memory_mib, storage_mib)) = (fleet.slots_of(i).0, fleet.room_left(i));
+        let next = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+        let place = *self.place.entry(i).or_insert(next);
+        if place == next {
             self.nodes.push(Left {
                 ordinal: i,
                 taken: 0,
-                slots,
-                memory_mib,
-                storage_mib,
+                slots: fleet.slots_of(i).0,
+                room: fleet.room_left(i),
                 free_stake: fleet.free_stake.get(i),
                 levels: Levels::default(),
             });
-            self.place[at] = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
             self.touched.insert(i);
         }
-        let place = self.place[at];
-        self.order.push(place - 1);
-        if let Some(left) = self.nodes.get_mut(place as usize - 1) {
+        self.order.push(place);
+        if let Some(left) = self.nodes.get_mut(place as usize) {
             left.taken += 1;
             left.slots = left.slots.saturating_sub(1);
-            left.memory_mib = left.memory_mib.saturating_sub(room.memory_mib);
-            left.storage_mib = left.storage_mib.saturating_sub(room.storage_mib);
+            left.room.remove(room);
             left.free_stake = after_pledge(left.free_stake, stake);
             left.levels = fleet.levels_less(i, left.taken, market.score);
         }
@@ -111,18 +102,8 @@ impl<'a> Market<'a> {
     /// terms take nothing of the requester or no such module.
     pub(super) fn admit(&self, nodes: &mut Bits, task: &Task, surely_ms: i64) {
         self.kept.take_out(nodes, task, surely_ms);
-        let fleet = self.fleet();
-        if fleet.choosy.is_empty() {
-            return;
-        }
-        let mut choosy = fleet.choosy.clone();
-        choosy.intersect(nodes);
-        for i in choosy.iter() {
-            let node = fleet.id(i).and_then(|id| self.state.nodes.get(&id));
-            if node.is_none_or(|node| terms::party(node, task).is_some()) {
-                nodes.remove(i);
-            }
-        }
+        let parties = &self.fleet().parties;
+        parties.take_out(task.requester, task.definition.module, nodes);
     }
 }
 
@@ -195,10 +176,8 @@ impl Fit {
         if !self.eligible.contains(i) {
             return;
         }
-        let room = self.needs.room;
         let fits = left.slots > 0
-            && left.memory_mib >= room.memory_mib
-            && left.storage_mib >= room.storage_mib
+            && self.needs.room.fits_beside(Room::default(), left.room)
             && left.free_stake >= self.needs.stake;
         if !fits {
             self.eligible.remove(i);
@@ -290,7 +269,7 @@ fn parts(market: Market<'_>, needs: &Needs, eligible: &Bits, touched: &Bits) -> 
     let holders = needs.data.as_ref().and_then(|d| market.fleet().holders(d));
     if let Some(holders) = holders {
         split(&mut parts, market.score.cached_levels, |set| {
-            set.intersect(holders)
+            holders.keep_in(set)
         });
     }
     if needs.in_time_mfuel_s > 0 {
@@ -315,12 +294,13 @@ fn by_price(market: Market<'_>, needs: &Needs, mut rest: Bits, gain: u32) -> Vec
         };
         let mut asking = rest.clone();
         market.fleet().keep_asking(needs.kind, &mut asking, most);
+        if asking.len() == rest.len() {
+            parts.push((rest, gain + levels));
+            return parts;
+        }
         if !asking.is_empty() {
             rest.subtract(&asking);
             parts.push((asking, gain + levels));
-        }
-        if rest.is_empty() {
-            return parts;
         }
     }
     parts.push((rest, gain));
@@ -359,10 +339,8 @@ impl Near {
 
     /// A node's level for these needs, after what it was given.
     fn level(&self, market: Market<'_>, needs: &Needs, given: &Given, i: u32) -> u32 {
-        let place = given.place.get(i as usize).copied().unwrap_or(0);
-        let sunk = place
-            .checked_sub(1)
-            .and_then(|at| self.sunk.get(at as usize));
+        let place = given.place.get(&i);
+        let sunk = place.and_then(|at| self.sunk.get(*at as usize));
         match sunk.and_then(|level| level.checked_sub(1)) {
             Some(level) => level.into(),
             None => market.fleet().level_of(needs, i) + gain(market, needs, i),

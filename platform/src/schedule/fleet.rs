@@ -2,18 +2,28 @@
 //!
 //! A function of the state, kept by `evolve` one node at a time; [`Fleet::of`] is that function.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use aevir_events::Timestamp;
 
-use super::{bits::Bits, column::Column, filter, needs::Needs, score};
+use super::{
+    bits::Bits,
+    column::Column,
+    filter,
+    hours::Hours,
+    members::{Members, Named},
+    needs::Needs,
+    parties::Parties,
+    rooms::Rooms,
+    score,
+};
 use crate::{
     definition::TaskType,
     digest::Digest,
     ids::NodeId,
     policy::{SCORE_LEVELS, ScorePolicy},
-    state::{HardwareClass, Node, State},
-    terms::{Window, minute_of_week},
+    state::{HardwareClass, Node, Room, State},
+    terms::minute_of_week,
 };
 
 /// Nodes of a class that are looked at for their owners: a class of which so many are few owners' is a small one.
@@ -30,37 +40,30 @@ pub(crate) struct Fleet {
     pub(super) free: Bits,
     /// Free slots, and all.
     slots: Vec<(u32, u32)>,
-    memory_left: Column,
-    storage_left: Column,
+    left: Rooms,
     /// Of an idle node.
-    memory_all: Column,
-    storage_all: Column,
+    all: Rooms,
     /// Stake that covers nothing yet, in micro-AEV.
     pub(super) free_stake: Column,
     /// All of it.
     stake: Column,
-    cpu_cores: Column,
     /// Measured speed, in millions of fuel a second; 0 where it is not known.
     mfuel_s: Column,
     /// What results showed of it; 0 where that is not enough to tell.
     pub(super) shown_mfuel_s: Column,
-    /// 0 without a GPU.
-    gpu_memory_mib: Column,
     gpus: Bits,
     /// 0 where it is not told.
     gpu_buffer_mib: Column,
     /// Class of throughput and one; 0 where it was not measured.
     gpu_compute: Column,
-    /// Nodes by the hours of the week that they keep; those that always work are left out.
-    hours: BTreeMap<Vec<Window>, Bits>,
-    /// Nodes that do not take everybody's tasks, or not every module.
-    pub(super) choosy: Bits,
-    gpu_features: BTreeMap<String, Bits>,
-    gpu_classes: BTreeMap<String, Bits>,
-    labels: BTreeMap<(String, String), Bits>,
+    hours: Hours,
+    pub(super) parties: Parties,
+    gpu_features: Named<String>,
+    gpu_classes: Named<String>,
+    labels: Named<(String, String)>,
     kinds: [Kind; TaskType::ALL.len()],
     /// Who has a blob.
-    holders: BTreeMap<Digest, Bits>,
+    holders: Named<Digest>,
 }
 
 /// What changes of a node with its load.
@@ -71,34 +74,30 @@ pub(crate) struct Load {
     is_free: bool,
     /// Free ones, and all.
     slots: (u32, u32),
-    memory_left: u64,
-    storage_left: u64,
-    memory_all: u64,
-    storage_all: u64,
+    left: Room,
+    all: Room,
     free_stake: u64,
     stake: u64,
     mfuel_s: u64,
     shown_mfuel_s: u64,
-    gpu_memory_mib: u64,
 }
 
 impl Load {
     pub(crate) fn of(state: &State, node: &Node) -> Self {
-        let left = |all: u32, taken: u64| u64::from(all).saturating_sub(taken);
+        let all = node.room();
+        let mut left = all;
+        left.remove(node.taken);
         Self {
             ordinal: node.ordinal,
             is_working: node.is_working() && state.suspension(node.owner).is_none(),
             is_free: state.takes_work(node),
             slots: (node.free_slots(), node.slots()),
-            memory_left: left(node.memory_mib(), node.taken.memory_mib),
-            storage_left: left(node.storage_mib(), node.taken.storage_mib),
-            memory_all: node.memory_mib().into(),
-            storage_all: node.storage_mib().into(),
+            left,
+            all,
             free_stake: filter::free_stake(state, node),
             stake: filter::whole_stake(state, node),
             mfuel_s: node.mfuel_s(),
             shown_mfuel_s: node.shown_mfuel_s(),
-            gpu_memory_mib: node.gpu_memory_mib().into(),
         }
     }
 }
@@ -223,20 +222,17 @@ impl Fleet {
         let i = node.ordinal;
         let profile = &node.profile;
         let terms = &node.terms;
-        if !terms.hours.is_empty() {
-            mark(&mut self.hours, terms.hours.clone(), i, is_there);
-        }
-        self.choosy.set(i, is_there && terms.is_choosy());
+        self.hours.set(i, &terms.hours, is_there);
+        self.parties.set(i, terms, is_there);
         for kind in TaskType::ALL {
             let ask = u64::try_from(terms.ask(kind).0).unwrap_or(0);
             let of = &mut self.kinds[kind as usize];
             of.ask.set(i, ask);
             of.asking.set(i, is_there && terms.asks.contains_key(&kind));
         }
-        self.cpu_cores.set(i, profile.cpu_cores.into());
         for (name, value) in &profile.labels {
             let label = (name.clone(), value.clone());
-            mark(&mut self.labels, label, i, is_there);
+            self.labels.mark(label, i, is_there);
         }
         let Some(gpu) = &profile.gpu else {
             self.gpus.set(i, false);
@@ -249,16 +245,16 @@ impl Fleet {
         self.gpu_buffer_mib.set(i, buffer.into());
         let compute = gpu.compute.map_or(0, |class| u64::from(class) + 1);
         self.gpu_compute.set(i, compute);
-        mark(&mut self.gpu_classes, gpu.class.clone(), i, is_there);
+        self.gpu_classes.mark(gpu.class.clone(), i, is_there);
         for feature in &gpu.features {
-            mark(&mut self.gpu_features, feature.clone(), i, is_there);
+            self.gpu_features.mark(feature.clone(), i, is_there);
         }
     }
 
     /// How many owners have a node of a GPU class that is not gone for good: as far as `most`, and among the first nodes of the class.
     pub(crate) fn owners_of_class(&self, state: &State, class: &str, most: usize) -> usize {
         let nodes = self.gpu_classes.get(class).into_iter();
-        let nodes = nodes.flat_map(Bits::iter).take(CLASS_LOOKS_MAX);
+        let nodes = nodes.flat_map(Members::iter).take(CLASS_LOOKS_MAX);
         let mut owners = BTreeSet::new();
         for node in nodes.filter_map(|i| state.nodes.get(&self.id(i)?)) {
             if !node.standing.is_gone() {
@@ -273,12 +269,12 @@ impl Fleet {
 
     /// The node has a blob from here on.
     pub(crate) fn hold(&mut self, node: &Node, digest: Digest) {
-        mark(&mut self.holders, digest, node.ordinal, true);
+        self.holders.mark(digest, node.ordinal, true);
     }
 
     /// The node is not known to have the blob any more.
     pub(crate) fn let_go(&mut self, node: &Node, digest: Digest) {
-        mark(&mut self.holders, digest, node.ordinal, false);
+        self.holders.mark(digest, node.ordinal, false);
     }
 
     /// A node's records or its owner's points changed, or its GPU.
@@ -307,15 +303,12 @@ impl Fleet {
             Some(known) => *known = slots,
             None => self.slots.push(slots),
         }
-        self.memory_left.set(i, load.memory_left);
-        self.storage_left.set(i, load.storage_left);
-        self.memory_all.set(i, load.memory_all);
-        self.storage_all.set(i, load.storage_all);
+        self.left.set(i, load.left);
+        self.all.set(i, load.all);
         self.free_stake.set(i, load.free_stake);
         self.stake.set(i, load.stake);
         self.mfuel_s.set(i, load.mfuel_s);
         self.shown_mfuel_s.set(i, load.shown_mfuel_s);
-        self.gpu_memory_mib.set(i, load.gpu_memory_mib);
         let idle = score::idle(slots.0, slots.1, policy);
         let has_gpu = self.gpus.contains(i);
         for kind in &mut self.kinds {
@@ -382,32 +375,28 @@ impl Fleet {
         self.slots.get(i as usize).copied().unwrap_or((0, 0))
     }
 
-    /// Memory and storage that are left, in MiB.
-    pub(super) fn room_left(&self, i: u32) -> (u64, u64) {
-        (self.memory_left.get(i), self.storage_left.get(i))
+    /// The room that is left.
+    pub(super) fn room_left(&self, i: u32) -> Room {
+        self.left.get(i)
     }
 
     /// Who is known to have a blob.
-    pub(super) fn holders(&self, digest: &Digest) -> Option<&Bits> {
+    pub(super) fn holders(&self, digest: &Digest) -> Option<&Members> {
         self.holders.get(digest)
     }
 
     /// The free nodes that have what is needed, at this time.
     pub(super) fn fitting(&self, needs: &Needs, class: Option<&str>, now: Timestamp) -> Bits {
-        let (memory, storage) = (needs.room.memory_mib, needs.room.storage_mib);
         let mut fit = self.able(self.free.clone(), needs, class, now);
-        self.memory_left.keep_at_least(&mut fit, memory);
-        self.storage_left.keep_at_least(&mut fit, storage);
+        self.left.keep(&mut fit, needs.room);
         self.free_stake.keep_at_least(&mut fit, needs.stake);
         fit
     }
 
     /// The nodes that have what is needed once they are idle.
     pub(super) fn fitting_idle(&self, needs: &Needs, class: Option<&str>, now: Timestamp) -> Bits {
-        let (memory, storage) = (needs.room.memory_mib, needs.room.storage_mib);
         let mut fit = self.able(self.working.clone(), needs, class, now);
-        self.memory_all.keep_at_least(&mut fit, memory);
-        self.storage_all.keep_at_least(&mut fit, storage);
+        self.all.keep(&mut fit, needs.room);
         self.stake.keep_at_least(&mut fit, needs.stake);
         fit
     }
@@ -415,13 +404,7 @@ impl Fleet {
     /// Those of some nodes that have what is needed, but for the room.
     fn able(&self, of: Bits, needs: &Needs, class: Option<&str>, now: Timestamp) -> Bits {
         let mut fit = of;
-        let none = Bits::default();
-        let minute = minute_of_week(now);
-        for (windows, nodes) in &self.hours {
-            if !windows.iter().any(|window| window.holds(minute)) {
-                fit.subtract(nodes);
-            }
-        }
+        self.hours.take_out_closed(minute_of_week(now), &mut fit);
         let of_kind = &self.kinds[needs.kind as usize];
         let price = u64::try_from(needs.price.0).unwrap_or(0);
         of_kind.ask.keep_at_most(&mut fit, price);
@@ -431,70 +414,41 @@ impl Fleet {
         if needs.by_ask && needs.stake > 0 {
             of_kind.ask.keep_at_least(&mut fit, 1);
         }
+        let named = |label: &String, value: &String| (label.clone(), value.clone());
         for (label, value) in &needs.labels {
-            fit.intersect(self.labelled(label, value).unwrap_or(&none));
+            self.labels.keep(&named(label, value), &mut fit);
         }
         for (label, values) in &needs.labels_any {
-            let mut any = Bits::default();
-            for bits in values
-                .iter()
-                .filter_map(|value| self.labelled(label, value))
-            {
-                any.add_shared(bits, &fit, &none);
-            }
-            fit = any;
+            let names: Vec<_> = values.iter().map(|value| named(label, value)).collect();
+            self.labels.keep_any(names.iter(), &mut fit);
         }
         for (label, values) in &needs.labels_not {
             let unwanted = values
                 .iter()
-                .filter_map(|value| self.labelled(label, value));
-            unwanted.for_each(|bits| fit.subtract(bits));
+                .filter_map(|value| self.labels.get(&named(label, value)));
+            unwanted.for_each(|nodes| nodes.take_out(&mut fit));
         }
         if let Some(gpu) = &needs.gpu {
             fit.intersect(&self.gpus);
-            self.gpu_memory_mib
-                .keep_at_least(&mut fit, gpu.memory_mib.into());
             let buffer = gpu.buffer_mib.unwrap_or(0);
             self.gpu_buffer_mib.keep_at_least(&mut fit, buffer.into());
             let compute = gpu.min_compute.map_or(0, |class| u64::from(class) + 1);
             self.gpu_compute.keep_at_least(&mut fit, compute);
             for feature in &gpu.features {
-                fit.intersect(self.gpu_features.get(feature).unwrap_or(&none));
+                self.gpu_features.keep(feature, &mut fit);
             }
             if !gpu.classes.is_empty() {
-                let mut any = Bits::default();
-                for bits in gpu.classes.iter().filter_map(|c| self.gpu_classes.get(c)) {
-                    any.add_shared(bits, &fit, &none);
-                }
-                fit = any;
+                self.gpu_classes.keep_any(gpu.classes.iter(), &mut fit);
             }
         }
         if let Some(class) = class {
-            fit.intersect(self.gpu_classes.get(class).unwrap_or(&none));
+            self.gpu_classes.keep(class, &mut fit);
         }
-        self.cpu_cores
-            .keep_at_least(&mut fit, needs.cpu_cores.into());
         self.mfuel_s.keep_at_least(&mut fit, needs.mfuel_s);
         self.shown_mfuel_s
             .keep_at_least(&mut fit, needs.shown_mfuel_s);
         let now_ms = u64::try_from(now.0).unwrap_or(0);
         of_kind.backoff_until.keep_at_most(&mut fit, now_ms);
         fit
-    }
-
-    fn labelled(&self, label: &str, value: &str) -> Option<&Bits> {
-        self.labels.get(&(label.to_owned(), value.to_owned()))
-    }
-}
-
-/// Puts a node into the set under a name, or takes it out; an empty set is not kept.
-fn mark<K: Ord>(sets: &mut BTreeMap<K, Bits>, name: K, i: u32, is_there: bool) {
-    if is_there {
-        sets.entry(name).or_default().insert(i);
-    } else if let std::collections::btree_map::Entry::Occupied(mut set) = sets.entry(name) {
-        set.get_mut().remove(i);
-        if set.get().is_empty() {
-            set.remove();
-        }
     }
 }

@@ -3,6 +3,7 @@
 
 use super::{
     Refused,
+    lack::Lack,
     needs::{Needs, floor_power},
 };
 use crate::{
@@ -23,7 +24,7 @@ pub(super) struct Nearest<'a> {
     reserve_mib: u32,
     /// Whether each node is taken as it would be without its runs.
     idle: bool,
-    found: Option<((bool, usize), Vec<Remedy>)>,
+    found: Option<(Lack, Vec<Remedy>)>,
 }
 
 impl<'a> Nearest<'a> {
@@ -38,8 +39,7 @@ impl<'a> Nearest<'a> {
 
     /// A node, and all that is in its way.
     pub(super) fn consider(&mut self, node: &Node, all: &[Refused]) {
-        // A node that the task can't go to whatever changes is the nearest only where there is no other.
-        let lacks = (all.iter().any(|r| r.is_hopeless()), all.len());
+        let lacks = Lack::of(all, self.needs, node, self.idle);
         let is_nearer = self.found.as_ref().is_none_or(|(least, _)| lacks < *least);
         if node.availability == Availability::Offline || !is_nearer {
             return;
@@ -57,41 +57,6 @@ impl<'a> Nearest<'a> {
     }
 }
 
-impl Refused {
-    /// Nothing that the task's definition says would help.
-    fn is_hopeless(self) -> bool {
-        match self {
-            Self::OwnNode
-            | Self::SameOwner
-            | Self::AlreadyTried
-            | Self::Draining
-            | Self::Gone
-            | Self::Suspended
-            | Self::ModuleDenied
-            | Self::RequesterDenied => true,
-            Self::Offline
-            | Self::NoFreeSlot
-            | Self::Hours
-            | Self::Price
-            | Self::NoAsk
-            | Self::NoGpu
-            | Self::GpuMemory
-            | Self::GpuBuffer
-            | Self::GpuSpeed
-            | Self::GpuFeature
-            | Self::GpuClass
-            | Self::CpuCores
-            | Self::Speed
-            | Self::Memory
-            | Self::Storage
-            | Self::Label
-            | Self::BackingOff
-            | Self::Reserved
-            | Self::Unstaked => false,
-        }
-    }
-}
-
 impl Nearest<'_> {
     /// What would make the node fit. Sizes are rounded down to a power of two.
     fn help(&self, reason: Refused, node: &Node) -> String {
@@ -101,7 +66,10 @@ impl Nearest<'_> {
             true => Room::default(),
             false => node.taken,
         };
-        let free = |all: u32, taken: u64| floor_power(u64::from(all).saturating_sub(taken));
+        let (run, whole) = (needs.room, node.room());
+        let lower = |field: &str, [need, whole, taken]: [u64; 3]| {
+            lower(field, need, whole, (!self.idle).then_some(taken))
+        };
         match reason {
         Refused::Offline => "wait until the node is back".into(),
         Refused::NoFreeSlot => "wait: the node is busy, and its turn comes when a run ends".into(),
@@ -112,31 +80,28 @@ impl Nearest<'_> {
             "wait: the node is kept free for a task that needs more of it and has waited for longer"
                 .into()
         }
-        Refused::Memory => format!(
-            "lower `/limits/memory_mib` from {} to {} or less{}",
-            needs.room.memory_mib,
-            free(node.memory_mib(), taken.memory_mib),
-            if self.idle { "" } else { ", or wait until other runs end" }
+        Refused::Memory => lower(
+            "/limits/memory_mib",
+            [run.memory_mib, whole.memory_mib, taken.memory_mib],
         ),
         Refused::Storage => format!(
             "inputs and outputs take up to {} MiB: lower `/limits/output_mib` or use smaller inputs, so that they fit {} MiB beside the module",
             needs.room.storage_mib.saturating_sub(reserve_mib.into()),
             match self.idle {
                 // All that is told of an idle machine is one power of two.
-                true => floor_power(node.storage_mib().into()).saturating_sub(reserve_mib.into()),
-                false => free(
-                    node.storage_mib(),
-                    taken.storage_mib.saturating_add(reserve_mib.into())
+                true => floor_power(whole.storage_mib).saturating_sub(reserve_mib.into()),
+                false => floor_power(
+                    (whole.storage_mib)
+                        .saturating_sub(taken.storage_mib.saturating_add(reserve_mib.into()))
                 ),
             }
         ),
         Refused::Label => {
             "ask for fewer labels in `/qos/labels`, `/qos/labels_any` or `/qos/labels_not`".into()
         }
-        Refused::CpuCores => format!(
-            "lower `/qos/cpu_cores` from {} to {}",
-            needs.cpu_cores,
-            floor_power(node.profile.cpu_cores.into())
+        Refused::CpuCores => lower(
+            "/qos/cpu_cores",
+            [run.cpu_cores, whole.cpu_cores, taken.cpu_cores],
         ),
         Refused::Speed => match node.mfuel_s() {
             0 => "leave `/qos/min_mfuel_s` out: the node's speed is not measured".into(),
@@ -166,10 +131,10 @@ impl Nearest<'_> {
         Refused::GpuBuffer => "lower `/qos/gpu/buffer_mib`, or leave it out".into(),
         Refused::GpuSpeed => "lower `/qos/gpu/min_compute`, or leave it out".into(),
         Refused::NoGpu => "leave `/qos/gpu` out, if the module can do without".into(),
-        Refused::GpuMemory => {
-            let has = floor_power(node.gpu_memory_mib().into());
-            format!("lower `/qos/gpu/memory_mib` to {has}")
-        }
+        Refused::GpuMemory => lower(
+            "/qos/gpu/memory_mib",
+            [run.gpu_memory_mib, whole.gpu_memory_mib, taken.gpu_memory_mib],
+        ),
         Refused::GpuFeature => "ask for fewer of `/qos/gpu/features`".into(),
         Refused::GpuClass => {
             "name more of `/qos/gpu/classes`, or none; replicas of one task stay in one class"
@@ -191,5 +156,24 @@ impl Nearest<'_> {
                 .into()
         }
     }
+    }
+}
+
+/// What helps where a run takes too much of something: less of it, or a wait where the node has so much beside what is `taken`, none
+/// of which counts where it is absent. What is told of the node is rounded down to a power of two.
+fn lower(field: &str, need: u64, whole: u64, taken: Option<u64>) -> String {
+    let less = |most: u64| {
+        format!(
+            "lower `{field}` from {need} to {} or less",
+            floor_power(most)
+        )
+    };
+    match taken {
+        Some(taken) if need <= whole => match whole.saturating_sub(taken) {
+            0 => "wait until other runs of the node end".into(),
+            left => format!("{}, or wait until other runs end", less(left)),
+        },
+        // Of an idle node no more is told, not even whether it has what is needed between two powers of two.
+        Some(_) | None => less(whole),
     }
 }

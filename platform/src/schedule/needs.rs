@@ -29,7 +29,6 @@ pub(crate) struct Needs {
     /// Owners do not matter.
     pub(crate) private: bool,
     pub(crate) room: Room,
-    pub(crate) cpu_cores: u32,
     /// Fuel that the node burns at least, in millions a second.
     pub(crate) mfuel_s: u64,
     /// Fuel that the node's results showed at least, in millions a second; what it claims does not count. 0: whatever it showed.
@@ -67,7 +66,6 @@ impl Needs {
             sampled,
             private: policy.market == Market::Private,
             room: room(task, scheduling),
-            cpu_cores: qos.cpu_cores.unwrap_or(0),
             mfuel_s: qos.min_mfuel_s.unwrap_or(0).into(),
             shown_mfuel_s: 0,
             gpu: qos.gpu.clone(),
@@ -105,12 +103,14 @@ impl Needs {
         let round = |n: u64| rounding.of(n);
         let round32 = |n: u32| u32::try_from(rounding.of(n.into())).unwrap_or(u32::MAX);
         let mut needs = self.clone();
-        needs.room.memory_mib = round(needs.room.memory_mib);
-        needs.room.storage_mib = round(needs.room.storage_mib);
-        needs.cpu_cores = round32(needs.cpu_cores);
+        needs.room = Room {
+            memory_mib: round(needs.room.memory_mib),
+            storage_mib: round(needs.room.storage_mib),
+            gpu_memory_mib: round(needs.room.gpu_memory_mib),
+            cpu_cores: round(needs.room.cpu_cores),
+        };
         needs.mfuel_s = round(needs.mfuel_s);
         if let Some(gpu) = &mut needs.gpu {
-            gpu.memory_mib = round32(gpu.memory_mib);
             gpu.buffer_mib = gpu.buffer_mib.map(round32);
         }
         // What is asked for is met from below: one that asks for less than the power of two at or below the price asks for no more than
@@ -201,22 +201,25 @@ fn speed_in_time(fuel: u64, ms: u32) -> u64 {
 
 /// How long a node may fetch before it begins a run of the task, in ms: longer for more bytes.
 pub fn fetch_ms(task: &Task, policy: &SchedulingPolicy) -> u64 {
-    let inputs = task.inputs.iter().map(|input| input.size.0);
-    let bytes = inputs.fold(0, u64::saturating_add);
     let leases = &policy.leases;
-    u64::from(leases.fetch_ms).saturating_add(leases.transfer_ms(bytes))
+    u64::from(leases.fetch_ms).saturating_add(leases.transfer_ms(task.input_bytes()))
 }
 
-/// The most memory and storage that a task's run may take.
+/// The most that a task's run may take of a machine: a core at least.
 pub(crate) fn room(task: &Task, policy: &SchedulingPolicy) -> Room {
-    let limits = &task.definition.limits;
-    let inputs = task.inputs.iter().map(|i| i.size.0.div_ceil(MIB));
+    let (limits, qos) = (&task.definition.limits, &task.definition.qos);
+    let inputs = task.inputs.iter().map(|i| i.size.0);
+    // How large what is compared is stays closed.
+    let compared = task.compares().map(|of| of.bytes_max.0);
+    let inputs = inputs.chain(compared).map(|bytes| bytes.div_ceil(MIB));
     let inputs = inputs.fold(0, u64::saturating_add);
     Room {
         memory_mib: limits.memory_mib.into(),
         storage_mib: inputs
             .saturating_add(limits.output_mib.into())
             .saturating_add(policy.storage_reserve_mib.into()),
+        gpu_memory_mib: qos.gpu.as_ref().map_or(0, |need| need.memory_mib.into()),
+        cpu_cores: qos.cpu_cores.unwrap_or(1).max(1).into(),
     }
 }
 

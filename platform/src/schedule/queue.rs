@@ -218,7 +218,7 @@ impl Queues {
 
     /// Tasks that come before this one and compete with it: those that one of these nodes could take. As far as `most`, of so many lines
     /// as are looked at.
-    pub(super) fn ahead(&self, nodes: &[&Node], turn: i64, most: usize) -> usize {
+    pub(super) fn ahead(&self, nodes: &[&Node], turn: i64, most: usize) -> Vec<TaskId> {
         let lines = self.lines.iter().flat_map(|(requester, lines)| {
             lines
                 .tasks
@@ -237,13 +237,8 @@ impl Queues {
         let before = lines
             .take(AHEAD_LINES_MAX)
             .filter(|(requester, line, _)| competes(requester, line))
-            .map(|(_, _, tasks)| {
-                tasks
-                    .range(..(turn, TaskId(ulid::Ulid::nil())))
-                    .take(most)
-                    .count()
-            });
-        before.fold(0, |sum, n| most.min(sum + n))
+            .flat_map(|(_, _, tasks)| tasks.range(..(turn, TaskId(ulid::Ulid::nil()))));
+        before.take(most).map(|(_, task)| *task).collect()
     }
 
     /// Keeps the index right after a task changed.

@@ -13,7 +13,8 @@ use super::{
     first_pace,
     nearest::{Nearest, Remedy},
     needs::{Needs, Rounding, floor_power},
-    queue,
+    opening::{Opening, free_after, later},
+    queue, reserved_ms,
     why::sample,
 };
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
     definition::{Pricing, TaskDefinition, Used},
     digest::Digest,
     event::TaskCreated,
-    ids::AccountId,
+    ids::{AccountId, TaskId},
     ledger::LedgerAccount,
     rejection::Rejection,
     report::BlobRef,
@@ -32,6 +33,11 @@ use crate::{
 
 /// Tasks before it that are counted.
 const AHEAD_MAX: usize = 100_000;
+
+/// Runs of those whose limits are looked at; those beyond are taken to reserve as much on average. Some ms of work at most.
+const AHEAD_LOOKS_MAX: usize = 10_000;
+/// Fitting nodes whose runs are looked at, spread over all of them: some ms of work at most.
+const OPENINGS_MAX: usize = 1_024;
 
 /// What a task would cost and take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,17 +119,19 @@ pub fn quote(
     let found = count(state, &task, &needs, context.time, &mut quote);
     quote.expected_fee = expected_fee(state, &prepared.created, &found.asks);
     let turn = queue::turn(state, &task);
-    quote.ahead = state.index.queues.ahead(&found.nodes, turn, AHEAD_MAX);
+    let competed_for = found.nodes.get(..COMPETED_FOR_MAX).unwrap_or(&found.nodes);
+    let ahead = state.index.queues.ahead(competed_for, turn, AHEAD_MAX);
+    quote.ahead = ahead.len();
     // Replicas of one owner do not confirm one another.
     let suffice = needs.private || found.owners.len() >= task.replicas_wanted as usize;
-    if quote.eligible > 0 && suffice && !waits {
-        estimate(
-            &task,
-            (found.slots, found.slowest),
-            context.time,
-            &mut quote,
-        );
+    if suffice && !waits {
+        quote.starts_at = match (quote.free, quote.ahead) {
+            (1.., 0) => Some(context.time),
+            _ => starts_at(state, (&task, &needs), &found, &ahead, context.time),
+        };
     }
+    let runs_ms = turns(&task).saturating_mul(run_ms(&task, found.slowest));
+    quote.finishes_by = quote.starts_at.map(|at| later(at, runs_ms));
     Ok(quote)
 }
 
@@ -135,7 +143,8 @@ const COMPETED_FOR_MAX: usize = 32;
 struct Found<'a> {
     nodes: Vec<&'a Node>,
     owners: BTreeSet<AccountId>,
-    slots: u64,
+    /// How many nodes there are for each that was looked at.
+    share: usize,
     /// What each of them is paid, where the task pays what nodes ask for.
     asks: Vec<Amount>,
     /// The speed of the slowest of those that are measured; 0 where none is.
@@ -174,12 +183,13 @@ fn count<'a>(
         let is_free = fit.is_free;
         quote.eligible += 1;
         quote.free += usize::from(is_free);
-        found.slots += u64::from(node.slots());
-        let price = task.definition.asked_price(node.terms.ask(needs.kind));
-        found.asks.extend(price.map(|price| match is_own {
-            true => price,
-            false => ceil_power(price).min(task.definition.economics.pricing.max_price()),
-        }));
+        let ask = node.terms.ask(needs.kind);
+        // Rounded before it is grossed up for what a late result may lose of it: that part the requester chooses, and could find by it where
+        // the sum passes a power of two.
+        let ask = if is_own { ask } else { ceil_power(ask) };
+        let dearest = task.definition.economics.pricing.max_price();
+        let price = task.definition.asked_price(ask);
+        found.asks.extend(price.map(|price| price.min(dearest)));
         found.owners.insert(node.owner);
         let speed = match is_own {
             true => node.mfuel_s(),
@@ -189,13 +199,10 @@ fn count<'a>(
             let slowest = Some(found.slowest).filter(|speed| *speed > 0);
             found.slowest = slowest.unwrap_or(u64::MAX).min(speed);
         }
-        if found.nodes.len() < COMPETED_FOR_MAX {
-            found.nodes.push(node);
-        }
+        found.nodes.push(node);
     }
     quote.nearest = nearest.remedies();
-    // As many of the nodes that were not looked at are taken to fit.
-    found.slots *= state.nodes.len().div_ceil(quote.looked_at.max(1)) as u64;
+    found.share = state.nodes.len().div_ceil(quote.looked_at.max(1));
     found
 }
 
@@ -212,7 +219,9 @@ fn fit_of(state: &State, task: &Task, needs: &Needs, node: &Node, now: Timestamp
     let durable = |reason: Refused| match reason {
         Refused::NoFreeSlot | Refused::BackingOff | Refused::Hours | Refused::Reserved => None,
         // What its runs take of it does not count.
-        Refused::Memory | Refused::Storage => machine_lacks(needs, node),
+        Refused::Memory | Refused::Storage | Refused::GpuMemory | Refused::CpuCores => {
+            machine_lacks(needs, node, reason).then_some(reason)
+        }
         Refused::Unstaked => {
             let may = may_pledge(needs, node, whole_stake(state, node));
             (!may).then_some(reason)
@@ -226,12 +235,10 @@ fn fit_of(state: &State, task: &Task, needs: &Needs, node: &Node, now: Timestamp
         | Refused::ModuleDenied
         | Refused::RequesterDenied
         | Refused::NoGpu
-        | Refused::GpuMemory
         | Refused::GpuBuffer
         | Refused::GpuSpeed
         | Refused::GpuFeature
         | Refused::GpuClass
-        | Refused::CpuCores
         | Refused::Speed
         | Refused::Label
         | Refused::OwnNode
@@ -244,29 +251,52 @@ fn fit_of(state: &State, task: &Task, needs: &Needs, node: &Node, now: Timestamp
     }
 }
 
-/// It starts at once where a node is free and nobody waits before it, and else when those before it are done, were they to
-/// take all the time that they may and all slots that fit.
-fn estimate(task: &Task, (slots, slowest): (u64, u64), now: Timestamp, quote: &mut Quote) {
-    let run_ms = run_ms(task, slowest);
-    let before = quote.ahead as u64 / slots.max(1);
-    let waits_ms = match (quote.free, before) {
-        (0, before) => (before + 1).saturating_mul(run_ms),
-        (_, before) => before.saturating_mul(run_ms),
+/// It starts when those before it are done and a node has room for it, were all that runs and all that waits before it to take all the time
+/// that it may: each of these on the slot that is free first.
+fn starts_at(
+    state: &State,
+    (task, needs): (&Task, &Needs),
+    found: &Found<'_>,
+    ahead: &[TaskId],
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let step = found.nodes.len().div_ceil(OPENINGS_MAX).max(1);
+    let nodes = found.nodes.iter().step_by(step);
+    let openings = nodes.map(|node| Opening::of(state, task, needs, node, now));
+    let openings: Vec<Opening> = openings.collect();
+    // One's own nodes stand among others' nowhere but in a private market.
+    let room = match needs.private {
+        true => needs.room,
+        false => needs.rounded(Rounding::Up).room,
     };
-    let after = |ms: u64| now.plus_ms(i64::try_from(ms).unwrap_or(i64::MAX / 2));
-    quote.starts_at = Some(after(waits_ms));
-    let turns = match task.pace {
+    let room_at = openings.iter().filter_map(|of| of.room_at(room)).min()?;
+    // As many of the nodes that are not looked at are taken to fit, so that these have their part of what is ahead.
+    let ahead = ahead.get(..ahead.len() / (step * found.share).max(1))?;
+    let looked_at = ahead.iter().take(AHEAD_LOOKS_MAX);
+    let runs_ms: Vec<u64> = looked_at
+        .filter_map(|id| state.tasks.get(id))
+        .flat_map(|task| std::iter::repeat_n(reserved_ms(task), task.open_slots() as usize))
+        .collect();
+    let further = ahead.len().saturating_sub(AHEAD_LOOKS_MAX) as u64;
+    let sum = runs_ms.iter().copied().fold(0, u64::saturating_add);
+    let mean = sum / (AHEAD_LOOKS_MAX.min(ahead.len()) as u64).max(1);
+    let slots = openings.iter().flat_map(Opening::slots);
+    let free = free_after(slots, &runs_ms, mean.saturating_mul(further))?;
+    Some(free.max(room_at))
+}
+
+/// Runs of the task that follow on one another.
+fn turns(task: &Task) -> u64 {
+    match task.pace {
         Pace::AtOnce => 1,
         // Of an adaptive sample all of them, for its one result may be repeated.
-        Pace::OneByOne => u64::from(task.definition.sampling().initial()),
-    };
-    let runs_ms = run_ms.saturating_mul(turns);
-    quote.finishes_by = Some(after(waits_ms.saturating_add(runs_ms)));
+        Pace::OneByOne => task.definition.sampling().initial().into(),
+    }
 }
 
 /// How long a run may take, in ms.
 fn run_ms(task: &Task, slowest_mfuel_s: u64) -> u64 {
-    let limit = super::reserved_ms(task);
+    let limit = reserved_ms(task);
     let expected = task
         .definition
         .qos

@@ -147,6 +147,16 @@ pub(super) fn node_of<'a>(state: &'a State, task: &Task, now: Timestamp) -> Opti
 /// Whether the node is kept free for another task than this one, and from it: not where its run ends for certain before there is room for
 /// the other, nor, for another requester's, where that one waits for a run of his own. Who is in his own way keeps nobody else out.
 pub(super) fn kept(state: &State, task: &Task, node: &Node, now: Timestamp) -> Option<Refused> {
+    kept_for(state, task, node, now).map(|_| Refused::Reserved)
+}
+
+/// The task that a node is kept free for, and from this one.
+pub(super) fn kept_for<'a>(
+    state: &'a State,
+    task: &Task,
+    node: &Node,
+    now: Timestamp,
+) -> Option<&'a Task> {
     let holder = state.index.reserved.get(&node.id)?;
     let holder = state
         .tasks
@@ -154,12 +164,12 @@ pub(super) fn kept(state: &State, task: &Task, node: &Node, now: Timestamp) -> O
         .filter(|other| other.id != task.id)?;
     node_of(state, holder, now)?;
     let Some(last) = in_the_way(state, holder, node) else {
-        return Some(Refused::Reserved);
+        return Some(holder);
     };
     let is_in_own_way = last.requester == holder.requester;
     let is_spared = surely_ms(state, task) <= last.ends.0.saturating_sub(now.0);
     let takes = is_spared || (is_in_own_way && task.requester != holder.requester);
-    (!takes).then_some(Refused::Reserved)
+    (!takes).then_some(holder)
 }
 
 /// Whether the node could take the task if it were idle.
@@ -174,7 +184,7 @@ pub(super) fn takes_idle(
     let room = machine_room(needs, node);
     let passes = |reason: Refused| match reason {
         Refused::NoFreeSlot => true,
-        Refused::Memory | Refused::Storage => room,
+        Refused::Memory | Refused::Storage | Refused::GpuMemory | Refused::CpuCores => room,
         Refused::Unstaked => may_pledge(needs, node, whole_stake(state, node)),
         Refused::Offline
         | Refused::Draining
@@ -186,12 +196,10 @@ pub(super) fn takes_idle(
         | Refused::ModuleDenied
         | Refused::RequesterDenied
         | Refused::NoGpu
-        | Refused::GpuMemory
         | Refused::GpuBuffer
         | Refused::GpuSpeed
         | Refused::GpuFeature
         | Refused::GpuClass
-        | Refused::CpuCores
         | Refused::Speed
         | Refused::Label
         | Refused::OwnNode
@@ -292,6 +300,12 @@ pub(super) fn choose<'a>(
     best.map(|(_, node)| node.id)
 }
 
+/// When a node's runs end, were they to take all their time, in that order, and the room that each leaves.
+pub(super) fn ends_of(state: &State, node: &Node) -> Vec<(Timestamp, Room)> {
+    let runs = Runs::of(state, node, &[], Timestamp::default()).0;
+    runs.into_iter().map(|run| (run.ends, run.room)).collect()
+}
+
 /// The runs of a node, were they to take all their time: the first one to end first.
 struct Runs(Vec<Run>);
 
@@ -339,12 +353,10 @@ impl Runs {
 
 /// Whether a node has a slot and room for a task beside some runs.
 fn fits_beside<'a>(needs: &Needs, node: &Node, runs: impl Iterator<Item = &'a Run>) -> bool {
-    let (mut room, mut taken) = (needs.room, 0);
+    let (mut taken, mut count) = (Room::default(), 0);
     for run in runs {
-        room.add(run.room);
-        taken += 1;
+        taken.add(run.room);
+        count += 1;
     }
-    room.memory_mib <= node.memory_mib().into()
-        && room.storage_mib <= node.storage_mib().into()
-        && taken < node.slots()
+    needs.room.fits_beside(taken, node.room()) && count < node.slots()
 }

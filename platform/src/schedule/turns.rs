@@ -22,12 +22,12 @@ use super::{
     fit::{Fit, Given, Market},
     held, lease,
     needs::Needs,
+    parties::NamedParty,
     queue::{Line, Turn, others_from},
     reserve::{self, Kept, Stuck},
     reserved_ms, tail,
 };
 use crate::{
-    digest::Digest,
     event::Event,
     ids::{AccountId, AssignmentId, NodeId, TaskId},
     state::{State, Task},
@@ -40,12 +40,12 @@ type Order<'a> = Peekable<Box<dyn Iterator<Item = (u64, AccountId)> + 'a>>;
 type Heads<'a> = Peekable<Box<dyn Iterator<Item = (Turn, &'a Arc<Line>)> + 'a>>;
 
 /// What a fit is for: the needs, the GPU class that a task's replicas have begun on, the requester and the module where
-/// nodes choose by those, the node that is kept free for it, its requester where one is kept free from his tasks alone, and how many of those
+/// nodes name those, the node that is kept free for it, its requester where one is kept free from his tasks alone, and how many of those
 /// that are kept free for others take it all the same.
 type FitKey = (
     Arc<Needs>,
     Option<String>,
-    Option<(AccountId, Digest)>,
+    NamedParty,
     Option<u32>,
     Option<AccountId>,
     usize,
@@ -429,8 +429,8 @@ impl<'a> Planner<'a> {
 
     /// The nodes that fit the needs, found once.
     fn fit(&mut self, needs: &Arc<Needs>, class: Option<&str>, task: &Task) -> usize {
-        let chosen = !self.state.index.fleet.choosy.is_empty();
-        let party = chosen.then_some((task.requester, task.definition.module));
+        let parties = &self.state.index.fleet.parties;
+        let party = parties.named(task.requester, task.definition.module);
         let kept = self.market.kept;
         let (own, spared) = (kept.node_of(task), kept.spared_by(self.state, task));
         let from_own = kept.own_of(task);

@@ -39,7 +39,7 @@ pub struct Node {
     pub suspended: Option<Suspension>,
     /// Assignments that hold a slot: leased or running.
     pub active: BTreeSet<AssignmentId>,
-    /// Memory and storage that they may take.
+    /// What they may take of the machine.
     pub taken: Room,
     /// Inputs that it fetched, the last one last: it may have them still.
     pub cached: Vec<Digest>,
@@ -82,26 +82,54 @@ impl Returns {
     }
 }
 
-/// Memory and storage of runs, in MiB.
+/// What runs may take of a machine, and what a machine has for all its runs together.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
 pub struct Room {
     pub memory_mib: u64,
     pub storage_mib: u64,
+    pub gpu_memory_mib: u64,
+    pub cpu_cores: u64,
 }
 
 impl Room {
     /// Room for both.
     pub fn add(&mut self, more: Self) {
-        self.memory_mib = self.memory_mib.saturating_add(more.memory_mib);
-        self.storage_mib = self.storage_mib.saturating_add(more.storage_mib);
+        *self = self.with(more, u64::saturating_add);
     }
 
     /// What is left without the other.
     pub fn remove(&mut self, less: Self) {
-        self.memory_mib = self.memory_mib.saturating_sub(less.memory_mib);
-        self.storage_mib = self.storage_mib.saturating_sub(less.storage_mib);
+        *self = self.with(less, u64::saturating_sub);
+    }
+
+    /// Whether a machine that has `whole` has so much beside what others take. Of what a run does not take it needs none, even where the
+    /// others take more than there is by now.
+    pub fn fits_beside(self, taken: Self, whole: Self) -> bool {
+        let all = self.with(taken, u64::saturating_add).quantities();
+        let rows = self.quantities().into_iter().zip(all);
+        rows.zip(whole.quantities())
+            .all(|((own, all), has)| own == 0 || all <= has)
+    }
+
+    /// Its quantities, in the order of the fields.
+    pub fn quantities(self) -> [u64; 4] {
+        [
+            self.memory_mib,
+            self.storage_mib,
+            self.gpu_memory_mib,
+            self.cpu_cores,
+        ]
+    }
+
+    fn with(self, other: Self, of: fn(u64, u64) -> u64) -> Self {
+        Self {
+            memory_mib: of(self.memory_mib, other.memory_mib),
+            storage_mib: of(self.storage_mib, other.storage_mib),
+            gpu_memory_mib: of(self.gpu_memory_mib, other.gpu_memory_mib),
+            cpu_cores: of(self.cpu_cores, other.cpu_cores),
+        }
     }
 }
 
@@ -155,9 +183,30 @@ impl Node {
 
     /// Runs at once, as machine and terms allow: each takes a core.
     pub fn offered_slots(&self) -> u32 {
+        self.claimed_slots().min(self.profile.cpu_cores)
+    }
+
+    /// The same, whatever cores the machine has: leases from before there were draws went by it.
+    pub fn claimed_slots(&self) -> u32 {
         let caps = &self.terms.caps;
         let runs = self.profile.slots.min(caps.runs.unwrap_or(u32::MAX));
         runs.min(caps.cpu_cores.unwrap_or(u32::MAX))
+    }
+
+    /// What it has for all its runs together.
+    pub fn room(&self) -> Room {
+        Room {
+            memory_mib: self.memory_mib().into(),
+            storage_mib: self.storage_mib().into(),
+            gpu_memory_mib: self.gpu_memory_mib().into(),
+            cpu_cores: self.cpu_cores().into(),
+        }
+    }
+
+    /// Cores of all runs together, as machine and terms allow.
+    pub fn cpu_cores(&self) -> u32 {
+        let cap = self.terms.caps.cpu_cores.unwrap_or(u32::MAX);
+        self.profile.cpu_cores.min(cap)
     }
 
     /// Memory of all runs together, in MiB, as machine and terms allow.
@@ -172,7 +221,7 @@ impl Node {
         self.profile.storage_mib.min(cap)
     }
 
-    /// Memory of the GPU, in MiB, as machine and terms allow; zero without one.
+    /// Memory of the GPU for all runs together, in MiB, as machine and terms allow; zero without one.
     pub fn gpu_memory_mib(&self) -> u32 {
         let cap = self.terms.caps.gpu_memory_mib.unwrap_or(u32::MAX);
         self.profile

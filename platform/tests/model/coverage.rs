@@ -6,14 +6,15 @@ use aevir_platform::{
     command::Command,
     definition::Pricing,
     event::{
-        CloseReason, Event, PostingReason, ReviewCause, ReviewOutcome, ShareRole, Trust, Verdict,
+        CloseReason, Event, InspectionOutcome, PostingReason, ReviewCause, ReviewOutcome,
+        ShareRole, Trust, Verdict,
     },
 };
 
 /// How often something happened: commands by kind, granted and refused, and ends.
 pub type Coverage = BTreeMap<&'static str, (u64, u64)>;
 
-/// The public name of a command; a new one has to be played, too.
+/// The public name of a command; a new one stands among [`COMMANDS`], too, and has to be played.
 pub fn kind(command: &Command) -> &'static str {
     match command {
         Command::AdoptPolicy(_) => "adopt-policy",
@@ -61,8 +62,11 @@ pub fn kind(command: &Command) -> &'static str {
     }
 }
 
-/// What must have happened in a run that is long enough to mean anything.
-pub const MUST: [&str; 64] = [
+/// Commands: each must have been granted so often in an ordinary run, and in longer ones as much more often.
+pub const GRANTED_MIN: u64 = 20;
+
+/// All of them.
+pub const COMMANDS: [&str; 42] = [
     "adopt-policy",
     "open-account",
     "add-key",
@@ -72,22 +76,12 @@ pub const MUST: [&str; 64] = [
     "request-withdrawal",
     "pay-withdrawal",
     "refuse-withdrawal",
-    "set-limits",
     "claim-rewards",
-    "> pool over",
-    "dispute",
-    "> caught",
-    "> upheld",
-    "> undecided",
-    "> overturned",
+    "set-limits",
     "record-upload",
     "register-module",
     "register-content",
     "change-content-terms",
-    "> asked",
-    "> metered",
-    "> priced content",
-    "> royalty",
     "register-node",
     "set-availability",
     "change-profile",
@@ -103,6 +97,7 @@ pub const MUST: [&str; 64] = [
     "release",
     "submit-task",
     "cancel-task",
+    "dispute",
     "plan",
     "tick",
     "start",
@@ -114,19 +109,38 @@ pub const MUST: [&str; 64] = [
     "fail",
     "give-back",
     "lose-lease",
-    "> passed",
-    "> unmet",
-    "> inconclusive",
-    "> cancelled",
-    "> expired",
-    "> attempts spent",
-    "> dependency failed",
-    "> slashed",
-    "> matured",
-    "> left",
-    "> late",
-    "> alone",
-    "> unvouched",
+];
+
+/// How tasks, reviews and stakes must have ended, and how often at least in an ordinary run: a third of what is usual, or once.
+pub const ENDS: [(&str, u64); 28] = [
+    ("> passed", 300),
+    ("> unmet", 100),
+    ("> inconclusive", 80),
+    ("> late", 60),
+    ("> alone", 50),
+    ("> cancelled", 80),
+    ("> expired", 100),
+    ("> attempts spent", 100),
+    ("> dependency failed", 10),
+    ("> disputed", 50),
+    ("> caught", 1),
+    ("> unvouched", 10),
+    ("> upheld", 20),
+    ("> undecided", 10),
+    ("> overturned", 8),
+    ("> unconfirmed", 1),
+    ("> passed by verifiers", 30),
+    ("> failed by verifiers", 5),
+    ("> undecided by verifiers", 50),
+    ("> refuted", 4),
+    ("> slashed", 40),
+    ("> matured", 300),
+    ("> left", 10),
+    ("> pool over", 20),
+    ("> asked", 100),
+    ("> metered", 60),
+    ("> priced content", 200),
+    ("> royalty", 1),
 ];
 
 /// What an event says of an end.
@@ -136,7 +150,13 @@ pub fn end(event: &Event) -> Option<&'static str> {
         Event::TaskVerified(e) => Some(match e.verdict {
             Verdict::Passed => "> passed",
             Verdict::Unmet => "> unmet",
+            Verdict::Inconclusive if e.refutes() => "> refuted",
             Verdict::Inconclusive => "> inconclusive",
+        }),
+        Event::TaskInspected(e) => Some(match e.outcome {
+            InspectionOutcome::Passed => "> passed by verifiers",
+            InspectionOutcome::Failed => "> failed by verifiers",
+            InspectionOutcome::Undecided => "> undecided by verifiers",
         }),
         Event::TaskClosed(e) => Some(match e.reason {
             CloseReason::Cancelled => "> cancelled",

@@ -64,7 +64,8 @@ pub struct Market {
     pub open: Vec<TaskId>,
     pub tasks: Vec<TaskId>,
     pub coverage: Coverage,
-    decisions: u64,
+    /// Commands so far.
+    pub decisions: u64,
     seed: u64,
 }
 
@@ -184,7 +185,8 @@ impl Market {
                 cause: self.decisions.to_string(),
                 event: event.clone(),
             };
-            evolve(&mut self.state, &recorded).unwrap_or_else(|e| panic!("{}: {e}", event.label()));
+            evolve(&mut self.state, &recorded)
+                .unwrap_or_else(|e| panic!("{}: {e}, of {events:?}", event.label()));
             self.log.push(recorded);
         }
     }
@@ -212,8 +214,14 @@ impl Market {
             let escrow = naive.balance(LedgerAccount::Escrow(task.id));
             assert!(escrow == task.held().0 && escrow <= task.definition.economics.budget.0);
         }
+        let mut by_results: BTreeMap<NodeId, i64> = BTreeMap::new();
+        for run in state.tasks.values().flat_map(|t| t.assignments.values()) {
+            *by_results.entry(run.node).or_default() += run.stake.0;
+        }
         for node in &self.nodes {
             let locked = naive.locked(*node);
+            let pledged = by_results.get(node).copied().unwrap_or(0);
+            assert_eq!(pledged, locked, "pledges of {node} {}", shown());
             assert_eq!(
                 state.nodes[node].pledges.locked.0, locked,
                 "locks of {node}"

@@ -56,6 +56,8 @@ struct Run {
     locked: i64,
     /// It had as much stake as the policy asks for, and earns something.
     backed: bool,
+    /// It had as much, whatever it earns.
+    staked: bool,
     /// What it earns in time, or the most where that goes by use.
     price: i64,
     used: Option<prices::Used>,
@@ -92,6 +94,8 @@ struct Task {
     payer: LedgerAccount,
     /// The task whose verdict this one looks at again.
     reviews: Option<TaskId>,
+    /// The word that it looks at again is one of its quorum.
+    counts: bool,
     /// The task whose result verifiers look at here, before its verdict.
     inspects: Option<TaskId>,
     /// What of its escrow its own verifiers got, by the method that asks for them.
@@ -324,6 +328,9 @@ impl Naive {
                 let task = self.task(e.task);
                 let is_alone = matches!(e.trust, Trust::Drawn { repeated, .. } if !repeated);
                 task.alone = is_alone.then_some(e.assignment);
+                if is_alone {
+                    assert!(task.may_stand(e.assignment), "nothing stands behind it");
+                }
                 if !is_alone {
                     task.wanted = replicas(&task.definition).1;
                     let drawn = matches!(e.trust, Trust::Drawn { .. });
@@ -360,6 +367,7 @@ impl Naive {
                     stage: Stage::Leased,
                     locked,
                     backed,
+                    staked: is_staked,
                     price,
                     used: None,
                 };

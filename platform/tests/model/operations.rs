@@ -63,13 +63,16 @@ impl Player {
         }
     }
 
-    /// One operation.
+    /// One operation: a command is decided, or a few that belong together.
     pub fn play(&mut self) {
-        let ms = [0, 0, 0, 40, 700, 3_000][self.random.below(6)];
-        self.market.now = self.market.now.plus_ms(ms);
-        if let Some(command) = self.operation() {
-            // What is refused changes nothing, and is counted.
-            let _ = self.market.submit(command);
+        let before = self.market.decisions;
+        while self.market.decisions == before {
+            let ms = [0, 0, 0, 40, 700, 3_000][self.random.below(6)];
+            self.market.now = self.market.now.plus_ms(ms);
+            if let Some(command) = self.operation() {
+                // What is refused changes nothing, and is counted.
+                let _ = self.market.submit(command);
+            }
         }
     }
 

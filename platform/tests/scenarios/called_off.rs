@@ -241,9 +241,9 @@ fn why_tells_all_that_a_node_lacks_and_what_helps() {
         codes(&w),
         [
             "label",
-            "cpu-cores",
-            "gpu-memory",
             "gpu-feature",
+            "gpu-memory",
+            "cpu-cores",
             "own-node"
         ]
     );
@@ -251,7 +251,7 @@ fn why_tells_all_that_a_node_lacks_and_what_helps() {
     let other = w.node("other");
     assert_eq!(
         codes(&w),
-        ["label", "cpu-cores", "gpu-memory", "gpu-feature"]
+        ["label", "gpu-feature", "gpu-memory", "cpu-cores"]
     );
     // What was drained is told so, and not that it is away.
     w.ok(Command::DrainNode { node: other });

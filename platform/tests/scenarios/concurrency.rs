@@ -147,6 +147,7 @@ fn a_private_market_gives_all_slots_at_once() {
     let mut w = World::with_policy(policy);
     let wide = NodeProfile {
         slots: SLOTS,
+        cpu_cores: SLOTS,
         memory_mib: 256 * SLOTS,
         storage_mib: 1_024 * SLOTS,
         ..profile("wide")

@@ -12,7 +12,7 @@ use aevir_platform::{
 use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 
 use crate::{
-    placement::{Ask, Machine, Market, Step, check},
+    placement::{Ask, Machine, Market, Step, Terms, check},
     sample::documents_agree,
 };
 
@@ -27,6 +27,7 @@ fn roomy() -> impl Strategy<Value = Machine> {
         f16: false,
         mfuel_s: 0,
         ask: 0,
+        terms: Terms::Any,
     })
 }
 

@@ -28,6 +28,7 @@ impl Market {
         let owner = w.account("owner");
         let mut machine = profile("many");
         machine.slots = slots;
+        machine.cpu_cores = slots;
         machine.memory_mib = 256 * slots;
         machine.storage_mib = 1_024 * slots;
         w.node_of(owner, machine);

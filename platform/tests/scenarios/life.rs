@@ -449,6 +449,7 @@ fn a_node_gets_no_more_than_its_memory_and_storage_hold() {
     let owner = w.account("roomy");
     let roomy = aevir_platform::command::NodeProfile {
         slots: 8,
+        cpu_cores: 8,
         ..profile("roomy")
     };
     w.node_of(owner, roomy);

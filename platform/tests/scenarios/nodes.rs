@@ -200,7 +200,7 @@ fn every_end_of_an_assignment_lets_a_node_leave() {
 fn a_revoked_nodes_leases_are_lost_at_once() {
     let mut w = World::new();
     let mut big = profile("big");
-    big.slots = 3;
+    (big.slots, big.cpu_cores) = (3, 3);
     let owner = w.account("owner");
     let node = w.node_of(owner, big);
     // It earned points, fewer than its losses will cost.
@@ -250,7 +250,7 @@ fn a_revoked_nodes_leases_are_lost_at_once() {
 fn losses_of_one_revocation_never_cost_more_points_than_there_are() {
     let mut w = World::new();
     let mut big = profile("big");
-    big.slots = 4;
+    (big.slots, big.cpu_cores) = (4, 4);
     let owner = w.account("owner");
     let node = w.node_of(owner, big);
     let little = json!({"budget": "10000000", "pricing": {"mode": "fixed", "price": "200000"}});

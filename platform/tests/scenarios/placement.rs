@@ -9,7 +9,7 @@ use aevir_platform::{
     definition::TaskType,
     ids::{AccountId, NodeId},
     policy::{AccountLimits, Policy, ReservePolicy},
-    terms::NodeTerms,
+    terms::{NodeTerms, Window, minute_of_week},
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -38,6 +38,18 @@ pub struct Machine {
     pub mfuel_s: u32,
     /// In tenths of the price that all tasks have; 0: it asks nothing.
     pub ask: u32,
+    pub terms: Terms,
+}
+
+/// Whom, what and when a node works for.
+#[derive(Debug, Clone, Copy)]
+pub enum Terms {
+    Any,
+    NotTheFirst,
+    OnlyTwo,
+    NoModule,
+    /// So many minutes from now on, and again later.
+    Hours(u16),
 }
 
 #[derive(Debug, Clone)]
@@ -85,9 +97,10 @@ fn machine() -> impl Strategy<Value = Machine> {
         any::<bool>(),
         0u32..4,
         0u32..12,
+        terms(),
     )
         .prop_map(
-            |(owner, slots, memory, region, class, f16, speed, ask)| Machine {
+            |(owner, slots, memory, region, class, f16, speed, ask, terms)| Machine {
                 owner,
                 slots,
                 memory: 256 << memory,
@@ -96,8 +109,19 @@ fn machine() -> impl Strategy<Value = Machine> {
                 f16,
                 mfuel_s: 500 * speed,
                 ask,
+                terms,
             },
         )
+}
+
+fn terms() -> impl Strategy<Value = Terms> {
+    prop_oneof![
+        6 => Just(Terms::Any),
+        1 => Just(Terms::NotTheFirst),
+        1 => Just(Terms::OnlyTwo),
+        1 => Just(Terms::NoModule),
+        2 => (1u16..4).prop_map(Terms::Hours),
+    ]
 }
 
 fn ask() -> impl Strategy<Value = Ask> {
@@ -172,10 +196,29 @@ impl Market {
             let node = w.node_of(owners[machine.owner], profile);
             let ask = Amount(i64::from(machine.ask) * 100_000);
             let asks = TaskType::ALL.map(|kind| (kind, ask));
-            let terms = Box::new(NodeTerms {
+            let mut terms = NodeTerms {
                 asks: asks.into_iter().filter(|(_, ask)| ask.0 > 0).collect(),
                 ..NodeTerms::default()
-            });
+            };
+            match machine.terms {
+                Terms::Any => {}
+                Terms::NotTheFirst => terms.requesters.deny = [requesters[0]].into(),
+                Terms::OnlyTwo => {
+                    terms.requesters.allow = requesters[1..3].iter().copied().collect()
+                }
+                Terms::NoModule => terms.modules.deny = [w.definition(json!({})).module].into(),
+                Terms::Hours(minutes) => {
+                    // A Tuesday: the week has room behind it.
+                    let now = minute_of_week(w.now);
+                    terms.hours = [now, now + 5]
+                        .map(|from_min| Window {
+                            from_min,
+                            to_min: from_min + minutes,
+                        })
+                        .into();
+                }
+            }
+            let terms = Box::new(terms);
             w.ok(Command::ChangeTerms { node, terms });
             nodes.push(node);
         }
@@ -319,6 +362,20 @@ impl Market {
 pub fn check(w: &World) {
     for node in w.state.nodes.values() {
         let active = node.active.iter().filter_map(|id| w.state.task_of(*id));
+        let qos = active.clone().map(|t| &t.definition.qos);
+        let (gpu_memory, cores) = qos.fold((0, 0), |(memory, cores), qos| {
+            let gpu = qos.gpu.as_ref().map_or(0, |gpu| u64::from(gpu.memory_mib));
+            let own = u64::from(qos.cpu_cores.unwrap_or(1));
+            (memory + gpu, cores + own)
+        });
+        assert_eq!(
+            (node.taken.gpu_memory_mib, node.taken.cpu_cores),
+            (gpu_memory, cores)
+        );
+        assert!(cores <= node.profile.cpu_cores.into());
+        let of_gpu = node.profile.gpu.as_ref();
+        // Runs go on that have begun on one which is gone.
+        assert!(of_gpu.is_none_or(|gpu| gpu_memory <= gpu.memory_mib.into()));
         let limits = active.map(|t| &t.definition.limits);
         let (memory, storage) = limits.fold((0, 0), |(m, s), l| {
             // One small input and the reserve come beside the outputs.

@@ -17,7 +17,7 @@ use crate::{
     world::{World, immediate, windowed},
 };
 
-fn ask(w: &mut World, node: NodeId, micro: &str) {
+pub fn ask(w: &mut World, node: NodeId, micro: &str) {
     let terms = json!({"asks": {"data-processing": micro}});
     w.ok(Command::ChangeTerms {
         node,

@@ -11,7 +11,8 @@ use aevir_platform::{
 use serde_json::{Value, json};
 
 use crate::{
-    adaptive::{NEVER, policy, staked},
+    adaptive::{NEVER, adaptive, policy, staked},
+    pricing::ask,
     sample::documents_agree,
     vouching::finish_one,
     world::{AT_ONCE_MS, WINDOW_MS, World},
@@ -91,6 +92,36 @@ fn the_last_replicas_of_a_round_bring_the_stake_that_it_lacks() {
     finished(&w, "last-seat");
 }
 
+/// A node that asks for nothing has stake locked, and yet no vote: alone its word would not decide, and the next one would by itself.
+#[test]
+fn a_result_that_earns_nothing_does_not_stand_alone_where_votes_have_stake() {
+    let mut w = world(1);
+    let free = staked(&mut w, "free");
+    ask(&mut w, free, "0");
+    let mut terms = json!({"economics": {"budget": "90000000", "pricing": {"mode": "ask", "max_price": "1000000"}}});
+    terms["verification"] = adaptive()["verification"].clone();
+    let task = w.task(terms);
+    let lie = json!({"n": "lie"});
+    finish_one(&mut w, task, &lie);
+    assert_eq!(nodes_on(&w, task), [free]);
+    assert_eq!(w.state.tasks[&task].trusted(), None);
+    for name in ["b", "c"] {
+        let node = staked(&mut w, name);
+        ask(&mut w, node, "1000000");
+    }
+    // The second one is not believed by itself, whatever it says, and the third one decides.
+    let (_, second, _) = w.plan()[0];
+    w.start(second);
+    let run = w.run(second, json!({"n": "truth"}), &[]);
+    w.commit(&run);
+    w.reveal_all(task, answer(&[free]));
+    assert_eq!(w.phase(task), "running");
+    w.finish(task, answer(&[free]));
+    let verdict = w.state.tasks[&task].verdict.clone().unwrap();
+    assert_eq!((verdict.accepted.len(), verdict.refused.len()), (2, 1));
+    finished(&w, "free-word");
+}
+
 /// Placed at once, the first ones have it, so that it is there whatever the others are.
 #[test]
 fn of_replicas_that_are_placed_at_once_enough_have_stake() {
@@ -121,6 +152,7 @@ fn one_plan_does_not_count_on_the_same_stake_twice() {
     let owner = w.account("owner");
     let mut profile = crate::world::profile("large");
     profile.slots = 4;
+    profile.cpu_cores = 4;
     let node = w.node_of(owner, profile);
     w.deposit(owner, 3 * AEV);
     w.ok(Command::Stake {

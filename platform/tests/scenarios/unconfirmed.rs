@@ -1,16 +1,13 @@
 //! Reviews whose fresh results do not agree: what nobody confirms is reversed, and nobody is blamed for it.
 
-use aevir_platform::{
-    command::Command,
-    event::{Event, ReviewOutcome, Trust, Untrusted},
-};
+use aevir_platform::{command::Command, event::ReviewOutcome};
 use serde_json::json;
 
 use crate::{
-    adaptive::{NEVER, adaptive, policy},
+    adaptive::{NEVER, policy},
     reviews::{
-        AEV, FRESH, PLATFORM, alone, caught, dispute, finished, matured, only, outcome, pending,
-        review, stake, truth, world,
+        AEV, FRESH, PLATFORM, alone, caught, dispute, finished, matured, outcome, pending, review,
+        stake, truth, world,
     },
 };
 
@@ -91,35 +88,4 @@ fn one_fresh_replica_that_agrees_leaves_the_verdict() {
     matured(&mut w);
     assert!(w.state.tasks[&task].matured_at().is_some());
     finished(&w, "disagreed");
-}
-
-/// It asks for nothing, so that its word counts for nothing in a quorum: alone, nothing would ever confirm it.
-#[test]
-fn a_result_without_a_say_does_not_stand_alone() {
-    let (mut w, nodes) = world(policy(NEVER), 3);
-    for (node, ask) in nodes.iter().zip(["0", "1000000", "1000000"]) {
-        let terms = json!({"asks": {"data-processing": ask}});
-        w.ok(Command::ChangeTerms {
-            node: *node,
-            terms: Box::new(serde_json::from_value(terms).unwrap()),
-        });
-    }
-    let mut asked = adaptive();
-    asked["economics"] =
-        json!({"budget": "90000000", "pricing": {"mode": "ask", "max_price": "1000000"}});
-    let task = w.task(asked);
-    only(&mut w, nodes[0], &nodes, |w| {
-        let (_, assignment, _) = w.plan()[0];
-        assert!(w.state.assignment(assignment).unwrap().1.is_staked);
-        w.start(assignment);
-        let run = w.run(assignment, truth(nodes[0]), &[]);
-        let decided = w.commit(&run).into_iter().find_map(|event| match event {
-            Event::TrustDecided(e) => Some(e.trust),
-            _ => None,
-        });
-        let reason = Untrusted::Unstaked;
-        assert_eq!(decided, Some(Trust::Denied { reason }));
-    });
-    assert_eq!(w.state.tasks[&task].sample_name(), "repeated");
-    finished(&w, "no-say");
 }

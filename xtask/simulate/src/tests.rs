@@ -68,6 +68,7 @@ fn every_strategy_is_played_to_its_end() {
             Strategy::Colluding10,
             Strategy::Colluding30,
             Strategy::LazyCopier,
+            Strategy::CheatingVerifiers,
         ];
         if !outvotes.contains(strategy) {
             assert_eq!(
@@ -176,6 +177,21 @@ fn slow_and_vanishing_nodes_earn_less_and_nobody_is_slashed_for_them() {
         let figures = figures(strategy);
         assert!(figures.cheater_income_ratio.unwrap() < 1.0, "{figures:?}");
         assert_eq!(figures.wrong_matured, 0);
+    }
+}
+
+/// Who says what they did not look for is refused at once where an honest verifier is heard, and silence earns nothing.
+#[test]
+fn verifiers_who_are_silent_or_do_not_look_earn_less() {
+    for strategy in [Strategy::SilentVerifiers, Strategy::CheatingVerifiers] {
+        let cheats = strategy == Strategy::CheatingVerifiers;
+        let figures = figures(strategy);
+        assert!(figures.inspections > 600, "{figures:?}");
+        assert_eq!(figures.undecided, 0, "{figures:?}");
+        assert_eq!(figures.slashed > 0.0, cheats, "{figures:?}");
+        assert!(figures.unlooked < figures.inspections / 20, "{figures:?}");
+        assert!(cheats || figures.wrong_matured == 0, "{figures:?}");
+        assert!(figures.cheater_income_ratio.unwrap() < 1.0, "{figures:?}");
     }
 }
 

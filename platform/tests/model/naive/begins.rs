@@ -52,6 +52,7 @@ impl Naive {
             accepted: Vec::new(),
             payer,
             reviews: e.review.map(|origin| origin.task),
+            counts: e.review.is_some_and(|origin| origin.counts),
             inspects: e.inspection.map(|origin| origin.task),
             passed_on: BTreeMap::new(),
             reviewed: false,

@@ -43,6 +43,26 @@ impl Task {
         self.alone.is_some() && adaptive.vouched && self.policy.settlement.window_ms > 0
     }
 
+    /// Its one word decides: with stake behind it, and a price that makes it a vote where those are asked for.
+    pub(super) fn may_stand(&self, id: AssignmentId) -> bool {
+        let votes = self
+            .policy
+            .verification
+            .staked_votes
+            .min(quorum(&self.definition));
+        let run = &self.runs[&id];
+        run.staked && (run.backed || votes == 0 || prices::most(&self.definition) == 0)
+    }
+
+    /// So many agree as it asked for, or the one that stands alone does for all of them. Of a review, what it counts is one.
+    fn agreed_enough(&self, accepted: &[AssignmentId]) -> bool {
+        match self.alone {
+            _ if accepted.is_empty() => true,
+            Some(alone) => accepted == [alone],
+            None => accepted.len() + usize::from(self.counts) >= quorum(&self.definition) as usize,
+        }
+    }
+
     /// Results that differ from its verdict are shown to be wrong: where stake is asked for, by results that had some.
     fn may_blame(&self, agreed: &[AssignmentId]) -> bool {
         let quorum = self.alone.map_or(quorum(&self.definition), |_| 1);
@@ -67,6 +87,7 @@ impl Naive {
         let took =
             |from: Timestamp, to: Timestamp| late.is_some_and(|ms| to.0 - from.0 > ms.into());
         assert_eq!(e.late, took(task.queued.unwrap(), now));
+        assert!(task.agreed_enough(&e.accepted), "no quorum: {e:?}");
         let fee = policy.attempt_fee.0;
         let less = |amount: i64| amount - share(amount, definition.economics.late_refund_ppm);
         let mut accepted = e.accepted.clone();

@@ -21,6 +21,7 @@ use aevir_platform::{
     policy::{AccountLimits, Policy, SLOTS_MAX},
     report::{BlobRef, Report, SignedCommitment, Usage},
     state::{State, Task},
+    terms::{NodeTerms, WEEK_MIN, Window, minute_of_week},
     testing::actor,
 };
 use anyhow::{Context as _, Result, bail, ensure};
@@ -35,6 +36,8 @@ const MONEY: i64 = 1_000_000_000_000_000;
 const POINTS: i64 = 1_000_000;
 /// The longest epoch that there is.
 const EPOCH_MS: u32 = 86_400_000;
+/// Ends of hours: minutes before the week's.
+const HOURS: usize = 1_000;
 /// Quotas that do not bind.
 const LIMITS: AccountLimits = AccountLimits {
     weight: 100,
@@ -156,6 +159,32 @@ impl Market {
         self.keys.insert(node, key);
         let availability = Availability::Online;
         self.submit(Command::SetAvailability { node, availability })?;
+        Ok(())
+    }
+
+    /// Gives each node a label, hours and a denial that no other has.
+    pub(super) fn make_particular(&mut self) -> Result<()> {
+        let now = minute_of_week(self.now);
+        let nodes = self.state.nodes.values();
+        let nodes: Vec<(NodeId, usize)> = nodes.map(|n| (n.id, n.ordinal as usize)).collect();
+        for (node, n) in nodes {
+            let mut profile = profile(n);
+            profile.labels.insert("host".into(), format!("host {n}"));
+            let profile = Box::new(profile);
+            self.submit(Command::ChangeProfile { node, profile })?;
+            // Open now, in some hundred thousand ways.
+            let [from, to] = [n % usize::from(now), n / usize::from(now) % HOURS];
+            let window = Window {
+                from_min: u16::try_from(from)?,
+                to_min: WEEK_MIN - u16::try_from(to)?,
+            };
+            let mut terms = NodeTerms::default();
+            terms.hours.push(window);
+            let denied = AccountId(ulid::Ulid(u128::try_from(n)?));
+            terms.requesters.deny.insert(denied);
+            let terms = Box::new(terms);
+            self.submit(Command::ChangeTerms { node, terms })?;
+        }
         Ok(())
     }
 

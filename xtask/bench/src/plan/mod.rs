@@ -36,6 +36,8 @@ const IMPOSSIBLE: usize = 10_000;
 const IMPOSSIBLE_NODES: usize = 1_000;
 /// They have waited for so long that plans look for nodes to keep free for them, in ms of the market's time.
 const IMPOSSIBLE_MS: i64 = 300_000;
+/// Plans for one task each, whose median counts: a market that is not full plans so.
+const SINGLE: usize = 401;
 /// Accounts whose points fade when an epoch ends.
 const ACCOUNTS: usize = 100_000;
 /// Nodes of the market in which equal tasks wait.
@@ -63,6 +65,8 @@ pub(crate) struct Options {
 pub(crate) struct Weights {
     task: f64,
     node: f64,
+    /// What a label, hours and a denial of its own add to that.
+    particular: f64,
 }
 
 /// Measures.
@@ -72,7 +76,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let rounds = if options.quick { 1 } else { ROUNDS };
     let mut found = Found::new(options.json);
     let mut curve = Vec::new();
-    let mut smallest = None;
+    let (mut smallest, mut alone) = (None, None);
     let sizes = match options.nodes.is_empty() {
         true => SIZES.to_vec(),
         false => options.nodes.clone(),
@@ -106,6 +110,24 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 .target(Target::RatioAtMost(3.0)),
             _ => turn,
         });
+        let single = single(nodes, options.quick, false)?;
+        let (fewest, figure) = (
+            *alone.get_or_insert(single),
+            Figure::of(BENCH, format!("single.{nodes}"), single * 1e6, "µs"),
+        );
+        found.add(match nodes {
+            100_000 => figure
+                .beside("10 nodes", fewest * 1e6)
+                .target(Target::RatioAtMost(3.0)),
+            _ => figure,
+        });
+        if nodes == 100_000 {
+            say("nodes with a label, hours and a denial of their own");
+            let particular = self::single(nodes, options.quick, true)?;
+            let figure = Figure::of(BENCH, "single.particular", particular * 1e6, "µs");
+            let figure = figure.beside("nodes without", single * 1e6);
+            found.add(figure.target(Target::RatioAtMost(1.5)));
+        }
         if nodes == IMPOSSIBLE_NODES {
             say("beside tasks that no node can take");
             let rounds = 0..rounds;
@@ -121,6 +143,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             let weights = weigh_elsewhere(nodes, tasks)?;
             found.add(Figure::of(BENCH, "memory.task", weights.task, "bytes"));
             found.add(Figure::of(BENCH, "memory.node", weights.node, "bytes"));
+            let particular = weights.node + weights.particular;
+            let figure = Figure::of(BENCH, "memory.node.particular", particular, "bytes");
+            found.add(figure.beside("nodes without", weights.node));
         }
     }
     if !options.nodes.is_empty() {
@@ -204,6 +229,29 @@ fn measure(nodes: usize, tasks: usize, impossible: usize) -> Result<(f64, f64)> 
     Ok((seconds / f64::from(u32::try_from(placed)?), median(turns)))
 }
 
+/// Seconds for a plan that has one task to place, with the fold of its lease, while all nodes are idle.
+fn single(nodes: usize, quick: bool, particular: bool) -> Result<f64> {
+    let mut market = Market::new(REQUESTERS, nodes)?;
+    if particular {
+        market.make_particular()?;
+    }
+    let templates = templates(&mut market);
+    let mut costs = Vec::new();
+    for n in 0..if quick { SINGLE / 10 } else { SINGLE } {
+        let of = n % REQUESTERS;
+        let task = templates[of][market.below(3) as usize].clone();
+        market.task(market.requesters[of], task)?;
+        let planned = market.plan()?;
+        // What waits for another replica comes beside the next one.
+        if planned.leases.len() == 1 {
+            costs.push(planned.took.as_secs_f64());
+        }
+        market.finish(market.running.len())?;
+        market.now = market.now.plus_ms(100);
+    }
+    Ok(median(costs))
+}
+
 /// Queues so many tasks.
 fn fill(market: &mut Market, tasks: usize) -> Result<()> {
     let templates = templates(market);
@@ -236,9 +284,12 @@ pub(crate) fn weigh(nodes: usize, tasks: usize) -> Result<Weights> {
     fill(&mut market, tasks)?;
     let with_tasks = resident();
     let per = |after: u64, before: u64, n: usize| after.saturating_sub(before) as f64 / n as f64;
+    market.make_particular()?;
+    let with_terms = resident();
     Ok(Weights {
         task: per(with_tasks, with_nodes, tasks),
         node: per(with_nodes, empty, nodes),
+        particular: per(with_terms, with_tasks, nodes),
     })
 }
 
