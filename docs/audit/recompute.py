@@ -496,6 +496,7 @@ class Assignment:
     resume: dict | None = None  # the checkpoint that it goes on from
     author: str | None = None  # and the node that made it
     resumed_run: str | None = None  # and the run
+    has_remade: bool = False  # it made the checkpoint that runs from zero are to make
     told: tuple | None = None  # when it last told how far it is, in ms, and how far, in parts per million
     failure: str | None = None
     uploads: list = field(default_factory=list)  # blobs that the node brought under it
@@ -503,6 +504,7 @@ class Assignment:
     closed: bytes = b""  # what the node showed, before anybody can read it
     commitment: str | None = None
     agreement: str | None = None  # equal for results that agree
+    work: str | None = None  # the same without the fuel
     checks: list = field(default_factory=list)
     outputs: list = field(default_factory=list)
     result: dict | None = None
@@ -514,10 +516,6 @@ class Assignment:
     fuel: int = 0  # that its report says
     used: tuple = ()  # what it is paid for where the task is metered: fuel, workgroups, bytes
     price: int = 0  # that it earns in time, or the most where the task is metered
-
-    def took_over(self):
-        """It went on from what another node had made: whose work is wrong, nothing in the log tells."""
-        return self.author not in (None, self.node)
 
     def is_backed(self):
         """It has stake behind it."""
@@ -541,10 +539,16 @@ class ReviewOf(NamedTuple):
     """What a task reviews, and for whom."""
     task: str
     payer: str  # the ledger account that put its escrow up
-    involved: list  # the reviewed task's assignments that brought a result
+    involved: list  # the reviewed task's assignments that brought a result, or that it rests on
     hardware: str | None
-    reviewed: str  # what its results agree on
+    reviewed: str  # what its results agree on, without the fuel where it went on from a checkpoint
     counts: bool  # the reviewed result is one of those that are compared
+    is_resumed: bool
+    expects: tuple | None  # the first run that it rests on, and what that saved, where another node's work is among it
+
+    def says(self, assignment):
+        """What a fresh result is held against it by."""
+        return assignment.work if self.is_resumed else assignment.agreement
 
 
 class InspectionOf(NamedTuple):
@@ -733,9 +737,22 @@ class Task:
         """How many of those are duplicates of others."""
         return len(self.live()) - len({a.slot() for a in self.live()})
 
-    def resume_point(self):
-        """The checkpoint that is furthest, the newest among equals; a sample starts from zero."""
-        known = self.checkpoints if self.terms.replicas == 1 else []
+    def rests_on(self, run):
+        """The runs on whose checkpoints a run rests, with those: the one that it went on from first."""
+        runs = []
+        while run.resumed_run in self.assignments:
+            run, blob = self.assignments[run.resumed_run], run.resume
+            runs.append((run, blob))
+        return runs
+
+    def took_over(self, run):
+        """It went on from what another node had made."""
+        return run.author not in (None, run.node) or any(author.node != run.node for author, _ in self.rests_on(run))
+
+    def resume_point(self, hardware):
+        """The checkpoint that is furthest, the newest among equals, of those made on such hardware; what is repeated starts from zero."""
+        repeated = self.terms.replicas > 1 or any(m["method"] == "attestation" for m in self.definition.get("verification") or [])
+        known = [c for c in self.checkpoints if not repeated and self.assignments[c.by].hardware == hardware]
         return max(enumerate(known), key=lambda c: (c[1].ppm, c[0]), default=(0, None))[1]
 
     def open_slots(self):
@@ -1185,6 +1202,11 @@ def agreement_key(report):
     """Equal for reports that agree; fuel is the same on every machine only without a GPU."""
     fuel = report["usage"]["fuel"] if report.get("trace_root") is None else None
     return tagged_hash(b"aevir.agreement/1\n", [report["outputs"], report["result"], report["metrics"], fuel])
+
+
+def work_key(report):
+    """The same without the fuel, of which a run that goes on from a checkpoint burns only the rest."""
+    return tagged_hash(b"aevir.work/1\n", [report["outputs"], report["result"], report["metrics"]])
 
 
 def micro_units(decimal):
@@ -2551,11 +2573,14 @@ class Auditor:
         found = (data["requester"], data["seed"], data["nonce"], data["policy_version"], amount(data["escrow"]))
         expect("requester, seed, nonce, policy and escrow", (of.requester, of.seed, review_nonce(of), of.policy_version, bond), found)
         terms = read_terms(definition)
-        involved = [a for a in of.assignments.values() if a.commitment and a.state in SEALED]
+        first, involved = of.accepted[0], [a for a in of.assignments.values() if a.commitment and a.state in SEALED]
+        rests_on, is_resumed = of.rests_on(first), first.resume is not None
+        begun = rests_on[-1] if rests_on and of.took_over(first) and not rests_on[-1][0].resume else None
         account = stake_of(cause["node"]) if counts else available(cause["account"])
         task = Task(data["task"], of.requester, terms, of.policy, bond, terms.initial, definition, data["definition_digest"], data["nonce"],
                     policy_version=of.policy_version, seed=of.seed,
-                    review_of=ReviewOf(of.id, account, involved, of.accepted[0].hardware, of.accepted[0].agreement, counts))
+                    review_of=ReviewOf(of.id, account, involved + [run for run, _ in rests_on], first.hardware,
+                                       first.work if is_resumed else first.agreement, counts, is_resumed, begun))
         self.tasks[task.id] = task
         self.money_due("escrow", task, {account: -bond, escrow(task.id): bond})
         self.must_follow("task.queued", task.id)
@@ -2709,25 +2734,44 @@ class Auditor:
             return
         of, outcome = self.maturing[task.review_of.task], "undecided"
         of.review_cost = paid
-        said = [a.agreement for a in task.having("revealed")]
+        said = [task.review_of.says(a) for a in task.having("revealed")]
         reviewed = task.review_of.reviewed
         if task.accepted and task.blames():
-            outcome = "upheld" if task.accepted[0].agreement == reviewed else "overturned"
+            outcome = "upheld" if task.review_of.says(task.accepted[0]) == reviewed else "overturned"
         elif judged and task.review_of.counts and any(one != reviewed for one in said):
             outcome = "unconfirmed"
         elif judged and task.blames() and len(said) >= task.terms.quorum and reviewed not in said:
             outcome = "unconfirmed"
-        refused = []
-        for first in of.accepted if outcome == "overturned" else []:
-            strikes = self.strikes_at(self.nodes[first.node], of.policy) + 1
-            free = first.took_over() or first.hardware is not None and self.is_free(of, self.nodes[first.node], strikes)
-            refused.append({"assignment": first.id, "slashed": str(0 if free else first.stake)})
+        refuted = of.accepted if outcome == "overturned" else []
+        to_blame, doubted = self.whose_fault(of, task, refuted)
+        blamed = []
+        for run in to_blame:
+            strikes = self.strikes_at(self.nodes[run.node], of.policy) + 1
+            free = run.hardware is not None and self.is_free(of, self.nodes[run.node], strikes)
+            blamed.append({"assignment": run.id, "slashed": str(0 if free else run.stake)})
         of.owed = task.review_of.payer, 0 if task.review_of.counts else paid
-        self.must_follow("task.reviewed", of.id, task.id, value={"outcome": outcome, "refused": refused})
+        self.must_follow("task.reviewed", of.id, task.id, value={"outcome": outcome, "refused": [run.id for run in refuted],
+                                                                 "blamed": blamed, "doubted": [run.id for run in doubted]})
+
+    def whose_fault(self, of, review, refuted):
+        """Who answers for refuted results, and whose record has them: the first checkpoint that one rests on is made by every run from
+        zero, so that one which no fresh run has made is its author's fault; of what comes after it nothing tells."""
+        blamed, doubted = [], []
+        first = review.review_of.expects and review.review_of.expects[0]
+        remade = any(run.has_remade for run in review.accepted)
+        for run in refuted:
+            if not of.took_over(run) or first and not remade and first.node == run.node:
+                blamed.append(run)
+            elif first and not remade:
+                blamed.append(first)
+            else:
+                before = [author for author, _ in of.rests_on(run)[:1] if author.node != run.node and author is not first]
+                doubted += [run, *before]
+        return blamed, doubted
 
     def on_task_reviewed(self, data):
         """The verdict stands, or what was pending for it goes back."""
-        value = {"outcome": data["outcome"], "refused": data["refused"]}
+        value = {name: data[name] for name in ("outcome", "refused", "blamed", "doubted")}
         self.settle_due("task.reviewed", data["task"], data["review"], value=value)
         task = self.maturing[data["task"]]
         task.review = ("ended", data["outcome"])
@@ -2738,18 +2782,15 @@ class Auditor:
         task.in_treasury = self.balances["treasury"]
         del self.maturing[task.id]
         self.overturned[task.id], self.ended[task.id], task.state = task, "overturned", "overturned"
-        slashed = {r["assignment"]: amount(r["slashed"]) for r in data["refused"]}
+        slashed = {r["assignment"]: amount(r["slashed"]) for r in data["blamed"]}
         for assignment in task.assignments.values():
             node = self.nodes[assignment.node]
             node.sealed.discard(assignment.id)
             node.locked -= assignment.stake - slashed.get(assignment.id, 0)
             assignment.stake = slashed.get(assignment.id, 0)
-        refuted = task.accepted if data["outcome"] == "overturned" else []
-        blamed = [first for first in refuted if not first.took_over()]
-        for first in refuted:
-            self.fault(task, first)
-            if first.took_over() and first.resumed_run:
-                self.fault(task, task.assignments[first.resumed_run])
+        blamed = [task.assignments[run] for run in slashed]
+        for run in [*slashed, *data["doubted"]]:
+            self.fault(task, task.assignments[run])
         for node in [self.nodes[first.node] for first in blamed]:
             node.strikes, node.struck_at, node.caught_at = self.strikes_at(node, task.policy) + 1, self.now, self.now
         for first in blamed:
@@ -3195,7 +3236,7 @@ class Auditor:
         if task.policy["market"] != "private":
             parties = [task.requester] + [a.owner for a in live]
             require(node.owner not in parties, f"expected an owner who is no party to the task yet, found {node.owner}")
-        point = task.resume_point()
+        point = task.resume_point(node.hardware(task.needs_gpu()))
         author, checkpoint = (point.author, point.blob) if point else (None, None)
         expect("the checkpoint to resume from", checkpoint, data.get("resume"))
         # Leases from before there were draws do not name whose it is.
@@ -3243,6 +3284,8 @@ class Auditor:
         task, assignment = self.open_assignment(data, "running")
         task.checkpoint_bytes += int(data["checkpoint"]["size"])
         require(task.checkpoint_bytes <= TASK_CHECKPOINT_BYTES_MAX, "more bytes of checkpoints than a task may have")
+        expected = task.review_of and task.review_of.expects
+        assignment.has_remade |= bool(expected) and expected[1] == data["checkpoint"]
         base = next((c.ppm for c in task.checkpoints if c.blob == assignment.resume), 0)
         kept = [c for c in task.checkpoints if c.by != assignment.id]
         if len(kept) >= 16:  # as many as a task can have attempts
@@ -3345,7 +3388,7 @@ class Auditor:
         if set(wanted) - {output["name"] for output in report["outputs"]}:
             # It makes no model, so that it does not meet the requester's terms.
             assignment.checks = sorted([*assignment.checks, ("model outputs", False)])
-        assignment.agreement = agreement_key(report)
+        assignment.agreement, assignment.work = agreement_key(report), work_key(report)
         assignment.outputs, assignment.result, assignment.state = report["outputs"], report["result"], "revealed"
 
     def check_opening(self, task, assignment, data):

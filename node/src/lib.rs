@@ -13,6 +13,7 @@ mod agent;
 mod allowance;
 mod cache;
 mod card;
+mod checkpoints;
 mod config;
 mod directive;
 mod error;

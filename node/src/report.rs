@@ -255,6 +255,7 @@ pub(crate) mod tests {
             },
             gpu: None,
             checkpoint: None,
+            expects: None,
             pay: None,
             word_only: false,
             lease_ms: 6_000,

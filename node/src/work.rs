@@ -2,21 +2,20 @@
 //! with its class.
 
 use std::{
-    convert::Infallible,
     fs, io,
-    path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    path::Path,
     time::{Duration, Instant},
 };
 
 use aevir_sandbox::{Input, Limits, Outcome, Profile, RunEvent, RunSpec, TraceIds};
 use aevir_wire::{Fail, Lease};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::{
     admission::Place,
     agent::Shared,
     card,
+    checkpoints::Checkpoints,
     fault::Fault,
     fetch::{Materials, fetch},
     heartbeat::flush,
@@ -28,14 +27,8 @@ use crate::{
 };
 
 const RUNS_FOLDER: &str = "runs";
-/// Checkpoints are offered to the platform at most this often: each becomes an entry of the log.
-const CHECKPOINT_PERIOD: Duration = Duration::from_secs(5);
 /// How long a stopping node tries to give a run back.
 const GIVE_BACK_PATIENCE: Duration = Duration::from_secs(3);
-/// How long a stopping node tries to keep a run's newest checkpoint.
-const CHECKPOINT_PATIENCE: Duration = Duration::from_secs(5);
-/// Events of a run that may wait for the agent; a run that is faster is slowed down.
-const EVENTS_WAITING: usize = 256;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -154,14 +147,13 @@ async fn attempt(
     let call = || shared.submitter.start(&lease.assignment);
     expect_answer(until_answered("start", &work.stop, call).await, stopped)?;
     work.telemetry.note("starting");
-    let (outcome, checkpoint) = run(shared, lease, work, spec).await;
+    let checkpoints = Checkpoints::of(lease);
+    let outcome = run(shared, lease, work, spec, &checkpoints).await;
     if lease.gpu.is_some() {
         card::look(shared, &outcome).await;
     }
-    if shared.halt.is_cancelled()
-        && let Some(path) = checkpoint
-    {
-        keep_checkpoint(shared, lease, &path).await;
+    if shared.halt.is_cancelled() {
+        checkpoints.keep(shared).await;
     }
     if work.stop.is_cancelled() {
         return Err(stopped());
@@ -172,6 +164,8 @@ async fn attempt(
     if work.stop.is_cancelled() {
         return Err(stopped());
     }
+    let brought = checkpoints.bring_expected(shared).await;
+    brought.ok_or(Ended::Halted)?;
     let sealed = seal(shared, lease, &outcome)?;
     work.telemetry.progress(1_000_000, "uploading");
     tokio::select! {
@@ -317,44 +311,29 @@ async fn misbehave(shared: &Shared, work: &Work) -> Result<(), Ended> {
     Ok(())
 }
 
-/// Offers the newest checkpoint of a run that a stopping node breaks off, so that another node loses nothing.
-async fn keep_checkpoint(shared: &Shared, lease: &Lease, path: &Path) {
-    let Ok(bytes) = tokio::fs::read(path).await else {
-        return;
-    };
-    let kept = shared.client.save_checkpoint(&lease.assignment, bytes);
-    match tokio::time::timeout(CHECKPOINT_PATIENCE, kept).await {
-        Ok(Ok(_)) => tracing::info!("the newest checkpoint was kept"),
-        Ok(Err(error)) => tracing::warn!(error = full(&error), "a checkpoint was not stored"),
-        Err(_) => tracing::warn!("the platform did not take the checkpoint in time"),
-    }
-}
-
-/// Runs it, passing on what it says. Answers with the outcome the newest checkpoint, where the platform does not have it.
+/// Runs it, passing on what it says.
 async fn run(
     shared: &Shared,
     lease: &Lease,
     work: &Work,
     spec: RunSpec,
-) -> (Outcome, Option<PathBuf>) {
-    let (events, mut said) = mpsc::channel(EVENTS_WAITING);
-    let (newest, checkpoints) = watch::channel(None);
+    checkpoints: &Checkpoints<'_>,
+) -> Outcome {
+    let (events, mut said) = mpsc::channel(checkpoints.events_waiting());
     let started = Instant::now();
     let running = shared.executor.run(spec, events, work.stop.clone());
     let listening = async {
         while let Some(event) = said.recv().await {
             // What a comparison says could be what it compares.
             if !lease.word_only || matches!(event, RunEvent::Started { .. }) {
-                hear(work, event, &newest);
+                hear(work, event, checkpoints);
             }
         }
     };
-    let kept = Mutex::new(None);
-    let uploading = upload_checkpoints(shared, lease, checkpoints, &kept);
     let (outcome, ()) = tokio::select! {
         done = async { tokio::join!(running, listening) } => done,
         // A run that has ended needs no checkpoint any more.
-        never = uploading => match never {},
+        never = checkpoints.offer(shared) => match never {},
     };
     tracing::info!(
         end = ?outcome.end,
@@ -363,12 +342,10 @@ async fn run(
         total_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         "the run ended"
     );
-    let last = newest.borrow().clone();
-    let kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
-    (outcome, last.filter(|last| Some(last) != kept.as_ref()))
+    outcome
 }
 
-fn hear(work: &Work, event: RunEvent, newest: &watch::Sender<Option<PathBuf>>) {
+fn hear(work: &Work, event: RunEvent, checkpoints: &Checkpoints<'_>) {
     match event {
         RunEvent::Started { .. } => work.telemetry.note("started"),
         RunEvent::Log { level, text } => {
@@ -377,40 +354,8 @@ fn hear(work: &Work, event: RunEvent, newest: &watch::Sender<Option<PathBuf>>) {
         }
         RunEvent::Progress { ppm, note } => work.telemetry.progress(ppm, note),
         RunEvent::Metric(metric) => work.telemetry.metric(report::metric(&metric)),
-        RunEvent::Checkpoint { path, .. } => {
-            // Older ones are removed, also while they are being uploaded; then the newer one follows.
-            newest.send_replace(Some(path));
-        }
+        RunEvent::Checkpoint { path, digest, .. } => checkpoints.saved(path, &digest),
     }
-}
-
-/// Offers the newest checkpoint to the platform, not more often than it wants them, for as long as it is polled. One
-/// that does not arrive costs nothing but the time that a successor loses.
-async fn upload_checkpoints(
-    shared: &Shared,
-    lease: &Lease,
-    mut checkpoints: watch::Receiver<Option<PathBuf>>,
-    kept: &Mutex<Option<PathBuf>>,
-) -> Infallible {
-    while checkpoints.changed().await.is_ok() {
-        let Some(path) = checkpoints.borrow_and_update().clone() else {
-            continue;
-        };
-        // Gone when a newer one came meanwhile: that one is next.
-        let Ok(bytes) = tokio::fs::read(&path).await else {
-            continue;
-        };
-        match shared
-            .client
-            .save_checkpoint(&lease.assignment, bytes)
-            .await
-        {
-            Ok(_) => *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(path),
-            Err(error) => tracing::warn!(error = full(&error), "a checkpoint was not stored"),
-        }
-        tokio::time::sleep(CHECKPOINT_PERIOD).await;
-    }
-    std::future::pending().await
 }
 
 fn seal(shared: &Shared, lease: &Lease, outcome: &Outcome) -> Result<Sealed, Ended> {

@@ -351,7 +351,11 @@ events! {
         review: TaskId,
         outcome: ReviewOutcome,
         /// Results that were accepted before, and are refused now.
-        refused: Vec<Refuted>,
+        refused: Vec<AssignmentId>,
+        /// Runs whose nodes answer for that: those of the refused results, or the one whose checkpoint they went on from.
+        blamed: Vec<Blamed>,
+        /// Runs that may be the reason: it counts against their nodes' records, and costs them nothing else.
+        doubted: Vec<AssignmentId>,
     }
     /// The end without a verdict.
     "task.closed" v 1 TaskClosed on |e| format!("task/{}", e.task) => { task: TaskId, reason: CloseReason, detail: String, fee: Amount, refund: Amount }

@@ -114,6 +114,12 @@ impl Report {
         let key = (&self.outputs, self.result, &self.metrics, fuel);
         Digest::of_json("aevir.agreement/1", &key).unwrap_or(Digest([0; 32]))
     }
+
+    /// The same without the fuel: a run that goes on from a checkpoint burns only what was left of it.
+    pub fn work_key(&self) -> Digest {
+        let key = (&self.outputs, self.result, &self.metrics);
+        Digest::of_json("aevir.work/1", &key).unwrap_or(Digest([0; 32]))
+    }
 }
 
 /// The bytes that a node signs for a commitment.

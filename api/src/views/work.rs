@@ -252,7 +252,7 @@ fn wants(event: &Event, keys: &mut Keys) {
         Event::InspectionOpened(e) => return task(keys, e.task),
         Event::TaskReviewed(e) => {
             task(keys, e.task);
-            let refused = e.refused.iter().map(|r| id(r.assignment));
+            let refused = e.refused.iter().copied().map(id);
             return refused.for_each(|assignment| keys.add(ASSIGNMENTS, [assignment]));
         }
         Event::TaskVerified(e) => {

@@ -169,22 +169,14 @@ pub(super) async fn reviewed(rows: &mut Rows<'_>, e: &TaskReviewed, at: Timestam
     ) {
         task.set("state", Phase::Overturned.name())?;
     }
-    for refuted in &e.refused {
-        let row = rows.row(ASSIGNMENTS, [id(refuted.assignment)]).await?;
+    for refused in &e.refused {
+        let row = rows.row(ASSIGNMENTS, [id(refused)]).await?;
         row.set("state", "refused")?
             .set("reason", name(&RefusalReason::Mismatch))?;
     }
-    for refuted in &e.refused {
-        let assignment = id(refuted.assignment);
-        let row = rows.row(ASSIGNMENTS, [assignment.clone()]).await?;
-        let author = row.get("checkpoint_author")?;
-        let took_over = *author != Value::Null && author != row.get("node")?;
-        let resumed = row.get("resumed_run")?.clone();
-        note(rows, id(e.task), assignment, Outcome::Fault, at).await?;
-        // Whose work is wrong, the checkpoint's or the run's, nothing tells.
-        if took_over && resumed != Value::Null {
-            note(rows, id(e.task), resumed, Outcome::Fault, at).await?;
-        }
+    let blamed = e.blamed.iter().map(|run| &run.assignment);
+    for run in blamed.chain(&e.doubted) {
+        note(rows, id(e.task), id(run), Outcome::Fault, at).await?;
     }
     Ok(())
 }

@@ -291,6 +291,9 @@ pub struct Lease {
     /// Resume from this one, from `GET /v1/node/assignments/{id}/checkpoint`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<BlobRef>,
+    /// A checkpoint that the run may make on its way: if it does, bring this one, and no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expects: Option<BlobRef>,
     /// What an accepted result earns. Absent where the server does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pay: Option<Pay>,

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod attacks;
+mod checkpoints;
 mod closed;
 mod command_line;
 mod commitment;

@@ -23,7 +23,7 @@ const STAKE: i64 = 3_000_000;
 const LOCKED: i64 = 300_000;
 
 /// A platform on which trusted results stand alone unless they are drawn, which happens so often; and newcomers are trusted.
-async fn platform(floor_ppm: u32) -> TestPlatform {
+pub(crate) async fn platform(floor_ppm: u32) -> TestPlatform {
     let platform = TestPlatform::start().await;
     let policy = platform.admin.policy().await.unwrap().policy;
     let adaptive = AdaptivePolicy {
@@ -102,12 +102,13 @@ async fn lie(platform: &TestPlatform, cheat: &FakeNode, number: u32) -> Task {
 }
 
 /// The task once its verdict was looked at again.
-async fn reviewed(platform: &TestPlatform, id: &str) -> Task {
+pub(crate) async fn reviewed(platform: &TestPlatform, id: &str) -> Task {
     let started = Instant::now();
     loop {
         let task = platform.requester.task(id).await.unwrap();
         let state = task.review.as_ref().map(|review| review.state.as_str());
-        if matches!(state, Some("upheld" | "overturned" | "undecided")) {
+        let over = ["upheld", "overturned", "unconfirmed", "undecided"];
+        if state.is_some_and(|state| over.contains(&state)) {
             return task;
         }
         assert!(started.elapsed() < Duration::from_secs(120), "{task:#?}");

@@ -114,9 +114,8 @@ pub(super) fn judge(
     // A result that nobody may be blamed by is refuted by nobody.
     let word = counted_word(task);
     let may_blame = task.may_blame(&policy);
-    let agreed_on = agreed_on.filter(|_| may_blame);
-    let shows = match agreed_on {
-        Some(key) => Shown::Agreed(key),
+    let shows = match agreed_on.filter(|_| may_blame) {
+        Some(_) => shows(task, accepted, &replicas),
         None if word.is_some_and(|word| differs(&replicas, word)) => Shown::Nothing,
         None if may_blame && contradicts(task, &replicas) => Shown::Nothing,
         None => Shown::TooLittle,
@@ -167,12 +166,29 @@ pub(crate) fn extended(task: &Task) -> Option<Event> {
     (is_complete && is_left).then(|| extended.into())
 }
 
+/// What the fresh results of a review show that agree.
+fn shows(
+    task: &Task,
+    fresh: &[AssignmentId],
+    replicas: &BTreeMap<AssignmentId, Replica<'_>>,
+) -> Shown {
+    let report = fresh.first().and_then(|id| Some(replicas.get(id)?.report));
+    let of = task.review_of.as_ref().zip(report);
+    let mut runs = fresh.iter().filter_map(|id| task.assignments.get(id));
+    if of.is_some_and(|(of, report)| of.is_said_by(report)) {
+        Shown::TheSame
+    } else {
+        Shown::Another {
+            has_remade: runs.any(|run| run.has_remade),
+        }
+    }
+}
+
 /// As many fresh results of a review as could have decided are there, and none of them is the reviewed one.
 fn contradicts(task: &Task, replicas: &BTreeMap<AssignmentId, Replica<'_>>) -> bool {
-    let mut said = replicas.values().map(|r| r.report.agreement_key());
-    let reviewed = task.review_of.as_ref().map(|of| of.reviewed);
     let are_enough = replicas.len() >= task.quorum() as usize;
-    reviewed.is_some_and(|reviewed| are_enough && !said.any(|key| key == reviewed))
+    let of = task.review_of.as_ref().filter(|_| are_enough);
+    of.is_some_and(|of| !replicas.values().any(|r| of.is_said_by(r.report)))
 }
 
 /// Replicas that are closed until the verdict.

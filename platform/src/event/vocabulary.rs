@@ -284,10 +284,10 @@ pub enum ReviewOutcome {
     Unconfirmed,
 }
 
-/// A result that was accepted and is refuted.
+/// A run whose node answers for a result that was accepted and is refuted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Refuted {
+pub struct Blamed {
     pub assignment: AssignmentId,
     /// What its node loses of what it locked for it.
     pub slashed: Amount,

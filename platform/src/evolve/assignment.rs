@@ -63,6 +63,7 @@ pub(super) fn leased(
         resume: e.resume,
         author: e.author,
         resumed_run,
+        has_remade: false,
         doubles: e.doubles,
         overtaken: false,
         price,

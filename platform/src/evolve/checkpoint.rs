@@ -17,6 +17,8 @@ const CHECKPOINTS_MAX: usize = 16;
 /// A run's checkpoint takes the place of the one that it saved before, and of no other run's.
 pub(super) fn saved(state: &mut State, e: &AssignmentCheckpointed) -> Result<(), Corrupt> {
     let task = task_mut(state, e.task)?;
+    let of = task.review_of.as_ref();
+    let expected = of.and_then(|of| of.expects).map(|expected| expected.blob);
     let assignment = assignment_mut(task, e.assignment)?;
     let Stage::Running { ppm: told, .. } = assignment.stage else {
         return Err(Corrupt(format!(
@@ -25,6 +27,7 @@ pub(super) fn saved(state: &mut State, e: &AssignmentCheckpointed) -> Result<(),
         )));
     };
     let (author, resumed) = (assignment.node, assignment.resume);
+    assignment.has_remade |= expected == Some(e.checkpoint);
     let base = task.checkpoints.iter().find(|c| Some(c.blob) == resumed);
     // A run that tells nothing is as far as where it began.
     let ppm = told.max(base.map_or(0, |c| c.ppm));

@@ -12,7 +12,7 @@ use crate::{
     decide::{rests_on_caught, rests_on_unvouched},
     event::{ReviewCause, ReviewOpened, ReviewOrigin, ReviewOutcome, TaskReviewed},
     ids::{AssignmentId, NodeId, TaskId},
-    state::{Outcome, Phase, Review, ReviewOf, Stage, State, Task, is_unblocked},
+    state::{Expected, Outcome, Phase, Review, ReviewOf, Stage, State, Task, is_unblocked},
 };
 
 /// What a task that is created for it has to know of the verdict that it looks at.
@@ -37,12 +37,26 @@ pub(super) fn origin(state: &State, origin: ReviewOrigin) -> Result<ReviewOf, Co
         found.ok_or_else(|| Corrupt(format!("task {} has no result to review", of.id)))?;
     let brought = of.assignments.values();
     let brought = brought.filter(|a| a.commitment().is_some());
+    let rests_on = of.rests_on(accepted);
+    let first = rests_on.last();
+    let first = first.filter(|(run, _)| run.resume.is_none() && of.took_over(accepted));
+    let is_resumed = accepted.resume.is_some();
+    let authors = rests_on.iter().map(|(run, _)| run.node);
     Ok(ReviewOf {
         task: of.id,
         payer: origin.payer,
-        involved: brought.map(|a| a.node).collect(),
+        involved: brought.map(|a| a.node).chain(authors).collect(),
         class: accepted.hardware.gpu().map(str::to_owned),
-        reviewed: revealed.report.agreement_key(),
+        reviewed: if is_resumed {
+            revealed.report.work_key()
+        } else {
+            revealed.report.agreement_key()
+        },
+        is_resumed,
+        expects: first.map(|(run, blob)| Expected {
+            by: run.id,
+            blob: *blob,
+        }),
         counts: origin.counts,
     })
 }
@@ -129,13 +143,10 @@ pub(super) fn reviewed(state: &mut State, e: &TaskReviewed, at: Timestamp) -> Re
 fn overturned(state: &mut State, e: &TaskReviewed, at: Timestamp) -> Result<(), Corrupt> {
     let task = task_mut(state, e.task)?;
     task.phase = Phase::Overturned;
-    for refuted in &e.refused {
-        let assignment = assignment_mut(task, refuted.assignment)?;
+    for refused in &e.refused {
+        let assignment = assignment_mut(task, *refused)?;
         let Stage::Accepted(revealed) = &assignment.stage else {
-            return Err(Corrupt(format!(
-                "assignment {} is refuted amiss",
-                refuted.assignment
-            )));
+            return Err(Corrupt(format!("assignment {refused} is refuted amiss")));
         };
         assignment.stage = Stage::Refused {
             reason: crate::event::RefusalReason::Mismatch,
@@ -144,20 +155,11 @@ fn overturned(state: &mut State, e: &TaskReviewed, at: Timestamp) -> Result<(), 
         };
     }
     let requester = task.requester;
-    let runs = e.refused.iter();
-    let runs = runs.filter_map(|r| task.assignments.get(&r.assignment));
-    let runs: Vec<_> = runs
-        .map(|run| (run.id, run.took_over(), run.resumed_run))
-        .collect();
     unseal(state, e)?;
-    for (run, took_over, resumed) in &runs {
+    let blamed: Vec<AssignmentId> = e.blamed.iter().map(|run| run.assignment).collect();
+    for run in blamed.iter().chain(&e.doubted) {
         record::note(state, e.task, *run, Outcome::Fault, at)?;
-        if let (true, Some(author)) = (took_over, resumed) {
-            record::note(state, e.task, *author, Outcome::Fault, at)?;
-        }
     }
-    let blamed = runs.into_iter().filter(|(_, took_over, _)| !took_over);
-    let blamed: Vec<AssignmentId> = blamed.map(|(id, ..)| id).collect();
     stake::strike(state, e.task, &blamed, at)?;
     // What waited for it and for others, too, can't go on.
     let blocked: Vec<TaskId> = state
@@ -175,7 +177,7 @@ fn unseal(state: &mut State, e: &TaskReviewed) -> Result<(), Corrupt> {
     let sealed = sealed.filter(|a| a.commitment().is_some());
     let sealed: Vec<_> = sealed.map(|a| (a.node, a.id)).collect();
     for (node, id) in sealed {
-        let kept = e.refused.iter().find(|r| r.assignment == id);
+        let kept = e.blamed.iter().find(|run| run.assignment == id);
         let assignment = assignment_mut(task_mut(state, e.task)?, id)?;
         let slashed = kept.map_or(0, |r| r.slashed.0);
         let freed = crate::amount::Amount(assignment.stake.0 - slashed);

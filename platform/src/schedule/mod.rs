@@ -151,8 +151,10 @@ fn lease(
     drawn: &Drawn,
 ) -> Option<(NodeId, Event)> {
     let node = state.index.fleet.id(drawn.ordinal)?;
-    let resume = task.resume_point();
-    let ask = state.nodes.get(&node)?.terms.ask(task.definition.kind);
+    let on = state.nodes.get(&node)?;
+    let with_gpu = task.definition.qos.gpu.is_some();
+    let resume = task.resume_point(&on.hardware(with_gpu));
+    let ask = on.terms.ask(task.definition.kind);
     let leased = AssignmentLeased {
         task: task.id,
         assignment: drawn.assignment,

@@ -37,7 +37,8 @@ pub fn plan(state: &State, context: &Context) -> Vec<Event> {
         let weight = |index: u32| score::election_weight(state, task, candidates[index as usize]);
         let choice = ticket.choose(&urn, of, weight);
         let node = candidates[choice.index as usize];
-        let resume = task.resume_point();
+        let with_gpu = task.definition.qos.gpu.is_some();
+        let resume = task.resume_point(&node.hardware(with_gpu));
         let leased = AssignmentLeased {
             task: task.id,
             assignment: AssignmentId(ids.ulid()),

@@ -39,6 +39,8 @@ pub struct Assignment {
     pub author: Option<NodeId>,
     /// The run that saved it.
     pub resumed_run: Option<AssignmentId>,
+    /// It made the checkpoint that runs from zero are to make.
+    pub has_remade: bool,
     /// The run that it duplicates, because the task may be late.
     pub doubles: Option<AssignmentId>,
     /// It had begun when another result was taken for its replica: it earns the attempt fee.
@@ -126,12 +128,6 @@ impl Assignment {
     /// The replica that it makes: its own, or that of the run which it duplicates. A slot brings one result.
     pub fn slot(&self) -> AssignmentId {
         self.doubles.unwrap_or(self.id)
-    }
-
-    /// It went on from what another node had made: what is wrong with its result may be that node's work or its own, which nothing in the
-    /// log tells.
-    pub fn took_over(&self) -> bool {
-        self.author.is_some_and(|author| author != self.node)
     }
 
     /// It has stake behind it: as much as the policy asks for was free at its lease, and its price is above zero.

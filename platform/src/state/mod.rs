@@ -40,7 +40,7 @@ pub use points::PointsBalance;
 pub use record::{
     Backoff, FAILING_OWNERS_MIN, Fading, HardwareClass, NotAClass, Outcome, Record, Tally,
 };
-pub use review::{Review, ReviewOf};
+pub use review::{Expected, Review, ReviewOf};
 pub use rewards::{Pool, Rewards, Standing as PointsStanding};
 pub use sample::Sample;
 pub use speed::SpeedRecord;

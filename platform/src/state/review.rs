@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     digest::Digest,
     event::{Payer, ReviewCause, ReviewOutcome},
-    ids::{NodeId, TaskId},
+    ids::{AssignmentId, NodeId, TaskId},
     ledger::LedgerAccount,
+    report::{BlobRef, Report},
 };
 
 /// Whether a task's verdict is, or was, looked at again. Once at most.
@@ -58,10 +59,34 @@ pub struct ReviewOf {
     pub involved: Vec<NodeId>,
     /// The class of GPU that the reviewed result is of.
     pub class: Option<String>,
-    /// What the reviewed results agree on.
+    /// What the reviewed results agree on; of a run that went on from a checkpoint its work, for its fuel is only of the rest.
     pub reviewed: Digest,
+    pub is_resumed: bool,
+    /// The checkpoint of a run from zero on which the reviewed result rests, where another node had made any before it: every run from
+    /// zero makes the same, so that one which no fresh run makes is bad.
+    pub expects: Option<Expected>,
     /// The reviewed result is one of those that are compared: the sample goes on where it stood.
     pub counts: bool,
+}
+
+/// A checkpoint that runs from zero are to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expected {
+    /// The run that saved it.
+    pub by: AssignmentId,
+    pub blob: BlobRef,
+}
+
+impl ReviewOf {
+    /// Whether a fresh report says what the reviewed results agree on.
+    pub fn is_said_by(&self, report: &Report) -> bool {
+        let said = if self.is_resumed {
+            report.work_key()
+        } else {
+            report.agreement_key()
+        };
+        said == self.reviewed
+    }
 }
 
 impl Payer {

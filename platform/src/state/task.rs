@@ -10,13 +10,14 @@ use super::{
     assignment::{Assignment, Stage},
     assignments::Assignments,
     inspection::{Inspection, InspectionOf},
+    record::HardwareClass,
     review::{Review, ReviewOf},
     sample::Sample,
 };
 use crate::{
     amount::{Amount, Count, Ppm},
     content::ContentPrice,
-    definition::TaskDefinition,
+    definition::{Method, TaskDefinition},
     digest::Digest,
     event::{CheckResult, CloseReason, Refusal, Share, TaskCreated, Verdict},
     hexbytes::Hex,
@@ -352,12 +353,41 @@ impl Task {
         self.attempts_spent.saturating_add(1).saturating_add(kept)
     }
 
-    /// Where the next run goes on from: the checkpoint that is furthest, the newest among equals; `None` where it starts from zero. A
-    /// sampled replica starts from zero: it has to confirm what the others made, not to inherit it. A checkpoint is so verified by
-    /// a replica from zero, or not at all, which is why the lease names its author.
-    pub fn resume_point(&self) -> Option<&Checkpoint> {
-        let furthest = self.checkpoints.iter().max_by_key(|c| c.ppm);
-        furthest.filter(|_| !self.is_sampled())
+    /// Where the next run goes on from on this hardware: the checkpoint that is furthest, the newest among equals, of those made on the
+    /// same; `None` where it starts from zero. What others repeat starts from zero, replicas and what is attested: it has to be confirmed
+    /// with its fuel, and not inherited.
+    pub fn resume_point(&self, hardware: &HardwareClass) -> Option<&Checkpoint> {
+        let is_alike = |c: &&Checkpoint| {
+            let run = self.assignments.get(&c.by);
+            run.is_some_and(|run| run.hardware == *hardware)
+        };
+        let furthest = self.checkpoints.iter().filter(is_alike);
+        let furthest = furthest.max_by_key(|c| c.ppm);
+        let mut methods = self.definition.verification.iter();
+        let is_attested = methods.any(|m| matches!(m, Method::Attestation { .. }));
+        furthest.filter(|_| !self.is_sampled() && !is_attested)
+    }
+
+    /// The runs on whose checkpoints a run rests, with those: the one that it went on from first.
+    pub fn rests_on(&self, run: &Assignment) -> Vec<(&Assignment, BlobRef)> {
+        let mut runs = Vec::new();
+        let mut next = run.resumed_run.zip(run.resume);
+        // Each was leased before the one that goes on from it.
+        while let Some((by, blob)) = next {
+            let Some(author) = self.assignments.get(&by) else {
+                break;
+            };
+            runs.push((author, blob));
+            next = author.resumed_run.zip(author.resume);
+        }
+        runs
+    }
+
+    /// It went on from what another node had made: what is wrong with its result may be that node's work.
+    pub fn took_over(&self, run: &Assignment) -> bool {
+        let rests_on = self.rests_on(run);
+        run.author.is_some_and(|author| author != run.node)
+            || rests_on.iter().any(|(author, _)| author.node != run.node)
     }
 
     /// When its shares mature, as long as they have not.

@@ -22,6 +22,7 @@ use aevir_platform::{
     ids::{AccountId, AssignmentId, ContentId, NodeId, TaskId, WithdrawalId},
     ledger::LedgerAccount,
     policy::Policy,
+    report::BlobRef,
 };
 
 /// What stands on a ledger account, in micro-AEV.
@@ -47,8 +48,10 @@ struct Run {
     sealed: Option<Timestamp>,
     doubles: Option<AssignmentId>,
     overtaken: bool,
-    /// It went on from another node's checkpoint.
-    took_over: bool,
+    /// The run that it went on from.
+    resumed: Option<AssignmentId>,
+    /// What it saved.
+    saved: Option<BlobRef>,
     stage: Stage,
     locked: i64,
     /// It had as much stake as the policy asks for, and earns something.
@@ -355,7 +358,12 @@ impl Naive {
                     sealed: None,
                     doubles: e.doubles,
                     overtaken: false,
-                    took_over: e.author.is_some_and(|author| author != e.node),
+                    resumed: task
+                        .runs
+                        .iter()
+                        .find(|(_, run)| run.saved.is_some() && run.saved == e.resume)
+                        .map(|(id, _)| *id),
+                    saved: None,
                     stage: Stage::Leased,
                     locked,
                     backed,
@@ -368,6 +376,9 @@ impl Naive {
             Event::AssignmentStarted(e) => {
                 let run = self.run(e.task, e.assignment);
                 (run.stage, run.started) = (Stage::Running, Some(now));
+            }
+            Event::AssignmentCheckpointed(e) => {
+                self.run(e.task, e.assignment).saved = Some(e.checkpoint);
             }
             Event::AssignmentCommitted(e) => {
                 let run = self.run(e.task, e.assignment);

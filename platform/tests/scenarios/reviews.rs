@@ -1,14 +1,12 @@
 //! Verdicts that are looked at again: because somebody doubts them, or because they rest on one word of a node that was caught.
 
 use aevir_platform::{
-    amount::{Amount, Count},
+    amount::Amount,
     command::{Command, Subject},
-    digest::Digest,
     event::{Event, ReviewOutcome},
     ids::{AccountId, NodeId, TaskId},
     ledger::LedgerAccount,
     policy::Policy,
-    report::BlobRef,
     state::Review,
 };
 use serde_json::{Value, json};
@@ -19,16 +17,16 @@ use crate::{
     world::{WINDOW_MS, World, labels, recompute},
 };
 
-const AEV: i64 = 1_000_000;
+pub const AEV: i64 = 1_000_000;
 /// What looking at a lone result again may cost: two replicas and three attempts.
 const AGAIN: i64 = 2 * AEV + 3_000;
 /// What the platform takes for a replica of 1 AEV.
-const PLATFORM: i64 = 50_000;
+pub const PLATFORM: i64 = 50_000;
 /// What three fresh replicas may cost.
-const FRESH: i64 = 3 * AEV + 3_000;
+pub const FRESH: i64 = 3 * AEV + 3_000;
 
 /// So many nodes of as many owners, each with a stake of 20 AEV.
-fn world(policy: Policy, nodes: usize) -> (World, Vec<NodeId>) {
+pub fn world(policy: Policy, nodes: usize) -> (World, Vec<NodeId>) {
     let mut w = World::with_policy(policy);
     let names = ["a", "b", "c", "d", "e", "f"];
     let nodes = names[..nodes].iter().map(|name| staked(&mut w, name));
@@ -41,7 +39,7 @@ fn sampled(replicas: u32) -> Value {
 }
 
 /// Everybody else stays away, so that this node gets what is placed.
-fn only(w: &mut World, node: NodeId, nodes: &[NodeId], run: impl FnOnce(&mut World)) {
+pub fn only(w: &mut World, node: NodeId, nodes: &[NodeId], run: impl FnOnce(&mut World)) {
     let others = || nodes.iter().filter(|other| **other != node);
     others().for_each(|node| drop(w.ok(Command::DrainNode { node: *node })));
     run(w);
@@ -49,7 +47,7 @@ fn only(w: &mut World, node: NodeId, nodes: &[NodeId], run: impl FnOnce(&mut Wor
 }
 
 /// A task whose verdict rests on one word of this node.
-fn alone(w: &mut World, node: NodeId, nodes: &[NodeId], result: &Value) -> TaskId {
+pub fn alone(w: &mut World, node: NodeId, nodes: &[NodeId], result: &Value) -> TaskId {
     let task = w.task(adaptive());
     only(w, node, nodes, |w| w.finish(task, |_| result.clone()));
     assert_eq!(w.phase(task), "settled");
@@ -58,7 +56,7 @@ fn alone(w: &mut World, node: NodeId, nodes: &[NodeId], result: &Value) -> TaskI
 }
 
 /// The node's result is refused by a quorum of others.
-fn caught(w: &mut World, node: NodeId) {
+pub fn caught(w: &mut World, node: NodeId) {
     let task = w.task(sampled(3));
     let lie = |of: NodeId| json!({"n": if of == node { "lie" } else { "truth" }});
     w.finish(task, lie);
@@ -67,7 +65,7 @@ fn caught(w: &mut World, node: NodeId) {
     assert_eq!(refused.len(), 1, "the node was drawn for the sample");
 }
 
-fn dispute(account: AccountId, task: TaskId, bond: i64) -> Command {
+pub fn dispute(account: AccountId, task: TaskId, bond: i64) -> Command {
     Command::Dispute {
         account,
         task,
@@ -77,22 +75,22 @@ fn dispute(account: AccountId, task: TaskId, bond: i64) -> Command {
 }
 
 /// The task that looks at this one's verdict again.
-fn review(w: &World, task: TaskId) -> TaskId {
+pub fn review(w: &World, task: TaskId) -> TaskId {
     w.state.tasks[&task].review.by().unwrap()
 }
 
-fn outcome(w: &World, task: TaskId) -> ReviewOutcome {
+pub fn outcome(w: &World, task: TaskId) -> ReviewOutcome {
     match &w.state.tasks[&task].review {
         Review::Ended { outcome, .. } => *outcome,
         other => panic!("{other:?}"),
     }
 }
 
-fn stake(w: &World, node: NodeId) -> i64 {
+pub fn stake(w: &World, node: NodeId) -> i64 {
     w.state.stake(node).0
 }
 
-fn pending(w: &World, node: NodeId) -> i64 {
+pub fn pending(w: &World, node: NodeId) -> i64 {
     let owner = w.owner(node);
     w.state.ledger.balance(LedgerAccount::Pending(owner)).0
 }
@@ -101,17 +99,17 @@ fn treasury(w: &World) -> i64 {
     w.state.ledger.balance(LedgerAccount::Treasury).0
 }
 
-fn truth(_: NodeId) -> Value {
+pub fn truth(_: NodeId) -> Value {
     json!({"n": "truth"})
 }
 
-fn finished(w: &World, name: &str) {
+pub fn finished(w: &World, name: &str) {
     w.check_replay();
     documents_agree(w, name);
 }
 
 /// After its window, whatever became of it, no result is open.
-fn matured(w: &mut World) {
+pub fn matured(w: &mut World) {
     w.later(WINDOW_MS.into());
     w.ok(Command::Tick);
     for node in w.state.nodes.values() {
@@ -349,59 +347,6 @@ fn a_review_that_nobody_runs_in_time_changes_nothing() {
     finished(&w, "undecided");
 }
 
-#[test]
-fn what_no_fresh_replica_confirms_is_not_paid_and_nobody_is_blamed() {
-    let (mut w, nodes) = world(policy(NEVER), 4);
-    let task = alone(&mut w, nodes[0], &nodes, &truth(nodes[0]));
-    let before = w.available(w.requester);
-    w.ok(dispute(w.requester, task, FRESH));
-    let again = review(&w, task);
-    w.finish(again, |node| json!({"n": node.to_string()}));
-    assert_eq!(
-        (w.phase(again), w.phase(task), outcome(&w, task)),
-        ("inconclusive", "overturned", ReviewOutcome::Unconfirmed)
-    );
-    assert_eq!(
-        w.available(w.requester) - before,
-        AEV + PLATFORM - 3_000,
-        "all that it paid, but for the attempts"
-    );
-    assert_eq!((pending(&w, nodes[0]), stake(&w, nodes[0])), (0, 20 * AEV));
-    assert_eq!(
-        (
-            w.state.nodes[&nodes[0]].pledges.strikes,
-            w.outcomes(nodes[0]).1
-        ),
-        (0, 0)
-    );
-    matured(&mut w);
-    assert_eq!(
-        w.compute_points(w.owner(nodes[0])),
-        0,
-        "no points are minted"
-    );
-    finished(&w, "unconfirmed");
-}
-
-#[test]
-fn one_fresh_replica_that_agrees_leaves_the_verdict() {
-    let (mut w, nodes) = world(policy(NEVER), 4);
-    let task = alone(&mut w, nodes[0], &nodes, &truth(nodes[0]));
-    w.ok(dispute(w.requester, task, FRESH));
-    let again = review(&w, task);
-    w.finish(again, |node| match node == nodes[1] {
-        true => truth(node),
-        false => json!({"n": node.to_string()}),
-    });
-    assert_eq!(
-        (w.phase(again), outcome(&w, task)),
-        ("inconclusive", ReviewOutcome::Undecided)
-    );
-    matured(&mut w);
-    assert!(w.state.tasks[&task].matured_at().is_some());
-    finished(&w, "disagreed");
-}
-
 /// What an overturned task gives back is no fee that a pool could be made of.
 #[test]
 fn what_the_platform_gives_back_no_pool_gets() {
@@ -413,52 +358,6 @@ fn what_the_platform_gives_back_no_pool_gets() {
     assert_eq!(w.phase(task), "overturned");
     assert_eq!(collected - w.state.rewards.collected.0, PLATFORM);
     finished(&w, "given-back");
-}
-
-/// A node that went on from a bad checkpoint does not answer for it alone.
-#[test]
-fn who_took_over_a_bad_checkpoint_is_not_slashed_for_it() {
-    let (mut w, nodes) = world(policy(NEVER), 4);
-    let (poisoner, victim) = (nodes[0], nodes[1]);
-    let task = w.task(json!({}));
-    only(&mut w, poisoner, &nodes, |w| {
-        let (_, run, _) = w.plan()[0];
-        w.start(run);
-        w.progress(run, 990_000);
-        let node = poisoner;
-        let checkpoint = BlobRef {
-            digest: Digest::of(b"poison"),
-            size: Count(6),
-        };
-        w.ok(Command::SaveCheckpoint {
-            node,
-            assignment: run,
-            checkpoint,
-        });
-        w.ok(Command::GiveBack {
-            node,
-            assignment: run,
-        });
-    });
-    only(&mut w, victim, &nodes, |w| {
-        w.finish(task, |_| json!({"n": "poisoned"}));
-    });
-    let of_victim = |w: &World| w.state.nodes[&victim].pledges.strikes;
-    let online = |w: &mut World| w.heard_from(poisoner);
-    online(&mut w);
-    w.ok(dispute(w.requester, task, FRESH));
-    let again = review(&w, task);
-    w.finish(again, truth);
-    assert_eq!(w.phase(task), "overturned");
-    assert_eq!(pending(&w, victim), 0, "what nobody needs is not paid");
-    assert_eq!((stake(&w, victim), of_victim(&w)), (20 * AEV, 0));
-    // Which of the two it was nothing tells: it counts against both.
-    assert_eq!(
-        (w.outcomes(poisoner).1, w.outcomes(victim).1),
-        (1_000, 1_000)
-    );
-    matured(&mut w);
-    finished(&w, "poisoned");
 }
 
 #[test]

@@ -165,6 +165,44 @@ fn a_lie_that_nothing_vouches_for_never_matures() {
     finished(&w, "never-vouched");
 }
 
+/// The sample that the one word began ends without a quorum: nobody is paid for the result, and nobody is blamed.
+#[test]
+fn what_nobody_confirms_is_not_paid_and_its_node_has_back_what_it_advanced() {
+    let (mut w, nodes) = world(NEVER);
+    let (before, node) = (w.available(w.requester), nodes[0]);
+    let task = by(&mut w, node, &nodes, &truth(node));
+    window_over(&mut w);
+    let review = w.state.tasks[&task].review.by().unwrap();
+    assert_eq!(w.state.stake(node).0, 20 * AEV - AGAIN);
+    w.finish(review, |of| json!({"n": of.to_string()}));
+    window_over(&mut w);
+    assert_eq!(
+        (w.phase(review), w.phase(task)),
+        ("inconclusive", "overturned")
+    );
+    let ended = &w.state.tasks[&task].review;
+    assert!(matches!(
+        ended,
+        Review::Ended {
+            outcome: ReviewOutcome::Unconfirmed,
+            ..
+        }
+    ));
+    assert_eq!(w.state.stake(node).0, 20 * AEV);
+    assert_eq!(
+        (pending(&w, w.owner(node)), w.available(w.owner(node))),
+        (0, 0)
+    );
+    assert_eq!(
+        (w.state.nodes[&node].pledges.strikes, w.outcomes(node).1),
+        (0, 0)
+    );
+    // Two attempts of the second look are all that it cost.
+    assert_eq!(before - w.available(w.requester), 2_000);
+    assert_eq!(pending(&w, w.requester), 0);
+    finished(&w, "unvouched-unconfirmed");
+}
+
 /// A result that a draw had repeated stands: what its node had sealed before is vouched for, and what it seals later is not.
 #[test]
 fn a_later_result_that_a_draw_had_repeated_vouches_for_those_before() {

@@ -137,6 +137,7 @@ fn render(
     let params = wire::canonical(&definition.params)
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         .map_err(|e| ApiError::internal("parameters have no canonical form", &e))?;
+    let expected = task.review_of.as_ref().and_then(|of| of.expects);
     Ok(wire::Lease {
         assignment: assignment.id.to_string(),
         task: task.id.to_string(),
@@ -159,6 +160,7 @@ fn render(
             features: gpu.features.clone(),
         }),
         checkpoint: assignment.resume.as_ref().map(blob),
+        expects: expected.map(|expected| blob(&expected.blob)),
         pay: Some(wire::Pay {
             price: assignment.price.to_string(),
             max_latency_ms: definition.qos.max_latency_ms,

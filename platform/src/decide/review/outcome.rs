@@ -10,9 +10,8 @@ use super::super::{
 };
 use crate::{
     amount::Amount,
-    digest::Digest,
     event::{
-        ContentSuspended, Event, NodeSlashed, Posting, PostingReason, RefusalReason, Refuted,
+        Blamed, ContentSuspended, Event, NodeSlashed, Posting, PostingReason, RefusalReason,
         ReviewCause, ReviewOutcome, ShareRole, TaskReviewed,
     },
     ids::AssignmentId,
@@ -23,8 +22,13 @@ use crate::{
 /// What the fresh replicas of a review show.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::decide) enum Shown {
-    /// They agree.
-    Agreed(Digest),
+    /// They agree on the reviewed result.
+    TheSame,
+    /// They agree on another one.
+    Another {
+        /// One of them made the checkpoint that runs from zero are to make.
+        has_remade: bool,
+    },
     /// They agree on nothing, and not with the one word that the verdict rests on, which was counted among them.
     Nothing,
     /// Too few of them were shown, or agree.
@@ -48,10 +52,11 @@ pub(in crate::decide) fn decided(
     match shown {
         Shown::TooLittle => undecided(review),
         Shown::Nothing => unconfirmed(state, (task, review), of, fee),
-        Shown::Agreed(agreed) if agreed == of.reviewed => {
-            vec![told(of, review, ReviewOutcome::Upheld, Vec::new())]
+        Shown::TheSame => vec![told(of, review, ReviewOutcome::Upheld)],
+        Shown::Another { has_remade } => {
+            let fault = Fault::of(task, of, has_remade);
+            overturned(state, (task, review), of, (fault, fee), now)
         }
-        Shown::Agreed(_) => overturned(state, (task, review), of, fee, now),
     }
 }
 
@@ -63,7 +68,7 @@ fn unconfirmed(
     of: &ReviewOf,
     fee: Amount,
 ) -> Vec<Event> {
-    let mut events = vec![told(of, review, ReviewOutcome::Unconfirmed, Vec::new())];
+    let mut events = vec![told(of, review, ReviewOutcome::Unconfirmed)];
     // What it cost is made good to a node that did nothing to have it made.
     let advanced = match &task.review {
         Review::Open {
@@ -82,18 +87,62 @@ fn unconfirmed(
 /// Too little was shown: the verdict stands.
 pub(in crate::decide) fn undecided(review: &Task) -> Vec<Event> {
     let of = review.review_of.iter();
-    of.map(|of| told(of, review, ReviewOutcome::Undecided, Vec::new()))
+    of.map(|of| told(of, review, ReviewOutcome::Undecided))
         .collect()
 }
 
-fn told(of: &ReviewOf, review: &Task, outcome: ReviewOutcome, refused: Vec<Refuted>) -> Event {
+/// An outcome for which nobody answers.
+fn told(of: &ReviewOf, review: &Task, outcome: ReviewOutcome) -> Event {
     TaskReviewed {
         task: of.task,
         review: review.id,
         outcome,
-        refused,
+        refused: Vec::new(),
+        blamed: Vec::new(),
+        doubted: Vec::new(),
     }
     .into()
+}
+
+/// Whose work is wrong where a result is refuted.
+struct Fault<'a> {
+    /// Runs whose nodes answer for it.
+    blamed: Vec<&'a Assignment>,
+    /// Runs that may be the reason.
+    doubted: Vec<AssignmentId>,
+}
+
+impl<'a> Fault<'a> {
+    /// The makers of the accepted results answer for them. A run that went on from what another node had made does not: a run from zero makes
+    /// the same checkpoints everywhere, so that the first one, which no fresh run has made, is its author's fault; and where one has, nothing
+    /// tells a wrong run from a module that goes on otherwise than it began.
+    fn of(task: &'a Task, of: &ReviewOf, has_remade: bool) -> Self {
+        let accepted = task.verdict.iter().flat_map(|v| &v.accepted);
+        let accepted = accepted.filter_map(|id| task.assignments.get(id));
+        let (mut blamed, mut doubted) = (Vec::new(), Vec::new());
+        for run in accepted {
+            let first = of.expects.and_then(|first| task.assignments.get(&first.by));
+            let own = |author: &Assignment| author.node == run.node;
+            match first {
+                _ if !task.took_over(run) => blamed.push(run),
+                Some(first) if !has_remade && own(first) => blamed.push(run),
+                Some(first) if !has_remade => blamed.push(first),
+                Some(_) | None => {
+                    let is_cleared =
+                        |author: &Assignment| of.expects.is_some_and(|e| e.by == author.id);
+                    let author = task
+                        .rests_on(run)
+                        .into_iter()
+                        .next()
+                        .map(|(author, _)| author);
+                    let author = author.filter(|author| !own(author) && !is_cleared(author));
+                    doubted.push(run.id);
+                    doubted.extend(author.map(|author| author.id));
+                }
+            }
+        }
+        Self { blamed, doubted }
+    }
 }
 
 /// Fresh results agree on another one. Its makers lose what they locked for theirs, out of which the review is paid, and what was pending
@@ -102,41 +151,44 @@ fn overturned(
     state: &State,
     (task, review): (&Task, &Task),
     of: &ReviewOf,
-    fee: Amount,
+    (fault, fee): (Fault<'_>, Amount),
     now: Timestamp,
 ) -> Vec<Event> {
-    let refuted = refuted(state, task, now);
-    let mut events = vec![told(
-        of,
-        review,
-        ReviewOutcome::Overturned,
-        refuted.iter().map(|(_, refuted, _)| *refuted).collect(),
-    )];
+    let blamed = blamed(state, task, &fault, now);
+    let refused = task.verdict.iter().flat_map(|v| &v.accepted).copied();
+    let reviewed = TaskReviewed {
+        task: of.task,
+        review: review.id,
+        outcome: ReviewOutcome::Overturned,
+        refused: refused.collect(),
+        blamed: blamed.iter().map(|(_, blamed, _)| *blamed).collect(),
+        doubted: fault.doubted,
+    };
+    let mut events = vec![reviewed.into()];
     // What the review cost its payer, as far as it is not made good. A node that was caught pays for it itself.
     let mut owed = match of.payer {
         crate::event::Payer::Account(_) => fee,
         crate::event::Payer::Stake(_) => Amount::ZERO,
     };
-    for (assignment, refuted, strikes) in &refuted {
-        if refuted.slashed <= Amount::ZERO {
+    for (assignment, blamed, strikes) in &blamed {
+        if blamed.slashed <= Amount::ZERO {
             continue;
         }
         let slashed = NodeSlashed {
             node: assignment.node,
             task: task.id,
             assignment: assignment.id,
-            amount: refuted.slashed,
+            amount: blamed.slashed,
             reason: RefusalReason::Mismatch,
             strikes: *strikes,
         };
         events.push(slashed.into());
-        let back = owed.min(refuted.slashed);
+        let back = owed.min(blamed.slashed);
         owed = Amount(owed.0 - back.0);
-        events.push(slash(task, review, assignment, refuted.slashed, back));
+        events.push(slash(task, review, assignment, blamed.slashed, back));
     }
     events.extend(reversal(state, (task, review), owed, Amount::ZERO));
-    let blamed = refuted.iter().filter(|(a, ..)| !a.took_over());
-    let ids: Vec<AssignmentId> = blamed.map(|(a, ..)| a.id).collect();
+    let ids: Vec<AssignmentId> = blamed.iter().map(|(a, ..)| a.id).collect();
     events.extend(settle::refused_points(state, task, &ids));
     events.extend(stake::shut_out(
         state,
@@ -149,35 +201,29 @@ fn overturned(
     events
 }
 
-/// The accepted results, with what each costs its node and the node's strikes from here on.
-fn refuted<'a>(
+/// The runs that are to blame, with what each costs its node and the node's strikes from here on.
+fn blamed<'a>(
     state: &State,
-    task: &'a Task,
+    task: &Task,
+    fault: &Fault<'a>,
     now: Timestamp,
-) -> Vec<(&'a Assignment, Refuted, u32)> {
+) -> Vec<(&'a Assignment, Blamed, u32)> {
     let policy = state.policy_of(task);
-    let accepted = task.verdict.iter().flat_map(|v| &v.accepted);
-    let accepted = accepted.filter_map(|id| task.assignments.get(id));
-    accepted
-        .filter_map(|a| {
-            let node = state.nodes.get(&a.node)?;
-            let strikes = node.pledges.strikes_at(now, policy.stake).saturating_add(1);
-            // Of a GPU one mismatch never costs stake.
-            let is_free =
-                policy.stake.is_free(strikes, node.pledges.accepted) && a.hardware.gpu().is_some();
-            // Who resumed from another's checkpoint may be right, and its author wrong.
-            let slashed = if is_free || a.took_over() {
-                Amount::ZERO
-            } else {
-                a.stake
-            };
-            let refuted = Refuted {
-                assignment: a.id,
-                slashed,
-            };
-            Some((a, refuted, strikes))
-        })
-        .collect()
+    let runs = fault.blamed.iter().copied();
+    runs.filter_map(|a| {
+        let node = state.nodes.get(&a.node)?;
+        let strikes = node.pledges.strikes_at(now, policy.stake).saturating_add(1);
+        // Of a GPU one mismatch never costs stake.
+        let is_free =
+            policy.stake.is_free(strikes, node.pledges.accepted) && a.hardware.gpu().is_some();
+        let slashed = if is_free { Amount::ZERO } else { a.stake };
+        let blamed = Blamed {
+            assignment: a.id,
+            slashed,
+        };
+        Some((a, blamed, strikes))
+    })
+    .collect()
 }
 
 /// Slashed stake makes good what the review cost; the rest is the treasury's.

@@ -139,16 +139,15 @@ impl Naive {
         let by_nobody = matches!(review.payer, LedgerAccount::Stake(_)) || refuted.is_empty();
         let (mut owed, payer) = (if by_nobody { 0 } else { review.fee }, review.payer);
         let requester = self.tasks[&e.task].payer;
-        let told: Vec<AssignmentId> = e.refused.iter().map(|r| r.assignment).collect();
-        assert_eq!(told, refuted);
+        assert_eq!(e.refused, refuted);
+        let to_blame: Vec<AssignmentId> =
+            refuted.iter().map(|id| self.author(e.task, *id)).collect();
+        let told: Vec<AssignmentId> = e.blamed.iter().map(|run| run.assignment).collect();
+        assert_eq!(told, to_blame);
         let treasury = self.balance(LedgerAccount::Treasury);
-        for id in refuted {
+        for id in &to_blame {
             let task = self.tasks.get_mut(&e.task).unwrap();
             let run = task.runs.get_mut(id).unwrap();
-            if run.took_over {
-                // Its author may be to blame.
-                continue;
-            }
             let (node, lost) = (run.node, std::mem::take(&mut run.locked));
             let back = owed.min(lost);
             owed -= back;
@@ -180,12 +179,23 @@ impl Naive {
             let from = LedgerAccount::Pending(*owner);
             self.transfer(from, LedgerAccount::Available(*owner), *amount);
         }
-        for (id, run) in refuted.iter().zip(&immature.compute) {
-            if self.tasks[&e.task].runs[id].took_over {
-                continue;
-            }
-            let loss = refused(self.whole_points(run.owner, Track::Compute), &points);
-            self.earn(run.owner, Track::Compute, -loss);
+        for id in to_blame {
+            let owner = self.owners[&self.tasks[&e.task].runs[&id].node];
+            let loss = refused(self.whole_points(owner, Track::Compute), &points);
+            self.earn(owner, Track::Compute, -loss);
         }
+    }
+
+    /// Whose fault a refuted result is: of what others made before it the first run's, whose checkpoint no other run makes here.
+    fn author(&self, task: TaskId, refuted: AssignmentId) -> AssignmentId {
+        let runs = &self.tasks[&task].runs;
+        let mut first = refuted;
+        while let Some(before) = runs[&first].resumed {
+            first = before;
+        }
+        if runs[&first].node == runs[&refuted].node {
+            return refuted;
+        }
+        first
     }
 }

@@ -189,7 +189,7 @@ impl Market {
     }
 
     /// Queues a task.
-    pub(super) fn task(&mut self, requester: AccountId, overrides: Value) -> Result<()> {
+    pub(super) fn task(&mut self, requester: AccountId, overrides: Value) -> Result<TaskId> {
         let mut definition = json!({
             "type": "inference",
             "module": Digest::of(b"module").to_string(),
@@ -199,11 +199,14 @@ impl Market {
             definition[field] = value.clone();
         }
         let definition = Box::new(serde_json::from_value(definition)?);
-        self.submit(Command::SubmitTask {
+        let events = self.submit(Command::SubmitTask {
             requester,
             definition,
         })?;
-        Ok(())
+        match events.first() {
+            Some(Event::TaskCreated(created)) => Ok(created.task),
+            other => bail!("no task was created: {other:?}"),
+        }
     }
 
     /// Decides a command and folds its events; answers how long both took, without what only keeps the books of the bench.
@@ -272,22 +275,27 @@ impl Market {
         for _ in 0..count.min(self.running.len()) {
             let at = self.below(self.running.len() as u64) as usize;
             let (assignment, node) = self.running.swap_remove(at);
-            self.submit(Command::Start { node, assignment })?;
-            let Some((task, _)) = self.state.assignment(assignment) else {
-                bail!("assignment {assignment} is gone");
-            };
-            let report = report(task, assignment, node);
-            let task = task.id;
-            let key = self.keys.get(&node).context("a node's key")?;
-            let commitment = SignedCommitment::sign(key, report.commitment());
-            self.submit(Command::Commit {
-                node,
-                assignment,
-                commitment,
-            })?;
-            self.reveal(task)?;
+            self.end(assignment, node)?;
         }
         Ok(())
+    }
+
+    /// Ends this run well.
+    pub(super) fn end(&mut self, assignment: AssignmentId, node: NodeId) -> Result<()> {
+        self.submit(Command::Start { node, assignment })?;
+        let Some((task, _)) = self.state.assignment(assignment) else {
+            bail!("assignment {assignment} is gone");
+        };
+        let report = report(task, assignment, node);
+        let task = task.id;
+        let key = self.keys.get(&node).context("a node's key")?;
+        let commitment = SignedCommitment::sign(key, report.commitment());
+        self.submit(Command::Commit {
+            node,
+            assignment,
+            commitment,
+        })?;
+        self.reveal(task)
     }
 
     fn reveal(&mut self, task: TaskId) -> Result<()> {

@@ -1,9 +1,10 @@
 //! Placement's figures: what one placement costs with 10, 1,000 and 100,000 nodes while 100,000 tasks wait, what a task and
-//! a node cost in memory, what ten thousand tasks cost that no node can take, and how long equal tasks wait.
+//! a node cost in memory, what ten thousand tasks cost that no node can take, and whether any of equal tasks starves.
 //!
 //! Everything goes through the real state machine: a placement is its part of a plan's decision and of the fold of its events.
 
 mod market;
+mod waits;
 
 use std::{path::PathBuf, process::Command};
 
@@ -39,8 +40,8 @@ const IMPOSSIBLE_MS: i64 = 300_000;
 const SINGLE: usize = 401;
 /// Accounts whose points fade when an epoch ends.
 const ACCOUNTS: usize = 100_000;
-/// How long a run of the waiting test lasts, in ms of the market's time.
-const RUN_MS: i64 = 10_000;
+/// Nodes of the market in which equal tasks wait.
+const WAITING_NODES: usize = 40;
 
 /// How to measure.
 #[derive(Debug, Clone, Args)]
@@ -161,8 +162,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let turns = (0..EPOCHS).map(|_| market.turn_epoch());
     let turn = median(turns.collect::<Result<Vec<f64>>>()?);
     found.add(Figure::of(BENCH, "epoch.points", turn * 1e3, "ms"));
-    say("equal tasks until all are done");
-    let (mean, longest) = waits(tasks)?;
+    say("equal tasks that arrive without end");
+    let load = match options.quick {
+        true => waits::Load {
+            steps: waits::FULL.steps / 2,
+            ..waits::FULL
+        },
+        false => waits::FULL,
+    };
+    let (mean, longest) = waits::measure(load, WAITING_NODES)?;
     let wait = Figure::of(BENCH, "wait.longest", longest, "s").beside("mean wait", mean);
     found.add(wait.target(Target::RatioAtMost(3.0)));
     write(options, &host, &found, curve)
@@ -315,31 +323,6 @@ fn needs(market: &mut Market) -> Value {
         task["verification"] = json!([{"method": "sampling", "quorum": 2, "replicas": 2}]);
     }
     task
-}
-
-/// Mean and longest wait of equal tasks, in seconds of the market's time, until all of them are done.
-fn waits(tasks: usize) -> Result<(f64, f64)> {
-    let mut market = Market::new(REQUESTERS, 1_000)?;
-    for n in 0..tasks {
-        let requester = market.requesters[n * 4 % REQUESTERS];
-        market.task(requester, json!({}))?;
-    }
-    let begun = market.now;
-    let (mut sum, mut longest, mut served) = (0.0, 0.0f64, 0usize);
-    while served < tasks {
-        let planned = market.plan()?;
-        let waited = (market.now.0 - begun.0) as f64 / 1_000.0;
-        sum += waited * planned.leases.len() as f64;
-        if !planned.leases.is_empty() {
-            longest = longest.max(waited);
-        }
-        served += planned.leases.len();
-        if planned.leases.len() < 1_024 {
-            market.now = market.now.plus_ms(RUN_MS);
-            market.finish(market.running.len())?;
-        }
-    }
-    Ok((sum / tasks as f64, longest))
 }
 
 /// Memory of this process, in bytes.
