@@ -39,6 +39,7 @@ ANCESTORS_MAX = 16  # of a content, that earn by it
 GENERATIONS_MAX = 8
 LINEAGES_MAX = 64  # that are looked at for one content's ancestors
 ENTRY_BYTES_MAX = 65_535
+RESULT_BYTES_MAX = 32_768  # of an inline result
 TASK_CHECKPOINT_BYTES_MAX = 2**34  # of all of its runs together
 EXACT_INTEGER_MAX = 2**53  # doubles hold all integers up to here
 
@@ -47,7 +48,7 @@ EXTENSIONS = {"schemaversion": "schema", "subject": "stream"}  # what a CloudEve
 # The newest version of the types that have more than one; what is read of them here stands alike in all.
 NEWEST = {"assignment.leased": 2, "assignment.lost": 2, "assignment.revealed": 2, "content.registered": 2, "ledger.posted": 2,
           "node.registered": 3, "policy.adopted": 2, "task.created": 2,
-          "task.settled": 2}
+          "task.settled": 2, "task.verified": 2}
 ENVELOPE_FIELDS = {"position", "id", "stream", "revision", "type", "schema", "time", "actor", "cause", "data"}
 ID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"  # a ULID
 ID_PATTERN = re.compile(ID)
@@ -293,6 +294,7 @@ class Terms:
     bounds: list  # (metric, at_least, at_most)
     schemas: int  # how many JSON Schemas the result must satisfy
     inspections: list  # (place, method) of those that ask for verifiers
+    comparison: tuple  # (place, module) where results are compared that are not equal
     max_latency_ms: int | None
     late_refund_ppm: int
     deadline: str | None
@@ -333,6 +335,8 @@ def read_terms(definition):
         dependencies=[dependency["task"] for dependency in definition.get("depends_on") or []],
         bounds=[(b["metric"], b.get("at_least"), b.get("at_most")) for c in checks for b in c.get("bounds") or []],
         schemas=sum(1 for c in checks if c.get("schema") is not None),
+        comparison=next(((place, m["comparator"]["module"]) for place, m in enumerate(methods)
+                         if m["method"] == "sampling" and isinstance(m.get("comparator"), dict)), ()),
         inspections=[(place, m) for place, m in enumerate(methods) if m["method"] == "attestation" or m.get("module")],
         max_latency_ms=qos.get("max_latency_ms"),
         late_refund_ppm=definition["economics"].get("late_refund_ppm", 0),
@@ -547,9 +551,14 @@ class InspectionOf(NamedTuple):
     """Whose result verifiers work on."""
     task: str
     place: int  # of the method that asks for them
+    compares: dict | None  # the two results, where they compare two
     involved: list  # the other task's assignments that brought a result; none in a private market
     hardware: str | None
     agreed: str  # what its results agree on
+
+    def pair(self):
+        """The ids of the results that they compare."""
+        return (self.compares["one"], self.compares["two"]) if self.compares else ()
 
 
 @dataclass
@@ -584,6 +593,8 @@ class Task:
     held: int = 0  # of the refund, until it matures
     review_of: "ReviewOf | None" = None  # the verdict that it looks at
     looks: dict = field(default_factory=dict)  # what verifiers say of its result, by the place of the method that asks for them
+    compared: dict = field(default_factory=dict)  # what verifiers say of two results, by their ids; "" as long as they work
+    readers: list = field(default_factory=list)  # leases for that: their owners' nodes get no further replica
     inspects: "InspectionOf | None" = None  # the result that it looks at, if verifiers work on it
     passed: bool = False  # the verdict, once there is one
     owed: tuple = ()  # once it is overturned: who paid for that, and what of it is not made good
@@ -610,6 +621,10 @@ class Task:
     def is_closed(self):
         """What its nodes bring can't be read before the verdict."""
         return self.terms.replicas > 1 and self.policy["verification"]["reveals"] == "closed"
+
+    def round_of(self, ids):
+        """The round that brought the last of some results."""
+        return max(self.assignments[id].round for id in ids)
 
     def is_left(self):
         """A sample that disagrees has one more replica, and a round that time closed would wait for it in vain."""
@@ -703,16 +718,16 @@ class Task:
         return {a.node for a in self.live() + blaming + self.having("unrevealed") + self.involved()}
 
     def involved(self):
-        """The runs that brought what it looks at, if it looks at anything."""
+        """The runs that brought what it looks at, if it looks at anything, and those that read what was brought."""
         of = self.review_of or self.inspects
-        return of.involved if of else []
+        return (of.involved if of else []) + self.readers
 
     def bound_class(self):
         """The class of GPU that its replicas have begun on, where they compare within one; of a review, the reviewed result's."""
         classes = [a.hardware for a in self.live() if a.hardware is not None]
         of = self.review_of or self.inspects
         classes = [of.hardware] if of and of.hardware else classes
-        return classes[0] if classes and self.terms.replicas > 1 and self.needs_gpu() else None
+        return classes[0] if classes and not self.terms.comparison and self.terms.replicas > 1 and self.needs_gpu() else None
 
     def duplicates(self):
         """How many of those are duplicates of others."""
@@ -870,33 +885,56 @@ def worst_case(terms, policy, prices):
     """The escrow: the most that a task can cost."""
     paid = sum(fee_parts(terms, policy, terms.replicas * terms.price)) + sum(prices.values())
     fee = policy["attempt_fee"]
-    verifiers = sum(inspection_cost(terms, policy, method) for _, method in terms.inspections)
+    verifiers = sum(inspection_cost(terms, policy, verifiers_of(method)) for _, method in terms.inspections)
+    if terms.comparison:
+        pairs = terms.replicas * (terms.replicas - 1) // 2
+        verifiers += pairs * inspection_cost(terms, policy, terms.comparison[1]["verifiers"])
     return max(paid, terms.replicas * fee) + terms.attempts_max * fee + verifiers
 
 
 def verifiers_of(method):
     """How many verifiers a method asks for, how many of them must agree, and what each earns."""
-    terms = method["verifiers"] if method["method"] == "attestation" else method["module"]["verifiers"]
-    return terms["count"], terms["quorum"], amount(terms["fee"])
+    return method["verifiers"] if method["method"] == "attestation" else module_of(method)["verifiers"]
 
 
-def inspection_cost(terms, policy, method):
-    """The most that the verifiers of a method can cost: each accepted, with the platform's share."""
-    count, _, fee = verifiers_of(method)
+def module_of(method):
+    """The module that verifiers run for a method: a check, or a comparator."""
+    return method["comparator"]["module"] if method["method"] == "sampling" else method["module"]
+
+
+def inspection_cost(terms, policy, verifiers):
+    """The most that such verifiers can cost: each accepted, with the platform's share."""
+    count, fee = verifiers["count"], amount(verifiers["fee"])
     paid, attempt_fee = count * fee + part(count * fee, policy["platform_share_ppm"]), policy["attempt_fee"]
     return max(paid, count * attempt_fee) + terms.attempts_max * attempt_fee
 
 
-def inspection_nonce(task, place):
-    """What goes into the draws of verifiers: nobody chooses it."""
-    return hashlib.sha256(b"aevir.inspection/1\n" + place.to_bytes(4, "big") + bytes.fromhex(task.nonce)).hexdigest()
+def inspection_nonce(task, place, ids):
+    """What goes into the draws of verifiers: nobody chooses it. Each comparison has draws of its own."""
+    pair = b"".join(ulid_bytes(id) for id in ids) if len(ids) == 2 else b""
+    return hashlib.sha256(b"aevir.inspection/1\n" + place.to_bytes(4, "big") + bytes.fromhex(task.nonce) + pair).hexdigest()
 
 
-def inspection_definition(task, place, escrowed, now):
-    """What verifiers work on: a check module, or the same run again, for their fee."""
+def ulid_bytes(text):
+    """The 128 bits of a ULID."""
+    value = 0
+    for char in text:
+        value = value << 5 | "0123456789ABCDEFGHJKMNPQRSTVWXYZ".index(char)
+    return value.to_bytes(16, "big")
+
+
+def compared_bytes(task):
+    """The most that two results of a task have together."""
+    limits = LIMITS | (task.definition.get("limits") or {})
+    return 2 * (limits["output_mib"] * MIB + RESULT_BYTES_MAX)
+
+
+def inspection_definition(task, place, ids, escrowed, now):
+    """What verifiers work on: a module, or the same run again, for their fee. A comparator brings nothing but its word."""
     method = task.definition["verification"][place]
-    count, quorum, fee = verifiers_of(method)
-    common = {"seed": task.seed, "nonce": inspection_nonce(task, place),
+    verifiers = verifiers_of(method)
+    count, quorum, fee = verifiers["count"], verifiers["quorum"], amount(verifiers["fee"])
+    common = {"seed": task.seed, "nonce": inspection_nonce(task, place, ids),
               "verification": [{"method": "sampling", "replicas": count, "quorum": quorum, "comparator": "bitwise"}]}
     deadline = {"deadline": time_of(now + task.policy["verification"]["inspection_ms"])}
     economics = {"budget": str(escrowed), "pricing": {"mode": "fixed", "price": str(fee)}}
@@ -904,9 +942,10 @@ def inspection_definition(task, place, escrowed, now):
     if method["method"] == "attestation":
         qos = {key: value for key, value in qos.items() if key != "max_latency_ms"}
         return repeated_definition(task) | common | {"qos": qos | deadline, "economics": economics}
-    check, kept = method["module"], ("labels", "labels_any", "labels_not", "priority")
+    module, kept = module_of(method), ("labels", "labels_any", "labels_not", "priority")
+    limits = module["limits"] | ({"output_mib": 0} if len(ids) == 2 else {})
     return common | {
-        "type": task.definition["type"], "module": check["module"], "params": check["params"], "limits": check["limits"],
+        "type": task.definition["type"], "module": module["module"], "params": module["params"], "limits": limits,
         "qos": {key: value for key, value in qos.items() if key in kept} | deadline, "economics": economics,
         "privacy": {"publish": "full"}, "retry": task.definition["retry"]}
 
@@ -1182,22 +1221,76 @@ def judge(task):
     if task.terms.replicas == 1:
         return judge_alone(revealed, refused)
     require(revealed or task.sample != "alone", "expected the task to go on without a result, found a verdict")
-    winner = agreed(task, revealed)
-    if winner is None:
+    accepted = agreed(task, revealed, task.compared)
+    if not accepted:
         return None if task.is_left() else ("inconclusive", [], refused)
-    accepted = [a for a in revealed if a.agreement == winner]
-    refused |= {a.id: "mismatch" for a in revealed if a.agreement != winner}
+    refused |= {a.id: refusal_of(task, a, accepted) for a in revealed if a not in accepted}
     checks = accepted[0].checks
-    require(all(a.checks == checks for a in accepted), "expected equal checks of results that agree, found different ones")
+    require(task.terms.comparison or all(a.checks == checks for a in accepted),
+            "expected equal checks of results that agree, found different ones")
     return "passed" if all(passed for _, passed in checks) else "unmet", accepted, refused
 
 
-def agreed(task, revealed):
-    """What a quorum of them agrees on with enough stake behind it, or None."""
+def equal_ones(revealed):
+    """The results in groups of equal ones, each in the order of their ids."""
+    groups = {}
+    for one in sorted(revealed, key=lambda a: a.id):
+        groups.setdefault(one.agreement, []).append(one)
+    return list(groups.values())
+
+
+def decides(task, results):
+    """Whether so many results, with so much stake behind them, are a quorum."""
     reviewed = [task.review_of.reviewed] if task.review_of and task.review_of.counts else []
-    winner, votes = next(iter(Counter([a.agreement for a in revealed] + reviewed).most_common(1)), (None, 0))
-    backed = sum(a.is_backed() for a in revealed if a.agreement == winner) + (winner in reviewed)
-    return winner if votes >= (1 if task.sample == "alone" else task.terms.quorum) and backed >= task.staked_votes() else None
+    counted = int(bool(results) and results[0].agreement in reviewed)
+    backed = sum(a.is_backed() for a in results) + counted
+    return len(results) + counted >= (1 if task.sample == "alone" else task.terms.quorum) and backed >= task.staked_votes()
+
+
+def centres_of(task, groups):
+    """The groups around which there may be a quorum: of equal ones that are a quorum, it alone."""
+    equal = [group for group in groups if decides(task, group)]
+    return equal[:1] or (groups if task.terms.comparison else [])
+
+
+def said_of(one, two, compared):
+    """What verifiers say of one of each of two groups, or None where nobody was asked."""
+    said = (compared.get(tuple(sorted((a.id, b.id)))) for a in one for b in two)
+    return next((word for word in said if word is not None), None)
+
+
+def may_differ(task, one, two):
+    """Whether right results of two runs can differ: not within a class of hardware, where runs can be repeated bit by bit."""
+    return one.hardware != two.hardware or task.definition.get("runtime", "det/1") != "det/1"
+
+
+def uncompared(task, revealed, compared):
+    """The pairs that nobody was asked about, and on which it depends what a round comes to."""
+    groups, found = equal_ones(revealed), set()
+    if not task.terms.comparison:
+        return []
+    for one in centres_of(task, groups):
+        for two in [group for group in groups if group is not one and said_of(one, group, compared) is None]:
+            pairs = [tuple(sorted((a.id, b.id))) for a in one for b in two if may_differ(task, a, b)]
+            found |= {min(pairs)} if pairs else set()
+    return sorted(found)
+
+
+def agreed(task, revealed, compared):
+    """The quorum, its result's first: results that are equal; or one, those equal to it, and those that agree with it. Of several, that
+    with the most, then the one whose first has the smallest id."""
+    groups = equal_ones(revealed)
+    near = lambda one: [a for two in groups if two is not one and said_of(one, two, compared) == "passed" for a in two]
+    stars = [one + sorted(near(one), key=lambda a: a.id) for one in centres_of(task, groups)]
+    return min((star for star in stars if decides(task, star)), key=lambda star: (-len(star), star[0].id), default=[])
+
+
+def refusal_of(task, result, accepted):
+    """Why a result is refused that is none of those accepted: two that are equal show another one of their class of hardware to be wrong,
+    and a comparison shows nothing."""
+    alike = [a for a in accepted if not may_differ(task, a, result)]
+    shown = any(len(group) >= 2 and sum(a.is_backed() for a in group) >= task.staked_votes() for group in equal_ones(alike))
+    return "mismatch" if shown or not task.terms.comparison else "apart"
 
 
 # ---------------------------------------------------------------- closed until the verdict (docs/economics.md, Closed until the verdict)
@@ -1280,7 +1373,7 @@ def needs_of(task, doubled=None):
     in_time = 0
     if not sampled and qos.get("expected_fuel") is not None and qos.get("max_latency_ms") is not None:
         in_time = -(-integer(qos["expected_fuel"]) * 1_000 // (max(qos["max_latency_ms"], 1) * MILLION))
-    storage = sum(-(-size // MIB) for size, _ in sizes) + limits["output_mib"] + policy["storage_reserve_mib"]
+    storage = sum(-(-size // MIB) for size, _ in sizes) + -(-compared_max(task) // MIB) + limits["output_mib"] + policy["storage_reserve_mib"]
     gpu = qos.get("gpu")
     room = limits["memory_mib"], storage, gpu.get("memory_mib", 256) if gpu is not None else 0, max(1, qos.get("cpu_cores") or 1)
     late = task.terms.late_refund_ppm if task.terms.max_latency_ms is not None else 0
@@ -1328,9 +1421,15 @@ def capable(needs, node):
                             and set(need.get("features") or []) <= set(gpu["features"]))
 
 
+def compared_max(task):
+    """The most bytes that a comparison may open: how many they are is closed."""
+    compares = task.inspects.compares if task.inspects else None
+    return integer(compares["bytes_max"]) if compares else 0
+
+
 def transfer_ms(task):
     """What the task's inputs take at the least speed of fetching, in ms."""
-    size = sum(integer(i["size"]) for i in task.inputs)
+    size = sum(integer(i["size"]) for i in task.inputs) + compared_max(task)
     return -(-size * 1_000 // (task.policy["scheduling"]["leases"]["fetch_kib_s"] * 1_024))
 
 
@@ -2462,46 +2561,78 @@ class Auditor:
         self.must_follow("task.queued", task.id)
 
     def on_task_inspection_opened(self, data):
-        """Nodes agree on a result that would pass, and the verifiers of each method that asks for them are to look at it."""
+        """Nodes agree on a result that would pass, and the verifiers of each method that asks for them are to look at it; or that depends on
+        whether two results agree, and they are to compare them."""
         task = self.open_task(data, "verifying", "inspecting")
-        if task.state == "verifying":
-            self.due = [due for due in self.due if due.subject != ("task.verified", task.id)]
-            self.check_round_over(task)
-            self.check_rounds_disagreed(task)
-            verdict = judge(task)
-            require(verdict and verdict[0] == "passed", f"expected a result that would pass, found {verdict and verdict[0]}")
-            first = min(a.id for a in verdict[1])
-            task.state = "inspecting"
-            for place, method in task.terms.inspections:
-                value = {"assignment": first, "escrow": inspection_cost(task.terms, task.policy, method)}
-                self.must_follow("task.inspection_opened", task.id, str(place), value=value)
-        cost, place = amount(data["escrow"]), data["method"]
-        self.settle_due("task.inspection_opened", task.id, str(place), value={"assignment": data["assignment"], "escrow": cost})
-        task.looks[place] = None
+        cost, place, ids = amount(data["escrow"]), data["method"], [data["assignment"]]
+        if "against" in data:
+            ids.append(data["against"])
+            self.comparison_due(task, tuple(ids), place)
+            expect("the escrow", inspection_cost(task.terms, task.policy, task.terms.comparison[1]["verifiers"]), cost)
+        else:
+            if not task.looks:
+                self.looks_due(task)
+            self.settle_due("task.inspection_opened", task.id, str(place), value={"assignment": ids[0], "escrow": cost})
+            task.looks[place] = None
         task.escrow -= cost
-        self.inspecting[data["inspection"]] = task, place, task.assignments[data["assignment"]], cost
+        self.inspecting[data["inspection"]] = task, place, [task.assignments[id] for id in ids], cost
         self.must_follow("task.created", data["inspection"])
+
+    def comparison_due(self, task, ids, place):
+        """A round is complete, and these are compared for the first time; where they are closed, whether they were to be shows with the verdict."""
+        self.due = [due for due in self.due if due.subject not in (("task.verified", task.id), ("task.extended", task.id))]
+        self.check_round_over(task)
+        task.state = "inspecting"
+        require(task.terms.comparison and not task.looks, "expected no comparison, found one")
+        expect("the method that compares", task.terms.comparison[0], place)
+        results = [task.assignments[id].state in SEALED[1:] for id in ids]
+        require(all(results) and ids[0] < ids[1] and ids not in task.compared, f"expected two results, once, found {ids}")
+        if not task.is_closed():
+            require(ids in uncompared(task, task.having("revealed"), task.compared), f"expected no comparison of {ids}, found it")
+        task.compared[ids] = ""
+
+    def looks_due(self, task):
+        """A result would pass: all the methods' verifiers look at it."""
+        self.due = [due for due in self.due if due.subject != ("task.verified", task.id)]
+        if task.state == "verifying":
+            self.check_round_over(task)
+        require("" not in task.compared.values(), "expected what is compared to be heard first, found further verifiers")
+        self.check_rounds_disagreed(task)
+        verdict = judge(task)
+        require(verdict and verdict[0] == "passed", f"expected a result that would pass, found {verdict and verdict[0]}")
+        first = verdict[1][0].id
+        task.state = "inspecting"
+        for place, method in task.terms.inspections:
+            value = {"assignment": first, "escrow": inspection_cost(task.terms, task.policy, verifiers_of(method))}
+            self.must_follow("task.inspection_opened", task.id, str(place), value=value)
 
     def create_inspection(self, data):
         """The task that verifiers work on: its terms follow from the task whose result they look at."""
         self.settle_due("task.created", data["task"])
-        of, place, first, cost = self.inspecting.pop(data["task"])
-        expect("whose result is looked at", {"task": of.id, "method": place}, data["inspection"])
-        definition = inspection_definition(of, place, cost, self.now)
+        of, place, looked_at, cost = self.inspecting.pop(data["task"])
+        first, ids = looked_at[0], [a.id for a in looked_at]
+        compares = {"one": ids[0], "two": ids[1], "bytes_max": str(compared_bytes(of))} if len(ids) == 2 else None
+        expect("whose result is looked at", {"task": of.id, "method": place} | ({"compares": compares} if compares else {}), data["inspection"])
+        definition = inspection_definition(of, place, ids, cost, self.now)
         expect("what the verifiers are to do", definition, data["definition"])
         expect("the definition's digest", tagged_hash(b"aevir.task/1\n", definition), data["definition_digest"])
         found = (data["requester"], data["seed"], data["nonce"], data["policy_version"], amount(data["escrow"]))
-        expect("requester, seed, nonce, policy and escrow", (of.requester, of.seed, inspection_nonce(of, place), of.policy_version, cost), found)
-        brought = [a for a in of.assignments.values() if a.commitment and a.state in ("committed", "revealed")]
+        nonce = inspection_nonce(of, place, ids)
+        expect("requester, seed, nonce, policy and escrow", (of.requester, of.seed, nonce, of.policy_version, cost), found)
+        method = of.definition["verification"][place]["method"]
+        brought = [a for a in of.assignments.values() if a.commitment and a.state in SEALED]
+        brought += of.readers if method == "attestation" else []
         brought = brought if of.policy["market"] != "private" else []
         terms = read_terms(definition)
+        hardware, agreed_on = (None, "") if compares else (first.hardware, first.agreement)
         task = Task(data["task"], of.requester, terms, of.policy, cost, terms.initial, definition, data["definition_digest"], data["nonce"],
                     policy_version=of.policy_version, seed=of.seed,
-                    inspects=InspectionOf(of.id, place, brought, first.hardware, first.agreement))
-        checks = of.definition["verification"][place]["method"] == "check"
+                    inspects=InspectionOf(of.id, place, compares, brought, hardware, agreed_on))
+        # What a comparator opens is closed.
+        files = {"check": lambda: checked_files(of, first), "sampling": list, "attestation": lambda: of.inputs}
         self.tasks[task.id] = task
         self.money_due("escrow", task, {escrow(of.id): -cost, escrow(task.id): cost})
-        self.must_follow("task.queued", task.id, value=checked_files(of, first) if checks else of.inputs)
+        self.must_follow("task.queued", task.id, value=files[method]())
 
     def inspection_due(self, task):
         """Verifiers have ended: they agree that the result passes or that it does not, or on nothing."""
@@ -2512,14 +2643,18 @@ class Auditor:
             outcome = "passed" if task.accepted[0].agreement == task.inspects.agreed else "failed"
         elif task.accepted:
             outcome = words.get(task.accepted[0].result["digest"], "undecided")
-        self.must_follow("task.inspected", task.inspects.task, task.id, value=(task.inspects.place, outcome))
+        self.must_follow("task.inspected", task.inspects.task, task.id, value=(task.inspects.place, task.inspects.pair(), outcome))
 
     def on_task_inspected(self, data):
         """What they say waits for what the verifiers of other methods say."""
         task = self.open_task(data, "inspecting")
         due = next((due.value for due in self.due if due.subject == ("task.inspected", task.id, data["inspection"])), (None, None))
-        self.settle_due("task.inspected", task.id, data["inspection"], value=(due[0], data["outcome"]))
-        task.looks[due[0]] = data["outcome"]
+        place, pair = due[:2]
+        self.settle_due("task.inspected", task.id, data["inspection"], value=(place, pair, data["outcome"]))
+        if pair:
+            task.compared[pair] = data["outcome"]
+        else:
+            task.looks[place] = data["outcome"]
 
     def told(self, task, verdict):
         """A verdict with what the verifiers say: what third parties refute is nobody's; else what does not pass is paid for and unmet."""
@@ -2528,7 +2663,9 @@ class Auditor:
             name = "unmet"
         methods = task.definition.get("verification") or []
         if any(outcome == "failed" and methods[place]["method"] == "attestation" for place, outcome in task.looks.items()):
-            return "inconclusive", [], refused | {a.id: "mismatch" for a in accepted}
+            # Whose result was only near the refuted one is not blamed.
+            reasons = {a.id: "mismatch" if a.agreement == accepted[0].agreement else "apart" for a in accepted}
+            return "inconclusive", [], refused | reasons
         return name, accepted, refused
 
     def on_task_review_opened(self, data):
@@ -2748,12 +2885,15 @@ class Auditor:
 
     def on_task_extended(self, data):
         """No quorum yet: one more replica."""
-        task = self.open_task(data, "verifying")
-        self.check_round_over(task)
+        task = self.open_task(data, "verifying", "inspecting")
+        if task.state == "verifying":
+            self.check_round_over(task)
+        require("" not in task.compared.values() and not task.looks, "expected verifiers to be heard first, found one more round")
         if task.is_closed():  # whether they disagree shows with the verdict
             self.is_due("task.extended", task.id) and self.settle_due("task.extended", task.id)
             require(task.is_left(), "expected a verdict, for no replica is left, found one more round")
         else:
+            require(not uncompared(task, task.having("revealed"), task.compared), "expected results to be compared first, found one more round")
             verdict = judge(task)
             require(verdict is None, f"expected the verdict {verdict[0] if verdict else ''}, found one more round")
         task.state, task.round, task.target = "queued", task.round + 1, task.target + 1
@@ -2769,7 +2909,9 @@ class Auditor:
         if task.state == "verifying":
             self.check_round_over(task)
         self.check_rounds(task)
-        require(None not in task.looks.values(), f"expected the verdict once all verifiers have ended, found {show(task.looks)}")
+        waiting = [says for says in [*task.looks.values(), *task.compared.values()] if not says]
+        require(not waiting, f"expected the verdict once all verifiers have ended, found {len(waiting)} of them at work")
+        require(not uncompared(task, task.having("revealed"), task.compared), "expected results to be compared first, found a verdict")
         looked = task.looks or not task.terms.inspections or data["verdict"] != "passed"
         require(looked, "expected verifiers to look at the result first, found it passed")
         self.check_verdict(task, data)
@@ -2780,7 +2922,7 @@ class Auditor:
         self.settlement_due(task)
         # Nobody is blamed for a result that differs from a quorum without enough stake behind it.
         blamed = {r["assignment"]: r["reason"] for r in data["refused"]
-                  if r["reason"] == "not-revealed" or not task.accepted or task.blames()}
+                  if r["reason"] == "not-revealed" or (r["reason"] == "mismatch" and (not task.accepted or task.blames()))}
         self.refusals_due(task, blamed)
         self.slashes_due(task, blamed)
         self.note_outcomes(task, blamed)
@@ -2862,10 +3004,17 @@ class Auditor:
         self.check_rounds_disagreed(task)
 
     def check_rounds_disagreed(self, task):
-        """Whether each round before did, by what is opened."""
+        """Whether each round before did, by what is opened; and whether what was compared was to be."""
+        lost = [a for a in task.assignments.values() if "shown" in (a.state, a.withdrawn_from)]  # nobody can compare it any more
+        for number in range(1, task.round + 1) if task.is_closed() and not lost else []:
+            before = {pair: word for pair, word in task.compared.items() if task.round_of(pair) < number}
+            asked = uncompared(task, [a for a in task.having("revealed") if a.round <= number], before)
+            expect(f"the results that were compared with round {number}", asked,
+                   sorted(pair for pair in task.compared if task.round_of(pair) == number))
         for number in range(1, task.round) if task.is_closed() else []:
-            found = agreed(task, [a for a in task.having("revealed") if a.round <= number])
-            require(found is None, f"expected the verdict with round {number}, whose results agree, found one more round")
+            said = {pair: word for pair, word in task.compared.items() if task.round_of(pair) <= number}
+            found = agreed(task, [a for a in task.having("revealed") if a.round <= number], said)
+            require(not found, f"expected the verdict with round {number}, whose results agree, found one more round")
 
     def check_verdict(self, task, data):
         """Verdict, accepted and refused replicas, the agreed result, lateness."""
@@ -2879,6 +3028,7 @@ class Auditor:
         task.late = limit is not None and self.now - task.queued_at > limit
         expect("late", task.late, data["late"])
         if accepted:
+            expect("the first accepted replica", accepted[0].id if task.terms.comparison else data["accepted"][0], data["accepted"][0])
             expect("the outputs", accepted[0].outputs, data["outputs"])
             expect("the result", accepted[0].result, data.get("result"))
             methods = task.definition.get("verification") or []
@@ -3002,7 +3152,7 @@ class Auditor:
 
     def open_assignment(self, data, *states):
         """The task and the assignment that an event is about; the assignment must be in one of the states."""
-        task = self.open_task(data, "queued", "verifying")
+        task = self.open_task(data, "queued", "verifying", "inspecting")
         assignment = task.assignments.get(data["assignment"])
         found = assignment.state if assignment else "unknown"
         require(found in states, f"expected assignment {data['assignment']} to be {' or '.join(states)}, found it {found}")
@@ -3070,6 +3220,8 @@ class Auditor:
         if due <= self.balances[stake_of(node.id)] - node.locked:
             task.assignments[id].stake, task.assignments[id].is_staked = due, True
             node.locked += due
+        if task.inspects and task.inspects.compares and task.policy["market"] != "private":
+            self.tasks[task.inspects.task].readers.append(task.assignments[id])
         self.review(task)
 
     def on_assignment_started(self, data):
@@ -3173,9 +3325,12 @@ class Auditor:
         """The report is the one that was committed to."""
         report = data["report"]
         task, assignment = self.open_assignment(report, "committed", "shown")
-        expect("the task's state", "verifying", task.state)
+        compared = task.state == "inspecting" and task.compared and "" not in task.compared.values()
+        expect("the task's state", "inspecting" if compared else "verifying", task.state)
         key = self.check_opening(task, assignment, data)
         expect("the node", assignment.node, report["node"])
+        if task.inspects and task.inspects.compares:
+            expect("what a comparison brings beside its word", ([], []), (report["outputs"], report["metrics"]))
         expect("the checkpoint resumed from", (assignment.resume or {}).get("digest"), report.get("resumed_from"))
         for output in report["outputs"]:
             blob = {"digest": output["digest"], "size": output["size"]}

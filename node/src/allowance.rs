@@ -89,8 +89,7 @@ impl Allowance {
     pub(crate) fn for_compiling(&self, own: Room, all: impl Iterator<Item = Room>) -> (u64, Room) {
         let taken = all.map(|room| room.memory_mib).fold(0, u64::saturating_add);
         let free = self.memory_mib.saturating_sub(taken);
-        let least = COMPILE_MIB_MIN.min(self.memory_mib);
-        let has = own.memory_mib.saturating_add(free).max(least);
+        let has = own.memory_mib.saturating_add(free).max(COMPILE_MIB_MIN);
         let has = has.min(COMPILE_MIB_MAX);
         (has, Room::memory(has.saturating_sub(own.memory_mib)))
     }
@@ -178,7 +177,11 @@ pub(crate) mod tests {
         assert_eq!(given(&allowance, &full), (512, 212), "another compiles");
         profile.memory_mib = 400;
         let small = Allowance::of(&profile, &NodeCaps::default());
-        assert_eq!(given(&small, &[own, other]), (400, 100), "it has no more");
+        assert_eq!(
+            given(&small, &[own, other]),
+            (512, 212),
+            "nor can it do with less"
+        );
         profile.memory_mib = 100_000;
         let large = Allowance::of(&profile, &NodeCaps::default());
         assert_eq!(given(&large, &[own]), (4_096, 3_796));

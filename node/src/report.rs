@@ -64,12 +64,20 @@ pub(crate) fn seal(lease: &Lease, outcome: &Outcome, author: Author<'_>) -> Resu
         task: lease.task.clone(),
         assignment: lease.assignment.clone(),
         node: author.node.to_owned(),
-        outputs: outputs(outcome),
+        outputs: if lease.word_only {
+            Vec::new()
+        } else {
+            outputs(outcome)
+        },
         result: BlobRef {
             digest: digest(&bytes),
             size: bytes.len().to_string(),
         },
-        metrics: metrics(outcome),
+        metrics: if lease.word_only {
+            Vec::new()
+        } else {
+            metrics(outcome)
+        },
         usage: usage(outcome),
         trace_root: lease.gpu.is_some().then(|| outcome.trace_root.clone()),
         class: class_of_run(lease, outcome, author),
@@ -248,6 +256,7 @@ pub(crate) mod tests {
             gpu: None,
             checkpoint: None,
             pay: None,
+            word_only: false,
             lease_ms: 6_000,
             accept_ms: 6_000,
             reveal_ms: 6_000,

@@ -19,7 +19,7 @@ use crate::{
     digest::Digest,
     event::{AssignmentRevealed, CheckResult},
     hexbytes::Hex,
-    ids::AssignmentId,
+    ids::{AssignmentId, TaskId},
     report::{BlobRef, Report},
     state::{Assignment, Stage},
 };
@@ -196,15 +196,32 @@ impl Assignment {
 pub(crate) enum Keys<'a> {
     /// A leader.
     Leader(&'a LeaderSecret),
-    /// Whoever reads in the log what was disclosed.
-    Told(BTreeMap<AssignmentId, RevealKey>),
+    /// Whoever reads the log.
+    Told(Told),
+}
+
+/// What a batch of the log tells of what is closed.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// The keys that it discloses.
+    pub(crate) keys: BTreeMap<AssignmentId, RevealKey>,
+    /// The results that are to be compared from here on, by task: why these, shows once they are opened.
+    pub(crate) compared: BTreeMap<TaskId, Vec<(AssignmentId, AssignmentId)>>,
 }
 
 impl Keys<'_> {
     pub(crate) fn of(&self, assignment: AssignmentId) -> Option<RevealKey> {
         match self {
             Self::Leader(secret) => Some(key_of(secret, assignment)),
-            Self::Told(keys) => keys.get(&assignment).copied(),
+            Self::Told(told) => told.keys.get(&assignment).copied(),
+        }
+    }
+
+    /// The results that are to be compared, where they are known by the log alone.
+    pub(crate) fn compared(&self, task: TaskId) -> Option<&[(AssignmentId, AssignmentId)]> {
+        match self {
+            Self::Leader(_) => None,
+            Self::Told(told) => told.compared.get(&task).map(Vec::as_slice),
         }
     }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use pricing::{Metered, Pricing, Used};
-pub use verification::{Bound, CheckModule, Comparator, Method, Sampling, Verifiers};
+pub use verification::{Bound, Comparator, Method, Sampling, Tolerance, VerifierModule, Verifiers};
 
 mod pricing;
 mod verification;
@@ -366,9 +366,7 @@ impl TaskDefinition {
     /// Whether results of two runs are compared bit by bit, so that runs must be reproducible.
     pub(crate) fn must_be_reproducible(&self) -> bool {
         self.verification.iter().any(|method| match method {
-            Method::Sampling(sampling) => match sampling.comparator {
-                Comparator::Bitwise => true,
-            },
+            Method::Sampling(sampling) => sampling.comparator.is_bitwise(),
             // Who runs it again compares, too; a check's own run is always reproducible.
             Method::Attestation { .. } => true,
             Method::Check { .. } => false,
@@ -376,22 +374,15 @@ impl TaskDefinition {
     }
 
     /// The sampling terms; those of a single replica where the task names none.
-    pub fn sampling(&self) -> Sampling {
+    pub fn sampling(&self) -> &Sampling {
+        static NONE: Sampling = Sampling::NONE;
         self.verification
             .iter()
             .find_map(|m| match m {
-                Method::Sampling(s) => Some(*s),
+                Method::Sampling(s) => Some(s),
                 Method::Check { .. } | Method::Attestation { .. } => None,
             })
-            .unwrap_or(Sampling::NONE)
-    }
-
-    /// A quorum of its sample needs stake behind it, in a market that asks for any: not where replicas earn nothing, for then nobody pledges
-    /// anything, or where the requester does without.
-    pub fn asks_for_stake(&self) -> bool {
-        let sampling = self.sampling();
-        let is_paid = self.economics.pricing.max_price() > Amount::ZERO;
-        sampling.replicas > 1 && !sampling.unstaked && is_paid
+            .unwrap_or(&NONE)
     }
 
     /// The methods that ask for verifiers, with their places among all.
@@ -401,7 +392,7 @@ impl TaskDefinition {
     }
 
     /// The modules that check its result.
-    pub fn check_modules(&self) -> impl Iterator<Item = (usize, &CheckModule)> {
+    pub fn check_modules(&self) -> impl Iterator<Item = (usize, &VerifierModule)> {
         let methods = self.verification.iter().enumerate();
         methods.filter_map(|(at, method)| match method {
             Method::Check { module, .. } => Some((at, module.as_deref()?)),

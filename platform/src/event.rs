@@ -282,22 +282,26 @@ events! {
     /// It has waited for long for room that nodes only have once several of their runs have ended: this one gets nothing else until the
     /// task is placed.
     "task.reserved" v 1 TaskReserved on |e| format!("task/{}", e.task) => { task: TaskId, node: NodeId }
-    /// Nodes agree on a result, and drawn verifiers look at it before the verdict: on another task, which is created in the same batch.
+    /// Nodes agree on a result, and drawn verifiers look at it before the verdict; or they compare two results that are not equal. They do
+    /// so on another task, which is created in the same batch.
     "task.inspection_opened" v 1 InspectionOpened on |e| format!("task/{}", e.task) => {
         task: TaskId,
         /// The task that the verifiers work on.
         inspection: TaskId,
         /// The method that asks for it: its place in the definition's `verification`.
         method: u32,
-        /// Of the results that agree, the one that is looked at.
+        /// Of the results that agree, the one that is looked at; or one of two that are compared.
         assignment: AssignmentId,
+        /// The other one of them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        against: Option<AssignmentId>,
         /// What of the task's escrow is for it: the other task's escrow.
         escrow: Amount,
     }
     /// What the verifiers say. The verdict follows with a tick, once all of them have ended.
     "task.inspected" v 1 TaskInspected on |e| format!("task/{}", e.task) => { task: TaskId, inspection: TaskId, outcome: InspectionOutcome }
     /// The verdict over all revealed replicas.
-    "task.verified" v 1 TaskVerified on |e| format!("task/{}", e.task) => {
+    "task.verified" v 2 TaskVerified on |e| format!("task/{}", e.task) => {
         task: TaskId,
         verdict: Verdict,
         accepted: Vec<AssignmentId>,

@@ -21,6 +21,7 @@ mod evolve;
 mod fixed;
 pub mod hexbytes;
 pub mod ids;
+mod inputs;
 pub mod json;
 pub mod ledger;
 mod lift;
@@ -43,6 +44,7 @@ pub use decide::{
     checked_definition_bytes, decide, validate, worst_case,
 };
 pub use evolve::evolve;
+pub use inputs::{COMPARED, inputs_of};
 pub use rights::{Actor, NotAnActor};
 
 /// The platform's state machine.

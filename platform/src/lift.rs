@@ -7,7 +7,7 @@ use aevir_events::{UnknownEvent, Upcaster};
 use serde_json::{Value, json};
 
 /// All steps.
-pub(crate) const STEPS: [Upcaster; 10] = [
+pub(crate) const STEPS: [Upcaster; 11] = [
     Upcaster {
         label: "node.registered",
         from: 1,
@@ -52,6 +52,12 @@ pub(crate) const STEPS: [Upcaster; 10] = [
         label: "assignment.revealed",
         from: 1,
         // Version 2 discloses the key under which it was closed. Before, nothing was.
+        lift: Ok,
+    },
+    Upcaster {
+        label: "task.verified",
+        from: 1,
+        // Version 2 adds the reason `apart`. Before, results were equal bit by bit or refused.
         lift: Ok,
     },
     Upcaster {

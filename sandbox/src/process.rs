@@ -68,6 +68,10 @@ const HUGE_PAGES_VAR: &str = "MIMALLOC_ALLOW_THP";
 /// The variable by which it keeps what was freed: the next run wants it again, and the process ends with its requester.
 const PURGE_VAR: &str = "MIMALLOC_PURGE_DELAY";
 
+/// The variable by which it only reserves the gigabyte of addresses that it begins with, where it would else have them committed at once: to
+/// the system's bound on a compiler's memory they would count in full.
+const EAGER_COMMIT_VAR: &str = "MIMALLOC_ARENA_EAGER_COMMIT";
+
 /// How processes are started.
 #[derive(Debug)]
 pub(crate) struct Launcher {
@@ -179,7 +183,9 @@ impl Launcher {
             Role::Compile => {
                 let cores = std::thread::available_parallelism().map_or(1, usize::from);
                 let threads = cores.min(COMPILE_THREADS_MAX);
-                command.env(COMPILE_THREADS_VAR, threads.to_string());
+                command
+                    .env(COMPILE_THREADS_VAR, threads.to_string())
+                    .env(EAGER_COMMIT_VAR, "0");
             }
             Role::Cpu | Role::Gpu => {
                 command.env(HUGE_PAGES_VAR, "0").env(PURGE_VAR, "-1");

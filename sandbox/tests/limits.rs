@@ -140,3 +140,21 @@ async fn talk_beyond_its_limits_is_dropped_or_cut() {
     // The newest is never lost.
     assert!(ran.events.iter().filter(progress).count() <= 1);
 }
+
+/// What an allocator only reserves is not taken: a node's operator may allow little, and its node compiles all the same.
+#[tokio::test]
+async fn the_examples_compile_in_the_least_memory_that_a_node_gives() {
+    const LEAST_BYTES: u64 = 512 << 20;
+    for name in ["echo", "mlp-train", "mlp-evaluate", "tolerance"] {
+        // A module that nobody has compiled: a custom section with a name that is never the same.
+        let unique = tempfile::tempdir().unwrap();
+        let section = unique.path().to_str().unwrap().as_bytes();
+        let mut module = example(name);
+        module.extend([0, section.len() as u8 + 1, section.len() as u8]);
+        module.extend(section);
+        let bench = Bench::new(&module);
+        assert!(!bench.executor.is_compiled(&bench.spec).await);
+        let compiled = bench.executor.compile(&bench.spec, LEAST_BYTES).await;
+        assert_eq!(compiled, Ok(()), "{name}");
+    }
+}

@@ -88,9 +88,11 @@ impl Projection<Event> for Work {
             Event::TaskCreated(e) => created(rows, e, at),
             Event::TaskQueued(e) => {
                 let task = rows.row(TASKS, [id(e.task)]).await?;
+                // Of a comparison what there may be: it was created with that, and is queued without any.
+                let most = u64::try_from(task.int("input_bytes")?).unwrap_or(0);
                 let inputs = i64::try_from(inputs_mib(&e.inputs)).unwrap_or(i64::MAX);
                 let sizes = e.inputs.iter().map(|input| input.size.0);
-                let bytes = sizes.fold(0, u64::saturating_add);
+                let bytes = sizes.fold(most, u64::saturating_add);
                 task.set("state", Phase::Queued.name())?
                     .set("inputs_mib", inputs)?
                     .set("input_bytes", i64::try_from(bytes).unwrap_or(i64::MAX))?
@@ -342,6 +344,12 @@ fn phase(verdict: Verdict) -> Phase {
     }
 }
 
+/// The most that a comparison opens, in bytes: how much it is stays closed.
+fn compared_bytes(e: &TaskCreated) -> i64 {
+    let compares = e.inspection.and_then(|of| of.compares);
+    compares.map_or(0, |of| i64::try_from(of.bytes_max.0).unwrap_or(i64::MAX))
+}
+
 fn created(rows: &mut Rows<'_>, e: &TaskCreated, at: Timestamp) -> Done {
     let definition = &e.definition;
     let sampling = definition.sampling();
@@ -371,7 +379,7 @@ fn created(rows: &mut Rows<'_>, e: &TaskCreated, at: Timestamp) -> Done {
             ("gpu", definition.qos.gpu.is_some().into()),
             ("labels", json(&definition.labels)?),
             ("policy_version", e.policy_version.into()),
-            ("input_bytes", 0u32.into()),
+            ("input_bytes", compared_bytes(e).into()),
             ("asks_for_stake", definition.asks_for_stake().into()),
             ("max_latency_ms", definition.qos.max_latency_ms.into()),
             ("deadline", definition.qos.deadline.map(|d| d.0).into()),

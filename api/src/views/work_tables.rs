@@ -33,7 +33,7 @@ pub(super) const TABLES: &[Table] = &[
             Column::int("gpu", "1 where it uses the GPU."),
             Column::text("labels", "JSON object; `task_labels` has them as rows."),
             Column::int("policy_version", "Policy under which it was created."),
-            Column::int("input_bytes", "Of all its inputs together; 0 until they are complete."),
+            Column::int("input_bytes", "Of all its inputs together; 0 until they are complete. Of a comparison the most that they can be."),
             Column::int("asks_for_stake", "1 where a quorum needs stake behind it, in a market that asks for any."),
             Column::int("max_latency_ms", "From queued to verified, as asked for.").or_null(),
             Column::int("deadline", "When it expires, ms.").or_null(),

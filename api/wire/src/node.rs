@@ -294,6 +294,10 @@ pub struct Lease {
     /// What an accepted result earns. Absent where the server does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pay: Option<Pay>,
+    /// The run compares others' results, which stay closed: it brings its inline result and nothing else. No output, metric, note, log line
+    /// or checkpoint of it is told or taken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub word_only: bool,
     /// Without a heartbeat for this long the lease is lost; send one each third of it.
     pub lease_ms: u32,
     /// Start within this time.

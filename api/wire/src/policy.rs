@@ -76,6 +76,9 @@ pub struct VerificationPolicy {
     pub verifiers_staked: bool,
     /// With which chance a candidate whose owner has no points is elected a verifier when it comes up, in parts per million.
     pub election_floor_ppm: u32,
+    /// SHA-256 of the registered module by which the market compares results up to a tolerance. Absent: each requester brings one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerance: Option<String>,
 }
 
 /// When one result of an adaptive sample stands alone, and how often it is repeated all the same.

@@ -1,7 +1,6 @@
 //! Tasks: what became of them, their results, and how to follow them.
 //!
-//! A task definition is sent as it stands in the requester's file and checked against `schemas/task.v1.json`; it
-//! has no type here.
+//! A task definition is sent as it stands in the requester's file and checked against `schemas/task.v1.json`; it has no type here.
 
 use std::collections::BTreeMap;
 
@@ -293,7 +292,7 @@ pub struct Assignment {
     pub progress: Option<Progress>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commitment: Option<String>,
-    /// For `refused`: `mismatch` or `not-revealed`; for `lost`: `not-started`, `silent`, `revoked` or `not-revealed`; for `failed`: the
+    /// For `refused`: `mismatch`, `apart` or `not-revealed`; for `lost`: `not-started`, `silent`, `revoked` or `not-revealed`; for `failed`: the
     /// class; for `returned`: `counted` where it spent an attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -328,7 +327,7 @@ pub struct Verdict {
 pub struct Refusal {
     pub assignment: String,
     pub node: String,
-    /// `mismatch` or `not-revealed`.
+    /// `mismatch`, `apart` or `not-revealed`.
     pub reason: String,
 }
 
@@ -401,6 +400,9 @@ pub struct TaskInspection {
     pub by: String,
     /// The method that asks for them: its place in the definition's `verification`.
     pub method: u32,
+    /// The two assignments whose results they compare. Empty where they look at the one that nodes agree on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compares: Vec<String>,
     /// What of the escrow is for them, in micro-AEV.
     pub escrow: String,
     /// `open`, `passed`, `failed` or `undecided`.

@@ -9,6 +9,7 @@ use std::{
 use aevir_platform::{
     digest::Digest,
     ids::TaskId,
+    inputs_of,
     report::Report,
     state::{Stage, State, Task},
 };
@@ -72,7 +73,7 @@ pub(super) async fn reexecute(state: &State, task: &str, blobs: &Blobs) -> Resul
         .with_context(|| format!("the log has no task {id}"))?;
     let report = accepted(task)?;
     let folder = workfolder("audit-")?;
-    let spec = spec(task, blobs, folder.path()).await?;
+    let spec = spec(state, task, blobs, folder.path()).await?;
     let executor = Executor::tuned(
         ExecutorConfig {
             program: std::env::current_exe().context("this program's own file")?,
@@ -131,13 +132,13 @@ fn accepted(task: &Task) -> Result<&Report> {
     Ok(&revealed.report)
 }
 
-async fn spec(task: &Task, blobs: &Blobs, folder: &Path) -> Result<RunSpec> {
+async fn spec(state: &State, task: &Task, blobs: &Blobs, folder: &Path) -> Result<RunSpec> {
     let definition = &task.definition;
     let module = fetch(blobs, definition.module, folder)
         .await
         .with_context(|| format!("the module {} can't be had", definition.module))?;
     let mut inputs = Vec::new();
-    for input in &task.inputs {
+    for input in inputs_of(state, task, None) {
         let path = fetch(blobs, input.digest, folder).await.with_context(|| {
             format!("the input `{}` ({}) can't be had", input.name, input.digest)
         })?;

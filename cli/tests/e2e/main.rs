@@ -5,6 +5,7 @@ mod attacks;
 mod closed;
 mod command_line;
 mod commitment;
+mod comparators;
 mod crash;
 mod exports;
 mod failures;

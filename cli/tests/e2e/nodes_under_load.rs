@@ -27,9 +27,16 @@ async fn submit(platform: &TestPlatform, definition: &Value) -> Vec<String> {
     ids
 }
 
-/// Waits until the node runs something.
-async fn busy(node: &TestNode) {
-    while node.owner.node(&node.id).await.unwrap().active.is_empty() {
+/// Waits until the node has begun one of the tasks: what it has only been leased it may still be compiling.
+async fn busy(platform: &TestPlatform, tasks: &[String], node: &TestNode) {
+    loop {
+        for task in tasks {
+            let task = platform.requester.task(task).await.unwrap();
+            let mut runs = task.assignments.iter().filter(|a| a.node == node.id);
+            if runs.any(|a| a.state == "running") {
+                return;
+            }
+        }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -61,7 +68,7 @@ async fn whatever_nodes_do_each_task_is_paid_once() {
     let tasks = submit(&platform, &definition).await;
 
     for node in [&killed, &stopped, &drained, &revoked, &rotating] {
-        busy(node).await;
+        busy(&platform, &tasks, node).await;
     }
     let first = rotate(&platform, &rotating);
     killed.kill();

@@ -138,8 +138,8 @@ async fn a_made_up_result_that_stands_alone_is_disputed_and_costs_its_maker() {
     let review = platform.ended(said["review"].as_str().unwrap()).await;
     assert_eq!(review.reviews.as_deref(), Some(task.id.as_str()));
     assert!(review.assignments.iter().all(|a| a.node != cheat.id));
-    // The requester has his price back, and reads the right result.
-    assert_eq!(before - available(&platform).await, 5_000);
+    // The requester has all back, the platform's share, too, and reads the right result.
+    assert_eq!(before - available(&platform).await, 0);
     let right = platform.requester.task_result(&review.id).await.unwrap();
     assert_eq!(right.result["params"]["message"], 1);
     assert_eq!(staked(&cheat).await, STAKE - LOCKED);

@@ -20,7 +20,7 @@ const RUN: i64 = 105_000;
 const TWO_VERIFIERS: i64 = 105_000;
 
 /// A platform that waits for reveals only shortly.
-async fn platform() -> TestPlatform {
+pub(crate) async fn platform() -> TestPlatform {
     let platform = TestPlatform::start().await;
     let policy = platform.admin.policy().await.unwrap().policy;
     let policy = Policy {
@@ -31,7 +31,7 @@ async fn platform() -> TestPlatform {
     platform
 }
 
-async fn put_up(platform: &TestPlatform, owner: &Client, node: &str) {
+pub(crate) async fn put_up(platform: &TestPlatform, owner: &Client, node: &str) {
     let account = owner.account().await.unwrap().account;
     let deposit = Deposit {
         amount: STAKE.to_string(),
@@ -43,14 +43,14 @@ async fn put_up(platform: &TestPlatform, owner: &Client, node: &str) {
 }
 
 /// A real node with a stake.
-async fn honest(platform: &mut TestPlatform) -> TestNode {
+pub(crate) async fn honest(platform: &mut TestPlatform) -> TestNode {
     let node = platform.node(&[]).await;
     put_up(platform, &node.owner, &node.id).await;
     node
 }
 
 /// A node that speaks the protocol and says what it likes, with a stake; it does not show itself yet.
-async fn cheat(platform: &TestPlatform) -> FakeNode {
+pub(crate) async fn cheat(platform: &TestPlatform) -> FakeNode {
     let request = OpenAccount {
         name: "cheat".into(),
         scopes: None,
@@ -67,13 +67,13 @@ async fn staked(node: &FakeNode) -> i64 {
     shown.stake.unwrap().amount.parse().unwrap()
 }
 
-async fn wealth(owner: &Client) -> i64 {
+pub(crate) async fn wealth(owner: &Client) -> i64 {
     let account = owner.account().await.unwrap();
     let parsed = |text: &str| text.parse::<i64>().unwrap();
     parsed(&account.available) + parsed(&account.pending)
 }
 
-fn verifiers() -> Value {
+pub(crate) fn verifiers() -> Value {
     json!({"count": 3, "quorum": 2, "fee": FEE.to_string()})
 }
 
@@ -111,7 +111,7 @@ async fn inspected(platform: &TestPlatform, task: &str) -> String {
     task.inspections[0].by.clone()
 }
 
-fn nodes(task: &Task) -> Vec<&str> {
+pub(crate) fn nodes(task: &Task) -> Vec<&str> {
     task.assignments.iter().map(|a| a.node.as_str()).collect()
 }
 

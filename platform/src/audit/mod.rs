@@ -298,7 +298,7 @@ impl Recomputation {
                 reveal::expected(state, revealed, &context, &keys, counts).map_err(fault)?
             }
             Primary::Show(node, shown) => {
-                closed::shown(state, node, shown, command).map_err(fault)?
+                closed::shown(state, node, shown, command, &context).map_err(fault)?
             }
             Primary::Output(node, output) => closed::output(state, node, output).map_err(fault)?,
         };

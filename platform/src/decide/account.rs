@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     amount::{Amount, PPM, Ppm},
-    command::{AddKey, OpenAccount, Scope},
+    command::{AddKey, OpenAccount, Scope, World},
     digest::Digest,
     event::{
         AccountOpened, JoinTokenIssued, KeyAdded, KeyRevoked, LimitsSet, PolicyAdopted,
@@ -69,6 +69,14 @@ pub(super) fn adopt_policy(state: &State, policy: &Policy) -> Decision {
         return invalid(
             "shares are parts per million, and content and platform share together at most all of it",
         );
+    }
+    if let Some(digest) = policy.verification.tolerance {
+        let module = state.modules.get(&digest);
+        if module.is_none_or(|m| m.world != World::Comparator) {
+            return invalid(
+                "the verification's `tolerance` is a registered module of the world `comparator`: push it first",
+            );
+        }
     }
     if policy.attempt_fee.0 < 0 || policy.points.refused_min.0 < 0 || policy.points.lost.0 < 0 {
         return invalid("fees and losses can't be negative");

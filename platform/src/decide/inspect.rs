@@ -7,17 +7,22 @@ use std::sync::Arc;
 use aevir_events::{Context, Timestamp};
 use sha2::{Digest as _, Sha256};
 
-use super::{posting::posted_for, posting::transfer, review};
+use super::{
+    agree::Pair,
+    posting::{posted_for, transfer},
+    review,
+};
 use crate::{
-    amount::Amount,
+    amount::{Amount, Count},
     definition::{
-        CheckModule, Economics, Method, Pricing, Privacy, Publish, Qos, Retry, Runtime,
-        TaskDefinition, Verifiers,
+        Economics, Method, Pricing, Privacy, Publish, Qos, Retry, Runtime, TaskDefinition,
+        VerifierModule, Verifiers,
     },
     digest::Digest,
     event::{
-        CheckResult, Event, InspectionOpened, InspectionOrigin, InspectionOutcome, PostingReason,
-        Refusal, RefusalReason, TaskCreated, TaskInspected, TaskQueued, TaskVerified, Verdict,
+        CheckResult, Compares, Event, InspectionOpened, InspectionOrigin, InspectionOutcome,
+        PostingReason, Refusal, RefusalReason, TaskCreated, TaskInspected, TaskQueued,
+        TaskVerified, Verdict,
     },
     hexbytes::Hex,
     ids::{AssignmentId, TaskId},
@@ -49,18 +54,29 @@ fn fee(verifiers: Verifiers, accepted: u32, policy: &Policy) -> Option<Amount> {
     fees.plus(fees.share(policy.platform_share_ppm))
 }
 
-/// The most that all verifiers of a task can cost. `None` past 64 bits.
+/// The most that all verifiers of a task can cost: of each method, and of each comparison that there can be. `None` past 64 bits.
 pub(crate) fn worst_case(definition: &TaskDefinition, policy: &Policy) -> Option<Amount> {
     let costs = definition.inspections();
     let mut costs = costs.map(|(.., verifiers)| cost(definition, verifiers, policy));
-    costs.try_fold(Amount::ZERO, |sum, cost| sum.plus(cost?))
+    let looks = costs.try_fold(Amount::ZERO, |sum, cost| sum.plus(cost?))?;
+    let Some((_, comparator)) = definition.comparison() else {
+        return Some(looks);
+    };
+    let pairs = definition.comparisons(definition.sampling().replicas);
+    looks.plus(cost(definition, comparator.verifiers, policy)?.times(pairs)?)
 }
 
-/// What they cost where the first ones agree. `None` past 64 bits.
+/// What they cost where the first ones agree, and no two results are equal that are compared. `None` past 64 bits.
 pub(crate) fn expected(definition: &TaskDefinition, policy: &Policy) -> Option<Amount> {
     let fees = definition.inspections();
     let mut fees = fees.map(|(.., verifiers)| fee(verifiers, verifiers.quorum, policy));
-    fees.try_fold(Amount::ZERO, |sum, fee| sum.plus(fee?))
+    let looks = fees.try_fold(Amount::ZERO, |sum, fee| sum.plus(fee?))?;
+    let Some((_, comparator)) = definition.comparison() else {
+        return Some(looks);
+    };
+    let pairs = definition.comparisons(definition.sampling().initial());
+    let verifiers = comparator.verifiers;
+    looks.plus(fee(verifiers, verifiers.quorum, policy)?.times(pairs)?)
 }
 
 /// What a verdict waits for that would pass: a look at the agreed result by the verifiers of each method that asks for them.
@@ -71,11 +87,7 @@ pub(super) fn open(
     context: &Context,
 ) -> Vec<Event> {
     let policy = state.policy_of(task);
-    // Apart from the ids of what else the same decision creates.
-    let context = &Context {
-        entropy: Digest::of(&[b"aevir.inspection/1\n", &context.entropy[..]].concat()).0,
-        ..context.clone()
-    };
+    let context = &apart(context);
     let mut ids = context.ids();
     let inspections = task.definition.inspections();
     let events = inspections.flat_map(|(at, method, verifiers)| {
@@ -87,22 +99,56 @@ pub(super) fn open(
             inspection,
             method: at,
             assignment: agreed,
+            against: None,
             escrow,
         };
-        begin(task, method, &opened, report, &policy, context.time)
+        begin(task, method, &opened, Some(report), &policy, context.time)
     });
     events.collect()
+}
+
+/// What a verdict waits for where too few results are equal: a comparison of each two that nobody compared.
+pub(crate) fn compare(state: &State, task: &Task, pairs: &[Pair], context: &Context) -> Vec<Event> {
+    let policy = state.policy_of(task);
+    let context = &apart(context);
+    let mut ids = context.ids();
+    let comparison = task.definition.comparison();
+    let found = comparison.and_then(|(at, module)| {
+        let method = task.definition.verification.get(at as usize)?;
+        Some((at, method, module))
+    });
+    let pairs = pairs.iter().filter_map(|pair| Some((pair, found?)));
+    let events = pairs.flat_map(|((one, two), (at, method, module))| {
+        let opened = InspectionOpened {
+            task: task.id,
+            inspection: TaskId(ids.ulid()),
+            method: at,
+            assignment: *one,
+            against: Some(*two),
+            escrow: cost(&task.definition, module.verifiers, &policy).unwrap_or_default(),
+        };
+        begin(task, method, &opened, None, &policy, context.time)
+    });
+    events.collect()
+}
+
+/// For ids apart from those of what else the same decision creates.
+fn apart(context: &Context) -> Context {
+    Context {
+        entropy: Digest::of(&[b"aevir.inspection/1\n", &context.entropy[..]].concat()).0,
+        ..context.clone()
+    }
 }
 
 fn begin(
     task: &Task,
     method: &Method,
     opened: &InspectionOpened,
-    report: &Report,
+    looked_at: Option<&Report>,
     policy: &Policy,
     now: Timestamp,
 ) -> Vec<Event> {
-    let nonce = nonce(task, opened.method);
+    let nonce = nonce(task, opened);
     let terms = Terms {
         nonce,
         escrow: opened.escrow,
@@ -112,11 +158,16 @@ fn begin(
         Method::Check {
             module: Some(check),
             ..
-        } => Some((checking(task, check, terms), judged(task, report))),
+        } => looked_at.map(|report| (checking(task, check, terms), judged(task, report))),
         Method::Attestation { verifiers } => {
             Some((repeating(task, *verifiers, terms), task.inputs.clone()))
         }
-        Method::Check { module: None, .. } | Method::Sampling(_) => None,
+        // What it opens is closed: the leaders tell it to those who have a lease, and nobody else.
+        Method::Sampling(sampling) => {
+            let module = sampling.comparator.module();
+            module.map(|module| (comparing(task, module, terms), Vec::new()))
+        }
+        Method::Check { module: None, .. } => None,
     };
     let Some((definition, inputs)) = found else {
         return Vec::new();
@@ -138,6 +189,11 @@ fn begin(
         inspection: Some(InspectionOrigin {
             task: task.id,
             method: opened.method,
+            compares: opened.against.map(|two| Compares {
+                one: opened.assignment,
+                two,
+                bytes_max: Count(task.definition.compared_bytes_max()),
+            }),
         }),
     };
     let mut events: Vec<Event> = vec![opened.clone().into(), created.into()];
@@ -162,8 +218,8 @@ struct Terms {
     deadline: Timestamp,
 }
 
-/// One run of a check module, on nodes that the checked task's labels admit.
-fn checking(task: &Task, check: &CheckModule, terms: Terms) -> TaskDefinition {
+/// One run of a check or a comparator, on nodes that the task's labels admit.
+fn checking(task: &Task, check: &VerifierModule, terms: Terms) -> TaskDefinition {
     let of = task.definition.as_ref();
     TaskDefinition {
         kind: of.kind,
@@ -201,6 +257,13 @@ fn checking(task: &Task, check: &CheckModule, terms: Terms) -> TaskDefinition {
         labels: Default::default(),
         runtime: Runtime::Reproducible,
     }
+}
+
+/// One run of a comparator, which brings nothing but its word.
+fn comparing(task: &Task, module: &VerifierModule, terms: Terms) -> TaskDefinition {
+    let mut definition = checking(task, module, terms);
+    definition.limits.output_mib = 0;
+    definition
 }
 
 /// The same run for the verifiers' fee.
@@ -247,16 +310,21 @@ fn checked_definition(definition: &TaskDefinition) -> Artifact {
     Artifact {
         name: CHECKED_DEFINITION.into(),
         digest: Digest::of(&bytes),
-        size: crate::amount::Count(bytes.len() as u64),
+        size: Count(bytes.len() as u64),
     }
 }
 
 /// What goes into the draws of verifiers: nobody chooses it.
-fn nonce(task: &Task, method: u32) -> Hex<32> {
+fn nonce(task: &Task, opened: &InspectionOpened) -> Hex<32> {
     let mut hash = Sha256::new();
     hash.update(b"aevir.inspection/1\n");
-    hash.update(method.to_be_bytes());
+    hash.update(opened.method.to_be_bytes());
     hash.update(task.nonce.0);
+    if let Some(against) = opened.against {
+        // Each comparison has draws of its own.
+        hash.update(opened.assignment.0.to_bytes());
+        hash.update(against.0.to_bytes());
+    }
     Hex(hash.finalize().into())
 }
 
@@ -267,10 +335,12 @@ pub(super) fn ended(state: &State, inspection: &Task, agreed: Option<&Report>) -
     let method = task.definition.verification.get(of.method as usize)?;
     let outcome = match (method, agreed) {
         (_, None) => InspectionOutcome::Undecided,
-        (Method::Attestation { .. }, Some(report)) => match report.agreement_key() == of.agreed {
-            true => InspectionOutcome::Passed,
-            false => InspectionOutcome::Failed,
-        },
+        (Method::Attestation { .. }, Some(report)) => {
+            match Some(report.agreement_key()) == of.agreed {
+                true => InspectionOutcome::Passed,
+                false => InspectionOutcome::Failed,
+            }
+        }
         (Method::Check { .. } | Method::Sampling(_), Some(report)) => word(report),
     };
     let inspected = TaskInspected {
@@ -295,9 +365,14 @@ fn word(report: &Report) -> InspectionOutcome {
 
 /// The verdict with what the verifiers say: a result that third parties refute is nobody's, and what a check refuses, or nobody decides,
 /// is paid for and unmet.
-pub(super) fn told(task: &Task, mut verified: TaskVerified) -> TaskVerified {
+/// `equal` are those of the accepted ones that are equal to the first.
+pub(super) fn told(
+    task: &Task,
+    mut verified: TaskVerified,
+    equal: &[AssignmentId],
+) -> TaskVerified {
     let mut is_refuted = false;
-    for inspection in &task.inspections {
+    for inspection in task.inspections.iter().filter(|i| i.against.is_none()) {
         let outcome = inspection.outcome.unwrap_or(InspectionOutcome::Undecided);
         let method = task.definition.verification.get(inspection.method as usize);
         let attested = matches!(method, Some(Method::Attestation { .. }));
@@ -328,18 +403,23 @@ pub(super) fn told(task: &Task, mut verified: TaskVerified) -> TaskVerified {
         });
     }
     if is_refuted {
-        refuted(&mut verified);
+        refuted(&mut verified, equal);
     }
     verified
 }
 
-/// Whoever brought the result that third parties refute is refused, and nothing of it is anybody's.
-fn refuted(verified: &mut TaskVerified) {
+/// Whoever brought the result that third parties refute is refused, and nothing of it is anybody's. Who brought another one that was only
+/// near it is not blamed.
+fn refuted(verified: &mut TaskVerified, equal: &[AssignmentId]) {
     verified.verdict = Verdict::Inconclusive;
     let accepted = std::mem::take(&mut verified.accepted).into_iter();
     verified.refused.extend(accepted.map(|assignment| Refusal {
         assignment,
-        reason: RefusalReason::Mismatch,
+        reason: if equal.contains(&assignment) {
+            RefusalReason::Mismatch
+        } else {
+            RefusalReason::Apart
+        },
     }));
     verified.refused.sort_unstable_by_key(|r| r.assignment);
     verified.outputs.clear();

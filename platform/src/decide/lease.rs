@@ -21,6 +21,8 @@ use crate::{
 
 /// Characters of a progress note or a failure's message that are kept.
 const NOTE_CHARS_MAX: usize = 400;
+/// What is told of a comparison that failed.
+const UNTOLD: &str = "what a comparison says of its failure is not kept";
 /// A checkpoint's size, in bytes: one chunk of the guest interface, so that every node can hand it to a run.
 pub const CHECKPOINT_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
@@ -88,6 +90,10 @@ pub(super) fn progress(
     if !matches!(assignment.stage, Stage::Running { .. }) {
         return Err(Rejection::NotStarted);
     }
+    if task.compares().is_some() {
+        // How far it is, and its note, are of the compared results' making.
+        return Ok(Vec::new());
+    }
     let ppm = ppm.min(PPM as Ppm);
     Ok(vec![
         AssignmentProgressed {
@@ -109,6 +115,10 @@ pub(super) fn checkpoint(
     let (task, assignment) = active(state, node, id)?;
     if !matches!(assignment.stage, Stage::Running { .. }) {
         return Err(Rejection::NotStarted);
+    }
+    if task.compares().is_some() {
+        let detail = "a comparison keeps none, for it would show what is compared".into();
+        return Err(Rejection::CheckpointInvalid { detail });
     }
     if checkpoint.size.0 == 0 || checkpoint.size.0 > CHECKPOINT_BYTES_MAX {
         let detail = format!("its size must be 1 to {CHECKPOINT_BYTES_MAX} bytes");
@@ -137,7 +147,11 @@ pub(super) fn fail(
     now: Timestamp,
 ) -> Decision {
     let (task, _) = active(state, node, id)?;
-    let message = clip(message);
+    let message = match task.compares() {
+        // What the module says of it could be what it compared.
+        Some(_) => UNTOLD.to_owned(),
+        None => clip(message),
+    };
     let failed = AssignmentFailed {
         task: task.id,
         assignment: id,

@@ -1,12 +1,14 @@
 //! Decides commands: a function of state, command and context, which changes nothing.
 
 mod account;
+mod agree;
 mod close;
 mod content;
 mod epoch;
 mod inspect;
 mod lease;
 mod maturity;
+mod model;
 mod node;
 mod posting;
 mod result;
@@ -30,9 +32,10 @@ use crate::{
     command::Command, event::Event, rejection::Rejection, rights::Giver, schedule, state::State,
 };
 
+pub(crate) use agree::{Agreement, Pair, agreement};
 pub(crate) use epoch::{closed as epoch_closed, is_over as epoch_is_over};
-pub(crate) use inspect::expected as expected_inspections;
 pub use inspect::{CHECKED_DEFINITION, CHECKED_INPUT, CHECKED_RESULT, checked_definition_bytes};
+pub(crate) use inspect::{compare as compare_results, expected as expected_inspections};
 pub use lease::CHECKPOINT_BYTES_MAX;
 pub(crate) use result::{Seal, sealed, uploading};
 pub(crate) use reveal::{
@@ -50,7 +53,7 @@ pub use validate::{
     DEFINITION_BYTES_MAX, INLINE_BYTES_MAX, PARAMS_BYTES_MAX, REPLICAS_MAX, RESULT_BYTES_MAX,
     SCHEMA_BYTES_MAX, validate,
 };
-pub(crate) use verdict::{agreed, extended};
+pub(crate) use verdict::extended;
 
 /// Events of one decision, in order.
 pub(crate) type Decision = Result<Vec<Event>, Rejection>;

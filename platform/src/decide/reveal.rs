@@ -194,6 +194,9 @@ fn check_report(task: &Task, assignment: &Assignment, report: &Report) -> Result
             ),
         });
     }
+    if task.compares().is_some() && !(report.outputs.is_empty() && report.metrics.is_empty()) {
+        return invalid("a comparison brings its word and nothing else: no outputs and no metrics");
+    }
     if report.trace_root.is_some() != task.definition.qos.gpu.is_some() {
         return invalid("a trace root is there exactly when the task uses the GPU");
     }

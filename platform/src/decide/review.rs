@@ -59,7 +59,8 @@ pub(super) fn dispute(
     if task.maturing().is_none_or(|at| at <= context.time) {
         return Err(Rejection::NothingToDispute { task: id });
     }
-    if !task.definition.runtime.is_reproducible() {
+    let definition = &task.definition;
+    if !definition.runtime.is_reproducible() || definition.comparison().is_some() {
         return Err(Rejection::NotComparable { task: id });
     }
     let policy = state.policy_of(task);
@@ -124,7 +125,7 @@ pub(crate) fn cost(definition: &TaskDefinition, counts: bool, policy: &Policy) -
 }
 
 /// The sample of a review: a new one; or where the reviewed result counts, what is left of the old one.
-pub(crate) fn fresh(sampling: Sampling, counts: bool) -> Sampling {
+pub(crate) fn fresh(sampling: &Sampling, counts: bool) -> Sampling {
     let (replicas, quorum) = match sampling.replicas {
         0 | 1 => (REPLICAS, QUORUM),
         replicas => (replicas, sampling.quorum),
@@ -138,7 +139,7 @@ pub(crate) fn fresh(sampling: Sampling, counts: bool) -> Sampling {
         replicas,
         quorum,
         initial: Some(initial),
-        comparator: sampling.comparator,
+        comparator: sampling.comparator.clone(),
         adaptive: false,
         // It may cost others their stake.
         unstaked: false,

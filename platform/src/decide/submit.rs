@@ -95,9 +95,17 @@ pub(crate) fn prepare(
         return Err(Rejection::TooManyTasks { most });
     }
     validate(definition)?;
+    let resolved = resolved(state, definition)?;
+    let definition = resolved.as_ref().unwrap_or(definition);
     check_module(state, requester, definition.module, World::Task)?;
     for (_, check) in definition.check_modules() {
         check_module(state, requester, check.module, World::Check)?;
+    }
+    if let Some((_, comparator)) = definition.comparison() {
+        let ours = state.policy().and_then(|(_, p)| p.verification.tolerance);
+        if ours != Some(comparator.module) {
+            check_module(state, requester, comparator.module, World::Comparator)?;
+        }
     }
     check_deadline(definition, context)?;
     check_sources(state, requester, definition, brought)?;
@@ -139,6 +147,27 @@ pub(crate) fn prepare(
         inspection: None,
     };
     Ok(Prepared { created, inputs })
+}
+
+/// The definition with the module by which the market compares, where it names a tolerance.
+fn resolved(
+    state: &State,
+    definition: &TaskDefinition,
+) -> Result<Option<TaskDefinition>, Rejection> {
+    let Some((at, _)) = definition.tolerance() else {
+        return Ok(None);
+    };
+    let module = state.policy().and_then(|(_, p)| p.verification.tolerance);
+    let module = module.filter(|digest| {
+        let module = state.modules.get(digest);
+        module.is_some_and(|m| m.suspended.is_none())
+    });
+    let Some(module) = module else {
+        let pointer = format!("/verification/{at}/comparator/tolerance");
+        let detail = "this market has no module that compares by a tolerance: push one of your own, such as `examples/modules/tolerance.wasm`, and name it as `module`";
+        return Err(Rejection::definition(pointer, detail));
+    };
+    Ok(Some(definition.compared_by(module)))
 }
 
 /// A module that the requester pushed, for this world.

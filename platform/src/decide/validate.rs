@@ -1,5 +1,6 @@
 //! The shape of a task definition: what can be told without looking at the state.
 
+mod methods;
 mod qos;
 
 use std::collections::BTreeSet;
@@ -8,11 +9,8 @@ use serde_json::Value;
 
 use super::{account::check_name, content::check_licence};
 use crate::{
-    amount::{Amount, PPM, parse_micro},
-    definition::{
-        CheckModule, DataSource, Limits, Method, Pricing, Publish, Sampling, TaskDefinition,
-        Verifiers,
-    },
+    amount::{Amount, PPM},
+    definition::{DataSource, Limits, Pricing, Publish, TaskDefinition},
     rejection::Rejection,
 };
 
@@ -28,14 +26,10 @@ pub const SCHEMA_BYTES_MAX: usize = 8 * 1024;
 pub const RESULT_BYTES_MAX: usize = 32 * 1024;
 /// Replicas of one task.
 pub const REPLICAS_MAX: u32 = 9;
-/// Verifiers that a method draws at least: of one alone nobody could say that it lies.
-const VERIFIERS_MIN: u32 = 2;
 /// Files of a content, inputs and outputs of a task.
 pub(crate) const FILES_MAX: usize = 64;
 
 const ATTEMPTS_MAX: u32 = 16;
-const METHODS_MAX: usize = 8;
-const BOUNDS_MAX: usize = 16;
 const POINTERS_MAX: usize = 16;
 const DEPENDENCIES_MAX: usize = 16;
 const MEMORY_MIB_MAX: u32 = 4_096;
@@ -44,8 +38,6 @@ const OUTPUT_MIB_MAX: u32 = 1 << 16;
 const RUNTIME_S_MAX: u32 = 24 * 3_600;
 /// As much fuel as a node's sandbox grants: weeks of computing.
 const FUEL_MAX: u64 = 1_000_000_000_000_000;
-/// Contract checks of all methods together: their outcomes stand in one entry.
-const CHECKS_MAX: usize = 32;
 
 /// `[A-Za-z0-9._-]{1,64}`, and neither `.` nor `..`, which stand for folders in paths and addresses.
 pub(crate) fn is_file_name(name: &str) -> bool {
@@ -70,7 +62,7 @@ pub fn validate(definition: &TaskDefinition) -> Result<(), Rejection> {
     limits("/limits", &definition.limits)?;
     qos::check(&definition.qos)?;
     economics(definition)?;
-    verification(definition)?;
+    methods::check(definition)?;
     if definition.must_be_reproducible() && !definition.runtime.is_reproducible() {
         let detail = "results are compared bit by bit, which needs `det/1`: leave `runtime` out";
         return Err(Rejection::definition("/runtime", detail));
@@ -249,163 +241,6 @@ fn limits(pointer: &str, limits: &Limits) -> Result<(), Rejection> {
     if !(1..=FUEL_MAX).contains(&limits.fuel.0) {
         let detail = format!("{} is not in 1 to {FUEL_MAX}", limits.fuel);
         return Err(Rejection::definition(at("fuel"), detail));
-    }
-    Ok(())
-}
-
-fn verification(definition: &TaskDefinition) -> Result<(), Rejection> {
-    at_most("/verification", "checks", checks(definition), CHECKS_MAX)?;
-    at_most(
-        "/verification",
-        "methods",
-        definition.verification.len(),
-        METHODS_MAX,
-    )?;
-    let (mut sampled, mut attested) = (false, false);
-    for (i, method) in definition.verification.iter().enumerate() {
-        let pointer = format!("/verification/{i}");
-        match method {
-            Method::Check {
-                schema,
-                bounds,
-                module,
-            } => {
-                check(&pointer, schema.as_ref(), bounds, module.is_some())?;
-                check_module(&pointer, module.as_deref())?;
-            }
-            Method::Attestation { .. } if attested => {
-                return Err(Rejection::definition(
-                    pointer,
-                    "attestation stands twice: name it once",
-                ));
-            }
-            Method::Attestation { verifiers: terms } => {
-                attested = true;
-                verifiers(&format!("{pointer}/verifiers"), terms)?;
-            }
-            Method::Sampling(_) if sampled => {
-                return Err(Rejection::definition(
-                    pointer,
-                    "sampling stands twice: name it once",
-                ));
-            }
-            Method::Sampling(terms) => {
-                sampled = true;
-                sampling(&pointer, terms)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// How many outcomes the contract checks of a result have.
-fn checks(definition: &TaskDefinition) -> usize {
-    let methods = definition.verification.iter().map(|method| match method {
-        Method::Check {
-            schema,
-            bounds,
-            module,
-        } => usize::from(schema.is_some()) + bounds.len() + usize::from(module.is_some()),
-        Method::Attestation { .. } => 1,
-        Method::Sampling(_) => 0,
-    });
-    methods.sum()
-}
-
-fn sampling(pointer: &str, terms: &Sampling) -> Result<(), Rejection> {
-    in_range(&format!("{pointer}/replicas"), terms.replicas, REPLICAS_MAX)?;
-    if terms.quorum > terms.replicas || u64::from(terms.quorum) * 2 <= u64::from(terms.replicas) {
-        let detail = "the quorum is more than half of the replicas, and at most all of them";
-        return Err(Rejection::definition(format!("{pointer}/quorum"), detail));
-    }
-    if !(terms.quorum..=terms.replicas).contains(&terms.initial()) {
-        let detail = "the first round has between quorum and replicas";
-        return Err(Rejection::definition(format!("{pointer}/initial"), detail));
-    }
-    if terms.adaptive && terms.replicas < 2 {
-        let detail =
-            "an adaptive sample has at least two replicas, for one has nothing to be compared with";
-        return Err(Rejection::definition(format!("{pointer}/adaptive"), detail));
-    }
-    Ok(())
-}
-
-fn check_module(pointer: &str, check: Option<&CheckModule>) -> Result<(), Rejection> {
-    let Some(check) = check else {
-        return Ok(());
-    };
-    let at = |field: &str| format!("{pointer}/module/{field}");
-    params(&at("params"), &check.params)?;
-    limits(&at("limits"), &check.limits)?;
-    verifiers(&at("verifiers"), &check.verifiers)
-}
-
-fn verifiers(pointer: &str, terms: &Verifiers) -> Result<(), Rejection> {
-    let at = |field: &str| format!("{pointer}/{field}");
-    in_range(&at("count"), terms.count, REPLICAS_MAX)?;
-    if terms.count < VERIFIERS_MIN {
-        let detail =
-            format!("one verifier's word is nobody's to contradict: say {VERIFIERS_MIN} or more");
-        return Err(Rejection::definition(at("count"), detail));
-    }
-    if terms.quorum > terms.count || u64::from(terms.quorum) * 2 <= u64::from(terms.count) {
-        let detail = "the quorum is more than half of the verifiers, and at most all of them";
-        return Err(Rejection::definition(at("quorum"), detail));
-    }
-    if terms.fee < Amount::ZERO {
-        return Err(Rejection::definition(at("fee"), "a fee can't be negative"));
-    }
-    Ok(())
-}
-
-fn check(
-    pointer: &str,
-    schema: Option<&Value>,
-    bounds: &[crate::definition::Bound],
-    has_module: bool,
-) -> Result<(), Rejection> {
-    if schema.is_none() && bounds.is_empty() && !has_module {
-        return Err(Rejection::definition(
-            pointer,
-            "a check needs a schema, bounds or a module",
-        ));
-    }
-    if let Some(schema) = schema {
-        let pointer = format!("{pointer}/schema");
-        at_most(
-            &pointer,
-            "bytes",
-            schema.to_string().len(),
-            SCHEMA_BYTES_MAX,
-        )?;
-        exact(&pointer, schema)?;
-        crate::check::compile(schema).map_err(|detail| Rejection::definition(pointer, detail))?;
-    }
-    at_most(
-        &format!("{pointer}/bounds"),
-        "bounds",
-        bounds.len(),
-        BOUNDS_MAX,
-    )?;
-    for (i, bound) in bounds.iter().enumerate() {
-        let at = |field: &str| format!("{pointer}/bounds/{i}/{field}");
-        if !is_file_name(&bound.metric) {
-            return Err(Rejection::definition(
-                at("metric"),
-                "a metric's name is [A-Za-z0-9._-]{1,64}",
-            ));
-        }
-        if bound.at_least.is_none() && bound.at_most.is_none() {
-            return Err(Rejection::definition(
-                at("at_least"),
-                "a bound needs at_least or at_most",
-            ));
-        }
-        for (field, text) in [("at_least", &bound.at_least), ("at_most", &bound.at_most)] {
-            if let Some(text) = text {
-                parse_micro(text).map_err(|e| Rejection::definition(at(field), e.to_string()))?;
-            }
-        }
     }
     Ok(())
 }

@@ -1,27 +1,26 @@
 //! The verdict over the revealed replicas of a task.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use aevir_events::Context;
 
 use super::{
-    content::of_others,
-    inspect, lease,
+    agree::{self, Agreement, counted_word},
+    inspect, lease, model,
     result::called_off,
     review::{self, Shown},
     settle::{self, Opened},
 };
 use crate::{
     closed::Keys,
-    command::{ContentKind, Lineage},
     digest::Digest,
     event::{
-        AssignmentRevealed, CheckResult, ContentRegistered, Event, Refusal, RefusalReason,
-        TaskExtended, TaskVerified, Verdict,
+        AssignmentRevealed, CheckResult, Event, Refusal, RefusalReason, TaskExtended, TaskVerified,
+        Verdict,
     },
-    ids::{AssignmentId, ContentId, NodeId, TaskId},
+    ids::{AssignmentId, NodeId},
     policy::Policy,
-    report::{Artifact, Report},
+    report::Report,
     state::{Assignment, Sample, Stage, State, Task},
 };
 
@@ -78,13 +77,19 @@ pub(super) fn judge(
         return Judged::goes_on(lease::unrevealed(state, task, context.time));
     }
     let policy = state.policy_of(task);
-    let keyed = replicas.iter().map(|(id, r)| (*id, r.report));
-    let (agreed_on, agreed) = agreed(task, &policy, keyed).unzip();
-    if let (None, Some(extended)) = (&agreed, extended(task)) {
+    let (agreed_on, accepted) = match agreement(state, task, &policy, &replicas, keys) {
+        // The rounds so far are complete, and whoever compares gets no replica of a further one.
+        Agreement::Open(pairs) => {
+            return Judged::goes_on(inspect::compare(state, task, &pairs, context));
+        }
+        Agreement::Reached { key, results } => (Some(key), results),
+        Agreement::None => (None, Vec::new()),
+    };
+    if let (None, Some(extended)) = (agreed_on, extended(task)) {
         return Judged::goes_on(vec![extended]);
     }
-    let accepted = agreed.as_deref().unwrap_or_default();
-    let refused = refused(task, accepted, &replicas);
+    let accepted = accepted.as_slice();
+    let refused = refused(task, &policy, accepted, &replicas);
     let verified = verified(task, accepted, refused, &replicas, context);
     let mut events: Vec<Event> = opened.iter().cloned().map(Event::from).collect();
     if let Some(inspections) = inspections(state, task, &verified, &replicas, context) {
@@ -92,7 +97,7 @@ pub(super) fn judge(
         events.extend(inspections);
         return Judged::over(events);
     }
-    let verified = inspect::told(task, verified);
+    let verified = inspect::told(task, verified, &equal(accepted, &replicas));
     let first = verified.accepted.first().and_then(|id| replicas.get(id));
     let told = inspect::ended(state, task, first.map(|r| r.report));
     // What was closed by leaders with another secret nobody can open: nobody is blamed for it.
@@ -118,6 +123,34 @@ pub(super) fn judge(
     };
     events.extend(review::decided(state, task, shows, fee, now));
     Judged::over(events)
+}
+
+/// What the revealed results come to. Where they are closed, an audit has it from the log that some are to be compared, until the verdict
+/// shows whether those were.
+fn agreement(
+    state: &State,
+    task: &Task,
+    policy: &Policy,
+    replicas: &BTreeMap<AssignmentId, Replica<'_>>,
+    keys: &Keys<'_>,
+) -> Agreement {
+    let told = keys.compared(task.id).filter(|_| state.is_closed(task));
+    if let Some(pairs) = told {
+        return Agreement::Open(pairs.to_vec());
+    }
+    let reports = replicas.iter().map(|(id, r)| (*id, r.report)).collect();
+    agree::agreement(task, policy, &reports, |pair| task.compared(pair))
+}
+
+/// Of the accepted results those that are equal to the first one.
+fn equal(
+    accepted: &[AssignmentId],
+    replicas: &BTreeMap<AssignmentId, Replica<'_>>,
+) -> Vec<AssignmentId> {
+    let key = |id: &AssignmentId| replicas.get(id).map(|r| r.report.agreement_key());
+    let first = accepted.first().and_then(key);
+    let equal = accepted.iter().filter(|id| key(id) == first);
+    equal.copied().collect()
 }
 
 /// One more replica, where a sample that disagrees has one left. A round that time closed, because nobody took a replica, would wait in
@@ -146,31 +179,6 @@ fn contradicts(task: &Task, replicas: &BTreeMap<AssignmentId, Replica<'_>>) -> b
 fn shown(task: &Task) -> impl Iterator<Item = &Assignment> {
     let all = task.assignments.values();
     all.filter(|a| matches!(a.stage, Stage::Shown(_)))
-}
-
-/// The results that a quorum of a sample agrees on, if one does: it is more than half of all replicas, so that at most one group
-/// reaches it.
-pub(crate) fn agreed<'a>(
-    task: &Task,
-    policy: &Policy,
-    reports: impl Iterator<Item = (AssignmentId, &'a Report)>,
-) -> Option<(Digest, Vec<AssignmentId>)> {
-    let mut groups: BTreeMap<Digest, Vec<AssignmentId>> = BTreeMap::new();
-    for (id, report) in reports {
-        groups.entry(report.agreement_key()).or_default().push(id);
-    }
-    let word = counted_word(task);
-    let quorum = task.quorum() as usize;
-    groups.into_iter().find(|(key, group)| {
-        // What stood alone had stake behind it.
-        let counted = usize::from(word == Some(*key));
-        group.len() + counted >= quorum && task.may_decide(group, counted, policy)
-    })
-}
-
-/// What the one word says that a review counts.
-fn counted_word(task: &Task) -> Option<Digest> {
-    Some(task.review_of.as_ref().filter(|of| of.counts)?.reviewed)
 }
 
 /// A fresh result does not share the word that was counted.
@@ -216,7 +224,7 @@ fn alone(
         events.extend(inspections);
         return Judged::over(events);
     }
-    let verified = inspect::told(task, verified);
+    let verified = inspect::told(task, verified, &[winner]);
     events.extend(settled(state, task, verified, replicas, &others, context));
     Judged::over(events)
 }
@@ -230,7 +238,7 @@ fn inspections(
     context: &Context,
 ) -> Option<Vec<Event>> {
     let is_called_for = verified.verdict == Verdict::Passed
-        && task.inspections.is_empty()
+        && !task.is_looked_at()
         && task.definition.inspections().next().is_some();
     let agreed = verified.accepted.first().filter(|_| is_called_for)?;
     let report = replicas.get(agreed)?.report;
@@ -287,7 +295,7 @@ fn settled(
         context.time,
     ));
     if verified.verdict == Verdict::Passed {
-        events.extend(register_model(state, task, &verified, &nodes, context));
+        events.extend(model::register(state, task, &verified, &nodes, context));
     }
     events
 }
@@ -366,9 +374,13 @@ fn verified(
 /// The sealed results of a sample that are not accepted, and why.
 fn refused(
     task: &Task,
+    policy: &Policy,
     accepted: &[AssignmentId],
     replicas: &BTreeMap<AssignmentId, Replica<'_>>,
 ) -> Vec<Refusal> {
+    let reports = accepted.iter();
+    let reports = reports.filter_map(|id| Some((*id, replicas.get(id)?.report)));
+    let reports = reports.collect();
     let refused = task.assignments.values().filter_map(|a| match &a.stage {
         Stage::Committed(_) if !replicas.contains_key(&a.id) => Some(Refusal {
             assignment: a.id,
@@ -376,13 +388,12 @@ fn refused(
         }),
         // Without an agreement nobody is known to be wrong.
         Stage::Committed(_) | Stage::Shown(_) | Stage::Revealed(_)
-            if !accepted.is_empty()
-                && !accepted.contains(&a.id)
-                && replicas.contains_key(&a.id) =>
+            if !accepted.is_empty() && !accepted.contains(&a.id) =>
         {
+            let report = replicas.get(&a.id)?.report;
             Some(Refusal {
                 assignment: a.id,
-                reason: RefusalReason::Mismatch,
+                reason: agree::refusal(task, policy, report, &reports),
             })
         }
         Stage::Leased
@@ -410,90 +421,4 @@ fn has_model_outputs(task: &Task, report: &Report) -> bool {
     wanted
         .iter()
         .all(|name| report.outputs.iter().any(|o| o.name == *name))
-}
-
-/// Registers the model that a training task made, with its lineage. A name that was taken meanwhile leaves the
-/// outputs with the requester and registers nothing; so do files that somebody else registered first, each for itself.
-fn register_model(
-    state: &State,
-    task: &Task,
-    verified: &TaskVerified,
-    nodes: &BTreeMap<AssignmentId, NodeId>,
-    context: &Context,
-) -> Option<Event> {
-    let model = task.definition.model.as_ref()?;
-    let target = model.target.as_ref()?;
-    if state
-        .content_named(task.requester, &target.name, &target.version)
-        .is_some()
-    {
-        return None;
-    }
-    let mut files: Vec<Artifact> = verified
-        .outputs
-        .iter()
-        .filter(|o| target.outputs.contains(&o.name))
-        .cloned()
-        .collect();
-    if state.policy_of(task).contents.first_registrant {
-        let known = of_others(state, task.requester, &files);
-        let known: BTreeSet<String> = known.map(|file| file.name.clone()).collect();
-        files.retain(|file| !known.contains(&file.name));
-    }
-    if files.is_empty() {
-        return None;
-    }
-    let lineage = Lineage {
-        task: task.id,
-        base: model.base,
-        contents: contents_behind(state, task),
-        tasks: task.definition.depends_on.iter().map(|d| d.task).collect(),
-        nodes: verified
-            .accepted
-            .iter()
-            .filter_map(|id| nodes.get(id).copied())
-            .collect(),
-    };
-    let registered = ContentRegistered {
-        content: ContentId(context.ids().ulid()),
-        owner: task.requester,
-        kind: ContentKind::Model,
-        name: target.name.clone(),
-        version: target.version.clone(),
-        files,
-        licence: target.licence.clone(),
-        weight: 1,
-        price: target.price,
-        access: target.access.clone(),
-        contributors: Vec::new(),
-        lineage: Some(lineage),
-    };
-    Some(registered.into())
-}
-
-/// The contents used by a task, and by all the tasks that it rests on as far as there is room, each once.
-fn contents_behind(state: &State, task: &Task) -> Vec<ContentId> {
-    /// Tasks that are looked through: ancestry can be long.
-    const ANCESTORS_MAX: usize = 256;
-    /// Contents that a lineage names: it has to fit an entry.
-    const CONTENTS_MAX: usize = 256;
-    let mut contents: BTreeSet<ContentId> = task.definition.contents().into_iter().collect();
-    let mut seen: Vec<TaskId> = Vec::new();
-    let mut left: Vec<TaskId> = task.definition.depends_on.iter().map(|d| d.task).collect();
-    while let Some(id) = left.pop() {
-        if seen.contains(&id) || seen.len() >= ANCESTORS_MAX {
-            continue;
-        }
-        seen.push(id);
-        if let Some(ancestor) = state.tasks.get(&id) {
-            for content in ancestor.definition.contents() {
-                // Its own come first: no crowd behind it takes their place.
-                if contents.len() < CONTENTS_MAX {
-                    contents.insert(content);
-                }
-            }
-            left.extend(ancestor.definition.depends_on.iter().map(|d| d.task));
-        }
-    }
-    contents.into_iter().collect()
 }

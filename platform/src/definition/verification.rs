@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Limits;
-use crate::{amount::Amount, digest::Digest};
+use super::{Limits, TaskDefinition};
+use crate::{amount::Amount, decide::RESULT_BYTES_MAX, digest::Digest};
 
 /// One way of verifying the result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -20,7 +20,7 @@ pub enum Method {
         bounds: Vec<Bound>,
         /// A module that judges the agreed result, run by drawn verifiers.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        module: Option<Box<CheckModule>>,
+        module: Option<Box<VerifierModule>>,
     },
     /// Several nodes run the task; `quorum` of them must agree.
     Sampling(Sampling),
@@ -29,16 +29,16 @@ pub enum Method {
     Attestation { verifiers: Verifiers },
 }
 
-/// A check that is a module of its own, for the world `check`.
+/// A module that drawn verifiers run, for the world `check` or `comparator`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct CheckModule {
-    /// SHA-256 of a registered module that fits the world `check`.
+pub struct VerifierModule {
+    /// SHA-256 of a registered module that fits the world.
     pub module: Digest,
-    /// Handed to the check as JSON text; at most 16 KiB.
+    /// Handed to the module as JSON text; at most 16 KiB.
     #[serde(default)]
     pub params: Value,
-    /// Bounds of one run of the check.
+    /// Bounds of one run of it.
     #[serde(default)]
     pub limits: Limits,
     pub verifiers: Verifiers,
@@ -69,7 +69,7 @@ pub struct Bound {
 }
 
 /// How many replicas run, and how their results are compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sampling {
     /// The most replicas that may ever be paid for; 1 to 9.
@@ -141,11 +141,127 @@ impl Sampling {
 }
 
 /// When two replicas' results agree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Comparator {
     /// Same digests of the outputs and of the result, same metrics. Replicas of a task that uses the GPU are
     /// placed on one hardware class, within which results are reproducible.
     #[default]
     Bitwise,
+    /// Where too few are equal bit by bit, drawn verifiers compare two at a time with a module of the world `comparator`: a result is agreed
+    /// on with which so many others agree as the quorum lacks. Replicas may be of any hardware class.
+    Module(Box<VerifierModule>),
+    /// The same by the module that the market's policy names for it, with these parameters. The log has it as `module`.
+    Tolerance(Box<Tolerance>),
+}
+
+/// How far numbers at the same place of two results may be from each other.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tolerance {
+    /// Names of outputs that are arrays of f32, little-endian; 1 to 16. Nothing else of the results is looked at.
+    pub outputs: Vec<String>,
+    /// Bytes at the head of each that are equal, before the numbers begin.
+    #[serde(default)]
+    pub skip: u32,
+    /// The difference that is always allowed; not negative.
+    pub absolute: serde_json::Number,
+    /// The difference that is allowed as a part of the number in the result of the assignment with the smaller id; not negative.
+    pub relative: serde_json::Number,
+    /// Bounds of one comparison.
+    #[serde(default)]
+    pub limits: Limits,
+    pub verifiers: Verifiers,
+}
+
+impl Tolerance {
+    /// What the module is told that compares by it.
+    pub(crate) fn by(&self, module: Digest) -> VerifierModule {
+        let params = serde_json::json!({
+            "outputs": self.outputs,
+            "skip": self.skip,
+            "absolute": self.absolute,
+            "relative": self.relative,
+        });
+        VerifierModule {
+            module,
+            params,
+            limits: self.limits.clone(),
+            verifiers: self.verifiers,
+        }
+    }
+}
+
+impl Comparator {
+    /// The module that compares, where one does.
+    pub fn module(&self) -> Option<&VerifierModule> {
+        match self {
+            Self::Bitwise | Self::Tolerance(_) => None,
+            Self::Module(module) => Some(module),
+        }
+    }
+
+    /// Results that are not equal are not alike.
+    pub fn is_bitwise(&self) -> bool {
+        match self {
+            Self::Bitwise => true,
+            Self::Module(_) | Self::Tolerance(_) => false,
+        }
+    }
+}
+
+impl TaskDefinition {
+    /// The module that compares its results, with the place of the method that says so.
+    pub fn comparison(&self) -> Option<(u32, &VerifierModule)> {
+        let mut methods = (0u32..).zip(&self.verification);
+        methods.find_map(|(at, method)| match method {
+            Method::Sampling(sampling) => Some((at, sampling.comparator.module()?)),
+            Method::Check { .. } | Method::Attestation { .. } => None,
+        })
+    }
+
+    /// The tolerance that it names in place of a module, with the place of the method that does.
+    pub(crate) fn tolerance(&self) -> Option<(usize, &Tolerance)> {
+        let mut methods = self.verification.iter().enumerate();
+        methods.find_map(|(at, method)| match method {
+            Method::Sampling(sampling) => match &sampling.comparator {
+                Comparator::Tolerance(tolerance) => Some((at, tolerance.as_ref())),
+                Comparator::Bitwise | Comparator::Module(_) => None,
+            },
+            Method::Check { .. } | Method::Attestation { .. } => None,
+        })
+    }
+
+    /// The same with a module that compares by its tolerance.
+    pub(crate) fn compared_by(&self, module: Digest) -> Self {
+        let mut resolved = self.clone();
+        for method in &mut resolved.verification {
+            if let Method::Sampling(sampling) = method
+                && let Comparator::Tolerance(tolerance) = &sampling.comparator
+            {
+                sampling.comparator = Comparator::Module(Box::new(tolerance.by(module)));
+            }
+        }
+        resolved
+    }
+
+    /// The most bytes that two results of it have together.
+    pub(crate) fn compared_bytes_max(&self) -> u64 {
+        let outputs = u64::from(self.limits.output_mib) * 1024 * 1024;
+        2 * (outputs + RESULT_BYTES_MAX as u64)
+    }
+
+    /// How many comparisons of two there can be of so many results, where a module compares.
+    pub(crate) fn comparisons(&self, results: u32) -> u32 {
+        let pairs = results.saturating_mul(results.saturating_sub(1)) / 2;
+        self.comparison().map_or(0, |_| pairs)
+    }
+
+    /// A quorum of its sample needs stake behind it, in a market that asks for any: not where replicas earn nothing, for then nobody pledges
+    /// anything, or where the requester does without.
+    pub fn asks_for_stake(&self) -> bool {
+        let sampling = self.sampling();
+        let is_paid = self.economics.pricing.max_price() > Amount::ZERO;
+        sampling.replicas > 1 && !sampling.unstaked && is_paid
+    }
 }

@@ -158,6 +158,8 @@ pub struct Refusal {
 pub enum RefusalReason {
     /// The quorum agrees on another result.
     Mismatch,
+    /// Not near enough to the result that a comparison found a quorum for. It shows nobody to be wrong.
+    Apart,
     /// Committed, but did not reveal in time.
     NotRevealed,
 }
@@ -219,6 +221,19 @@ pub struct InspectionOrigin {
     pub task: TaskId,
     /// The method that asks for it: its place in the definition's `verification`.
     pub method: u32,
+    /// The two results that are compared, where it is a comparison.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compares: Option<Compares>,
+}
+
+/// Two results of a sample that drawn verifiers compare. What they are the log has closed: the leaders tell it to those verifiers alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Compares {
+    pub one: AssignmentId,
+    pub two: AssignmentId,
+    /// The most that both together can have, in bytes: how much they have is closed.
+    pub bytes_max: Count,
 }
 
 /// Why a verdict is looked at again.

@@ -8,13 +8,14 @@ use super::{
     checkpoint, concurrency, ensure,
     epoch::{served, use_up},
     fleet::remember,
+    inspection,
     node::{node_mut, refresh_node, unseal},
     record, reservation, stake,
     task::{assignment_mut, expect, refresh_open, resume_running, task_mut, task_ref},
 };
 use crate::{
     amount::Amount,
-    closed::Keys,
+    closed::{Keys, Told},
     command::{FailureClass, LossReason},
     event::{
         AssignmentCommitted, AssignmentFailed, AssignmentLeased, AssignmentLost,
@@ -99,7 +100,7 @@ pub(super) fn leased(
     });
     refresh_node(state, e.node);
     refresh_open(state, e.task);
-    Ok(())
+    inspection::read(state, e.task, e.node)
 }
 
 /// What the lease is to earn: the node's ask, where the task pays what nodes ask for.
@@ -238,9 +239,14 @@ pub(super) fn shown(state: &mut State, e: &AssignmentShown) -> Result<(), Corrup
 pub(super) fn revealed(state: &mut State, e: &AssignmentRevealed) -> Result<(), Corrupt> {
     let id = e.report.assignment;
     let task = task_mut(state, e.report.task)?;
-    expect(matches!(task.phase, Phase::Verifying { .. }), task)?;
+    // What was compared is opened with the verdict that follows.
+    let is_due = matches!(task.phase, Phase::Verifying { .. }) || task.is_inspected();
+    expect(is_due, task)?;
     let assignment = assignment_mut(task, id)?;
-    let keys = Keys::Told(e.key.map(|key| (id, key)).into_iter().collect());
+    let keys = Keys::Told(Told {
+        keys: e.key.map(|key| (id, key)).into_iter().collect(),
+        ..Told::default()
+    });
     let commitment = match &assignment.stage {
         Stage::Committed(commitment) => *commitment,
         Stage::Shown(shown) => {
@@ -352,7 +358,7 @@ fn unrevealed(
         Sample::Undecided | Sample::Repeated { .. } => {}
     }
     if !task.assignments.values().any(sealed) {
-        resume_running(state, e.task, reveal_by)?;
+        resume_running(state, e.task, Some(reveal_by))?;
     }
     spend_attempt(state, e.task)?;
     unseal(state, node, e.assignment)?;

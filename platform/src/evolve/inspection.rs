@@ -9,21 +9,31 @@ use super::{
 use crate::{
     amount::Amount,
     decide::CHECKED_DEFINITION,
+    definition::Method,
     event::{InspectionOpened, InspectionOrigin, TaskInspected},
-    ids::{AssignmentId, TaskId},
+    ids::{AssignmentId, NodeId, TaskId},
     report::BlobRef,
-    state::{Assignment, Inspection, InspectionOf, Phase, Revealed, State, Task},
+    state::{Assignment, Inspection, InspectionOf, Phase, Revealed, Stage, State, Task},
 };
 
 pub(super) fn opened(state: &mut State, e: &InspectionOpened) -> Result<(), Corrupt> {
     let task = task_mut(state, e.task)?;
     let reveal_by = under_verification(task)?;
-    expect(inspected(task, e.assignment).is_some(), task)?;
+    let is_there = match e.against {
+        None => inspected(task, e.assignment).is_some(),
+        // What is compared is closed still.
+        Some(against) => {
+            let results = [e.assignment, against].map(|id| task.assignments.get(&id));
+            e.assignment != against && results.into_iter().all(|a| a.is_some_and(is_result))
+        }
+    };
+    expect(is_there, task)?;
     task.phase = Phase::Inspecting;
     task.inspections.push(Inspection {
         by: e.inspection,
         method: e.method,
         assignment: e.assignment,
+        against: e.against,
         escrow: e.escrow,
         outcome: None,
     });
@@ -35,6 +45,26 @@ pub(super) fn opened(state: &mut State, e: &InspectionOpened) -> Result<(), Corr
     })?;
     if let Some(reveal_by) = reveal_by {
         state.index.reveals.remove(&(reveal_by, e.task));
+    }
+    // Its results were compared, and others are to look at what they agree on.
+    state.index.inspected.remove(&e.task);
+    Ok(())
+}
+
+/// It was revealed, and has no verdict yet.
+fn is_result(assignment: &Assignment) -> bool {
+    matches!(assignment.stage, Stage::Shown(_) | Stage::Revealed(_))
+}
+
+/// A node with a lease for a comparison can read what is compared.
+pub(super) fn read(state: &mut State, inspection: TaskId, node: NodeId) -> Result<(), Corrupt> {
+    let task = task_ref(state, inspection)?;
+    let Some(of) = task.inspects.as_ref().filter(|of| of.compares.is_some()) else {
+        return Ok(());
+    };
+    let of = of.task;
+    if !state.is_private(task) {
+        task_mut(state, of)?.readers.push(node);
     }
     Ok(())
 }
@@ -72,18 +102,39 @@ fn look(state: &State, id: TaskId, origin: InspectionOrigin) -> Result<Inspectio
     let task = task_ref(state, origin.task)?;
     let mut open = task.inspections.iter();
     let found = open.find(|i| i.by == id && i.method == origin.method);
-    let found = found.and_then(|i| inspected(task, i.assignment));
-    let (assignment, revealed) =
-        found.ok_or_else(|| Corrupt(format!("task {} has no result to look at", origin.task)))?;
+    let nothing = || Corrupt(format!("task {} has no result to look at", origin.task));
+    let found = found.ok_or_else(nothing)?;
     let brought = task.assignments.values();
     let brought = brought.filter(|a| a.commitment().is_some() && !state.is_private(task));
-    Ok(InspectionOf {
+    let mut of = InspectionOf {
         task: origin.task,
         method: origin.method,
+        compares: None,
         involved: brought.map(|a| a.node).collect(),
-        class: assignment.hardware.gpu().map(str::to_owned),
-        agreed: revealed.report.agreement_key(),
-    })
+        class: None,
+        agreed: None,
+    };
+    if let Some(against) = found.against {
+        let pair = (found.assignment, against);
+        let is_it = origin.compares.is_some_and(|of| (of.one, of.two) == pair);
+        ensure(is_it, || {
+            format!("task {id} compares other results than it was opened for")
+        })?;
+        of.compares = origin.compares;
+        return Ok(of);
+    }
+    ensure(origin.compares.is_none(), || {
+        format!("task {id} compares nothing that is known")
+    })?;
+    let (assignment, revealed) = inspected(task, found.assignment).ok_or_else(nothing)?;
+    of.class = assignment.hardware.gpu().map(str::to_owned);
+    of.agreed = Some(revealed.report.agreement_key());
+    let method = task.definition.verification.get(found.method as usize);
+    if matches!(method, Some(Method::Attestation { .. })) {
+        // Who has read the result for a comparison could copy it.
+        of.involved.extend(&task.readers);
+    }
+    Ok(of)
 }
 
 /// The definition that a check opens, among the inputs of the verifiers' task.

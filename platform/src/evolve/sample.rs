@@ -14,8 +14,21 @@ use crate::{
 
 pub(super) fn extended(state: &mut State, e: &TaskExtended) -> Result<(), Corrupt> {
     let task = task_mut(state, e.task)?;
-    let Phase::Verifying { reveal_by } = task.phase else {
-        return Err(misfit(task));
+    let reveal_by = match task.phase {
+        Phase::Verifying { reveal_by } => Some(reveal_by),
+        // Its results were compared, and too few agree.
+        Phase::Inspecting if task.is_inspected() => None,
+        Phase::Inspecting
+        | Phase::Created
+        | Phase::Queued
+        | Phase::Running
+        | Phase::Settled { .. }
+        | Phase::Unmet { .. }
+        | Phase::Overturned
+        | Phase::Inconclusive
+        | Phase::Failed { .. }
+        | Phase::Expired
+        | Phase::Cancelled { .. } => return Err(misfit(task)),
     };
     ensure(
         e.round == task.round + 1 && e.replicas > task.replicas_wanted,
@@ -24,6 +37,7 @@ pub(super) fn extended(state: &mut State, e: &TaskExtended) -> Result<(), Corrup
     task.round = e.round;
     task.replicas_wanted = e.replicas;
     resume_running(state, e.task, reveal_by)?;
+    state.index.inspected.remove(&e.task);
     refresh_open(state, e.task);
     Ok(())
 }

@@ -29,9 +29,8 @@ type Sample = (NodeId, u64, i64, u64);
 
 /// How long a run may have fetched: what its inputs take at the least speed of fetching.
 fn fetching_ms(state: &State, task: &Task) -> u64 {
-    let inputs = task.inputs.iter().map(|input| input.size.0);
-    let bytes = inputs.fold(0, u64::saturating_add);
-    state.policy_of(task).scheduling.leases.transfer_ms(bytes)
+    let leases = &state.policy_of(task).scheduling.leases;
+    leases.transfer_ms(task.input_bytes())
 }
 
 fn sample(assignment: &Assignment, allowed_ms: u64) -> Option<Sample> {

@@ -116,14 +116,16 @@ pub(super) fn round_closed(state: &mut State, e: &RoundClosed) -> Result<(), Cor
 pub(super) fn resume_running(
     state: &mut State,
     id: TaskId,
-    reveal_by: Timestamp,
+    reveal_by: Option<Timestamp>,
 ) -> Result<(), Corrupt> {
     let task = task_mut(state, id)?;
     task.phase = Phase::Running;
     if let Some(deadline) = task.definition.qos.deadline {
         state.index.deadlines.insert((deadline, id));
     }
-    state.index.reveals.remove(&(reveal_by, id));
+    if let Some(reveal_by) = reveal_by {
+        state.index.reveals.remove(&(reveal_by, id));
+    }
     Ok(())
 }
 

@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::amount::{Amount, PPM, Ppm};
+use crate::{
+    amount::{Amount, PPM, Ppm},
+    digest::Digest,
+};
 
 /// How results are verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -22,6 +25,10 @@ pub struct VerificationPolicy {
     pub verifiers_staked: bool,
     /// With which chance a candidate whose owner has no points is elected a verifier when it comes up; with points it is more.
     pub election_floor_ppm: Ppm,
+    /// The module of the world `comparator` by which the market compares results up to a tolerance: everybody may name a tolerance then, and no
+    /// module. Absent: each requester brings one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerance: Option<Digest>,
 }
 
 /// When others can read what the nodes of a sample reveal.
@@ -90,6 +97,7 @@ impl Default for VerificationPolicy {
             inspection_ms: INSPECTION_MS,
             verifiers_staked: true,
             election_floor_ppm: ELECTION_FLOOR_PPM,
+            tolerance: None,
         }
     }
 }

@@ -412,7 +412,9 @@ pub(super) fn replica_class<'a>(
     task: &'a Task,
     given: Gifts<'_>,
 ) -> Option<&'a str> {
-    if task.definition.qos.gpu.is_none() || !task.is_sampled() {
+    let definition = &task.definition;
+    // What a module compares may come from any.
+    if definition.qos.gpu.is_none() || !task.is_sampled() || definition.comparison().is_some() {
         return None;
     }
     if let Some(class) = task.bound_class() {

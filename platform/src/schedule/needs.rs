@@ -201,16 +201,17 @@ fn speed_in_time(fuel: u64, ms: u32) -> u64 {
 
 /// How long a node may fetch before it begins a run of the task, in ms: longer for more bytes.
 pub fn fetch_ms(task: &Task, policy: &SchedulingPolicy) -> u64 {
-    let inputs = task.inputs.iter().map(|input| input.size.0);
-    let bytes = inputs.fold(0, u64::saturating_add);
     let leases = &policy.leases;
-    u64::from(leases.fetch_ms).saturating_add(leases.transfer_ms(bytes))
+    u64::from(leases.fetch_ms).saturating_add(leases.transfer_ms(task.input_bytes()))
 }
 
 /// The most that a task's run may take of a machine: a core at least.
 pub(crate) fn room(task: &Task, policy: &SchedulingPolicy) -> Room {
     let (limits, qos) = (&task.definition.limits, &task.definition.qos);
-    let inputs = task.inputs.iter().map(|i| i.size.0.div_ceil(MIB));
+    let inputs = task.inputs.iter().map(|i| i.size.0);
+    // How large what is compared is stays closed.
+    let compared = task.compares().map(|of| of.bytes_max.0);
+    let inputs = inputs.chain(compared).map(|bytes| bytes.div_ceil(MIB));
     let inputs = inputs.fold(0, u64::saturating_add);
     Room {
         memory_mib: limits.memory_mib.into(),

@@ -6,7 +6,7 @@ use super::{Phase, Task};
 use crate::{
     amount::Amount,
     digest::Digest,
-    event::{InspectionOutcome, Track},
+    event::{Compares, InspectionOutcome, Track},
     ids::{AssignmentId, NodeId, TaskId},
 };
 
@@ -19,6 +19,8 @@ pub struct Inspection {
     pub method: u32,
     /// Of the results that agree, the one that is handed to the verifiers.
     pub assignment: AssignmentId,
+    /// The result that it is compared with, where it is a comparison.
+    pub against: Option<AssignmentId>,
     /// What of the task's escrow it got.
     pub escrow: Amount,
     /// What the verifiers say; nothing as long as they work.
@@ -30,18 +32,33 @@ pub struct Inspection {
 pub struct InspectionOf {
     pub task: TaskId,
     pub method: u32,
+    /// The two results that are compared, where it is a comparison.
+    pub compares: Option<Compares>,
     /// Nodes with a result in that task: neither they nor their owners' others are drawn. Nobody in a private market.
     pub involved: Vec<NodeId>,
     /// The class of GPU that a fresh run is compared on.
     pub class: Option<String>,
-    /// What the inspected results agree on.
-    pub agreed: Digest,
+    /// What the inspected results agree on; nothing of a comparison.
+    pub agreed: Option<Digest>,
 }
 
 impl Task {
     /// All verifiers have said what they have to say, and the verdict is due.
     pub fn is_inspected(&self) -> bool {
         self.phase == Phase::Inspecting && self.inspections.iter().all(|i| i.outcome.is_some())
+    }
+
+    /// What verifiers looked at for methods that come after the sample's.
+    pub fn is_looked_at(&self) -> bool {
+        self.inspections.iter().any(|i| i.against.is_none())
+    }
+
+    /// Whether verifiers agree that two results do, that with the smaller id first; `None` where nobody was asked.
+    pub(crate) fn compared(&self, (one, two): (AssignmentId, AssignmentId)) -> Option<bool> {
+        let mut all = self.inspections.iter();
+        let pair = all.find(|i| i.assignment == one && i.against == Some(two))?;
+        // Who says nothing, or no one thing, does not say that they agree.
+        Some(pair.outcome == Some(InspectionOutcome::Passed))
     }
 
     /// What its escrow holds as long as it is not settled: what was locked, without what its verifiers' tasks got.
@@ -58,11 +75,19 @@ impl Task {
         }
     }
 
-    /// Nodes that count as if they had a replica of it: those whose results it looks at.
+    /// The two results that its verifiers compare. They say yes or no, and nothing else of what they see: no output, metric, note or
+    /// message of a comparison is kept.
+    pub fn compares(&self) -> Option<Compares> {
+        self.inspects.as_ref()?.compares
+    }
+
+    /// Nodes that count as if they had a replica of it: those whose results it looks at, and those that read results of it before a further
+    /// replica was drawn.
     pub(crate) fn involved(&self) -> impl Iterator<Item = NodeId> + '_ {
         let reviewed = self.review_of.iter().flat_map(|of| &of.involved);
         let inspected = self.inspects.iter().flat_map(|of| &of.involved);
-        reviewed.chain(inspected).copied()
+        let others = reviewed.chain(inspected);
+        others.chain(&self.readers).copied()
     }
 
     /// The class of GPU that its results are to be of, for they are compared with another task's.

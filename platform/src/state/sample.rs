@@ -123,6 +123,7 @@ impl Task {
         let differing = accepted.is_empty() || self.may_blame(policy);
         let blamed = refused.iter().filter(|refusal| match refusal.reason {
             RefusalReason::Mismatch => differing,
+            RefusalReason::Apart => false,
             RefusalReason::NotRevealed => true,
         });
         blamed.map(|refusal| refusal.assignment).collect()

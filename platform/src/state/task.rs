@@ -74,6 +74,9 @@ pub struct Task {
     pub inspections: Vec<Inspection>,
     /// The task whose result it looks at, for a verdict to come.
     pub inspects: Option<InspectionOf>,
+    /// Nodes that had a lease for comparing results of it, which they could read then: neither they nor their owners' others get a further
+    /// replica. Nobody in a private market.
+    pub readers: Vec<NodeId>,
     pub verdict: Option<VerdictRecord>,
     pub review: Review,
     /// The task whose verdict it looks at again.
@@ -256,6 +259,7 @@ impl Task {
             checkpoint_bytes: 0,
             inspections: Vec::new(),
             inspects: None,
+            readers: Vec::new(),
             verdict: None,
             review: Review::None,
             review_of: None,
@@ -279,6 +283,13 @@ impl Task {
     /// How many of the replicas that it wants are placed or have brought a result: a run and its duplicate are one.
     pub fn filled(&self) -> u32 {
         self.replicas().saturating_sub(self.duplicates())
+    }
+
+    /// Bytes of its inputs; of a comparison the most that they can be.
+    pub fn input_bytes(&self) -> u64 {
+        let inputs = self.inputs.iter().map(|input| input.size.0);
+        let compared = self.compares().map(|of| of.bytes_max.0);
+        inputs.chain(compared).fold(0, u64::saturating_add)
     }
 
     /// Whether several replicas are compared.

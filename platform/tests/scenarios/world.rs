@@ -32,10 +32,7 @@ use aevir_platform::{
     ledger::LedgerAccount,
     policy::{Policy, SettlementPolicy},
     rejection::Rejection,
-    report::{
-        Artifact, BlobRef, MetricValue, Report, SignedCommitment, Usage, class_of_run,
-        commit_message,
-    },
+    report::{BlobRef, MetricValue, Report, SignedCommitment, Usage, class_of_run, commit_message},
     schedule::specification,
     state::State,
     testing::actor,
@@ -380,11 +377,7 @@ impl World {
             task: task.id,
             assignment,
             node: assigned.node,
-            outputs: vec![Artifact {
-                name: "out".into(),
-                digest: Digest::of(&bytes),
-                size: Count(bytes.len() as u64),
-            }],
+            outputs: machine::outputs(task, &bytes),
             result: BlobRef {
                 digest: Digest::of(&bytes),
                 size: Count(bytes.len() as u64),

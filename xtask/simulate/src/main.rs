@@ -123,14 +123,15 @@ fn played(options: &Options) -> Result<Document> {
         some => some,
     };
     let seeds = options.seed..options.seed.saturating_add(options.seeds.max(1));
+    let (policy, sampling) = (&policy, &sampling);
     let markets = strategies.iter().flat_map(|strategy| {
-        seeds.clone().map(|seed| Terms {
+        seeds.clone().map(move |seed| Terms {
             nodes: options.nodes,
             hours: options.hours,
             seed,
             strategy: *strategy,
             policy: policy.clone(),
-            sampling,
+            sampling: sampling.clone(),
         })
     });
     let markets: Vec<Terms> = markets.collect();

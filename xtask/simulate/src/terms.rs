@@ -2,7 +2,7 @@
 
 use aevir_platform::{
     amount::{Amount, Count},
-    definition::{CheckModule, Limits, Method, Sampling, Verifiers},
+    definition::{Limits, Method, Sampling, VerifierModule, Verifiers},
     digest::Digest,
     policy::Policy,
     report::BlobRef,
@@ -124,10 +124,10 @@ pub(crate) fn check_module() -> BlobRef {
 
 /// It stands in the definitions.
 pub(crate) fn verification(terms: &Terms) -> Vec<Method> {
-    let mut methods = vec![Method::Sampling(terms.sampling)];
+    let mut methods = vec![Method::Sampling(terms.sampling.clone())];
     if terms.strategy.is_about_verifiers() {
         let (count, quorum) = VERIFIERS;
-        let check = CheckModule {
+        let check = VerifierModule {
             module: check_module().digest,
             params: Value::Null,
             limits: Limits::default(),

@@ -5,8 +5,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use aevir_events::LeaderSecret;
 use aevir_platform::{
     ids::{AccountId, AssignmentId, NodeId},
+    inputs_of,
     report::BlobRef,
     state::{Assignment, Node, Stage, State as Platform, Task},
 };
@@ -52,7 +54,9 @@ pub(super) async fn lease(
         let woken = poll.wake.notified();
         tokio::pin!(woken);
         woken.as_mut().enable();
-        let leases = app.log.read(|state, _| look(state, caller, &ask))?;
+        let leases = app
+            .log
+            .read(|state, _| look(state, caller, &ask, app.log.secret()))?;
         // A node that was drained, or whose terms changed, hears of it with the next answer, and within one wait.
         if !leases.leases.is_empty() || !leases.directives.is_empty() {
             return Ok(Reply(leases));
@@ -65,7 +69,12 @@ pub(super) async fn lease(
     }
 }
 
-fn look(state: &Platform, caller: NodeCaller, ask: &wire::Ask) -> ApiResult<wire::Leases> {
+fn look(
+    state: &Platform,
+    caller: NodeCaller,
+    ask: &wire::Ask,
+    secret: &LeaderSecret,
+) -> ApiResult<wire::Leases> {
     let mut directives = Vec::new();
     let mut holding = BTreeSet::new();
     for text in &ask.holding {
@@ -89,7 +98,8 @@ fn look(state: &Platform, caller: NodeCaller, ask: &wire::Ask) -> ApiResult<wire
         .filter_map(|id| state.assignment(*id))
         .filter(|(_, assignment)| matches!(assignment.stage, Stage::Leased))
         .take(LEASES_MAX.min(ask.max as usize));
-    let leases = fresh.map(|(task, assignment)| render(state, caller.node, task, assignment));
+    let leases =
+        fresh.map(|(task, assignment)| render(state, caller.node, task, assignment, secret));
     Ok(wire::Leases {
         leases: leases.collect::<ApiResult<_>>()?,
         directives,
@@ -115,6 +125,7 @@ fn render(
     node: NodeId,
     task: &Task,
     assignment: &Assignment,
+    secret: &LeaderSecret,
 ) -> ApiResult<wire::Lease> {
     let definition = &task.definition;
     let policy = state.policy_of(task);
@@ -135,7 +146,7 @@ fn render(
         runtime: definition.runtime.name().to_owned(),
         params,
         seed: task.seed.to_string(),
-        inputs: artifacts(&task.inputs),
+        inputs: artifacts(&inputs_of(state, task, Some(secret))),
         limits: wire::Limits {
             fuel: definition.limits.fuel.to_string(),
             memory_mib: definition.limits.memory_mib,
@@ -157,6 +168,7 @@ fn render(
                 .to_string(),
             deadline: definition.qos.deadline.map(|at| at.to_string()),
         }),
+        word_only: task.compares().is_some(),
         lease_ms: policy.lease_ms,
         accept_ms: policy.accept_ms,
         reveal_ms: policy.reveal_ms,

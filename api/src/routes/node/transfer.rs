@@ -6,6 +6,7 @@ use aevir_platform::{
     command::Command,
     digest::Digest,
     ids::AssignmentId,
+    inputs_of,
     rejection::Rejection,
     report::BlobRef,
     state::{Assignment, Stage, State as Platform, TASK_CHECKPOINT_BYTES_MAX, Task},
@@ -152,11 +153,10 @@ pub(super) async fn get_input(
     Path((id, name)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
-    let input = active(&app, caller, assignment_id(&id)?, |_, task, _| {
-        task.inputs
-            .iter()
-            .find(|i| i.name == name)
-            .map(|i| i.digest)
+    let secret = app.log.secret();
+    let input = active(&app, caller, assignment_id(&id)?, |state, task, _| {
+        let inputs = inputs_of(state, task, Some(secret));
+        inputs.iter().find(|i| i.name == name).map(|i| i.digest)
     })?;
     let digest = input.ok_or_else(|| {
         ApiError::new(

@@ -235,9 +235,14 @@ fn receipt_path(task: TaskId) -> String {
 }
 
 fn inspection(inspection: &Inspection) -> wire::TaskInspection {
+    let compares = inspection.against.map(|against| {
+        let pair = [inspection.assignment, against];
+        pair.iter().map(ToString::to_string).collect()
+    });
     wire::TaskInspection {
         by: inspection.by.to_string(),
         method: inspection.method,
+        compares: compares.unwrap_or_default(),
         escrow: inspection.escrow.to_string(),
         state: match &inspection.outcome {
             None => "open".into(),

@@ -25,7 +25,11 @@ pub(super) fn shown(task: &Task) -> String {
     rows.extend(task.inspects.clone().map(|of| ("inspects", of)));
     rows.extend(task.inspections.iter().map(|inspection| {
         let (state, by) = (&inspection.state, &inspection.by);
-        ("verifiers", format!("{state} by {by}"))
+        let compared = match &inspection.compares[..] {
+            [one, two] => format!(", who compare {one} and {two}"),
+            _ => String::new(),
+        };
+        ("verifiers", format!("{state} by {by}{compared}"))
     }));
     if let Some(review) = &task.review {
         let by = review.by.as_deref().map(|by| format!(" by {by}"));

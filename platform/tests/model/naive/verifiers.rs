@@ -64,7 +64,7 @@ impl Task {
 impl Naive {
     /// A task is created that verifiers of another one work on: by its policy, and with a part of its escrow.
     pub(super) fn third_look(&mut self, origin: InspectionOrigin) -> (Policy, i64) {
-        let InspectionOrigin { task, method } = origin;
+        let InspectionOrigin { task, method, .. } = origin;
         let of = self.tasks.get_mut(&task).unwrap();
         assert!(!of.ended, "it waits for what they say");
         let escrow = costs(&of.definition, &of.policy)[&method];
