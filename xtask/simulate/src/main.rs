@@ -76,7 +76,7 @@ struct Options {
     #[arg(long)]
     json: bool,
     /// Takes the figures from documents that `--json` wrote, and plays nothing.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", num_args = 1..)]
     from: Vec<PathBuf>,
     /// Writes table and plots into the folder of the benchmarks.
     #[arg(long)]
