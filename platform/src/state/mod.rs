@@ -11,6 +11,7 @@ mod inspection;
 mod lateness;
 mod market;
 mod node;
+mod phase;
 mod points;
 mod record;
 mod review;
@@ -36,6 +37,7 @@ pub use inspection::{Inspection, InspectionOf};
 pub use lateness::{could_be_in_time, inputs_mib, left_all_time, took_too_long};
 pub use market::{Account, Blob, Content, JoinToken, Key, Module, Suspension, Withdrawal};
 pub use node::{Node, Returns, Room, Standing};
+pub use phase::Phase;
 pub use points::PointsBalance;
 pub use record::{
     Backoff, FAILING_OWNERS_MIN, Fading, HardwareClass, NotAClass, Outcome, Record, Tally,
@@ -45,9 +47,7 @@ pub use rewards::{Pool, Rewards, Standing as PointsStanding};
 pub use sample::Sample;
 pub use speed::SpeedRecord;
 pub use stake::Pledges;
-pub use task::{
-    Checkpoint, Pace, Phase, Settlement, TASK_CHECKPOINT_BYTES_MAX, Task, VerdictRecord,
-};
+pub use task::{Checkpoint, Pace, Settlement, TASK_CHECKPOINT_BYTES_MAX, Task, VerdictRecord};
 
 use crate::{
     amount::Amount,

@@ -10,6 +10,7 @@ use super::{
     assignment::{Assignment, Stage},
     assignments::Assignments,
     inspection::{Inspection, InspectionOf},
+    phase::Phase,
     record::HardwareClass,
     review::{Review, ReviewOf},
     sample::Sample,
@@ -19,7 +20,7 @@ use crate::{
     content::ContentPrice,
     definition::{Method, TaskDefinition},
     digest::Digest,
-    event::{CheckResult, CloseReason, Refusal, Share, TaskCreated, Verdict},
+    event::{CheckResult, Refusal, Share, TaskCreated, Verdict},
     hexbytes::Hex,
     ids::{AccountId, AssignmentId, ContentId, NodeId, TaskId},
     ledger::LedgerAccount,
@@ -99,39 +100,6 @@ pub struct Checkpoint {
     pub ppm: Ppm,
 }
 
-/// A task's state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "kebab-case")]
-pub enum Phase {
-    /// Waits for the tasks that it depends on.
-    Created,
-    /// Waits for nodes.
-    Queued,
-    Running,
-    /// All replicas have committed; they reveal.
-    Verifying {
-        reveal_by: Timestamp,
-    },
-    /// Nodes agree on a result, and verifiers look at it.
-    Inspecting,
-    Settled {
-        matured_at: Option<Timestamp>,
-    },
-    Unmet {
-        matured_at: Option<Timestamp>,
-    },
-    /// Looked at again, and refuted or not confirmed: what was pending went back.
-    Overturned,
-    Inconclusive,
-    Failed {
-        detail: String,
-    },
-    Expired,
-    Cancelled {
-        detail: String,
-    },
-}
-
 /// How a task's replicas are placed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -167,60 +135,6 @@ pub struct Settlement {
     pub shares: Vec<Share>,
     /// When the shares mature, or did; nothing where there were none, and in logs of old.
     pub matures_at: Option<Timestamp>,
-}
-
-impl Phase {
-    /// The state's public name.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Verifying { .. } => "verifying",
-            Self::Inspecting => "inspecting",
-            Self::Settled { .. } => "settled",
-            Self::Unmet { .. } => "unmet",
-            Self::Overturned => "overturned",
-            Self::Inconclusive => "inconclusive",
-            Self::Failed { .. } => "failed",
-            Self::Expired => "expired",
-            Self::Cancelled { .. } => "cancelled",
-        }
-    }
-
-    /// Nothing more will happen to its assignments.
-    pub fn is_final(&self) -> bool {
-        match self {
-            Self::Created
-            | Self::Queued
-            | Self::Running
-            | Self::Verifying { .. }
-            | Self::Inspecting => false,
-            Self::Settled { .. }
-            | Self::Unmet { .. }
-            | Self::Overturned
-            | Self::Inconclusive
-            | Self::Failed { .. }
-            | Self::Expired
-            | Self::Cancelled { .. } => true,
-        }
-    }
-
-    /// The phase that a close brings.
-    pub fn closed(reason: CloseReason, detail: &str) -> Self {
-        match reason {
-            CloseReason::Cancelled => Self::Cancelled {
-                detail: detail.into(),
-            },
-            CloseReason::DependencyFailed => Self::Cancelled {
-                detail: detail.into(),
-            },
-            CloseReason::Expired => Self::Expired,
-            CloseReason::AttemptsSpent => Self::Failed {
-                detail: detail.into(),
-            },
-        }
-    }
 }
 
 impl Task {

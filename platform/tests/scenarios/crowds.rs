@@ -12,7 +12,8 @@ use aevir_platform::{
 use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 
 use crate::{
-    placement::{Ask, Machine, Market, Step, Terms, check},
+    placement::check,
+    random_market::{Ask, Machine, Market, Step, Terms},
     sample::documents_agree,
 };
 

@@ -33,6 +33,7 @@ mod poisoned;
 mod pricing;
 mod properties;
 mod quotes;
+mod random_market;
 mod records;
 mod reservations;
 mod resumption;
