@@ -11,7 +11,7 @@ pub enum GpuError {
     /// The kernel, or a call, is not valid; the text says where and why. The session goes on.
     #[error("{0}")]
     Validation(String),
-    /// The device has no memory left, although the run's own budget has. The session goes on.
+    /// The device has no memory left, although the run's own budget has. The session is over.
     #[error("the GPU's memory is used up")]
     OutOfMemory,
     /// A limit of [`crate::GpuLimits`] was passed. After `loop-budget` every later call fails too, because what the kernels
@@ -87,8 +87,8 @@ impl GpuError {
     #[must_use]
     pub fn is_fatal(&self) -> bool {
         match self {
-            Self::Timeout { .. } | Self::DeviceLost(_) => true,
-            Self::Validation(_) | Self::OutOfMemory | Self::Limit { .. } => false,
+            Self::Timeout { .. } | Self::OutOfMemory | Self::DeviceLost(_) => true,
+            Self::Validation(_) | Self::Limit { .. } => false,
         }
     }
 

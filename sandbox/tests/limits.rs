@@ -144,7 +144,7 @@ async fn talk_beyond_its_limits_is_dropped_or_cut() {
 /// What an allocator only reserves is not taken: a node's operator may allow little, and its node compiles all the same.
 #[tokio::test]
 async fn the_examples_compile_in_the_least_memory_that_a_node_gives() {
-    const LEAST_BYTES: u64 = 512 << 20;
+    const LEAST_BYTES: u64 = 1_024 << 20;
     for name in ["echo", "mlp-train", "mlp-evaluate", "tolerance"] {
         // A module that nobody has compiled: a custom section with a name that is never the same.
         let unique = tempfile::tempdir().unwrap();

@@ -337,7 +337,10 @@ impl TestNode {
 
     /// Waits until it ends by itself; answers its exit status.
     pub(crate) fn wait(&mut self) -> Option<i32> {
-        self.child.take().unwrap().wait().unwrap().code()
+        let mut child = self.child.take().unwrap();
+        // Waiting closes the child's input, and the end of its lifeline would stop it.
+        let _lifeline = child.stdin.take();
+        child.wait().unwrap().code()
     }
 
     /// Tells it to stop, as a service manager would, and waits until it has; answers whether it exited with zero.

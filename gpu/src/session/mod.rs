@@ -338,13 +338,13 @@ impl Session {
     fn new_buffer(&mut self, size: u64) -> Result<wgpu::Buffer, GpuError> {
         self.count_call()?;
         let make = |gpu: &Gpu, _: &StatusWord| encode::buffer(&gpu.device, size);
-        match self.scoped(make) {
+        match self.tried(make) {
             Err(GpuError::OutOfMemory) if self.gpu.pool.bytes() > 0 => {
                 self.empty_pool();
                 self.flush()?;
                 self.scoped(make)
             }
-            made => made,
+            made => self.stands(made),
         }
     }
 
@@ -429,8 +429,23 @@ impl Session {
         }
     }
 
-    /// Runs `work` with scopes for every kind of error around it.
+    /// Runs `work` with scopes for every kind of error around it. What the device lacks or gets wrong ends the session: it must not become
+    /// an answer that a guest computes with, for another device of the class would answer otherwise.
     fn scoped<T>(&mut self, work: impl FnOnce(&Gpu, &StatusWord) -> T) -> Result<T, GpuError> {
+        let tried = self.tried(work);
+        self.stands(tried)
+    }
+
+    /// The session is over where the device was out of memory.
+    fn stands<T>(&mut self, tried: Result<T, GpuError>) -> Result<T, GpuError> {
+        tried.map_err(|error| match error {
+            GpuError::OutOfMemory => self.end(error),
+            other => other,
+        })
+    }
+
+    /// The same, where a device without memory can be asked again.
+    fn tried<T>(&mut self, work: impl FnOnce(&Gpu, &StatusWord) -> T) -> Result<T, GpuError> {
         let device = &self.gpu.device;
         let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
         let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
@@ -455,7 +470,7 @@ impl Session {
             }
             Some(wgpu::Error::OutOfMemory { .. }) => Err(GpuError::OutOfMemory),
             Some(wgpu::Error::Internal { description, .. }) => {
-                Err(GpuError::DeviceLost(shorten(description)))
+                Err(self.end(GpuError::DeviceLost(shorten(description))))
             }
         }
     }
