@@ -412,6 +412,11 @@ class Node:
         return (self.allowed("memory_mib", profile["memory_mib"]), self.allowed("storage_mib", profile["storage_mib"]),
                 self.allowed("gpu_memory_mib", gpu["memory_mib"]) if gpu else 0, self.allowed("cpu_cores", profile["cpu_cores"]))
 
+    def slots_milli(self, run):
+        """Slots that a run counts for, in thousandths: its largest part of the node, and one at least."""
+        most = max(1, self.runs_max()) * 1_000
+        return min(most, max([1_000] + [-(-takes * most // has) for takes, has in zip(run, self.room()) if has]))
+
     def runs_max(self):
         """Runs at once that it is given: as many as it offers, as far as it has shown that it can."""
         return min(self.offered(), self.concurrency)
@@ -509,6 +514,7 @@ class Assignment:
     outputs: list = field(default_factory=list)
     result: dict | None = None
     charged: int = 0  # to its requester, for the time that it reserved
+    slots_milli: int = 0  # slots of its node that it counts for, in thousandths
     leased_at: int = 0
     abreast: int = 0  # runs that its node had with it when it began
     started_at: int = 0
@@ -1571,9 +1577,9 @@ class Coin(NamedTuple):
     repeated: bool  # as the log says
 
 
-def charge(ms, weight):
-    """What a requester of such a weight uses of the nodes with so many ms of a slot."""
-    return max(1, -(-ms * 1_000 // weight))
+def charge(ms, slots_milli, weight):
+    """What a requester of such a weight uses of the nodes with so many ms of so many thousandths of a slot."""
+    return max(1, -(-ms * slots_milli // weight))
 
 
 def needs_key(task):
@@ -2104,10 +2110,10 @@ class Auditor:
         if ids and not waited:
             self.used[task.requester] = max(self.used[task.requester], self.virtual_time)
 
-    def pay_for(self, task, doubled):
+    def pay_for(self, task, slots_milli, doubled):
         """A placement reserves all the time that it may take."""
         requester, limits = task.requester, LIMITS | (task.definition.get("limits") or {})
-        charged = charge(limits["runtime_s"] * 1_000, self.limits_of(requester)["weight"])
+        charged = charge(limits["runtime_s"] * 1_000, slots_milli, self.limits_of(requester)["weight"])
         if not doubled:
             self.serve(requester)
         self.reserved[requester] += charged
@@ -2128,10 +2134,12 @@ class Auditor:
         return sorted((self.used[who] + self.reserved[who], who) for who, ids in self.waiting.items() if ids)
 
     def pay_back(self, task, assignment):
-        """What it needed of that is used when the run ends."""
-        held = charge(self.now - assignment.leased_at, self.limits_of(task.requester)["weight"])
+        """What it held is used when the run ends, whatever it reserved; where its node did not end it well, what it reserved at most."""
+        held = charge(self.now - assignment.leased_at, assignment.slots_milli, self.limits_of(task.requester)["weight"])
+        if assignment.state in ("lost", "returned") or (assignment.state == "failed" and assignment.failure not in MODULE_FAILURES):
+            held = min(assignment.charged, held)
         self.reserved[task.requester] -= assignment.charged
-        self.used[task.requester] += min(assignment.charged, held)
+        self.used[task.requester] += held
         self.running[task.requester] -= 1
 
     def may_place(self, task):
@@ -3248,9 +3256,11 @@ class Auditor:
         require(node.busy <= most, f"expected at most {most} runs at once on node {data['node']}, found {node.busy}")
         require(node.online and node.standing == "working" and not node.suspended and node.is_open(self.now),
                 f"expected a node that takes work, found {data['node']}")
+        slots_milli = node.slots_milli(needs_of(task).room)
         task.assignments[id] = Assignment(id, data["node"], node.owner, task.round, node.hardware(task.needs_gpu()),
                                           leased_at=self.now, doubles=doubled, resume=checkpoint, author=author,
-                                          resumed_run=point.by if point else None, charged=self.pay_for(task, doubled))
+                                          resumed_run=point.by if point else None, slots_milli=slots_milli,
+                                          charged=self.pay_for(task, slots_milli, doubled))
         asked = asked_price(task, node)
         found = data.get("price")
         expect("the price that the node asks for", asked, None if found is None else amount(found))
@@ -3452,8 +3462,8 @@ class Auditor:
     def on_assignment_failed(self, data):
         """A failure costs an attempt, and no points."""
         task, assignment = self.open_assignment(data, "leased", "running")
-        self.leave(task, assignment, "failed")
         assignment.failure = data["class"]
+        self.leave(task, assignment, "failed")
         if assignment.failure not in MODULE_FAILURES:  # whether it counts shows when the task has ended
             self.record_of(task, assignment).back_off(self.now, task.policy)
         self.count_fault(task)

@@ -23,7 +23,7 @@ use crate::{
         AssignmentStarted, AssignmentWithdrawn, OutputClosed, OutputUploaded,
     },
     ids::{AssignmentId, NodeId, TaskId},
-    schedule::{charge, may_double, reserved_ms, room_of},
+    schedule::{charge, may_double, reserved_ms, room_of, slots_milli},
     state::{
         Assignment, Checkpoint, Commitment, Outcome, Phase, Revealed, Sample, Shown, Stage, State,
         Task,
@@ -44,10 +44,14 @@ pub(super) fn leased(
     expect(is_wanted && task.round == e.round, task)?;
     let (requester, room) = (task.requester, room_of(state, task));
     let with_gpu = task.definition.qos.gpu.is_some();
-    let charged = charge(reserved_ms(task), state.limits_of(requester).weight);
+    let reserved_ms = reserved_ms(task);
     let price = price(state, task, e)?;
     let (pledged, is_staked) = stake::pledge(state, task, e.node, price);
-    let hardware = node_mut(state, e.node)?.hardware(with_gpu);
+    let weight = state.limits_of(requester).weight;
+    let node = node_mut(state, e.node)?;
+    let hardware = node.hardware(with_gpu);
+    let slots_milli = slots_milli(room, node.room(), node.slots());
+    let charged = charge(reserved_ms, slots_milli, weight);
     let task = task_mut(state, e.task)?;
     let saved = |c: &&Checkpoint| Some(c.blob) == e.resume;
     let resumed_run = task.checkpoints.iter().rev().find(saved).map(|c| c.by);
@@ -58,6 +62,7 @@ pub(super) fn leased(
         leased_at: at,
         hardware,
         abreast: 0,
+        slots_milli,
         charged,
         started_at: None,
         resume: e.resume,
@@ -439,6 +444,7 @@ fn end_active(
     assignment.stage =
         stage.ok_or_else(|| Corrupt(format!("assignment {id} can't end from here")))?;
     let (node, charged) = (assignment.node, assignment.charged);
+    let (slots_milli, is_nodes_fault) = (assignment.slots_milli, assignment.is_nodes_fault());
     // A sealed result is covered until it matures.
     let freed = match assignment.stage {
         Stage::Committed(_) => Amount::ZERO,
@@ -458,8 +464,14 @@ fn end_active(
     let host = node_mut(state, node)?;
     host.active.remove(&id);
     host.taken.remove(room);
-    // It is charged for the time that it held the slot, and not for all that it had reserved.
-    let used = charge(held_ms, state.limits_of(requester).weight).min(charged);
+    // It is charged for the time that it held the node, whatever it had reserved. What the node did not end well is worth the reservation
+    // at most: not nothing, for a requester can make nodes fail, with inputs that take too long to fetch.
+    let held = charge(held_ms, slots_milli, state.limits_of(requester).weight);
+    let used = if is_nodes_fault {
+        held.min(charged)
+    } else {
+        held
+    };
     use_up(state, requester, |r| {
         r.reserved = r.reserved.saturating_sub(charged);
         r.used = r.used.saturating_add(used);

@@ -7,6 +7,7 @@
 
 mod alarm;
 mod bits;
+mod charge;
 mod column;
 pub(crate) mod draw;
 mod filter;
@@ -34,6 +35,7 @@ mod why;
 use aevir_events::{Context, Timestamp};
 
 pub(crate) use alarm::Alarms;
+pub(crate) use charge::{charge, charge_of, reserved_ms, slots_milli};
 pub use draw::{Coin, Draw, EpochSecret, Purpose, commitment};
 pub(crate) use draw::{PASSED_MAX, Ticket, Toss, Urn, secret_of};
 pub use filter::{Refused, refusal};
@@ -167,20 +169,4 @@ fn lease(
         draw: drawn.draw.clone(),
     };
     Some((node, leased.into()))
-}
-
-/// What a placement costs its requester: the time for which it reserves a slot, in ms, times 1,000 and divided by the
-/// account's weight; at least 1, so that placements always count.
-pub(crate) fn charge(ms: u64, weight: u32) -> u64 {
-    ms.saturating_mul(CHARGE_SCALE)
-        .div_ceil(weight.max(1).into())
-        .max(1)
-}
-
-/// Keeps a charge exact to a thousandth of a ms at the greatest weight.
-const CHARGE_SCALE: u64 = 1_000;
-
-/// For how long a run reserves its slot, in ms.
-pub(crate) fn reserved_ms(task: &Task) -> u64 {
-    u64::from(task.definition.limits.runtime_s) * 1_000
 }

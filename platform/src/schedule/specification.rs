@@ -6,13 +6,13 @@
 use aevir_events::{Context, Timestamp};
 
 use super::{
-    Draw, Ticket, charge,
+    Draw, Ticket, charge_of,
     filter::{free_slots, refusal_given},
     held,
     needs::Needs,
     queue::{self, Line},
     reserve::{self, Reservations},
-    reserved_ms, score, tail, urn_of,
+    score, tail, urn_of,
 };
 use crate::{
     event::{AssignmentLeased, Event, TaskReserved},
@@ -245,8 +245,9 @@ fn looked_at<'a>(
 fn used(state: &State, requester: AccountId, given: &Gifts<'_>) -> u64 {
     let weight = state.limits_of(requester).weight;
     let of = given.iter().filter(|(task, _)| task.requester == requester);
-    of.fold(state.turn_of(requester), |used, (task, _)| {
-        used.saturating_add(charge(reserved_ms(task), weight))
+    of.fold(state.turn_of(requester), |used, (task, node)| {
+        let node = &state.nodes[node];
+        used.saturating_add(charge_of(state, task, node, weight))
     })
 }
 

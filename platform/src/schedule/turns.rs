@@ -17,7 +17,7 @@ use std::{
 use aevir_events::Timestamp;
 
 use super::{
-    Candidates, Drawn, Ticket, charge,
+    Candidates, Drawn, Ticket, charge_of,
     filter::{pledge, replica_class, replicas, tried},
     fit::{Fit, Given, Market},
     held, lease,
@@ -25,7 +25,7 @@ use super::{
     parties::NamedParty,
     queue::{Line, Turn, others_from},
     reserve::{self, Kept, Stuck},
-    reserved_ms, tail,
+    tail,
 };
 use crate::{
     event::Event,
@@ -451,7 +451,8 @@ impl<'a> Planner<'a> {
             return 0;
         };
         let task = self.state.tasks.get(&leased.task);
-        task.map_or(0, |task| charge(reserved_ms(task), weight))
+        let on = task.zip(self.state.nodes.get(&leased.node));
+        on.map_or(0, |(task, node)| charge_of(self.state, task, node, weight))
     }
 }
 

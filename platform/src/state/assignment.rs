@@ -29,7 +29,9 @@ pub struct Assignment {
     pub hardware: HardwareClass,
     /// Runs that its node had with it when it began; 0 before.
     pub abreast: u32,
-    /// What its requester was charged for it; the rest comes back at its end.
+    /// Slots of its node that it counts for, in thousandths: by the largest of its parts of the node as that was at its lease.
+    pub slots_milli: u64,
+    /// What its requester was charged for all that it reserved; at its end it is what it held.
     pub charged: u64,
     /// When the node began to run it.
     pub started_at: Option<Timestamp>,
@@ -133,6 +135,22 @@ impl Assignment {
     /// It has stake behind it: as much as the policy asks for was free at its lease, and its price is above zero.
     pub fn is_backed(&self) -> bool {
         self.is_staked && self.price > Amount::ZERO
+    }
+
+    /// It ended because of its node: lost, given back, or failed for the machine's sake.
+    pub fn is_nodes_fault(&self) -> bool {
+        match &self.stage {
+            Stage::Lost { .. } | Stage::Returned { .. } => true,
+            Stage::Failed { class, .. } => !class.blames_module(),
+            Stage::Leased
+            | Stage::Running { .. }
+            | Stage::Committed(_)
+            | Stage::Shown(_)
+            | Stage::Revealed(_)
+            | Stage::Accepted(_)
+            | Stage::Refused { .. }
+            | Stage::Withdrawn => false,
+        }
     }
 
     /// Holds one of the node's slots: leased or running.

@@ -9,7 +9,10 @@ use aevir_platform::{
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::world::{World, profile, task_of};
+use crate::{
+    sample::documents_agree,
+    world::{World, profile, task_of},
+};
 
 const RESERVED_MS: i64 = 60_000;
 
@@ -48,7 +51,11 @@ impl Market {
     }
 
     fn submit(&mut self, requester: AccountId, memory_mib: u32) {
-        let definition = json!({"limits": {"memory_mib": memory_mib, "runtime_s": RESERVED_MS / 1_000},
+        self.reserving(requester, memory_mib, RESERVED_MS);
+    }
+
+    fn reserving(&mut self, requester: AccountId, memory_mib: u32, reserved_ms: i64) {
+        let definition = json!({"limits": {"memory_mib": memory_mib, "runtime_s": reserved_ms / 1_000},
             "economics": {"budget": "10000", "pricing": {"mode": "fixed", "price": "0"}}});
         let definition = Box::new(self.w.definition(definition));
         task_of(&self.w.ok(Command::SubmitTask {
@@ -179,4 +186,47 @@ fn what_runs_only_reserve_does_not_put_newcomers_back() {
     let of_b = order.iter().filter(|who| **who == b).count();
     assert!((5..=8).contains(&of_b), "{of_b} of 12");
     market.w.check_replay();
+}
+
+/// What a run holds its node for beyond what it reserved, to fetch and to compile, is paid for with turns, too.
+#[test]
+fn reserving_little_before_a_long_fetch_buys_no_more_turns() {
+    let mut market = Market::new(1);
+    let [a, b] = ["a", "b"].map(|name| market.requester(name));
+    for _ in 0..20 {
+        market.reserving(a, 256, 1_000);
+        market.reserving(b, 256, RESERVED_MS);
+    }
+    // Both hold the slot for a minute, whatever they reserved.
+    let served: Vec<_> = (0..20)
+        .filter_map(|_| market.serve(&mut |_| RESERVED_MS))
+        .collect();
+    let of_a = served.iter().filter(|who| **who == a).count();
+    assert!((9..=11).contains(&of_a), "{of_a} of {}", served.len());
+    market.w.check_replay();
+    documents_agree(&market.w, "held-beyond");
+}
+
+/// A run that fills a node of four slots counts as four of those that take a slot.
+#[test]
+fn large_runs_have_no_more_of_the_nodes_than_small_ones() {
+    let mut market = Market::new(4);
+    let [large, small] = ["large", "small"].map(|name| market.requester(name));
+    for _ in 0..10 {
+        market.submit(large, 1_024);
+    }
+    for _ in 0..40 {
+        market.submit(small, 256);
+    }
+    // Whenever the node is free, either the large one takes all of it or four small ones do, for as long.
+    let mut of_large = 0;
+    for _ in 0..10 {
+        market.place(&mut |_| 10_000);
+        let first = market.step();
+        of_large += usize::from(first == Some(large));
+        while market.step().is_some() {}
+    }
+    assert!((4..=6).contains(&of_large), "{of_large} of 10");
+    market.w.check_replay();
+    documents_agree(&market.w, "large-runs");
 }
