@@ -138,7 +138,7 @@ pub(crate) struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         Self {
-            upload_ms: 2_000,
+            upload_ms: 5_000,
             upload_mib: 160,
             run_ms: 5_000,
             peak_mib: 160,
