@@ -7,7 +7,7 @@ use reqwest::{Method, Response, header};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::io::ReaderStream;
 
-use super::{Client, ClientError};
+use super::{Client, ClientError, READ_TIMEOUT};
 use crate::{IDEMPOTENCY_KEY, LOG_POSITION, problem::Problem, secret::Secret};
 
 /// Attempts of one call.
@@ -19,6 +19,10 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
 
 /// Longest silence before the answer to a patient call: a module waits for two minutes until it is judged, and for as long while it is.
 const PATIENT_READ_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// The slowest line whose uploads come through, in bytes a second: the wait for an answer begins with the request, and not when its body has
+/// been sent. A server that is gone shows sooner, by what it does not acknowledge.
+const UPLOAD_BYTES_S_MIN: u64 = 64 * 1024;
 
 /// What is sent.
 #[derive(Debug, Clone)]
@@ -125,6 +129,44 @@ impl Call {
     }
 }
 
+impl Call {
+    /// How long the server may say nothing, with a body of so many bytes.
+    fn silence(&self, length: u64) -> Duration {
+        let answering = if self.is_patient {
+            PATIENT_READ_TIMEOUT
+        } else {
+            READ_TIMEOUT
+        };
+        answering + Duration::from_secs(length / UPLOAD_BYTES_S_MIN)
+    }
+}
+
+impl Body {
+    /// The bytes to send, and how many they are.
+    async fn open(&self) -> Result<(Option<reqwest::Body>, u64), ClientError> {
+        match self {
+            Self::Empty => Ok((None, 0)),
+            Self::Json(bytes) | Self::Bytes(bytes) => {
+                Ok((Some(bytes.clone().into()), bytes.len() as u64))
+            }
+            Self::File(path) => {
+                let failed = |e| ClientError::file(path, e);
+                let file = tokio::fs::File::open(path).await.map_err(failed)?;
+                let length = file.metadata().await.map_err(failed)?.len();
+                let stream = reqwest::Body::wrap_stream(ReaderStream::new(file));
+                Ok((Some(stream), length))
+            }
+        }
+    }
+
+    fn media_type(&self) -> &'static str {
+        match self {
+            Self::Json(_) => "application/json",
+            Self::Empty | Self::Bytes(_) | Self::File(_) => "application/octet-stream",
+        }
+    }
+}
+
 impl Client {
     /// Sends a call and reads its JSON answer.
     pub(super) async fn fetch<T: DeserializeOwned>(&self, call: Call) -> Result<T, ClientError> {
@@ -183,11 +225,11 @@ impl Client {
 
     async fn attempt(&self, call: &Call, key: Option<&Secret>) -> Result<Response, Failed> {
         let plain = |error| (error, None);
-        let http = if call.is_patient {
+        let (body, length) = call.body.open().await.map_err(plain)?;
+        let http = match call.silence(length) {
+            READ_TIMEOUT => self.http.clone(),
             // Such calls are few: one may well have connections of its own.
-            super::http(&self.base_url, PATIENT_READ_TIMEOUT).map_err(plain)?
-        } else {
-            self.http.clone()
+            longer => super::http(&self.base_url, longer).map_err(plain)?,
         };
         let mut request = http
             .request(
@@ -205,25 +247,12 @@ impl Client {
         if let Some(key) = &call.idempotency_key {
             request = request.header(IDEMPOTENCY_KEY, key);
         }
-        request = match &call.body {
-            Body::Empty => request,
-            Body::Json(json) => request
-                .header(header::CONTENT_TYPE, "application/json")
-                .body(json.clone()),
-            Body::Bytes(bytes) => request
-                .header(header::CONTENT_TYPE, "application/octet-stream")
-                .body(bytes.clone()),
-            Body::File(path) => {
-                let opened = tokio::fs::File::open(path).await;
-                let file = opened.map_err(|e| plain(ClientError::file(path, e)))?;
-                let length = file.metadata().await.map(|m| m.len());
-                let length = length.map_err(|e| plain(ClientError::file(path, e)))?;
-                request
-                    .header(header::CONTENT_TYPE, "application/octet-stream")
-                    .header(header::CONTENT_LENGTH, length)
-                    .body(reqwest::Body::wrap_stream(ReaderStream::new(file)))
-            }
-        };
+        if let Some(body) = body {
+            request = request
+                .header(header::CONTENT_TYPE, call.body.media_type())
+                .header(header::CONTENT_LENGTH, length)
+                .body(body);
+        }
         let sent = request.send().await;
         let response = sent.map_err(|e| plain(ClientError::Transport(e)))?;
         if response.status().is_success() {
@@ -272,5 +301,20 @@ async fn refusal(response: Response) -> ClientError {
             status,
             reason: "it is no problem document".into(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_waited_for_as_long_as_a_slow_line_takes_for_the_body() {
+        let call = Call::put("/v1/blobs/x");
+        assert_eq!(call.silence(0), READ_TIMEOUT);
+        assert_eq!(call.silence(UPLOAD_BYTES_S_MIN - 1), READ_TIMEOUT);
+        let gibibyte = READ_TIMEOUT + Duration::from_secs(16_384);
+        assert_eq!(call.silence(1 << 30), gibibyte);
+        assert_eq!(call.patient().silence(0), PATIENT_READ_TIMEOUT);
     }
 }

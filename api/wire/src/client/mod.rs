@@ -34,7 +34,8 @@ use crate::secret::Secret;
 
 /// A server that does not accept a connection by then is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest silence within an answer: above the longest long poll (30 s) and the streams' keep-alive (15 s).
+/// Longest silence before and within an answer: above the longest long poll (30 s) and the streams' keep-alive (15 s). With a body the time to
+/// send it comes on top.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A client of one server with one API key. Cheap to clone; connections are shared.
@@ -121,6 +122,9 @@ fn http(base_url: &str, read_timeout: Duration) -> Result<reqwest::Client, Clien
         .read_timeout(read_timeout)
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("aevir/", env!("CARGO_PKG_VERSION")));
+    // Elsewhere the system's own limit on what is not acknowledged holds, some minutes.
+    #[cfg(target_os = "linux")]
+    let builder = builder.tcp_user_timeout(READ_TIMEOUT);
     let builder = match url.scheme() {
         "https" => builder,
         // A machine that only talks to loopback need not have certificate authorities installed.
