@@ -154,7 +154,7 @@ mod tests {
         let first = look(pin!(admission.enter(&lease(300, 1, None))));
         let first = first.unwrap().unwrap();
         let (memory_mib, compiling) = admission.compile(&first);
-        assert_eq!(memory_mib, 1_000);
+        assert_eq!(memory_mib, 1_024);
         let small = lease(1, 1, None);
         let mut second = pin!(admission.enter(&small));
         assert!(look(second.as_mut()).is_none());

@@ -179,7 +179,7 @@ pub(crate) mod tests {
         let small = Allowance::of(&profile, &NodeCaps::default());
         assert_eq!(
             given(&small, &[own, other]),
-            (512, 212),
+            (1_024, 724),
             "nor can it do with less"
         );
         profile.memory_mib = 100_000;
