@@ -389,7 +389,13 @@ fn report(task: &Task, assignment: AssignmentId, node: NodeId) -> Report {
             .gpu
             .as_ref()
             .map(|_| Digest::of(b"trace")),
-        class: "cpu".into(),
+        // What the lease was for.
+        class: task
+            .assignments
+            .get(&assignment)
+            .and_then(|run| run.hardware.gpu())
+            .unwrap_or("cpu")
+            .to_owned(),
         resumed_from: None,
         salt: Hex([0; 32]),
     }
