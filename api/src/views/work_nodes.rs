@@ -109,12 +109,7 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
         row.set("state", "refused")?
             .set("reason", name(&refusal.reason))?
             .set("ended_at", ms(at))?;
-        let is_blamed = match refusal.reason {
-            RefusalReason::Mismatch => blames,
-            RefusalReason::Apart => false,
-            RefusalReason::NotRevealed => true,
-        };
-        if is_blamed {
+        if refusal.reason.is_blamed(blames) {
             outcomes.push((id(refusal.assignment), Outcome::Fault));
         }
     }

@@ -242,20 +242,9 @@ fn earned(
 /// The nodes whose failure blames the module in the class that most of them name.
 fn blaming_nodes(task: &Task, blame: Option<(NodeId, FailureClass)>) -> Vec<NodeId> {
     let mut by_class: BTreeMap<FailureClass, Vec<NodeId>> = BTreeMap::new();
-    let earlier = task.assignments.values().filter_map(|a| match a.stage {
-        Stage::Failed { class, .. } if class.blames_module() => Some((a.node, class)),
-        Stage::Failed { .. }
-        | Stage::Leased
-        | Stage::Running { .. }
-        | Stage::Committed(_)
-        | Stage::Shown(_)
-        | Stage::Revealed(_)
-        | Stage::Accepted(_)
-        | Stage::Refused { .. }
-        | Stage::Lost { .. }
-        | Stage::Returned { .. }
-        | Stage::Withdrawn => None,
-    });
+    let failed = task.assignments.values();
+    let failed = failed.filter_map(|a| Some((a.node, a.failure()?)));
+    let earlier = failed.filter(|(_, class)| class.blames_module());
     for (node, class) in earlier.chain(blame) {
         by_class.entry(class).or_default().push(node);
     }

@@ -164,6 +164,17 @@ pub enum RefusalReason {
     NotRevealed,
 }
 
+impl RefusalReason {
+    /// Whether the refused result's node is to blame, where a verdict that differs `blames` those who differ.
+    pub fn is_blamed(self, blames: bool) -> bool {
+        match self {
+            Self::Mismatch => blames,
+            Self::Apart => false,
+            Self::NotRevealed => true,
+        }
+    }
+}
+
 /// The outcome of one contract check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -8,7 +8,7 @@ use super::{record, task::task_ref};
 use crate::{
     command::FailureClass,
     ids::{AssignmentId, TaskId},
-    state::{FAILING_OWNERS_MIN, Outcome, Stage, State, Task},
+    state::{FAILING_OWNERS_MIN, Outcome, State, Task},
 };
 
 /// Runs whose nodes blamed the module for a failure which accepted replicas did not have.
@@ -36,19 +36,6 @@ pub(super) fn count(state: &mut State, id: TaskId, at: Timestamp) -> Result<(), 
 }
 
 fn failed(task: &Task) -> impl Iterator<Item = (AssignmentId, FailureClass)> {
-    task.assignments
-        .values()
-        .filter_map(|run| match &run.stage {
-            Stage::Failed { class, .. } => Some((run.id, *class)),
-            Stage::Leased
-            | Stage::Running { .. }
-            | Stage::Committed(_)
-            | Stage::Shown(_)
-            | Stage::Revealed(_)
-            | Stage::Accepted(_)
-            | Stage::Refused { .. }
-            | Stage::Lost { .. }
-            | Stage::Returned { .. }
-            | Stage::Withdrawn => None,
-        })
+    let runs = task.assignments.values();
+    runs.filter_map(|run| Some((run.id, run.failure()?)))
 }

@@ -137,11 +137,10 @@ impl Assignment {
         self.is_staked && self.price > Amount::ZERO
     }
 
-    /// It ended because of its node: lost, given back, or failed for the machine's sake.
-    pub fn is_nodes_fault(&self) -> bool {
+    /// The class that it failed in, if it did.
+    pub fn failure(&self) -> Option<FailureClass> {
         match &self.stage {
-            Stage::Lost { .. } | Stage::Returned { .. } => true,
-            Stage::Failed { class, .. } => !class.blames_module(),
+            Stage::Failed { class, .. } => Some(*class),
             Stage::Leased
             | Stage::Running { .. }
             | Stage::Committed(_)
@@ -149,8 +148,16 @@ impl Assignment {
             | Stage::Revealed(_)
             | Stage::Accepted(_)
             | Stage::Refused { .. }
-            | Stage::Withdrawn => false,
+            | Stage::Lost { .. }
+            | Stage::Returned { .. }
+            | Stage::Withdrawn => None,
         }
+    }
+
+    /// It ended because of its node: lost, given back, or failed for the machine's sake.
+    pub fn is_nodes_fault(&self) -> bool {
+        matches!(self.stage, Stage::Lost { .. } | Stage::Returned { .. })
+            || self.failure().is_some_and(|class| !class.blames_module())
     }
 
     /// Holds one of the node's slots: leased or running.

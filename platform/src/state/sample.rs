@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Pace, Phase, Task};
 use crate::{
-    event::{Refusal, RefusalReason},
+    event::Refusal,
     ids::{AssignmentId, NodeId},
     policy::{Market, Policy},
 };
@@ -121,11 +121,9 @@ impl Task {
         policy: &Policy,
     ) -> Vec<AssignmentId> {
         let differing = accepted.is_empty() || self.may_blame(policy);
-        let blamed = refused.iter().filter(|refusal| match refusal.reason {
-            RefusalReason::Mismatch => differing,
-            RefusalReason::Apart => false,
-            RefusalReason::NotRevealed => true,
-        });
+        let blamed = refused
+            .iter()
+            .filter(|refusal| refusal.reason.is_blamed(differing));
         blamed.map(|refusal| refusal.assignment).collect()
     }
 
