@@ -57,7 +57,7 @@ pub(crate) struct NodeArgs {
     /// Memory for runs, in MiB; all of the machine's when left out.
     #[arg(long)]
     memory_mib: Option<u32>,
-    /// Room for inputs and outputs, in MiB.
+    /// Room on the disk for all that the node keeps there, in MiB: inputs, outputs, results that wait to be opened, and what it has cached.
     #[arg(long, default_value_t = STORAGE_MIB_DEFAULT)]
     storage_mib: u32,
     /// Whether to offer the GPU.

@@ -44,16 +44,15 @@ pub(crate) async fn measure(
     }
     let confinement = confinement(executor, gpu.is_some()).await?;
     let cores = available_parallelism().map_or(1, usize::from);
+    let memory_mib = config.memory_mib.or_else(total_memory_mib);
+    let memory_mib = memory_mib.unwrap_or(MEMORY_MIB_FALLBACK);
     Ok(NodeProfile {
         name: config.name.clone(),
         cpu_cores: u32::try_from(cores).unwrap_or(u32::MAX),
-        memory_mib: config
-            .memory_mib
-            .or_else(total_memory_mib)
-            .unwrap_or(MEMORY_MIB_FALLBACK),
+        memory_mib,
         storage_mib: config.storage_mib,
         slots: config.slots,
-        gpu: gpu.map(profile),
+        gpu: gpu.map(|info| profile(info, memory_mib)),
         runtime: Profile::Deterministic.name().to_owned(),
         cpu_mfuel_s: Some(cpu_speed(config, executor).await?),
         labels,
@@ -134,12 +133,14 @@ async fn probe_gpu(executor: &Executor) -> Result<AdapterInfo, NodeError> {
     probed.map_err(|e| NodeError::Gpu(e.to_string()))
 }
 
-fn profile(info: AdapterInfo) -> GpuProfile {
+/// A GPU on a machine that offers so much memory.
+fn profile(info: AdapterInfo, machine_mib: u32) -> GpuProfile {
     let software = info.device_type == aevir_gpu::adapter::DeviceType::Cpu;
-    // A software GPU's memory is the machine's; some drivers of either kind don't say how much there is.
+    // A software GPU's memory is the machine's, and taken from what this offers; some drivers don't say how much there is.
     let memory_mib = u32::try_from(info.memory_bytes / MIB).unwrap_or(u32::MAX);
     let memory_mib = match (memory_mib, software) {
-        (0, _) | (_, true) => total_memory_mib().unwrap_or(MEMORY_MIB_FALLBACK),
+        (_, true) => machine_mib,
+        (0, false) => total_memory_mib().unwrap_or(MEMORY_MIB_FALLBACK),
         (known, false) => known,
     };
     GpuProfile {

@@ -12,6 +12,7 @@ use super::{
     node::{node_mut, refresh_node, unseal},
     record, reservation, stake,
     task::{assignment_mut, expect, refresh_open, resume_running, task_mut, task_ref},
+    unseal::{discard, keep},
 };
 use crate::{
     amount::Amount,
@@ -76,6 +77,7 @@ pub(super) fn leased(
         is_staked,
         uploads: Vec::new(),
         closed_outputs: Vec::new(),
+        sealed_mib: 0,
         stage: Stage::Leased,
     };
     task.phase = Phase::Running;
@@ -193,6 +195,7 @@ pub(super) fn committed(
         matches!(stage, Stage::Running { .. }).then_some(Stage::Committed(commitment))
     })?;
     node_mut(state, node)?.sealed.insert(e.assignment);
+    keep(state, e.task, e.assignment)?;
     let inputs = task_ref(state, e.task)?.inputs.clone();
     remember(state, node, &inputs);
     refresh_node(state, node);
@@ -221,7 +224,7 @@ pub(super) fn shown(state: &mut State, e: &AssignmentShown) -> Result<(), Corrup
                 commitment: *commitment,
                 closed: e.closed.clone(),
             });
-            Ok(())
+            discard(state, e.assignment)
         }
         Stage::Shown(shown) => {
             shown.closed.append(&e.closed);
@@ -284,7 +287,7 @@ pub(super) fn revealed(state: &mut State, e: &AssignmentRevealed) -> Result<(), 
         checks: e.checks.clone(),
         published: e.published.clone(),
     });
-    Ok(())
+    discard(state, id)
 }
 
 pub(super) fn failed(

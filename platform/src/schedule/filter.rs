@@ -110,15 +110,24 @@ pub fn refusal(state: &State, task: &Task, node: &Node, now: Timestamp) -> Optio
     refusal_given(state, task, &needs, node, &[], now)
 }
 
-/// Whether a node could take a task before there were draws: runs shared neither cores nor the GPU's memory then, and a node had the slots
-/// that it said.
+/// Whether a node could take a task before there were draws: runs shared neither cores nor the GPU's memory then, a software GPU's memory was
+/// none of the machine's, what was sealed took nothing, and a node had the slots that it said.
 pub(crate) fn fitted_of_old(state: &State, task: &Task, node: &Node, now: Timestamp) -> bool {
     let needs = Needs::of(task, &state.policy_of(task));
     let had_slot = node.active.len() < node.claimed_slots() as usize;
+    let of_old = |room: Room| Room {
+        memory_mib: room.memory_mib,
+        storage_mib: room.storage_mib,
+        ..Room::default()
+    };
+    let mut taken = node.taken;
+    taken.remove(node.sealed_room());
+    let had_room = of_old(needs.room).fits_beside(of_old(taken), node.room());
     let is_shared = |reason| matches!(reason, Refused::GpuMemory | Refused::CpuCores);
     let passes = |reason| {
         reason == Refused::NoFreeSlot && had_slot
             || is_shared(reason) && !machine_lacks(&needs, node, reason)
+            || matches!(reason, Refused::Memory | Refused::Storage) && had_room
     };
     reasons(state, task, &needs, node, &[], now).all(passes)
 }
@@ -203,16 +212,11 @@ fn lacks(needs: &Needs, taken: Room, node: &Node) -> impl Iterator<Item = Refuse
             Refused::Memory,
             Room {
                 memory_mib: own.memory_mib,
+                memories_mib: own.memories_mib,
                 ..Room::default()
             },
         ),
-        (
-            Refused::Storage,
-            Room {
-                storage_mib: own.storage_mib,
-                ..Room::default()
-            },
-        ),
+        (Refused::Storage, Room::storage(own.storage_mib)),
         (
             Refused::GpuMemory,
             Room {

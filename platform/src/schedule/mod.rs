@@ -44,6 +44,7 @@ pub(crate) use fit::Candidates;
 pub(crate) use fleet::{Fleet, Load};
 pub use nearest::Remedy;
 pub use needs::fetch_ms;
+pub(crate) use needs::sealed_mib;
 pub(crate) use pace::{first_pace, hastens_at, round_ends_at};
 pub(crate) use queue::Queues;
 pub use quote::{Quote, quote};

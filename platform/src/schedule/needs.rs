@@ -108,6 +108,7 @@ impl Needs {
             storage_mib: round(needs.room.storage_mib),
             gpu_memory_mib: round(needs.room.gpu_memory_mib),
             cpu_cores: round(needs.room.cpu_cores),
+            memories_mib: round(needs.room.memories_mib),
         };
         needs.mfuel_s = round(needs.mfuel_s);
         if let Some(gpu) = &mut needs.gpu {
@@ -213,14 +214,23 @@ pub(crate) fn room(task: &Task, policy: &SchedulingPolicy) -> Room {
     let compared = task.compares().map(|of| of.bytes_max.0);
     let inputs = inputs.chain(compared).map(|bytes| bytes.div_ceil(MIB));
     let inputs = inputs.fold(0, u64::saturating_add);
+    let memory_mib = u64::from(limits.memory_mib);
+    let gpu_memory_mib = qos.gpu.as_ref().map_or(0, |need| need.memory_mib.into());
     Room {
-        memory_mib: limits.memory_mib.into(),
+        memory_mib,
         storage_mib: inputs
             .saturating_add(limits.output_mib.into())
             .saturating_add(policy.storage_reserve_mib.into()),
-        gpu_memory_mib: qos.gpu.as_ref().map_or(0, |need| need.memory_mib.into()),
+        gpu_memory_mib,
         cpu_cores: qos.cpu_cores.unwrap_or(1).max(1).into(),
+        memories_mib: memory_mib.saturating_add(gpu_memory_mib),
     }
+}
+
+/// What a sealed result of the task keeps of its node's storage until it is opened: as much as its outputs may take, for a commitment does
+/// not tell how much they do.
+pub(crate) fn sealed_mib(task: &Task) -> u64 {
+    task.definition.limits.output_mib.into()
 }
 
 #[cfg(test)]

@@ -57,6 +57,8 @@ pub struct Assignment {
     pub uploads: Vec<BlobRef>,
     /// The same of a sample's replica, as far as can be told before the verdict.
     pub closed_outputs: Vec<ClosedOutput>,
+    /// What its node keeps of its result, in MiB: from the commitment until that is opened, or the task has ended.
+    pub sealed_mib: u64,
     pub stage: Stage,
 }
 

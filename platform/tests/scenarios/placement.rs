@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aevir_platform::{
     command::Command,
-    ids::AccountId,
+    ids::{AccountId, NodeId},
     policy::{AccountLimits, Policy, ReservePolicy},
+    state::Node,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -16,6 +17,21 @@ use crate::{
     sample::documents_agree,
     world::{World, profile},
 };
+
+/// Outputs that a node keeps: those of what it sealed, until it is opened or the task has ended.
+fn sealed_mib(w: &World, node: NodeId) -> u64 {
+    let open = w.state.tasks.values().filter(|t| t.ended_at.is_none());
+    let kept = open.flat_map(|t| t.assignments.values().map(move |a| (t, a)));
+    let kept = kept.filter(|(_, a)| a.node == node && a.state_name() == "committed");
+    kept.map(|(t, _)| u64::from(t.definition.limits.output_mib))
+        .sum()
+}
+
+/// Whether all runs of a node with a GPU were leased for the one that it has.
+fn leased_with(w: &World, node: &Node, class: &str) -> bool {
+    let mut runs = node.active.iter().filter_map(|id| w.state.assignment(*id));
+    runs.all(|(_, run)| run.hardware.gpu().is_none_or(|of| of == class))
+}
 
 /// What must hold of every lease, told from the state alone.
 pub fn check(w: &World) {
@@ -36,18 +52,26 @@ pub fn check(w: &World) {
         // Runs go on that have begun on one which is gone.
         assert!(of_gpu.is_none_or(|gpu| gpu_memory <= gpu.memory_mib.into()));
         let limits = active.map(|t| &t.definition.limits);
-        let (memory, storage) = limits.fold((0, 0), |(m, s), l| {
+        let (memory, runs) = limits.fold((0, 0), |(m, s), l| {
             // One small input and the reserve come beside the outputs.
             (
                 m + u64::from(l.memory_mib),
                 s + u64::from(l.output_mib) + 1 + 64,
             )
         });
+        let storage = runs + sealed_mib(w, node.id);
         assert_eq!(
-            (node.taken.memory_mib, node.taken.storage_mib),
-            (memory, storage)
+            (node.taken.memory_mib, node.taken.memories_mib),
+            (memory, memory + gpu_memory)
+        );
+        assert_eq!(
+            (node.taken.storage_mib, node.sealed_mib),
+            (storage, storage - runs)
         );
         assert!(memory <= node.profile.memory_mib.into());
+        // A software GPU may have come while runs were under way that had another one.
+        let is_one = of_gpu.is_some_and(|gpu| gpu.software && leased_with(w, node, &gpu.class));
+        assert!(!is_one || memory + gpu_memory <= node.profile.memory_mib.into());
         assert!(storage <= node.profile.storage_mib.into());
         assert!(node.active.len() <= node.profile.slots as usize);
     }
