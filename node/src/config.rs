@@ -36,7 +36,7 @@ pub struct NodeConfig {
     pub name: String,
     /// Runs at once; 1 to 256.
     pub slots: u32,
-    /// Memory for runs, in MiB; all of the machine's when absent.
+    /// Memory for runs, in MiB; most of the machine's when absent ([`crate::offered_memory_mib`]).
     pub memory_mib: Option<u32>,
     /// Room on the disk, in MiB: for runs and sealed results, and what they leave of it for the caches.
     pub storage_mib: u32,
