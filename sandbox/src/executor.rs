@@ -160,7 +160,8 @@ impl Executor {
         }
     }
 
-    /// Compiles the module of `spec` with at most so many bytes of memory, for a run to come. Dropping the future ends it.
+    /// Compiles the module of `spec` with at most so many bytes of memory, for a run to come: what it was judged to need. Dropping the
+    /// future ends it.
     ///
     /// # Errors
     /// How a run of it would end.
@@ -403,7 +404,7 @@ async fn converse(
                 | Reply::Wiped
                 | Reply::Adapter(_)
                 | Reply::Compiled(_)
-                | Reply::Judged(_)
+                | Reply::Judged(..)
                 | Reply::NoMemory => {
                     return Err(Broken::Socket(reply.unexpected()));
                 }

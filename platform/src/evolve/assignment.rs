@@ -23,10 +23,10 @@ use crate::{
         AssignmentStarted, AssignmentWithdrawn, OutputClosed, OutputUploaded,
     },
     ids::{AssignmentId, NodeId, TaskId},
-    schedule::{charge, may_double, reserved_ms, room_of, slots_milli},
+    schedule::{charge, lease_room_of, may_double, reserved_ms, room_of, slots_milli},
     state::{
-        Assignment, Checkpoint, Commitment, Outcome, Phase, Revealed, Sample, Shown, Stage, State,
-        Task,
+        Assignment, Checkpoint, Commitment, Outcome, Phase, Revealed, Room, Sample, Shown, Stage,
+        State, Task,
     },
 };
 
@@ -43,6 +43,12 @@ pub(super) fn leased(
     };
     expect(is_wanted && task.round == e.round, task)?;
     let (requester, room) = (task.requester, room_of(state, task));
+    let is_of_old = e.draw.is_none();
+    // Before there were draws nodes found the memory for compiling beside what they had promised.
+    let held = match is_of_old {
+        true => room,
+        false => lease_room_of(state, task),
+    };
     let with_gpu = task.definition.qos.gpu.is_some();
     let reserved_ms = reserved_ms(task);
     let price = price(state, task, e)?;
@@ -64,6 +70,7 @@ pub(super) fn leased(
         abreast: 0,
         slots_milli,
         charged,
+        compiling_mib: held.memory_mib.saturating_sub(room.memory_mib),
         started_at: None,
         resume: e.resume,
         author: e.author,
@@ -85,7 +92,6 @@ pub(super) fn leased(
     })?;
     state.index.task_of.insert(e.assignment, e.task);
     reservation::give_up(state, e.task);
-    let is_of_old = e.draw.is_none();
     let takes = state.nodes.get(&e.node).is_some_and(|n| {
         state.takes_work(n)
             || (is_of_old && n.is_working() && n.active.len() < n.claimed_slots() as usize)
@@ -96,7 +102,7 @@ pub(super) fn leased(
     stake::lock(state, e.node, pledged)?;
     let node = node_mut(state, e.node)?;
     node.active.insert(e.assignment);
-    node.taken.add(room);
+    node.taken.add(held);
     if e.doubles.is_none() {
         served(state, requester);
     }
@@ -141,10 +147,16 @@ pub(super) fn started(
         note: String::new(),
         at,
     };
-    let active = node_mut(state, node)?.active.len();
+    let compiled = std::mem::take(&mut assignment.compiling_mib);
+    let host = node_mut(state, node)?;
+    host.taken.remove(Room::memory(compiled));
+    let active = host.active.len();
     let assignment = assignment_mut(task_mut(state, e.task)?, e.assignment)?;
     assignment.abreast = u32::try_from(active).unwrap_or(u32::MAX);
     record::sweep(state);
+    if compiled > 0 {
+        refresh_node(state, node);
+    }
     Ok(())
 }
 
@@ -444,6 +456,7 @@ fn end_active(
     assignment.stage =
         stage.ok_or_else(|| Corrupt(format!("assignment {id} can't end from here")))?;
     let (node, charged) = (assignment.node, assignment.charged);
+    let compiling = std::mem::take(&mut assignment.compiling_mib);
     let (slots_milli, is_nodes_fault) = (assignment.slots_milli, assignment.is_nodes_fault());
     // A sealed result is covered until it matures.
     let freed = match assignment.stage {
@@ -464,6 +477,7 @@ fn end_active(
     let host = node_mut(state, node)?;
     host.active.remove(&id);
     host.taken.remove(room);
+    host.taken.remove(Room::memory(compiling));
     // It is charged for the time that it held the node, whatever it had reserved. What the node did not end well is worth the reservation
     // at most: not nothing, for a requester can make nodes fail, with inputs that take too long to fetch.
     let held = charge(held_ms, slots_milli, state.limits_of(requester).weight);

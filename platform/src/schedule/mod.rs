@@ -39,7 +39,7 @@ pub(crate) use charge::{charge, charge_of, reserved_ms, slots_milli};
 pub use draw::{Coin, Draw, EpochSecret, Purpose, commitment};
 pub(crate) use draw::{PASSED_MAX, Ticket, Toss, Urn, secret_of};
 pub use filter::{Refused, refusal};
-pub(crate) use filter::{fitted_of_old, room_of};
+pub(crate) use filter::{fitted_of_old, lease_room_of, room_of};
 pub(crate) use fit::Candidates;
 pub(crate) use fleet::{Fleet, Load};
 pub use nearest::Remedy;

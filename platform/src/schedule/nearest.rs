@@ -82,7 +82,11 @@ impl Nearest<'_> {
         }
         Refused::Memory => lower(
             "/limits/memory_mib",
+            [needs.run_mib, whole.memory_mib, taken.memory_mib],
+        ),
+        Refused::CompileMemory => compile(
             [run.memory_mib, whole.memory_mib, taken.memory_mib],
+            !self.idle,
         ),
         Refused::Storage => format!(
             "inputs and outputs take up to {} MiB: lower `/limits/output_mib` or use smaller inputs, so that they fit {} MiB beside the module",
@@ -157,6 +161,23 @@ impl Nearest<'_> {
         }
     }
     }
+}
+
+/// What helps where a module takes more to be compiled than its run.
+fn compile([need, whole, taken]: [u64; 3], counts_taken: bool) -> String {
+    if counts_taken && need <= whole {
+        return format!(
+            "wait until other runs of the node end: the module needs {need} MiB of memory to be compiled"
+        );
+    }
+    let has = floor_power(if counts_taken {
+        whole.saturating_sub(taken)
+    } else {
+        whole
+    });
+    format!(
+        "make the module smaller: it needs {need} MiB of memory to be compiled, and the node has {has}"
+    )
 }
 
 /// What helps where a run takes too much of something: less of it, or a wait where the node has so much beside what is `taken`, none

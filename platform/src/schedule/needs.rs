@@ -28,7 +28,10 @@ pub(crate) struct Needs {
     pub(crate) sampled: bool,
     /// Owners do not matter.
     pub(crate) private: bool,
+    /// What its lease holds of a node until the run begins.
     pub(crate) room: Room,
+    /// Memory of the run alone, in MiB: what is more in `room` is for compiling its module.
+    pub(crate) run_mib: u64,
     /// Fuel that the node burns at least, in millions a second.
     pub(crate) mfuel_s: u64,
     /// Fuel that the node's results showed at least, in millions a second; what it claims does not count. 0: whatever it showed.
@@ -65,7 +68,8 @@ impl Needs {
             kind: definition.kind,
             sampled,
             private: policy.market == Market::Private,
-            room: room(task, scheduling),
+            room: lease_room(task, scheduling),
+            run_mib: task.definition.limits.memory_mib.into(),
             mfuel_s: qos.min_mfuel_s.unwrap_or(0).into(),
             shown_mfuel_s: 0,
             gpu: qos.gpu.clone(),
@@ -109,6 +113,7 @@ impl Needs {
             gpu_memory_mib: round(needs.room.gpu_memory_mib),
             cpu_cores: round(needs.room.cpu_cores),
         };
+        needs.run_mib = round(needs.run_mib);
         needs.mfuel_s = round(needs.mfuel_s);
         if let Some(gpu) = &mut needs.gpu {
             gpu.buffer_mib = gpu.buffer_mib.map(round32);
@@ -203,6 +208,16 @@ fn speed_in_time(fuel: u64, ms: u32) -> u64 {
 pub fn fetch_ms(task: &Task, policy: &SchedulingPolicy) -> u64 {
     let leases = &policy.leases;
     u64::from(leases.fetch_ms).saturating_add(leases.transfer_ms(task.input_bytes()))
+}
+
+/// What a lease of the task holds of a machine until its run begins: the memory in which the module is compiled, where that is more than
+/// the run's.
+pub(crate) fn lease_room(task: &Task, policy: &SchedulingPolicy) -> Room {
+    let run = room(task, policy);
+    Room {
+        memory_mib: run.memory_mib.max(task.compile_mib.into()),
+        ..run
+    }
 }
 
 /// The most that a task's run may take of a machine: a core at least.

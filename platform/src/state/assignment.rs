@@ -33,6 +33,8 @@ pub struct Assignment {
     pub slots_milli: u64,
     /// What its requester was charged for all that it reserved; at its end it is what it held.
     pub charged: u64,
+    /// Memory that it holds of the node beside its run's until that begins, for compiling the module, in MiB.
+    pub compiling_mib: u64,
     /// When the node began to run it.
     pub started_at: Option<Timestamp>,
     /// The checkpoint that it resumes from.

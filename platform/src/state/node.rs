@@ -94,6 +94,14 @@ pub struct Room {
 }
 
 impl Room {
+    /// So much memory and nothing else, in MiB.
+    pub fn memory(memory_mib: u64) -> Self {
+        Self {
+            memory_mib,
+            ..Self::default()
+        }
+    }
+
     /// Room for both.
     pub fn add(&mut self, more: Self) {
         *self = self.with(more, u64::saturating_add);

@@ -35,11 +35,18 @@ pub fn check(w: &World) {
         let of_gpu = node.profile.gpu.as_ref();
         // Runs go on that have begun on one which is gone.
         assert!(of_gpu.is_none_or(|gpu| gpu_memory <= gpu.memory_mib.into()));
-        let limits = active.map(|t| &t.definition.limits);
-        let (memory, storage) = limits.fold((0, 0), |(m, s), l| {
+        let begun = |id| matches!(w.state.assignment(id), Some((_, a)) if a.started_at.is_some());
+        let runs = node
+            .active
+            .iter()
+            .filter_map(|id| Some((*id, w.state.task_of(*id)?)));
+        let (memory, storage) = runs.fold((0, 0), |(m, s), (id, task)| {
+            let l = &task.definition.limits;
+            // Until a run begins, its module has memory to be compiled in.
+            let compiling = if begun(id) { 0 } else { task.compile_mib };
             // One small input and the reserve come beside the outputs.
             (
-                m + u64::from(l.memory_mib),
+                m + u64::from(l.memory_mib.max(compiling)),
                 s + u64::from(l.output_mib) + 1 + 64,
             )
         });

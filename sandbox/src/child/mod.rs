@@ -7,6 +7,7 @@
 
 mod compile;
 mod modules;
+mod took;
 
 use std::any::Any;
 use std::fs::File;
@@ -36,6 +37,7 @@ use crate::passing::receive_with_files;
 use crate::run::{self, Remains};
 use aevir_gpu::error::cut;
 use modules::{LoadError, Modules};
+use took::Meter;
 
 pub(crate) use modules::MODULES_MAX;
 
@@ -103,6 +105,7 @@ struct Executor {
     role: Role,
     engines: Engines,
     modules: Modules,
+    meter: Meter,
     /// Of one requester, as the whole process.
     devices: Devices,
 }
@@ -115,6 +118,8 @@ fn serve() -> io::Result<()> {
     let dir = PathBuf::from(variable(DIR_VAR)?);
     let (engines, pooled) = engines(role)
         .map_err(|error| io::Error::other(format!("there is no WebAssembly engine: {error:#}")))?;
+    // Its file can't be opened any more once the process is confined.
+    let meter = Meter::of(role);
     let confinement = confine(role, &dir, pooled);
     die_with_parent(socket.try_clone()?)?;
     let hello = Hello {
@@ -128,6 +133,7 @@ fn serve() -> io::Result<()> {
         modules: Modules::new(&engines, &dir),
         dir,
         engines,
+        meter,
         devices: Devices::default(),
     };
     let thread = std::thread::Builder::new()
@@ -187,9 +193,9 @@ impl Executor {
                     let reply = compile::compile(engine, request.bounds, files)?;
                     send(&mut self.socket, &reply)?;
                 }
-                Request::Judge(bounds) => {
+                Request::Judge(request) => {
                     let engine = self.engines.of(Profile::default());
-                    let reply = compile::judge(engine, bounds, files)?;
+                    let reply = compile::judge(engine, &self.meter, request, files)?;
                     send(&mut self.socket, &reply)?;
                 }
                 Request::ProbeGpu(limits) => {
