@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use pricing::{Metered, Pricing, Used};
-pub use verification::{Bound, Comparator, Method, Sampling, Tolerance, VerifierModule, Verifiers};
+pub use verification::{
+    Bound, Comparator, Method, Numbers, Sampling, Tolerance, VerifierModule, Verifiers,
+};
 
 mod pricing;
 mod verification;

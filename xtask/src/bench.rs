@@ -14,6 +14,11 @@ use crate::{
 const PACKAGE: &str = "aevir-bench";
 /// What some figures are of as a whole, such as an audit.
 const PROGRAM: &str = "aevir";
+/// The bench of plans, which makes a market anew for each round.
+const PLAN: &str = "plan";
+/// The variable by which the allocator keeps what a round has freed, as a server keeps what it works with: given back to the system and taken
+/// again, it would be zeroed by the kernel within the time of the next round's placements.
+const KEEP_FREED: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "-1");
 
 /// Does not return when all goes well: the process becomes the bench.
 ///
@@ -32,8 +37,10 @@ pub(crate) fn bench(args: &[String]) -> Result<()> {
     ]))?;
     let built = target_directory()?.join("release");
     let program = built.join(PACKAGE);
+    let is_plan = args.first().is_some_and(|bench| bench == PLAN);
     let error = Command::new(&program)
         .args(args)
+        .envs(is_plan.then_some(KEEP_FREED))
         .env("AEVIR_TOOLS", cache()?.join("tools"))
         .env("AEVIR_PROGRAM", built.join(PROGRAM))
         .current_dir(workspace())

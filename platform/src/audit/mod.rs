@@ -312,6 +312,7 @@ impl Recomputation {
                 counts.tasks += 1;
                 counts.seeds_taken += u64::from(created.definition.seed.is_none());
             }
+            Event::LedgerPosted(_) => counts.postings += 1,
             Event::PointsChanged(_) => counts.points += 1,
             Event::TaskVerified(_) => counts.verdicts += 1,
             Event::TaskClosed(_) => counts.closures += 1,
@@ -330,7 +331,6 @@ impl Recomputation {
             | Event::WithdrawalPaid(_)
             | Event::WithdrawalRefused(_)
             | Event::BlobUploaded(_)
-            | Event::LedgerPosted(_)
             | Event::ModuleRegistered(_)
             | Event::ContentRegistered(_)
             | Event::ContentTermsChanged(_)

@@ -155,23 +155,46 @@ pub enum Comparator {
     Tolerance(Box<Tolerance>),
 }
 
-/// How far numbers at the same place of two results may be from each other.
+/// How far numbers at the same place of two results may be from each other: to be within one of the three suffices.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tolerance {
-    /// Names of outputs that are arrays of f32, little-endian; 1 to 16. Nothing else of the results is looked at.
+    /// Names of outputs that are arrays of numbers, little-endian; 1 to 16. Nothing else of the results is looked at.
     pub outputs: Vec<String>,
+    /// What they are arrays of.
+    #[serde(default)]
+    pub numbers: Numbers,
     /// Bytes at the head of each that are equal, before the numbers begin.
     #[serde(default)]
     pub skip: u32,
     /// The difference that is always allowed; not negative.
+    #[serde(default = "nothing")]
     pub absolute: serde_json::Number,
-    /// The difference that is allowed as a part of the number in the result of the assignment with the smaller id; not negative.
+    /// The difference that is allowed as a part of the larger of the two numbers; not negative.
+    #[serde(default = "nothing")]
     pub relative: serde_json::Number,
+    /// How many steps from one representable number to the next may be between them (units in the last place).
+    #[serde(default)]
+    pub ulps: u32,
     /// Bounds of one comparison.
     #[serde(default)]
     pub limits: Limits,
     pub verifiers: Verifiers,
+}
+
+/// A type of numbers, little-endian.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Numbers {
+    #[default]
+    F32,
+    F64,
+    I32,
+    U32,
+}
+
+fn nothing() -> serde_json::Number {
+    0.into()
 }
 
 impl Tolerance {
@@ -179,9 +202,11 @@ impl Tolerance {
     pub(crate) fn by(&self, module: Digest) -> VerifierModule {
         let params = serde_json::json!({
             "outputs": self.outputs,
+            "numbers": self.numbers,
             "skip": self.skip,
             "absolute": self.absolute,
             "relative": self.relative,
+            "ulps": self.ulps,
         });
         VerifierModule {
             module,

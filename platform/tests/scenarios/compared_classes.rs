@@ -189,7 +189,7 @@ fn who_was_near_a_refuted_result_is_not_blamed() {
 fn a_tolerance_is_compared_by_the_markets_module() {
     let (mut w, nodes) = classes(&["class-a", "class-b"]);
     let tolerance =
-        json!({"outputs": ["out"], "absolute": 0.001, "relative": 0, "verifiers": verifiers()});
+        json!({"outputs": ["out"], "absolute": 0.001, "ulps": 4, "verifiers": verifiers()});
     let mut terms = terms(&mut w, 2, 2);
     terms["verification"][0]["comparator"] = json!({"tolerance": tolerance});
     let nothing = w.submission(terms.clone());
@@ -229,7 +229,7 @@ fn a_tolerance_is_compared_by_the_markets_module() {
     let task = w.task(terms);
     let recorded = &w.state.tasks[&task].definition.verification[0];
     let recorded = serde_json::to_value(recorded).unwrap();
-    let params = json!({"outputs": ["out"], "skip": 0, "absolute": 0.001, "relative": 0});
+    let params = json!({"outputs": ["out"], "numbers": "f32", "skip": 0, "absolute": 0.001, "relative": 0, "ulps": 4});
     let module = &recorded["comparator"]["module"];
     assert_eq!(
         (&module["module"], &module["params"]),

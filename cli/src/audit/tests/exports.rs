@@ -1,6 +1,6 @@
 //! Exported files, alone and beside checkpoints that somebody kept.
 
-use aevir_events::tlog::LogKey;
+use aevir_events::{Entry, tlog::LogKey};
 
 use super::{AuditArgs, World, assert_bad, assert_clean, checked, examine, rewrite};
 
@@ -26,6 +26,16 @@ async fn a_true_log_is_clean_and_everything_is_counted() {
     assert_eq!(checked(&audit, "signatures of checkpoints"), 4);
     assert!(audit.signatures > 50);
     assert!(checked(&audit, "verdicts") > 10 && checked(&audit, "leases") > 30);
+    for (what, label) in [
+        ("postings", "ledger.posted"),
+        ("changes of points", "points.changed"),
+        ("reveals", "assignment.revealed"),
+    ] {
+        let of_type = |entry: &&Entry| entry.envelope().unwrap().label == label;
+        let there = world.entries.iter().filter(of_type).count();
+        assert!(there > 0, "{label}");
+        assert_eq!(checked(&audit, what), there as u64, "{what}");
+    }
     assert!(checked(&audit, "tiles of hashes") >= 6 && checked(&audit, "bundles") >= 6);
 }
 

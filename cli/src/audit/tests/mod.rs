@@ -27,7 +27,7 @@ use super::{AuditArgs, engine, report::Audit, subject::Subject};
 use crate::args::{Global, LogStyle, Output};
 
 const ORIGIN: &str = "example.com/audited";
-/// Enough for full tiles, a partial one, and every kind of end of a task.
+/// Enough for full tiles, a partial one, and verdicts of many tasks.
 const EVENTS: usize = 1_500;
 
 /// The same history for all tests: deciding it takes a while.
