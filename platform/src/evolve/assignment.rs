@@ -51,7 +51,7 @@ pub(super) fn leased(
     };
     let with_gpu = task.definition.qos.gpu.is_some();
     let reserved_ms = reserved_ms(task);
-    let price = price(state, task, e)?;
+    let price = stake::price(state, task, e)?;
     let (pledged, is_staked) = stake::pledge(state, task, e.node, price);
     let weight = state.limits_of(requester).weight;
     let node = node_mut(state, e.node)?;
@@ -113,20 +113,6 @@ pub(super) fn leased(
     refresh_node(state, e.node);
     refresh_open(state, e.task);
     inspection::read(state, e.task, e.node)
-}
-
-/// What the lease is to earn: the node's ask, where the task pays what nodes ask for.
-fn price(state: &State, task: &Task, e: &AssignmentLeased) -> Result<Amount, Corrupt> {
-    let definition = &task.definition;
-    let node = state.nodes.get(&e.node);
-    let node = node.ok_or_else(|| Corrupt(format!("no node {}", e.node)))?;
-    let asked = definition.asked_price(node.terms.ask(definition.kind));
-    let most = definition.economics.pricing.max_price();
-    let is_asked = e.price == asked && asked.is_none_or(|price| price <= most);
-    ensure(is_asked, || {
-        format!("assignment {} is not leased at its price", e.assignment)
-    })?;
-    Ok(asked.unwrap_or(most))
 }
 
 pub(super) fn started(
