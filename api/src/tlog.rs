@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aevir_events::tlog::{
-    Checkpoint, PublishNowError, PublisherHandle, PublisherState, ReadError, TileSource,
+    Checkpoint, PublishNowError, PublisherHandle, PublisherState, ReadError, TilePath, TileSource,
     TileStoreError,
 };
 use aevir_wire as wire;
@@ -27,6 +27,19 @@ impl Published {
             return Err(ApiError::new(Code::NotInLog, detail));
         }
         Ok(self.publisher.publish_now(min_size).await?)
+    }
+
+    /// How far the log is published, where it matters for this tile. The store shows a checkpoint before its publisher says so, and another
+    /// server's publisher says nothing here: whoever has read it gets the tiles that it names.
+    pub(crate) async fn size_for(&self, path: TilePath) -> Result<u64, TileStoreError> {
+        let latest = self.publisher.status().latest;
+        let said = latest.map_or(0, |checkpoint| checkpoint.size);
+        if path.is_within(said) {
+            return Ok(said);
+        }
+        let note = self.tiles.checkpoint().await?;
+        let shown = note.and_then(|note| Checkpoint::open(&note, self.publisher.key()).ok());
+        Ok(shown.map_or(said, |checkpoint| checkpoint.size))
     }
 
     /// How publishing goes.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use aevir_gpu::{AdapterInfo, GpuLimits, select_driver};
+use aevir_node::DiskUsage;
 use aevir_sandbox::{
     Applied, Confinement, End, Executor, ExecutorConfig, Limits, Profile, Role, RunSpec, TraceIds,
     Tuning,
@@ -112,7 +113,9 @@ pub(crate) async fn doctor(args: DoctorArgs, global: &Global) -> Result<()> {
         global.output
     };
     let folder = args.data.unwrap_or_else(std::env::temp_dir);
-    let mut checks = vec![cores(), memory(), disk(&folder), open_files()];
+    let mut checks = vec![cores(), memory(), disk(&folder)];
+    checks.extend(node_files(&folder));
+    checks.push(open_files());
     let mut confinement = Vec::new();
     // A node keeps everything below its folder, and so do the executors that are looked at here.
     match own_folder(&folder) {
@@ -247,6 +250,21 @@ fn disk(folder: &Path) -> Check {
         "at least {DISK_MIB_MIN} MiB are needed for inputs, outputs and compiled modules: free some, or name another folder with --data"
     );
     Check::not(Grade::Warning, "disk", found, remedy)
+}
+
+/// What a node has in the folder, where there is one.
+fn node_files(folder: &Path) -> Option<Check> {
+    let usage = DiskUsage::of(folder).ok().filter(|of| of.total() > 0)?;
+    let mib = |bytes: u64| bytes.div_ceil(MIB);
+    let found = format!(
+        "{} MiB: {} of runs, {} of sealed results, {} of modules and inputs, {} of compiled modules",
+        mib(usage.total()),
+        mib(usage.runs),
+        mib(usage.sealed),
+        mib(usage.blobs),
+        mib(usage.compiled)
+    );
+    Some(Check::good("node's files", found))
 }
 
 fn free_mib(folder: &Path) -> Option<u64> {

@@ -54,10 +54,10 @@ pub(crate) struct NodeArgs {
     /// Runs at once, at most as many as the machine has cores.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
     slots: u32,
-    /// Memory for runs, in MiB; all of the machine's when left out.
+    /// Memory for runs, in MiB; when left out seven eighths of what the machine has, or of what its control group (a container) may use.
     #[arg(long)]
     memory_mib: Option<u32>,
-    /// Room for inputs and outputs, in MiB.
+    /// Room on the disk for all that the node keeps there, in MiB: inputs, outputs, results that wait to be opened, and what it has cached.
     #[arg(long, default_value_t = STORAGE_MIB_DEFAULT)]
     storage_mib: u32,
     /// Whether to offer the GPU.

@@ -5,7 +5,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use aevir_node::Registration;
+use aevir_node::{Registration, offered_memory_mib};
 use aevir_platform::policy::Policy;
 use aevir_wire::{Client, Deposit, IssueJoinToken, OpenAccount, Secret};
 use anyhow::{Context, Result};
@@ -147,7 +147,12 @@ async fn start_node(
     let name = format!("local-{number}");
     set_aside(args, owner, &name).await?;
     // Less than `NodeProcess::end` waits.
-    let more = ["--gpu", &args.gpu, "--log", log, "--grace-s", "5"];
+    // They share the machine.
+    let memory_mib = (offered_memory_mib() / args.nodes.max(1))
+        .max(1)
+        .to_string();
+    let mut more = vec!["--gpu", &args.gpu, "--log", log, "--grace-s", "5"];
+    more.extend(["--memory-mib", &memory_mib]);
     let mut node = NodeProcess::start(&args.data, owner.base_url(), &name, &token, &more)?;
     node.joined().await?;
     Ok(node)

@@ -353,7 +353,8 @@ class Node:
     ordinal: int = 0  # nodes that were registered before it
     online: bool = False
     busy: int = 0
-    taken: tuple = (0, 0, 0, 0)  # that its runs may take: memory, storage and GPU memory in MiB, and cores
+    taken: tuple = (0, 0, 0, 0, 0)  # that its runs may take, as in room(), and what is sealed of its storage
+    sealed_mib: int = 0  # the latter
     cached: list = field(default_factory=list)  # digests of inputs that it fetched, the last one last
     records: dict = field(default_factory=dict)  # by type of task
     returns: tuple = (0, 0)  # the epoch of its last free return, and how many there were in it
@@ -407,10 +408,13 @@ class Node:
         return self.allowed("cpu_cores", self.allowed("runs", self.profile["slots"]))
 
     def room(self):
-        """What it has for all its runs together, as machine and terms allow: memory, storage and GPU memory in MiB, and cores."""
+        """What it has for all its runs together, as machine and terms allow: memory, storage and GPU memory in MiB, cores, and memory
+        of both sorts together: where the GPU is software they are one, and elsewhere there is enough of it."""
         profile, gpu = self.profile, self.profile.get("gpu")
-        return (self.allowed("memory_mib", profile["memory_mib"]), self.allowed("storage_mib", profile["storage_mib"]),
-                self.allowed("gpu_memory_mib", gpu["memory_mib"]) if gpu else 0, self.allowed("cpu_cores", profile["cpu_cores"]))
+        memory = self.allowed("memory_mib", profile["memory_mib"])
+        return (memory, self.allowed("storage_mib", profile["storage_mib"]),
+                self.allowed("gpu_memory_mib", gpu["memory_mib"]) if gpu else 0, self.allowed("cpu_cores", profile["cpu_cores"]),
+                memory if gpu and gpu.get("software") else 2**64 - 1)
 
     def slots_milli(self, run):
         """Slots that a run counts for, in thousandths: its largest part of the node, and one at least."""
@@ -496,6 +500,7 @@ class Assignment:
     withdrawn_from: str | None = None  # the state before it was called off with its task
     doubles: str | None = None  # the run that it duplicates
     overtaken: bool = False  # it had begun when another result was taken for its replica
+    sealed_mib: int = 0  # what its node keeps of its result until that is opened
     stake: int = 0  # of its node's, that is locked for it
     is_staked: bool = False  # as much was free as the policy asks for
     resume: dict | None = None  # the checkpoint that it goes on from
@@ -514,7 +519,7 @@ class Assignment:
     outputs: list = field(default_factory=list)
     result: dict | None = None
     charged: int = 0  # to its requester, for the time that it reserved
-    compiling: int = 0  # memory that it holds beside its run's until that starts, for compiling the module, in MiB
+    compiling: int = 0  # memory in which its module is compiled, until its run starts, in MiB
     slots_milli: int = 0  # slots of its node that it counts for, in thousandths
     leased_at: int = 0
     abreast: int = 0  # runs that its node had with it when it began
@@ -1406,8 +1411,9 @@ def needs_of(task, doubled=None):
         in_time = -(-integer(qos["expected_fuel"]) * 1_000 // (max(qos["max_latency_ms"], 1) * MILLION))
     storage = sum(-(-size // MIB) for size, _ in sizes) + -(-compared_max(task) // MIB) + limits["output_mib"] + policy["storage_reserve_mib"]
     gpu = qos.get("gpu")
-    run = limits["memory_mib"], storage, gpu.get("memory_mib", 256) if gpu is not None else 0, max(1, qos.get("cpu_cores") or 1)
-    room = max(limits["memory_mib"], task.compile_mib), *run[1:]
+    of_gpu = gpu.get("memory_mib", 256) if gpu is not None else 0
+    run = limits["memory_mib"], storage, of_gpu, max(1, qos.get("cpu_cores") or 1), limits["memory_mib"] + of_gpu
+    room = max(run[0], task.compile_mib), *run[1:4], max(run[4], task.compile_mib)
     late = task.terms.late_refund_ppm if task.terms.max_latency_ms is not None else 0
     pricing = task.terms.pricing
     certain = min(pricing.get("base", 0), task.terms.price) if pricing["mode"] == "metered" else task.terms.price
@@ -1418,8 +1424,8 @@ def needs_of(task, doubled=None):
 
 def held_room(task, assignment):
     """What a lease holds of its node: until its run starts also the memory in which the module is compiled."""
-    memory, *rest = needs_of(task).run
-    return memory + assignment.compiling, *rest
+    memory, *rest, memories = needs_of(task).run
+    return max(memory, assignment.compiling), *rest, max(memories, assignment.compiling)
 
 
 def needs_stake(task, doubled):
@@ -1493,9 +1499,14 @@ def has_room(node, needs, *taken):
     return all(own == 0 or own + sum(others) <= has for own, has, *others in zip(needs.room, node.room(), *taken))
 
 
+def sealed_room(node):
+    """What it keeps of sealed results."""
+    return 0, node.sealed_mib, 0, 0, 0
+
+
 def fits_beside(needs, node, runs):
-    """Whether it has a slot and room for a run beside others, as (end, room, requester)."""
-    return has_room(node, needs, *(run[1] for run in runs)) and len(runs) < node.runs_max()
+    """Whether it has a slot and room for a run beside others, as (end, room, requester), and what it keeps sealed."""
+    return has_room(node, needs, sealed_room(node), *(run[1] for run in runs)) and len(runs) < node.runs_max()
 
 
 def fits_idle(needs, node, now):
@@ -1503,7 +1514,7 @@ def fits_idle(needs, node, now):
     return (works(node) and node.is_open(now) and node.record(needs.kind).backoff_until <= now
             and needs.price >= integer((node.terms.get("asks") or {}).get(needs.kind, "0"))
             and (not needs.by_ask or needs.kind in (node.terms.get("asks") or {}))
-            and has_room(node, needs) and capable(needs, node) and may_pledge(needs, node, node.stake))
+            and has_room(node, needs, sealed_room(node)) and capable(needs, node) and may_pledge(needs, node, node.stake))
 
 
 def may_pledge(needs, node, stake):
@@ -2544,6 +2555,7 @@ class Auditor:
         """The task ended; only what became of it is kept."""
         self.ended[task.id] = state
         self.waiting.get(task.requester, set()).discard(task.id)
+        self.discard_all(task)
         self.unseal(task)
         del self.tasks[task.id]
 
@@ -2987,6 +2999,7 @@ class Auditor:
         self.check_verdict(task, data)
         expect("runs under way", [], [a.id for a in task.having("leased", "running")])
         task.accepted, task.state = [task.assignments[a] for a in data["accepted"]], "verified"
+        self.discard_all(task)
         task.passed = data["verdict"] == "passed"
         task.shares = verdict_shares(task, self.contents, self.suspended, [r["assignment"] for r in data["refused"]])
         self.settlement_due(task)
@@ -3234,6 +3247,7 @@ class Auditor:
         if state in ("lost", "failed", "withdrawn", "returned"):
             self.free(assignment)
         assignment.state = state
+        self.discard(assignment)
         if held:
             self.load(task, assignment, -1)
             assignment.compiling = 0
@@ -3245,6 +3259,27 @@ class Auditor:
         node = self.nodes[assignment.node]
         node.busy += sign
         node.taken = tuple(taken + sign * more for taken, more in zip(node.taken, held_room(task, assignment)))
+
+    def keep(self, task, assignment):
+        """Its node keeps the outputs until they are opened: as much as they may take, for a commitment does not tell how much they do."""
+        assignment.sealed_mib = (LIMITS | (task.definition.get("limits") or {}))["output_mib"]
+        self.store(assignment.node, assignment.sealed_mib)
+
+    def discard(self, assignment):
+        """Nobody asks its node for the outputs any more."""
+        self.store(assignment.node, -assignment.sealed_mib)
+        assignment.sealed_mib = 0
+
+    def discard_all(self, task):
+        """The task has ended: nobody asks for any of its results."""
+        for assignment in task.assignments.values():
+            self.discard(assignment)
+
+    def store(self, node, mib):
+        """What is sealed takes so much more of a node's storage."""
+        node = self.nodes[node]
+        node.sealed_mib += mib
+        node.taken = tuple(map(sum, zip(node.taken, (0, mib, 0, 0, 0))))
 
     def on_assignment_leased(self, data):
         """A node takes a replica: no more of them than the round calls for, not two of one owner, not more than its slots."""
@@ -3275,7 +3310,7 @@ class Auditor:
         task.reserved = None
         needs = needs_of(task)
         # Before there were draws nodes found the memory for compiling beside what they had promised.
-        compiling = needs.room[0] - needs.run[0] if data.get("draw") else 0
+        compiling = task.compile_mib if data.get("draw") else 0
         most = node.runs_max() if data.get("draw") else node.claimed()
         require(node.busy < most, f"expected at most {most} runs at once on node {data['node']}, found {node.busy + 1}")
         require(node.online and node.standing == "working" and not node.suspended and node.is_open(self.now),
@@ -3365,6 +3400,7 @@ class Auditor:
         expect("the task's state", "verifying", task.state)
         expect("the round", task.round, assignment.round)
         assignment.closed, assignment.state = base64.b64decode(data["closed"], validate=True), "shown"
+        self.discard(assignment)
         self.shown = assignment.id, self.cause
         self.reveals["shown"] += 1
         if not [a for a in task.having("committed") if a.round == task.round]:  # else it had been opened
@@ -3382,6 +3418,7 @@ class Auditor:
                     f"expected node {assignment.node} to have signed its commitment, found a signature that does not verify")
             self.signatures += 1
         self.leave(task, assignment, "committed")
+        self.keep(task, assignment)
         assignment.committed_at = self.now
         self.remember(self.nodes[assignment.node], task.inputs)
         self.nodes[assignment.node].sealed.add(assignment.id)
@@ -3428,6 +3465,7 @@ class Auditor:
             assignment.checks = sorted([*assignment.checks, ("model outputs", False)])
         assignment.agreement, assignment.work = agreement_key(report), work_key(report)
         assignment.outputs, assignment.result, assignment.state = report["outputs"], report["result"], "revealed"
+        self.discard(assignment)
 
     def check_opening(self, task, assignment, data):
         """What was closed is opened with the verdict, and as what was shown. Returns the key; None where nothing was closed."""

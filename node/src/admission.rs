@@ -2,24 +2,57 @@
 //! really over.
 //!
 //! The platform may hand out room before it is free here: a run that it ended still cleans up. Such a lease waits its turn;
-//! only one that this machine could never run is declined.
+//! only one that this machine could never run is declined. What a sealed result keeps of the storage is given back when its files are removed,
+//! and the caches get what runs and sealed results leave.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
+use aevir_sandbox::Executor;
 use aevir_wire::Lease;
 use tokio::sync::Notify;
 
-use crate::allowance::{Allowance, NotAllowed, Room};
+use crate::{
+    allowance::{Allowance, NotAllowed, Room},
+    cache::BlobCache,
+};
+
+const MIB: u64 = 1024 * 1024;
 
 /// All runs' entrance.
 #[derive(Debug)]
 pub(crate) struct Admission {
     allowance: Allowance,
-    taken: Mutex<Vec<Room>>,
+    taken: Mutex<Taken>,
+    /// None in tests.
+    caches: Option<Caches>,
     /// Held by the one who waits at the head of the line: a large lease is not passed by small ones for ever.
     turn: tokio::sync::Mutex<()>,
     /// Rings for that one when something was given back.
     left: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    runs: Vec<Room>,
+    /// By assignment.
+    sealed: BTreeMap<String, Room>,
+}
+
+impl Taken {
+    fn all(&self) -> impl Iterator<Item = Room> {
+        self.runs.iter().chain(self.sealed.values()).copied()
+    }
+}
+
+/// What yields to runs and sealed results.
+#[derive(Debug)]
+pub(crate) struct Caches {
+    pub(crate) blobs: Arc<BlobCache>,
+    /// Has the compiled modules.
+    pub(crate) executor: Executor,
 }
 
 /// What a lease holds, until this is dropped.
@@ -37,10 +70,10 @@ impl Place<'_> {
 
     /// The module is compiled: from here on it holds what the run takes. Nobody waits for more while he holds less, so that nobody waits for
     /// ever.
-    pub(crate) fn start(&mut self, lease: &Lease) {
-        let started = self.room.started(lease);
+    pub(crate) fn start(&mut self) {
+        let started = self.room.started();
         let mut taken = self.of.taken();
-        if let Some(own) = taken.iter_mut().find(|room| **room == self.room) {
+        if let Some(own) = taken.runs.iter_mut().find(|room| **room == self.room) {
             *own = started;
         }
         drop(taken);
@@ -50,10 +83,11 @@ impl Place<'_> {
 }
 
 impl Admission {
-    pub(crate) fn new(allowance: Allowance) -> Self {
+    pub(crate) fn new(allowance: Allowance, caches: Option<Caches>) -> Self {
         Self {
             allowance,
             taken: Mutex::default(),
+            caches,
             turn: tokio::sync::Mutex::default(),
             left: Notify::new(),
         }
@@ -73,21 +107,51 @@ impl Admission {
         let room = Room::of(lease);
         let _turn = self.turn.lock().await;
         loop {
-            {
+            let checked = {
                 let mut taken = self.taken();
-                match self.allowance.check(lease, taken.iter().copied()) {
-                    Ok(()) => {
-                        taken.push(room);
-                        return Ok(Place { of: self, room });
-                    }
-                    Err(why) => tracing::debug!(%why, "the lease waits for room"),
+                let checked = self.allowance.check(lease, taken.all());
+                if checked.is_ok() {
+                    taken.runs.push(room);
                 }
+                checked
+            };
+            match checked {
+                Ok(()) => {
+                    self.share();
+                    return Ok(Place { of: self, room });
+                }
+                Err(why) => tracing::debug!(%why, "the lease waits for room"),
             }
             self.left.notified().await;
         }
     }
 
-    fn taken(&self) -> MutexGuard<'_, Vec<Room>> {
+    /// A sealed result's outputs take so many bytes until [`Self::discarded`].
+    pub(crate) fn keeps(&self, assignment: &str, bytes: u64) {
+        let room = Room::sealed(bytes.div_ceil(MIB));
+        self.taken().sealed.insert(assignment.to_owned(), room);
+        self.share();
+    }
+
+    /// A sealed result's files are gone.
+    pub(crate) fn discarded(&self, assignment: &str) {
+        self.taken().sealed.remove(assignment);
+        self.share();
+        self.left.notify_one();
+    }
+
+    /// Gives the caches what runs and sealed results leave.
+    pub(crate) fn share(&self) {
+        let Some(caches) = &self.caches else {
+            return;
+        };
+        let bytes = self.allowance.caches(self.taken().all());
+        let compiled = caches.executor.bound_compiled(bytes.compiled);
+        let over = compiled.saturating_sub(bytes.compiled);
+        caches.blobs.set_bound(bytes.blobs.saturating_sub(over));
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -95,10 +159,10 @@ impl Admission {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut taken = self.of.taken();
-        if let Some(own) = taken.iter().position(|room| *room == self.room) {
-            taken.swap_remove(own);
-        }
+        let own = taken.runs.iter().position(|room| *room == self.room);
+        own.map(|own| taken.runs.swap_remove(own));
         drop(taken);
+        self.of.share();
         self.of.left.notify_one();
     }
 }
@@ -125,7 +189,8 @@ mod tests {
     }
 
     fn admission() -> Admission {
-        Admission::new(Allowance::of(&profile(), &aevir_wire::NodeCaps::default()))
+        let caps = aevir_wire::NodeCaps::default();
+        Admission::new(Allowance::of(&profile(), &caps), None)
     }
 
     #[test]
@@ -172,17 +237,17 @@ mod tests {
         let mut third = pin!(admission.enter(&small));
         assert!(look(third.as_mut()).is_none());
         // The second compiles while the first runs, and the first keeps what its run takes.
-        first.start(&large);
+        first.start();
         let mut second = look(second).unwrap().unwrap();
         drop(look(third).unwrap().unwrap());
         let mut fourth = pin!(admission.enter(&large));
         assert!(look(fourth.as_mut()).is_none(), "1,500 of 1,000 MiB");
-        second.start(&large);
+        second.start();
         assert!(look(fourth.as_mut()).is_none(), "1,200 of 1,000 MiB");
         drop(first);
         drop(look(fourth).unwrap().unwrap());
         drop(second);
-        assert!(admission.taken().is_empty());
+        assert!(admission.taken().runs.is_empty());
     }
 
     #[test]
@@ -195,7 +260,23 @@ mod tests {
         }
         drop(first);
         drop(look(pin!(admission.enter(&all))).unwrap().unwrap());
-        assert!(admission.taken().is_empty());
+        assert!(admission.taken().runs.is_empty());
+    }
+
+    #[test]
+    fn what_is_sealed_takes_storage_until_it_is_removed() {
+        let admission = admission();
+        // 1,000 MiB in all; 1 of the input and the reserve come to what each may write.
+        let large = lease(1, 500, None);
+        let first = look(pin!(admission.enter(&large))).unwrap().unwrap();
+        admission.keeps("A", (500 << 20) - 5);
+        drop(first);
+        let mut second = pin!(admission.enter(&large));
+        assert!(look(second.as_mut()).is_none(), "565 beside 500");
+        let small = look(pin!(admission.enter(&lease(1, 435, None))));
+        assert!(small.is_none(), "it waits its turn");
+        admission.discarded("A");
+        look(second).unwrap().unwrap();
     }
 
     #[test]

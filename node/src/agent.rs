@@ -5,6 +5,7 @@ use std::{
     fs::{self, File, TryLockError},
     io,
     os::unix::fs::DirBuilderExt as _,
+    path::Path,
     sync::{Arc, OnceLock},
 };
 
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::{
-    admission::Admission,
+    admission::{Admission, Caches},
     allowance::Allowance,
     cache::BlobCache,
     config::NodeConfig,
@@ -59,6 +60,30 @@ pub(crate) struct Shared {
     pub(crate) halt: CancellationToken,
 }
 
+impl Shared {
+    /// Keeps a sealed result with its output files, and their room on the disk.
+    pub(crate) fn keep_sealed(&self, sealed: &Sealed, outputs: Option<&Path>) -> io::Result<()> {
+        self.journal.keep(sealed, outputs)?;
+        self.keeps(sealed.assignment())
+    }
+
+    fn keeps(&self, assignment: &str) -> io::Result<()> {
+        let bytes = self.journal.bytes(assignment)?;
+        self.admission.keeps(assignment, bytes);
+        Ok(())
+    }
+
+    /// Removes what is kept of a sealed result; what can't be removed still takes its room.
+    pub(crate) fn discard_sealed(&self, assignment: &str) {
+        match self.journal.remove(assignment) {
+            Ok(()) => self.admission.discarded(assignment),
+            Err(error) => {
+                tracing::warn!(assignment, %error, "the sealed result can't be removed");
+            }
+        }
+    }
+}
+
 /// How an agent ended that had nothing to complain of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
@@ -74,8 +99,9 @@ pub enum Ended {
 /// # Errors
 /// When the node can't start or join, when the platform does not know it any more, or when its GPU is gone.
 pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<Ended, NodeError> {
+    let data_dir = config.data_dir.clone();
     let in_data_dir = |source| NodeError::DataDir {
-        path: config.data_dir.clone(),
+        path: data_dir.clone(),
         source,
     };
     // What is in it is for its owner only.
@@ -113,13 +139,17 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<Ende
         slots = config.slots,
         "the node is ready"
     );
+    let caches = Caches {
+        blobs: Arc::clone(&cache),
+        executor: executor.clone(),
+    };
     let shared = Arc::new(Shared {
         submitter: Submitter::new(client.clone()),
         client,
         node,
         config,
         key: CurrentKey::new(key),
-        admission: Admission::new(Allowance::of(&profile, &caps)),
+        admission: Admission::new(Allowance::of(&profile, &caps), Some(caches)),
         profile,
         cache,
         journal,
@@ -129,6 +159,11 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<Ende
         card_gone: OnceLock::new(),
         halt: CancellationToken::new(),
     });
+    // What an earlier process sealed, and the caches as it left them.
+    for sealed in &sealed {
+        shared.keeps(sealed.assignment()).map_err(in_data_dir)?;
+    }
+    shared.admission.share();
     serve(&shared, sealed).await
 }
 

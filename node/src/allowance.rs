@@ -1,10 +1,15 @@
 //! What this machine's operator allows, kept to by the agent itself, whatever the platform hands out.
 
+use aevir_sandbox::cache::CACHE_BYTES_MAX;
 use aevir_wire::{Lease, NodeCaps, NodeProfile};
 
 const MIB: u64 = 1024 * 1024;
 /// Room that a run needs beside inputs and outputs, in MiB: module and compiled artefact. As the platform counts it.
 const STORAGE_RESERVE_MIB: u64 = 64;
+/// Of a run's reserve, what its compiled module gets: it is several times as large as the module.
+const COMPILED_OF_RESERVE: (u64, u64) = (3, 4);
+/// Of the storage that nobody needs, one of so many parts is for compiled modules: they are made again in seconds, and inputs come over a line.
+const COMPILED_PART: u64 = 4;
 
 /// The most that all runs together may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,14 +19,32 @@ pub(crate) struct Allowance {
     memory_mib: u64,
     storage_mib: u64,
     gpu_memory_mib: u64,
+    /// The GPU is software: its memory is the machine's.
+    one_memory: bool,
 }
 
 /// What a lease holds of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Room {
+    /// One, or none for what is kept of a sealed result.
+    runs: u64,
+    /// Of the run.
     memory_mib: u64,
+    /// Memory in which its module is compiled before, at the same time as nothing else of it.
+    compiling_mib: u64,
     storage_mib: u64,
+    /// What its outputs may take of that; the rest lies in the caches.
+    output_mib: u64,
     gpu_memory_mib: u64,
+}
+
+/// How many bytes each cache may take, beside runs and sealed results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CacheBytes {
+    /// Of compiled modules.
+    pub(crate) compiled: u64,
+    /// Of modules and inputs.
+    pub(crate) blobs: u64,
 }
 
 /// A lease for more than this machine's operator allows.
@@ -43,25 +66,37 @@ impl Room {
             .map(|bytes| bytes.div_ceil(MIB))
             .fold(0, u64::saturating_add);
         Self {
-            memory_mib: lease.limits.memory_mib.max(lease.compile_mib).into(),
+            runs: 1,
+            memory_mib: lease.limits.memory_mib.into(),
+            compiling_mib: lease.compile_mib.into(),
             storage_mib: inputs
                 .saturating_add(lease.limits.output_mib.into())
                 .saturating_add(STORAGE_RESERVE_MIB),
+            output_mib: lease.limits.output_mib.into(),
             gpu_memory_mib: lease.gpu.as_ref().map_or(0, |need| need.memory_mib.into()),
         }
     }
 
-    /// What it holds from the start of its run on: the run's memory.
-    pub(crate) fn started(self, lease: &Lease) -> Self {
+    /// What is kept of a sealed result.
+    pub(crate) fn sealed(storage_mib: u64) -> Self {
         Self {
-            memory_mib: lease.limits.memory_mib.into(),
+            storage_mib,
+            output_mib: storage_mib,
+            ..Self::default()
+        }
+    }
+
+    /// What it holds from the start of its run on: nothing more for compiling.
+    pub(crate) fn started(self) -> Self {
+        Self {
+            compiling_mib: 0,
             ..self
         }
     }
 
     /// Memory in which the module is compiled, in MiB.
     pub(crate) fn memory_mib(self) -> u64 {
-        self.memory_mib
+        self.memory_mib.max(self.compiling_mib)
     }
 }
 
@@ -76,6 +111,38 @@ impl Allowance {
             memory_mib: least(profile.memory_mib, caps.memory_mib).into(),
             storage_mib: least(profile.storage_mib, caps.storage_mib).into(),
             gpu_memory_mib: least(gpu, caps.gpu_memory_mib).into(),
+            one_memory: profile.gpu.as_ref().is_some_and(|gpu| gpu.software),
+        }
+    }
+
+    /// What is taken of the machine's memory.
+    fn memory_of(&self, room: Room) -> u64 {
+        let of_gpu = if self.one_memory {
+            room.gpu_memory_mib
+        } else {
+            0
+        };
+        let of_run = room.memory_mib.saturating_add(of_gpu);
+        of_run.max(room.compiling_mib)
+    }
+
+    /// What runs and sealed results leave to the caches: compiled modules get most of what a run has in reserve for its own, and a part of
+    /// what nobody needs.
+    pub(crate) fn caches(&self, all: impl Iterator<Item = Room>) -> CacheBytes {
+        let (mut runs, mut storage, mut outputs) = (0_u64, 0_u64, 0_u64);
+        for room in all {
+            runs += room.runs;
+            storage = storage.saturating_add(room.storage_mib);
+            outputs = outputs.saturating_add(room.output_mib);
+        }
+        let free = self.storage_mib.saturating_sub(storage);
+        let reserved = runs * STORAGE_RESERVE_MIB * COMPILED_OF_RESERVE.0 / COMPILED_OF_RESERVE.1;
+        let compiled = (free / COMPILED_PART + reserved).saturating_mul(MIB);
+        let compiled = compiled.min(CACHE_BYTES_MAX);
+        let left = self.storage_mib.saturating_sub(outputs).saturating_mul(MIB);
+        CacheBytes {
+            compiled,
+            blobs: left.saturating_sub(compiled),
         }
     }
 
@@ -86,16 +153,16 @@ impl Allowance {
         others: impl Iterator<Item = Room>,
     ) -> Result<(), NotAllowed> {
         let own = Room::of(lease);
-        let (mut runs, mut all) = (1_u64, own);
+        let (mut all, mut memory_mib) = (own, self.memory_of(own));
         for other in others {
-            runs += 1;
-            all.memory_mib = all.memory_mib.saturating_add(other.memory_mib);
+            all.runs += other.runs;
+            memory_mib = memory_mib.saturating_add(self.memory_of(other));
             all.storage_mib = all.storage_mib.saturating_add(other.storage_mib);
             all.gpu_memory_mib = all.gpu_memory_mib.saturating_add(other.gpu_memory_mib);
         }
         let rows = [
-            ("runs at once", self.runs.into(), runs),
-            ("MiB of memory", self.memory_mib, all.memory_mib),
+            ("runs at once", self.runs.into(), all.runs),
+            ("MiB of memory", self.memory_mib, memory_mib),
             ("MiB of storage", self.storage_mib, all.storage_mib),
             (
                 "MiB of the GPU's memory",
@@ -148,7 +215,7 @@ pub(crate) mod tests {
         let mut small = lease(300, 1, None);
         let held = |lease: &Lease| {
             let leased = Room::of(lease);
-            (leased.memory_mib, leased.started(lease).memory_mib)
+            (leased.memory_mib(), leased.started().memory_mib())
         };
         assert_eq!(held(&small), (300, 300));
         small.compile_mib = 299;
@@ -165,6 +232,53 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn caches_get_what_runs_and_sealed_results_leave() {
+        let allowance = Allowance::of(&profile(), &NodeCaps::default());
+        let caches = |rooms: &[Room]| {
+            let bytes = allowance.caches(rooms.iter().copied());
+            let compiled = bytes.compiled / MIB;
+            (compiled, bytes.compiled / MIB + bytes.blobs / MIB)
+        };
+        assert_eq!(caches(&[]), (250, 1_000));
+        // 100 MiB of outputs, and 65 of the input and of what is in reserve, three quarters of which are for compiled code.
+        let run = Room::of(&lease(1, 100, None));
+        assert_eq!(caches(&[run]), (835 / 4 + 48, 900));
+        assert_eq!(caches(&[run, Room::sealed(300)]), (535 / 4 + 48, 600));
+        let full = [run, Room::sealed(835)];
+        assert_eq!(caches(&full), (48, 65), "what the run has for both");
+        assert_eq!(caches(&[Room::sealed(2_000)]), (0, 0));
+        let mut large = profile();
+        large.storage_mib = 100_000;
+        let large = Allowance::of(&large, &NodeCaps::default());
+        let bytes = large.caches(std::iter::empty());
+        assert_eq!(bytes.compiled, CACHE_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_software_gpus_memory_is_the_machines() {
+        let mut profile = profile();
+        let over = |profile: &NodeProfile, lease: &Lease| {
+            let beside = Room::of(&self::lease(200, 1, Some(300)));
+            let allowance = Allowance::of(profile, &NodeCaps::default());
+            let checked = allowance.check(lease, std::iter::once(beside));
+            checked.map_err(|why| (why.what, why.needed))
+        };
+        assert_eq!(over(&profile, &lease(250, 1, Some(250))), Ok(()));
+        let too_much = lease(251, 1, Some(250));
+        assert_eq!(over(&profile, &too_much), Err(("MiB of memory", 1_001)));
+        let plain = lease(501, 1, None);
+        assert_eq!(over(&profile, &plain), Err(("MiB of memory", 1_001)));
+        // A module is compiled before its run takes either.
+        let mut compiled = lease(100, 1, Some(300));
+        for (compile_mib, expected) in [(500, Ok(())), (501, Err(("MiB of memory", 1_001)))] {
+            compiled.compile_mib = compile_mib;
+            assert_eq!(over(&profile, &compiled), expected);
+        }
+        profile.gpu.as_mut().unwrap().software = false;
+        assert_eq!(over(&profile, &too_much), Ok(()));
+    }
+
+    #[test]
     fn nothing_passes_what_the_operator_allows() {
         let caps = NodeCaps {
             cpu_cores: Some(2),
@@ -173,7 +287,9 @@ pub(crate) mod tests {
             storage_mib: Some(2_000),
             runs: Some(3),
         };
-        let allowance = Allowance::of(&profile(), &caps);
+        let mut profile = profile();
+        profile.gpu.as_mut().unwrap().software = false;
+        let allowance = Allowance::of(&profile, &caps);
         assert_eq!(allowance.runs, 2, "two cores are two runs");
         let one = || std::iter::once(Room::of(&lease(300, 100, None)));
         let check = |lease: Lease, beside: bool| {

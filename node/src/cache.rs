@@ -5,7 +5,10 @@ use std::{
     fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::SystemTime,
 };
 
@@ -32,7 +35,7 @@ pub enum CacheError {
 #[derive(Debug)]
 pub struct BlobCache {
     folder: PathBuf,
-    bytes_max: u64,
+    bytes_max: AtomicU64,
     index: Mutex<Index>,
 }
 
@@ -116,12 +119,18 @@ impl BlobCache {
         }
         let cache = Self {
             folder,
-            bytes_max,
+            bytes_max: AtomicU64::new(bytes_max),
             index: Mutex::new(Index::default()),
         };
         cache.evict(&mut index);
         *cache.index() = index;
         Ok(Arc::new(cache))
+    }
+
+    /// From now on it grows to so many bytes; what is above goes, but for what runs hold.
+    pub(crate) fn set_bound(&self, bytes_max: u64) {
+        self.bytes_max.store(bytes_max, Ordering::Relaxed);
+        self.evict(&mut self.index());
     }
 
     /// A blob, from the folder or else by `download`, which writes it to the path it is given and checks its digest.
@@ -219,7 +228,8 @@ impl BlobCache {
     /// Removes what was used least recently until the rest fits.
     fn evict(&self, index: &mut Index) {
         let mut total: u64 = index.blobs.values().map(|b| b.size).sum();
-        while total > self.bytes_max {
+        let bytes_max = self.bytes_max.load(Ordering::Relaxed);
+        while total > bytes_max {
             let oldest = index
                 .blobs
                 .iter()
@@ -259,7 +269,7 @@ fn hash_file(path: &Path) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     use super::*;
 
@@ -327,6 +337,21 @@ mod tests {
         drop((one, two));
         let left = fs::read_dir(folder.path().join("cache")).unwrap().count();
         assert_eq!(left, 1, "once nobody needs them the bound holds");
+    }
+
+    #[tokio::test]
+    async fn a_lower_bound_holds_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = BlobCache::open(folder.path(), 100).unwrap();
+        let (held, _) = fetch(&cache, b"one").await;
+        fetch(&cache, b"two").await;
+        cache.set_bound(3);
+        let there = || fs::read_dir(folder.path().join("cache")).unwrap().count();
+        assert!(held.path().exists() && there() == 1);
+        cache.set_bound(0);
+        assert_eq!(there(), 1, "a run holds it");
+        drop(held);
+        assert_eq!(there(), 0);
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use aevir_wire::Secret;
 
 use crate::{fault::Fault, terms::TermsChange};
 
-/// Megabytes of inputs, modules and outputs kept when nothing else is said.
+/// Megabytes on the disk when nothing else is said.
 pub const STORAGE_MIB_DEFAULT: u32 = 10 * 1024;
 /// How long a stopping node lets its runs go on when nothing else is said.
 pub const GRACE_DEFAULT: Duration = Duration::from_secs(30);
@@ -36,9 +36,9 @@ pub struct NodeConfig {
     pub name: String,
     /// Runs at once; 1 to 256.
     pub slots: u32,
-    /// Memory for runs, in MiB; all of the machine's when absent.
+    /// Memory for runs, in MiB; most of the machine's when absent ([`crate::offered_memory_mib`]).
     pub memory_mib: Option<u32>,
-    /// Room for inputs and outputs, in MiB; also the bound of the cache.
+    /// Room on the disk, in MiB: for runs and sealed results, and what they leave of it for the caches.
     pub storage_mib: u32,
     pub gpu: GpuOffer,
     /// What tasks may ask for, such as `region=eu`.

@@ -109,9 +109,7 @@ fn stop(shared: &Shared, assignment: &str, reason: StopReason, held: Held) {
 /// Drops an assignment and its sealed result.
 pub(crate) fn forget(shared: &Shared, assignment: &str) {
     shared.holdings.remove(assignment);
-    if let Err(error) = shared.journal.remove(assignment) {
-        tracing::warn!(assignment, %error, "the sealed result can't be removed");
-    }
+    shared.discard_sealed(assignment);
 }
 
 /// Stops what the platform says to stop.

@@ -2,21 +2,23 @@
 
 use std::{sync::Arc, time::Duration};
 
-use aevir_wire::{Heartbeat, Heartbeats};
-use tokio::time::Instant;
+use aevir_wire::{ClientError, Directive, Heartbeat, Heartbeats};
+use tokio::time::{Instant, timeout};
 
 use crate::{
     agent::Shared,
     directive::heed,
     held::{Holdings, Work},
-    retry::{full, may_pass},
-    telemetry::HEARTBEAT_BYTES,
+    retry::{Backoff, full, may_pass},
+    telemetry::{HEARTBEAT_BYTES, Taken, Telemetry},
 };
 
 /// Signs of life of a node without work.
 const IDLE_HEARTBEAT: Duration = Duration::from_secs(5);
 /// Heartbeats within a lease: two may get lost.
 const HEARTBEATS_PER_LEASE: u32 = 3;
+/// How long a heartbeat waits for its answer: the next one is due, and the lease depends on it.
+const BEAT_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a run that has ended may take to tell what it had still to say; the platform waits for how it ended.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
 /// Heartbeats for that, of [`FLUSH_BYTES`] each: more than the lines that wait take.
@@ -57,83 +59,135 @@ fn after(last: Instant, leases: impl Iterator<Item = Duration>) -> Instant {
 async fn beat(shared: &Shared) {
     let running = shared.holdings.running();
     let budget = HEARTBEAT_BYTES / running.len().max(1);
-    let assignments: Vec<_> = running
+    let taken = running
         .iter()
-        .map(|(assignment, work)| work.telemetry.take(assignment, budget))
-        .collect();
-    let stopping = shared.shutdown.is_cancelled();
-    let full_beat = Heartbeats {
-        assignments: assignments.clone(),
-        stopping,
+        .map(|(assignment, work)| work.telemetry.take(assignment, budget));
+    let mut taken: Vec<Taken> = taken.collect();
+    let mut told = tell(shared, &taken).await;
+    // Whatever is wrong with what the runs say, their leases must not die of it.
+    if matches!(told, Told::Refused) {
+        taken.iter_mut().for_each(Taken::strip);
+        told = tell(shared, &taken).await;
+    }
+    if let Told::Arrived(directives) = told {
+        taken.into_iter().for_each(Taken::arrived);
+        heed(shared, directives);
+    }
+}
+
+/// What became of a heartbeat.
+#[derive(Debug)]
+enum Told {
+    Arrived(Vec<Directive>),
+    /// The platform does not take it.
+    Refused,
+    /// Nobody knows.
+    Lost,
+}
+
+async fn tell(shared: &Shared, taken: &[Taken]) -> Told {
+    let assignments: Vec<Heartbeat> = taken.iter().map(|t| t.heartbeat.clone()).collect();
+    tell_of(shared, assignments).await
+}
+
+async fn tell_of(shared: &Shared, assignments: Vec<Heartbeat>) -> Told {
+    let beats = Heartbeats {
+        assignments,
+        stopping: shared.shutdown.is_cancelled(),
     };
-    match shared.client.heartbeat(&full_beat).await {
-        Ok(answer) => heed(shared, answer.directives),
-        Err(error) if may_pass(&error) => {
-            tracing::debug!(error = full(&error), "a heartbeat did not arrive");
-            for ((_, work), heartbeat) in running.iter().zip(assignments) {
-                work.telemetry.give_back(heartbeat);
-            }
-        }
-        // Whatever is wrong with what the runs say, their leases must not die of it.
-        Err(error) => {
-            tracing::warn!(
-                error = full(&error),
-                "a heartbeat was refused; going on without what the runs said"
-            );
-            let assignments = assignments.into_iter().map(bare).collect();
-            let bare_beat = Heartbeats {
-                assignments,
-                stopping,
-            };
-            match shared.client.heartbeat(&bare_beat).await {
-                Ok(answer) => heed(shared, answer.directives),
-                Err(error) => tracing::warn!(error = full(&error), "a heartbeat did not arrive"),
-            }
+    match timeout(BEAT_PATIENCE, shared.client.heartbeat(&beats)).await {
+        Ok(Ok(answer)) => Told::Arrived(answer.directives),
+        Ok(Err(error)) => not_arrived(&error),
+        Err(_) => {
+            tracing::debug!("a heartbeat had no answer");
+            Told::Lost
         }
     }
+}
+
+fn not_arrived(error: &ClientError) -> Told {
+    if may_pass(error) {
+        tracing::debug!(error = full(error), "a heartbeat did not arrive");
+        return Told::Lost;
+    }
+    tracing::warn!(error = full(error), "a heartbeat was refused");
+    Told::Refused
 }
 
 /// Tells what a run that has ended had still to say, before the platform hears how it ended: afterwards nobody listens to it. What takes
-/// longer than there is time for is counted instead.
+/// longer than there is time for is counted instead, and the count told as soon as anything can be told.
 pub(crate) async fn flush(shared: &Shared, assignment: &str, work: &Work) {
-    let told = tokio::time::timeout(FLUSH_PATIENCE, async {
-        for _ in 0..FLUSH_BEATS_MAX {
-            if !work.telemetry.is_waiting() {
+    let tell = |beat: Heartbeat| tell_of(shared, vec![beat]);
+    let said = last_words(&work.telemetry, assignment, FLUSH_PATIENCE, tell);
+    // Without its lease nobody listens any more.
+    tokio::select! {
+        () = said => {}
+        () = work.stop.cancelled() => {}
+    }
+}
+
+/// The same of a run that a stopping node breaks off, for so long at most.
+pub(crate) async fn flush_within(
+    shared: &Shared,
+    assignment: &str,
+    telemetry: &Arc<Telemetry>,
+    patience: Duration,
+) {
+    let tell = |beat: Heartbeat| tell_of(shared, vec![beat]);
+    let said = last_words(telemetry, assignment, patience / 2, tell);
+    if timeout(patience, said).await.is_err() {
+        tracing::warn!(assignment, "what the run said last was not told in time");
+    }
+}
+
+/// Tells what waits, for as long as `patience` allows; then how many lines that were, however long it takes. What is to be done about the
+/// run is told again: to the answer on how it ended.
+async fn last_words<F: Future<Output = Told>>(
+    telemetry: &Arc<Telemetry>,
+    assignment: &str,
+    patience: Duration,
+    tell: impl Fn(Heartbeat) -> F,
+) {
+    let mut backoff = Backoff::default();
+    let lines = async {
+        let mut beats = 0;
+        while beats < FLUSH_BEATS_MAX {
+            // What an earlier heartbeat carries may come back.
+            telemetry.all_known().await;
+            if !telemetry.is_waiting() {
                 return;
             }
-            last_words(shared, assignment, work).await;
+            let taken = telemetry.take(assignment, FLUSH_BYTES);
+            match tell(taken.heartbeat.clone()).await {
+                Told::Arrived(_) => {
+                    taken.arrived();
+                    beats += 1;
+                }
+                Told::Refused => return,
+                Told::Lost => {
+                    drop(taken);
+                    tokio::time::sleep(backoff.next()).await;
+                }
+            }
         }
-    });
-    let told = told.await;
-    if work.telemetry.is_waiting() && told.is_ok() {
-        work.telemetry.drop_waiting();
-        let _ = tokio::time::timeout(FLUSH_PATIENCE, last_words(shared, assignment, work)).await;
-    }
-}
-
-/// One heartbeat of one run.
-async fn last_words(shared: &Shared, assignment: &str, work: &Work) {
-    let beat = work.telemetry.take(assignment, FLUSH_BYTES);
-    let beats = Heartbeats {
-        assignments: vec![beat.clone()],
-        stopping: shared.shutdown.is_cancelled(),
     };
-    // What is to be done about the run is told again: to the answer on how it ended.
-    if let Err(error) = shared.client.heartbeat(&beats).await {
-        tracing::debug!(error = full(&error), "a run's last words did not arrive");
-        work.telemetry.give_back(beat);
-    }
-}
-
-/// A sign of life, and nothing else.
-fn bare(heartbeat: Heartbeat) -> Heartbeat {
-    let lines = u32::try_from(heartbeat.logs.len()).unwrap_or(u32::MAX);
-    Heartbeat {
-        note: String::new(),
-        logs_dropped: heartbeat.logs_dropped.saturating_add(lines),
-        logs: Vec::new(),
-        metrics: Vec::new(),
-        ..heartbeat
+    // What it was telling when the time was over is put back.
+    let _ = timeout(patience, lines).await;
+    loop {
+        telemetry.all_known().await;
+        telemetry.drop_waiting();
+        if !telemetry.is_waiting() {
+            return;
+        }
+        let taken = telemetry.take(assignment, FLUSH_BYTES);
+        match timeout(patience, tell(taken.heartbeat.clone())).await {
+            Ok(Told::Arrived(_)) => taken.arrived(),
+            Ok(Told::Refused) => return,
+            Ok(Told::Lost) | Err(_) => {
+                drop(taken);
+                tokio::time::sleep(backoff.next()).await;
+            }
+        }
     }
 }
 
@@ -143,7 +197,7 @@ pub(crate) async fn say_goodbye(shared: &Shared) {
         assignments: Vec::new(),
         stopping: true,
     };
-    let told = tokio::time::timeout(GOODBYE_PATIENCE, shared.client.heartbeat(&last)).await;
+    let told = timeout(GOODBYE_PATIENCE, shared.client.heartbeat(&last)).await;
     if !matches!(told, Ok(Ok(_))) {
         tracing::debug!("the platform was not told that the node is gone");
     }
@@ -151,7 +205,104 @@ pub(crate) async fn say_goodbye(shared: &Shared) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Mutex;
+
     use super::*;
+
+    /// Time enough for an answer here, and little of a test's.
+    const PATIENCE: Duration = Duration::from_millis(300);
+
+    /// A platform that has no answer to the first so many heartbeats, or refuses those with lines, and notes what it heard.
+    #[derive(Default)]
+    struct Platform {
+        silent: Mutex<u32>,
+        refuses_lines: bool,
+        lines: Mutex<Vec<String>>,
+        dropped: Mutex<u32>,
+    }
+
+    impl Platform {
+        async fn hear(&self, beat: Heartbeat) -> Told {
+            if self.refuses_lines && !beat.logs.is_empty() {
+                return Told::Refused;
+            }
+            let is_silent = {
+                let mut silent = self.silent.lock().unwrap();
+                let is_silent = *silent > 0;
+                *silent = silent.saturating_sub(1);
+                is_silent
+            };
+            if is_silent {
+                std::future::pending::<()>().await;
+            }
+            let texts = beat.logs.iter().map(|line| line.text.clone());
+            self.lines.lock().unwrap().extend(texts);
+            *self.dropped.lock().unwrap() += beat.logs_dropped;
+            Told::Arrived(Vec::new())
+        }
+
+        fn heard(&self) -> (Vec<String>, u32) {
+            (
+                self.lines.lock().unwrap().clone(),
+                *self.dropped.lock().unwrap(),
+            )
+        }
+    }
+
+    fn said(lines: u32) -> Arc<Telemetry> {
+        let telemetry = Arc::new(Telemetry::default());
+        (0..lines).for_each(|n| telemetry.log("info", n.to_string()));
+        telemetry
+    }
+
+    #[tokio::test]
+    async fn last_words_arrive_and_what_a_run_left_out_is_told() {
+        let (platform, telemetry) = (Platform::default(), said(300));
+        telemetry.drop_lines(7);
+        last_words(&telemetry, "A", PATIENCE, |beat| platform.hear(beat)).await;
+        let (lines, dropped) = platform.heard();
+        assert_eq!((lines.len(), dropped), (300, 7));
+        assert_eq!(lines[299], "299");
+    }
+
+    #[tokio::test]
+    async fn without_an_answer_in_time_the_lines_are_counted() {
+        let (platform, telemetry) = (Platform::default(), said(300));
+        // The first one with lines, and the first count.
+        *platform.silent.lock().unwrap() = 2;
+        last_words(&telemetry, "A", PATIENCE, |beat| platform.hear(beat)).await;
+        assert_eq!(platform.heard(), (Vec::new(), 300));
+        assert!(!telemetry.is_waiting());
+    }
+
+    #[tokio::test]
+    async fn lines_that_are_refused_are_counted() {
+        let telemetry = said(3);
+        let platform = Platform {
+            refuses_lines: true,
+            ..Platform::default()
+        };
+        last_words(&telemetry, "A", PATIENCE, |beat| platform.hear(beat)).await;
+        assert_eq!(platform.heard(), (Vec::new(), 3));
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_heartbeat_did_not_bring_is_told_at_the_end() {
+        let (platform, telemetry) = (Platform::default(), said(3));
+        let earlier = telemetry.take("A", HEARTBEAT_BYTES);
+        assert!(!telemetry.is_waiting());
+        let end = last_words(&telemetry, "A", PATIENCE, |beat| platform.hear(beat));
+        let lost = async {
+            tokio::time::sleep(PATIENCE / 10).await;
+            drop(earlier);
+        };
+        tokio::join!(end, lost);
+        assert_eq!(
+            platform.heard(),
+            (vec!["0".into(), "1".into(), "2".into()], 0)
+        );
+    }
 
     #[test]
     fn another_run_never_puts_a_heartbeat_off() {

@@ -53,11 +53,15 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Removes output files whose result was not kept, or was removed just before a crash.
+    /// Removes output files whose result was not kept, was removed just before a crash, or can't be read any more: nobody asks for them.
     fn sweep(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
-            if path.is_dir() && !path.with_extension("json").exists() {
+            if !path.is_dir() {
+                continue;
+            }
+            let result = files::read_json::<Sealed>(&path.with_extension("json"));
+            if !matches!(result, Ok(Some(_))) {
                 fs::remove_dir_all(path)?;
             }
         }
@@ -88,6 +92,18 @@ impl Journal {
     /// When the id is no plain word.
     pub(crate) fn outputs(&self, assignment: &str) -> io::Result<PathBuf> {
         Ok(self.path(assignment)?.with_extension(""))
+    }
+
+    /// Bytes that the output files of a kept result take. The result beside them is a few KiB.
+    ///
+    /// # Errors
+    /// When they can't be counted.
+    pub(crate) fn bytes(&self, assignment: &str) -> io::Result<u64> {
+        let files = match fs::read_dir(self.outputs(assignment)?) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
+            files => files?,
+        };
+        files.map(|file| Ok(file?.metadata()?.len())).sum()
     }
 
     /// Keeps a sealed result; it is on disk when this returns.
@@ -203,6 +219,8 @@ mod tests {
         assert!(!data.join("sealed/OTHER").exists());
         assert_eq!(journal.all().unwrap(), std::slice::from_ref(&sealed));
         assert_eq!(journal.outputs(sealed.assignment()).unwrap(), kept);
+        assert_eq!(journal.bytes(sealed.assignment()).unwrap(), 1);
+        assert_eq!(journal.bytes("OTHER").unwrap(), 0);
         assert_eq!(fs::read(kept.join("weights")).unwrap(), b"1");
         journal.remove(sealed.assignment()).unwrap();
         assert!(!kept.exists());
@@ -215,6 +233,10 @@ mod tests {
         journal.save(&sealed()).unwrap();
         fs::write(folder.path().join("sealed/other.json"), "{").unwrap();
         assert_eq!(journal.all().unwrap(), [sealed()]);
+        // Its files are of no use, and take room.
+        fs::create_dir(folder.path().join("sealed/other")).unwrap();
+        Journal::open(folder.path()).unwrap();
+        assert!(!folder.path().join("sealed/other").exists());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use aevir_wire::{GpuConfinement, GpuProfile, NodeConfinement, NodeProfile, Wall}
 use crate::{
     config::{GpuOffer, NodeConfig},
     error::NodeError,
+    memory::offered_memory_mib,
     probe,
     retry::full,
 };
@@ -19,8 +20,6 @@ const MIB: u64 = 1024 * 1024;
 const COMPUTE_LABEL: &str = "gpu-compute";
 /// Labels that a platform takes of a node.
 const LABELS_MAX: usize = 64;
-/// Memory offered when the system does not say how much there is, in MiB.
-const MEMORY_MIB_FALLBACK: u32 = 1024;
 
 /// Measures the machine. The GPU is opened and probed in an executor process.
 ///
@@ -44,16 +43,14 @@ pub(crate) async fn measure(
     }
     let confinement = confinement(executor, gpu.is_some()).await?;
     let cores = available_parallelism().map_or(1, usize::from);
+    let memory_mib = config.memory_mib.unwrap_or_else(offered_memory_mib);
     Ok(NodeProfile {
         name: config.name.clone(),
         cpu_cores: u32::try_from(cores).unwrap_or(u32::MAX),
-        memory_mib: config
-            .memory_mib
-            .or_else(total_memory_mib)
-            .unwrap_or(MEMORY_MIB_FALLBACK),
+        memory_mib,
         storage_mib: config.storage_mib,
         slots: config.slots,
-        gpu: gpu.map(profile),
+        gpu: gpu.map(|info| profile(info, memory_mib)),
         runtime: Profile::Deterministic.name().to_owned(),
         cpu_mfuel_s: Some(cpu_speed(config, executor).await?),
         labels,
@@ -134,12 +131,13 @@ async fn probe_gpu(executor: &Executor) -> Result<AdapterInfo, NodeError> {
     probed.map_err(|e| NodeError::Gpu(e.to_string()))
 }
 
-fn profile(info: AdapterInfo) -> GpuProfile {
+/// A GPU on a machine that offers so much memory.
+fn profile(info: AdapterInfo, machine_mib: u32) -> GpuProfile {
     let software = info.device_type == aevir_gpu::adapter::DeviceType::Cpu;
-    // A software GPU's memory is the machine's; some drivers of either kind don't say how much there is.
+    // A software GPU's memory is the machine's, and taken from what this offers; some drivers don't say how much there is.
     let memory_mib = u32::try_from(info.memory_bytes / MIB).unwrap_or(u32::MAX);
     let memory_mib = match (memory_mib, software) {
-        (0, _) | (_, true) => total_memory_mib().unwrap_or(MEMORY_MIB_FALLBACK),
+        (_, true) | (0, false) => machine_mib,
         (known, false) => known,
     };
     GpuProfile {
@@ -151,18 +149,6 @@ fn profile(info: AdapterInfo) -> GpuProfile {
         software,
         compute: info.compute.map(|class| class.0),
     }
-}
-
-/// The machine's memory in MiB.
-fn total_memory_mib() -> Option<u32> {
-    parse_total(&std::fs::read_to_string("/proc/meminfo").ok()?)
-}
-
-/// Reads `MemTotal:  16384 kB`.
-fn parse_total(meminfo: &str) -> Option<u32> {
-    let line = meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    u32::try_from(kib / 1024).ok()
 }
 
 #[cfg(test)]
@@ -182,12 +168,5 @@ mod tests {
         assert_eq!(labels[COMPUTE_LABEL], "c5");
         add_compute(&mut labels, "c6");
         assert_eq!(labels[COMPUTE_LABEL], "c5", "what is said stands");
-    }
-
-    #[test]
-    fn the_total_is_found() {
-        let text = "MemFree: 1 kB\nMemTotal:       24658908 kB\n";
-        assert_eq!(parse_total(text), Some(24_080));
-        assert_eq!(parse_total("MemFree: 1 kB\n"), None);
     }
 }

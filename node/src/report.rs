@@ -78,7 +78,7 @@ pub(crate) fn seal(lease: &Lease, outcome: &Outcome, author: Author<'_>) -> Resu
         } else {
             metrics(outcome)
         },
-        usage: usage(outcome),
+        usage: usage(lease, outcome),
         trace_root: lease.gpu.is_some().then(|| outcome.trace_root.clone()),
         class: class_of_run(lease, outcome, author),
         resumed_from: lease.checkpoint.as_ref().map(|c| c.digest.clone()),
@@ -176,8 +176,16 @@ pub(crate) fn metric(metric: &RunMetric) -> MetricValue {
     }
 }
 
-fn usage(outcome: &Outcome) -> Usage {
+/// What the run used. Of one that compares what is closed nothing is said but its fuel: how long it took, and how much memory, could be
+/// what it compares.
+fn usage(lease: &Lease, outcome: &Outcome) -> Usage {
     let usage = &outcome.usage;
+    if lease.word_only {
+        return Usage {
+            fuel: usage.fuel.to_string(),
+            ..Usage::default()
+        };
+    }
     Usage {
         fuel: usage.fuel.to_string(),
         wall_ms: usage.wall_ms.to_string(),
@@ -307,6 +315,22 @@ pub(crate) mod tests {
         lease.runtime = RUNTIME_FAST.into();
         let sealed = seal(&lease, &outcome(), author(&key())).unwrap();
         assert_eq!(sealed.report.class, "cpu+fast/1");
+    }
+
+    #[test]
+    fn of_a_comparison_nothing_is_said_but_its_result_and_fuel() {
+        let mut lease = lease();
+        lease.word_only = true;
+        let mut outcome = outcome();
+        (outcome.usage.wall_ms, outcome.usage.peak_memory_bytes) = (5, 6);
+        let report = seal(&lease, &outcome, author(&key())).unwrap().report;
+        assert!(report.outputs.is_empty() && report.metrics.is_empty());
+        let fuel = outcome.usage.fuel.to_string();
+        let only_fuel = Usage {
+            fuel,
+            ..Usage::default()
+        };
+        assert_eq!(report.usage, only_fuel);
     }
 
     #[test]

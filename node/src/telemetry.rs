@@ -2,8 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+
+use tokio::sync::Notify;
 
 use aevir_wire::{Heartbeat, LogLine, MetricValue};
 
@@ -22,7 +24,11 @@ pub(crate) const HEARTBEAT_BYTES: usize = 128 * 1024;
 
 /// Progress, log lines and metrics of one run.
 #[derive(Debug, Default)]
-pub(crate) struct Telemetry(Mutex<Inner>);
+pub(crate) struct Telemetry {
+    inner: Mutex<Inner>,
+    /// Rings when it is known whether a heartbeat arrived.
+    known: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -32,6 +38,46 @@ struct Inner {
     /// Lines that are not among them any more, and that no heartbeat has told of.
     logs_dropped: u32,
     metrics: VecDeque<MetricValue>,
+    /// Heartbeats of which it is not known yet whether they arrived.
+    under_way: usize,
+}
+
+/// A heartbeat that is being sent. Unless it arrived, what it carries is put back, also where nobody waits for the answer any more: a line
+/// may be told twice, and none is lost without being counted.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    of: Arc<Telemetry>,
+    pub(crate) heartbeat: Heartbeat,
+    has_arrived: bool,
+}
+
+impl Taken {
+    /// The platform has it.
+    pub(crate) fn arrived(mut self) {
+        self.has_arrived = true;
+    }
+
+    /// Leaves a sign of life of it, and how many lines it carried.
+    pub(crate) fn strip(&mut self) {
+        let heartbeat = &mut self.heartbeat;
+        let lines = u32::try_from(heartbeat.logs.len()).unwrap_or(u32::MAX);
+        heartbeat.note.clear();
+        heartbeat.logs_dropped = heartbeat.logs_dropped.saturating_add(lines);
+        heartbeat.logs.clear();
+        heartbeat.metrics.clear();
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let mut inner = self.of.inner();
+        if !self.has_arrived {
+            inner.put_back(&mut self.heartbeat);
+        }
+        inner.under_way = inner.under_way.saturating_sub(1);
+        drop(inner);
+        self.of.known.notify_waiters();
+    }
 }
 
 impl Telemetry {
@@ -77,9 +123,10 @@ impl Telemetry {
 
     /// What happened since the last call, as a heartbeat. What passes `budget` bytes waits for the next one; at least
     /// one line and one metric go.
-    pub(crate) fn take(&self, assignment: &str, budget: usize) -> Heartbeat {
+    pub(crate) fn take(self: &Arc<Self>, assignment: &str, budget: usize) -> Taken {
         let mut inner = self.inner();
-        Heartbeat {
+        inner.under_way += 1;
+        let heartbeat = Heartbeat {
             assignment: assignment.to_owned(),
             ppm: inner.ppm,
             note: inner.note.clone(),
@@ -88,20 +135,31 @@ impl Telemetry {
             metrics: take(&mut inner.metrics, budget, |m| {
                 json_bytes(&m.name) + m.step.len() + m.value.len()
             }),
+        };
+        drop(inner);
+        Taken {
+            of: Arc::clone(self),
+            heartbeat,
+            has_arrived: false,
         }
     }
 
-    /// Puts back what a failed heartbeat did not deliver.
-    pub(crate) fn give_back(&self, heartbeat: Heartbeat) {
-        let mut inner = self.inner();
-        let dropped = put_back(&mut inner.logs, heartbeat.logs);
-        inner.count_dropped(dropped);
-        inner.count_dropped(heartbeat.logs_dropped.into());
-        put_back(&mut inner.metrics, heartbeat.metrics);
+    /// Waits until of no heartbeat it is unknown whether it arrived.
+    pub(crate) async fn all_known(&self) {
+        loop {
+            let known = self.known.notified();
+            let mut known = std::pin::pin!(known);
+            // From here on it hears every ring.
+            known.as_mut().enable();
+            if self.inner().under_way == 0 {
+                return;
+            }
+            known.await;
+        }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -109,6 +167,14 @@ impl Inner {
     fn count_dropped(&mut self, lines: u64) {
         let lines = u32::try_from(lines).unwrap_or(u32::MAX);
         self.logs_dropped = self.logs_dropped.saturating_add(lines);
+    }
+
+    /// Puts back what a heartbeat did not deliver.
+    fn put_back(&mut self, heartbeat: &mut Heartbeat) {
+        let dropped = put_back(&mut self.logs, std::mem::take(&mut heartbeat.logs));
+        self.count_dropped(dropped);
+        self.count_dropped(heartbeat.logs_dropped.into());
+        put_back(&mut self.metrics, std::mem::take(&mut heartbeat.metrics));
     }
 }
 
@@ -165,30 +231,36 @@ fn put_back<T>(items: &mut VecDeque<T>, mut undelivered: Vec<T>) -> u64 {
 mod tests {
     use super::*;
 
-    fn texts(heartbeat: &Heartbeat) -> Vec<&str> {
+    fn texts(taken: &Taken) -> Vec<&str> {
+        let heartbeat = &taken.heartbeat;
         heartbeat.logs.iter().map(|l| l.text.as_str()).collect()
     }
 
     #[test]
     fn what_was_taken_is_not_sent_twice() {
-        let telemetry = Telemetry::default();
+        let telemetry = Arc::new(Telemetry::default());
         telemetry.log("info", "one".into());
         telemetry.progress(500_000, "half");
         let first = telemetry.take("A", HEARTBEAT_BYTES);
-        assert_eq!((first.ppm, first.note.as_str()), (500_000, "half"));
+        let beat = &first.heartbeat;
+        assert_eq!((beat.ppm, beat.note.as_str()), (500_000, "half"));
         assert_eq!(texts(&first), ["one"]);
+        first.arrived();
         let second = telemetry.take("A", HEARTBEAT_BYTES);
-        assert_eq!((second.ppm, texts(&second)), (500_000, Vec::new()));
+        assert_eq!(
+            (second.heartbeat.ppm, texts(&second)),
+            (500_000, Vec::new())
+        );
     }
 
     #[test]
     fn undelivered_lines_come_first_next_time() {
-        let telemetry = Telemetry::default();
+        let telemetry = Arc::new(Telemetry::default());
         telemetry.log("info", "one".into());
         telemetry.log("info", "two".into());
         let failed = telemetry.take("A", HEARTBEAT_BYTES);
         telemetry.log("info", "three".into());
-        telemetry.give_back(failed);
+        drop(failed);
         assert_eq!(
             texts(&telemetry.take("A", HEARTBEAT_BYTES)),
             ["one", "two", "three"]
@@ -197,19 +269,22 @@ mod tests {
 
     #[test]
     fn the_newest_lines_are_kept_and_the_others_counted() {
-        let telemetry = Telemetry::default();
+        let telemetry = Arc::new(Telemetry::default());
         for n in 0..WAITING_MAX + 5 {
             telemetry.log("info", n.to_string());
         }
         telemetry.drop_lines(2);
         let failed = telemetry.take("A", HEARTBEAT_BYTES);
-        assert_eq!((failed.logs.len(), failed.logs_dropped), (ITEMS_MAX, 7));
-        assert_eq!(failed.logs[0].text, "5");
+        let beat = &failed.heartbeat;
+        assert_eq!((beat.logs.len(), beat.logs_dropped), (ITEMS_MAX, 7));
+        assert_eq!(beat.logs[0].text, "5");
         telemetry.log("info", "new".into());
-        telemetry.give_back(failed);
+        drop(failed);
         let (mut texts, mut dropped) = (Vec::new(), 0);
         while telemetry.is_waiting() {
-            let beat = telemetry.take("A", HEARTBEAT_BYTES);
+            let taken = telemetry.take("A", HEARTBEAT_BYTES);
+            let beat = taken.heartbeat.clone();
+            taken.arrived();
             dropped += beat.logs_dropped;
             texts.extend(beat.logs.into_iter().map(|line| line.text));
         }
@@ -222,23 +297,59 @@ mod tests {
 
     #[test]
     fn what_there_is_no_time_for_is_counted() {
-        let telemetry = Telemetry::default();
+        let telemetry = Arc::new(Telemetry::default());
         telemetry.log("info", "one".into());
         telemetry.drop_waiting();
-        let beat = telemetry.take("A", HEARTBEAT_BYTES);
+        let taken = telemetry.take("A", HEARTBEAT_BYTES);
+        let beat = &taken.heartbeat;
         assert_eq!((beat.logs.len(), beat.logs_dropped), (0, 1));
+        taken.arrived();
         assert!(!telemetry.is_waiting());
     }
 
     #[test]
+    fn a_heartbeat_that_was_refused_leaves_its_count() {
+        let telemetry = Arc::new(Telemetry::default());
+        telemetry.log("info", "one".into());
+        let mut refused = telemetry.take("A", HEARTBEAT_BYTES);
+        refused.strip();
+        assert_eq!(
+            (refused.heartbeat.logs_dropped, texts(&refused).len()),
+            (1, 0)
+        );
+        drop(refused);
+        let next = telemetry.take("A", HEARTBEAT_BYTES);
+        assert_eq!((next.heartbeat.logs_dropped, texts(&next).len()), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_the_answers_hears_of_the_last_one() {
+        let telemetry = Arc::new(Telemetry::default());
+        telemetry.all_known().await;
+        let (one, two) = (telemetry.take("A", 0), telemetry.take("A", 0));
+        let waiting = tokio::spawn({
+            let telemetry = Arc::clone(&telemetry);
+            async move { telemetry.all_known().await }
+        });
+        tokio::task::yield_now().await;
+        one.arrived();
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(two);
+        assert!(waiting.await.is_ok());
+    }
+
+    #[test]
     fn a_heartbeat_is_bounded_whatever_the_run_writes() {
-        let telemetry = Telemetry::default();
+        let telemetry = Arc::new(Telemetry::default());
         for _ in 0..ITEMS_MAX {
             telemetry.log("info", "\u{1}".repeat(5_000));
         }
         let mut beats = 0;
         loop {
-            let beat = telemetry.take("A", HEARTBEAT_BYTES);
+            let taken = telemetry.take("A", HEARTBEAT_BYTES);
+            let beat = taken.heartbeat.clone();
+            taken.arrived();
             if beat.logs.is_empty() {
                 break;
             }
@@ -249,6 +360,10 @@ mod tests {
         }
         assert!(beats > 5, "they went in several: {beats}");
         telemetry.log("info", "ü".repeat(5_000));
-        assert_eq!(telemetry.take("A", 0).logs.len(), 1, "one always goes");
+        assert_eq!(
+            telemetry.take("A", 0).heartbeat.logs.len(),
+            1,
+            "one always goes"
+        );
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     checkpoints::Checkpoints,
     fault::Fault,
     fetch::{Materials, fetch},
-    heartbeat::flush,
+    heartbeat::{flush, flush_within},
     held::{Held, Work},
     journal::Sealed,
     report::{self, class, failure},
@@ -81,7 +81,11 @@ pub(crate) async fn work(shared: &Shared, lease: Lease, work: Work) {
             }
         }
         Err(Ended::Dropped) => tracing::info!("the run was dropped"),
-        Err(Ended::Halted) => give_back(shared, &lease.assignment).await,
+        Err(Ended::Halted) => {
+            let (assignment, telemetry) = (&lease.assignment, &work.telemetry);
+            flush_within(shared, assignment, telemetry, GIVE_BACK_PATIENCE).await;
+            give_back(shared, assignment).await;
+        }
     }
     shared.holdings.remove(&lease.assignment);
 }
@@ -145,11 +149,14 @@ async fn attempt(
     }
     // Fetched and compiled first: what that takes is not counted as the run's time.
     let call = || shared.submitter.start(&lease.assignment);
-    place.start(lease);
+    place.start();
     expect_answer(until_answered("start", &work.stop, call).await, stopped)?;
     work.telemetry.note("starting");
     let checkpoints = Checkpoints::of(lease);
     let outcome = run(shared, lease, work, spec, &checkpoints).await;
+    if !lease.word_only {
+        work.telemetry.drop_lines(outcome.log_lines_dropped);
+    }
     if lease.gpu.is_some() {
         card::look(shared, &outcome).await;
     }
@@ -159,7 +166,6 @@ async fn attempt(
     if work.stop.is_cancelled() {
         return Err(stopped());
     }
-    work.telemetry.drop_lines(outcome.log_lines_dropped);
     flush(shared, &lease.assignment, work).await;
     misbehave(shared, work).await?;
     if work.stop.is_cancelled() {
@@ -174,10 +180,9 @@ async fn attempt(
         () = work.stop.cancelled() => return Err(stopped()),
     }
     // Kept before the commitment is sent: whatever happens then, the result can be revealed.
-    let outputs = outcome.outputs.first().and_then(|o| o.path.parent());
+    let outputs = outcome.outputs.first().filter(|_| !lease.word_only);
     shared
-        .journal
-        .keep(&sealed, outputs)
+        .keep_sealed(&sealed, outputs.and_then(|o| o.path.parent()))
         .map_err(host_error("the sealed result can't be kept"))?;
     let commitment = sealed.commit.commitment.clone();
     let answer = commit(shared, sealed, &work.stop).await;
@@ -186,11 +191,7 @@ async fn attempt(
         Ok(()) => tracing::info!(commitment, "committed"),
         // A stopping node keeps it: the next start sends the commitment again.
         Err(Ended::Halted) => {}
-        Err(Ended::Dropped | Ended::Failed(_)) => {
-            if let Err(error) = shared.journal.remove(&lease.assignment) {
-                tracing::warn!(%error, "the sealed result can't be removed");
-            }
-        }
+        Err(Ended::Dropped | Ended::Failed(_)) => shared.discard_sealed(&lease.assignment),
     }
     committed
 }

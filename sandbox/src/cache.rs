@@ -9,7 +9,7 @@
 //! written last and replaced as a whole, and says in its seal for which key it was written, so no mixture of old and new, and no file under
 //! another's name, passes. Whatever does not pass is removed and made anew.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -25,8 +25,11 @@ use tempfile::NamedTempFile;
 use crate::inspect::ModuleInfo;
 use crate::ipc::CodeId;
 
-/// Most bytes of all artefacts together; the ones that were used longest ago go first.
+/// Most bytes of all artefacts together, and of one. Of the requester whose artefacts take most the one goes first that was used longest ago:
+/// nobody's modules drive out everybody's.
 pub const CACHE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// Whose the artefacts are that no run of this process has used.
+const NOBODY: &str = "";
 /// The files' extensions.
 const CODE: &str = "cwasm";
 const ENTRY: &str = "json";
@@ -42,6 +45,11 @@ const ENTRY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub struct ArtefactStore {
     dir: PathBuf,
     bytes_max: u64,
+    /// Bytes that all together may take now; and what they took when they were counted last.
+    bound: AtomicU64,
+    held: AtomicU64,
+    /// Whose run each was made for, or, of those that an earlier process made, who used it first since. Those that nobody used are nobody's.
+    owners: Mutex<HashMap<String, String>>,
     next_id: AtomicU64,
     known: Mutex<HashMap<String, Artefact>>,
     compiling: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
@@ -75,6 +83,14 @@ impl Stamp {
             changed: (metadata.mtime(), metadata.mtime_nsec()),
         }
     }
+}
+
+/// What one requester has.
+#[derive(Debug, Default)]
+struct Held {
+    bytes: u64,
+    /// What can be removed, with its bytes; what was used longest ago comes first.
+    oldest: VecDeque<(String, u64)>,
 }
 
 /// The JSON file.
@@ -119,12 +135,43 @@ impl ArtefactStore {
         let store = Self {
             dir: dir.to_owned(),
             bytes_max,
+            bound: AtomicU64::new(bytes_max),
+            held: AtomicU64::new(0),
+            owners: Mutex::default(),
             next_id: AtomicU64::new(0),
             known: Mutex::default(),
             compiling: Mutex::default(),
         };
         store.sweep()?;
+        store.make_room(0, NOBODY)?;
         Ok(store)
+    }
+
+    /// From now on all artefacts together may take so many bytes, and not more than when the store was opened. Those that a run is about to
+    /// load stay, and so does the newest. Answers how many they take.
+    ///
+    /// # Errors
+    /// The folder can't be read.
+    pub fn set_bound(&self, bytes: u64) -> io::Result<u64> {
+        let bytes = bytes.min(self.bytes_max);
+        self.bound.store(bytes, Ordering::Relaxed);
+        if self.bytes_held() > bytes {
+            self.make_room(0, NOBODY)?;
+        }
+        Ok(self.bytes_held())
+    }
+
+    /// Bytes that all artefacts took when they were counted last.
+    pub fn bytes_held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Who uses an artefact that is nobody's has it from then on.
+    pub(crate) fn claim(&self, key: &str, owner: &str) {
+        let mut owners = locked(&self.owners);
+        if !owners.contains_key(key) {
+            owners.insert(key.to_owned(), owner.to_owned());
+        }
     }
 
     /// The key of a module under an engine.
@@ -191,10 +238,10 @@ impl ArtefactStore {
         NamedTempFile::new_in(&self.dir)
     }
 
-    /// Keeps what was written to `file`.
+    /// Keeps what was written to `file`, for a run of `owner`'s.
     pub(crate) fn keep(
         &self,
-        key: &str,
+        (key, owner): (&str, &str),
         info: ModuleInfo,
         file: NamedTempFile,
     ) -> io::Result<Artefact> {
@@ -205,7 +252,7 @@ impl ArtefactStore {
             let text = format!("compiled code of {bytes} bytes; at most {max} are kept");
             return Err(io::Error::other(text));
         }
-        self.make_room(bytes)?;
+        self.make_room(bytes, owner)?;
         let path = self.code_path(&code);
         file.persist(&path)?;
         let entry = Entry::new(key, info.clone(), code);
@@ -214,11 +261,13 @@ impl ArtefactStore {
         written.as_file().sync_all()?;
         written.persist(self.entry_path(key))?;
         let stamp = Stamp::of(&fs::symlink_metadata(&path)?);
+        self.claim(key, owner);
         Ok(self.remember(key, path, stamp, info))
     }
 
     /// Forgets an artefact and removes its files.
     pub(crate) fn discard(&self, key: &str) {
+        locked(&self.owners).remove(key);
         let known = locked(&self.known).remove(key);
         let entry_path = self.entry_path(key);
         let entry = fs::read(&entry_path)
@@ -256,11 +305,35 @@ impl ArtefactStore {
         self.dir.join(digest).with_extension(CODE)
     }
 
-    /// Removes the entries that were used longest ago until `bytes` more fit. What is being written is not counted: each file is, when its
-    /// turn comes.
-    fn make_room(&self, bytes: u64) -> io::Result<()> {
-        let mut entries = Vec::new();
-        let mut total = bytes;
+    /// Removes artefacts until `bytes` more of `owner`'s fit: of whoever has most then the one that was used longest ago. What is being
+    /// written is not counted: each file is, when its turn comes.
+    fn make_room(&self, bytes: u64, owner: &str) -> io::Result<()> {
+        let (mut total, keys) = self.kept()?;
+        total = total.saturating_add(bytes);
+        let bound = self.bound.load(Ordering::Relaxed);
+        if total > bound {
+            let mut holders = self.holders(keys);
+            holders.entry(owner.to_owned()).or_default().bytes += bytes;
+            while total > bound {
+                let removable = holders.values_mut().filter(|held| !held.oldest.is_empty());
+                let Some(most) = removable.max_by_key(|held| held.bytes) else {
+                    break;
+                };
+                if let Some((key, bytes)) = most.oldest.pop_front() {
+                    self.discard(&key);
+                    most.bytes = most.bytes.saturating_sub(bytes);
+                    total = total.saturating_sub(bytes);
+                }
+            }
+        }
+        self.held.store(total, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The bytes of all files that are kept, and each artefact's key with its time of use.
+    fn kept(&self) -> io::Result<(u64, Vec<(SystemTime, String)>)> {
+        let mut keys = Vec::new();
+        let mut total = 0_u64;
         for file in fs::read_dir(&self.dir)? {
             let file = file?;
             let path = file.path();
@@ -276,22 +349,34 @@ impl ArtefactStore {
             total = total.saturating_add(metadata.len());
             if let Some(key) = key_of(&path) {
                 let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-                entries.push((used, key));
+                keys.push((used, key));
             }
         }
-        if total <= self.bytes_max {
-            return Ok(());
-        }
-        entries.sort();
-        for (_, key) in entries {
-            if total <= self.bytes_max {
-                break;
+        keys.sort();
+        Ok((total, keys))
+    }
+
+    /// What each requester has of these artefacts. Those that a run is about to load can't be removed.
+    fn holders(&self, keys: Vec<(SystemTime, String)>) -> BTreeMap<String, Held> {
+        let mut owners = locked(&self.owners);
+        let there: HashSet<&String> = keys.iter().map(|(_, key)| key).collect();
+        owners.retain(|key, _| there.contains(key));
+        let known = locked(&self.known);
+        let in_use = |key: &String| {
+            let artefact = known.get(key);
+            artefact.is_some_and(|artefact| Arc::strong_count(&artefact.info) > 1)
+        };
+        let mut holders: BTreeMap<String, Held> = BTreeMap::new();
+        for (_, key) in keys {
+            let owner = owners.get(&key).map_or(NOBODY, String::as_str);
+            let held = holders.entry(owner.to_owned()).or_default();
+            let bytes = self.bytes_of(&key);
+            held.bytes = held.bytes.saturating_add(bytes);
+            if !in_use(&key) {
+                held.oldest.push_back((key, bytes));
             }
-            let before = self.bytes_of(&key);
-            self.discard(&key);
-            total = total.saturating_sub(before);
         }
-        Ok(())
+        holders
     }
 
     fn bytes_of(&self, key: &str) -> u64 {

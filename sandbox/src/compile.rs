@@ -83,6 +83,16 @@ impl Compiler {
         spec: &RunSpec,
         memory_bytes: u64,
     ) -> Result<Artefact, End> {
+        let artefact = self.found_or_made(spec, memory_bytes).await?;
+        self.store.claim(&self.key(spec), &spec.tenant);
+        Ok(artefact)
+    }
+
+    async fn found_or_made(
+        self: &Arc<Self>,
+        spec: &RunSpec,
+        memory_bytes: u64,
+    ) -> Result<Artefact, End> {
         let key = self.key(spec);
         if let Some(artefact) = self.store.get_known(&key) {
             return Ok(artefact);
@@ -129,8 +139,9 @@ impl Compiler {
         let info = self
             .compile_in_child(spec.profile, module, writable, memory_bytes)
             .await?;
-        let (this, key) = (Arc::clone(self), key.to_owned());
-        let kept = tokio::task::spawn_blocking(move || this.store.keep(&key, info, artefact)).await;
+        let (this, key, owner) = (Arc::clone(self), key.to_owned(), spec.tenant.clone());
+        let keep = move || this.store.keep((&key, &owner), info, artefact);
+        let kept = tokio::task::spawn_blocking(keep).await;
         kept.map_err(host_error)?.map_err(host_error)
     }
 

@@ -1,17 +1,16 @@
 //! The parent's side of a run: finds the compiled module, takes a process, passes events on, and ends it in time.
 
+mod conversation;
 pub(crate) mod environment;
 mod probe;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio::net::UnixStream;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::{Artefact, ArtefactStore, CACHE_BYTES_MAX};
@@ -19,21 +18,18 @@ use crate::child::LogFormat;
 use crate::compile::Compiler;
 use crate::confine::Role;
 use crate::engine::Engines;
-use crate::host::files::{CHECKPOINTS_DIR, OUTPUTS_DIR};
-use crate::ipc::{Reply, Request, RunRequest, receive_async};
+use crate::host::files::OUTPUTS_DIR;
 use crate::limited::CompileLimits;
 use crate::limits::LOAD_MS_MAX;
 use crate::outcome::{End, Outcome, RunEvent, TrapKind};
-use crate::passing::{Handed, SendError, send_with_files};
 use crate::pool::{Pool, PoolConfig, Worker};
-use crate::process::{Launcher, Process};
+use crate::process::{Ended, Launcher, Process};
 use crate::spec::RunSpec;
 use crate::watch::{self, HOST_BYTES_MAX};
+use conversation::{Answer, Broken, converse};
 
 pub use probe::{ProbeError, Started};
 
-/// Checkpoints of a run whose files stay; see [`RunEvent::Checkpoint`].
-const CHECKPOINTS_KEPT: usize = 2;
 /// How often a compiled module may be gone when it is to be used, until something else must be wrong.
 const MISSES_MAX: u32 = 3;
 /// How executors are started.
@@ -152,6 +148,17 @@ impl Executor {
         self.inner.pool.close().await;
     }
 
+    /// Has all compiled modules together take at most so many bytes from now on: see [`ArtefactStore::set_bound`]. Answers how many they take.
+    pub fn bound_compiled(&self, bytes: u64) -> u64 {
+        let Ok(compiler) = &self.inner.compiler else {
+            return 0;
+        };
+        compiler.store.set_bound(bytes).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the compiled modules can't be counted");
+            compiler.store.bytes_held()
+        })
+    }
+
     /// Whether the module of `spec` is compiled, so that a run begins at once.
     pub async fn is_compiled(&self, spec: &RunSpec) -> bool {
         match &self.inner.compiler {
@@ -251,32 +258,34 @@ impl Executor {
         }
         let bytes_max = watch::allowance(&spec.limits, spec.gpu, self.inner.host_bytes_max);
         let pid = process.pid();
-        let sent = Instant::now();
+        let (sent, mut heard) = (Instant::now(), 0);
         let ended = tokio::select! {
-            ended = converse(process, spec, artefact, events) => ended,
+            ended = converse(process, spec, artefact, events, &mut heard) => ended,
             () = cancel.cancelled() => Err(Broken::Cancelled),
             () = watch::passed(pid, bytes_max) => Err(Broken::HostMemory(bytes_max, sent.elapsed())),
         };
-        self.conclude(worker, spec, ended).await
+        self.conclude(worker, spec, ended, heard).await
     }
 
-    /// Gives the process back or ends it, and says how the run ended.
+    /// Gives the process back or ends it, and says how the run ended, and how many of its lines were not heard.
     async fn conclude(
         &self,
         worker: Worker,
         spec: &RunSpec,
         ended: Result<Answer, Broken>,
+        heard: u64,
     ) -> Attempt {
         let outcome = match ended {
             Ok(Answer::Outcome(outcome)) => {
-                let outcome = take_outputs(&worker.process, *outcome, &spec.out_dir).await;
+                let mut outcome = take_outputs(&worker.process, *outcome, &spec.out_dir).await;
                 match outcome.end {
                     End::Ok | End::GuestError { .. } => self.inner.pool.release(worker).await,
                     End::Trap { .. }
                     | End::Limit { .. }
                     | End::HostError { .. }
                     | End::Cancelled => {
-                        worker.process.end(false).await;
+                        let unheard = worker.process.end(false).await.unheard(heard);
+                        outcome.log_lines_dropped = outcome.log_lines_dropped.max(unheard);
                     }
                 }
                 outcome
@@ -285,37 +294,42 @@ impl Executor {
                 worker.process.end(false).await;
                 return Attempt::BadCode(text);
             }
-            Err(Broken::Socket(error)) => Outcome::host_error(worker.process.died(&error).await),
             Err(broken) => {
-                worker.process.end(false).await;
-                match broken {
-                    Broken::Wall => {
-                        let mut outcome = Outcome::empty(End::Limit {
-                            limit: "wall".into(),
-                            value: spec.limits.wall_ms,
-                        });
-                        outcome.usage.wall_ms = spec.limits.wall_ms;
-                        outcome
-                    }
-                    Broken::HostMemory(value, after) => {
-                        let mut outcome = Outcome::empty(End::Limit {
-                            limit: "host-memory".into(),
-                            value,
-                        });
-                        outcome.usage.wall_ms = after.as_millis() as u64;
-                        outcome.usage.peak_memory_bytes = value;
-                        outcome
-                    }
-                    Broken::Load => Outcome::host_error(format!(
-                        "the executor did not start the run within {LOAD_MS_MAX} ms"
-                    )),
-                    Broken::File(text) => Outcome::host_error(text),
-                    Broken::Cancelled => Outcome::empty(End::Cancelled),
-                    Broken::Socket(error) => Outcome::host_error(error.to_string()),
-                }
+                let dying = matches!(broken, Broken::Socket(_));
+                let ended = worker.process.end(dying).await;
+                let mut outcome = broken_off(broken, &ended, spec);
+                outcome.log_lines_dropped = ended.unheard(heard);
+                outcome
             }
         };
         Attempt::ended(outcome)
+    }
+}
+
+/// How a run ended whose process was killed, or died.
+fn broken_off(broken: Broken, process: &Ended, spec: &RunSpec) -> Outcome {
+    let limit = |limit: &str, value: u64| {
+        let limit = limit.into();
+        Outcome::empty(End::Limit { limit, value })
+    };
+    match broken {
+        Broken::Wall => {
+            let mut outcome = limit("wall", spec.limits.wall_ms);
+            outcome.usage.wall_ms = spec.limits.wall_ms;
+            outcome
+        }
+        Broken::HostMemory(value, after) => {
+            let mut outcome = limit("host-memory", value);
+            outcome.usage.wall_ms = after.as_millis() as u64;
+            outcome.usage.peak_memory_bytes = value;
+            outcome
+        }
+        Broken::Load => Outcome::host_error(format!(
+            "the executor did not start the run within {LOAD_MS_MAX} ms"
+        )),
+        Broken::File(text) => Outcome::host_error(text),
+        Broken::Cancelled => Outcome::empty(End::Cancelled),
+        Broken::Socket(error) => Outcome::host_error(process.describe(&error)),
     }
 }
 
@@ -331,149 +345,6 @@ enum Attempt {
 impl Attempt {
     fn ended(outcome: Outcome) -> Self {
         Self::Ended(Box::new(outcome))
-    }
-}
-
-/// The last message of a run.
-enum Answer {
-    Outcome(Box<Outcome>),
-    BadCode(String),
-}
-
-/// Why a conversation ended without one.
-enum Broken {
-    /// The run did not start in time.
-    Load,
-    /// The run took too long.
-    Wall,
-    /// The process took more than this many bytes of memory, so long after it was told to run.
-    HostMemory(u64, Duration),
-    /// A declared file can't be handed over.
-    File(String),
-    /// The caller does not want it any more.
-    Cancelled,
-    /// The child is gone or talks nonsense.
-    Socket(io::Error),
-}
-
-impl From<io::Error> for Broken {
-    fn from(error: io::Error) -> Self {
-        Self::Socket(error)
-    }
-}
-
-impl From<SendError> for Broken {
-    fn from(error: SendError) -> Self {
-        match error {
-            SendError::File(text) => Self::File(text),
-            SendError::Socket(error) => Self::Socket(error),
-        }
-    }
-}
-
-/// Sends the request and passes events on until the end. The wall clock starts with [`RunEvent::Started`].
-async fn converse(
-    process: &mut Process,
-    spec: &RunSpec,
-    artefact: &Artefact,
-    events: &mpsc::Sender<RunEvent>,
-) -> Result<Answer, Broken> {
-    let (request, files) = request(spec, artefact);
-    let first = timeout(Duration::from_millis(LOAD_MS_MAX), async {
-        send_with_files(&mut process.socket, &request, files).await?;
-        Ok::<_, Broken>(receive(&mut process.socket).await?)
-    });
-    let mut reply = first.await.map_err(|_| Broken::Load)??;
-    let wall = Duration::from_millis(spec.limits.wall_ms);
-    let mut checkpoints = VecDeque::new();
-    let rest = async {
-        loop {
-            match reply {
-                Reply::Outcome(outcome) => return Ok(Answer::Outcome(outcome)),
-                Reply::BadCode(text) => return Ok(Answer::BadCode(text)),
-                Reply::Event(event) => {
-                    let event = localize(process, event, &spec.out_dir).await?;
-                    if let RunEvent::Checkpoint { path, .. } = &event {
-                        checkpoints.push_back(path.clone());
-                    }
-                    // Nobody listening is no reason to stop.
-                    let _ = events.send(event).await;
-                    remove_older(&mut checkpoints)?;
-                }
-                Reply::Hello(_)
-                | Reply::Wiped
-                | Reply::Adapter(_)
-                | Reply::Compiled(_)
-                | Reply::Judged(..)
-                | Reply::NoMemory => {
-                    return Err(Broken::Socket(reply.unexpected()));
-                }
-            }
-            reply = receive(&mut process.socket).await?;
-        }
-    };
-    timeout(wall, rest).await.map_err(|_| Broken::Wall)?
-}
-
-async fn receive(socket: &mut UnixStream) -> io::Result<Reply> {
-    receive_async::<Reply>(socket).await
-}
-
-/// A spec as the child gets it: open files instead of paths.
-fn request(spec: &RunSpec, artefact: &Artefact) -> (Request, Vec<Handed>) {
-    let mut files: Vec<_> = spec
-        .inputs
-        .iter()
-        .map(|input| Handed::Path(input.path.clone(), Some(input.size)))
-        .collect();
-    let checkpoint = spec.checkpoint.clone();
-    files.extend(checkpoint.map(|path| Handed::Path(path, None)));
-    let mut bare = spec.clone();
-    bare.module = PathBuf::new();
-    bare.out_dir = PathBuf::new();
-    bare.checkpoint = None;
-    for input in &mut bare.inputs {
-        input.path = PathBuf::new();
-    }
-    let request = RunRequest {
-        has_checkpoint: spec.checkpoint.is_some(),
-        spec: bare,
-        info: (*artefact.info).clone(),
-        code: artefact.id,
-    };
-    (Request::Run(Box::new(request)), files)
-}
-
-/// Removes the files of checkpoints but those of the newest: a run that makes a hundred thousand takes the room of two.
-fn remove_older(checkpoints: &mut VecDeque<PathBuf>) -> io::Result<()> {
-    while checkpoints.len() > CHECKPOINTS_KEPT
-        && let Some(older) = checkpoints.pop_front()
-    {
-        match std::fs::remove_file(older) {
-            // The caller may have taken it.
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Moves the file of a checkpoint out of the process's folder.
-async fn localize(process: &Process, event: RunEvent, out_dir: &Path) -> io::Result<RunEvent> {
-    match event {
-        RunEvent::Checkpoint { path, digest, size } => {
-            let name = path.file_name().and_then(|name| name.to_str());
-            let taken = process.take(CHECKPOINTS_DIR, name.unwrap_or_default(), out_dir);
-            let path = taken.await?;
-            Ok(RunEvent::Checkpoint { path, digest, size })
-        }
-        // The child's word for its own id is not needed.
-        RunEvent::Started { pid } => Ok(RunEvent::Started {
-            pid: process.pid().unwrap_or(pid),
-        }),
-        other @ (RunEvent::Log { .. } | RunEvent::Progress { .. } | RunEvent::Metric(_)) => {
-            Ok(other)
-        }
     }
 }
 

@@ -37,6 +37,7 @@ mod passing;
 pub mod pool;
 mod process;
 mod run;
+mod said;
 pub mod spec;
 pub mod upload;
 mod watch;

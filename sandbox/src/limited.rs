@@ -22,7 +22,7 @@ use crate::limits::{
     UPLOAD_MEMORY_BYTES_MAX, UPLOAD_MS_MAX,
 };
 use crate::passing::{Handed, send_with_files};
-use crate::process::{Launcher, describe};
+use crate::process::Launcher;
 
 /// How a program that got no memory says so before it aborts.
 const ALLOCATION_FAILED: &str = "memory allocation of";
@@ -103,7 +103,7 @@ pub(crate) async fn ask(
     });
     let answer = answer.await;
     let broken = matches!(answer, Ok(Err(_)));
-    let (status, stderr) = process.end(broken).await;
+    let ended = process.end(broken).await;
     let memory = || match less_than(limits.memory_bytes) {
         None => Stopped::Memory {
             bytes: limits.memory_bytes,
@@ -113,12 +113,14 @@ pub(crate) async fn ask(
     match answer {
         Ok(Ok(Reply::NoMemory)) => Err(memory()),
         Ok(Ok(reply)) => Ok(reply),
-        Ok(Err(_)) if is_signal(status, nix::libc::SIGXCPU) => Err(Stopped::Cpu {
+        Ok(Err(_)) if is_signal(ended.status, nix::libc::SIGXCPU) => Err(Stopped::Cpu {
             cpu_s: limits.cpu_s,
         }),
-        Ok(Err(_)) if stderr.contains(ALLOCATION_FAILED) => Err(memory()),
-        Ok(Err(_)) if let Some(how) = broke(status, &stderr) => Err(Stopped::Broke { how }),
-        Ok(Err(error)) => Err(Stopped::Machine(describe(status, &error, &stderr))),
+        Ok(Err(_)) if ended.stderr.contains(ALLOCATION_FAILED) => Err(memory()),
+        Ok(Err(_)) if let Some(how) = broke(ended.status, &ended.stderr) => {
+            Err(Stopped::Broke { how })
+        }
+        Ok(Err(error)) => Err(Stopped::Machine(ended.describe(&error))),
         // The module has not had its processor time: this machine is slow, or busy.
         Err(_) => Err(Stopped::Machine(format!(
             "this machine had not given it {} s of processor time after {} ms",

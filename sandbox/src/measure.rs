@@ -10,12 +10,13 @@ use wasmtime::Store;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
 use crate::engine::{Engine, Profile, config};
-use crate::host;
 use crate::host::files::Files;
+use crate::host::{self, EventSink};
 use crate::inspect::inspect;
 use crate::limits::Limits;
 use crate::outcome::Outcome;
 use crate::run::{self, Module};
+use crate::said::Said;
 use crate::spec::{RunSpec, TraceIds};
 
 /// A loaded module, run as an executor runs it, without files and events.
@@ -60,9 +61,9 @@ impl InProcess {
     /// One run, and what it leaves wiped.
     pub fn run(&mut self) -> Outcome {
         let files = Files::new(&self.spec, Vec::new(), None);
-        let ignore = Box::new(|_| Ok(()));
-        let (outcome, remains) =
-            run::run(&self.spec, &self.module, files, &mut self.devices, ignore);
+        let ignore: EventSink = Box::new(|_| Ok(()));
+        let told = (ignore, Said::default());
+        let (outcome, remains) = run::run(&self.spec, &self.module, files, &mut self.devices, told);
         drop(remains);
         outcome
     }

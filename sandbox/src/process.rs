@@ -27,6 +27,7 @@ use crate::executor::{ExecutorConfig, environment};
 use crate::folder::{Folder, make_private};
 use crate::host::files::{CHECKPOINTS_DIR, OUTPUTS_DIR, is_name};
 use crate::ipc::{CodeId, Hello, Reply, receive_async};
+use crate::said::lines_in;
 
 /// The folder of compiled code in a process's own.
 pub(crate) const CODE_DIR: &str = "code";
@@ -112,6 +113,17 @@ pub(crate) struct Process {
     dir: Folder,
     /// What is linked into its folder, the one that was used last at the end.
     code: VecDeque<CodeId>,
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// None where it did not go when it was killed.
+    pub(crate) status: Option<ExitStatus>,
+    /// The last lines of its standard error.
+    pub(crate) stderr: String,
+    /// How many lines its last run logged.
+    pub(crate) lines: u64,
 }
 
 /// Makes a process's own folder, with what belongs in it.
@@ -317,8 +329,8 @@ impl Process {
     }
 
     /// Kills it and waits until it is gone. `dying`: it closed its socket, so it is ending by itself, and how it does is worth
-    /// a moment. Answers its status, unless it did not go, and the last lines that it wrote.
-    pub(crate) async fn end(mut self, dying: bool) -> (Option<ExitStatus>, String) {
+    /// a moment.
+    pub(crate) async fn end(mut self, dying: bool) -> Ended {
         let mut status = None;
         if dying {
             let waited = timeout(DYING_TIMEOUT, self.child.wait()).await;
@@ -337,19 +349,35 @@ impl Process {
             tracing::error!(pid = self.child.id(), "an executor does not go away");
             self.stderr.abort();
         }
+        let lines = lines_in(self.dir.path());
         let stderr = self.stderr.await.unwrap_or_default();
-        (status, stderr)
+        Ended {
+            status,
+            stderr,
+            lines,
+        }
     }
 
     /// Ends a process that can't be talked to; a sentence about how it did.
     pub(crate) async fn died(self, error: &io::Error) -> String {
-        let (status, stderr) = self.end(true).await;
-        describe(status, error, &stderr)
+        self.end(true).await.describe(error)
+    }
+}
+
+impl Ended {
+    /// A sentence about it, where the process can't be talked to.
+    pub(crate) fn describe(&self, error: &io::Error) -> String {
+        describe(self.status, error, &self.stderr)
+    }
+
+    /// Lines of its last run of which only so many were heard.
+    pub(crate) fn unheard(&self, heard: u64) -> u64 {
+        self.lines.saturating_sub(heard)
     }
 }
 
 /// A sentence for an executor that ended without an answer.
-pub(crate) fn describe(status: Option<ExitStatus>, error: &io::Error, stderr: &str) -> String {
+fn describe(status: Option<ExitStatus>, error: &io::Error, stderr: &str) -> String {
     let how = match status {
         Some(status) => match (status.signal(), status.code()) {
             (Some(nix::libc::SIGSYS), _) => {

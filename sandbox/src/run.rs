@@ -18,6 +18,7 @@ use crate::inspect::{ModuleInfo, World};
 use crate::limiter::Limiter;
 use crate::limits::{CHUNK_BYTES_MAX, Limits};
 use crate::outcome::{End, Outcome, RunEvent, TrapKind, Usage};
+use crate::said::Said;
 use crate::spec::RunSpec;
 
 /// Bytes that a guest may hand over in one call: four chunks, so that who hands over a little too much gets the interface's answer. More ends
@@ -85,7 +86,7 @@ pub(crate) fn run(
     module: &Module,
     files: Files,
     devices: &mut Devices,
-    mut events: EventSink,
+    (mut events, said): (EventSink, Said),
 ) -> (Outcome, Remains) {
     let failed = |text: String| (Outcome::host_error(text), Remains { _store: None });
     let gpu = if spec.gpu && module.info.wants_compute() {
@@ -108,6 +109,7 @@ pub(crate) fn run(
         files,
         metrics: Default::default(),
         counts: Counts::default(),
+        said,
         gpu,
         events,
         throttle: Throttle::default(),

@@ -158,3 +158,21 @@ async fn the_examples_compile_in_the_least_memory_that_a_node_gives() {
         assert_eq!(compiled, Ok(()), "{name}");
     }
 }
+
+#[tokio::test]
+async fn the_lines_of_a_run_that_is_killed_are_heard_or_counted() {
+    let mut bench = Bench::guest("chatter").limits(|limits| {
+        limits.log_lines = 10;
+        limits.wall_ms = 300;
+        limits.fuel = 1_000_000_000_000_000;
+    });
+    let ran = bench.run().await;
+    let End::Limit { limit, .. } = &ran.outcome.end else {
+        panic!("it talks for ever: {:?}", ran.outcome.end);
+    };
+    assert_eq!(limit, "wall");
+    let lines = ran.events.iter();
+    let lines = lines.filter(|event| matches!(event, RunEvent::Log { .. }));
+    assert_eq!(lines.count(), 10);
+    assert!(ran.outcome.log_lines_dropped > 100, "{:?}", ran.outcome);
+}

@@ -85,12 +85,7 @@ async fn published_tile(
             FOR_EVER_PRIVATE
         }
     };
-    let size = app
-        .published
-        .publisher
-        .status()
-        .latest
-        .map_or(0, |c| c.size);
+    let size = app.published.size_for(path).await?;
     if !path.is_within(size) {
         return Err(unknown(format!(
             "`{path}` is not within the published log of {size} entries"

@@ -254,6 +254,34 @@ async fn the_published_log_is_served_with_the_right_headers_and_rights() {
     assert!(open.client("nobody's").log_key().await.unwrap().public);
 }
 
+/// The store shows a checkpoint before its publisher says so, and one that another server's publisher wrote.
+#[tokio::test]
+async fn whoever_sees_a_checkpoint_gets_the_tiles_that_it_names() {
+    let (platform, longer) = (TestPlatform::start().await, TestPlatform::start().await);
+    let admin = std::fs::read_to_string(platform.dir().join("admin.key")).unwrap();
+    let size = checkpoint(&platform).await.size;
+    while checkpoint(&longer).await.size <= size {
+        longer.requester().await;
+    }
+    let shown = checkpoint(&longer).await.size;
+    let path = TilePath::entries(0, u16::try_from(shown).unwrap()).unwrap();
+    let (path, route) = (path.to_string(), format!("/log/{path}"));
+    let bring = |file: &str| {
+        let [from, to] = [&longer, &platform].map(|of| of.dir().join("log").join(file));
+        std::fs::copy(from, to).unwrap();
+    };
+    bring(&path);
+    let unknown = (404, "unknown-tile");
+    let asked = (Method::GET, &*route);
+    platform
+        .refuse(asked, Some(admin.trim()), "", unknown)
+        .await;
+    bring("checkpoint");
+    let served = platform.admin.published(&path).await.unwrap();
+    let written = std::fs::read(platform.dir().join("log").join(&path));
+    assert_eq!(served.unwrap(), written.unwrap());
+}
+
 #[tokio::test]
 async fn proofs_are_given_for_every_entry_and_earlier_size() {
     let platform = TestPlatform::start().await;

@@ -302,7 +302,7 @@ pub struct Lease {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pay: Option<Pay>,
     /// The run compares others' results, which stay closed: it brings its inline result and nothing else. No output, metric, note, log line
-    /// or checkpoint of it is told or taken.
+    /// or checkpoint of it is told or taken, and of what it used its fuel alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub word_only: bool,
     /// Without a heartbeat for this long the lease is lost; send one each third of it.

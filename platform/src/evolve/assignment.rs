@@ -12,6 +12,7 @@ use super::{
     node::{node_mut, refresh_node, unseal},
     record, reservation, stake,
     task::{assignment_mut, expect, refresh_open, resume_running, task_mut, task_ref},
+    unseal::{discard, keep},
 };
 use crate::{
     amount::Amount,
@@ -23,7 +24,7 @@ use crate::{
         AssignmentStarted, AssignmentWithdrawn, OutputClosed, OutputUploaded,
     },
     ids::{AssignmentId, NodeId, TaskId},
-    schedule::{charge, lease_room_of, may_double, reserved_ms, room_of, slots_milli},
+    schedule::{charge, compiling_of, may_double, reserved_ms, room_of, slots_milli},
     state::{
         Assignment, Checkpoint, Commitment, Outcome, Phase, Revealed, Room, Sample, Shown, Stage,
         State, Task,
@@ -43,12 +44,9 @@ pub(super) fn leased(
     };
     expect(is_wanted && task.round == e.round, task)?;
     let (requester, room) = (task.requester, room_of(state, task));
-    let is_of_old = e.draw.is_none();
     // Before there were draws nodes found the memory for compiling beside what they had promised.
-    let held = match is_of_old {
-        true => room,
-        false => lease_room_of(state, task),
-    };
+    let compiling = e.draw.as_ref().map(|_| compiling_of(state, task));
+    let compiling = compiling.unwrap_or_default();
     let with_gpu = task.definition.qos.gpu.is_some();
     let reserved_ms = reserved_ms(task);
     let price = stake::price(state, task, e)?;
@@ -70,7 +68,7 @@ pub(super) fn leased(
         abreast: 0,
         slots_milli,
         charged,
-        compiling_mib: held.memory_mib.saturating_sub(room.memory_mib),
+        compiling,
         started_at: None,
         resume: e.resume,
         author: e.author,
@@ -83,6 +81,7 @@ pub(super) fn leased(
         is_staked,
         uploads: Vec::new(),
         closed_outputs: Vec::new(),
+        sealed_mib: 0,
         stage: Stage::Leased,
     };
     task.phase = Phase::Running;
@@ -92,6 +91,7 @@ pub(super) fn leased(
     })?;
     state.index.task_of.insert(e.assignment, e.task);
     reservation::give_up(state, e.task);
+    let is_of_old = e.draw.is_none();
     let takes = state.nodes.get(&e.node).is_some_and(|n| {
         state.takes_work(n)
             || (is_of_old && n.is_working() && n.active.len() < n.claimed_slots() as usize)
@@ -102,7 +102,8 @@ pub(super) fn leased(
     stake::lock(state, e.node, pledged)?;
     let node = node_mut(state, e.node)?;
     node.active.insert(e.assignment);
-    node.taken.add(held);
+    node.taken.add(room);
+    node.taken.add(compiling);
     if e.doubles.is_none() {
         served(state, requester);
     }
@@ -133,14 +134,14 @@ pub(super) fn started(
         note: String::new(),
         at,
     };
-    let compiled = std::mem::take(&mut assignment.compiling_mib);
+    let compiled = std::mem::take(&mut assignment.compiling);
     let host = node_mut(state, node)?;
-    host.taken.remove(Room::memory(compiled));
+    host.taken.remove(compiled);
     let active = host.active.len();
     let assignment = assignment_mut(task_mut(state, e.task)?, e.assignment)?;
     assignment.abreast = u32::try_from(active).unwrap_or(u32::MAX);
     record::sweep(state);
-    if compiled > 0 {
+    if compiled != Room::default() {
         refresh_node(state, node);
     }
     Ok(())
@@ -191,6 +192,7 @@ pub(super) fn committed(
         matches!(stage, Stage::Running { .. }).then_some(Stage::Committed(commitment))
     })?;
     node_mut(state, node)?.sealed.insert(e.assignment);
+    keep(state, e.task, e.assignment)?;
     let inputs = task_ref(state, e.task)?.inputs.clone();
     remember(state, node, &inputs);
     refresh_node(state, node);
@@ -219,7 +221,7 @@ pub(super) fn shown(state: &mut State, e: &AssignmentShown) -> Result<(), Corrup
                 commitment: *commitment,
                 closed: e.closed.clone(),
             });
-            Ok(())
+            discard(state, e.assignment)
         }
         Stage::Shown(shown) => {
             shown.closed.append(&e.closed);
@@ -282,7 +284,7 @@ pub(super) fn revealed(state: &mut State, e: &AssignmentRevealed) -> Result<(), 
         checks: e.checks.clone(),
         published: e.published.clone(),
     });
-    Ok(())
+    discard(state, id)
 }
 
 pub(super) fn failed(
@@ -442,7 +444,7 @@ fn end_active(
     assignment.stage =
         stage.ok_or_else(|| Corrupt(format!("assignment {id} can't end from here")))?;
     let (node, charged) = (assignment.node, assignment.charged);
-    let compiling = std::mem::take(&mut assignment.compiling_mib);
+    let compiling = std::mem::take(&mut assignment.compiling);
     let (slots_milli, is_nodes_fault) = (assignment.slots_milli, assignment.is_nodes_fault());
     // A sealed result is covered until it matures.
     let freed = match assignment.stage {
@@ -463,7 +465,7 @@ fn end_active(
     let host = node_mut(state, node)?;
     host.active.remove(&id);
     host.taken.remove(room);
-    host.taken.remove(Room::memory(compiling));
+    host.taken.remove(compiling);
     // It is charged for the time that it held the node, whatever it had reserved. What the node did not end well is worth the reservation
     // at most: not nothing, for a requester can make nodes fail, with inputs that take too long to fetch.
     let held = charge(held_ms, slots_milli, state.limits_of(requester).weight);

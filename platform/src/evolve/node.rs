@@ -2,7 +2,7 @@
 
 use aevir_events::{Corrupt, Timestamp};
 
-use super::{ensure, fleet::with_fleet, stake};
+use super::{ensure, fleet::with_fleet, stake, unseal::discard};
 use crate::{
     amount::Amount,
     command::Availability,
@@ -44,6 +44,7 @@ pub(super) fn registered(
         suspended: None,
         active: [].into(),
         taken: Room::default(),
+        sealed_mib: 0,
         cached: Vec::new(),
         sealed: [].into(),
         records: [].into(),
@@ -166,6 +167,7 @@ pub(super) fn unseal(
     assignment: AssignmentId,
 ) -> Result<(), Corrupt> {
     stake::release(state, node, assignment)?;
+    discard(state, assignment)?;
     let sealed = node_mut(state, node)?.sealed.remove(&assignment);
     ensure(sealed, || format!("assignment {assignment} is not sealed"))?;
     refresh_node(state, node);

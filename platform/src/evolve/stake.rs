@@ -11,7 +11,7 @@ use super::{
 use crate::{
     amount::Amount,
     decide::stake_due,
-    event::{NodeSlashed, TaskVerified},
+    event::{AssignmentLeased, NodeSlashed, TaskVerified},
     ids::{AssignmentId, NodeId, TaskId},
     ledger::LedgerAccount,
     state::{State, Task},

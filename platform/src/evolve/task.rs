@@ -11,7 +11,7 @@ use super::{
     market::own_blob,
     node::{node_mut, vouch},
     record, reservation, review, rewards, speed, stake,
-    unseal::{unseal_all, unseal_undecided},
+    unseal::{discard_all, unseal_all, unseal_undecided},
 };
 use crate::{
     amount::Amount,
@@ -220,6 +220,7 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
     }
     state.index.inspected.remove(&e.task);
     refresh_open(state, e.task);
+    discard_all(state, e.task)?;
     ended(state, e.task);
     if let Some(sealed) = task_ref(state, e.task)?.drawn_and_stood() {
         vouch(state, sealed)?;
@@ -354,6 +355,7 @@ pub(super) fn closed(
     let deadline = task.definition.qos.deadline;
     forget_deadline(state, e.task, deadline);
     state.index.unblocked.remove(&e.task);
+    discard_all(state, e.task)?;
     ended(state, e.task);
     refresh_open(state, e.task);
     failures::count(state, e.task, at)

@@ -49,6 +49,7 @@ mod tests {
             storage_mib: 0,
             gpu_memory_mib,
             cpu_cores: 1,
+            memories_mib: memory_mib + gpu_memory_mib,
         }
     }
 
@@ -56,6 +57,7 @@ mod tests {
     fn a_run_counts_by_its_largest_part() {
         let node = Room {
             cpu_cores: 16,
+            memories_mib: u64::MAX,
             ..room(4_096, 8_192)
         };
         // Of 4 GiB for 16 slots: a sixty-fourth is less than a slot, all of it is all slots.
@@ -64,6 +66,13 @@ mod tests {
         assert_eq!(slots_milli(room(4_096, 0), node, 16), 16_000);
         assert_eq!(slots_milli(room(64, 4_096), node, 16), 8_000);
         assert_eq!(slots_milli(room(4_096, 0), room(4_096, 0), 1), 1_000);
+        // Where the GPU is software, what it takes is the machine's: a quarter of all memory is four slots of 16.
+        let software = Room {
+            memories_mib: 4_096,
+            ..node
+        };
+        assert_eq!(slots_milli(room(512, 512), node, 16), 2_000);
+        assert_eq!(slots_milli(room(512, 512), software, 16), 4_000);
         // The node has less by now than when it took the run.
         assert_eq!(slots_milli(room(9_000, 0), node, 16), 16_000);
     }

@@ -113,16 +113,25 @@ pub fn refusal(state: &State, task: &Task, node: &Node, now: Timestamp) -> Optio
     refusal_given(state, task, &needs, node, &[], now)
 }
 
-/// Whether a node could take a task before there were draws: runs shared neither cores nor the GPU's memory then, and a node had the slots
-/// that it said.
+/// Whether a node could take a task before there were draws: runs shared neither cores nor the GPU's memory then, a software GPU's memory was
+/// none of the machine's, what was sealed took nothing, and a node had the slots that it said.
 pub(crate) fn fitted_of_old(state: &State, task: &Task, node: &Node, now: Timestamp) -> bool {
     let needs = Needs::of(task, &state.policy_of(task));
     let had_slot = node.active.len() < node.claimed_slots() as usize;
+    let of_old = |room: Room| Room {
+        memory_mib: room.memory_mib,
+        storage_mib: room.storage_mib,
+        ..Room::default()
+    };
+    let mut taken = node.taken;
+    taken.remove(node.sealed_room());
+    let had_room = of_old(needs.run).fits_beside(of_old(taken), node.room());
     let is_shared = |reason| matches!(reason, Refused::GpuMemory | Refused::CpuCores);
     let passes = |reason| {
         reason == Refused::NoFreeSlot && had_slot
             || reason == Refused::CompileMemory
             || is_shared(reason) && !machine_lacks(&needs, node, reason)
+            || matches!(reason, Refused::Memory | Refused::Storage) && had_room
     };
     reasons(state, task, &needs, node, &[], now).all(passes)
 }
@@ -202,20 +211,25 @@ fn room(
 fn lacks(needs: &Needs, taken: Room, node: &Node) -> impl Iterator<Item = Refused> + use<> {
     let (own, whole) = (needs.room, node.room());
     let alone = |room: &Room| room.fits_beside(taken, whole);
-    let lacks_run = !alone(&Room::memory(needs.run_mib));
+    let lacks_run = !alone(&Room {
+        memory_mib: needs.run.memory_mib,
+        memories_mib: needs.run.memories_mib,
+        ..Room::default()
+    });
     let of_memory = match lacks_run {
         true => Refused::Memory,
         false => Refused::CompileMemory,
     };
     let parts = [
-        (of_memory, Room::memory(own.memory_mib)),
         (
-            Refused::Storage,
+            of_memory,
             Room {
-                storage_mib: own.storage_mib,
+                memory_mib: own.memory_mib,
+                memories_mib: own.memories_mib,
                 ..Room::default()
             },
         ),
+        (Refused::Storage, Room::storage(own.storage_mib)),
         (
             Refused::GpuMemory,
             Room {
@@ -242,6 +256,13 @@ fn lacks(needs: &Needs, taken: Room, node: &Node) -> impl Iterator<Item = Refuse
 /// What a lease of a task holds until its run begins, under the policy that the task was created under.
 pub(crate) fn lease_room_of(state: &State, task: &Task) -> Room {
     super::needs::lease_room(task, &state.policy_of(task).scheduling)
+}
+
+/// What of that is more than its run's room: memory for compiling its module.
+pub(crate) fn compiling_of(state: &State, task: &Task) -> Room {
+    let mut more = lease_room_of(state, task);
+    more.remove(room_of(state, task));
+    more
 }
 
 /// The room of a task's run, under the policy that the task was created under.

@@ -84,8 +84,7 @@ pub(crate) struct Load {
 
 impl Load {
     pub(crate) fn of(state: &State, node: &Node) -> Self {
-        let all = node.room();
-        let mut left = all;
+        let mut left = node.room();
         left.remove(node.taken);
         Self {
             ordinal: node.ordinal,
@@ -93,7 +92,7 @@ impl Load {
             is_free: state.takes_work(node),
             slots: (node.free_slots(), node.slots()),
             left,
-            all,
+            all: node.idle_room(),
             free_stake: filter::free_stake(state, node),
             stake: filter::whole_stake(state, node),
             mfuel_s: node.mfuel_s(),

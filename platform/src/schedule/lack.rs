@@ -100,7 +100,11 @@ fn missing(reason: Refused, needs: &Needs, node: &Node) -> u64 {
     let (run, whole) = (needs.room, node.room());
     let micro = |amount: i64| u64::try_from(amount).unwrap_or(0);
     let (asked, has) = match reason {
-        Refused::Memory => (needs.run_mib, whole.memory_mib),
+        // The two of a software GPU's node, where it has the one.
+        Refused::Memory if needs.run.memory_mib <= floor_power(whole.memory_mib) => {
+            (needs.run.memories_mib, whole.memories_mib)
+        }
+        Refused::Memory => (needs.run.memory_mib, whole.memory_mib),
         Refused::CompileMemory => (run.memory_mib, whole.memory_mib),
         Refused::Storage => (run.storage_mib, whole.storage_mib),
         Refused::GpuMemory => (run.gpu_memory_mib, whole.gpu_memory_mib),

@@ -67,9 +67,7 @@ impl Nearest<'_> {
             false => node.taken,
         };
         let (run, whole) = (needs.room, node.room());
-        let lower = |field: &str, [need, whole, taken]: [u64; 3]| {
-            lower(field, need, whole, (!self.idle).then_some(taken))
-        };
+        let lower = |field: &str, sizes: [u64; 3]| self.lower(&format!("`{field}`"), sizes);
         match reason {
         Refused::Offline => "wait until the node is back".into(),
         Refused::NoFreeSlot => "wait: the node is busy, and its turn comes when a run ends".into(),
@@ -80,14 +78,8 @@ impl Nearest<'_> {
             "wait: the node is kept free for a task that needs more of it and has waited for longer"
                 .into()
         }
-        Refused::Memory => lower(
-            "/limits/memory_mib",
-            [needs.run_mib, whole.memory_mib, taken.memory_mib],
-        ),
-        Refused::CompileMemory => compile(
-            [run.memory_mib, whole.memory_mib, taken.memory_mib],
-            !self.idle,
-        ),
+        Refused::Memory => self.lower_memory(node, taken),
+        Refused::CompileMemory => self.compile(node, taken),
         Refused::Storage => format!(
             "inputs and outputs take up to {} MiB: lower `/limits/output_mib` or use smaller inputs, so that they fit {} MiB beside the module",
             needs.room.storage_mib.saturating_sub(reserve_mib.into()),
@@ -161,34 +153,56 @@ impl Nearest<'_> {
         }
     }
     }
-}
 
-/// What helps where a module takes more to be compiled than its run.
-fn compile([need, whole, taken]: [u64; 3], counts_taken: bool) -> String {
-    if counts_taken && need <= whole {
-        return format!(
-            "wait until other runs of the node end: the module needs {need} MiB of memory to be compiled"
-        );
+    fn lower(&self, what: &str, [need, whole, taken]: [u64; 3]) -> String {
+        lower(what, need, whole, (!self.idle).then_some(taken))
     }
-    let has = floor_power(if counts_taken {
-        whole.saturating_sub(taken)
-    } else {
-        whole
-    });
-    format!(
-        "make the module smaller: it needs {need} MiB of memory to be compiled, and the node has {has}"
-    )
+
+    /// What helps where a module takes more to be compiled than its run.
+    fn compile(&self, node: &Node, taken: Room) -> String {
+        let (need, whole) = (self.needs.room.memory_mib, node.room().memory_mib);
+        if !self.idle && need <= whole {
+            return format!(
+                "wait until other runs of the node end: the module needs {need} MiB of memory to be compiled"
+            );
+        }
+        let taken = match node.has_one_memory() {
+            true => taken.memories_mib,
+            false => taken.memory_mib,
+        };
+        let has = floor_power(whole.saturating_sub(taken));
+        format!(
+            "make the module smaller: it needs {need} MiB of memory to be compiled, and the node has {has}"
+        )
+    }
+
+    /// The same of memory, which is that of the GPU, too, where this is software.
+    fn lower_memory(&self, node: &Node, taken: Room) -> String {
+        let (run, whole) = (self.needs.run, node.room());
+        let has = match self.idle {
+            true => floor_power(whole.memory_mib),
+            false => whole.memory_mib,
+        };
+        let of_both = run.memory_mib.saturating_add(taken.memory_mib) <= has;
+        if !node.has_one_memory() {
+            let sizes = [run.memory_mib, whole.memory_mib, taken.memory_mib];
+            self.lower("`/limits/memory_mib`", sizes)
+        } else if run.gpu_memory_mib > 0 && of_both {
+            let both =
+                "`/limits/memory_mib` and `/qos/gpu/memory_mib`, which are one memory there,";
+            let sizes = [run.memories_mib, whole.memories_mib, taken.memories_mib];
+            self.lower(both, sizes)
+        } else {
+            let sizes = [run.memory_mib, whole.memory_mib, taken.memories_mib];
+            self.lower("`/limits/memory_mib`", sizes)
+        }
+    }
 }
 
 /// What helps where a run takes too much of something: less of it, or a wait where the node has so much beside what is `taken`, none
 /// of which counts where it is absent. What is told of the node is rounded down to a power of two.
-fn lower(field: &str, need: u64, whole: u64, taken: Option<u64>) -> String {
-    let less = |most: u64| {
-        format!(
-            "lower `{field}` from {need} to {} or less",
-            floor_power(most)
-        )
-    };
+fn lower(what: &str, need: u64, whole: u64, taken: Option<u64>) -> String {
+    let less = |most: u64| format!("lower {what} from {need} to {} or less", floor_power(most));
     match taken {
         Some(taken) if need <= whole => match whole.saturating_sub(taken) {
             0 => "wait until other runs of the node end".into(),

@@ -30,8 +30,8 @@ pub(crate) struct Needs {
     pub(crate) private: bool,
     /// What its lease holds of a node until the run begins.
     pub(crate) room: Room,
-    /// Memory of the run alone, in MiB: what is more in `room` is for compiling its module.
-    pub(crate) run_mib: u64,
+    /// What the run alone takes: what is more in `room` is for compiling its module.
+    pub(crate) run: Room,
     /// Fuel that the node burns at least, in millions a second.
     pub(crate) mfuel_s: u64,
     /// Fuel that the node's results showed at least, in millions a second; what it claims does not count. 0: whatever it showed.
@@ -69,7 +69,7 @@ impl Needs {
             sampled,
             private: policy.market == Market::Private,
             room: lease_room(task, scheduling),
-            run_mib: task.definition.limits.memory_mib.into(),
+            run: room(task, scheduling),
             mfuel_s: qos.min_mfuel_s.unwrap_or(0).into(),
             shown_mfuel_s: 0,
             gpu: qos.gpu.clone(),
@@ -107,13 +107,15 @@ impl Needs {
         let round = |n: u64| rounding.of(n);
         let round32 = |n: u32| u32::try_from(rounding.of(n.into())).unwrap_or(u32::MAX);
         let mut needs = self.clone();
-        needs.room = Room {
-            memory_mib: round(needs.room.memory_mib),
-            storage_mib: round(needs.room.storage_mib),
-            gpu_memory_mib: round(needs.room.gpu_memory_mib),
-            cpu_cores: round(needs.room.cpu_cores),
+        let rounded = |room: Room| Room {
+            memory_mib: round(room.memory_mib),
+            storage_mib: round(room.storage_mib),
+            gpu_memory_mib: round(room.gpu_memory_mib),
+            cpu_cores: round(room.cpu_cores),
+            memories_mib: round(room.memories_mib),
         };
-        needs.run_mib = round(needs.run_mib);
+        needs.room = rounded(needs.room);
+        needs.run = rounded(needs.run);
         needs.mfuel_s = round(needs.mfuel_s);
         if let Some(gpu) = &mut needs.gpu {
             gpu.buffer_mib = gpu.buffer_mib.map(round32);
@@ -213,9 +215,10 @@ pub fn fetch_ms(task: &Task, policy: &SchedulingPolicy) -> u64 {
 /// What a lease of the task holds of a machine until its run begins: the memory in which the module is compiled, where that is more than
 /// the run's.
 pub(crate) fn lease_room(task: &Task, policy: &SchedulingPolicy) -> Room {
-    let run = room(task, policy);
+    let (run, compile_mib) = (room(task, policy), u64::from(task.compile_mib));
     Room {
-        memory_mib: run.memory_mib.max(task.compile_mib.into()),
+        memory_mib: run.memory_mib.max(compile_mib),
+        memories_mib: run.memories_mib.max(compile_mib),
         ..run
     }
 }
@@ -228,14 +231,23 @@ pub(crate) fn room(task: &Task, policy: &SchedulingPolicy) -> Room {
     let compared = task.compares().map(|of| of.bytes_max.0);
     let inputs = inputs.chain(compared).map(|bytes| bytes.div_ceil(MIB));
     let inputs = inputs.fold(0, u64::saturating_add);
+    let memory_mib = u64::from(limits.memory_mib);
+    let gpu_memory_mib = qos.gpu.as_ref().map_or(0, |need| need.memory_mib.into());
     Room {
-        memory_mib: limits.memory_mib.into(),
+        memory_mib,
         storage_mib: inputs
             .saturating_add(limits.output_mib.into())
             .saturating_add(policy.storage_reserve_mib.into()),
-        gpu_memory_mib: qos.gpu.as_ref().map_or(0, |need| need.memory_mib.into()),
+        gpu_memory_mib,
         cpu_cores: qos.cpu_cores.unwrap_or(1).max(1).into(),
+        memories_mib: memory_mib.saturating_add(gpu_memory_mib),
     }
+}
+
+/// What a sealed result of the task keeps of its node's storage until it is opened: as much as its outputs may take, for a commitment does
+/// not tell how much they do.
+pub(crate) fn sealed_mib(task: &Task) -> u64 {
+    task.definition.limits.output_mib.into()
 }
 
 #[cfg(test)]

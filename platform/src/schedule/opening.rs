@@ -13,6 +13,8 @@ pub(super) struct Opening {
     from: Timestamp,
     /// When its runs end at the latest, that of the task which it is kept free for among them, with what they take: in their order.
     ends: Vec<(Timestamp, Room)>,
+    /// What it keeps of sealed results, and when they are opened: taken to be within the time that there is to reveal.
+    sealed: (Timestamp, Room),
     slots: usize,
     whole: Room,
 }
@@ -28,10 +30,12 @@ impl Opening {
         let ends = reserve::ends_of(state, node).into_iter();
         // One that takes longer than its limit ends at any time.
         let ends = ends.map(|(at, room)| (at.max(now), room));
+        let reveal_ms = state.policy_of(task).reveal_ms;
         let pauses = node.backoff_until(needs.kind).max(now);
         let mut opening = Self {
             from: node.terms.opens_at(pauses),
             ends: ends.collect(),
+            sealed: (later(now, reveal_ms.into()), node.sealed_room()),
             slots: node.slots() as usize,
             whole: node.room(),
         };
@@ -52,12 +56,18 @@ impl Opening {
         let ends = self.ends.iter().map(|(at, _)| *at);
         let mut times = ends
             .filter(|at| *at > self.from)
-            .chain([self.from])
+            .chain([self.from, self.sealed.0.max(self.from)])
             .collect::<Vec<_>>();
         times.sort_unstable();
         times.into_iter().find(|at| {
             let left = self.ends.iter().filter(|(end, _)| end > at);
-            let (mut taken, mut runs) = (Room::default(), 0);
+            let (opened, sealed) = self.sealed;
+            let mut taken = if opened > *at {
+                sealed
+            } else {
+                Room::default()
+            };
+            let mut runs = 0;
             for (_, more) in left {
                 taken.add(*more);
                 runs += 1;

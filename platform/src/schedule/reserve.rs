@@ -12,7 +12,7 @@ use aevir_events::Timestamp;
 use super::{
     Refused,
     bits::Bits,
-    filter::{Gifts, lease_room_of, machine_room, may_pledge, reasons, room_of, whole_stake},
+    filter::{Gifts, lease_room_of, may_pledge, reasons, room_of, whole_stake},
     held,
     needs::{Needs, fetch_ms},
     reserved_ms,
@@ -172,7 +172,7 @@ pub(super) fn kept_for<'a>(
     (!takes).then_some(holder)
 }
 
-/// Whether the node could take the task if it were idle.
+/// Whether the node could take the task if it were idle. What it keeps sealed it keeps then, too.
 pub(super) fn takes_idle(
     state: &State,
     task: &Task,
@@ -181,7 +181,7 @@ pub(super) fn takes_idle(
     given: Gifts<'_>,
     now: Timestamp,
 ) -> bool {
-    let room = machine_room(needs, node);
+    let room = needs.room.fits_beside(node.sealed_room(), node.room());
     let passes = |reason: Refused| match reason {
         Refused::NoFreeSlot => true,
         Refused::Memory
@@ -326,7 +326,7 @@ impl Runs {
         let running = node.active.iter().filter_map(|id| state.assignment(*id));
         let running = running.map(|(task, run)| {
             let mut room = room_of(state, task);
-            room.memory_mib = room.memory_mib.saturating_add(run.compiling_mib);
+            room.add(run.compiling);
             (task, run.leased_at, room)
         });
         let gifts = given.iter().filter(|(_, to)| *to == node.id);
@@ -360,9 +360,9 @@ impl Runs {
     }
 }
 
-/// Whether a node has a slot and room for a task beside some runs.
+/// Whether a node has a slot and room for a task beside some runs, and what it keeps sealed.
 fn fits_beside<'a>(needs: &Needs, node: &Node, runs: impl Iterator<Item = &'a Run>) -> bool {
-    let (mut taken, mut count) = (Room::default(), 0);
+    let (mut taken, mut count) = (node.sealed_room(), 0);
     for run in runs {
         taken.add(run.room);
         count += 1;

@@ -5,17 +5,23 @@ use crate::state::Room;
 
 /// One column for each quantity of [`Room`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Rooms([Column; 4]);
+pub(super) struct Rooms([Column; 5]);
 
 impl Rooms {
     pub(super) fn get(&self, i: u32) -> Room {
-        let [memory_mib, storage_mib, gpu_memory_mib, cpu_cores] =
-            self.0.each_ref().map(|column| column.get(i));
+        let [
+            memory_mib,
+            storage_mib,
+            gpu_memory_mib,
+            cpu_cores,
+            memories_mib,
+        ] = self.0.each_ref().map(|column| column.get(i));
         Room {
             memory_mib,
             storage_mib,
             gpu_memory_mib,
             cpu_cores,
+            memories_mib,
         }
     }
 

@@ -6,7 +6,7 @@ use aevir_events::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::record::HardwareClass;
+use super::{node::Room, record::HardwareClass};
 use crate::{
     amount::{Amount, Ppm},
     closed::{Closed, ClosedOutput},
@@ -33,8 +33,8 @@ pub struct Assignment {
     pub slots_milli: u64,
     /// What its requester was charged for all that it reserved; at its end it is what it held.
     pub charged: u64,
-    /// Memory that it holds of the node beside its run's until that begins, for compiling the module, in MiB.
-    pub compiling_mib: u64,
+    /// What it holds of the node beside its run's room until that begins: memory for compiling the module.
+    pub compiling: Room,
     /// When the node began to run it.
     pub started_at: Option<Timestamp>,
     /// The checkpoint that it resumes from.
@@ -59,6 +59,8 @@ pub struct Assignment {
     pub uploads: Vec<BlobRef>,
     /// The same of a sample's replica, as far as can be told before the verdict.
     pub closed_outputs: Vec<ClosedOutput>,
+    /// What its node keeps of its result, in MiB: from the commitment until that is opened, or the task has ended.
+    pub sealed_mib: u64,
     pub stage: Stage,
 }
 

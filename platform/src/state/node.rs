@@ -39,8 +39,10 @@ pub struct Node {
     pub suspended: Option<Suspension>,
     /// Assignments that hold a slot: leased or running.
     pub active: BTreeSet<AssignmentId>,
-    /// What they may take of the machine.
+    /// What they may take of the machine, and what its sealed results take of its storage.
     pub taken: Room,
+    /// What it keeps of sealed results until they are opened: their outputs, in MiB. A part of what is taken of its storage.
+    pub sealed_mib: u64,
     /// Inputs that it fetched, the last one last: it may have them still.
     pub cached: Vec<Digest>,
     /// Assignments with a sealed result, until their task's shares have matured or it ended without any.
@@ -91,17 +93,11 @@ pub struct Room {
     pub storage_mib: u64,
     pub gpu_memory_mib: u64,
     pub cpu_cores: u64,
+    /// Memory and GPU memory together: on a machine whose GPU is software they are one. Others have enough of it.
+    pub memories_mib: u64,
 }
 
 impl Room {
-    /// So much memory and nothing else, in MiB.
-    pub fn memory(memory_mib: u64) -> Self {
-        Self {
-            memory_mib,
-            ..Self::default()
-        }
-    }
-
     /// Room for both.
     pub fn add(&mut self, more: Self) {
         *self = self.with(more, u64::saturating_add);
@@ -122,13 +118,22 @@ impl Room {
     }
 
     /// Its quantities, in the order of the fields.
-    pub fn quantities(self) -> [u64; 4] {
+    pub fn quantities(self) -> [u64; 5] {
         [
             self.memory_mib,
             self.storage_mib,
             self.gpu_memory_mib,
             self.cpu_cores,
+            self.memories_mib,
         ]
+    }
+
+    /// So much storage, in MiB, and nothing else.
+    pub fn storage(storage_mib: u64) -> Self {
+        Self {
+            storage_mib,
+            ..Self::default()
+        }
     }
 
     fn with(self, other: Self, of: fn(u64, u64) -> u64) -> Self {
@@ -137,6 +142,7 @@ impl Room {
             storage_mib: of(self.storage_mib, other.storage_mib),
             gpu_memory_mib: of(self.gpu_memory_mib, other.gpu_memory_mib),
             cpu_cores: of(self.cpu_cores, other.cpu_cores),
+            memories_mib: of(self.memories_mib, other.memories_mib),
         }
     }
 }
@@ -208,7 +214,34 @@ impl Node {
             storage_mib: self.storage_mib().into(),
             gpu_memory_mib: self.gpu_memory_mib().into(),
             cpu_cores: self.cpu_cores().into(),
+            memories_mib: self.memories_mib(),
         }
+    }
+
+    /// What its runs leave when all of them have ended: what is sealed is still kept then.
+    pub fn idle_room(&self) -> Room {
+        let mut room = self.room();
+        room.remove(self.sealed_room());
+        room
+    }
+
+    /// What it keeps of sealed results.
+    pub fn sealed_room(&self) -> Room {
+        Room::storage(self.sealed_mib)
+    }
+
+    /// Memory and GPU memory of all runs together, in MiB, where they are one; any number otherwise.
+    fn memories_mib(&self) -> u64 {
+        match self.has_one_memory() {
+            true => self.memory_mib().into(),
+            false => u64::MAX,
+        }
+    }
+
+    /// Its GPU is software, whose memory is the machine's.
+    pub fn has_one_memory(&self) -> bool {
+        let gpu = self.profile.gpu.as_ref();
+        gpu.is_some_and(|gpu| gpu.software)
     }
 
     /// Cores of all runs together, as machine and terms allow.

@@ -236,12 +236,13 @@ fn why_tells_all_that_a_node_lacks_and_what_helps() {
         let nearest = why(w).nearest.unwrap();
         nearest.iter().map(|r| r.reason.code()).collect::<Vec<_>>()
     };
-    // Where there is only what can't help, it says so.
+    // Where there is only what can't help, it says so. The GPU is software, so that what is asked of it is too much for the machine, too.
     assert_eq!(
         codes(&w),
         [
             "label",
             "gpu-feature",
+            "memory",
             "gpu-memory",
             "cpu-cores",
             "own-node"
@@ -251,7 +252,7 @@ fn why_tells_all_that_a_node_lacks_and_what_helps() {
     let other = w.node("other");
     assert_eq!(
         codes(&w),
-        ["label", "gpu-feature", "gpu-memory", "cpu-cores"]
+        ["label", "gpu-feature", "memory", "gpu-memory", "cpu-cores"]
     );
     // What was drained is told so, and not that it is away.
     w.ok(Command::DrainNode { node: other });

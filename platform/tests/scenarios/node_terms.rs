@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     nodes::why,
     sample::documents_agree,
-    world::{World, labels},
+    world::{World, labels, profile},
 };
 
 fn set(w: &mut World, node: NodeId, terms: Value) -> Vec<&'static str> {
@@ -23,7 +23,10 @@ fn terms_of(node: NodeId, terms: Value) -> Command {
 #[test]
 fn a_task_outside_a_nodes_terms_is_not_placed_on_it() {
     let mut w = World::new();
-    let node = w.node("a");
+    let owner = w.account("a");
+    let mut hardware = profile("a");
+    hardware.gpu.as_mut().unwrap().software = false;
+    let node = w.node_of(owner, hardware);
     let gpu = json!({"qos": {"gpu": {"memory_mib": 256}}});
     let (requester, module) = (w.requester.to_string(), w.module.to_string());
     let other = Digest::of(b"other").to_string();

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aevir_platform::{
     command::Command,
-    ids::AccountId,
+    ids::{AccountId, NodeId},
     policy::{AccountLimits, Policy, ReservePolicy},
+    state::Node,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -16,6 +17,21 @@ use crate::{
     sample::documents_agree,
     world::{World, profile},
 };
+
+/// Outputs that a node keeps: those of what it sealed, until it is opened or the task has ended.
+fn sealed_mib(w: &World, node: NodeId) -> u64 {
+    let open = w.state.tasks.values().filter(|t| t.ended_at.is_none());
+    let kept = open.flat_map(|t| t.assignments.values().map(move |a| (t, a)));
+    let kept = kept.filter(|(_, a)| a.node == node && a.state_name() == "committed");
+    kept.map(|(t, _)| u64::from(t.definition.limits.output_mib))
+        .sum()
+}
+
+/// Whether all runs of a node with a GPU were leased for the one that it has.
+fn leased_with(w: &World, node: &Node, class: &str) -> bool {
+    let mut runs = node.active.iter().filter_map(|id| w.state.assignment(*id));
+    runs.all(|(_, run)| run.hardware.gpu().is_none_or(|of| of == class))
+}
 
 /// What must hold of every lease, told from the state alone.
 pub fn check(w: &World) {
@@ -36,25 +52,33 @@ pub fn check(w: &World) {
         // Runs go on that have begun on one which is gone.
         assert!(of_gpu.is_none_or(|gpu| gpu_memory <= gpu.memory_mib.into()));
         let begun = |id| matches!(w.state.assignment(id), Some((_, a)) if a.started_at.is_some());
-        let runs = node
-            .active
-            .iter()
-            .filter_map(|id| Some((*id, w.state.task_of(*id)?)));
-        let (memory, storage) = runs.fold((0, 0), |(m, s), (id, task)| {
-            let l = &task.definition.limits;
+        let leases = node.active.iter();
+        let leases = leases.filter_map(|id| Some((*id, w.state.task_of(*id)?)));
+        let (memory, memories, runs) = leases.fold((0, 0, 0), |(m, both, s), (id, task)| {
+            let (l, gpu) = (&task.definition.limits, &task.definition.qos.gpu);
+            let of_gpu = gpu.as_ref().map_or(0, |gpu| gpu.memory_mib);
             // Until a run begins, its module has memory to be compiled in.
             let compiling = if begun(id) { 0 } else { task.compile_mib };
             // One small input and the reserve come beside the outputs.
             (
                 m + u64::from(l.memory_mib.max(compiling)),
+                both + u64::from((l.memory_mib + of_gpu).max(compiling)),
                 s + u64::from(l.output_mib) + 1 + 64,
             )
         });
+        let storage = runs + sealed_mib(w, node.id);
         assert_eq!(
-            (node.taken.memory_mib, node.taken.storage_mib),
-            (memory, storage)
+            (node.taken.memory_mib, node.taken.memories_mib),
+            (memory, memories)
+        );
+        assert_eq!(
+            (node.taken.storage_mib, node.sealed_mib),
+            (storage, storage - runs)
         );
         assert!(memory <= node.profile.memory_mib.into());
+        // A software GPU may have come while runs were under way that had another one.
+        let is_one = of_gpu.is_some_and(|gpu| gpu.software && leased_with(w, node, &gpu.class));
+        assert!(!is_one || memories <= node.profile.memory_mib.into());
         assert!(storage <= node.profile.storage_mib.into());
         assert!(node.active.len() <= node.profile.slots as usize);
     }

@@ -34,6 +34,7 @@ fn odd(name: &str) -> NodeProfile {
         gpu: Some(GpuProfile {
             memory_mib: 3_000,
             buffer_mib: Some(700),
+            software: false,
             ..profile("of a GPU").gpu.unwrap()
         }),
         ..profile(name)
@@ -257,6 +258,10 @@ fn market_of(machine: &Machine) -> World {
             memory_mib: machine.memory,
             storage_mib: machine.storage,
             cpu_mfuel_s: Some(machine.speed),
+            gpu: profile("of a GPU").gpu.map(|gpu| GpuProfile {
+                memory_mib: machine.memory,
+                ..gpu
+            }),
             ..profile("of a machine")
         },
     );
@@ -282,19 +287,19 @@ proptest! {
     fn of_machines_between_the_same_powers_of_two_all_is_told_alike(
         twins in twins(),
         asked in prop::collection::vec(
-            (1u32..4_097, 1u32..6_000, 1u32..6_000, 1i64..3_000_000, any::<bool>()),
+            (1u32..4_097, 1u32..6_000, 1u32..6_000, 1i64..3_000_000, any::<bool>(), prop::option::of(1u32..3_000)),
             1..8,
         ),
     ) {
         let markets = twins.each_ref().map(market_of);
-        for (memory, output, speed, price, by_ask) in asked {
+        for (memory, output, speed, price, by_ask, of_gpu) in asked {
             let pricing = match by_ask {
                 true => json!({"mode": "ask", "max_price": price.to_string()}),
                 false => json!({"mode": "fixed", "price": price.to_string()}),
             };
             let terms = json!({
                 "limits": {"memory_mib": memory, "output_mib": output},
-                "qos": {"min_mfuel_s": speed},
+                "qos": {"min_mfuel_s": speed, "gpu": of_gpu.map(|mib| json!({"memory_mib": mib}))},
                 "economics": {"budget": "100000000", "pricing": pricing},
             });
             let [one, other] = markets.each_ref().map(|w| quoted(w, terms.clone()));

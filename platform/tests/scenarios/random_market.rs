@@ -189,6 +189,7 @@ impl Market {
             match (machine.class, &mut profile.gpu) {
                 (Some(class), Some(gpu)) => {
                     gpu.class = format!("class-{class}");
+                    gpu.software = class == 0;
                     gpu.memory_mib = machine.memory;
                     gpu.features = machine
                         .f16
@@ -325,6 +326,7 @@ impl Market {
                 let gpu = profile("of a GPU").gpu.unwrap();
                 changed.gpu = class.map(|class| GpuProfile {
                     class: format!("class-{class}"),
+                    software: class == 0,
                     memory_mib: changed.memory_mib,
                     features: vec!["shader-f16".into()],
                     ..gpu

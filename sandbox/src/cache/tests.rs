@@ -20,7 +20,14 @@ fn info() -> ModuleInfo {
 fn keep(store: &ArtefactStore, key: &str, bytes: &[u8]) -> Artefact {
     let mut file = store.begin().unwrap();
     file.write_all(bytes).unwrap();
-    store.keep(key, info(), file).unwrap()
+    store.keep((key, "a"), info(), file).unwrap()
+}
+
+fn keep_of(store: &ArtefactStore, owner: &str, key: &str, bytes: usize) {
+    let mut file = store.begin().unwrap();
+    file.write_all(key.as_bytes()).unwrap();
+    file.write_all(&vec![0; bytes - key.len()]).unwrap();
+    store.keep((key, owner), info(), file).unwrap();
 }
 
 fn set_used(store: &ArtefactStore, key: &str, seconds: u64) {
@@ -104,6 +111,50 @@ fn the_oldest_go_when_there_is_no_room() {
 }
 
 #[test]
+fn whoever_has_most_makes_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = ArtefactStore::open(folder.path(), 30_000).unwrap();
+    keep_of(&store, "b", "small", 2_000);
+    set_used(&store, "small", 0);
+    let there = |key: &str| store.entry_path(key).exists();
+    for n in 0..20 {
+        keep_of(&store, "a", &format!("many-{n}"), 3_000);
+        set_used(&store, &format!("many-{n}"), n + 1);
+    }
+    assert!(
+        there("small"),
+        "the oldest of all, and not of whoever has most"
+    );
+    assert!(!there("many-0") && there("many-19"));
+    assert!(store.bytes_held() <= 30_000);
+    // Who comes now and has less gets room of who has more.
+    keep_of(&store, "c", "new", 9_000);
+    assert!(there("small") && there("new") && there("many-19"));
+    // Nobody knows whose they are after a restart: those that are used again have somebody.
+    let store = ArtefactStore::open(folder.path(), 30_000).unwrap();
+    store.claim("small", "b");
+    keep_of(&store, "d", "newer", 9_000);
+    assert!(there("small") && there("newer"));
+}
+
+#[test]
+fn a_lower_bound_holds_at_once_but_for_what_is_about_to_be_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = ArtefactStore::open(folder.path(), 30_000).unwrap();
+    let in_use = keep(&store, "loaded", &[1; 5_000]);
+    keep_of(&store, "b", "idle", 5_000);
+    let there = |key: &str| store.entry_path(key).exists();
+    assert!(store.set_bound(1_000).unwrap() > 5_000);
+    assert!(there("loaded") && !there("idle"));
+    drop(in_use);
+    assert_eq!(store.set_bound(1_000).unwrap(), 0);
+    assert!(!there("loaded"));
+    assert_eq!(store.set_bound(u64::MAX).unwrap(), 0);
+    keep(&store, "again", &[1; 20_000]);
+    assert!(there("again"), "it is not above what it was opened with");
+}
+
+#[test]
 fn what_is_being_written_counts_once_and_what_never_fits_drives_nothing_out() {
     let folder = tempfile::tempdir().unwrap();
     let store = ArtefactStore::open(folder.path(), 5_000).unwrap();
@@ -112,7 +163,7 @@ fn what_is_being_written_counts_once_and_what_never_fits_drives_nothing_out() {
     assert!(store.verify("one").is_some(), "there was room for both");
     let mut file = store.begin().unwrap();
     file.write_all(&[3; 5_001]).unwrap();
-    let refused = store.keep("three", info(), file).unwrap_err();
+    let refused = store.keep(("three", "a"), info(), file).unwrap_err();
     assert!(refused.to_string().contains("5001 bytes"), "{refused}");
     assert!(store.verify("one").is_some() && store.verify("two").is_some());
 }

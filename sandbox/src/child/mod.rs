@@ -30,11 +30,13 @@ use tracing_subscriber::EnvFilter;
 use crate::classify::TEXT_BYTES_MAX;
 use crate::confine::{Role, confine};
 use crate::engine::{Engines, Profile};
+use crate::host::EventSink;
 use crate::host::files::Files;
 use crate::ipc::{Hello, Reply, Request, RunRequest, send};
 use crate::outcome::{End, Outcome, RunEvent, TrapKind};
 use crate::passing::receive_with_files;
 use crate::run::{self, Remains};
+use crate::said::Said;
 use aevir_gpu::error::cut;
 use modules::{LoadError, Modules};
 use took::Meter;
@@ -108,6 +110,7 @@ struct Executor {
     meter: Meter,
     /// Of one requester, as the whole process.
     devices: Devices,
+    said: Said,
 }
 
 fn serve() -> io::Result<()> {
@@ -120,6 +123,10 @@ fn serve() -> io::Result<()> {
         .map_err(|error| io::Error::other(format!("there is no WebAssembly engine: {error:#}")))?;
     // Its file can't be opened any more once the process is confined.
     let meter = Meter::of(role);
+    let said = match role {
+        Role::Compile => Said::default(),
+        Role::Cpu | Role::Gpu => Said::in_folder(&dir)?,
+    };
     let confinement = confine(role, &dir, pooled);
     die_with_parent(socket.try_clone()?)?;
     let hello = Hello {
@@ -131,6 +138,7 @@ fn serve() -> io::Result<()> {
         socket,
         role,
         modules: Modules::new(&engines, &dir),
+        said,
         dir,
         engines,
         meter,
@@ -292,7 +300,8 @@ impl Executor {
         let files = Files::new(&spec, files, checkpoint);
         let mut socket = self.socket.try_clone()?;
         let events = Box::new(move |event: RunEvent| send(&mut socket, &Reply::Event(event)));
-        let (outcome, remains) = run::run(&spec, &module, files, &mut self.devices, events);
+        let told: (EventSink, Said) = (events, self.said.anew()?);
+        let (outcome, remains) = run::run(&spec, &module, files, &mut self.devices, told);
         Ok((Reply::Outcome(Box::new(outcome)), Some(remains)))
     }
 }

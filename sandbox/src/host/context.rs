@@ -196,6 +196,7 @@ fn log(mut s: Store<'_>, level: Level, text: String) -> wasmtime::Result<()> {
 
 /// Passes a log line on, or counts it where there were enough.
 pub(crate) fn say(host: &mut Host, level: outcome::Level, text: String) -> Result<(), Stop> {
+    host.said.count();
     if host.counts.log_lines >= host.spec.limits.log_lines {
         host.counts.log_lines_dropped += 1;
         return Ok(());

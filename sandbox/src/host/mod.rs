@@ -19,6 +19,7 @@ use wasmtime::{StoreContextMut, Trap};
 
 use crate::limiter::Limiter;
 use crate::outcome::{MetricValue, RunEvent};
+use crate::said::Said;
 use crate::spec::RunSpec;
 
 /// An interface: its versioned name, and all that it has.
@@ -145,6 +146,7 @@ pub(crate) struct Host {
     pub files: files::Files,
     pub metrics: BTreeMap<String, MetricValue>,
     pub counts: Counts,
+    pub said: Said,
     /// Boxed: few runs have one, and each would carry the room for it.
     pub gpu: Option<Box<Session>>,
     pub events: EventSink,
