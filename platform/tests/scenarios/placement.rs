@@ -51,18 +51,25 @@ pub fn check(w: &World) {
         let of_gpu = node.profile.gpu.as_ref();
         // Runs go on that have begun on one which is gone.
         assert!(of_gpu.is_none_or(|gpu| gpu_memory <= gpu.memory_mib.into()));
-        let limits = active.map(|t| &t.definition.limits);
-        let (memory, runs) = limits.fold((0, 0), |(m, s), l| {
+        let begun = |id| matches!(w.state.assignment(id), Some((_, a)) if a.started_at.is_some());
+        let leases = node.active.iter();
+        let leases = leases.filter_map(|id| Some((*id, w.state.task_of(*id)?)));
+        let (memory, memories, runs) = leases.fold((0, 0, 0), |(m, both, s), (id, task)| {
+            let (l, gpu) = (&task.definition.limits, &task.definition.qos.gpu);
+            let of_gpu = gpu.as_ref().map_or(0, |gpu| gpu.memory_mib);
+            // Until a run begins, its module has memory to be compiled in.
+            let compiling = if begun(id) { 0 } else { task.compile_mib };
             // One small input and the reserve come beside the outputs.
             (
-                m + u64::from(l.memory_mib),
+                m + u64::from(l.memory_mib.max(compiling)),
+                both + u64::from((l.memory_mib + of_gpu).max(compiling)),
                 s + u64::from(l.output_mib) + 1 + 64,
             )
         });
         let storage = runs + sealed_mib(w, node.id);
         assert_eq!(
             (node.taken.memory_mib, node.taken.memories_mib),
-            (memory, memory + gpu_memory)
+            (memory, memories)
         );
         assert_eq!(
             (node.taken.storage_mib, node.sealed_mib),
@@ -71,7 +78,7 @@ pub fn check(w: &World) {
         assert!(memory <= node.profile.memory_mib.into());
         // A software GPU may have come while runs were under way that had another one.
         let is_one = of_gpu.is_some_and(|gpu| gpu.software && leased_with(w, node, &gpu.class));
-        assert!(!is_one || memory + gpu_memory <= node.profile.memory_mib.into());
+        assert!(!is_one || memories <= node.profile.memory_mib.into());
         assert!(storage <= node.profile.storage_mib.into());
         assert!(node.active.len() <= node.profile.slots as usize);
     }

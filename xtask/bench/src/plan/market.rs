@@ -9,8 +9,8 @@ use aevir_events::{Context, Event as _, LeaderSecret, Recorded, Timestamp};
 use aevir_platform::{
     amount::{Amount, Count, Points},
     command::{
-        Availability, Command, GpuProfile, NodeProfile, OpenAccount, RegisterModule, RegisterNode,
-        Scope, World,
+        Availability, COMPILE_MIB_MIN, Command, GpuProfile, NodeProfile, OpenAccount,
+        RegisterModule, RegisterNode, Scope, World,
     },
     decide,
     digest::Digest,
@@ -127,6 +127,7 @@ impl Market {
             },
             world: World::Task,
             imports: Vec::new(),
+            compile_mib: COMPILE_MIB_MIN,
         }))?;
         self.requesters.push(account);
         Ok(())
