@@ -256,7 +256,7 @@ impl<'a> Market<'a> {
         };
         Some(Competing {
             tasks: self.state.index.queues.tasks_in(requester, line)?,
-            slots_milli: slots_milli(line.needs.room, room, node.slots()),
+            slots_milli: slots_milli(line.needs.run, room, node.slots()),
         })
     }
 }

@@ -7,6 +7,7 @@
 
 mod ahead;
 mod alarm;
+mod barred;
 mod bits;
 mod charge;
 mod column;
@@ -40,7 +41,7 @@ pub(crate) use charge::{charge, charge_of, reserved_ms, slots_milli};
 pub use draw::{Coin, Draw, EpochSecret, Purpose, commitment};
 pub(crate) use draw::{PASSED_MAX, Ticket, Toss, Urn, secret_of};
 pub use filter::{Refused, refusal};
-pub(crate) use filter::{fitted_of_old, room_of};
+pub(crate) use filter::{compiling_of, fitted_of_old, room_of};
 pub(crate) use fit::Candidates;
 pub(crate) use fleet::{Fleet, Load};
 pub use nearest::Remedy;
