@@ -50,9 +50,21 @@ impl Taken {
 /// What yields to runs and sealed results.
 #[derive(Debug)]
 pub(crate) struct Caches {
-    pub(crate) blobs: Arc<BlobCache>,
+    blobs: Arc<BlobCache>,
     /// Has the compiled modules.
-    pub(crate) executor: Executor,
+    executor: Executor,
+    /// Whoever shares anew holds it, so that the last one goes by what is taken then.
+    sharing: Mutex<()>,
+}
+
+impl Caches {
+    pub(crate) fn new(blobs: &Arc<BlobCache>, executor: &Executor) -> Self {
+        Self {
+            blobs: Arc::clone(blobs),
+            executor: executor.clone(),
+            sharing: Mutex::default(),
+        }
+    }
 }
 
 /// What a lease holds, until this is dropped.
@@ -145,6 +157,7 @@ impl Admission {
         let Some(caches) = &self.caches else {
             return;
         };
+        let _one_after_the_other = caches.sharing.lock();
         let bytes = self.allowance.caches(self.taken().all());
         let compiled = caches.executor.bound_compiled(bytes.compiled);
         let over = compiled.saturating_sub(bytes.compiled);

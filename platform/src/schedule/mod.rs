@@ -6,6 +6,7 @@
 //! stands here works on indexes ([`fleet`]), so that a placement costs about the same with 10 nodes and with 100,000.
 
 mod alarm;
+mod barred;
 mod bits;
 mod charge;
 mod column;

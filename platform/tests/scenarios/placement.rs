@@ -208,6 +208,54 @@ proptest! {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+    /// `World` holds each plan equal to the specification, which looks at one node after the other.
+    #[test]
+    fn whole_fleets_of_one_owner_are_passed_over(
+        speeds in prop::collection::vec((0u8..3, any::<bool>()), 80),
+        tasks in prop::collection::vec((0usize..3, 1u32..4, any::<bool>(), 0u8..4), 30..60),
+        placements in 1u32..40,
+    ) {
+        let mut policy = Policy::default();
+        policy.scheduling.placements_max = placements;
+        let mut w = World::with_policy(policy);
+        let owners = ["forty", "thirty-eight", "two"].map(|name| w.account(name));
+        for (n, (speed, is_far)) in speeds.iter().enumerate() {
+            let mut profile = profile(&format!("node {n}"));
+            profile.cpu_mfuel_s = Some(100 << speed);
+            let region = if *is_far { "far" } else { "near" };
+            profile.labels.insert("region".into(), region.into());
+            let owner = owners[usize::from(n >= 40) + usize::from(n >= 78)];
+            w.node_of(owner, profile);
+        }
+        for owner in [owners[0], owners[2]] {
+            w.deposit(owner, 1_000_000_000);
+            w.push_module(owner);
+        }
+        let requesters = [w.requester, owners[0], owners[2]];
+        for (of, replicas, is_near, ends) in tasks {
+            let sample = json!([{"method": "sampling", "quorum": replicas, "replicas": replicas}]);
+            let mut terms = json!({});
+            if replicas > 1 {
+                terms["verification"] = sample;
+            }
+            if is_near {
+                terms["qos"] = json!({"labels": {"region": "near"}});
+            }
+            let definition = Box::new(w.definition(terms));
+            w.ok(Command::SubmitTask { requester: requesters[of], definition });
+            let placed = w.plan();
+            for (_, assignment, _) in placed.iter().take(ends.into()) {
+                w.start(*assignment);
+                let run = w.run(*assignment, json!({}), &[]);
+                w.commit(&run);
+            }
+        }
+        w.check_replay();
+    }
+}
+
+proptest! {
     // Each case starts an interpreter.
     #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
     #[test]
