@@ -162,7 +162,7 @@ fn count<'a>(
     let (surely, perhaps) = (needs.rounded(Rounding::Up), needs.rounded(Rounding::Down));
     let reserve_mib = state.policy_of(task).scheduling.storage_reserve_mib;
     let mut nearest = Nearest::of(needs, reserve_mib, true);
-    for node in sample(state) {
+    for node in sample(state, now) {
         quote.looked_at += 1;
         let is_own = needs.private || node.owner == task.requester;
         let (most, least) = if is_own {
@@ -173,9 +173,14 @@ fn count<'a>(
         let fit = fit_of(state, task, most, node, now);
         if !fit.in_its_way.is_empty() {
             nearest.consider(node, &fit.in_its_way);
-            match fit_of(state, task, least, node, now).in_its_way.first() {
+            let first = fit.in_its_way.first().copied();
+            let first = match first.filter(|reason| !is_of_size(*reason)) {
+                Some(first) => Some(first),
+                None => first_of(state, task, least, node, now),
+            };
+            match first {
                 None => quote.borderline += 1,
-                Some(first) => *quote.refused.entry(*first).or_default() += 1,
+                Some(first) => *quote.refused.entry(first).or_default() += 1,
             }
             continue;
         }
@@ -203,6 +208,35 @@ fn count<'a>(
     quote.nearest = nearest.remedies();
     found.share = state.nodes.len().div_ceil(quote.looked_at.max(1));
     found
+}
+
+/// Whether rounding another way could undo a reason. One that it could not comes first with smaller needs, too.
+fn is_of_size(reason: Refused) -> bool {
+    !matches!(
+        reason,
+        Refused::Offline
+            | Refused::Draining
+            | Refused::Gone
+            | Refused::Suspended
+            | Refused::NoRuns
+            | Refused::NoAsk
+            | Refused::ModuleDenied
+            | Refused::RequesterDenied
+            | Refused::Label
+            | Refused::NoGpu
+    )
+}
+
+/// The first reason why a node does not take a task once it is idle.
+fn first_of(
+    state: &State,
+    task: &Task,
+    needs: &Needs,
+    node: &Node,
+    now: Timestamp,
+) -> Option<Refused> {
+    let fit = fit_of(state, task, needs, node, now);
+    fit.in_its_way.first().copied()
 }
 
 /// How a node fits a task.

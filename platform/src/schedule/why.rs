@@ -19,8 +19,9 @@ use crate::{
     state::{Node, Phase, State, Task},
 };
 
-/// Nodes that are looked at for one answer, spread over all of them: some ms of work at most.
-pub const NODES_MAX: usize = 20_000;
+/// Nodes that are looked at for one answer, spread over all of them: about a microsecond each, in which nothing is committed. Of a market
+/// of more a part that fits is told to a hundredth or so; what is rare may not be among them, and each second has others.
+pub const NODES_MAX: usize = 4_096;
 
 /// What stands between a task and its nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,7 +148,7 @@ fn look(state: &State, task: &Task, now: Timestamp, why: &mut Why) {
     let needs = Needs::of(task, &state.policy_of(task));
     let reserve_mib = state.policy_of(task).scheduling.storage_reserve_mib;
     let mut nearest = Nearest::of(&needs, reserve_mib, false);
-    for node in sample(state) {
+    for node in sample(state, now) {
         why.looked_at += 1;
         let all: Vec<Refused> = reasons(state, task, &needs, node, &[], now).collect();
         let Some(first) = all.first() else {
@@ -160,8 +161,38 @@ fn look(state: &State, task: &Task, now: Timestamp, why: &mut Why) {
     why.nearest = nearest.remedies();
 }
 
-/// At most [`NODES_MAX`] nodes, evenly from all of them.
-pub(super) fn sample(state: &State) -> impl Iterator<Item = &Node> {
-    let step = state.nodes.len().div_ceil(NODES_MAX).max(1);
-    state.nodes.values().step_by(step)
+/// At most [`NODES_MAX`] nodes, evenly from all of them: others in the next second, so that each has its own.
+pub(super) fn sample(state: &State, now: Timestamp) -> impl Iterator<Item = &Node> {
+    let (first, step) = spread(state.nodes.len(), now);
+    state.nodes.values().skip(first).step_by(step)
+}
+
+/// The first of so many nodes that is looked at, and how far apart they are.
+fn spread(nodes: usize, now: Timestamp) -> (usize, usize) {
+    let step = nodes.div_ceil(NODES_MAX).max(1);
+    let second = usize::try_from(now.0 / 1_000).unwrap_or(0);
+    (second % step, step)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_bounded_number_of_nodes_is_looked_at_and_each_in_its_second() {
+        for nodes in [0, 1, NODES_MAX, NODES_MAX + 1, 3 * NODES_MAX, 100_000] {
+            let mut seen = BTreeSet::new();
+            let (_, step) = spread(nodes, Timestamp(0));
+            for second in 0..step as i64 {
+                let (first, step) = spread(nodes, Timestamp(second * 1_000 + 999));
+                let looked_at: Vec<usize> = (0..nodes).skip(first).step_by(step).collect();
+                assert!(looked_at.len() <= NODES_MAX, "{nodes}");
+                assert!(looked_at.len() * 2 >= nodes.min(NODES_MAX), "{nodes}");
+                seen.extend(looked_at);
+            }
+            assert_eq!(seen.len(), nodes);
+        }
+    }
 }
