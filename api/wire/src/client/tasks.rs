@@ -58,8 +58,8 @@ impl Client {
 
     /// What a task would cost and when it would be done; nothing is stored.
     pub async fn quote_task(&self, definition: &Value) -> Result<Quote, ClientError> {
-        self.fetch(Call::post("/v1/tasks:quote").json(definition)?)
-            .await
+        let call = Call::post("/v1/tasks:quote").repeatable();
+        self.fetch(call.json(definition)?).await
     }
 
     /// Why a task waits.
