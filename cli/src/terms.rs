@@ -17,7 +17,7 @@ pub(crate) struct TermsArgs {
     /// below change what they name, of the file or of what holds, and leave the rest.
     #[arg(long = "terms", value_name = "FILE", env = "AEVIR_NODE_TERMS")]
     file: Option<PathBuf>,
-    /// Use at most so many cores: a run takes one.
+    /// Use at most so many cores: a run takes one. With 0 the node takes nothing; for a pause use `aevir node drain`.
     #[arg(long, value_name = "N")]
     max_cpu_cores: Option<u32>,
     /// Use at most so much memory for all runs together.
@@ -29,7 +29,7 @@ pub(crate) struct TermsArgs {
     /// Use at most so much of the disk for inputs and outputs of all runs together.
     #[arg(long, value_name = "MIB")]
     max_storage_mib: Option<u32>,
-    /// Run at most so many at once.
+    /// Run at most so many at once. With 0 the node takes nothing; for a pause use `aevir node drain`.
     #[arg(long, value_name = "N")]
     max_runs: Option<u32>,
     /// Take work at these hours only, in UTC, such as `mon-fri 18:00-06:00` or `sat 00:00-24:00`; repeatable.

@@ -43,7 +43,7 @@ pub(crate) struct Live {
     updates: broadcast::Sender<Arc<LiveUpdate>>,
     /// Size of the log as far as the driver has seen it.
     head: watch::Sender<u64>,
-    /// How often nodes may write into the log.
+    /// How often nodes may write into the log, and accounts may ask for quotes.
     pub(crate) rates: Rates,
     /// Makes the driver look again.
     pub(crate) driver: Notify,

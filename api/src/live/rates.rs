@@ -1,7 +1,8 @@
-//! How often one node may write into the log, which keeps everything for ever.
+//! How often one node may write into the log, which keeps everything for ever, and how often one account may ask what takes long to
+//! answer.
 //!
-//! What a node does with leases is bounded by its leases. What it says of itself, and what its runs keep, is bounded here: token
-//! buckets ([GCRA](https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm)) in the leader's memory, full again after a restart.
+//! What a node does with leases is bounded by its leases. What it says of itself, what its runs keep, and quotes, which cost nothing and
+//! look at thousands of nodes while nothing is committed, are bounded here: token buckets ([GCRA](https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm)) in the leader's memory, full again after a restart.
 
 use std::{
     hash::Hash,
@@ -9,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aevir_platform::ids::{AssignmentId, NodeId};
+use aevir_platform::ids::{AccountId, AssignmentId, NodeId};
 use governor::{
     Quota, RateLimiter,
     clock::{Clock as _, MonotonicClock},
@@ -32,14 +33,20 @@ const CHECKPOINTS_BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(7);
 /// One more in this time; an agent keeps one in five seconds.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(4);
 
+/// Quotes, and answers why a task waits, at once for one account: a batch of definitions, or all that waits on one screen.
+const QUOTES_BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(31);
+/// One more in this time. At some ms each that is less than a hundredth of the time in which nothing else is committed.
+const QUOTE_EVERY: Duration = Duration::from_secs(1);
+
 type Buckets<K> = RateLimiter<K, HashMapStateStore<K>, MonotonicClock, NoOpMiddleware<Instant>>;
 
-/// The buckets of all nodes and runs.
+/// The buckets of all nodes, runs and accounts.
 #[derive(Debug)]
 pub(crate) struct Rates {
     changes: Buckets<NodeId>,
     returns: Buckets<NodeId>,
     checkpoints: Buckets<AssignmentId>,
+    quotes: Buckets<AccountId>,
 }
 
 impl Default for Rates {
@@ -48,6 +55,7 @@ impl Default for Rates {
             changes: buckets(CHANGE_EVERY, CHANGES_BURST),
             returns: buckets(RETURN_EVERY, RETURNS_BURST),
             checkpoints: buckets(CHECKPOINT_EVERY, CHECKPOINTS_BURST),
+            quotes: buckets(QUOTE_EVERY, QUOTES_BURST),
         }
     }
 }
@@ -58,7 +66,8 @@ impl Rates {
     /// # Errors
     /// When there were too many: with the time after which there may be another.
     pub(crate) fn change(&self, node: NodeId) -> ApiResult<()> {
-        take(&self.changes, node, "changes of this node")
+        let until = take(&self.changes, node);
+        until.map_err(|after_s| too_many(Code::TooManyChanges, "changes of this node", after_s))
     }
 
     /// Counts a checkpoint of a run.
@@ -66,7 +75,19 @@ impl Rates {
     /// # Errors
     /// When there were too many: with the time after which there may be another.
     pub(crate) fn checkpoint(&self, run: AssignmentId) -> ApiResult<()> {
-        take(&self.checkpoints, run, "checkpoints of this run")
+        let what = "checkpoints of this run";
+        let until = take(&self.checkpoints, run);
+        until.map_err(|after_s| too_many(Code::TooManyChanges, what, after_s))
+    }
+
+    /// Counts a quote for an account, or an answer why a task of it waits.
+    ///
+    /// # Errors
+    /// When there were too many: with the time after which there may be another.
+    pub(crate) fn quote(&self, account: AccountId) -> ApiResult<()> {
+        let what = "quotes and questions of this account why tasks wait";
+        let until = take(&self.quotes, account);
+        until.map_err(|after_s| too_many(Code::TooManyQuotes, what, after_s))
     }
 
     /// Counts that a node which was away is back; answers whether that may be recorded now. That it goes is recorded always: nothing is
@@ -80,16 +101,21 @@ impl Rates {
         self.changes.retain_recent();
         self.returns.retain_recent();
         self.checkpoints.retain_recent();
+        self.quotes.retain_recent();
     }
 }
 
-fn take<K: Hash + Eq + Clone>(of: &Buckets<K>, key: K, what: &str) -> ApiResult<()> {
+/// Takes one, or answers after how many seconds there is another.
+fn take<K: Hash + Eq + Clone>(of: &Buckets<K>, key: K) -> Result<(), u64> {
     of.check_key(&key).map_err(|until| {
         let wait = until.wait_time_from(MonotonicClock.now());
-        let after_s = wait.as_secs().saturating_add(1);
-        let detail = format!("there were too many {what}: the next one is taken in {after_s} s");
-        ApiError::new(Code::TooManyChanges, detail).after(after_s)
+        wait.as_secs().saturating_add(1)
     })
+}
+
+fn too_many(code: Code, what: &str, after_s: u64) -> ApiError {
+    let detail = format!("there were too many {what}: the next one is taken in {after_s} s");
+    ApiError::new(code, detail).after(after_s)
 }
 
 /// So many at once, and one more in each period.
@@ -115,6 +141,12 @@ mod tests {
         assert_eq!(rates.change(node(2)), Ok(()), "another one's");
         let returns = (0..100).filter(|_| rates.may_return(node(1))).count();
         assert_eq!(returns, RETURNS_BURST.get() as usize);
+        let account = |n| AccountId(ulid::Ulid::from_parts(0, n));
+        let quotes = (0..100).filter(|_| rates.quote(account(1)).is_ok()).count();
+        assert_eq!(quotes, QUOTES_BURST.get() as usize);
+        let refused = rates.quote(account(1)).expect_err("one too many");
+        assert_eq!(refused.code(), "too-many-quotes");
+        assert_eq!(rates.quote(account(2)), Ok(()), "another one's");
         // What is used up is not forgotten.
         rates.sweep();
         assert!(rates.change(node(1)).is_err());

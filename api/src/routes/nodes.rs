@@ -171,6 +171,7 @@ fn from_row(mut cells: Cells) -> ApiResult<wire::Node> {
         kept_free_until: None,
         stake: None,
         sealed: Vec::new(),
+        sealed_count: 0,
         earned: cells.int()?.to_string(),
         records: [].into(),
         registered_at: time(Timestamp(cells.int()?)),
@@ -193,16 +194,23 @@ async fn complete(view: &mut Snapshot, nodes: &mut [wire::Node]) -> ApiResult<()
         }
     }
     let sealed = format!(
-        "SELECT a.node, a.id FROM {{assignments}} a JOIN {{tasks}} t ON t.id = a.task
+        "SELECT node, id, many FROM (
+            SELECT a.node AS node, a.id AS id,
+                COUNT(*) OVER (PARTITION BY a.node) AS many,
+                ROW_NUMBER() OVER (PARTITION BY a.node ORDER BY a.id DESC) AS place
+            FROM {{assignments}} a JOIN {{tasks}} t ON t.id = a.task
             WHERE a.state IN ('committed', 'revealed', 'accepted', 'refused')
             AND (t.ended_at IS NULL OR (t.verdict IN ('passed', 'unmet') AND t.matured_at IS NULL))
-            AND {} ORDER BY a.id",
-        view.is_one_of("a.node", 1)
+            AND {}) counted
+        WHERE place <= {} ORDER BY id DESC",
+        view.is_one_of("a.node", 1),
+        wire::SEALED_SHOWN_MAX
     );
     for row in view.select(&sealed, std::slice::from_ref(&ids)).await? {
         let mut cells = Cells::new(row);
         if let Some(place) = places.get(&cells.text()?) {
             nodes[*place].sealed.push(cells.text()?);
+            nodes[*place].sealed_count = cells.size()?;
         }
     }
     let fading = fading(view).await?;
@@ -315,12 +323,19 @@ pub(super) fn view(state: &Machine, node: &Node) -> ApiResult<wire::Node> {
         }),
         terms: to_wire(&node.terms)?,
         speed: speed(node.speed, node.profile.cpu_mfuel_s),
-        sealed: node.sealed.iter().map(ToString::to_string).collect(),
+        sealed: newest_sealed(node),
+        sealed_count: node.sealed.len() as u64,
         earned: node.earned.to_string(),
         active: node.active.iter().map(ToString::to_string).collect(),
         records: records(state, node),
         registered_at: time(node.registered_at),
     })
+}
+
+/// Ids begin with the time at which they were made.
+fn newest_sealed(node: &Node) -> Vec<String> {
+    let newest = node.sealed.iter().rev().take(wire::SEALED_SHOWN_MAX);
+    newest.map(ToString::to_string).collect()
 }
 
 fn speed(shown: SpeedRecord, claimed: Option<u32>) -> wire::NodeSpeed {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use aevir_wire::{
-    Action, Ask, ClientError, NodeTerms, RevokeNode, RotateKey, Secret, StopReason, Subject,
-    Suspend, rotation_message,
+    Action, Ask, ClientError, NodeFilter, NodeTerms, RevokeNode, RotateKey, SEALED_SHOWN_MAX,
+    Secret, StopReason, Subject, Suspend, rotation_message,
 };
 use ed25519_dalek::{Signer as _, SigningKey};
 use reqwest::Method;
@@ -52,7 +52,7 @@ async fn a_node_is_drained_by_its_owner_or_itself_and_told_so() {
     node.work(&Outcome::of(json!(1))).await;
     until(&requester.client, &task.id, "settled").await;
     let shown = node.client.node(&node.id).await.unwrap();
-    assert_eq!((shown.earned.as_str(), shown.sealed.len()), ("1000000", 0));
+    assert_eq!((shown.earned.as_str(), shown.sealed_count), ("1000000", 0));
     // Others neither see it nor do anything with it.
     let other = platform.node("other").await;
     for client in [&other.owner, &other.client, &requester.client] {
@@ -81,6 +81,29 @@ async fn a_node_is_drained_by_its_owner_or_itself_and_told_so() {
         "lists and single nodes say the same"
     );
     platform.check_replay().await;
+}
+
+#[tokio::test]
+async fn of_what_a_node_keeps_sealed_the_newest_are_named_and_all_are_counted() {
+    let platform = TestPlatform::start().await;
+    let (requester, module) = platform.requester().await;
+    let node = platform.node("n").await;
+    let mut sealed = Vec::new();
+    for _ in 0..SEALED_SHOWN_MAX + 2 {
+        let task = single(&module).with("limits", json!({"output_mib": 1}));
+        task.submit(&requester.client).await;
+        let lease = node.lease().await;
+        node.run(&lease, &Outcome::of(json!(1))).await;
+        sealed.push(lease.assignment);
+    }
+    sealed.sort_unstable_by(|a, b| b.cmp(a));
+    let newest = sealed.get(..SEALED_SHOWN_MAX).unwrap();
+    platform.level().await;
+    let listed = node.owner.nodes(&NodeFilter::default()).await.unwrap();
+    for shown in [&node.client.node(&node.id).await.unwrap(), &listed.nodes[0]] {
+        assert_eq!(shown.sealed_count, sealed.len() as u64);
+        assert_eq!(shown.sealed, newest);
+    }
 }
 
 #[tokio::test]

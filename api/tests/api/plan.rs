@@ -1,5 +1,6 @@
 //! Quotes, why a task waits, and accounts' limits.
 
+use reqwest::Method;
 use serde_json::json;
 
 use crate::support::{TestPlatform, node::until, single};
@@ -99,6 +100,43 @@ async fn replicas_wait_for_each_other_and_their_nodes_do_not_learn_of_it() {
     assert_eq!(why.waits_for, "commitment");
     let first = running.assignments[0].id.clone();
     assert_eq!((why.awaits, why.at_once_from), (vec![first], None));
+}
+
+#[tokio::test]
+async fn an_account_asks_for_so_many_quotes_and_waits_for_more() {
+    let platform = TestPlatform::start().await;
+    let (requester, module) = platform.requester().await;
+    let task = single(&module).submit(&requester.client).await;
+    let why = format!("/v1/tasks/{}/why", task.id);
+    let key = Some(requester.key.as_str());
+    let definition = single(&module).0.to_string();
+    let mut taken = 0;
+    // One and the other count together.
+    let (status, headers, body) = loop {
+        let answer = match taken % 2 {
+            0 => platform.raw(Method::GET, &why, key, "").await,
+            _ => {
+                let body = definition.clone();
+                platform
+                    .raw(Method::POST, "/v1/tasks:quote", key, body)
+                    .await
+            }
+        };
+        if answer.0 != 200 {
+            break answer;
+        }
+        taken += 1;
+        assert!(taken < 1_000, "there is a limit");
+    };
+    assert_eq!(status, 429);
+    assert_eq!(headers["retry-after"], "1");
+    let problem: aevir_wire::Problem = serde_json::from_slice(&body).unwrap();
+    assert_eq!(problem.code, "too-many-quotes");
+    assert!(taken >= 32, "{taken} were answered");
+    let other = platform.account("other").await;
+    platform
+        .refused(other.client.why_task(&task.id), 404, "unknown-task")
+        .await;
 }
 
 #[tokio::test]

@@ -51,7 +51,8 @@ pub use node::{
     Action, Ask, Checkpointed, Commit, Directive, Directives, FAST_CLASS_MARK, Fail,
     GpuConfinement, GpuNeed, GpuProfile, Heartbeat, Heartbeats, Lease, Leases, Limits, LogLine,
     Node, NodeConfinement, NodeList, NodeProfile, NodeRecord, NodeStanding, NodeTally, Pay,
-    RUNTIME_FAST, RUNTIME_REPRODUCIBLE, RegisterNode, RegisteredNode, Reveal, StopReason, Wall,
+    RUNTIME_FAST, RUNTIME_REPRODUCIBLE, RegisterNode, RegisteredNode, Reveal, SEALED_SHOWN_MAX,
+    StopReason, Wall,
 };
 pub use node_life::{
     AllowDeny, ChangeProfile, ChangeStake, NodeCaps, NodeSpeed, NodeStake, NodeTerms, RevokeNode,

@@ -182,14 +182,20 @@ pub struct Node {
     /// What it pledged; in lists as it is when they are asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stake: Option<NodeStake>,
-    /// Assignments with a sealed result whose shares have not matured.
+    /// Of the assignments with a sealed result whose shares have not matured, the newest: at most [`SEALED_SHOWN_MAX`], newest first.
     pub sealed: Vec<String>,
+    /// How many such assignments there are.
+    #[serde(default)]
+    pub sealed_count: u64,
     /// Shares of settlements so far, in micro-AEV.
     pub earned: String,
     /// By task type.
     pub records: BTreeMap<String, NodeRecord>,
     pub registered_at: String,
 }
+
+/// Sealed results that are named of one node; a busy one has thousands until they mature.
+pub const SEALED_SHOWN_MAX: usize = 10;
 
 /// How a node did on one type of task.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

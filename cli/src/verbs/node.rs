@@ -216,7 +216,7 @@ fn status(node: &Node) -> String {
         ("confinement", confinement(node)),
         ("running", list(&node.active)),
         ("kept free", kept_free(node)),
-        ("sealed", list(&node.sealed)),
+        ("sealed", sealed(node)),
         ("earned", format!("{} AEV", aev(&node.earned))),
     ];
     rows.extend(node.stake.as_ref().map(|stake| {
@@ -373,6 +373,16 @@ fn list(items: &[String]) -> String {
         return "-".to_owned();
     }
     items.join(" ")
+}
+
+/// How many results are sealed and have not matured, and the newest of them.
+fn sealed(node: &Node) -> String {
+    let newest = list(&node.sealed);
+    match node.sealed_count {
+        0 => newest,
+        all if all > node.sealed.len() as u64 => format!("{all}, the newest: {newest}"),
+        all => format!("{all}: {newest}"),
+    }
 }
 
 fn number(number: Option<u32>) -> String {

@@ -27,6 +27,8 @@ pub enum Refused {
     Gone,
     /// It, or its owner, is suspended.
     Suspended,
+    /// Its terms allow it no run, or no core for one.
+    NoRuns,
     NoFreeSlot,
     /// Outside the hours of its terms.
     Hours,
@@ -76,6 +78,7 @@ impl Refused {
             Self::Draining => "draining",
             Self::Gone => "gone",
             Self::Suspended => "suspended",
+            Self::NoRuns => "no-runs",
             Self::NoFreeSlot => "no-free-slot",
             Self::Hours => "hours",
             Self::Price => "price",
@@ -128,7 +131,7 @@ pub(crate) fn fitted_of_old(state: &State, task: &Task, node: &Node, now: Timest
     let had_room = of_old(needs.run).fits_beside(of_old(taken), node.room());
     let is_shared = |reason| matches!(reason, Refused::GpuMemory | Refused::CpuCores);
     let passes = |reason| {
-        reason == Refused::NoFreeSlot && had_slot
+        matches!(reason, Refused::NoFreeSlot | Refused::NoRuns) && had_slot
             || reason == Refused::CompileMemory
             || is_shared(reason) && !machine_lacks(&needs, node, reason)
             || matches!(reason, Refused::Memory | Refused::Storage) && had_room
@@ -158,10 +161,12 @@ pub(super) fn reasons<'a>(
     now: Timestamp,
 ) -> impl Iterator<Item = Refused> + 'a {
     let offline = node.availability == Availability::Offline;
-    let is_full = free_slots(node, given) == 0;
-    let first: [Option<Refused>; 8] = [
+    let runs = terms::runs(node);
+    let is_full = runs.is_none() && free_slots(node, given) == 0;
+    let first: [Option<Refused>; 9] = [
         terms::standing(state, node),
         offline.then_some(Refused::Offline),
+        runs,
         is_full.then_some(Refused::NoFreeSlot),
         (node.backoff_until(needs.kind) > now).then_some(Refused::BackingOff),
         reserve::kept(state, task, node, now),

@@ -86,6 +86,7 @@ fn obstacle(reason: Refused, has_room: bool) -> Obstacle {
         Refused::Draining
         | Refused::Gone
         | Refused::Suspended
+        | Refused::NoRuns
         | Refused::ModuleDenied
         | Refused::RequesterDenied
         | Refused::OwnNode
@@ -124,6 +125,7 @@ fn missing(reason: Refused, needs: &Needs, node: &Node) -> u64 {
         | Refused::Draining
         | Refused::Gone
         | Refused::Suspended
+        | Refused::NoRuns
         | Refused::NoFreeSlot
         | Refused::Hours
         | Refused::NoAsk

@@ -5,6 +5,7 @@
 //! [`specification`] says the same in its readable form, one node at a time, and a property test holds the two equal; what
 //! stands here works on indexes ([`fleet`]), so that a placement costs about the same with 10 nodes and with 100,000.
 
+mod ahead;
 mod alarm;
 mod barred;
 mod bits;

@@ -70,6 +70,10 @@ impl Nearest<'_> {
         let lower = |field: &str, sizes: [u64; 3]| self.lower(&format!("`{field}`"), sizes);
         match reason {
         Refused::Offline => "wait until the node is back".into(),
+        Refused::NoRuns => {
+            "another node has to take it: this one's operator allows it no run, or no core for one"
+                .into()
+        }
         Refused::NoFreeSlot => "wait: the node is busy, and its turn comes when a run ends".into(),
         Refused::BackingOff => {
             "wait: the node pauses after a fault, and takes such tasks again soon".into()

@@ -24,9 +24,6 @@ use crate::{
     state::{Node, State, Task},
 };
 
-/// Lines that one answer looks at: some ms of work at most.
-const AHEAD_LINES_MAX: usize = 10_000;
-
 /// A task's place among its requester's: by waiting and priority, the least first.
 pub(crate) type Turn = (i64, TaskId);
 
@@ -82,6 +79,15 @@ impl Line {
         line.needs.hash_key(&mut hasher);
         line.key = hasher.finish();
         line
+    }
+
+    /// Whether a node could take the tasks of it once it is idle, as far as what they ask for, price and owner tell.
+    pub(super) fn fits(&self, requester: AccountId, node: &Node) -> bool {
+        capable(&self.needs, node)
+            && machine_room(&self.needs, node)
+            && node.terms.ask(self.needs.kind) <= self.needs.price
+            && (self.needs.private || node.owner != requester)
+            && !self.tried.contains(&node.id)
     }
 
     /// All but the needs.
@@ -216,29 +222,11 @@ impl Queues {
         self.lines.get(&requester)?.tasks.get(line)
     }
 
-    /// Tasks that come before this one and compete with it: those that one of these nodes could take. As far as `most`, of so many lines
-    /// as are looked at.
-    pub(super) fn ahead(&self, nodes: &[&Node], turn: i64, most: usize) -> Vec<TaskId> {
-        let lines = self.lines.iter().flat_map(|(requester, lines)| {
-            lines
-                .tasks
-                .iter()
-                .map(move |(line, tasks)| (requester, line, tasks))
-        });
-        let competes = |requester: &AccountId, line: &Line| {
-            nodes.iter().any(|node| {
-                capable(&line.needs, node)
-                    && machine_room(&line.needs, node)
-                    && node.terms.ask(line.needs.kind) <= line.needs.price
-                    && (line.needs.private || node.owner != *requester)
-                    && !line.tried.contains(&node.id)
-            })
-        };
-        let before = lines
-            .take(AHEAD_LINES_MAX)
-            .filter(|(requester, line, _)| competes(requester, line))
-            .flat_map(|(_, _, tasks)| tasks.range(..(turn, TaskId(ulid::Ulid::nil()))));
-        before.take(most).map(|(_, task)| *task).collect()
+    /// How many tasks of a requester come before one that has this place, or have it.
+    pub(super) fn tasks_before(&self, requester: AccountId, last: Turn) -> usize {
+        let lines = self.lines.get(&requester).into_iter();
+        let tasks = lines.flat_map(|lines| lines.tasks.values());
+        tasks.map(|tasks| tasks.range(..=last).count()).sum()
     }
 
     /// Keeps the index right after a task changed.

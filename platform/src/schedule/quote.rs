@@ -9,6 +9,7 @@ use aevir_events::{Context, Timestamp};
 
 use super::{
     Refused,
+    ahead::{Ahead, ahead},
     filter::{machine_lacks, machine_lacks_memory, may_pledge, reasons, whole_stake},
     first_pace,
     nearest::{Nearest, Remedy},
@@ -24,18 +25,13 @@ use crate::{
     definition::{Pricing, TaskDefinition, Used},
     digest::Digest,
     event::TaskCreated,
-    ids::{AccountId, TaskId},
+    ids::AccountId,
     ledger::LedgerAccount,
     rejection::Rejection,
     report::BlobRef,
     state::{Node, Pace, Phase, State, Task},
 };
 
-/// Tasks before it that are counted.
-const AHEAD_MAX: usize = 100_000;
-
-/// Runs of those whose limits are looked at; those beyond are taken to reserve as much on average. Some ms of work at most.
-const AHEAD_LOOKS_MAX: usize = 10_000;
 /// Fitting nodes whose runs are looked at, spread over all of them: some ms of work at most.
 const OPENINGS_MAX: usize = 1_024;
 
@@ -63,7 +59,8 @@ pub struct Quote {
     pub nearest: Option<Vec<Remedy>>,
     pub looked_at: usize,
     pub nodes: usize,
-    /// Tasks that wait before it for the same nodes.
+    /// Tasks that wait for the same nodes and are served before it: of its requester's own those that come first, of others' what their
+    /// turns bring until then. Those beyond what is looked at by estimate.
     pub ahead: usize,
     /// `None` where no node fits for certain, or it waits for other tasks.
     pub starts_at: Option<Timestamp>,
@@ -120,9 +117,10 @@ pub fn quote(
     let found = count(state, &task, &needs, context.time, &mut quote);
     quote.expected_fee = expected_fee(state, &prepared.created, &found.asks);
     let turn = queue::turn(state, &task);
-    let competed_for = found.nodes.get(..COMPETED_FOR_MAX).unwrap_or(&found.nodes);
-    let ahead = state.index.queues.ahead(competed_for, turn, AHEAD_MAX);
-    quote.ahead = ahead.len();
+    let step = found.nodes.len().div_ceil(COMPETED_FOR_MAX).max(1);
+    let competed_for: Vec<&Node> = found.nodes.iter().step_by(step).copied().collect();
+    let ahead = ahead(state, &task, (&competed_for, quote.free > 0), turn);
+    quote.ahead = ahead.tasks;
     // Replicas of one owner do not confirm one another.
     let suffice = needs.private || found.owners.len() >= task.replicas_wanted as usize;
     if suffice && !waits {
@@ -136,8 +134,8 @@ pub fn quote(
     Ok(quote)
 }
 
-/// Nodes by which the tasks before it are told from those that do not compete.
-const COMPETED_FOR_MAX: usize = 32;
+/// Nodes by which the tasks before it are told from those that do not compete, spread over all that fit.
+const COMPETED_FOR_MAX: usize = 16;
 
 /// The nodes that fit.
 #[derive(Default)]
@@ -230,6 +228,7 @@ fn fit_of(state: &State, task: &Task, needs: &Needs, node: &Node, now: Timestamp
         }
         Refused::Offline
         | Refused::Draining
+        | Refused::NoRuns
         | Refused::Gone
         | Refused::Suspended
         | Refused::Price
@@ -259,7 +258,7 @@ fn starts_at(
     state: &State,
     (task, needs): (&Task, &Needs),
     found: &Found<'_>,
-    ahead: &[TaskId],
+    ahead: &Ahead,
     now: Timestamp,
 ) -> Option<Timestamp> {
     let step = found.nodes.len().div_ceil(OPENINGS_MAX).max(1);
@@ -273,15 +272,12 @@ fn starts_at(
     };
     let room_at = openings.iter().filter_map(|of| of.room_at(room)).min()?;
     // As many of the nodes that are not looked at are taken to fit, so that these have their part of what is ahead.
-    let ahead = ahead.get(..ahead.len() / (step * found.share).max(1))?;
-    let looked_at = ahead.iter().take(AHEAD_LOOKS_MAX);
-    let runs_ms: Vec<u64> = looked_at
-        .filter_map(|id| state.tasks.get(id))
-        .flat_map(|task| std::iter::repeat_n(reserved_ms(task), task.open_slots() as usize))
-        .collect();
-    let further = ahead.len().saturating_sub(AHEAD_LOOKS_MAX) as u64;
+    let part = (step * found.share).max(1);
+    let runs_ms = ahead.runs_ms.iter().skip(part - 1).step_by(part);
+    let runs_ms: Vec<u64> = runs_ms.copied().collect();
+    let further = (ahead.further / part) as u64;
     let sum = runs_ms.iter().copied().fold(0, u64::saturating_add);
-    let mean = sum / (AHEAD_LOOKS_MAX.min(ahead.len()) as u64).max(1);
+    let mean = sum / (runs_ms.len() as u64).max(1);
     let slots = openings.iter().flat_map(Opening::slots);
     let free = free_after(slots, &runs_ms, mean.saturating_mul(further))?;
     Some(free.max(room_at))

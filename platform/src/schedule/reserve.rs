@@ -183,7 +183,8 @@ pub(super) fn takes_idle(
 ) -> bool {
     let room = needs.room.fits_beside(node.sealed_room(), node.room());
     let passes = |reason: Refused| match reason {
-        Refused::NoFreeSlot => true,
+        // None is chosen that has no slot when it is idle; one whose operator allows it none later may be allowed some again.
+        Refused::NoFreeSlot | Refused::NoRuns => true,
         Refused::Memory
         | Refused::CompileMemory
         | Refused::Storage

@@ -62,6 +62,11 @@ pub(super) fn standing(state: &State, node: &Node) -> Option<Refused> {
     suspended.then_some(Refused::Suspended)
 }
 
+/// Whether the node's terms allow it any run at all.
+pub(super) fn runs(node: &Node) -> Option<Refused> {
+    (node.offered_slots() == 0).then_some(Refused::NoRuns)
+}
+
 /// Whether the node is open at this time.
 pub(super) fn hours(node: &Node, now: Timestamp) -> Option<Refused> {
     (!node.terms.is_open(now)).then_some(Refused::Hours)

@@ -53,6 +53,7 @@ mod state_table;
 mod suspensions;
 mod tail;
 mod turns;
+mod turns_quoted;
 mod unconfirmed;
 mod unrevealed;
 mod verification;

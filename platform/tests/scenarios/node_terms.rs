@@ -47,11 +47,11 @@ fn a_task_outside_a_nodes_terms_is_not_placed_on_it() {
             gpu.clone(),
             Refused::GpuMemory,
         ),
-        (json!({"caps": {"runs": 0}}), json!({}), Refused::NoFreeSlot),
+        (json!({"caps": {"runs": 0}}), json!({}), Refused::NoRuns),
         (
             json!({"caps": {"cpu_cores": 0}}),
             json!({}),
-            Refused::NoFreeSlot,
+            Refused::NoRuns,
         ),
         (
             json!({"hours": [{"from_min": 0, "to_min": 2_773}]}),

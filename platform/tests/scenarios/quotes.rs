@@ -7,7 +7,7 @@ use aevir_platform::{
     definition::TaskType,
     ids::NodeId,
     policy::Policy,
-    schedule::{Quote, Refused, quote},
+    schedule::{Quote, Refused, quote, why},
     terms::NodeTerms,
 };
 use proptest::prelude::*;
@@ -202,6 +202,33 @@ fn a_quote_says_why_no_node_fits_and_what_would_help() {
             .nearest
             .is_some_and(|n| n.iter().any(|r| !r.help.is_empty()))
     );
+}
+
+#[test]
+fn a_node_that_is_allowed_no_run_fits_nothing() {
+    let mut w = World::new();
+    let owner = w.account("owner");
+    let node = w.node_of(owner, profile("capped"));
+    let task = w.task(json!({}));
+    for caps in [json!({"runs": 0}), json!({"cpu_cores": 0})] {
+        let terms = serde_json::from_value(json!({"caps": caps})).unwrap();
+        w.ok(Command::ChangeTerms { node, terms });
+        let quote = quoted(&w, json!({}));
+        assert_eq!((quote.eligible, quote.borderline, quote.free), (0, 0, 0));
+        assert_eq!((quote.starts_at, quote.finishes_by), (None, None));
+        assert_eq!(quote.refused, [(Refused::NoRuns, 1)].into());
+        let why = why(&w.state, &w.state.tasks[&task], w.now);
+        assert_eq!(why.refused, [(Refused::NoRuns, 1)].into());
+        let nearest = why.nearest.unwrap();
+        assert!(nearest.iter().any(|r| r.help.contains("allows it no run")));
+        assert_eq!(w.plan(), []);
+    }
+    w.ok(Command::ChangeTerms {
+        node,
+        terms: Box::default(),
+    });
+    assert_eq!(quoted(&w, json!({})).free, 1);
+    assert_eq!(w.plan().len(), 1);
 }
 
 #[test]

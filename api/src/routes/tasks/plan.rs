@@ -7,6 +7,7 @@ use aevir_platform::{
     command::Scope,
     content::ContentPrice,
     schedule::{self, Quote, Refused, Remedy, Why},
+    state::State as Platform,
 };
 use aevir_wire as wire;
 use axum::{Json as Reply, extract::State};
@@ -17,7 +18,7 @@ use crate::{
     app::{App, now},
     auth::Caller,
     convert::time,
-    error::ApiResult,
+    error::{ApiError, ApiResult},
     extract::{Json, Path},
 };
 
@@ -32,6 +33,7 @@ pub(super) async fn quote_task(
 ) -> ApiResult<Reply<wire::Quote>> {
     caller.require(Scope::TasksWrite)?;
     let definition = app.task_schema.read(&definition)?;
+    app.live.rates.quote(caller.account)?;
     let context = Context {
         time: now(),
         actor: caller.actor().to_string(),
@@ -39,10 +41,19 @@ pub(super) async fn quote_task(
         entropy: [0; 32],
         secret: LeaderSecret([0; 32]),
     };
-    let quote = app
-        .log
-        .read(|state, _| schedule::quote(state, caller.account, &definition, &context));
+    let (app, account) = (app.clone(), caller.account);
+    let quote = apart(move || {
+        let quote = |state: &Platform, _| schedule::quote(state, account, &definition, &context);
+        app.log.read(quote)
+    });
+    let quote = quote.await?;
     Ok(Reply(quote_to_wire(quote?)))
+}
+
+/// Looks at thousands of nodes apart from the threads that answer calls, which some ms of work would hold up.
+async fn apart<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> ApiResult<T> {
+    let looked = tokio::task::spawn_blocking(look).await;
+    looked.map_err(|e| ApiError::internal("a look at the nodes", &e))
 }
 
 fn quote_to_wire(quote: Quote) -> wire::Quote {
@@ -84,10 +95,14 @@ pub(super) async fn why_task(
     Path(id): Path<String>,
 ) -> ApiResult<Reply<wire::Why>> {
     caller.require(Scope::Read)?;
-    let (state, why) = with_task(&app, &caller, &id, |state, task| {
-        (task.phase.name(), schedule::why(state, task, now()))
-    })?;
-    Ok(Reply(why_to_wire(id, state, why)))
+    app.live.rates.quote(caller.account)?;
+    let answer = apart(move || {
+        let why = with_task(&app, &caller, &id, |state, task| {
+            (task.phase.name(), schedule::why(state, task, now()))
+        });
+        why.map(|(state, why)| why_to_wire(id, state, why))
+    });
+    Ok(Reply(answer.await??))
 }
 
 fn why_to_wire(id: String, state: &str, why: Why) -> wire::Why {
