@@ -7,8 +7,8 @@ use aevir_platform::Platform;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    inspect::ModuleInspector, live::Live, objects::ObjectStore, schema::TaskSchema, server::Limits,
-    state_hash::StateHash, tlog::Published, turns::Turns,
+    inspect::ModuleInspector, judging::Judging, live::Live, objects::ObjectStore,
+    schema::TaskSchema, server::Limits, state_hash::StateHash, tlog::Published,
 };
 
 /// The application, shared by all requests.
@@ -25,7 +25,7 @@ pub(crate) struct Parts {
     pub(crate) state_hash: StateHash,
     pub(crate) inspector: Arc<dyn ModuleInspector>,
     /// Of uploads of modules.
-    pub(crate) turns: Turns,
+    pub(crate) judging: Judging,
     pub(crate) live: Live,
     pub(crate) limits: Limits,
     pub(crate) task_schema: TaskSchema,

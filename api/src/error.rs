@@ -62,6 +62,8 @@ codes! {
     WrongWorld = "wrong-world", UNPROCESSABLE_ENTITY, "The component fits none of the worlds `task`, `check` and `comparator`: the detail says what is missing.";
     ForbiddenImport = "forbidden-import", UNPROCESSABLE_ENTITY, "The component imports what no node offers: remove the import that the detail names.";
     ModuleTooComplex = "module-too-complex", UNPROCESSABLE_ENTITY, "The component takes too long or too much memory to check: make it smaller.";
+    ModuleBreaksCompiler = "module-breaks-compiler", UNPROCESSABLE_ENTITY, "The compiler fails on the component: the detail says how; build it in another way, and tell the server's operator, for it is a compiler's fault.";
+    JudgingQuota = "judging-quota", TOO_MANY_REQUESTS, "Judging this account's uploads has taken as much processor time as one account may have: wait for the time in Retry-After.";
     ResultNotOpen = "result-not-open", CONFLICT, "The result opens once the task has settled, or its own bound was not met: wait, or see why the task ended.";
     OutputUnknown = "unknown-output", NOT_FOUND, "The task's result has no output of this name: see the task's verdict.";
     InputUnknown = "unknown-input", NOT_FOUND, "The assignment has no input of this name: see its lease.";

@@ -7,11 +7,17 @@ use bytes::Bytes;
 /// Looks into uploaded modules. Must be safe to call with anything.
 #[async_trait]
 pub trait ModuleInspector: Send + Sync + 'static {
-    /// What the module becomes, which world it fits and what it imports.
-    ///
-    /// # Errors
-    /// Why it can't be taken, with a sentence for its author.
-    async fn inspect(&self, wasm: Bytes) -> Result<Inspected, InspectError>;
+    /// What the module becomes, which world it fits and what it imports. As many are asked at once as the server judges at once.
+    async fn inspect(&self, wasm: Bytes) -> Inspection;
+}
+
+/// What was found out about a module, and what that took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// Or why it can't be taken, with a sentence for its author.
+    pub verdict: Result<Inspected, InspectError>,
+    /// Processor time, in ms.
+    pub cpu_ms: u64,
 }
 
 /// A module that nodes can run.
@@ -20,6 +26,8 @@ pub struct Inspected {
     pub world: World,
     /// Names of the imported interfaces.
     pub imports: Vec<String>,
+    /// Memory that a node needs to compile it, in MiB.
+    pub compile_mib: u32,
     /// The component that is stored instead of what was uploaded, where that had to be adapted.
     pub adapted: Option<Bytes>,
 }
@@ -35,6 +43,9 @@ pub enum InspectError {
     ForbiddenImport(String),
     #[error("{0}")]
     TooComplex(String),
+    /// The inspector's compiler breaks on it.
+    #[error("{0}")]
+    BreaksCompiler(String),
     /// Not the module's fault.
     #[error("{0}")]
     Unavailable(String),

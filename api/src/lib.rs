@@ -14,6 +14,7 @@ mod driver;
 mod error;
 mod extract;
 mod inspect;
+mod judging;
 mod listing;
 mod live;
 pub mod objects;
@@ -25,11 +26,10 @@ mod state_hash;
 mod stream;
 mod submit;
 mod tlog;
-mod turns;
 pub mod views;
 
 pub use error::{CODES, Code, status_of};
-pub use inspect::{InspectError, Inspected, ModuleInspector};
+pub use inspect::{InspectError, Inspected, Inspection, ModuleInspector};
 pub use router::openapi;
 pub use schema::task_schema;
 pub use server::{

@@ -1,29 +1,25 @@
 //! Tells the API what a module is: the sandbox knows, and looks at it in a process of its own.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path};
 
-use aevir_api::{InspectError, Inspected, ModuleInspector};
+use aevir_api::{InspectError, Inspected, Inspection, ModuleInspector};
 use aevir_platform::command::World;
-use aevir_sandbox::{Accepted, CompileLimits, ExecutorConfig, Judge, NotTaken, Refusal, Refused};
+use aevir_sandbox::{
+    Accepted, CompileLimits, ExecutorConfig, Judge, Judgement, NotTaken, Refusal, Refused,
+};
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::Semaphore;
 
 use crate::EXECUTOR;
 
 /// The folder of the processes that judge, in the data folder.
 const JUDGES_FOLDER: &str = "judges";
-/// Modules judged at once; each may take [`CompileLimits::upload`]'s memory and several cores.
-const JUDGED_MAX: usize = 2;
-/// How long a module waits for that.
-const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Judges modules with the code that will run them.
 #[derive(Debug)]
 pub(crate) struct SandboxInspector {
     judge: Judge,
-    permits: Semaphore,
 }
 
 /// What judges uploads, with its processes' folders below `folder`.
@@ -50,31 +46,38 @@ impl SandboxInspector {
     pub(crate) fn new(data: &Path) -> Result<Self> {
         Ok(Self {
             judge: judge(data)?,
-            permits: Semaphore::new(JUDGED_MAX),
         })
     }
 }
 
 #[async_trait]
 impl ModuleInspector for SandboxInspector {
-    async fn inspect(&self, wasm: Bytes) -> Result<Inspected, InspectError> {
-        let permit = tokio::time::timeout(WAIT_MAX, self.permits.acquire()).await;
-        let _permit = permit.ok().and_then(Result::ok).ok_or_else(|| {
-            let text = "other modules are being judged: try again in a minute";
-            InspectError::Unavailable(text.into())
-        })?;
-        let Accepted { info, adapted } = self.judge.judge(wasm).await.map_err(refusal)?;
-        let world = match info.world {
-            // A program runs as a task does; what it is called by stands in the component.
-            aevir_sandbox::World::Task | aevir_sandbox::World::Program => World::Task,
-            aevir_sandbox::World::Check => World::Check,
-            aevir_sandbox::World::Comparator => World::Comparator,
-        };
-        Ok(Inspected {
-            world,
-            imports: info.imports,
-            adapted: adapted.map(Bytes::from),
-        })
+    async fn inspect(&self, wasm: Bytes) -> Inspection {
+        let Judgement { verdict, cpu_ms } = self.judge.measured(wasm).await;
+        Inspection {
+            verdict: verdict.map(inspected).map_err(refusal),
+            cpu_ms,
+        }
+    }
+}
+
+fn inspected(accepted: Accepted) -> Inspected {
+    let Accepted {
+        info,
+        adapted,
+        compile_mib,
+    } = accepted;
+    let world = match info.world {
+        // A program runs as a task does; what it is called by stands in the component.
+        aevir_sandbox::World::Task | aevir_sandbox::World::Program => World::Task,
+        aevir_sandbox::World::Check => World::Check,
+        aevir_sandbox::World::Comparator => World::Comparator,
+    };
+    Inspected {
+        world,
+        imports: info.imports,
+        compile_mib,
+        adapted: adapted.map(Bytes::from),
     }
 }
 
@@ -94,5 +97,6 @@ fn refusal(not_taken: NotTaken) -> InspectError {
         Refusal::ForbiddenImport => InspectError::ForbiddenImport(text),
         Refusal::WrongWorld => InspectError::WrongWorld(text),
         Refusal::TooComplex => InspectError::TooComplex(text),
+        Refusal::BreaksCompiler => InspectError::BreaksCompiler(text),
     }
 }

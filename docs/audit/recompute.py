@@ -40,6 +40,7 @@ GENERATIONS_MAX = 8
 LINEAGES_MAX = 64  # that are looked at for one content's ancestors
 ENTRY_BYTES_MAX = 65_535
 RESULT_BYTES_MAX = 32_768  # of an inline result
+COMPILE_MIB_MIN, COMPILE_MIB_MAX, COMPILE_MIB_UNMEASURED = 1, 4_096, 1_024  # memory for compiling a module
 TASK_CHECKPOINT_BYTES_MAX = 2**34  # of all of its runs together
 EXACT_INTEGER_MAX = 2**53  # doubles hold all integers up to here
 
@@ -47,7 +48,7 @@ LINE_BYTES_MAX = ENTRY_BYTES_MAX + 4_096  # an entry with the attributes of a Cl
 EXTENSIONS = {"schemaversion": "schema", "subject": "stream"}  # what a CloudEvent calls otherwise than the entry
 # The newest version of the types that have more than one; what is read of them here stands alike in all.
 NEWEST = {"assignment.leased": 2, "assignment.lost": 2, "assignment.revealed": 2, "content.registered": 2, "ledger.posted": 2,
-          "node.registered": 3, "policy.adopted": 2, "task.created": 2,
+          "module.registered": 2, "node.registered": 3, "policy.adopted": 2, "task.created": 2,
           "task.settled": 2, "task.verified": 2}
 ENVELOPE_FIELDS = {"position", "id", "stream", "revision", "type", "schema", "time", "actor", "cause", "data"}
 ID = "[0-7][0-9A-HJKMNP-TV-Z]{25}"  # a ULID
@@ -70,8 +71,7 @@ CONSEQUENCES = {"ledger.posted", "node.slashed", "points.changed", "task.settled
                 "task.inspected"}
 
 # Entries that move no money and no points, and that nothing here depends on.
-BYSTANDERS = {"account.opened", "account.key_added", "account.key_revoked", "account.join_token_issued", "account.blob_uploaded",
-              "module.registered"}
+BYSTANDERS = {"account.opened", "account.key_added", "account.key_revoked", "account.join_token_issued", "account.blob_uploaded"}
 
 
 class Problem(Exception):
@@ -519,6 +519,7 @@ class Assignment:
     outputs: list = field(default_factory=list)
     result: dict | None = None
     charged: int = 0  # to its requester, for the time that it reserved
+    compiling: int = 0  # memory in which its module is compiled, until its run starts, in MiB
     slots_milli: int = 0  # slots of its node that it counts for, in thousandths
     leased_at: int = 0
     abreast: int = 0  # runs that its node had with it when it began
@@ -596,6 +597,7 @@ class Task:
     faults: int = 0
     free_returns: int = 0
     reserved: str | None = None  # the node that is kept free for it
+    compile_mib: int = 0  # memory that compiling its module takes
     at_once: bool = False  # its replicas are placed at once, and not one after the other
     sample: str = "repeated"  # or undecided, of an adaptive one, or alone
     trusted: str | None = None  # the result that could have stood alone, and was repeated
@@ -1382,7 +1384,8 @@ class Needs:
     kind: str
     sampled: bool
     qos: dict
-    room: tuple  # that a run may take: memory, storage and GPU memory in MiB, and cores
+    run: tuple  # room that a run may take: memory, storage and GPU memory in MiB, and cores
+    room: tuple  # the same of its lease until it starts: the memory in which the module is compiled, where that is more
     data: str | None  # the largest input, where it is worth having
     speed_in_time: int
     price: int  # that is certain, or the most that a node may ask for
@@ -1410,13 +1413,20 @@ def needs_of(task, doubled=None):
     storage = sum(-(-size // MIB) for size, _ in sizes) + -(-compared_max(task) // MIB) + limits["output_mib"] + policy["storage_reserve_mib"]
     gpu = qos.get("gpu")
     of_gpu = gpu.get("memory_mib", 256) if gpu is not None else 0
-    room = limits["memory_mib"], storage, of_gpu, max(1, qos.get("cpu_cores") or 1), limits["memory_mib"] + of_gpu
+    run = limits["memory_mib"], storage, of_gpu, max(1, qos.get("cpu_cores") or 1), limits["memory_mib"] + of_gpu
+    room = max(run[0], task.compile_mib), *run[1:4], max(run[4], task.compile_mib)
     late = task.terms.late_refund_ppm if task.terms.max_latency_ms is not None else 0
     pricing = task.terms.pricing
     certain = min(pricing.get("base", 0), task.terms.price) if pricing["mode"] == "metered" else task.terms.price
-    return Needs(task.definition["type"], sampled, qos, room, worth, in_time,
+    return Needs(task.definition["type"], sampled, qos, run, room, worth, in_time,
                  certain - part(certain, late), task.terms.pricing["mode"] == "ask",
                  stake_due(task, task.terms.price) if needs_stake(task, doubled) else 0)
+
+
+def held_room(task, assignment):
+    """What a lease holds of its node: until its run starts also the memory in which the module is compiled."""
+    memory, *rest, memories = needs_of(task).run
+    return max(memory, assignment.compiling), *rest, max(memories, assignment.compiling)
 
 
 def needs_stake(task, doubled):
@@ -1615,7 +1625,7 @@ def line_key(task):
     """Equal for tasks of one requester that the same nodes can take."""
     needs, live = needs_of(task), task.live()
     asked = [needs.qos.get(name) for name in ("min_mfuel_s", "gpu", "labels", "labels_any", "labels_not")]
-    return canonical_text([needs.kind, needs.sampled, task.policy["market"], [value or None for value in asked], list(needs.room),
+    return canonical_text([needs.kind, needs.sampled, task.policy["market"], [value or None for value in asked], list(needs.run),
                            needs.data, needs.speed_in_time, needs.price, needs.stake, task.definition["module"], task.terms.contents,
                            sorted(task.tried()), [a.node for a in task.involved() + live], task.bound_class(), task.reserved, surely_ms(task)])
 
@@ -1693,6 +1703,7 @@ class Auditor:
         self.references = set()
         self.withdrawals = {}  # open ones, by account and id
         self.policies = []
+        self.compile_mib = {}  # by module
         self.suspended = set()  # accounts, modules and contents
         self.limits = {}  # of accounts that were given other ones than the policy's
         self.used = Counter()  # by requester
@@ -2320,7 +2331,7 @@ class Auditor:
     def runs_of(self, node):
         """A node's runs, were they to take all their time: the first one to end first."""
         runs = [(task, a) for task in self.tasks.values() for a in task.having("leased", "running") if a.node == node.id]
-        return sorted((a.leased_at + reserved_ms(task), needs_of(task).room, task.requester) for task, a in runs)
+        return sorted((a.leased_at + reserved_ms(task), held_room(task, a), task.requester) for task, a in runs)
 
     def leaves_room_soon(self, needs, node):
         """Whether it has room as it is, or once one of its runs has ended, whichever."""
@@ -2496,6 +2507,16 @@ class Auditor:
         require(node.suspended, f"expected a suspended node to be released, found {data['node']}")
         node.suspended = False
 
+    def on_module_registered(self, data):
+        """What its first registration says of compiling it holds. Before anybody measured it, nodes kept so much."""
+        mib = data.get("compile_mib", COMPILE_MIB_UNMEASURED)
+        require(COMPILE_MIB_MIN <= mib <= COMPILE_MIB_MAX, f"expected {COMPILE_MIB_MIN} to {COMPILE_MIB_MAX} MiB for compiling, found {mib}")
+        self.compile_mib.setdefault(data["blob"]["digest"], mib)
+
+    def compile_mib_of(self, data):
+        """Memory that compiling the module of a task takes that is created, in MiB."""
+        return self.compile_mib.get(data["definition"]["module"], COMPILE_MIB_UNMEASURED)
+
     def on_content_registered(self, data):
         """A content has one owner, and files that nobody else registered before. A model has the terms that its task said."""
         id, owner, lineage = data["content"], data["owner"], data.get("lineage")
@@ -2588,7 +2609,7 @@ class Auditor:
         expect("the prices of its contents", list(prices.items()), [(p["content"], integer(p["price"])) for p in data.get("prices") or []])
         task = Task(id, data["requester"], terms, policy, amount(data["escrow"]), target, data["definition"],
                     data["definition_digest"], data.get("nonce", "00" * 32), sample=sample,
-                    policy_version=data["policy_version"], seed=data["seed"], prices=prices)
+                    policy_version=data["policy_version"], seed=data["seed"], prices=prices, compile_mib=self.compile_mib_of(data))
         expect("the nonce", data["definition"].get("nonce") or task.nonce, task.nonce)
         expect("the escrow", worst_case(terms, policy, prices), task.escrow)
         require(task.escrow <= terms.budget, f"expected an escrow within the budget of {terms.budget}, found {task.escrow}")
@@ -2613,7 +2634,7 @@ class Auditor:
         begun = rests_on[-1] if rests_on and of.took_over(first) and not rests_on[-1][0].resume else None
         account = stake_of(cause["node"]) if counts else available(cause["account"])
         task = Task(data["task"], of.requester, terms, of.policy, bond, terms.initial, definition, data["definition_digest"], data["nonce"],
-                    policy_version=of.policy_version, seed=of.seed,
+                    policy_version=of.policy_version, seed=of.seed, compile_mib=self.compile_mib_of(data),
                     review_of=ReviewOf(of.id, account, involved + [run for run, _ in rests_on], first.hardware,
                                        first.work if is_resumed else first.agreement, counts, is_resumed, begun))
         self.tasks[task.id] = task
@@ -2686,7 +2707,7 @@ class Auditor:
         terms = read_terms(definition)
         hardware, agreed_on = (None, "") if compares else (first.hardware, first.agreement)
         task = Task(data["task"], of.requester, terms, of.policy, cost, terms.initial, definition, data["definition_digest"], data["nonce"],
-                    policy_version=of.policy_version, seed=of.seed,
+                    policy_version=of.policy_version, seed=of.seed, compile_mib=self.compile_mib_of(data),
                     inspects=InspectionOf(of.id, place, compares, brought, hardware, agreed_on))
         # What a comparator opens is closed.
         files = {"check": lambda: checked_files(of, first), "sampling": list, "attestation": lambda: of.inputs}
@@ -3250,15 +3271,16 @@ class Auditor:
         assignment.state = state
         self.discard(assignment)
         if held:
-            self.load(assignment.node, task, -1)
+            self.load(task, assignment, -1)
+            assignment.compiling = 0
             self.pay_back(task, assignment)
         self.review(task)
 
-    def load(self, node, task, sign):
-        """A run takes a slot and room, or gives them back."""
-        node, needs = self.nodes[node], needs_of(task)
+    def load(self, task, assignment, sign):
+        """A lease takes a slot and room, or gives them back."""
+        node = self.nodes[assignment.node]
         node.busy += sign
-        node.taken = tuple(taken + sign * more for taken, more in zip(node.taken, needs.room))
+        node.taken = tuple(taken + sign * more for taken, more in zip(node.taken, held_room(task, assignment)))
 
     def keep(self, task, assignment):
         """Its node keeps the outputs until they are opened: as much as they may take, for a commitment does not tell how much they do."""
@@ -3308,16 +3330,19 @@ class Auditor:
         expect("the checkpoint's author", author if data.get("draw") else None, data.get("author"))
         self.note_draw(task, data)
         task.reserved = None
-        self.load(node.id, task, 1)
+        needs = needs_of(task)
+        # Before there were draws nodes found the memory for compiling beside what they had promised.
+        compiling = task.compile_mib if data.get("draw") else 0
         most = node.runs_max() if data.get("draw") else node.claimed()
-        require(node.busy <= most, f"expected at most {most} runs at once on node {data['node']}, found {node.busy}")
+        require(node.busy < most, f"expected at most {most} runs at once on node {data['node']}, found {node.busy + 1}")
         require(node.online and node.standing == "working" and not node.suspended and node.is_open(self.now),
                 f"expected a node that takes work, found {data['node']}")
-        slots_milli = node.slots_milli(needs_of(task).room)
+        slots_milli = node.slots_milli(needs.run)
         task.assignments[id] = Assignment(id, data["node"], node.owner, task.round, node.hardware(task.needs_gpu()),
                                           leased_at=self.now, doubles=doubled, resume=checkpoint, author=author,
-                                          resumed_run=point.by if point else None, slots_milli=slots_milli,
+                                          resumed_run=point.by if point else None, slots_milli=slots_milli, compiling=compiling,
                                           charged=self.pay_for(task, slots_milli, doubled))
+        self.load(task, task.assignments[id], 1)
         asked = asked_price(task, node)
         found = data.get("price")
         expect("the price that the node asks for", asked, None if found is None else amount(found))
@@ -3334,8 +3359,11 @@ class Auditor:
 
     def on_assignment_started(self, data):
         """The run begins, and some nodes' records are brought up to date."""
-        assignment = self.open_assignment(data, "leased")[1]
+        task, assignment = self.open_assignment(data, "leased")
         assignment.state, assignment.started_at = "running", self.now
+        self.load(task, assignment, -1)
+        assignment.compiling = 0
+        self.load(task, assignment, 1)
         assignment.abreast = self.nodes[assignment.node].busy
         for _ in range(min(SWEPT_NODES, self.sweep[1])):
             swept = self.in_order[self.sweep[0]]

@@ -143,6 +143,12 @@ class Log:
                                          "signature": sign(signed_by or seed, message).hex()})
         self.nodes[node] = owner, following
 
+    def module(self, compile_mib):
+        """The module of all tasks, with the memory in which it is compiled."""
+        self.decide("module.registered", {"owner": self.REQUESTER, "name": "m", "blob": {"digest": "00" * 32, "size": "1"}, "world": "task",
+                                          "imports": [], "compile_mib": compile_mib})
+        self.entries[-1]["schema"] = 2
+
     def content(self, content, owner, weight):
         """A dataset."""
         self.decide("content.registered", {"content": content, "owner": owner, "kind": "dataset", "name": "d", "version": "1",
@@ -1047,9 +1053,10 @@ class Turns(unittest.TestCase):
 
     OTHER = ulid(2)
 
-    def log(self, slots=1):
+    def log(self, slots=1, compile_mib=1):
         """One node and two requesters who wait, the first with two tasks."""
         log = Log()
+        log.module(compile_mib)
         log.decide("epoch.opened", {"epoch": 1, "commitment": "00" * 32})
         log.node(NODES[0], OWNERS[0], slots)
         log.entries[-2]["data"]["profile"] |= {"memory_mib": 1024, "storage_mib": 4096, "cpu_cores": 8}
@@ -1080,6 +1087,17 @@ class Turns(unittest.TestCase):
         """The auditor, and what is wrong."""
         auditor, problem = recompute.audit(io.BytesIO(lines_of(log.entries)))
         return auditor, problem and problem["what"]
+
+    def test_a_module_that_a_node_can_t_compile_does_not_go_there(self):
+        for compile_mib, fits in ((1_023, True), (1_024, True), (1_025, False)):
+            log = self.log(compile_mib=compile_mib)
+            self.lease(log, TASK)
+            problem = self.found(log)[1]
+            self.assertEqual(problem is None, fits, problem)
+        # Nor beside another lease that has not started.
+        log = self.log(slots=3, compile_mib=513)
+        self.lease(log, TASK, ulid(53))
+        self.assertIn("the task whose turn it is: expected None", self.found(log)[1])
 
     def test_requesters_take_turns(self):
         log = self.log(slots=3)

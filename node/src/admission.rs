@@ -50,16 +50,48 @@ impl Taken {
 /// What yields to runs and sealed results.
 #[derive(Debug)]
 pub(crate) struct Caches {
-    pub(crate) blobs: Arc<BlobCache>,
+    blobs: Arc<BlobCache>,
     /// Has the compiled modules.
-    pub(crate) executor: Executor,
+    executor: Executor,
+    /// Whoever shares anew holds it, so that the last one goes by what is taken then.
+    sharing: Mutex<()>,
 }
 
-/// What a run takes, until this is dropped.
+impl Caches {
+    pub(crate) fn new(blobs: &Arc<BlobCache>, executor: &Executor) -> Self {
+        Self {
+            blobs: Arc::clone(blobs),
+            executor: executor.clone(),
+            sharing: Mutex::default(),
+        }
+    }
+}
+
+/// What a lease holds, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Place<'a> {
     of: &'a Admission,
     room: Room,
+}
+
+impl Place<'_> {
+    /// The memory in which the lease's module is compiled, in MiB.
+    pub(crate) fn memory_mib(&self) -> u64 {
+        self.room.memory_mib()
+    }
+
+    /// The module is compiled: from here on it holds what the run takes. Nobody waits for more while he holds less, so that nobody waits for
+    /// ever.
+    pub(crate) fn start(&mut self) {
+        let started = self.room.started();
+        let mut taken = self.of.taken();
+        if let Some(own) = taken.runs.iter_mut().find(|room| **room == self.room) {
+            *own = started;
+        }
+        drop(taken);
+        self.room = started;
+        self.of.left.notify_one();
+    }
 }
 
 impl Admission {
@@ -78,7 +110,7 @@ impl Admission {
         self.allowance.runs
     }
 
-    /// Takes what the lease's run needs, as soon as it is free.
+    /// Takes what the lease holds until its run starts, as soon as it is free: in the order of asking.
     ///
     /// # Errors
     /// When it would not be allowed on an idle machine either.
@@ -106,14 +138,6 @@ impl Admission {
         }
     }
 
-    /// Takes memory for compiling the module of a run that has its place; answers how many MiB that is with what the run has taken itself.
-    pub(crate) fn compile(&self, run: &Place<'_>) -> (u64, Place<'_>) {
-        let mut taken = self.taken();
-        let (memory_mib, room) = self.allowance.for_compiling(run.room, taken.all());
-        taken.runs.push(room);
-        (memory_mib, Place { of: self, room })
-    }
-
     /// A sealed result's outputs take so many bytes until [`Self::discarded`].
     pub(crate) fn keeps(&self, assignment: &str, bytes: u64) {
         let room = Room::sealed(bytes.div_ceil(MIB));
@@ -133,6 +157,7 @@ impl Admission {
         let Some(caches) = &self.caches else {
             return;
         };
+        let _one_after_the_other = caches.sharing.lock();
         let bytes = self.allowance.caches(self.taken().all());
         let compiled = caches.executor.bound_compiled(bytes.compiled);
         let over = compiled.saturating_sub(bytes.compiled);
@@ -212,17 +237,30 @@ mod tests {
     }
 
     #[test]
-    fn compiling_takes_memory_from_whoever_comes_next() {
+    fn two_compilations_that_do_not_fit_at_once_follow_each_other() {
         let admission = admission();
-        let first = look(pin!(admission.enter(&lease(300, 1, None))));
-        let first = first.unwrap().unwrap();
-        let (memory_mib, compiling) = admission.compile(&first);
-        assert_eq!(memory_mib, 1_024);
+        let mut large = lease(300, 1, None);
+        large.compile_mib = 600;
+        let mut first = look(pin!(admission.enter(&large))).unwrap().unwrap();
+        assert_eq!(first.memory_mib(), 600);
+        let mut second = pin!(admission.enter(&large));
+        assert!(look(second.as_mut()).is_none(), "1,200 of 1,000 MiB");
+        // It would fit beside the first, and waits its turn.
         let small = lease(1, 1, None);
-        let mut second = pin!(admission.enter(&small));
-        assert!(look(second.as_mut()).is_none());
-        drop(compiling);
-        look(second).unwrap().unwrap();
+        let mut third = pin!(admission.enter(&small));
+        assert!(look(third.as_mut()).is_none());
+        // The second compiles while the first runs, and the first keeps what its run takes.
+        first.start();
+        let mut second = look(second).unwrap().unwrap();
+        drop(look(third).unwrap().unwrap());
+        let mut fourth = pin!(admission.enter(&large));
+        assert!(look(fourth.as_mut()).is_none(), "1,500 of 1,000 MiB");
+        second.start();
+        assert!(look(fourth.as_mut()).is_none(), "1,200 of 1,000 MiB");
+        drop(first);
+        drop(look(fourth).unwrap().unwrap());
+        drop(second);
+        assert!(admission.taken().runs.is_empty());
     }
 
     #[test]

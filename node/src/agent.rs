@@ -64,7 +64,8 @@ impl Shared {
     /// Keeps a sealed result with its output files, and their room on the disk.
     pub(crate) fn keep_sealed(&self, sealed: &Sealed, outputs: Option<&Path>) -> io::Result<()> {
         self.journal.keep(sealed, outputs)?;
-        self.keeps(sealed.assignment())
+        let kept = self.keeps(sealed.assignment());
+        kept.inspect_err(|_| self.discard_sealed(sealed.assignment()))
     }
 
     fn keeps(&self, assignment: &str) -> io::Result<()> {
@@ -139,10 +140,7 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<Ende
         slots = config.slots,
         "the node is ready"
     );
-    let caches = Caches {
-        blobs: Arc::clone(&cache),
-        executor: executor.clone(),
-    };
+    let caches = Caches::new(&cache, &executor);
     let shared = Arc::new(Shared {
         submitter: Submitter::new(client.clone()),
         client,

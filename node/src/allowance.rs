@@ -1,6 +1,6 @@
 //! What this machine's operator allows, kept to by the agent itself, whatever the platform hands out.
 
-use aevir_sandbox::{cache::CACHE_BYTES_MAX, limits::COMPILE_MEMORY_BYTES_MAX};
+use aevir_sandbox::cache::CACHE_BYTES_MAX;
 use aevir_wire::{Lease, NodeCaps, NodeProfile};
 
 const MIB: u64 = 1024 * 1024;
@@ -10,11 +10,6 @@ const STORAGE_RESERVE_MIB: u64 = 64;
 const COMPILED_OF_RESERVE: (u64, u64) = (3, 4);
 /// Of the storage that nobody needs, one of so many parts is for compiled modules: they are made again in seconds, and inputs come over a line.
 const COMPILED_PART: u64 = 4;
-
-/// Most memory that is given to compiling a module, in MiB.
-const COMPILE_MIB_MAX: u64 = COMPILE_MEMORY_BYTES_MAX / MIB;
-/// Memory that is given to it however little is free, in MiB: Python's interpreter takes up to 857.
-const COMPILE_MIB_MIN: u64 = 1_024;
 
 /// The most that all runs together may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,12 +23,15 @@ pub(crate) struct Allowance {
     one_memory: bool,
 }
 
-/// What a run, or the compiling of its module, may take.
+/// What a lease holds of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Room {
-    /// One, or none for compiling.
+    /// One, or none for what is kept of a sealed result.
     runs: u64,
+    /// Of the run.
     memory_mib: u64,
+    /// Memory in which its module is compiled before, at the same time as nothing else of it.
+    compiling_mib: u64,
     storage_mib: u64,
     /// What its outputs may take of that; the rest lies in the caches.
     output_mib: u64,
@@ -59,7 +57,7 @@ pub(crate) struct NotAllowed {
 }
 
 impl Room {
-    /// The most that a lease's run may take.
+    /// What a lease holds until its run starts: of memory what compiling the module takes, where that is more than the run's.
     pub(crate) fn of(lease: &Lease) -> Self {
         let inputs = lease.inputs.iter();
         // A size that is no number fails the lease when it is fetched.
@@ -70,6 +68,7 @@ impl Room {
         Self {
             runs: 1,
             memory_mib: lease.limits.memory_mib.into(),
+            compiling_mib: lease.compile_mib.into(),
             storage_mib: inputs
                 .saturating_add(lease.limits.output_mib.into())
                 .saturating_add(STORAGE_RESERVE_MIB),
@@ -87,12 +86,17 @@ impl Room {
         }
     }
 
-    /// So much memory and nothing else.
-    fn memory(memory_mib: u64) -> Self {
+    /// What it holds from the start of its run on: nothing more for compiling.
+    pub(crate) fn started(self) -> Self {
         Self {
-            memory_mib,
-            ..Self::default()
+            compiling_mib: 0,
+            ..self
         }
+    }
+
+    /// Memory in which the module is compiled, in MiB.
+    pub(crate) fn memory_mib(self) -> u64 {
+        self.memory_mib.max(self.compiling_mib)
     }
 }
 
@@ -118,7 +122,8 @@ impl Allowance {
         } else {
             0
         };
-        room.memory_mib.saturating_add(of_gpu)
+        let of_run = room.memory_mib.saturating_add(of_gpu);
+        of_run.max(room.compiling_mib)
     }
 
     /// What runs and sealed results leave to the caches: compiled modules get most of what a run has in reserve for its own, and a part of
@@ -141,18 +146,6 @@ impl Allowance {
         }
     }
 
-    /// What the module of a run that has not begun may take to be compiled in, in MiB, with the room that this takes more: the memory that the
-    /// run takes and does not need yet, and what is free beside `all`. A little is always given: waiting for more could be for as long as
-    /// others run, and for ever where they wait, too.
-    pub(crate) fn for_compiling(&self, own: Room, all: impl Iterator<Item = Room>) -> (u64, Room) {
-        let taken = all.map(|room| self.memory_of(room));
-        let taken = taken.fold(0, u64::saturating_add);
-        let free = self.memory_mib.saturating_sub(taken);
-        let has = own.memory_mib.saturating_add(free).max(COMPILE_MIB_MIN);
-        let has = has.min(COMPILE_MIB_MAX);
-        (has, Room::memory(has.saturating_sub(own.memory_mib)))
-    }
-
     /// Whether a lease may run beside what `others` take.
     pub(crate) fn check(
         &self,
@@ -160,16 +153,16 @@ impl Allowance {
         others: impl Iterator<Item = Room>,
     ) -> Result<(), NotAllowed> {
         let own = Room::of(lease);
-        let (mut runs, mut all) = (1, own);
+        let (mut all, mut memory_mib) = (own, self.memory_of(own));
         for other in others {
-            runs += other.runs;
-            all.memory_mib = all.memory_mib.saturating_add(other.memory_mib);
+            all.runs += other.runs;
+            memory_mib = memory_mib.saturating_add(self.memory_of(other));
             all.storage_mib = all.storage_mib.saturating_add(other.storage_mib);
             all.gpu_memory_mib = all.gpu_memory_mib.saturating_add(other.gpu_memory_mib);
         }
         let rows = [
-            ("runs at once", self.runs.into(), runs),
-            ("MiB of memory", self.memory_mib, self.memory_of(all)),
+            ("runs at once", self.runs.into(), all.runs),
+            ("MiB of memory", self.memory_mib, memory_mib),
             ("MiB of storage", self.storage_mib, all.storage_mib),
             (
                 "MiB of the GPU's memory",
@@ -208,7 +201,7 @@ pub(crate) mod tests {
     pub(crate) fn lease(memory_mib: u32, output_mib: u32, gpu_mib: Option<u32>) -> Lease {
         let digest = "00".repeat(32);
         serde_json::from_value(json!({
-            "assignment": "A", "task": "T", "task_type": "training", "module": {"digest": digest, "size": "1"},
+            "assignment": "A", "task": "T", "task_type": "training", "module": {"digest": digest, "size": "1"}, "compile_mib": 0,
             "params": "{}", "seed": "1", "inputs": [{"name": "i", "digest": digest, "size": "1"}],
             "limits": {"fuel": "1", "memory_mib": memory_mib, "runtime_s": 1, "output_mib": output_mib},
             "gpu": gpu_mib.map(|memory_mib| json!({"memory_mib": memory_mib, "features": []})),
@@ -218,36 +211,24 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn compiling_takes_what_is_free_and_never_less_than_a_little() {
-        let mut profile = profile();
-        profile.memory_mib = 2_000;
-        let allowance = Allowance::of(&profile, &NodeCaps::default());
-        let (own, other) = (
-            Room::of(&lease(300, 1, None)),
-            Room::of(&lease(900, 1, None)),
-        );
-        let given = |allowance: &Allowance, rooms: &[Room]| {
-            let (mib, room) = allowance.for_compiling(own, rooms.iter().copied());
-            (mib, room.memory_mib)
+    fn a_lease_holds_what_compiling_takes_until_its_run_starts() {
+        let mut small = lease(300, 1, None);
+        let held = |lease: &Lease| {
+            let leased = Room::of(lease);
+            (leased.memory_mib(), leased.started().memory_mib())
         };
-        assert_eq!(given(&allowance, &[own]), (2_000, 1_700));
-        assert_eq!(given(&allowance, &[own, other]), (1_100, 800));
-        let full = [own, other, Room::memory(800)];
-        assert_eq!(given(&allowance, &full), (1_024, 724), "another compiles");
-        profile.memory_mib = 400;
-        let small = Allowance::of(&profile, &NodeCaps::default());
-        assert_eq!(
-            given(&small, &[own, other]),
-            (1_024, 724),
-            "nor can it do with less"
-        );
-        profile.memory_mib = 100_000;
-        let large = Allowance::of(&profile, &NodeCaps::default());
-        assert_eq!(given(&large, &[own]), (4_096, 3_796));
-        // It is no run.
-        let rooms = std::iter::repeat_n(Room::memory(1), 4);
-        assert_eq!(allowance.runs, 4);
-        assert!(allowance.check(&lease(100, 1, None), rooms).is_ok());
+        assert_eq!(held(&small), (300, 300));
+        small.compile_mib = 299;
+        assert_eq!(held(&small), (300, 300), "the run takes more");
+        small.compile_mib = 301;
+        assert_eq!(held(&small), (301, 300));
+        // Whether it may enter goes by what it holds first.
+        let allowance = Allowance::of(&profile(), &NodeCaps::default());
+        small.compile_mib = 1_000;
+        assert_eq!(allowance.check(&small, std::iter::empty()), Ok(()));
+        small.compile_mib = 1_001;
+        let over = allowance.check(&small, std::iter::empty());
+        assert_eq!(over.unwrap_err().what, "MiB of memory");
     }
 
     #[test]
@@ -287,10 +268,12 @@ pub(crate) mod tests {
         assert_eq!(over(&profile, &too_much), Err(("MiB of memory", 1_001)));
         let plain = lease(501, 1, None);
         assert_eq!(over(&profile, &plain), Err(("MiB of memory", 1_001)));
-        let allowance = Allowance::of(&profile, &NodeCaps::default());
-        let room = Room::of(&lease(100, 1, Some(700)));
-        let (mib, _) = allowance.for_compiling(room, std::iter::once(room));
-        assert_eq!(mib, COMPILE_MIB_MIN, "200 are free, and 100 its own");
+        // A module is compiled before its run takes either.
+        let mut compiled = lease(100, 1, Some(300));
+        for (compile_mib, expected) in [(500, Ok(())), (501, Err(("MiB of memory", 1_001)))] {
+            compiled.compile_mib = compile_mib;
+            assert_eq!(over(&profile, &compiled), expected);
+        }
         profile.gpu.as_mut().unwrap().software = false;
         assert_eq!(over(&profile, &too_much), Ok(()));
     }

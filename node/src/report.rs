@@ -251,6 +251,7 @@ pub(crate) mod tests {
                 digest: "ab".repeat(32),
                 size: "10".into(),
             },
+            compile_mib: 256,
             runtime: RUNTIME_REPRODUCIBLE.into(),
             params: "{}".into(),
             seed: "1".into(),

@@ -93,13 +93,13 @@ pub(crate) async fn work(shared: &Shared, lease: Lease, work: Work) {
 /// Enters, makes the attempt, and leaves nothing behind: only then the platform hears how it ended.
 async fn admitted(shared: &Shared, lease: &Lease, work: &Work, folder: &Path) -> Result<(), Ended> {
     work.telemetry.note("waiting for room");
-    let place = tokio::select! {
+    let mut place = tokio::select! {
         place = shared.admission.enter(lease) => {
             place.map_err(|why| Ended::Failed(failure(class::HOST_ERROR, why.to_string())))?
         }
         () = work.stop.cancelled() => return Err(stopped(shared)),
     };
-    let ended = attempt(shared, lease, work, folder, &place).await;
+    let ended = attempt(shared, lease, work, folder, &mut place).await;
     if let Err(error) = fs::remove_dir_all(folder)
         && error.kind() != io::ErrorKind::NotFound
     {
@@ -132,7 +132,7 @@ async fn attempt(
     lease: &Lease,
     work: &Work,
     folder: &Path,
-    place: &Place<'_>,
+    place: &mut Place<'_>,
 ) -> Result<(), Ended> {
     let stopped = || stopped(shared);
     work.telemetry.note("fetching");
@@ -144,11 +144,12 @@ async fn attempt(
     };
     let spec = spec(shared, lease, &materials, folder)?;
     tokio::select! {
-        compiled = compile(shared, work, &spec, place) => compiled?,
+        compiled = compile(shared, work, &spec, place.memory_mib()) => compiled?,
         () = work.stop.cancelled() => return Err(stopped()),
     }
     // Fetched and compiled first: what that takes is not counted as the run's time.
     let call = || shared.submitter.start(&lease.assignment);
+    place.start();
     expect_answer(until_answered("start", &work.stop, call).await, stopped)?;
     work.telemetry.note("starting");
     let checkpoints = Checkpoints::of(lease);
@@ -195,18 +196,17 @@ async fn attempt(
     committed
 }
 
-/// Has the module compiled if it is not, in memory that is counted like the runs'.
+/// Has the module compiled if it is not, in the memory that its lease holds until it starts.
 async fn compile(
     shared: &Shared,
     work: &Work,
     spec: &RunSpec,
-    place: &Place<'_>,
+    memory_mib: u64,
 ) -> Result<(), Ended> {
     if shared.executor.is_compiled(spec).await {
         return Ok(());
     }
     work.telemetry.note("compiling");
-    let (memory_mib, _room) = shared.admission.compile(place);
     let compiled = shared.executor.compile(spec, memory_mib * MIB).await;
     compiled.map_err(|end| Ended::Failed(report::ended(&end)))
 }

@@ -157,12 +157,14 @@ events! {
     /// The account took its parts of the pools of all epochs up to `through`; the postings stand in the same batch.
     "account.rewards_claimed" v 1 RewardsClaimed on |e| format!("account/{}", e.account) => { account: AccountId, through: u32, parts: Vec<RewardPart> }
 
-    "module.registered" v 1 ModuleRegistered on |e| format!("module/{}", e.blob.digest) => {
+    "module.registered" v 2 ModuleRegistered on |e| format!("module/{}", e.blob.digest) => {
         owner: AccountId,
         name: String,
         blob: BlobRef,
         world: World,
         imports: Vec<String>,
+        /// Memory that a node needs to compile it, in MiB: that of its first registration holds.
+        compile_mib: u32,
     }
     "content.registered" v 2 ContentRegistered on |e| format!("content/{}", e.content) => {
         content: ContentId,

@@ -6,8 +6,10 @@
 use aevir_events::{UnknownEvent, Upcaster};
 use serde_json::{Value, json};
 
+use crate::command::COMPILE_MIB_UNMEASURED;
+
 /// All steps.
-pub(crate) const STEPS: [Upcaster; 11] = [
+pub(crate) const STEPS: [Upcaster; 12] = [
     Upcaster {
         label: "node.registered",
         from: 1,
@@ -71,6 +73,11 @@ pub(crate) const STEPS: [Upcaster; 11] = [
         from: 1,
         // Version 2 adds price, access and contributors. Before, contents cost nothing, everybody used them, and their owner earned.
         lift: Ok,
+    },
+    Upcaster {
+        label: "module.registered",
+        from: 1,
+        lift: module_unmeasured,
     },
 ];
 
@@ -154,6 +161,12 @@ fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
 /// Version 2 of `task.created` adds the nonce of draws. Before, nothing was drawn with one.
 fn task_with_nonce(mut data: Value) -> Result<Value, UnknownEvent> {
     object(&mut data, "")?.insert("nonce".into(), "0".repeat(64).into());
+    Ok(data)
+}
+
+/// Version 2 of `module.registered` adds the memory that compiling takes. Before, nobody measured it, and nodes gave so much at least.
+fn module_unmeasured(mut data: Value) -> Result<Value, UnknownEvent> {
+    object(&mut data, "")?.insert("compile_mib".into(), COMPILE_MIB_UNMEASURED.into());
     Ok(data)
 }
 

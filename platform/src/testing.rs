@@ -15,8 +15,8 @@ use crate::{
     Platform,
     amount::{Amount, Count},
     command::{
-        Availability, Command, FailureClass, GpuProfile, LossReason, NodeProfile, OpenAccount,
-        RegisterContent, RegisterModule, RegisterNode, Scope, World,
+        Availability, COMPILE_MIB_MIN, Command, FailureClass, GpuProfile, LossReason, NodeProfile,
+        OpenAccount, RegisterContent, RegisterModule, RegisterNode, Scope, World,
     },
     content::Access,
     digest::Digest,
@@ -98,6 +98,7 @@ impl History {
                 blob: blob(b"module"),
                 world: World::Task,
                 imports: vec!["aevir:guest/host".into()],
+                compile_mib: COMPILE_MIB_MIN,
             }));
         }
         history.register_dataset();

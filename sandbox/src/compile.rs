@@ -76,8 +76,8 @@ impl Compiler {
         self.kept(&self.key(spec)).await.is_some()
     }
 
-    /// The artefact of a spec's module, compiled if there is none, with at most so many bytes of memory: with fewer than one may have, that
-    /// they were not enough is not the module's fault.
+    /// The artefact of a spec's module, compiled if there is none, with at most so many bytes of memory: what it was judged to need. That they
+    /// were not enough is the module's limit, and no failure of this machine.
     pub(crate) async fn artefact(
         self: &Arc<Self>,
         spec: &RunSpec,
@@ -169,12 +169,12 @@ impl Compiler {
             }),
             Ok(reply) => Err(host_error(reply.unexpected())),
             Err(Stopped::Cpu { cpu_s }) => Err(limit("compile-time", cpu_s.saturating_mul(1_000))),
-            Err(Stopped::Memory { bytes }) if bytes < self.limits.memory_bytes => {
-                Err(host_error(format!(
-                    "compiling the module takes more than the {bytes} bytes of memory that are free on this machine"
-                )))
-            }
+            // However little that is: it is what whoever judged the module says that it needs.
             Err(Stopped::Memory { bytes }) => Err(limit("compile-memory", bytes)),
+            Err(Stopped::Broke { how }) => Err(End::Trap {
+                kind: TrapKind::Module,
+                text: format!("the compiler breaks on the module: {how}"),
+            }),
             Err(Stopped::Machine(text)) => Err(host_error(format!("compiling the module: {text}"))),
         }
     }

@@ -167,7 +167,8 @@ impl Executor {
         }
     }
 
-    /// Compiles the module of `spec` with at most so many bytes of memory, for a run to come. Dropping the future ends it.
+    /// Compiles the module of `spec` with at most so many bytes of memory, for a run to come: what it was judged to need. Dropping the
+    /// future ends it.
     ///
     /// # Errors
     /// How a run of it would end.

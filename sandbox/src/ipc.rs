@@ -33,7 +33,7 @@ pub(crate) enum Request {
     /// Compile a module; answered by [`Reply::Compiled`]. Its files: the module to read, the artefact to write.
     Compile(CompileRequest),
     /// Judge an upload; answered by [`Reply::Judged`]. Its files: the upload to read, and where the component goes that it is adapted to.
-    Judge(CompileBounds),
+    Judge(JudgeRequest),
     /// Open the GPU and say what it is; answered by an adapter.
     ProbeGpu(GpuLimits),
 }
@@ -67,6 +67,14 @@ pub(crate) struct CompileRequest {
     pub(crate) bounds: CompileBounds,
 }
 
+/// One judgement of an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct JudgeRequest {
+    pub(crate) bounds: CompileBounds,
+    /// Compile it, too, and measure that.
+    pub(crate) compiles: bool,
+}
+
 /// Bounds that the child sets itself before it looks at a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CompileBounds {
@@ -97,8 +105,8 @@ pub(crate) enum Reply {
     Adapter(Result<AdapterInfo, String>),
     /// The artefact is written, or the module is refused.
     Compiled(Result<ModuleInfo, Refused>),
-    /// What an upload is, or why it is refused.
-    Judged(Result<Judged, Refused>),
+    /// What an upload is, or why it is refused, and what it took to say so.
+    Judged(Result<Judged, Refused>, Took),
     /// The memory that there is for one module was not enough.
     NoMemory,
     /// The code can't be loaded, and should be made anew; ends a run that had not begun.
@@ -113,6 +121,15 @@ pub(crate) struct Judged {
     pub(crate) is_adapted: bool,
 }
 
+/// What a compiling process has taken so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Took {
+    /// Processor time of all threads together, in ms.
+    pub(crate) cpu_ms: u64,
+    /// The most writable memory that it had at once, in bytes, as its bound counts it; nothing where the system does not say.
+    pub(crate) peak_bytes: Option<u64>,
+}
+
 impl Reply {
     /// An error for a message that does not belong where it came.
     pub(crate) fn unexpected(&self) -> io::Error {
@@ -123,7 +140,7 @@ impl Reply {
             Self::Wiped => "wiped",
             Self::Adapter(_) => "adapter",
             Self::Compiled(_) => "compiled",
-            Self::Judged(_) => "judged",
+            Self::Judged(..) => "judged",
             Self::NoMemory => "no memory",
             Self::BadCode(_) => "bad code",
         };

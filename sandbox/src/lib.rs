@@ -54,4 +54,4 @@ pub use limits::{Limits, LimitsError};
 pub use outcome::{End, Level, MetricValue, Outcome, OutputFile, RunEvent, TrapKind, Usage};
 pub use pool::PoolConfig;
 pub use spec::{Input, RunSpec, SpecError, TraceIds};
-pub use upload::{Accepted, Judge, NotTaken};
+pub use upload::{Accepted, Judge, Judgement, NotTaken};

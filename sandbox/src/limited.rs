@@ -12,6 +12,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use nix::sys::signal::Signal;
 use tokio::time::timeout;
 
 use crate::confine::Role;
@@ -25,6 +26,8 @@ use crate::process::Launcher;
 
 /// How a program that got no memory says so before it aborts.
 const ALLOCATION_FAILED: &str = "memory allocation of";
+/// How a program says that its stack is used up before it aborts.
+const STACK_OVERFLOWED: &str = "has overflowed its stack";
 /// Where the system says whether it gives out more memory than it has, and how it says that it never does.
 const OVERCOMMIT: &str = "/proc/sys/vm/overcommit_memory";
 const NEVER: &str = "2";
@@ -77,6 +80,8 @@ pub(crate) enum Stopped {
     Cpu { cpu_s: u64 },
     /// It took all the memory that there is for one.
     Memory { bytes: u64 },
+    /// The compiler broke on it, in this way.
+    Broke { how: String },
     /// This machine did not do it, and not for the module's sake.
     Machine(String),
 }
@@ -112,6 +117,9 @@ pub(crate) async fn ask(
             cpu_s: limits.cpu_s,
         }),
         Ok(Err(_)) if ended.stderr.contains(ALLOCATION_FAILED) => Err(memory()),
+        Ok(Err(_)) if let Some(how) = broke(ended.status, &ended.stderr) => {
+            Err(Stopped::Broke { how })
+        }
         Ok(Err(error)) => Err(Stopped::Machine(ended.describe(&error))),
         // The module has not had its processor time: this machine is slow, or busy.
         Err(_) => Err(Stopped::Machine(format!(
@@ -139,6 +147,69 @@ fn less_than(bytes: u64) -> Option<String> {
     strict.then(|| format!("{OVERCOMMIT} is {NEVER}"))
 }
 
+/// How a compiler ended that did something wrong: it aborted, ran out of its stack, or touched what is not there. Nobody sends these signals
+/// from outside: whoever ends a process (a person, the system where the machine's memory runs out) kills it, and the system call that it may
+/// not make, and the page that a full disk has not, have signals of their own, which the module need not be the reason of.
+fn broke(status: Option<ExitStatus>, stderr: &str) -> Option<String> {
+    let signal = Signal::try_from(status?.signal()?).ok()?;
+    let how = match signal {
+        Signal::SIGABRT if stderr.contains(STACK_OVERFLOWED) => "it ran out of its stack",
+        Signal::SIGABRT => "it aborted",
+        Signal::SIGSEGV => "it touched memory that it does not have",
+        Signal::SIGILL | Signal::SIGTRAP => "it came to an instruction that is none",
+        Signal::SIGFPE => "it divided by zero",
+        _ => return None,
+    };
+    Some(format!("{how} ({})", signal.as_str()))
+}
+
 fn is_signal(status: Option<ExitStatus>, signal: i32) -> bool {
     status.and_then(|status| status.signal()) == Some(signal)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    /// Real ends of real processes: a shell that ends itself so.
+    fn ended(signal: &str) -> Option<ExitStatus> {
+        let kill = format!("ulimit -c 0; kill -{signal} $$");
+        let status = std::process::Command::new("sh")
+            .args(["-c", &kill])
+            .status();
+        status.ok()
+    }
+
+    #[test]
+    fn a_compiler_that_breaks_is_told_from_one_that_is_ended() {
+        let said = "thread 'guest' has overflowed its stack";
+        let rows = [
+            ("ABRT", "", Some("it aborted (SIGABRT)")),
+            ("ABRT", said, Some("it ran out of its stack (SIGABRT)")),
+            (
+                "SEGV",
+                "",
+                Some("it touched memory that it does not have (SIGSEGV)"),
+            ),
+            (
+                "ILL",
+                "",
+                Some("it came to an instruction that is none (SIGILL)"),
+            ),
+            // Where memory runs out, or a person ends it; a call that it may not make; a disk that is full.
+            ("KILL", "", None),
+            ("TERM", "", None),
+            ("SYS", "", None),
+            ("BUS", "", None),
+        ];
+        for (signal, said, expected) in rows {
+            let status = ended(signal);
+            assert!(status.is_some_and(|s| s.signal().is_some()), "{signal}");
+            assert_eq!(broke(status, said).as_deref(), expected, "{signal}");
+        }
+        assert_eq!(broke(Some(ExitStatus::from_raw(0x100)), ""), None);
+        assert_eq!(broke(None, ""), None);
+    }
 }

@@ -21,8 +21,8 @@ pub const COMPILE_CPU_S_MAX: u64 = 240;
 /// Real time that compiling one module may take, in milliseconds: it judges the machine, for a module that is compiled on one thread of a
 /// core shared by two has spent [`COMPILE_CPU_S_MAX`] by then.
 pub const COMPILE_MS_MAX: u64 = 600_000;
-/// Memory that compiling one module may take. The largest compilations of the hostile corpus stay below half a gigabyte (`peak_mib` in
-/// its cases); this leaves room for a module of the largest size on four threads.
+/// Memory that compiling one module may take. Python with its libraries takes some 860 MiB, the largest of the hostile corpus (`peak_mib` in
+/// its cases) some 900, and no module is taken at upload that needs more than half of this ([`UPLOAD_MEMORY_BYTES_MAX`]).
 pub const COMPILE_MEMORY_BYTES_MAX: u64 = 4 * GIB;
 /// Processor time that judging an upload may take, in seconds: adapting, validating and compiling it. Half of a node's, so that one that is
 /// half as fast still compiles whatever was taken.
@@ -31,6 +31,13 @@ pub const UPLOAD_CPU_S_MAX: u64 = COMPILE_CPU_S_MAX / 2;
 pub const UPLOAD_MS_MAX: u64 = 150_000;
 /// Memory that judging an upload may take: half of a node's, for the same reason, and because it is a server's.
 pub const UPLOAD_MEMORY_BYTES_MAX: u64 = COMPILE_MEMORY_BYTES_MAX / 2;
+/// The least memory that is kept for compiling a module, in MiB: what a compiler takes for one of a single function, and some more.
+pub const COMPILE_MIB_MIN: u32 = 256;
+/// What is kept for it is a multiple of this, in MiB, so that two judgements of a module say the same.
+pub const COMPILE_MIB_STEP: u32 = 64;
+/// Percent of the measured peak that is kept beside it: the peak is looked at from time to time, code for another processor is of another
+/// size, and threads do not meet in the same order twice.
+pub const COMPILE_MARGIN_PERCENT: u64 = 25;
 /// Real time from a request to the start of its run: loading compiled code takes milliseconds, opening a GPU up to seconds.
 pub const LOAD_MS_MAX: u64 = 60_000;
 /// The stack of a guest, in bytes. A part of the deterministic profile: it decides where a recursion traps.

@@ -59,7 +59,7 @@ const STDERR_LINE_BYTES_MAX: u64 = 64 * 1024;
 /// Last lines of it that go into the text of an unexpected end.
 const STDERR_TAIL_LINES: usize = 5;
 /// Threads that compile one module: more would take a whole machine from its runs, and memory for each.
-const COMPILE_THREADS_MAX: usize = 4;
+pub(crate) const COMPILE_THREADS_MAX: usize = 4;
 /// The variable by which the compiler's thread pool is bounded.
 const COMPILE_THREADS_VAR: &str = "RAYON_NUM_THREADS";
 /// The variable by which the program's allocator, mimalloc, is kept from asking for huge pages where a guest is run: what loading a module
@@ -83,6 +83,8 @@ pub(crate) struct Launcher {
     pub(crate) processes_dir: PathBuf,
     /// What the parent's own engine would compile for.
     pub(crate) compatibility: Compatibility,
+    /// Threads that compile one module.
+    pub(crate) compile_threads: usize,
 }
 
 /// Why there is no process.
@@ -142,6 +144,9 @@ impl Launcher {
             env: environment::of(config),
             processes_dir: config.cache_dir.join(PROCESSES_DIR),
             compatibility,
+            compile_threads: std::thread::available_parallelism()
+                .map_or(1, usize::from)
+                .min(COMPILE_THREADS_MAX),
         }
     }
 
@@ -193,10 +198,8 @@ impl Launcher {
         command.env_clear();
         match role {
             Role::Compile => {
-                let cores = std::thread::available_parallelism().map_or(1, usize::from);
-                let threads = cores.min(COMPILE_THREADS_MAX);
                 command
-                    .env(COMPILE_THREADS_VAR, threads.to_string())
+                    .env(COMPILE_THREADS_VAR, self.compile_threads.to_string())
                     .env(EAGER_COMMIT_VAR, "0");
             }
             Role::Cpu | Role::Gpu => {

@@ -6,15 +6,21 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::engine::Engines;
 use crate::executor::ExecutorConfig;
 use crate::inspect::{ModuleInfo, Refusal, Refused};
-use crate::ipc::{Judged, Reply, Request};
+use crate::ipc::{JudgeRequest, Judged, Reply, Request, Took};
 use crate::limited::{self, CompileLimits, Stopped};
-use crate::limits::MODULE_BYTES_MAX;
+use crate::limits::{
+    COMPILE_MARGIN_PERCENT, COMPILE_MEMORY_BYTES_MAX, COMPILE_MIB_MIN, COMPILE_MIB_STEP,
+    MODULE_BYTES_MAX,
+};
 use crate::passing::Handed;
-use crate::process::Launcher;
+use crate::process::{COMPILE_THREADS_MAX, Launcher};
+
+const MIB: u64 = 1024 * 1024;
 
 /// Judges uploads. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -30,6 +36,18 @@ pub struct Accepted {
     pub info: ModuleInfo,
     /// The component that it was adapted to, where it was none.
     pub adapted: Option<Vec<u8>>,
+    /// Memory that a node needs to compile it, in MiB: the measured peak and a margin. The bound that it stayed within where nothing was
+    /// measured; 0 where it was not compiled.
+    pub compile_mib: u32,
+}
+
+/// A judgement, and what it took.
+#[derive(Debug)]
+pub struct Judgement {
+    /// What the upload is, or why it is not taken.
+    pub verdict: Result<Accepted, NotTaken>,
+    /// Processor time, in ms. Of a process that did not live to say it, the time by the clock, as far as its bound.
+    pub cpu_ms: u64,
 }
 
 /// Why an upload is not taken.
@@ -51,7 +69,9 @@ impl Judge {
     pub fn new(config: &ExecutorConfig, limits: CompileLimits) -> Result<Self, String> {
         let engines = Engines::on_demand();
         let engines = engines.map_err(|e| format!("there is no WebAssembly engine: {e:#}"))?;
-        let launcher = Launcher::new(config, engines.compatibility());
+        let mut launcher = Launcher::new(config, engines.compatibility());
+        // However few cores this machine has: a node may have as many, and each thread takes memory.
+        launcher.compile_threads = COMPILE_THREADS_MAX;
         launcher.sweep();
         Ok(Self {
             launcher: Arc::new(launcher),
@@ -67,6 +87,60 @@ impl Judge {
         &self,
         upload: impl AsRef<[u8]> + Send + 'static,
     ) -> Result<Accepted, NotTaken> {
+        self.measured(upload).await.verdict
+    }
+
+    /// Says what one is, and adapts it, without compiling it: for whoever is going to run it in any case.
+    ///
+    /// # Errors
+    /// Why an upload of it would not be taken, as far as that is known without compiling it.
+    pub async fn adapt(
+        &self,
+        upload: impl AsRef<[u8]> + Send + 'static,
+    ) -> Result<Accepted, NotTaken> {
+        self.ask(upload, false).await.0
+    }
+
+    /// Judges one and says what that took. Dropping the future ends the process that does it.
+    pub async fn measured(&self, upload: impl AsRef<[u8]> + Send + 'static) -> Judgement {
+        let begun = Instant::now();
+        let (verdict, took) = self.ask(upload, true).await;
+        let most = self.limits.cpu_s.saturating_mul(1_000);
+        let passed = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Judgement {
+            verdict,
+            cpu_ms: took.map_or(passed, |took| took.cpu_ms).min(most),
+        }
+    }
+
+    async fn ask(
+        &self,
+        upload: impl AsRef<[u8]> + Send + 'static,
+        compiles: bool,
+    ) -> (Result<Accepted, NotTaken>, Option<Took>) {
+        let (judged, component, took) = match self.answer(upload, compiles).await {
+            Ok(answered) => answered,
+            Err(not_taken) => return (Err(not_taken), None),
+        };
+        let verdict = match judged {
+            Ok(judged) => accept(judged, component).await.map(|accepted| Accepted {
+                compile_mib: match compiles {
+                    true => compile_mib(took.peak_bytes.unwrap_or(self.limits.memory_bytes)),
+                    false => 0,
+                },
+                ..accepted
+            }),
+            Err(refused) => Err(refused.into()),
+        };
+        (verdict, Some(took))
+    }
+
+    /// What the process answers, and the file of the component.
+    async fn answer(
+        &self,
+        upload: impl AsRef<[u8]> + Send + 'static,
+        compiles: bool,
+    ) -> Result<(Result<Judged, Refused>, File, Took), NotTaken> {
         let folder = self.launcher.processes_dir.clone();
         let made = tokio::task::spawn_blocking(move || {
             crate::folder::make_private(&folder)?;
@@ -77,23 +151,13 @@ impl Judge {
             let component = tempfile::tempfile_in(&folder)?;
             Ok((module, component.try_clone()?, component))
         });
-        let machine = |error: io::Error| NotTaken::Machine(error.to_string());
         let made = made.await.map_err(|error| machine(error.into()))?;
         let (module, writable, component) = made.map_err(machine)?;
         let files = vec![Handed::Open(module), Handed::Open(writable)];
-        let request = Request::Judge(self.limits.bounds());
+        let bounds = self.limits.bounds();
+        let request = Request::Judge(JudgeRequest { bounds, compiles });
         match limited::ask(&self.launcher, &request, files, self.limits).await {
-            Ok(Reply::Judged(Ok(Judged { info, is_adapted }))) => {
-                let adapted = if is_adapted {
-                    let read = tokio::task::spawn_blocking(move || read(component));
-                    let read = read.await.map_err(|error| machine(error.into()))?;
-                    Some(read.map_err(machine)?)
-                } else {
-                    None
-                };
-                Ok(Accepted { info, adapted })
-            }
-            Ok(Reply::Judged(Err(refused))) => Err(refused.into()),
+            Ok(Reply::Judged(judged, took)) => Ok((judged, component, took)),
             Ok(reply) => Err(machine(reply.unexpected())),
             Err(Stopped::Cpu { cpu_s }) => Err(too_complex(format!(
                 "judging and compiling the module takes more than {cpu_s} s of processor time; make its functions smaller or fewer"
@@ -102,9 +166,43 @@ impl Judge {
                 "judging and compiling the module takes more than {} MiB of memory; make it smaller",
                 bytes >> 20
             ))),
+            Err(Stopped::Broke { how }) => Err(Refused {
+                kind: Refusal::BreaksCompiler,
+                text: format!("the compiler breaks on the module: {how}"),
+            }
+            .into()),
             Err(Stopped::Machine(text)) => Err(NotTaken::Machine(text)),
         }
     }
+}
+
+/// Takes the component over.
+async fn accept(judged: Judged, component: File) -> Result<Accepted, NotTaken> {
+    let Judged { info, is_adapted } = judged;
+    let adapted = if is_adapted {
+        let read = tokio::task::spawn_blocking(move || read(component));
+        let read = read.await.map_err(|error| machine(error.into()))?;
+        Some(read.map_err(machine)?)
+    } else {
+        None
+    };
+    Ok(Accepted {
+        info,
+        adapted,
+        compile_mib: 0,
+    })
+}
+
+/// What is kept for compiling a module that was seen to take so much, in MiB.
+fn compile_mib(peak_bytes: u64) -> u32 {
+    let with_margin = peak_bytes.saturating_add(peak_bytes / 100 * COMPILE_MARGIN_PERCENT);
+    let bytes = with_margin.min(COMPILE_MEMORY_BYTES_MAX);
+    let mib = u32::try_from(bytes.div_ceil(MIB)).unwrap_or(u32::MAX);
+    mib.max(COMPILE_MIB_MIN).next_multiple_of(COMPILE_MIB_STEP)
+}
+
+fn machine(error: io::Error) -> NotTaken {
+    NotTaken::Machine(error.to_string())
 }
 
 fn too_complex(text: String) -> NotTaken {
@@ -123,4 +221,20 @@ fn read(mut component: File) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("the adapted component is too large"));
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_the_peak_with_a_margin_in_steps() {
+        assert_eq!(compile_mib(0), COMPILE_MIB_MIN);
+        assert_eq!(compile_mib(200 * MIB), 256, "250 with the margin");
+        assert_eq!(compile_mib(210 * MIB), 320, "a little over 262");
+        assert_eq!(compile_mib(857 * MIB), 1_088, "Python");
+        // Of what a judgement may take, and of more than anybody may have.
+        assert_eq!(compile_mib(2_048 * MIB), 2_560);
+        assert_eq!(compile_mib(u64::MAX), 4_096);
+    }
 }

@@ -5,10 +5,12 @@ mod support;
 
 use std::time::Duration;
 
+use aevir_sandbox::limits::{COMPILE_MIB_MIN, COMPILE_MIB_STEP};
 use aevir_sandbox::{
-    CompileLimits, ExecutorConfig, InspectError, Judge, NotTaken, Refusal, Refused, World, inspect,
+    CompileLimits, End, Executor, ExecutorConfig, InspectError, Judge, NotTaken, Refusal, Refused,
+    World, inspect,
 };
-use support::{example, guest};
+use support::{Bench, example, guest};
 
 #[test]
 fn worlds_are_told_by_their_export() {
@@ -193,6 +195,87 @@ async fn what_no_node_could_compile_is_not_taken() {
     let (_folder, busy) = judge(|limits| limits.wall_ms = 100);
     let not_judged = busy.judge(many).await.unwrap_err();
     assert!(matches!(not_judged, NotTaken::Machine(_)), "{not_judged}");
+}
+
+/// What judging measured is enough for a node, and says the same twice; what is less than that fails as the module's limit.
+#[tokio::test]
+async fn what_compiling_takes_is_measured() {
+    let (_folder, judge) = judge(|_| ());
+    let small = judge.measured(guest("ok")).await;
+    assert_eq!(small.verdict.unwrap().compile_mib, COMPILE_MIB_MIN);
+    assert!(
+        small.cpu_ms > 0 && small.cpu_ms < 60_000,
+        "{}",
+        small.cpu_ms
+    );
+    let adapted = judge.adapt(guest("hello-preview1")).await.unwrap();
+    assert!(adapted.adapted.is_some() && adapted.compile_mib == 0);
+    let refused = judge.measured(guest("core")).await;
+    assert!(refused.verdict.is_err() && refused.cpu_ms < 60_000);
+
+    let large = many_functions(60_000);
+    let first = judge.judge(large.clone()).await.unwrap().compile_mib;
+    let second = judge.judge(large.clone()).await.unwrap().compile_mib;
+    assert!(
+        first > COMPILE_MIB_MIN && first % COMPILE_MIB_STEP == 0,
+        "{first}"
+    );
+    assert!(
+        first.abs_diff(second) <= COMPILE_MIB_STEP,
+        "{first} {second}"
+    );
+    let compile = async |mib: u32| {
+        // In a cache of its own, so that it is compiled.
+        let folder = tempfile::tempdir().unwrap();
+        let executor = Executor::new(ExecutorConfig {
+            program: env!("CARGO_BIN_EXE_aevir-executor").into(),
+            args: Vec::new(),
+            cache_dir: folder.path().to_owned(),
+            env: Default::default(),
+            log: None,
+        });
+        let bench = Bench::new(&large);
+        executor.compile(&bench.spec, u64::from(mib) << 20).await
+    };
+    assert_eq!(compile(first).await, Ok(()));
+    let value = 64 << 20;
+    let limit = "compile-memory".into();
+    assert_eq!(compile(64).await, Err(End::Limit { limit, value }));
+}
+
+/// Compilers of this process's that run now, by how nice they are.
+fn niceness() -> Vec<i32> {
+    let processes = std::fs::read_dir("/proc").unwrap();
+    let stats = processes.filter_map(|p| std::fs::read_to_string(p.ok()?.path().join("stat")).ok());
+    let own = std::process::id().to_string();
+    let nice = stats.filter_map(|stat| {
+        // The name, which stands in brackets, may hold anything.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let is_child = fields.get(1) == Some(&own.as_str());
+        is_child.then(|| fields.get(16)?.parse().ok()).flatten()
+    });
+    nice.collect()
+}
+
+#[tokio::test]
+async fn compilers_stand_back() {
+    let (_folder, judge) = judge(|_| ());
+    let own = || std::fs::read_to_string("/proc/self/stat").unwrap();
+    let before = own();
+    let mut judging = Box::pin(judge.judge(many_functions(60_000)));
+    for _ in 0..200 {
+        let waited = tokio::time::timeout(Duration::from_millis(10), &mut judging).await;
+        assert!(waited.is_err(), "it was there before: make it longer");
+        if niceness().into_iter().any(|nice| nice >= 5) {
+            let nice = |stat: &str| {
+                let rest = stat.rsplit_once(')').unwrap().1;
+                rest.split_whitespace().nth(16).map(str::to_owned)
+            };
+            assert_eq!(nice(&before), nice(&own()), "the server itself does not");
+            return;
+        }
+    }
+    panic!("no child stands back: {:?}", niceness());
 }
 
 /// Whoever does not wait for the answer does not leave the work behind.

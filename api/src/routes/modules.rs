@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use aevir_events::Timestamp;
 use aevir_platform::{
-    command::{Command, RegisterModule, Scope},
+    command::{Command, RegisterModule, Scope, World},
     digest::Digest,
+    may_register_module,
     rejection::Rejection,
     report::BlobRef,
     state::Module,
@@ -17,6 +18,7 @@ use axum::{
     extract::State,
     http::{HeaderMap, StatusCode},
 };
+use bytes::Bytes;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -25,9 +27,9 @@ use crate::{
     app::App,
     auth::Caller,
     convert::{name_of, size, time},
-    error::{ApiError, ApiResult, Code},
+    error::{ApiError, ApiResult},
     extract::{Path, Query, read_all},
-    inspect::InspectError,
+    judging::{Verdict, refusal},
     listing::{Shown, cursor, limit, next, open},
     objects,
     stream::check_length,
@@ -65,32 +67,33 @@ async fn push_module(
     body: Body,
 ) -> ApiResult<(StatusCode, Reply<wire::Module>)> {
     caller.require(Scope::TasksWrite)?;
+    // What is refused anyhow is refused before anybody works for it.
+    app.log
+        .read(|state, _| may_register_module(state, caller.account, &query.name))?;
     let bytes_max = app.limits.module_bytes_max;
     check_length(&headers, bytes_max as u64)?;
     // Before the body is read: what waits is not held in memory.
-    let _turn = app.turns.take(caller.account).await?;
+    let _turn = app.judging.turn(caller.account).await?;
     let uploaded = read_all(body, bytes_max, UPLOAD_TIME_MAX).await?;
     if let Some(known) = own_module(&app, &caller, Digest::of(&uploaded)) {
         return Ok((StatusCode::OK, Reply(known)));
     }
-    let inspected = app.inspector.inspect(uploaded.clone()).await;
-    let inspected = inspected.map_err(refusal)?;
-    let wasm = inspected.adapted.unwrap_or(uploaded);
-    let digest = Digest::of(&wasm);
+    let judged = judged(&app, &caller, uploaded).await?;
+    let digest = judged.blob.digest;
     if let Some(known) = own_module(&app, &caller, digest) {
         return Ok((StatusCode::OK, Reply(known)));
     }
-    let length = wasm.len() as u64;
-    app.objects.put(digest, length, objects::once(wasm)).await?;
+    if let Some(wasm) = judged.wasm {
+        let length = wasm.len() as u64;
+        app.objects.put(digest, length, objects::once(wasm)).await?;
+    }
     let command = Command::RegisterModule(RegisterModule {
         owner: caller.account,
         name: query.name,
-        blob: BlobRef {
-            digest,
-            size: size(length),
-        },
-        world: inspected.world,
-        imports: inspected.imports,
+        blob: judged.blob,
+        world: judged.world,
+        imports: judged.imports,
+        compile_mib: judged.compile_mib,
     });
     match submit(&app, caller.actor(), None, command).await {
         Ok(_) => {}
@@ -103,6 +106,66 @@ async fn push_module(
     let registered =
         own_module(&app, &caller, digest).ok_or_else(|| no_module(&digest.to_string()))?;
     Ok((StatusCode::CREATED, Reply(registered)))
+}
+
+/// What an upload becomes.
+struct Judged {
+    blob: BlobRef,
+    world: World,
+    imports: Vec<String>,
+    compile_mib: u32,
+    /// The component, unless it is stored already.
+    wasm: Option<Bytes>,
+}
+
+/// What an upload becomes: of bytes that are registered, or were judged before, that is known.
+async fn judged(app: &App, caller: &Caller, uploaded: Bytes) -> ApiResult<Judged> {
+    let upload = Digest::of(&uploaded);
+    if let Some(judged) = registered(app, upload, Some(&uploaded)) {
+        return Ok(judged);
+    }
+    match app.judging.known(upload) {
+        Some(Verdict::Refused(error)) => return Err(refusal(error)),
+        Some(Verdict::Adapted(component)) => {
+            if let Some(judged) = registered(app, component, None) {
+                return Ok(judged);
+            }
+        }
+        None => {}
+    }
+    let wasm = uploaded.clone();
+    let inspected = app
+        .judging
+        .judge(&*app.inspector, caller.account, upload, wasm)
+        .await?;
+    let wasm = inspected.adapted.unwrap_or(uploaded);
+    Ok(Judged {
+        blob: BlobRef {
+            digest: Digest::of(&wasm),
+            size: size(wasm.len() as u64),
+        },
+        world: inspected.world,
+        imports: inspected.imports,
+        compile_mib: inspected.compile_mib,
+        wasm: Some(wasm),
+    })
+}
+
+/// A module that somebody has registered.
+fn registered(app: &App, digest: Digest, wasm: Option<&Bytes>) -> Option<Judged> {
+    app.log.read(|state, _| {
+        let module = state.modules.get(&digest)?;
+        Some(Judged {
+            blob: BlobRef {
+                digest,
+                size: module.size,
+            },
+            world: module.world,
+            imports: module.imports.clone(),
+            compile_mib: module.compile_mib,
+            wasm: wasm.cloned(),
+        })
+    })
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -129,7 +192,7 @@ async fn list_modules(
     let limit = limit(page.limit)?;
     let after = cursor::<Digest>(page.after.as_deref())?;
     let mut query = views::Query::new(
-        "SELECT m.digest, n.name, m.size, m.world, m.imports, m.registered_at
+        "SELECT m.digest, n.name, m.size, m.world, m.imports, m.compile_mib, m.registered_at
          FROM {module_names} n JOIN {modules} m ON m.digest = n.digest",
     );
     query.when("n.account = ?", [caller.account.to_string().into()]);
@@ -153,6 +216,7 @@ fn from_row(mut cells: Cells) -> ApiResult<wire::Module> {
         size: cells.int()?.to_string(),
         world: cells.text()?,
         imports: cells.json()?,
+        compile_mib: cells.count()?,
         registered_at: time(Timestamp(cells.int()?)),
     })
 }
@@ -185,18 +249,6 @@ fn no_module(digest: &str) -> ApiError {
     ApiError::from(unknown).with_detail(format!("this account has no module {digest}"))
 }
 
-fn refusal(error: InspectError) -> ApiError {
-    let detail = error.to_string();
-    let code = match error {
-        InspectError::NotAComponent(_) => Code::NotAComponent,
-        InspectError::WrongWorld(_) => Code::WrongWorld,
-        InspectError::ForbiddenImport(_) => Code::ForbiddenImport,
-        InspectError::TooComplex(_) => Code::ModuleTooComplex,
-        InspectError::Unavailable(_) => Code::InspectorUnavailable,
-    };
-    ApiError::new(code, detail)
-}
-
 /// A module as the caller pushed it; nothing where it did not.
 fn view(caller: &Caller, digest: Digest, module: &Module) -> Option<wire::Module> {
     Some(wire::Module {
@@ -205,6 +257,7 @@ fn view(caller: &Caller, digest: Digest, module: &Module) -> Option<wire::Module
         size: module.size.to_string(),
         world: name_of(&module.world),
         imports: module.imports.clone(),
+        compile_mib: module.compile_mib,
         registered_at: time(module.registered_at),
     })
 }

@@ -21,12 +21,12 @@ use crate::{
     app::{App, Parts, now},
     driver,
     inspect::ModuleInspector,
+    judging::Judging,
     live::Live,
     objects::ObjectStore,
     router::router,
     schema::{SchemaError, TaskSchema},
     tlog::Published,
-    turns::Turns,
     views::projections,
 };
 
@@ -183,7 +183,7 @@ impl Server {
                 public: config.publishing.public,
             },
             inspector: config.inspector,
-            turns: Turns::default(),
+            judging: Judging::default(),
             limits: config.limits.clone(),
             task_schema,
             stopping: stopping.clone(),

@@ -36,6 +36,7 @@ const TABLES: &[Table] = &[
             Column::int("size", "Bytes."),
             Column::text("world", "`task`, `check` or `comparator`."),
             Column::text("imports", "JSON array."),
+            Column::int("compile_mib", "Memory that compiling it takes, MiB."),
             Column::int("registered_at", "ms."),
         ],
         key: 1,
@@ -104,7 +105,7 @@ impl Projection<Event> for Catalogue {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn tables(&self) -> &'static [Table] {
@@ -143,6 +144,7 @@ async fn module(rows: &mut Rows<'_>, e: &ModuleRegistered, at: Value) -> Done {
                 ("size", size.into()),
                 ("world", name(&e.world)),
                 ("imports", json(&e.imports)?),
+                ("compile_mib", e.compile_mib.into()),
                 ("registered_at", at),
             ],
         )?;

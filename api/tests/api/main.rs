@@ -8,6 +8,7 @@ mod connections;
 mod contents;
 mod documents;
 mod fencing;
+mod judging;
 mod leases;
 mod lifecycle;
 mod money;

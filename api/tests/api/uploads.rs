@@ -145,6 +145,7 @@ async fn a_module_is_taken_once_and_only_if_nodes_can_run_it() {
         (module.name.as_str(), module.world.as_str()),
         ("mine", "task")
     );
+    assert_eq!(module.compile_mib, 320);
     assert_eq!(module.digest, digest(MODULE));
     let before = platform.size();
     assert_eq!(
@@ -172,6 +173,7 @@ async fn a_module_is_taken_once_and_only_if_nodes_can_run_it() {
         ("other module", 422, "wrong-world"),
         ("forbidden module", 422, "forbidden-import"),
         ("endless module", 422, "module-too-complex"),
+        ("breaking module", 422, "module-breaks-compiler"),
     ] {
         platform
             .refused(owner.client.push_module("bad", wasm), status, code)

@@ -366,7 +366,7 @@ async fn points(view: &mut Snapshot, state: &State) {
 }
 
 const MODULES: &str =
-    "SELECT m.digest, n.account, n.name, m.size, m.world, m.imports, m.registered_at
+    "SELECT m.digest, n.account, n.name, m.size, m.world, m.imports, m.compile_mib, m.registered_at
     FROM {modules} m JOIN {module_names} n ON n.digest = m.digest ORDER BY m.digest, n.account";
 
 fn modules(state: &State) -> Table {
@@ -380,6 +380,7 @@ fn modules(state: &State) -> Table {
                 Value::Int(module.size.0 as i64),
                 name(&module.world),
                 json(&module.imports),
+                Value::Int(module.compile_mib.into()),
                 ms(module.registered_at),
             ]);
         }

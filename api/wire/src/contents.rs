@@ -34,6 +34,8 @@ pub struct Module {
     pub world: String,
     /// The interfaces that it imports.
     pub imports: Vec<String>,
+    /// Memory that a node needs to compile it, in MiB, as measured when it was judged: nodes that offer less get no task of it.
+    pub compile_mib: u32,
     pub registered_at: String,
 }
 

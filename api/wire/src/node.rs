@@ -276,6 +276,10 @@ pub struct Lease {
     pub tenant: String,
     /// From `GET /v1/node/assignments/{id}/module`.
     pub module: BlobRef,
+    /// Memory that compiling the module takes at most, in MiB: until the run starts the lease holds so much of the node, where its run takes
+    /// less.
+    #[serde(default = "compile_unmeasured")]
+    pub compile_mib: u32,
     /// How the module is run: [`RUNTIME_REPRODUCIBLE`], or [`RUNTIME_FAST`] where the requester asks for it.
     #[serde(default = "reproducible")]
     pub runtime: String,
@@ -307,6 +311,11 @@ pub struct Lease {
     pub accept_ms: u32,
     /// Reveal within this time once told to.
     pub reveal_ms: u32,
+}
+
+/// What a server kept for it that did not say.
+fn compile_unmeasured() -> u32 {
+    1_024
 }
 
 fn reproducible() -> String {

@@ -12,8 +12,8 @@ use std::{
 };
 
 use aevir_sandbox::{
-    End, Executor, ExecutorConfig, Level, Limits, Outcome, Profile, RunEvent, RunSpec, TraceIds,
-    Tuning, World, prepare_upload,
+    End, Executor, ExecutorConfig, Level, Limits, NotTaken, Outcome, Profile, RunEvent, RunSpec,
+    TraceIds, Tuning, World,
 };
 use aevir_wire::digest;
 use anyhow::{Context, Result, bail, ensure};
@@ -28,6 +28,7 @@ use self::{
 use crate::{
     EXECUTOR,
     args::{Global, Output},
+    inspector,
     lifeline::shutdown,
     output::{one_line, print, say},
     verbs::module,
@@ -94,7 +95,7 @@ pub(crate) async fn run_local(args: RunLocalArgs, global: &Global) -> Result<()>
     let folder = workfolder("run-")?;
     let local = definition::read(args.task.as_deref(), &given, folder.path())?;
     let wasm = module::read(&args.module)?;
-    let (module, digest, world) = component(&args.module, &wasm, folder.path())?;
+    let (module, digest, world) = component(&args.module, wasm, folder.path()).await?;
     expect_inputs_of(world, &local)?;
     if let Some(out) = &args.out {
         prepare(out)?;
@@ -155,19 +156,26 @@ fn checkpoint_of(path: &Path, limits: &Limits) -> Result<PathBuf> {
     Ok(path.to_owned())
 }
 
-/// What a platform would store of a module, with its digest: a WASI preview 1 program is adapted. What an upload would refuse is
-/// left to the executor, which says the same.
-fn component(path: &Path, wasm: &[u8], folder: &Path) -> Result<(PathBuf, String, Option<World>)> {
-    match prepare_upload(wasm) {
-        Ok(upload) if upload.is_adapted() => {
-            let adapted = folder.join("component.wasm");
-            fs::write(&adapted, &upload.component).context("the component can't be written")?;
-            let world = Some(upload.info.world);
-            Ok((adapted, digest(&upload.component), world))
-        }
-        Ok(upload) => Ok((path.to_owned(), digest(wasm), Some(upload.info.world))),
-        Err(_) => Ok((path.to_owned(), digest(wasm), None)),
-    }
+/// What a platform would store of a module, with its digest: a WASI preview 1 program is adapted, in a process that may do nothing else, as at
+/// an upload. What an upload would refuse is left to the executor, which says the same.
+async fn component(
+    path: &Path,
+    wasm: Vec<u8>,
+    folder: &Path,
+) -> Result<(PathBuf, String, Option<World>)> {
+    let own = digest(&wasm);
+    let accepted = match inspector::judge(folder)?.adapt(wasm).await {
+        Ok(accepted) => accepted,
+        Err(NotTaken::Refused(_)) => return Ok((path.to_owned(), own, None)),
+        Err(machine @ NotTaken::Machine(_)) => return Err(machine.into()),
+    };
+    let world = Some(accepted.info.world);
+    let Some(component) = accepted.adapted else {
+        return Ok((path.to_owned(), own, world));
+    };
+    let adapted = folder.join("component.wasm");
+    fs::write(&adapted, &component).context("the component can't be written")?;
+    Ok((adapted, digest(&component), world))
 }
 
 /// Inputs that the platform names are a check's and a comparator's.

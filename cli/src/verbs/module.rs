@@ -54,6 +54,8 @@ struct Inspection {
     wants_gpu: bool,
     /// Core instances, memories or tables, whichever are most.
     instances: u32,
+    /// Memory that a node needs to compile it, in MiB: nodes that offer less get no task of it.
+    compile_mib: u32,
 }
 
 pub(crate) async fn run(verb: ModuleVerb, global: &Global) -> Result<()> {
@@ -121,6 +123,7 @@ async fn inspect(file: &Path, component: Option<&Path>, global: &Global) -> Resu
     let judge = inspector::judge(folder.path())?;
     let judged = judge.judge(bytes.clone()).await;
     let judged = judged.with_context(|| format!("`{}` would be refused", file.display()))?;
+    let compile_mib = judged.compile_mib;
     let info = judged.info;
     let adapted = judged.adapted.is_some();
     let stored = judged.adapted.unwrap_or(bytes);
@@ -135,6 +138,7 @@ async fn inspect(file: &Path, component: Option<&Path>, global: &Global) -> Resu
         bytes: info.size,
         wants_gpu: info.wants_compute(),
         instances: info.instances,
+        compile_mib,
         imports: info.imports,
         exports: info.exports,
     };
@@ -153,6 +157,10 @@ async fn inspect(file: &Path, component: Option<&Path>, global: &Global) -> Resu
             ("bytes", inspection.bytes.to_string()),
             ("wants a GPU", yes_no(inspection.wants_gpu).to_owned()),
             ("instances", inspection.instances.to_string()),
+            (
+                "memory to compile it, MiB",
+                inspection.compile_mib.to_string(),
+            ),
             ("imports", inspection.imports.join("\n")),
             ("exports", inspection.exports.join("\n")),
         ])
@@ -165,6 +173,7 @@ fn shown(module: &Module) -> String {
         ("name", module.name.clone()),
         ("world", module.world.clone()),
         ("bytes", module.size.clone()),
+        ("memory to compile it, MiB", module.compile_mib.to_string()),
         ("imports", module.imports.join(", ")),
     ])
 }

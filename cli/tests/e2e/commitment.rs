@@ -83,3 +83,16 @@ fn the_runtimes_that_leases_name_are_the_sandboxs_profiles() {
     assert_eq!(names, [wire::RUNTIME_REPRODUCIBLE, wire::RUNTIME_FAST]);
     assert_eq!(wire::FAST_CLASS_MARK, format!("+{}", Profile::Fast.name()));
 }
+
+/// What judging measures is what the platform registers, and what nodes give.
+#[test]
+fn what_compiling_may_take_is_the_same_everywhere() {
+    use aevir_platform::command::{COMPILE_MIB_MAX, COMPILE_MIB_MIN};
+    use aevir_sandbox::limits;
+    assert_eq!(
+        limits::COMPILE_MEMORY_BYTES_MAX >> 20,
+        u64::from(COMPILE_MIB_MAX)
+    );
+    assert!((COMPILE_MIB_MIN..=COMPILE_MIB_MAX).contains(&limits::COMPILE_MIB_MIN));
+    assert_eq!(COMPILE_MIB_MAX % limits::COMPILE_MIB_STEP, 0);
+}

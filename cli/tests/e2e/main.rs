@@ -23,6 +23,7 @@ mod protocol;
 mod receipts;
 mod reservations;
 mod reviews;
+mod sealed_storage;
 mod stores;
 mod up;
 mod verifiers;

@@ -85,6 +85,13 @@ impl Scope {
     ];
 }
 
+/// The least memory that a node keeps for compiling a module, in MiB: what compilers really take is for whoever measures it.
+pub const COMPILE_MIB_MIN: u32 = 1;
+/// The most, in MiB: nodes give no compiler more.
+pub const COMPILE_MIB_MAX: u32 = 4_096;
+/// What nodes kept for a module that was registered before anybody measured it, in MiB.
+pub const COMPILE_MIB_UNMEASURED: u32 = 1_024;
+
 /// Registers an uploaded and inspected module.
 #[derive(Debug, Clone, Serialize)]
 pub struct RegisterModule {
@@ -93,6 +100,8 @@ pub struct RegisterModule {
     pub blob: BlobRef,
     pub world: World,
     pub imports: Vec<String>,
+    /// Memory that a node needs to compile it, in MiB, as measured when it was judged.
+    pub compile_mib: u32,
 }
 
 /// The world of the guest interface that a module fits.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     amount::Amount,
-    command::{RegisterContent, RegisterModule},
+    command::{COMPILE_MIB_MAX, COMPILE_MIB_MIN, RegisterContent, RegisterModule},
     content::{
         ACCESS_MAX, Access, CONTRIBUTORS_MAX, Contributor, LICENCE_CHARS_MAX, PRICE_MAX, WEIGHT_MAX,
     },
@@ -39,9 +39,17 @@ pub(super) fn record_upload(state: &State, account: AccountId, blob: BlobRef) ->
     Ok(vec![BlobUploaded { account, blob }.into()])
 }
 
+/// Whether an account may register a module under a name, whichever it is: what can be told before anybody looks into it.
+///
+/// # Errors
+/// What its registration would be refused for.
+pub fn may_register_module(state: &State, owner: AccountId, name: &str) -> Result<(), Rejection> {
+    active_account(state, owner)?;
+    check_name("a module's name", name)
+}
+
 pub(super) fn register_module(state: &State, command: &RegisterModule) -> Decision {
-    active_account(state, command.owner)?;
-    check_name("a module's name", &command.name)?;
+    may_register_module(state, command.owner, &command.name)?;
     let known = state.modules.get(&command.blob.digest);
     if known.is_some_and(|module| module.names.contains_key(&command.owner)) {
         return Err(Rejection::ModuleExists {
@@ -54,6 +62,7 @@ pub(super) fn register_module(state: &State, command: &RegisterModule) -> Decisi
         blob: command.blob,
         world: command.world,
         imports: command.imports.clone(),
+        compile_mib: command.compile_mib.clamp(COMPILE_MIB_MIN, COMPILE_MIB_MAX),
     };
     Ok(vec![registered.into()])
 }

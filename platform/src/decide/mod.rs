@@ -33,6 +33,7 @@ use crate::{
 };
 
 pub(crate) use agree::{Agreement, Pair, agreement};
+pub use content::may_register_module;
 pub(crate) use epoch::{closed as epoch_closed, is_over as epoch_is_over};
 pub use inspect::{CHECKED_DEFINITION, CHECKED_INPUT, CHECKED_RESULT, checked_definition_bytes};
 pub(crate) use inspect::{compare as compare_results, expected as expected_inspections};

@@ -24,10 +24,10 @@ use crate::{
         AssignmentStarted, AssignmentWithdrawn, OutputClosed, OutputUploaded,
     },
     ids::{AssignmentId, NodeId, TaskId},
-    schedule::{charge, held_ms, may_double, reserved_ms, room_of, slots_milli},
+    schedule::{charge, compiling_of, held_ms, may_double, reserved_ms, room_of, slots_milli},
     state::{
-        Assignment, Checkpoint, Commitment, Outcome, Phase, Revealed, Sample, Shown, Stage, State,
-        Task,
+        Assignment, Checkpoint, Commitment, Outcome, Phase, Revealed, Room, Sample, Shown, Stage,
+        State, Task,
     },
 };
 
@@ -44,9 +44,12 @@ pub(super) fn leased(
     };
     expect(is_wanted && task.round == e.round, task)?;
     let (requester, room) = (task.requester, room_of(state, task));
+    // Before there were draws nodes found the memory for compiling beside what they had promised.
+    let compiling = e.draw.as_ref().map(|_| compiling_of(state, task));
+    let compiling = compiling.unwrap_or_default();
     let with_gpu = task.definition.qos.gpu.is_some();
     let reserved_ms = reserved_ms(task);
-    let price = price(state, task, e)?;
+    let price = stake::price(state, task, e)?;
     let (pledged, is_staked) = stake::pledge(state, task, e.node, price);
     let weight = state.limits_of(requester).weight;
     let node = node_mut(state, e.node)?;
@@ -65,6 +68,7 @@ pub(super) fn leased(
         abreast: 0,
         slots_milli,
         charged,
+        compiling,
         started_at: None,
         resume: e.resume,
         author: e.author,
@@ -99,6 +103,7 @@ pub(super) fn leased(
     let node = node_mut(state, e.node)?;
     node.active.insert(e.assignment);
     node.taken.add(room);
+    node.taken.add(compiling);
     if e.doubles.is_none() {
         served(state, requester);
     }
@@ -109,20 +114,6 @@ pub(super) fn leased(
     refresh_node(state, e.node);
     refresh_open(state, e.task);
     inspection::read(state, e.task, e.node)
-}
-
-/// What the lease is to earn: the node's ask, where the task pays what nodes ask for.
-fn price(state: &State, task: &Task, e: &AssignmentLeased) -> Result<Amount, Corrupt> {
-    let definition = &task.definition;
-    let node = state.nodes.get(&e.node);
-    let node = node.ok_or_else(|| Corrupt(format!("no node {}", e.node)))?;
-    let asked = definition.asked_price(node.terms.ask(definition.kind));
-    let most = definition.economics.pricing.max_price();
-    let is_asked = e.price == asked && asked.is_none_or(|price| price <= most);
-    ensure(is_asked, || {
-        format!("assignment {} is not leased at its price", e.assignment)
-    })?;
-    Ok(asked.unwrap_or(most))
 }
 
 pub(super) fn started(
@@ -143,10 +134,16 @@ pub(super) fn started(
         note: String::new(),
         at,
     };
-    let active = node_mut(state, node)?.active.len();
+    let compiled = std::mem::take(&mut assignment.compiling);
+    let host = node_mut(state, node)?;
+    host.taken.remove(compiled);
+    let active = host.active.len();
     let assignment = assignment_mut(task_mut(state, e.task)?, e.assignment)?;
     assignment.abreast = u32::try_from(active).unwrap_or(u32::MAX);
     record::sweep(state);
+    if compiled != Room::default() {
+        refresh_node(state, node);
+    }
     Ok(())
 }
 
@@ -450,6 +447,7 @@ fn end_active(
     assignment.stage =
         stage.ok_or_else(|| Corrupt(format!("assignment {id} can't end from here")))?;
     let (node, charged) = (assignment.node, assignment.charged);
+    let compiling = std::mem::take(&mut assignment.compiling);
     let (slots_milli, is_nodes_fault) = (assignment.slots_milli, assignment.is_nodes_fault());
     // A sealed result is covered until it matures.
     let freed = match assignment.stage {
@@ -469,6 +467,7 @@ fn end_active(
     let host = node_mut(state, node)?;
     host.active.remove(&id);
     host.taken.remove(room);
+    host.taken.remove(compiling);
     // It is charged for the time that it held the node, whatever it had reserved. What the node did not end well is worth the reservation
     // at most: not nothing, for a requester can make nodes fail.
     let held = charge(held_ms, slots_milli, state.limits_of(requester).weight);

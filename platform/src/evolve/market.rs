@@ -169,6 +169,7 @@ pub(super) fn module_registered(
             size: e.blob.size,
             world: e.world,
             imports: e.imports.clone(),
+            compile_mib: e.compile_mib,
             registered_at: at,
             suspended: None,
         });

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     amount::Amount,
     decide::stake_due,
-    event::{NodeSlashed, TaskVerified},
+    event::{AssignmentLeased, NodeSlashed, TaskVerified},
     ids::{AssignmentId, NodeId, TaskId},
     ledger::LedgerAccount,
     state::{State, Task},
@@ -135,4 +135,18 @@ pub(super) fn moved(state: &mut State, account: LedgerAccount) -> Result<(), Cor
     ensure(state.free_stake(node) >= Amount::ZERO, || {
         format!("the stake of node {node} does not cover its open results")
     })
+}
+
+/// What the lease is to earn: the node's ask, where the task pays what nodes ask for.
+pub(super) fn price(state: &State, task: &Task, e: &AssignmentLeased) -> Result<Amount, Corrupt> {
+    let definition = &task.definition;
+    let node = state.nodes.get(&e.node);
+    let node = node.ok_or_else(|| Corrupt(format!("no node {}", e.node)))?;
+    let asked = definition.asked_price(node.terms.ask(definition.kind));
+    let most = definition.economics.pricing.max_price();
+    let is_asked = e.price == asked && asked.is_none_or(|price| price <= most);
+    ensure(is_asked, || {
+        format!("assignment {} is not leased at its price", e.assignment)
+    })?;
+    Ok(asked.unwrap_or(most))
 }

@@ -198,6 +198,21 @@ impl Bits {
         })
     }
 
+    /// The same, of members that a third set has, too.
+    pub(crate) fn meets_among(&self, two: &Self, three: &Self, not: &Self) -> bool {
+        if self.is_empty() || two.is_empty() || three.is_empty() {
+            return false;
+        }
+        let words = self.words.len().min(two.words.len());
+        let words = words.min(three.words.len());
+        shared_blocks(self, two).any(|block| {
+            (block * BLOCK..(block * BLOCK + BLOCK).min(words)).any(|at| {
+                let other = not.words.get(at).copied().unwrap_or(0);
+                self.words[at] & two.words[at] & three.words[at] & !other != 0
+            })
+        })
+    }
+
     /// Replaces each word that has members by what `keep` makes of it, which must be a part of it.
     pub(crate) fn each_word(&mut self, keep: impl FnMut(usize, u64) -> u64) {
         self.each_block(|_| Part::Some, keep);
@@ -310,6 +325,10 @@ mod tests {
             prop_assert_eq!(&without, &bits(&(&a - &b)));
             let shared = &(&a & &b) - &c;
             prop_assert_eq!(bits(&a).meets(&bits(&b), &bits(&c)), !shared.is_empty());
+            for d in [&a, &b, &c] {
+                let among = &shared & d;
+                prop_assert_eq!(bits(&a).meets_among(&bits(&b), &bits(d), &bits(&c)), !among.is_empty());
+            }
             let mut added = bits(&c);
             added.add_shared(&bits(&a), &bits(&b), &Bits::default());
             prop_assert_eq!(&added, &bits(&(&c | &(&a & &b))));

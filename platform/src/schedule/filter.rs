@@ -51,6 +51,8 @@ pub enum Refused {
     /// Slower than the task asks for, or not measured.
     Speed,
     Memory,
+    /// It would have the memory for the run, and has too little for compiling its module before.
+    CompileMemory,
     Storage,
     Label,
     /// It is the requester's own.
@@ -89,6 +91,7 @@ impl Refused {
             Self::CpuCores => "cpu-cores",
             Self::Speed => "speed",
             Self::Memory => "memory",
+            Self::CompileMemory => "compile-memory",
             Self::Storage => "storage",
             Self::Label => "label",
             Self::OwnNode => "own-node",
@@ -122,10 +125,11 @@ pub(crate) fn fitted_of_old(state: &State, task: &Task, node: &Node, now: Timest
     };
     let mut taken = node.taken;
     taken.remove(node.sealed_room());
-    let had_room = of_old(needs.room).fits_beside(of_old(taken), node.room());
+    let had_room = of_old(needs.run).fits_beside(of_old(taken), node.room());
     let is_shared = |reason| matches!(reason, Refused::GpuMemory | Refused::CpuCores);
     let passes = |reason| {
         reason == Refused::NoFreeSlot && had_slot
+            || reason == Refused::CompileMemory
             || is_shared(reason) && !machine_lacks(&needs, node, reason)
             || matches!(reason, Refused::Memory | Refused::Storage) && had_room
     };
@@ -198,7 +202,7 @@ fn room(
 ) -> impl Iterator<Item = Refused> + use<> {
     let mut taken = node.taken;
     for (task, _) in given.iter().filter(|(_, to)| *to == node.id) {
-        taken.add(room_of(state, task));
+        taken.add(lease_room_of(state, task));
     }
     lacks(needs, taken, node)
 }
@@ -207,9 +211,18 @@ fn room(
 fn lacks(needs: &Needs, taken: Room, node: &Node) -> impl Iterator<Item = Refused> + use<> {
     let (own, whole) = (needs.room, node.room());
     let alone = |room: &Room| room.fits_beside(taken, whole);
+    let lacks_run = !alone(&Room {
+        memory_mib: needs.run.memory_mib,
+        memories_mib: needs.run.memories_mib,
+        ..Room::default()
+    });
+    let of_memory = match lacks_run {
+        true => Refused::Memory,
+        false => Refused::CompileMemory,
+    };
     let parts = [
         (
-            Refused::Memory,
+            of_memory,
             Room {
                 memory_mib: own.memory_mib,
                 memories_mib: own.memories_mib,
@@ -240,6 +253,18 @@ fn lacks(needs: &Needs, taken: Room, node: &Node) -> impl Iterator<Item = Refuse
     lacking.into_iter().flatten()
 }
 
+/// What a lease of a task holds until its run begins, under the policy that the task was created under.
+pub(crate) fn lease_room_of(state: &State, task: &Task) -> Room {
+    super::needs::lease_room(task, &state.policy_of(task).scheduling)
+}
+
+/// What of that is more than its run's room: memory for compiling its module.
+pub(crate) fn compiling_of(state: &State, task: &Task) -> Room {
+    let mut more = lease_room_of(state, task);
+    more.remove(room_of(state, task));
+    more
+}
+
 /// The room of a task's run, under the policy that the task was created under.
 pub(crate) fn room_of(state: &State, task: &Task) -> Room {
     super::needs::room(task, &state.policy_of(task).scheduling)
@@ -258,6 +283,12 @@ pub(super) fn machine_room(needs: &Needs, node: &Node) -> bool {
 /// Whether the run would have too little of something on an idle machine, too.
 pub(super) fn machine_lacks(needs: &Needs, node: &Node, reason: Refused) -> bool {
     lacks(needs, Room::default(), node).any(|lacks| lacks == reason)
+}
+
+/// Whether the run, or compiling its module, would have too little memory on an idle machine, too.
+pub(super) fn machine_lacks_memory(needs: &Needs, node: &Node) -> Option<Refused> {
+    let of_memory = |reason: &Refused| matches!(reason, Refused::Memory | Refused::CompileMemory);
+    lacks(needs, Room::default(), node).find(of_memory)
 }
 
 fn capability(needs: &Needs, node: &Node) -> impl Iterator<Item = Refused> + use<> {

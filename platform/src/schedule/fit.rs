@@ -8,6 +8,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use aevir_events::Timestamp;
 
 use super::{
+    barred::{self, Barred, requesters_own},
     bits::Bits,
     filter::after_pledge,
     fleet::{Fleet, Levels},
@@ -19,6 +20,9 @@ use crate::{
     policy::{SCORE_LEVELS, ScorePolicy},
     state::{Room, State, Task},
 };
+
+/// Nodes of a set that a draw passes over one by one; where a task can't go to more, a set without them is made for it.
+const ONE_BY_ONE_MAX: usize = 16;
 
 /// A node after what a plan has given to it: worked out once, for all fits.
 #[derive(Debug, Clone, Copy)]
@@ -98,12 +102,13 @@ impl<'a> Market<'a> {
         &self.state.index.fleet
     }
 
-    /// Takes the nodes out that are kept free for others, for longer than a run that has ended within so many ms takes, and those whose
-    /// terms take nothing of the requester or no such module.
+    /// Takes the nodes out that are kept free for others, for longer than a run that has ended within so many ms takes, those whose
+    /// terms take nothing of the requester or no such module, and the requester's own where he has many.
     pub(super) fn admit(&self, nodes: &mut Bits, task: &Task, surely_ms: i64) {
         self.kept.take_out(nodes, task, surely_ms);
         let parties = &self.fleet().parties;
         parties.take_out(task.requester, task.definition.module, nodes);
+        barred::take_out_own(self.fleet(), requesters_own(self.state, task), nodes);
     }
 }
 
@@ -193,7 +198,7 @@ impl Fit {
     pub(super) fn candidates(
         &mut self,
         market: Market<'_>,
-        excluded: &[u32],
+        barred: &Barred<'_>,
         given: &Given,
     ) -> Candidates<'_> {
         self.catch_up(market, given);
@@ -201,23 +206,31 @@ impl Fit {
             near.settle(market, &self.needs, given);
         }
         let set = self.near.as_ref().map_or(&self.eligible, |near| &near.set);
-        let inside = excluded.iter().copied().filter(|i| set.contains(*i));
-        let inside: Vec<u32> = inside.collect();
+        let inside = barred.named.iter().copied();
+        let inside: Vec<u32> = inside.filter(|i| set.contains(*i)).collect();
         let is_best = |near: &Near| {
             let level = |i: &u32| near.level(market, &self.needs, given, *i);
             inside.iter().any(|i| level(i) == near.best)
         };
-        if !self.near.as_ref().is_some_and(is_best) {
+        let are_few = barred.is_named() && inside.len() <= ONE_BY_ONE_MAX;
+        if are_few && !self.near.as_ref().is_some_and(is_best) {
             return Candidates {
                 set: Cow::Borrowed(set),
                 excluded: inside,
             };
         }
-        // The best may be out of reach for this one task: it has a ranking of its own.
+        let mut left = set.clone();
+        barred.take_out(&mut left);
+        let near = self.near.as_ref();
+        if near.is_none_or(|near| near.has_best(market, &self.needs, given, Some(&left))) {
+            return Candidates {
+                set: Cow::Owned(left),
+                excluded: Vec::new(),
+            };
+        }
+        // The best are out of reach for this one task: it has a ranking of its own.
         let mut own = self.clone();
-        excluded.iter().for_each(|i| {
-            own.eligible.remove(*i);
-        });
+        barred.take_out(&mut own.eligible);
         own.begin(market, given);
         let set = own.near.map(|near| near.set).unwrap_or_default();
         Candidates {
@@ -370,7 +383,7 @@ impl Near {
 
     /// Lowers the best level to one that a node has, and takes in those that are near it then.
     fn settle(&mut self, market: Market<'_>, needs: &Needs, given: &Given) {
-        while self.best > 0 && !self.has_best(market, needs, given) {
+        while self.best > 0 && !self.has_best(market, needs, given, None) {
             let floor = self.floor(market.score);
             self.best -= 1;
             let lower = self.floor(market.score);
@@ -380,14 +393,31 @@ impl Near {
         }
     }
 
-    fn has_best(&self, market: Market<'_>, needs: &Needs, given: &Given) -> bool {
+    /// Whether a node has the best level: any, or one among these.
+    fn has_best(
+        &self,
+        market: Market<'_>,
+        needs: &Needs,
+        given: &Given,
+        among: Option<&Bits>,
+    ) -> bool {
         let sunk = self.sunk_at.get(self.best as usize);
-        sunk.is_some_and(|count| *count > 0)
+        let has_sunk = sunk.is_some_and(|count| *count > 0);
+        has_sunk && among.is_none_or(|among| self.has_sunk_best(given, among))
             || self.parts.iter().any(|(part, gain)| {
                 let level = self.best.checked_sub(*gain);
                 let level = level.and_then(|level| market.fleet().at_level(needs, level));
-                level.is_some_and(|level| level.meets(part, &given.touched))
+                level.is_some_and(|level| match among {
+                    None => level.meets(part, &given.touched),
+                    Some(among) => level.meets_among(part, among, &given.touched),
+                })
             })
+    }
+
+    /// Whether one of these that was given something has the best level.
+    fn has_sunk_best(&self, given: &Given, among: &Bits) -> bool {
+        let mut sunk = self.sunk.iter().zip(&given.nodes);
+        sunk.any(|(after, left)| u32::from(*after) == self.best + 1 && among.contains(left.ordinal))
     }
 
     /// Takes in the nodes of some levels.

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     definition::TaskType,
     digest::Digest,
-    ids::NodeId,
+    ids::{AccountId, NodeId},
     policy::{SCORE_LEVELS, ScorePolicy},
     state::{HardwareClass, Node, Room, State},
     terms::minute_of_week,
@@ -58,6 +58,8 @@ pub(crate) struct Fleet {
     gpu_compute: Column,
     hours: Hours,
     pub(super) parties: Parties,
+    /// By who owns them; those that are gone for good are not there.
+    owners: Named<AccountId>,
     gpu_features: Named<String>,
     gpu_classes: Named<String>,
     labels: Named<(String, String)>,
@@ -223,6 +225,7 @@ impl Fleet {
         let terms = &node.terms;
         self.hours.set(i, &terms.hours, is_there);
         self.parties.set(i, terms, is_there);
+        self.owners.mark(node.owner, i, is_there);
         for kind in TaskType::ALL {
             let ask = u64::try_from(terms.ask(kind).0).unwrap_or(0);
             let of = &mut self.kinds[kind as usize];
@@ -377,6 +380,11 @@ impl Fleet {
     /// The room that is left.
     pub(super) fn room_left(&self, i: u32) -> Room {
         self.left.get(i)
+    }
+
+    /// An owner's nodes, but for those that are gone for good.
+    pub(super) fn nodes_of(&self, owner: AccountId) -> Option<&Members> {
+        self.owners.get(&owner)
     }
 
     /// Who is known to have a blob.

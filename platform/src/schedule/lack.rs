@@ -59,10 +59,17 @@ fn obstacle(reason: Refused, has_room: bool) -> Obstacle {
         | Refused::BackingOff
         | Refused::Reserved
         | Refused::Hours => Obstacle::Time,
-        Refused::Memory | Refused::Storage | Refused::GpuMemory | Refused::CpuCores if has_room => {
+        Refused::Memory
+        | Refused::CompileMemory
+        | Refused::Storage
+        | Refused::GpuMemory
+        | Refused::CpuCores
+            if has_room =>
+        {
             Obstacle::Time
         }
         Refused::Memory
+        | Refused::CompileMemory
         | Refused::Storage
         | Refused::GpuMemory
         | Refused::CpuCores
@@ -94,10 +101,11 @@ fn missing(reason: Refused, needs: &Needs, node: &Node) -> u64 {
     let micro = |amount: i64| u64::try_from(amount).unwrap_or(0);
     let (asked, has) = match reason {
         // The two of a software GPU's node, where it has the one.
-        Refused::Memory if run.memory_mib <= floor_power(whole.memory_mib) => {
-            (run.memories_mib, whole.memories_mib)
+        Refused::Memory if needs.run.memory_mib <= floor_power(whole.memory_mib) => {
+            (needs.run.memories_mib, whole.memories_mib)
         }
-        Refused::Memory => (run.memory_mib, whole.memory_mib),
+        Refused::Memory => (needs.run.memory_mib, whole.memory_mib),
+        Refused::CompileMemory => (run.memory_mib, whole.memory_mib),
         Refused::Storage => (run.storage_mib, whole.storage_mib),
         Refused::GpuMemory => (run.gpu_memory_mib, whole.gpu_memory_mib),
         Refused::CpuCores => (run.cpu_cores, whole.cpu_cores),

@@ -30,6 +30,14 @@ impl Members {
         }
     }
 
+    /// Whether there are more than so many.
+    pub(super) fn is_more_than(&self, count: usize) -> bool {
+        match self {
+            Self::Few(few) => few.len() > count,
+            Self::Many(many) => many.len() as usize > count,
+        }
+    }
+
     pub(super) fn contains(&self, i: u32) -> bool {
         match self {
             Self::Few(few) => few.binary_search(&i).is_ok(),

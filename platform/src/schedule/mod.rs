@@ -6,6 +6,7 @@
 //! stands here works on indexes ([`fleet`]), so that a placement costs about the same with 10 nodes and with 100,000.
 
 mod alarm;
+mod barred;
 mod bits;
 mod charge;
 mod column;
@@ -39,7 +40,7 @@ pub(crate) use charge::{charge, charge_of, held_ms, reserved_ms, slots_milli};
 pub use draw::{Coin, Draw, EpochSecret, Purpose, commitment};
 pub(crate) use draw::{PASSED_MAX, Ticket, Toss, Urn, secret_of};
 pub use filter::{Refused, refusal};
-pub(crate) use filter::{fitted_of_old, room_of};
+pub(crate) use filter::{compiling_of, fitted_of_old, room_of};
 pub(crate) use fit::Candidates;
 pub(crate) use fleet::{Fleet, Load};
 pub use nearest::Remedy;

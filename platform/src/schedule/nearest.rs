@@ -79,6 +79,7 @@ impl Nearest<'_> {
                 .into()
         }
         Refused::Memory => self.lower_memory(node, taken),
+        Refused::CompileMemory => self.compile(node, taken),
         Refused::Storage => format!(
             "inputs and outputs take up to {} MiB: lower `/limits/output_mib` or use smaller inputs, so that they fit {} MiB beside the module",
             needs.room.storage_mib.saturating_sub(reserve_mib.into()),
@@ -157,9 +158,27 @@ impl Nearest<'_> {
         lower(what, need, whole, (!self.idle).then_some(taken))
     }
 
+    /// What helps where a module takes more to be compiled than its run.
+    fn compile(&self, node: &Node, taken: Room) -> String {
+        let (need, whole) = (self.needs.room.memory_mib, node.room().memory_mib);
+        if !self.idle && need <= whole {
+            return format!(
+                "wait until other runs of the node end: the module needs {need} MiB of memory to be compiled"
+            );
+        }
+        let taken = match node.has_one_memory() {
+            true => taken.memories_mib,
+            false => taken.memory_mib,
+        };
+        let has = floor_power(whole.saturating_sub(taken));
+        format!(
+            "make the module smaller: it needs {need} MiB of memory to be compiled, and the node has {has}"
+        )
+    }
+
     /// The same of memory, which is that of the GPU, too, where this is software.
     fn lower_memory(&self, node: &Node, taken: Room) -> String {
-        let (run, whole) = (self.needs.room, node.room());
+        let (run, whole) = (self.needs.run, node.room());
         let has = match self.idle {
             true => floor_power(whole.memory_mib),
             false => whole.memory_mib,

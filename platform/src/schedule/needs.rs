@@ -28,7 +28,10 @@ pub(crate) struct Needs {
     pub(crate) sampled: bool,
     /// Owners do not matter.
     pub(crate) private: bool,
+    /// What its lease holds of a node until the run begins.
     pub(crate) room: Room,
+    /// What the run alone takes: what is more in `room` is for compiling its module.
+    pub(crate) run: Room,
     /// Fuel that the node burns at least, in millions a second.
     pub(crate) mfuel_s: u64,
     /// Fuel that the node's results showed at least, in millions a second; what it claims does not count. 0: whatever it showed.
@@ -65,7 +68,8 @@ impl Needs {
             kind: definition.kind,
             sampled,
             private: policy.market == Market::Private,
-            room: room(task, scheduling),
+            room: lease_room(task, scheduling),
+            run: room(task, scheduling),
             mfuel_s: qos.min_mfuel_s.unwrap_or(0).into(),
             shown_mfuel_s: 0,
             gpu: qos.gpu.clone(),
@@ -103,13 +107,15 @@ impl Needs {
         let round = |n: u64| rounding.of(n);
         let round32 = |n: u32| u32::try_from(rounding.of(n.into())).unwrap_or(u32::MAX);
         let mut needs = self.clone();
-        needs.room = Room {
-            memory_mib: round(needs.room.memory_mib),
-            storage_mib: round(needs.room.storage_mib),
-            gpu_memory_mib: round(needs.room.gpu_memory_mib),
-            cpu_cores: round(needs.room.cpu_cores),
-            memories_mib: round(needs.room.memories_mib),
+        let rounded = |room: Room| Room {
+            memory_mib: round(room.memory_mib),
+            storage_mib: round(room.storage_mib),
+            gpu_memory_mib: round(room.gpu_memory_mib),
+            cpu_cores: round(room.cpu_cores),
+            memories_mib: round(room.memories_mib),
         };
+        needs.room = rounded(needs.room);
+        needs.run = rounded(needs.run);
         needs.mfuel_s = round(needs.mfuel_s);
         if let Some(gpu) = &mut needs.gpu {
             gpu.buffer_mib = gpu.buffer_mib.map(round32);
@@ -204,6 +210,17 @@ fn speed_in_time(fuel: u64, ms: u32) -> u64 {
 pub fn fetch_ms(task: &Task, policy: &SchedulingPolicy) -> u64 {
     let leases = &policy.leases;
     u64::from(leases.fetch_ms).saturating_add(leases.transfer_ms(task.input_bytes()))
+}
+
+/// What a lease of the task holds of a machine until its run begins: the memory in which the module is compiled, where that is more than
+/// the run's.
+pub(crate) fn lease_room(task: &Task, policy: &SchedulingPolicy) -> Room {
+    let (run, compile_mib) = (room(task, policy), u64::from(task.compile_mib));
+    Room {
+        memory_mib: run.memory_mib.max(compile_mib),
+        memories_mib: run.memories_mib.max(compile_mib),
+        ..run
+    }
 }
 
 /// The most that a task's run may take of a machine: a core at least.

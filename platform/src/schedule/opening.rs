@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use aevir_events::Timestamp;
 
-use super::{filter::room_of, needs::Needs, reserve, reserved_ms};
+use super::{filter::lease_room_of, needs::Needs, reserve, reserved_ms};
 use crate::state::{Node, Room, State, Task};
 
 /// What stands between a node and the next task.
@@ -41,7 +41,7 @@ impl Opening {
         };
         opening.ends.sort_unstable();
         if let Some(holder) = reserve::kept_for(state, task, node, now) {
-            let room = room_of(state, holder);
+            let room = lease_room_of(state, holder);
             if let Some(at) = opening.room_at(room) {
                 opening.from = at;
                 opening.ends.push((later(at, reserved_ms(holder)), room));

@@ -9,7 +9,7 @@ use aevir_events::{Context, Timestamp};
 
 use super::{
     Refused,
-    filter::{machine_lacks, may_pledge, reasons, whole_stake},
+    filter::{machine_lacks, machine_lacks_memory, may_pledge, reasons, whole_stake},
     first_pace,
     nearest::{Nearest, Remedy},
     needs::{Needs, Rounding, floor_power},
@@ -95,6 +95,7 @@ pub fn quote(
     let waits = prepared.inputs.is_none();
     let mut task = Task::new(&prepared.created, context.time);
     task.queued_at = Some(context.time);
+    task.compile_mib = state.compile_mib(&task);
     task.inputs = prepared.inputs.unwrap_or_default();
     task.phase = Phase::Queued;
     task.pace = first_pace(&task, &state.policy_of(&task), context.time);
@@ -218,8 +219,9 @@ fn fit_of(state: &State, task: &Task, needs: &Needs, node: &Node, now: Timestamp
     let reasons: Vec<Refused> = reasons(state, task, needs, node, &[], now).collect();
     let durable = |reason: Refused| match reason {
         Refused::NoFreeSlot | Refused::BackingOff | Refused::Hours | Refused::Reserved => None,
-        // What its runs take of it does not count.
-        Refused::Memory | Refused::Storage | Refused::GpuMemory | Refused::CpuCores => {
+        // What its runs take of it does not count. Without them it may still lack the memory for compiling.
+        Refused::Memory | Refused::CompileMemory => machine_lacks_memory(needs, node),
+        Refused::Storage | Refused::GpuMemory | Refused::CpuCores => {
             machine_lacks(needs, node, reason).then_some(reason)
         }
         Refused::Unstaked => {

@@ -12,7 +12,7 @@ use aevir_events::Timestamp;
 use super::{
     Refused,
     bits::Bits,
-    filter::{Gifts, may_pledge, reasons, room_of, whole_stake},
+    filter::{Gifts, lease_room_of, may_pledge, reasons, room_of, whole_stake},
     held,
     needs::{Needs, fetch_ms},
     reserved_ms,
@@ -184,7 +184,11 @@ pub(super) fn takes_idle(
     let room = needs.room.fits_beside(node.sealed_room(), node.room());
     let passes = |reason: Refused| match reason {
         Refused::NoFreeSlot => true,
-        Refused::Memory | Refused::Storage | Refused::GpuMemory | Refused::CpuCores => room,
+        Refused::Memory
+        | Refused::CompileMemory
+        | Refused::Storage
+        | Refused::GpuMemory
+        | Refused::CpuCores => room,
         Refused::Unstaked => may_pledge(needs, node, whole_stake(state, node)),
         Refused::Offline
         | Refused::Draining
@@ -320,12 +324,17 @@ impl Runs {
     /// Those that it has, and those that a plan gave it.
     fn of(state: &State, node: &Node, given: Gifts<'_>, now: Timestamp) -> Self {
         let running = node.active.iter().filter_map(|id| state.assignment(*id));
-        let running = running.map(|(task, run)| (task, run.leased_at));
+        let running = running.map(|(task, run)| {
+            let mut room = room_of(state, task);
+            room.add(run.compiling);
+            (task, run.leased_at, room)
+        });
         let gifts = given.iter().filter(|(_, to)| *to == node.id);
-        let runs = running.chain(gifts.map(|(task, _)| (*task, now)));
-        let run = |(task, at): (&Task, Timestamp)| Run {
+        let gifts = gifts.map(|(task, _)| (*task, now, lease_room_of(state, task)));
+        let runs = running.chain(gifts);
+        let run = |(task, at, room): (&Task, Timestamp, Room)| Run {
             ends: at.plus_ms(i64::try_from(reserved_ms(task)).unwrap_or(i64::MAX)),
-            room: room_of(state, task),
+            room,
             requester: task.requester,
         };
         let mut runs: Vec<Run> = runs.map(run).collect();

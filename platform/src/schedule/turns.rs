@@ -17,8 +17,10 @@ use std::{
 use aevir_events::Timestamp;
 
 use super::{
-    Candidates, Drawn, Ticket, charge_of,
-    filter::{pledge, replica_class, replicas, tried},
+    Candidates, Drawn, Ticket,
+    barred::{Barred, ordinal, requesters_own},
+    charge_of,
+    filter::{pledge, replica_class},
     fit::{Fit, Given, Market},
     held, lease,
     needs::Needs,
@@ -40,16 +42,12 @@ type Order<'a> = Peekable<Box<dyn Iterator<Item = (u64, AccountId)> + 'a>>;
 type Heads<'a> = Peekable<Box<dyn Iterator<Item = (Turn, &'a Arc<Line>)> + 'a>>;
 
 /// What a fit is for: the needs, the GPU class that a task's replicas have begun on, the requester and the module where
-/// nodes name those, the node that is kept free for it, its requester where one is kept free from his tasks alone, and how many of those
-/// that are kept free for others take it all the same.
-type FitKey = (
-    Arc<Needs>,
-    Option<String>,
-    NamedParty,
-    Option<u32>,
-    Option<AccountId>,
-    usize,
-);
+/// nodes name those, and the nodes that are not as for others.
+type FitKey = (Arc<Needs>, Option<String>, NamedParty, OwnNodes);
+
+/// The node that is kept free for a task, its requester where one is kept free from his tasks alone, how many of those that are kept free for
+/// others take it all the same, and its requester where he owns many.
+type OwnNodes = (Option<u32>, Option<AccountId>, usize, Option<AccountId>);
 
 /// Fits that a plan has room for from its beginning: more than most markets' needs differ.
 const FITS: usize = 64;
@@ -100,8 +98,8 @@ struct Begun<'a> {
     tasks: &'a BTreeSet<Turn>,
     /// The nodes that fit its tasks.
     fit: usize,
-    /// The ordinals of those that its tasks can't go to for who they are, or whose: ascending.
-    excluded: Vec<u32>,
+    /// The nodes that its tasks can't go to.
+    barred: Barred<'a>,
 }
 
 /// What looking for a place for a task brought.
@@ -320,7 +318,7 @@ impl<'a> Planner<'a> {
             needs: &line.needs,
             tasks: state.index.queues.tasks_in(requester, line)?,
             fit,
-            excluded: excluded(state, task, &[]),
+            barred: Barred::of(state, task, &[]),
         })
     }
 
@@ -333,7 +331,7 @@ impl<'a> Planner<'a> {
         self.plan.looks += 1;
         let Some(on_task) = self.on_task.get(&task.id) else {
             // A line's tasks are alike: where one has no candidates, none has.
-            let placed = self.place(task, line.needs, line.fit, &line.excluded, None, draw);
+            let placed = self.place(task, line.needs, line.fit, &line.barred, None, draw);
             return placed.unwrap_or(Found::NoneOfLine);
         };
         if on_task.len() >= task.open_slots() as usize {
@@ -341,7 +339,7 @@ impl<'a> Planner<'a> {
         }
         let gifts: Vec<(&Task, NodeId)> = on_task.iter().map(|node| (task, *node)).collect();
         let class = replica_class(self.state, task, &gifts);
-        let excluded = excluded(self.state, task, &gifts);
+        let barred = Barred::of(self.state, task, &gifts);
         let suffices = || !task.next_is_staked(&self.state.policy_of(task), gifts.len());
         let needs = if line.needs.stake > 0 && suffices() {
             Arc::new(line.needs.unstaked())
@@ -349,7 +347,7 @@ impl<'a> Planner<'a> {
             Arc::clone(line.needs)
         };
         let fit = self.fit(&needs, class, task);
-        let placed = self.place(task, &needs, fit, &excluded, None, draw);
+        let placed = self.place(task, &needs, fit, &barred, None, draw);
         placed.unwrap_or(Found::NotThis)
     }
 
@@ -374,9 +372,8 @@ impl<'a> Planner<'a> {
             }
             let needs = Arc::new(tail::needs(state, task, run));
             let fit = self.fit(&needs, replica_class(state, task, &[]), task);
-            let excluded = excluded(state, task, &[]);
-            if let Some(Found::Ended) = self.place(task, &needs, fit, &excluded, Some(run.id), draw)
-            {
+            let barred = Barred::of(state, task, &[]);
+            if let Some(Found::Ended) = self.place(task, &needs, fit, &barred, Some(run.id), draw) {
                 return false;
             }
         }
@@ -396,11 +393,11 @@ impl<'a> Planner<'a> {
         task: &'a Task,
         needs: &Needs,
         fit: usize,
-        excluded: &[u32],
+        barred: &Barred<'_>,
         doubles: Option<AssignmentId>,
         draw: &mut impl FnMut(&Task, Ticket, &Candidates<'_>) -> Option<Drawn>,
     ) -> Option<Found> {
-        let candidates = self.fits[fit].candidates(self.market, excluded, &self.given);
+        let candidates = self.fits[fit].candidates(self.market, barred, &self.given);
         if candidates.len() == 0 {
             return None;
         }
@@ -435,7 +432,9 @@ impl<'a> Planner<'a> {
         let (own, spared) = (kept.node_of(task), kept.spared_by(self.state, task));
         let from_own = kept.own_of(task);
         let class_name = class.map(str::to_owned);
-        let key = (Arc::clone(needs), class_name, party, own, from_own, spared);
+        let requesters = requesters_own(self.state, task);
+        let nodes = (own, from_own, spared, requesters);
+        let key = (Arc::clone(needs), class_name, party, nodes);
         if let Some(fit) = self.fit_of.get(&key) {
             return *fit;
         }
@@ -454,25 +453,4 @@ impl<'a> Planner<'a> {
         let on = task.zip(self.state.nodes.get(&leased.node));
         on.map_or(0, |(task, node)| charge_of(self.state, task, node, weight))
     }
-}
-
-/// The ordinals of nodes that a task can't go to for who they are, or whose: ascending.
-fn excluded(state: &State, task: &Task, gifts: &[(&Task, NodeId)]) -> Vec<u32> {
-    let mut nodes: Vec<u32> = tried(task, gifts)
-        .filter_map(|n| ordinal(state, n))
-        .collect();
-    if !state.is_private(task) {
-        let placed = replicas(task, gifts).filter_map(|n| state.nodes.get(&n));
-        let owners: BTreeSet<AccountId> = placed.map(|n| n.owner).chain([task.requester]).collect();
-        for owner in owners {
-            nodes.extend(state.nodes_of(owner).map(|node| node.ordinal));
-        }
-    }
-    nodes.sort_unstable();
-    nodes.dedup();
-    nodes
-}
-
-fn ordinal(state: &State, node: NodeId) -> Option<u32> {
-    state.nodes.get(&node).map(|node| node.ordinal)
 }

@@ -6,7 +6,7 @@ use aevir_events::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::record::HardwareClass;
+use super::{node::Room, record::HardwareClass};
 use crate::{
     amount::{Amount, Ppm},
     closed::{Closed, ClosedOutput},
@@ -33,6 +33,8 @@ pub struct Assignment {
     pub slots_milli: u64,
     /// What its requester was charged for all that it reserved; at its end it is what it held.
     pub charged: u64,
+    /// What it holds of the node beside its run's room until that begins: memory for compiling the module.
+    pub compiling: Room,
     /// When the node began to run it.
     pub started_at: Option<Timestamp>,
     /// The checkpoint that it resumes from.

@@ -74,6 +74,8 @@ pub struct Module {
     pub size: Count,
     pub world: World,
     pub imports: Vec<String>,
+    /// Memory that a node needs to compile it, in MiB.
+    pub compile_mib: u32,
     pub registered_at: Timestamp,
     pub suspended: Option<Suspension>,
 }

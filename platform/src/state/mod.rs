@@ -51,7 +51,7 @@ pub use task::{Checkpoint, Pace, Settlement, TASK_CHECKPOINT_BYTES_MAX, Task, Ve
 
 use crate::{
     amount::Amount,
-    command::Scope,
+    command::{COMPILE_MIB_UNMEASURED, Scope},
     digest::Digest,
     event::Track,
     ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId, WithdrawalId},
@@ -109,6 +109,12 @@ impl State {
             .get(&task.policy_version)
             .cloned()
             .unwrap_or_default()
+    }
+
+    /// Memory that compiling a task's module takes, in MiB.
+    pub(crate) fn compile_mib(&self, task: &Task) -> u32 {
+        let module = self.modules.get(&task.definition.module);
+        module.map_or(COMPILE_MIB_UNMEASURED, |module| module.compile_mib)
     }
 
     /// The constants of placement in force; the defaults before the platform was set up.

@@ -65,6 +65,8 @@ pub struct Task {
     /// The node that is kept free for it.
     pub reserved: Option<NodeId>,
     pub inputs: Vec<Artifact>,
+    /// Memory that compiling its module takes, in MiB.
+    pub compile_mib: u32,
     pub assignments: Assignments,
     /// The newest checkpoint of each run, in the order of saving.
     pub checkpoints: Vec<Checkpoint>,
@@ -168,6 +170,7 @@ impl Task {
             sample,
             reserved: None,
             inputs: Vec::new(),
+            compile_mib: 0,
             assignments: Assignments::default(),
             checkpoints: Vec::new(),
             suspects: Vec::new(),

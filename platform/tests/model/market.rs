@@ -6,8 +6,8 @@ use aevir_events::{Context, Event as _, LeaderSecret, Recorded, Timestamp};
 use aevir_platform::{
     amount::{Amount, Count},
     command::{
-        Availability, Command, NodeProfile, OpenAccount, RegisterContent, RegisterModule,
-        RegisterNode, Scope, World as ModuleWorld,
+        Availability, COMPILE_MIB_MIN, Command, NodeProfile, OpenAccount, RegisterContent,
+        RegisterModule, RegisterNode, Scope, World as ModuleWorld,
     },
     content::{Access, Contributor},
     decide,
@@ -274,6 +274,7 @@ impl Market {
             blob,
             world,
             imports: Vec::new(),
+            compile_mib: COMPILE_MIB_MIN,
         }));
     }
 

@@ -2,7 +2,7 @@
 
 use aevir_platform::{
     amount::{Amount, Count},
-    command::{Command, NodeProfile, RegisterModule, World as ModuleWorld},
+    command::{COMPILE_MIB_MIN, Command, NodeProfile, RegisterModule, World as ModuleWorld},
     digest::Digest,
     event::RefusalReason,
     ids::{NodeId, TaskId},
@@ -213,6 +213,7 @@ fn a_tolerance_is_compared_by_the_markets_module() {
         blob,
         world: ModuleWorld::Comparator,
         imports: vec![],
+        compile_mib: COMPILE_MIB_MIN,
     }));
     w.ok(Command::AdoptPolicy(policy));
     for (field, bad) in [

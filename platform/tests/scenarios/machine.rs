@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use aevir_platform::{
     amount::Count,
     command::{
-        Command, GpuConfinement, GpuProfile, NodeConfinement, NodeProfile, RegisterModule, Wall,
-        World as ModuleWorld,
+        COMPILE_MIB_MIN, Command, GpuConfinement, GpuProfile, NodeConfinement, NodeProfile,
+        RegisterModule, Wall, World as ModuleWorld,
     },
     digest::Digest,
     report::{Artifact, BlobRef},
@@ -79,6 +79,7 @@ impl super::World {
             blob: BlobRef { digest, size },
             world: ModuleWorld::Comparator,
             imports: vec![],
+            compile_mib: COMPILE_MIB_MIN,
         }));
         digest
     }
@@ -105,6 +106,7 @@ impl super::World {
             },
             world: ModuleWorld::Check,
             imports: vec![],
+            compile_mib: COMPILE_MIB_MIN,
         }));
     }
 }

@@ -12,6 +12,7 @@ mod comparators;
 mod compared_classes;
 mod compared_closed;
 mod comparing;
+mod compile_memory;
 mod concurrency;
 mod contents;
 mod crowds;

@@ -3,8 +3,8 @@
 use aevir_platform::{
     amount::{Amount, Count},
     command::{
-        AddKey, Command, ContentKind, OpenAccount, RegisterContent, RegisterModule, RegisterNode,
-        Scope, World as ModuleWorld,
+        AddKey, COMPILE_MIB_MIN, Command, ContentKind, OpenAccount, RegisterContent,
+        RegisterModule, RegisterNode, Scope, World as ModuleWorld,
     },
     content::Access,
     digest::Digest,
@@ -368,6 +368,7 @@ fn what_a_task_names_must_exist_for_its_requester() {
         },
         world: ModuleWorld::Check,
         imports: vec![],
+        compile_mib: COMPILE_MIB_MIN,
     };
     w.ok(Command::RegisterModule(check.clone()));
     assert_eq!(

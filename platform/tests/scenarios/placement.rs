@@ -51,18 +51,25 @@ pub fn check(w: &World) {
         let of_gpu = node.profile.gpu.as_ref();
         // Runs go on that have begun on one which is gone.
         assert!(of_gpu.is_none_or(|gpu| gpu_memory <= gpu.memory_mib.into()));
-        let limits = active.map(|t| &t.definition.limits);
-        let (memory, runs) = limits.fold((0, 0), |(m, s), l| {
+        let begun = |id| matches!(w.state.assignment(id), Some((_, a)) if a.started_at.is_some());
+        let leases = node.active.iter();
+        let leases = leases.filter_map(|id| Some((*id, w.state.task_of(*id)?)));
+        let (memory, memories, runs) = leases.fold((0, 0, 0), |(m, both, s), (id, task)| {
+            let (l, gpu) = (&task.definition.limits, &task.definition.qos.gpu);
+            let of_gpu = gpu.as_ref().map_or(0, |gpu| gpu.memory_mib);
+            // Until a run begins, its module has memory to be compiled in.
+            let compiling = if begun(id) { 0 } else { task.compile_mib };
             // One small input and the reserve come beside the outputs.
             (
-                m + u64::from(l.memory_mib),
+                m + u64::from(l.memory_mib.max(compiling)),
+                both + u64::from((l.memory_mib + of_gpu).max(compiling)),
                 s + u64::from(l.output_mib) + 1 + 64,
             )
         });
         let storage = runs + sealed_mib(w, node.id);
         assert_eq!(
             (node.taken.memory_mib, node.taken.memories_mib),
-            (memory, memory + gpu_memory)
+            (memory, memories)
         );
         assert_eq!(
             (node.taken.storage_mib, node.sealed_mib),
@@ -71,7 +78,7 @@ pub fn check(w: &World) {
         assert!(memory <= node.profile.memory_mib.into());
         // A software GPU may have come while runs were under way that had another one.
         let is_one = of_gpu.is_some_and(|gpu| gpu.software && leased_with(w, node, &gpu.class));
-        assert!(!is_one || memory + gpu_memory <= node.profile.memory_mib.into());
+        assert!(!is_one || memories <= node.profile.memory_mib.into());
         assert!(storage <= node.profile.storage_mib.into());
         assert!(node.active.len() <= node.profile.slots as usize);
     }
@@ -197,6 +204,54 @@ proptest! {
             let task = |(i, _): (usize, &AccountId)| u64::from(runtimes[i]) * 1_000 / u64::from(weights[i]) + 1;
             prop_assert!(share(a) <= share(b) + task(a) + task(b), "{weights:?} {runtimes:?}: {served:?}");
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+    /// `World` holds each plan equal to the specification, which looks at one node after the other.
+    #[test]
+    fn whole_fleets_of_one_owner_are_passed_over(
+        speeds in prop::collection::vec((0u8..3, any::<bool>()), 80),
+        tasks in prop::collection::vec((0usize..3, 1u32..4, any::<bool>(), 0u8..4), 30..60),
+        placements in 1u32..40,
+    ) {
+        let mut policy = Policy::default();
+        policy.scheduling.placements_max = placements;
+        let mut w = World::with_policy(policy);
+        let owners = ["forty", "thirty-eight", "two"].map(|name| w.account(name));
+        for (n, (speed, is_far)) in speeds.iter().enumerate() {
+            let mut profile = profile(&format!("node {n}"));
+            profile.cpu_mfuel_s = Some(100 << speed);
+            let region = if *is_far { "far" } else { "near" };
+            profile.labels.insert("region".into(), region.into());
+            let owner = owners[usize::from(n >= 40) + usize::from(n >= 78)];
+            w.node_of(owner, profile);
+        }
+        for owner in [owners[0], owners[2]] {
+            w.deposit(owner, 1_000_000_000);
+            w.push_module(owner);
+        }
+        let requesters = [w.requester, owners[0], owners[2]];
+        for (of, replicas, is_near, ends) in tasks {
+            let sample = json!([{"method": "sampling", "quorum": replicas, "replicas": replicas}]);
+            let mut terms = json!({});
+            if replicas > 1 {
+                terms["verification"] = sample;
+            }
+            if is_near {
+                terms["qos"] = json!({"labels": {"region": "near"}});
+            }
+            let definition = Box::new(w.definition(terms));
+            w.ok(Command::SubmitTask { requester: requesters[of], definition });
+            let placed = w.plan();
+            for (_, assignment, _) in placed.iter().take(ends.into()) {
+                w.start(*assignment);
+                let run = w.run(*assignment, json!({}), &[]);
+                w.commit(&run);
+            }
+        }
+        w.check_replay();
     }
 }
 

@@ -4,6 +4,7 @@ use aevir_platform::{
     amount::Amount,
     command::{Availability, Command, FailureClass, GpuProfile, LossReason},
     definition::TaskType,
+    digest::Digest,
     ids::{AccountId, NodeId},
     policy::{AccountLimits, Policy},
     terms::{NodeTerms, Window, minute_of_week},
@@ -12,6 +13,13 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use crate::world::{World, profile};
+
+/// Memory that compiling the market's second module takes, in MiB: more than most of its runs, and than its smallest nodes have.
+const HEAVY_MIB: u32 = 384;
+
+fn heavy() -> Digest {
+    Digest::of(b"heavy")
+}
 
 /// A market of several requesters and nodes of all sorts.
 pub struct Market {
@@ -164,6 +172,9 @@ impl Market {
             w.push_module(account);
             requesters.push(account);
         }
+        for account in &requesters {
+            w.push(*account, heavy(), HEAVY_MIB);
+        }
         // Some requesters own nodes themselves.
         let mut owners = requesters[..2].to_vec();
         owners.extend((0..4).map(|i| w.account(&format!("owner {i}"))));
@@ -253,6 +264,9 @@ impl Market {
             let sampling =
                 json!({"method": "sampling", "quorum": ask.replicas, "replicas": ask.replicas});
             overrides["verification"] = json!([sampling]);
+        }
+        if ask.priority % 2 == 1 {
+            overrides["module"] = heavy().to_string().into();
         }
         let requester = self.requesters[ask.requester];
         let definition = Box::new(self.w.definition(overrides));

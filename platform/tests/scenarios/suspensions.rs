@@ -3,7 +3,7 @@
 use aevir_events::Context;
 use aevir_platform::{
     amount::Count,
-    command::{Command, RegisterModule, Subject, World as ModuleWorld},
+    command::{COMPILE_MIB_MIN, Command, RegisterModule, Subject, World as ModuleWorld},
     decide,
     digest::Digest,
     ids::{AccountId, ContentId, NodeId},
@@ -47,6 +47,7 @@ fn a_suspended_account_does_nothing_new_and_what_runs_goes_on() {
         blob,
         world: ModuleWorld::Task,
         imports: vec![],
+        compile_mib: COMPILE_MIB_MIN,
     };
     for command in [
         Command::RecordUpload { account, blob },

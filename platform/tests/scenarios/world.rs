@@ -19,8 +19,8 @@ use aevir_platform::{
     Platform,
     amount::{Amount, Count, MicroUnits, parse_micro},
     command::{
-        Availability, Command, NodeProfile, OpenAccount, RegisterModule, RegisterNode, Scope,
-        World as ModuleWorld,
+        Availability, COMPILE_MIB_MIN, Command, NodeProfile, OpenAccount, RegisterModule,
+        RegisterNode, Scope, World as ModuleWorld,
     },
     decide,
     definition::TaskDefinition,
@@ -288,15 +288,21 @@ impl World {
 
     /// Registers the world's module for another account too.
     pub fn push_module(&mut self, owner: AccountId) {
+        self.push(owner, self.module, COMPILE_MIB_MIN);
+    }
+
+    /// Registers a task's module that takes so much memory to be compiled.
+    pub fn push(&mut self, owner: AccountId, digest: Digest, compile_mib: u32) {
         self.ok(Command::RegisterModule(RegisterModule {
             owner,
             name: "echo".into(),
             blob: BlobRef {
-                digest: self.module,
+                digest,
                 size: Count(6),
             },
             world: ModuleWorld::Task,
             imports: vec![],
+            compile_mib,
         }));
     }
 

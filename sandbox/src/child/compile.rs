@@ -3,17 +3,23 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use wasmtime::component::Component;
 
+use super::panic_text;
+use super::took::Meter;
 use crate::adapt::prepare_upload;
 use crate::classify::{TEXT_BYTES_MAX, is_systems};
 use crate::confine::limit_compilation;
 use crate::engine::Engine;
 use crate::inspect::{Refusal, Refused, inspect};
-use crate::ipc::{CompileBounds, Judged, Reply};
+use crate::ipc::{CompileBounds, JudgeRequest, Judged, Reply};
 use crate::limits::MODULE_BYTES_MAX;
 use aevir_gpu::error::cut;
+
+/// What panics say for which the machine is to blame, and no module: there are no more threads for the compiler.
+const MACHINES_PANICS: [&str; 2] = ["thread pool", "failed to spawn thread"];
 
 /// Compiles; answers what the module is, or why there is no code.
 ///
@@ -28,11 +34,12 @@ pub(super) fn compile(
     let Some(wasm) = read(module)? else {
         return Ok(Reply::NoMemory);
     };
-    let info = match inspect(&wasm) {
-        Ok(info) => info,
-        Err(error) => return Ok(Reply::Compiled(Err(error.into()))),
+    let info = match guarded(|| inspect(&wasm))? {
+        Ok(Ok(info)) => info,
+        Ok(Err(error)) => return Ok(Reply::Compiled(Err(error.into()))),
+        Err(refused) => return Ok(Reply::Compiled(Err(refused))),
     };
-    match code(engine, &wasm) {
+    match code(engine, &wasm)? {
         Code::Made(code) => {
             artefact.write_all(&code)?;
             artefact.sync_all()?;
@@ -47,19 +54,29 @@ pub(super) fn compile(
 ///
 /// # Errors
 /// As for [`compile`].
-pub(super) fn judge(engine: &Engine, bounds: CompileBounds, files: Vec<File>) -> io::Result<Reply> {
-    let (module, mut component) = begin(bounds, files)?;
+pub(super) fn judge(
+    engine: &Engine,
+    meter: &Meter,
+    request: JudgeRequest,
+    files: Vec<File>,
+) -> io::Result<Reply> {
+    let peak = meter.start();
+    let (module, mut component) = begin(request.bounds, files)?;
     let Some(wasm) = read(module)? else {
         return Ok(Reply::NoMemory);
     };
-    let upload = match prepare_upload(&wasm) {
-        Ok(upload) => upload,
-        Err(error) => return Ok(Reply::Judged(Err(error.into()))),
+    let refused = |refused: Refused| Ok(Reply::Judged(Err(refused), peak.took()));
+    let upload = match guarded(|| prepare_upload(&wasm))? {
+        Ok(Ok(upload)) => upload,
+        Ok(Err(error)) => return refused(error.into()),
+        Err(broke) => return refused(broke),
     };
-    match code(engine, &upload.component) {
-        Code::Made(_) => {}
-        Code::NoMemory => return Ok(Reply::NoMemory),
-        Code::Refused(refused) => return Ok(Reply::Judged(Err(refused))),
+    if request.compiles {
+        match code(engine, &upload.component)? {
+            Code::Made(_) => {}
+            Code::NoMemory => return Ok(Reply::NoMemory),
+            Code::Refused(why) => return refused(why),
+        }
     }
     let is_adapted = match &upload.component {
         Cow::Owned(adapted) => {
@@ -69,7 +86,27 @@ pub(super) fn judge(engine: &Engine, bounds: CompileBounds, files: Vec<File>) ->
         Cow::Borrowed(_) => false,
     };
     let info = upload.info;
-    Ok(Reply::Judged(Ok(Judged { info, is_adapted })))
+    Ok(Reply::Judged(Ok(Judged { info, is_adapted }), peak.took()))
+}
+
+/// Does what a module may have been made to break: a panic is a refusal of the module.
+///
+/// # Errors
+/// It panicked for the machine's sake.
+fn guarded<T>(work: impl FnOnce() -> T) -> io::Result<Result<T, Refused>> {
+    let done = catch_unwind(AssertUnwindSafe(work));
+    done.map(Ok).or_else(|panic| {
+        let text = panic_text(&*panic);
+        if MACHINES_PANICS.iter().any(|part| text.contains(part)) {
+            return Err(io::Error::other(format!("the compiler panicked: {text}")));
+        }
+        let text = cut(
+            format!("the compiler breaks on the module: {text}"),
+            TEXT_BYTES_MAX,
+        );
+        let kind = Refusal::BreaksCompiler;
+        Ok(Err(Refused { kind, text }))
+    })
 }
 
 fn begin(bounds: CompileBounds, files: Vec<File>) -> io::Result<(File, File)> {
@@ -96,9 +133,14 @@ enum Code {
     Refused(Refused),
 }
 
-fn code(engine: &Engine, wasm: &[u8]) -> Code {
-    let compiled = Component::new(&engine.inner, wasm).and_then(|component| component.serialize());
-    match compiled {
+fn code(engine: &Engine, wasm: &[u8]) -> io::Result<Code> {
+    let compile =
+        || Component::new(&engine.inner, wasm).and_then(|component| component.serialize());
+    let compiled = match guarded(compile)? {
+        Ok(compiled) => compiled,
+        Err(broke) => return Ok(Code::Refused(broke)),
+    };
+    Ok(match compiled {
         Ok(code) => Code::Made(code),
         // The files are open: there is nothing but memory that the system could refuse.
         Err(error) if is_systems(&error) => Code::NoMemory,
@@ -109,5 +151,25 @@ fn code(engine: &Engine, wasm: &[u8]) -> Code {
                 TEXT_BYTES_MAX,
             ),
         }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_refusal_unless_it_is_the_machines() {
+        assert_eq!(guarded(|| 1).unwrap(), Ok(1));
+        let refused = guarded(|| -> u8 { panic!("assertion failed: {}", 7) }).unwrap();
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.kind, Refusal::BreaksCompiler);
+        assert_eq!(
+            refused.text,
+            "the compiler breaks on the module: assertion failed: 7"
+        );
+        let machines = guarded(|| -> u8 { panic!("failed to spawn thread: Os {{ code: 11 }}") });
+        assert!(machines.is_err());
     }
 }

@@ -7,6 +7,7 @@
 
 mod compile;
 mod modules;
+mod took;
 
 use std::any::Any;
 use std::fs::File;
@@ -38,6 +39,7 @@ use crate::run::{self, Remains};
 use crate::said::Said;
 use aevir_gpu::error::cut;
 use modules::{LoadError, Modules};
+use took::Meter;
 
 pub(crate) use modules::MODULES_MAX;
 
@@ -105,6 +107,7 @@ struct Executor {
     role: Role,
     engines: Engines,
     modules: Modules,
+    meter: Meter,
     /// Of one requester, as the whole process.
     devices: Devices,
     said: Said,
@@ -118,6 +121,8 @@ fn serve() -> io::Result<()> {
     let dir = PathBuf::from(variable(DIR_VAR)?);
     let (engines, pooled) = engines(role)
         .map_err(|error| io::Error::other(format!("there is no WebAssembly engine: {error:#}")))?;
+    // Its file can't be opened any more once the process is confined.
+    let meter = Meter::of(role);
     let said = match role {
         Role::Compile => Said::default(),
         Role::Cpu | Role::Gpu => Said::in_folder(&dir)?,
@@ -136,6 +141,7 @@ fn serve() -> io::Result<()> {
         said,
         dir,
         engines,
+        meter,
         devices: Devices::default(),
     };
     let thread = std::thread::Builder::new()
@@ -195,9 +201,9 @@ impl Executor {
                     let reply = compile::compile(engine, request.bounds, files)?;
                     send(&mut self.socket, &reply)?;
                 }
-                Request::Judge(bounds) => {
+                Request::Judge(request) => {
                     let engine = self.engines.of(Profile::default());
-                    let reply = compile::judge(engine, bounds, files)?;
+                    let reply = compile::judge(engine, &self.meter, request, files)?;
                     send(&mut self.socket, &reply)?;
                 }
                 Request::ProbeGpu(limits) => {

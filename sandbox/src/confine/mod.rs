@@ -9,7 +9,7 @@
 //! | compile | none; module and artefact come as open files | none | threads only | none |
 //! | run, GPU | also reads the system's libraries and the driver's files; shader caches in its own folder | none | threads only | GPUs' |
 //!
-//! No role has a capability, whoever started the node, and each is the first to be ended where the machine's memory runs out. What a
+//! Compilers stand back behind runs and servers where processors are short. No role has a capability, whoever started the node, and each is the first to be ended where the machine's memory runs out. What a
 //! process really takes of it the parent watches ([`crate::watch`]).
 //!
 //! What stays open to a taken-over GPU executor is the driver and, through it, the kernel's GPU module; nothing here can close
@@ -33,6 +33,10 @@ use crate::limits::ceiling;
 const OPEN_FILES_MAX: u64 = 4_096;
 /// Bytes that a GPU driver may lock into memory: the system's own default. Nothing else locks any.
 const DRIVER_LOCKED_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// How far compilers stand back behind what runs already, as `nice` counts it: beside a run a thread of one gets a quarter of a core. Less would let
+/// a module that takes all the processor time it may ([`crate::limits::UPLOAD_CPU_S_MAX`]) pass the time by the clock
+/// ([`crate::limits::COMPILE_MS_MAX`]) on a node that is busy.
+const COMPILE_NICE: i32 = 5;
 /// How many limits [`limit_resources`] sets.
 const RESOURCE_LIMITS: usize = 6;
 
@@ -141,6 +145,9 @@ impl Confinement {
 /// Confines the calling thread and all that it will start, for good. `dir` is the process's own folder, with folders `code`,
 /// `outputs` and `checkpoints`; `pooled` is reported as it is.
 pub fn confine(role: Role, dir: &Path, pooled: bool) -> Confinement {
+    if role == Role::Compile {
+        warn("nice", privileges::give_way(COMPILE_NICE));
+    }
     let resource_limits = limit_resources(role);
     let oom_first = privileges::volunteer_for_oom();
     let no_new_privileges = warn("no_new_privs", nix::sys::prctl::set_no_new_privs()).is_some();

@@ -1,6 +1,7 @@
 //! Capabilities, and who goes first when memory runs out.
 
 use caps::CapSet;
+use nix::libc;
 
 use super::Applied;
 
@@ -14,6 +15,14 @@ pub(super) fn volunteer_for_oom() -> Applied {
         Ok(()) => Applied::Full,
         Err(error) => Applied::Not(error.to_string()),
     }
+}
+
+/// Lowers the calling thread's claim to processors, and that of what it starts, for good: nothing here may raise it again.
+pub(super) fn give_way(nice: i32) -> nix::Result<()> {
+    const THIS: libc::id_t = 0;
+    // SAFETY: it takes no pointer.
+    let set = unsafe { libc::setpriority(libc::PRIO_PROCESS, THIS, nice) };
+    nix::errno::Errno::result(set).map(drop)
 }
 
 /// Drops every capability of the calling thread and what it starts, for good. A node that is run by root must not hand them on: with

@@ -95,7 +95,7 @@ pub(super) async fn converse(
                 | Reply::Wiped
                 | Reply::Adapter(_)
                 | Reply::Compiled(_)
-                | Reply::Judged(_)
+                | Reply::Judged(..)
                 | Reply::NoMemory => {
                     return Err(Broken::Socket(reply.unexpected()));
                 }

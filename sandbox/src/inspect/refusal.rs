@@ -87,6 +87,8 @@ pub enum Refusal {
     ForbiddenImport,
     /// It is too large, or takes too much to judge, compile or instantiate.
     TooComplex,
+    /// The validator or the compiler breaks on it.
+    BreaksCompiler,
 }
 
 /// A refusal as it travels from the process that judged.

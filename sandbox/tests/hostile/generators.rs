@@ -1,5 +1,6 @@
 //! Modules that can't be text: too large, too many, damaged, or random. Each is a function of its arguments.
 
+mod parts;
 mod wide;
 
 use wasm_encoder::{
@@ -34,6 +35,7 @@ pub(crate) fn modules(generator: &Generator) -> Vec<(String, Vec<u8>)> {
         "wide-jumps" => &|_| wide::jumps(size),
         "wide-calls" => &|_| wide::calls(size),
         "wide-types" => &|_| wide::types(size),
+        "calls-between-parts" => &|_| parts::calls(size),
         "locals" => &|_| component(&Core::with_functions(size, &locals()).finish()),
         "globals" => &|_| component(&Core::with_globals(size).finish()),
         "imports" => &|_| component(&imports(size)),

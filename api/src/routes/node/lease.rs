@@ -144,6 +144,7 @@ fn render(
         task_type: name_of(&definition.kind),
         tenant: tenant(node, task.requester),
         module: blob(&module),
+        compile_mib: task.compile_mib,
         runtime: definition.runtime.name().to_owned(),
         params,
         seed: task.seed.to_string(),

@@ -196,7 +196,7 @@ async fn serve(
         projections: ProjectionOptions::default(),
         objects: Arc::new(FileStore::open(dir.join("objects")).await.unwrap()),
         publishing,
-        inspector: Arc::new(FakeInspector),
+        inspector: Arc::new(FakeInspector::default()),
         bootstrap: Some(Bootstrap {
             policy: policy.clone(),
             admin_key_file: dir.join("admin.key"),

@@ -35,6 +35,7 @@ pub(super) fn module(e: &ModuleRegistered) -> Command {
         blob: e.blob,
         world: e.world,
         imports: e.imports.clone(),
+        compile_mib: e.compile_mib,
     })
 }
 

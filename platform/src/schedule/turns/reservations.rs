@@ -6,7 +6,7 @@ use super::{
         needs::Needs,
         reserve::{self, Reservations, Stuck},
     },
-    Planner, excluded, ordinal,
+    Barred, Planner, ordinal,
 };
 use crate::{
     event::{Event, TaskReserved},
@@ -35,9 +35,7 @@ impl<'a> Planner<'a> {
             let class = replica_class(state, task, &[]);
             let mut fit = self.market.fleet().fitting_idle(&needs, class, now);
             self.market.admit(&mut fit, task, i64::MAX);
-            for i in excluded(state, task, &[]) {
-                fit.remove(i);
-            }
+            Barred::of(state, task, &[]).take_out(&mut fit);
             for i in made.nodes.iter().filter_map(|node| ordinal(state, *node)) {
                 fit.remove(i);
             }

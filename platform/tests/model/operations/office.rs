@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use aevir_platform::{
     amount::{Amount, Points},
-    command::{AddKey, Command, RegisterModule, Scope, World as ModuleWorld},
+    command::{AddKey, COMPILE_MIB_MIN, Command, RegisterModule, Scope, World as ModuleWorld},
     content::{Access, Contributor},
     digest::Digest,
     ids::{AccountId, ContentId, NodeId},
@@ -74,6 +74,7 @@ impl Player {
                     name,
                     world: ModuleWorld::Task,
                     imports: Vec::new(),
+                    compile_mib: COMPILE_MIB_MIN,
                 }))
             }
             5 if self.registers_content() => {

@@ -9,8 +9,8 @@ use aevir_events::{Context, Event as _, LeaderSecret, Recorded, Timestamp};
 use aevir_platform::{
     amount::{Amount, Count, Points},
     command::{
-        Availability, Command, GpuProfile, NodeProfile, OpenAccount, RegisterModule, RegisterNode,
-        Scope, World,
+        Availability, COMPILE_MIB_MIN, Command, GpuProfile, NodeProfile, OpenAccount,
+        RegisterModule, RegisterNode, Scope, World,
     },
     decide,
     digest::Digest,
@@ -67,6 +67,11 @@ pub(super) struct Planned {
 impl Market {
     /// With so many requesters and nodes.
     pub(super) fn new(requesters: usize, nodes: usize) -> Result<Self> {
+        Self::owned(requesters, nodes, 0)
+    }
+
+    /// The same, where the first requester owns so many of the nodes.
+    pub(super) fn owned(requesters: usize, nodes: usize, of_one: usize) -> Result<Self> {
         let mut market = Self {
             state: State::default(),
             now: Timestamp(1_700_000_000_000),
@@ -92,7 +97,9 @@ impl Market {
         }
         let mut owner = None;
         for n in 0..nodes {
-            if n % NODES_PER_OWNER == 0 {
+            if n < of_one {
+                owner = market.requesters.first().copied();
+            } else if n % NODES_PER_OWNER == 0 || n == of_one {
                 owner = Some(market.account(&format!("owner {n}"))?);
             }
             market.node(owner.context("an owner")?, n)?;
@@ -120,6 +127,7 @@ impl Market {
             },
             world: World::Task,
             imports: Vec::new(),
+            compile_mib: COMPILE_MIB_MIN,
         }))?;
         self.requesters.push(account);
         Ok(())

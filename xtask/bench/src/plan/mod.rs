@@ -38,6 +38,10 @@ const IMPOSSIBLE_NODES: usize = 1_000;
 const IMPOSSIBLE_MS: i64 = 300_000;
 /// Plans for one task each, whose median counts: a market that is not full plans so.
 const SINGLE: usize = 401;
+/// Of all nodes one in so many is the same owner's, where one has many.
+const OWNED_PART: usize = 10;
+/// Samples that are placed there.
+const SAMPLES: usize = 1_000;
 /// Accounts whose points fade when an epoch ends.
 const ACCOUNTS: usize = 100_000;
 /// Nodes of the market in which equal tasks wait.
@@ -67,6 +71,16 @@ pub(crate) struct Weights {
     node: f64,
     /// What a label, hours and a denial of its own add to that.
     particular: f64,
+}
+
+/// What is particular about a market.
+#[derive(Debug, Clone, Copy)]
+enum Sort {
+    Plain,
+    /// Each node has a label, hours and a denial of its own.
+    Particular,
+    /// Of all nodes a tenth are those of the requester.
+    OfOne,
 }
 
 /// Measures.
@@ -110,7 +124,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 .target(Target::RatioAtMost(3.0)),
             _ => turn,
         });
-        let single = single(nodes, options.quick, false)?;
+        let single = single(nodes, options.quick, Sort::Plain)?;
         let (fewest, figure) = (
             *alone.get_or_insert(single),
             Figure::of(BENCH, format!("single.{nodes}"), single * 1e6, "µs"),
@@ -123,9 +137,18 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         });
         if nodes == 100_000 {
             say("nodes with a label, hours and a denial of their own");
-            let particular = self::single(nodes, options.quick, true)?;
+            let particular = self::single(nodes, options.quick, Sort::Particular)?;
             let figure = Figure::of(BENCH, "single.particular", particular * 1e6, "µs");
             let figure = figure.beside("nodes without", single * 1e6);
+            found.add(figure.target(Target::RatioAtMost(1.5)));
+            say("a tenth of the nodes are one owner's");
+            let owner = self::single(nodes, options.quick, Sort::OfOne)?;
+            let figure = Figure::of(BENCH, "single.owner", owner * 1e6, "µs");
+            let figure = figure.beside("a stranger's", single * 1e6);
+            found.add(figure.target(Target::RatioAtMost(1.5)));
+            let [with, without] = [nodes / OWNED_PART, 0].map(|of_one| sampled(nodes, of_one));
+            let figure = Figure::of(BENCH, "sampled.owner", with? * 1e6, "µs");
+            let figure = figure.beside("small owners", without? * 1e6);
             found.add(figure.target(Target::RatioAtMost(1.5)));
         }
         if nodes == IMPOSSIBLE_NODES {
@@ -230,15 +253,21 @@ fn measure(nodes: usize, tasks: usize, impossible: usize) -> Result<(f64, f64)> 
 }
 
 /// Seconds for a plan that has one task to place, with the fold of its lease, while all nodes are idle.
-fn single(nodes: usize, quick: bool, particular: bool) -> Result<f64> {
-    let mut market = Market::new(REQUESTERS, nodes)?;
-    if particular {
+fn single(nodes: usize, quick: bool, sort: Sort) -> Result<f64> {
+    let mut market = match sort {
+        Sort::Plain | Sort::Particular => Market::new(REQUESTERS, nodes)?,
+        Sort::OfOne => Market::owned(REQUESTERS, nodes, nodes / OWNED_PART)?,
+    };
+    if let Sort::Particular = sort {
         market.make_particular()?;
     }
     let templates = templates(&mut market);
     let mut costs = Vec::new();
     for n in 0..if quick { SINGLE / 10 } else { SINGLE } {
-        let of = n % REQUESTERS;
+        let of = match sort {
+            Sort::Plain | Sort::Particular => n % REQUESTERS,
+            Sort::OfOne => 0,
+        };
         let task = templates[of][market.below(3) as usize].clone();
         market.task(market.requesters[of], task)?;
         let planned = market.plan()?;
@@ -250,6 +279,26 @@ fn single(nodes: usize, quick: bool, particular: bool) -> Result<f64> {
         market.now = market.now.plus_ms(100);
     }
     Ok(median(costs))
+}
+
+/// Seconds for one placement of samples of two replicas that a stranger wants, where so many nodes are one owner's: no second replica goes
+/// to the owner of the first.
+fn sampled(nodes: usize, of_one: usize) -> Result<f64> {
+    let mut market = Market::owned(REQUESTERS, nodes, of_one)?;
+    let requester = market.requesters[1];
+    let sample = json!([{"method": "sampling", "quorum": 2, "replicas": 2}]);
+    for _ in 0..SAMPLES {
+        market.task(requester, json!({"verification": sample}))?;
+    }
+    let (mut placed, mut seconds) = (0, 0.0);
+    loop {
+        let planned = market.plan()?;
+        if planned.leases.is_empty() {
+            return Ok(seconds / f64::from(u32::try_from(placed)?));
+        }
+        placed += planned.leases.len();
+        seconds += planned.took.as_secs_f64();
+    }
 }
 
 /// Queues so many tasks.

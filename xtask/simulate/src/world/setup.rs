@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use aevir_platform::{
     amount::{Amount, Count},
     command::{
-        Availability, Command, NodeProfile, OpenAccount, RegisterModule, RegisterNode, Scope,
-        World as ModuleWorld,
+        Availability, COMPILE_MIB_MIN, Command, NodeProfile, OpenAccount, RegisterModule,
+        RegisterNode, Scope, World as ModuleWorld,
     },
     digest::Digest,
     event::Event,
@@ -175,6 +175,7 @@ impl World {
                 blob,
                 world,
                 imports: Vec::new(),
+                compile_mib: COMPILE_MIB_MIN,
             }))?;
         }
         Ok(owner)

@@ -17,7 +17,7 @@ const TURN_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Whose upload is under way.
 #[derive(Debug, Default)]
-pub(crate) struct Turns(Mutex<BTreeMap<AccountId, Arc<tokio::sync::Mutex<()>>>>);
+pub(super) struct Turns(Mutex<BTreeMap<AccountId, Arc<tokio::sync::Mutex<()>>>>);
 
 /// An account's turn, until it is dropped.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(crate) struct Turn(#[allow(dead_code, reason = "held, not read")] OwnedMutex
 
 impl Turns {
     /// Waits until no other upload of the account is under way.
-    pub(crate) async fn take(&self, account: AccountId) -> ApiResult<Turn> {
+    pub(super) async fn take(&self, account: AccountId) -> ApiResult<Turn> {
         self.take_within(account, TURN_WAIT_MAX).await
     }
 

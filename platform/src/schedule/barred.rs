@@ -1,0 +1,90 @@
+//! The nodes that a task can't go to for who they are, or whose: it has been there, its requester owns them, or another replica is with the
+//! same owner.
+
+use std::collections::BTreeSet;
+
+use super::{
+    bits::Bits,
+    filter::{Gifts, replicas, tried},
+    fleet::Fleet,
+    members::Members,
+};
+use crate::{
+    ids::{AccountId, NodeId},
+    state::{State, Task},
+};
+
+/// Nodes of one owner up to which they are named one by one; those of an owner who has more are a set, and what a plan does with sets costs
+/// as much however many there are.
+const NAMED_MAX: usize = 32;
+
+/// Nodes of a fleet that one task, or a line of tasks that are alike, can't go to.
+#[derive(Debug, Default)]
+pub(super) struct Barred<'a> {
+    /// Ordinals, ascending.
+    pub(super) named: Vec<u32>,
+    /// All nodes of owners who have many.
+    owners: Vec<&'a Members>,
+}
+
+impl<'a> Barred<'a> {
+    /// For a task that this plan has given so much. What its requester owns is left to [`requesters_own`] where that is many.
+    pub(super) fn of(state: &'a State, task: &Task, gifts: Gifts<'_>) -> Self {
+        let fleet = &state.index.fleet;
+        let mut barred = Self::default();
+        let tried = tried(task, gifts);
+        barred.named.extend(tried.filter_map(|n| ordinal(state, n)));
+        if !state.is_private(task) {
+            let placed = replicas(task, gifts).filter_map(|n| state.nodes.get(&n));
+            let owners: BTreeSet<AccountId> =
+                placed.map(|n| n.owner).chain([task.requester]).collect();
+            for nodes in owners.into_iter().filter_map(|owner| {
+                let is_own = owner == task.requester;
+                let nodes = fleet.nodes_of(owner)?;
+                (!is_own || !nodes.is_more_than(NAMED_MAX)).then_some(nodes)
+            }) {
+                if nodes.is_more_than(NAMED_MAX) {
+                    barred.owners.push(nodes);
+                } else {
+                    barred.named.extend(nodes.iter());
+                }
+            }
+        }
+        barred.named.sort_unstable();
+        barred.named.dedup();
+        barred
+    }
+
+    /// Whether each of them is named.
+    pub(super) fn is_named(&self) -> bool {
+        self.owners.is_empty()
+    }
+
+    /// Takes them out of some nodes.
+    pub(super) fn take_out(&self, nodes: &mut Bits) {
+        for i in &self.named {
+            nodes.remove(*i);
+        }
+        for owner in &self.owners {
+            owner.take_out(nodes);
+        }
+    }
+}
+
+/// Whose many nodes a task can't go to because he is its requester: taken out once of what fits all of his tasks.
+pub(super) fn requesters_own(state: &State, task: &Task) -> Option<AccountId> {
+    let nodes = state.index.fleet.nodes_of(task.requester)?;
+    (nodes.is_more_than(NAMED_MAX) && !state.is_private(task)).then_some(task.requester)
+}
+
+/// Takes those out.
+pub(super) fn take_out_own(fleet: &Fleet, owner: Option<AccountId>, nodes: &mut Bits) {
+    if let Some(own) = owner.and_then(|owner| fleet.nodes_of(owner)) {
+        own.take_out(nodes);
+    }
+}
+
+/// A node's number in the fleet.
+pub(super) fn ordinal(state: &State, node: NodeId) -> Option<u32> {
+    state.nodes.get(&node).map(|node| node.ordinal)
+}
