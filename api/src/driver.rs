@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use aevir_events::{Recorded, SubscribeError, Timestamp};
+use aevir_events::{BATCH_COMMANDS, Recorded, SubscribeError, Timestamp};
 use aevir_platform::{
     Actor,
     command::{Availability, Command},
@@ -14,7 +14,7 @@ use aevir_platform::{
     ids::{AssignmentId, NodeId, TaskId},
     state::{Stage, State},
 };
-use futures::StreamExt as _;
+use futures::{StreamExt as _, future::join_all};
 use tokio::time::Instant;
 
 use crate::{
@@ -26,6 +26,9 @@ use crate::{
 
 /// How often deadlines are looked at. Leases last a second at least.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Leases, and nodes, that are given up at once: half of what the log's writer takes into one commit, so that others find room in it. What is
+/// left comes at the next look, after the ticks and plans between.
+const LOST_AT_ONCE: usize = BATCH_COMMANDS / 2;
 /// Work that could not be placed is tried again this often: a back-off may have ended.
 const PLAN_EVERY: Duration = Duration::from_secs(1);
 /// What was counted of nodes that write seldom is forgotten this often.
@@ -188,6 +191,12 @@ impl Driver {
             Event::NodeSuspended(e) => live.nodes().wake(e.node),
             Event::NodeLeft(e) => live.nodes().wake(e.node),
             Event::NodeRevoked(e) => live.nodes().wake(e.node),
+            Event::AvailabilityChanged(e) => {
+                // Its silence counts from here on where it was not heard by this process.
+                if e.availability == Availability::Online {
+                    live.nodes().expect(e.node);
+                }
+            }
             Event::TaskQueued(_)
             | Event::TaskExtended(_)
             | Event::TaskHastened(_)
@@ -197,7 +206,6 @@ impl Driver {
             | Event::TaskReviewed(_)
             | Event::InspectionOpened(_)
             | Event::TaskInspected(_)
-            | Event::AvailabilityChanged(_)
             | Event::RewardsClaimed(_)
             | Event::LimitsSet(_)
             | Event::EpochOpened(_)
@@ -290,53 +298,56 @@ impl Driver {
         self.plan().await;
     }
 
+    /// Whoever is lost together is lost in a few commits: one after the other, nothing would be placed or ticked meanwhile.
     async fn lose_silent_leases(&self) {
         // Whoever was not heard was not silent.
         self.app.live.beat();
-        let expired = self.app.live.leases().expired(Instant::now());
-        for (assignment, reason) in expired {
+        let mut expired = self.app.live.leases().expired(Instant::now());
+        expired.truncate(LOST_AT_ONCE);
+        let lost = expired.into_iter().map(async |(assignment, reason)| {
             tracing::info!(%assignment, ?reason, "a lease ran out");
             let command = Command::LoseLease { assignment, reason };
             match self.submit(command).await {
-                Ok(_) => {}
+                // Not to be lost twice before the event comes back to this task.
+                Ok(_) => self.app.live.leases().end(assignment),
                 // It ended meanwhile, or never was: forget it.
                 Err(e) if e.code() == "lease-ended" || e.code() == "unknown-assignment" => {
                     self.app.live.leases().end(assignment);
                 }
-                Err(_) => return,
+                // It is tried again.
+                Err(_) => {}
             }
-            // Not to be lost twice before the event comes back to this task.
-            self.app.live.leases().end(assignment);
-        }
+        });
+        join_all(lost).await;
     }
 
     async fn note_silent_nodes(&self) {
-        let silent: Vec<NodeId> = self.app.log.read(|state, _| {
-            let Some((_, policy)) = state.policy() else {
-                return Vec::new();
-            };
-            let patience = Duration::from_millis(policy.offline_ms.into());
-            let mut known = self.app.live.nodes();
-            let online = state
-                .nodes
-                .values()
-                .filter(|n| n.availability == Availability::Online);
-            online
-                .map(|n| n.id)
-                .filter(|n| known.is_silent(*n, Instant::now(), patience))
-                .collect()
+        let patience = self.app.log.read(|state, _| {
+            let (_, policy) = state.policy()?;
+            Some(Duration::from_millis(policy.offline_ms.into()))
         });
-        for node in silent {
-            tracing::info!(%node, "a node fell silent");
-            let availability = Availability::Offline;
-            if self
-                .submit(Command::SetAvailability { node, availability })
-                .await
-                .is_err()
-            {
-                return;
+        let Some(patience) = patience else {
+            return;
+        };
+        let now = Instant::now();
+        let silent = self.app.live.nodes().silent(now, patience, LOST_AT_ONCE);
+        let gone = silent.into_iter().map(async |node| {
+            let is_online = self.app.log.read(|state, _| {
+                let known = state.nodes.get(&node);
+                known.is_some_and(|n| n.availability == Availability::Online)
+            });
+            if is_online {
+                tracing::info!(%node, "a node fell silent");
+                let availability = Availability::Offline;
+                let command = Command::SetAvailability { node, availability };
+                if self.submit(command).await.is_err() {
+                    // It is tried again.
+                    return;
+                }
             }
-        }
+            self.app.live.nodes().note_gone(node, now);
+        });
+        join_all(gone).await;
     }
 
     /// Whether a tick has something to do, and may do it.

@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 use crate::args::{Cli, LogStyle, Verb};
 
 /// What is logged when RUST_LOG is not set: by servers and nodes what an operator wants to see, by the rest trouble
-/// only.
+/// only, and that a call waits for the server.
 fn default_filter(verb: &Verb) -> &'static str {
     match verb {
         Verb::Serve(_) | Verb::Up(_) => "warn,aevir=info",
@@ -27,7 +27,7 @@ fn default_filter(verb: &Verb) -> &'static str {
         | Verb::Policy { .. }
         | Verb::Projections { .. }
         | Verb::Log { .. }
-        | Verb::Audit(_) => "error",
+        | Verb::Audit(_) => "error,aevir_wire::client::call=warn",
     }
 }
 

@@ -1366,7 +1366,8 @@ SCHEDULING = {
     "lines_max": 2**32 - 1, "reserve": {"after_ms": 300_000, "most": 0, "looks_max": 16, "nodes_max": 64, "idle_max_ms": 7_200_000},
     "leases": {"fetch_ms": 900_000, "fetch_kib_s": 2**32 - 1, "slack_ms": 300_000, "progress_ms": 10_000},
     "tail": {"after_ppm": 500_000, "faster_ppm": 250_000, "looks_max": 64},
-    "returns": {"per_task": 3, "per_slot": 2}, "unproven_slots": 256, "reliability_keep_ppm": 995_000}
+    "returns": {"per_task": 3, "per_slot": 2}, "unproven_slots": 256, "reliability_keep_ppm": 995_000,
+    "record_pay_min": 0}
 SETTLEMENT = {"window_ms": 0}
 CONTENTS = {"royalty_ppm": 0, "generations": 0, "first_registrant": False}
 REWARDS = {"pool_ppm": 0, "claim_epochs": 168}
@@ -1473,8 +1474,19 @@ def compared_max(task):
 
 def transfer_ms(task):
     """What the task's inputs take at the least speed of fetching, in ms."""
-    size = sum(integer(i["size"]) for i in task.inputs) + compared_max(task)
+    return least_ms(task, sum(integer(i["size"]) for i in task.inputs) + compared_max(task))
+
+
+def least_ms(task, size):
+    """What so many bytes take at the least speed of fetching, in ms."""
     return -(-size * 1_000 // (task.policy["scheduling"]["leases"]["fetch_kib_s"] * 1_024))
+
+
+def brought(task, assignment):
+    """Bytes of a run's outputs; the most that the task allows where they are closed."""
+    if assignment.closed_uploads:
+        return (LIMITS | (task.definition.get("limits") or {}))["output_mib"] * MIB
+    return sum(integer(blob["size"]) for blob in assignment.uploads)
 
 
 def reserved_ms(task):
@@ -2156,8 +2168,11 @@ class Auditor:
         return sorted((self.used[who] + self.reserved[who], who) for who, ids in self.waiting.items() if ids)
 
     def pay_back(self, task, assignment):
-        """What it held is used when the run ends, whatever it reserved; where its node did not end it well, what it reserved at most."""
-        held = charge(self.now - assignment.leased_at, assignment.slots_milli, self.limits_of(task.requester)["weight"])
+        """What it held is used when the run ends, as far as the task accounts for it; where its node did not end it well, what it reserved at most."""
+        begun = assignment.started_at or self.now
+        before = min(begun - assignment.leased_at, task.policy["accept_ms"] + transfer_ms(task))
+        after = min(self.now - begun, reserved_ms(task) + least_ms(task, brought(task, assignment)))
+        held = charge(before + after, assignment.slots_milli, self.limits_of(task.requester)["weight"])
         if assignment.state in ("lost", "returned") or (assignment.state == "failed" and assignment.failure not in MODULE_FAILURES):
             held = min(assignment.charged, held)
         self.reserved[task.requester] -= assignment.charged
@@ -3020,18 +3035,10 @@ class Auditor:
         node.vouched_at = max(node.vouched_at, result.committed_at)
 
     def note_outcomes(self, task, refused):
-        """A verdict counts for and against nodes, on the task's type."""
+        """A verdict counts against nodes, on the task's type; what counts for them does with its settlement."""
         for assignment in task.accepted:
-            late = took_too_long(task.terms, assignment)
-            counts = not late or could_be_in_time(task, assignment, speed(self.nodes[assignment.node]))
-            self.nodes[assignment.node].stood += len(task.accepted) > 1
-            if not task.needs_gpu():
-                ms, told = assignment.committed_at - assignment.leased_at, assignment.started_at - assignment.leased_at
-                self.nodes[assignment.node].see(assignment.fuel, ms, min(told, transfer_ms(task)))
-            self.grow(self.nodes[assignment.node], assignment.abreast)
-            if counts:
-                record = self.count(task, assignment, good=not late)
-                record.in_a_row = record.in_a_row if late else 0
+            if took_too_long(task.terms, assignment) and could_be_in_time(task, assignment, speed(self.nodes[assignment.node])):
+                self.count(task, assignment, good=False)
         shown = task.accepted and task.blames()
         contradicted = [a for a in task.having("failed") if a.failure in MODULE_FAILURES] if shown else []
         for assignment in [task.assignments[a] for a in refused] + contradicted:
@@ -3042,6 +3049,20 @@ class Auditor:
                 blamed.add(run.node)
                 self.fault(task, run)
         self.own_failures_count(task)
+
+    def note_paid(self, task):
+        """Accepted results count for their nodes, where they earned them enough."""
+        least = task.policy["scheduling"]["record_pay_min"]
+        earned = {share.node: share.amount for share in task.shares if share.role == "compute"}
+        for assignment in [a for a in task.accepted if earned[a.node] >= least]:
+            node = self.nodes[assignment.node]
+            node.stood += len(task.accepted) > 1
+            if not task.needs_gpu():
+                ms, told = assignment.committed_at - assignment.leased_at, assignment.started_at - assignment.leased_at
+                node.see(assignment.fuel, ms, min(told, transfer_ms(task)))
+            self.grow(node, assignment.abreast)
+            if not took_too_long(task.terms, assignment):
+                self.count(task, assignment, good=True).in_a_row = 0
 
     def grow(self, node, abreast):
         """An accepted result of a run that had so many beside it, with itself, shows that the node can have one more."""
@@ -3153,6 +3174,7 @@ class Auditor:
                  for s in data["shares"]]
         expect("the shares", sorted(s for s in task.shares if s.amount), sorted(s for s in found if s.amount))
         self.collected += sum(share.amount for share in task.shares if share.role == "platform")
+        self.note_paid(task)
         expect("private_market", task.policy["market"] == "private", data["private_market"])
         if not task.accepted:
             expect("matures_at", None, data.get("matures_at"))

@@ -124,6 +124,8 @@ fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
         // What nodes said of their slots was taken for true.
         "unproven_slots": 256,
         "reliability_keep_ppm": 995_000,
+        // All results counted, whatever they earned.
+        "record_pay_min": "0",
     });
     let policy = object(&mut data, "/policy")?;
     policy.insert("scheduling".into(), scheduling);
@@ -172,7 +174,10 @@ fn module_unmeasured(mut data: Value) -> Result<Value, UnknownEvent> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::policy::{SLOTS_MAX, SchedulingPolicy, SettlementPolicy};
+    use crate::{
+        amount::Amount,
+        policy::{SLOTS_MAX, SchedulingPolicy, SettlementPolicy},
+    };
 
     #[test]
     fn a_policy_of_old_gets_what_held_in_its_time() {
@@ -182,6 +187,7 @@ mod tests {
         let mut of_old = SchedulingPolicy {
             unproven_slots: SLOTS_MAX,
             lines_max: u32::MAX,
+            record_pay_min: Amount::ZERO,
             ..SchedulingPolicy::default()
         };
         of_old.reserve.most = 0;

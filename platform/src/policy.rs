@@ -133,13 +133,14 @@ impl Policy {
     }
 
     /// For a platform whose owner runs everything on it: no owner filters, and no dispute window, since there is nobody to
-    /// dispute with; and what a node says of its slots is taken for true.
+    /// dispute with; and what a node says of its slots is taken for true, and what it finishes counts for it, whatever it earns.
     pub fn private() -> Self {
         Self {
             market: Market::Private,
             settlement: SettlementPolicy::IMMEDIATE,
             scheduling: SchedulingPolicy {
                 unproven_slots: SLOTS_MAX,
+                record_pay_min: Amount::ZERO,
                 ..SchedulingPolicy::default()
             },
             ..Self::default()

@@ -23,6 +23,7 @@ pub(crate) use leases::{Leases, Times as LeaseTimes};
 pub(crate) use nodes::{Nodes, OpenPoll};
 pub(crate) use pulse::BEAT_EVERY;
 use pulse::Pulse;
+pub(crate) use rates::By;
 use rates::Rates;
 pub(crate) use task_log::{LINE_CHARS_MAX, TaskLogs};
 

@@ -40,10 +40,22 @@ const QUOTE_EVERY: Duration = Duration::from_secs(1);
 
 type Buckets<K> = RateLimiter<K, HashMapStateStore<K>, MonotonicClock, NoOpMiddleware<Instant>>;
 
+/// Who changes what is known of a node. Each has a bucket of its own: whoever has got hold of a node's API key does not keep its owner from
+/// draining it, nor the node from replacing the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum By {
+    /// An API key of its owner's.
+    Owner,
+    /// The node's own API key.
+    ApiKey,
+    /// The node's signing key, which is not known to whoever has the API key alone.
+    SigningKey,
+}
+
 /// The buckets of all nodes, runs and accounts.
 #[derive(Debug)]
 pub(crate) struct Rates {
-    changes: Buckets<NodeId>,
+    changes: Buckets<(NodeId, By)>,
     returns: Buckets<NodeId>,
     checkpoints: Buckets<AssignmentId>,
     quotes: Buckets<AccountId>,
@@ -61,12 +73,12 @@ impl Default for Rates {
 }
 
 impl Rates {
-    /// Counts a change of what is known of a node.
+    /// Counts a change of what is known of a node, by somebody who may change it.
     ///
     /// # Errors
     /// When there were too many: with the time after which there may be another.
-    pub(crate) fn change(&self, node: NodeId) -> ApiResult<()> {
-        let until = take(&self.changes, node);
+    pub(crate) fn change(&self, node: NodeId, by: By) -> ApiResult<()> {
+        let until = take(&self.changes, (node, by));
         until.map_err(|after_s| too_many(Code::TooManyChanges, "changes of this node", after_s))
     }
 
@@ -134,11 +146,15 @@ mod tests {
         let rates = Rates::default();
         let node = |n| NodeId(ulid::Ulid::from_parts(0, n));
         for _ in 0..CHANGES_BURST.get() {
-            assert_eq!(rates.change(node(1)), Ok(()));
+            assert_eq!(rates.change(node(1), By::ApiKey), Ok(()));
         }
-        let refused = rates.change(node(1)).expect_err("one too many");
+        let refused = rates.change(node(1), By::ApiKey);
+        let refused = refused.expect_err("one too many");
         assert_eq!(refused.code(), "too-many-changes");
-        assert_eq!(rates.change(node(2)), Ok(()), "another one's");
+        assert_eq!(rates.change(node(2), By::ApiKey), Ok(()), "another one's");
+        for other in [By::Owner, By::SigningKey] {
+            assert_eq!(rates.change(node(1), other), Ok(()), "{other:?} is another");
+        }
         let returns = (0..100).filter(|_| rates.may_return(node(1))).count();
         assert_eq!(returns, RETURNS_BURST.get() as usize);
         let account = |n| AccountId(ulid::Ulid::from_parts(0, n));
@@ -149,6 +165,6 @@ mod tests {
         assert_eq!(rates.quote(account(2)), Ok(()), "another one's");
         // What is used up is not forgotten.
         rates.sweep();
-        assert!(rates.change(node(1)).is_err());
+        assert!(rates.change(node(1), By::ApiKey).is_err());
     }
 }

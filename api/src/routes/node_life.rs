@@ -22,6 +22,7 @@ use crate::{
     convert::{into_domain, parse},
     error::{ApiError, ApiResult, Code},
     extract::{IdempotencyKey, Json, Path},
+    live::By,
     submit::submit,
 };
 
@@ -171,7 +172,7 @@ async fn change_profile(
     Json(request): Json<wire::ChangeProfile>,
 ) -> ApiResult<StatusCode> {
     let profile: NodeProfile = into_domain("/profile", &request.profile)?;
-    app.live.rates.change(caller.node)?;
+    app.live.rates.change(caller.node, By::ApiKey)?;
     let command = Command::ChangeProfile {
         node: caller.node,
         profile: Box::new(profile),
@@ -193,7 +194,6 @@ async fn rotate_key(
     let key_hash: Digest = parse("/key_hash", &request.key_hash)?;
     let signature: Hex<64> = into_domain("/signature", &request.signature)?;
     let node = caller.node;
-    app.live.rates.change(node)?;
     let keys = app.log.read(|state, _| {
         let known = state.nodes.get(&node)?;
         Some((known.public_key, known.former_keys.last().copied()))
@@ -206,6 +206,7 @@ async fn rotate_key(
                       feed, the 32 bytes of the new key and the 32 of the new API key's SHA-256";
         ApiError::new(Code::BadSignature, detail)
     })?;
+    app.live.rates.change(node, By::SigningKey)?;
     submit(
         &app,
         caller.actor(),
@@ -225,15 +226,19 @@ async fn keep(
 ) -> ApiResult<Reply<wire::Node>> {
     let node: NodeId = id.parse().map_err(|_| Rejection::UnknownNode)?;
     let actor = if caller.node() == Some(node) {
+        app.live.rates.change(node, By::ApiKey)?;
         Actor::Node(node)
     } else {
         caller.require(Scope::NodesWrite)?;
-        // Who may see it learns that it is not his to keep.
-        let sees_all = caller.has(Scope::Admin) || caller.has(Scope::Audit);
-        known(app, node, |owner| sees_all || owner == caller.account)?;
+        // Who may see it learns from the machine that it is not his to keep, and uses nothing up.
+        let owner = known(app, node, |owner| {
+            caller.sees_all() || owner == caller.account
+        })?;
+        if owner == caller.account {
+            app.live.rates.change(node, By::Owner)?;
+        }
         caller.actor()
     };
-    app.live.rates.change(node)?;
     submit(app, actor, None, command(node)).await?;
     shown(app, node)
 }
@@ -251,7 +256,7 @@ async fn pledge(
     let node = id.parse().map_err(|_| Rejection::UnknownNode)?;
     let amount = parse("/amount", &request.amount)?;
     known(app, node, |owner| owner == caller.account)?;
-    app.live.rates.change(node)?;
+    app.live.rates.change(node, By::Owner)?;
     submit(
         app,
         caller.actor(),
@@ -262,16 +267,13 @@ async fn pledge(
     shown(app, node)
 }
 
-/// Another account's node does not exist for the caller.
-fn known(app: &App, node: NodeId, is_visible: impl Fn(AccountId) -> bool) -> ApiResult<()> {
+/// The owner of a node. Another account's does not exist for the caller.
+fn known(app: &App, node: NodeId, is_visible: impl Fn(AccountId) -> bool) -> ApiResult<AccountId> {
     let owner = app
         .log
         .read(|state, _| state.nodes.get(&node).map(|n| n.owner));
-    if owner.is_some_and(is_visible) {
-        Ok(())
-    } else {
-        Err(Rejection::UnknownNode.into())
-    }
+    let visible = owner.filter(|owner| is_visible(*owner));
+    Ok(visible.ok_or(Rejection::UnknownNode)?)
 }
 
 fn shown(app: &App, node: NodeId) -> ApiResult<Reply<wire::Node>> {

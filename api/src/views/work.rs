@@ -126,7 +126,7 @@ impl Projection<Event> for Work {
                     .set("late", e.late)?;
                 nodes::verified(rows, e, at).await
             }
-            Event::TaskSettled(e) => settled(rows, e).await,
+            Event::TaskSettled(e) => settled(rows, e, at).await,
             Event::TaskMatured(e) => rows
                 .row(TASKS, [id(e.task)])
                 .await?
@@ -399,6 +399,7 @@ fn created(rows: &mut Rows<'_>, e: &TaskCreated, at: Timestamp) -> Done {
             ("replicas", 0u32.into()),
             ("sealed", 0u32.into()),
             ("attempts_spent", 0u32.into()),
+            ("accepted_runs", "[]".into()),
             ("blamed_by", "[]".into()),
             ("failed_by", "[]".into()),
             ("suspects", "[]".into()),
@@ -433,7 +434,7 @@ async fn extended(rows: &mut Rows<'_>, e: &TaskExtended) -> Done {
         .map(drop)
 }
 
-async fn settled(rows: &mut Rows<'_>, e: &TaskSettled) -> Done {
+async fn settled(rows: &mut Rows<'_>, e: &TaskSettled, at: Timestamp) -> Done {
     let task = rows.row(TASKS, [id(e.task)]).await?;
     task.set("fee", money(e.fee))?
         .set("refund", money(e.refund))?
@@ -444,7 +445,7 @@ async fn settled(rows: &mut Rows<'_>, e: &TaskSettled) -> Done {
             node.add("earned", share.amount.0)?;
         }
     }
-    Ok(())
+    nodes::paid(rows, e, at).await
 }
 
 async fn leased(rows: &mut Rows<'_>, e: &AssignmentLeased, at: Timestamp) -> Done {

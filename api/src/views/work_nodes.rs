@@ -9,7 +9,8 @@ use aevir_events::{
 use aevir_platform::{
     command::NodeProfile,
     event::{
-        NodeRegistered, PolicyAdopted, RefusalReason, ReviewOutcome, TaskReviewed, TaskVerified,
+        NodeRegistered, PolicyAdopted, RefusalReason, ReviewOutcome, ShareRole, TaskReviewed,
+        TaskSettled, TaskVerified,
     },
     policy::Policy,
     state::{
@@ -55,18 +56,17 @@ pub(super) fn registered(rows: &mut Rows<'_>, e: &NodeRegistered, at: Timestamp)
     )
 }
 
-/// What a verdict means for the assignments and for the records of their nodes.
+/// What a verdict means for the assignments, and against their nodes.
 pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestamp) -> Done {
     let task = rows.row(TASKS, [id(e.task)]).await?;
-    let max_latency_ms = match task.get("max_latency_ms")? {
-        Value::Int(_) => Some(count(task, "max_latency_ms")?),
-        Value::Null | Value::Text(_) => None,
-    };
+    let accepted: Vec<String> = e.accepted.iter().map(ToString::to_string).collect();
+    task.set("accepted_runs", json(&accepted)?)?;
+    let max_latency_ms = max_latency_ms(task)?;
     let with_gpu = task.int("gpu")? != 0;
     let limit_ms = u64::from(count(task, "runtime_s")?) * 1_000;
     let inputs = thousandths(task, "inputs_mib")?;
     let asks_for_stake = task.int("asks_for_stake")? != 0;
-    let (version, bytes) = (task.int("policy_version")?, task.int("input_bytes")?);
+    let version = task.int("policy_version")?;
     // Of a sample there is more than one.
     let is_sampled = task.int("first_round")? > 1;
     let terms = policy(rows, version).await?;
@@ -77,8 +77,6 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
     } else {
         (listed(task, "blamed_by")?, suspects(task)?)
     };
-    let leases = terms.scheduling.leases;
-    let fetching_ms = leases.transfer_ms(u64::try_from(bytes).unwrap_or(0));
     let mut outcomes = Vec::new();
     let (mut nodes, mut from) = (Vec::new(), Vec::new());
     for assignment in &e.accepted {
@@ -87,20 +85,14 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
         let time = |column| row.int(column).map(Timestamp);
         let (leased_at, committed_at) = (time("leased_at")?, time("committed_at")?);
         let fuel = u64::try_from(row.int("fuel")?).unwrap_or(0);
-        let told_ms = u64::try_from(row.int("started_at")? - leased_at.0).unwrap_or(0);
         let node = row.text("node")?.to_owned();
         from.push(row.get("resumed_from")?.clone());
         let speed = speed(rows, &node).await?.filter(|_| !with_gpu);
         let speed = speed.map(|mfuel_s| (fuel, mfuel_s.into()));
-        if !with_gpu {
-            let took_ms = committed_at.0 - leased_at.0;
-            let fetched_ms = told_ms.min(fetching_ms);
-            see(rows, &node, (fuel, took_ms, fetched_ms)).await?;
-        }
         nodes.push(node);
-        if !took_too_long(max_latency_ms, leased_at, committed_at) {
-            outcomes.push((id(assignment), Outcome::Good));
-        } else if could_be_in_time(max_latency_ms, limit_ms, speed, inputs) {
+        if took_too_long(max_latency_ms, leased_at, committed_at)
+            && could_be_in_time(max_latency_ms, limit_ms, speed, inputs)
+        {
             outcomes.push((id(assignment), Outcome::Late));
         }
     }
@@ -128,6 +120,50 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
         note(rows, id(e.task), assignment, outcome, at).await?;
     }
     count_failures(rows, id(e.task), !e.accepted.is_empty(), at).await
+}
+
+/// A verdict was settled: what its accepted results show of their nodes counts where they earned them enough.
+pub(super) async fn paid(rows: &mut Rows<'_>, e: &TaskSettled, at: Timestamp) -> Done {
+    let task = rows.row(TASKS, [id(e.task)]).await?;
+    let accepted = listed(task, "accepted_runs")?;
+    let max_latency_ms = max_latency_ms(task)?;
+    let with_gpu = task.int("gpu")? != 0;
+    let bytes = u64::try_from(task.int("input_bytes")?).unwrap_or(0);
+    let version = task.int("policy_version")?;
+    let scheduling = policy(rows, version).await?.scheduling;
+    let fetching_ms = scheduling.leases.transfer_ms(bytes);
+    let compute = e.shares.iter().filter(|s| s.role == ShareRole::Compute);
+    let enough: BTreeSet<String> = compute
+        .filter(|share| share.amount >= scheduling.record_pay_min)
+        .filter_map(|share| Some(share.node?.to_string()))
+        .collect();
+    for assignment in accepted {
+        let assignment = Value::from(assignment);
+        let row = rows.row(ASSIGNMENTS, [assignment.clone()]).await?;
+        let node = row.text("node")?.to_owned();
+        if !enough.contains(&node) {
+            continue;
+        }
+        let time = |column| row.int(column).map(Timestamp);
+        let (leased_at, committed_at) = (time("leased_at")?, time("committed_at")?);
+        let fuel = u64::try_from(row.int("fuel")?).unwrap_or(0);
+        let told_ms = u64::try_from(row.int("started_at")? - leased_at.0).unwrap_or(0);
+        if !with_gpu {
+            let took_ms = committed_at.0 - leased_at.0;
+            see(rows, &node, (fuel, took_ms, told_ms.min(fetching_ms))).await?;
+        }
+        if !took_too_long(max_latency_ms, leased_at, committed_at) {
+            note(rows, id(e.task), assignment, Outcome::Good, at).await?;
+        }
+    }
+    Ok(())
+}
+
+fn max_latency_ms(task: &Row) -> Result<Option<u32>, ProjectionError> {
+    match task.get("max_latency_ms")? {
+        Value::Int(_) => count(task, "max_latency_ms").map(Some),
+        Value::Null | Value::Text(_) => Ok(None),
+    }
 }
 
 /// A task ended: the failures that nodes took on themselves count, unless nobody managed and nodes of several owners failed.

@@ -60,6 +60,10 @@ pub(super) const TABLES: &[Table] = &[
                 "Failed, lost and overtaken assignments, and those returned beyond what is free.",
             ),
             Column::text(
+                "accepted_runs",
+                "JSON array: `assignments.id` of those whose results the verdict accepted.",
+            ),
+            Column::text(
                 "blamed_by",
                 "JSON array: `assignments.id` of those whose node blamed the module for its failure.",
             ),

@@ -1,11 +1,13 @@
 //! Runs that do not come to their end: silence, failure, cancellation; and how work goes on elsewhere.
 
-use aevir_wire::{Action, Fail, RUNTIME_FAST, RUNTIME_REPRODUCIBLE, StopReason};
+use aevir_wire::{
+    Action, ChangeProfile, Fail, NodeProfile, RUNTIME_FAST, RUNTIME_REPRODUCIBLE, StopReason,
+};
 use serde_json::json;
 
 use crate::support::{
     TestPlatform,
-    node::{Outcome, until},
+    node::{Outcome, profile, until},
     single,
 };
 
@@ -245,4 +247,49 @@ async fn a_stuck_run_is_overtaken_by_a_duplicate() {
     let states: Vec<_> = ended.assignments.iter().map(|a| a.state.as_str()).collect();
     assert_eq!(states, ["withdrawn", "accepted"]);
     assert_eq!(stuck.owner.account().await.unwrap().available, "1000");
+}
+
+/// Many leases that end together are lost in a few commits, and what waits for their nodes is placed with them.
+#[tokio::test]
+async fn leases_that_run_out_together_are_lost_together() {
+    const RUNS: usize = 96;
+    let platform = TestPlatform::builder()
+        .faulty()
+        .policy(|p| {
+            p.accept_ms = 2_000;
+            p.scheduling.unproven_slots = 256;
+        })
+        .start()
+        .await;
+    let (requester, module) = platform.requester().await;
+    let node = platform.node("wide").await;
+    let wide = ChangeProfile {
+        profile: NodeProfile {
+            slots: RUNS as u32,
+            cpu_cores: RUNS as u32,
+            memory_mib: 65_536,
+            storage_mib: 65_536,
+            ..profile("wide")
+        },
+    };
+    node.client.change_profile(&wide).await.unwrap();
+    for _ in 0..RUNS {
+        single(&module).submit(&requester.client).await;
+    }
+    let of = async |label: &str| {
+        let entries = platform.entries(0).await;
+        entries.iter().filter(|e| e["type"] == label).count()
+    };
+    node.appear().await;
+    while of("assignment.leased").await < RUNS {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let faults = platform.faults.clone().unwrap();
+    let before = faults.appends();
+    while of("assignment.lost").await < RUNS {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let commits = faults.appends() - before;
+    assert!(commits <= RUNS / 4, "{commits} commits for {RUNS} leases");
+    platform.check_replay().await;
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use aevir_wire::Heartbeats;
+use aevir_wire::{Heartbeats, OpenAccount, RotateKey, Secret, rotation_message};
+use ed25519_dalek::{Signer as _, SigningKey};
 use reqwest::Method;
 use serde_json::json;
 
@@ -104,4 +105,61 @@ async fn a_run_keeps_so_many_checkpoints_and_no_more() {
     };
     assert_eq!(answer, 429);
     assert_eq!(recorded(&platform, "assignment.checkpointed").await, kept);
+}
+
+#[tokio::test]
+async fn who_may_not_change_a_node_uses_up_nothing_of_its_owners() {
+    let platform = TestPlatform::start().await;
+    let node = platform.node("n").await;
+    let scopes = ["read", "audit", "nodes:write"].map(str::to_owned);
+    let opened = OpenAccount {
+        name: "stranger".into(),
+        scopes: Some(scopes.to_vec()),
+    };
+    let stranger = platform.admin.open_account(&opened).await.unwrap();
+    let drain = format!("/v1/nodes/{}/drain", node.id);
+    for _ in 0..50 {
+        let key = Some(stranger.key.as_str());
+        let (status, _, _) = platform.raw(Method::POST, &drain, key, "").await;
+        assert_eq!(status, 403);
+    }
+    node.owner.drain_node(&node.id).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stolen_api_key_keeps_nobody_from_draining_the_node_or_from_replacing_the_key() {
+    let platform = TestPlatform::start().await;
+    let node = platform.node("n").await;
+    let key = Some(node.key.expose());
+    let standing = |verb: &str| format!("/v1/nodes/{}/{verb}", node.id);
+    let mut refused = 0;
+    for n in 0..50 {
+        let verb = standing(["drain", "resume"][n % 2]);
+        let (status, _, _) = platform.raw(Method::POST, &verb, key, "").await;
+        refused += usize::from(status == 429);
+    }
+    assert!(refused > 0, "there is a limit");
+    // Forged rotations use up nothing either.
+    let next = SigningKey::from_bytes(&[9; 32]);
+    let (public, api_key) = (next.verifying_key().to_bytes(), Secret::new_key());
+    let message = rotation_message(&node.id, public, api_key.hash_bytes());
+    let rotation = |by: &SigningKey| RotateKey {
+        public_key: hex::encode(public),
+        key_hash: api_key.hash(),
+        signature: hex::encode(by.sign(&message).to_bytes()),
+    };
+    for _ in 0..50 {
+        let forged = serde_json::to_string(&rotation(&next)).unwrap();
+        let (status, _, _) = platform
+            .raw(Method::POST, "/v1/node/key", key, forged)
+            .await;
+        assert_eq!(status, 403);
+    }
+    node.owner.drain_node(&node.id).await.unwrap();
+    let good = rotation(node.signing());
+    node.client.rotate_key(&good).await.unwrap();
+    let (status, _, _) = platform
+        .raw(Method::POST, &standing("resume"), key, "")
+        .await;
+    assert_eq!(status, 401, "the stolen one is dead");
 }

@@ -23,7 +23,7 @@ fn history() -> World {
         world.node(name);
     }
     let verification = json!([{"method": "sampling", "quorum": 2, "replicas": 2}]);
-    let economics = json!({"budget": "20000", "pricing": {"mode": "fixed", "price": "100"}});
+    let economics = json!({"budget": "20000", "pricing": {"mode": "fixed", "price": "1000"}});
     while world.log.len() < events {
         let labels = json!({"batch": (world.log.len() / 1_000).to_string()});
         let task = world

@@ -173,6 +173,8 @@ pub struct SchedulingPolicy {
     pub unproven_slots: u32,
     /// What part of nodes' outcomes still counts when an epoch closes, in parts per million.
     pub reliability_keep_ppm: u32,
+    /// What a result must earn its node at least, in micro-AEV, to count for it: as a good outcome, for its speed and for its slots.
+    pub record_pay_min: String,
 }
 
 /// How many runs can be given back for nothing, by nodes that stop.

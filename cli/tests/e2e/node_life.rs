@@ -106,7 +106,7 @@ async fn an_agent_keeps_to_its_operators_limits_whatever_the_platform_says() {
     let node = platform
         .node(&[
             "--max-memory-mib",
-            "32",
+            "300",
             "--ask",
             "training=7",
             "--hours",
@@ -116,7 +116,7 @@ async fn an_agent_keeps_to_its_operators_limits_whatever_the_platform_says() {
     let terms = own(&platform, &node, "terms", &[]);
     assert_eq!(
         terms,
-        json!({"caps": {"memory_mib": 32}, "hours": [{"from_min": 0, "to_min": 10_080}], "asks": {"training": "7"}})
+        json!({"caps": {"memory_mib": 300}, "hours": [{"from_min": 0, "to_min": 10_080}], "asks": {"training": "7"}})
     );
     let small = json!({"limits": {"fuel": "1000000000", "memory_mib": 32, "runtime_s": 60, "output_mib": 8}});
     let fits = platform.echo(json!({}), small).await;
@@ -124,12 +124,18 @@ async fn an_agent_keeps_to_its_operators_limits_whatever_the_platform_says() {
     // Its owner lifts the cap on the platform, and not on the machine.
     assert_eq!(own(&platform, &node, "terms", &["--any"]), json!({}));
     let large = platform
-        .echo(json!({}), json!({"retry": {"max_attempts": 1}}))
+        .echo(
+            json!({}),
+            json!({
+                "limits": {"fuel": "1000000000", "memory_mib": 301, "runtime_s": 60, "output_mib": 8},
+                "retry": {"max_attempts": 1},
+            }),
+        )
         .await;
     let large = platform.ended(&large.id).await;
     let said = large.assignments[0].message.clone().unwrap();
     assert!(
-        said.contains("this node's operator allows 32 MiB of memory"),
+        said.contains("this node's operator allows 300 MiB of memory"),
         "{said}"
     );
     let status = own(&platform, &node, "status", &[]);

@@ -265,7 +265,7 @@ impl Recomputation {
                 })?;
                 return Ok((brought.len(), events));
             }
-            Primary::Command(Command::Tick) => {
+            Primary::Command(given) if matches!(*given, Command::Tick) => {
                 let turned = epoch::turned(state, command)?;
                 let mut epoch = command.iter().take(turned);
                 let due = if epoch.any(|r| decide::fades_points(&r.event)) {
@@ -275,9 +275,7 @@ impl Recomputation {
                 };
                 return Ok((turned, due));
             }
-            Primary::Command(command) => {
-                decide::decide(state, &command, &context).map_err(refused)?
-            }
+            Primary::Command(given) => decide::decide(state, &given, &context).map_err(refused)?,
             Primary::Plan => {
                 let leases = lease::expected(state, command, &mut self.counts)?;
                 self.kept.extend(leases.kept);

@@ -24,7 +24,7 @@ use crate::{
         AssignmentStarted, AssignmentWithdrawn, OutputClosed, OutputUploaded,
     },
     ids::{AssignmentId, NodeId, TaskId},
-    schedule::{charge, compiling_of, may_double, reserved_ms, room_of, slots_milli},
+    schedule::{charge, compiling_of, held_ms, may_double, reserved_ms, room_of, slots_milli},
     state::{
         Assignment, Checkpoint, Commitment, Outcome, Phase, Revealed, Room, Sample, Shown, Stage,
         State, Task,
@@ -432,7 +432,10 @@ fn end_active(
     at: Timestamp,
     next: impl FnOnce(&Stage) -> Option<Stage>,
 ) -> Result<NodeId, Corrupt> {
-    let room = room_of(state, task_ref(state, task_id)?);
+    let task = task_ref(state, task_id)?;
+    let room = room_of(state, task);
+    let run = task.assignments.get(&id);
+    let held_ms = run.map_or(0, |run| held_ms(task, run, &state.policy_of(task), at));
     let task = task_mut(state, task_id)?;
     let requester = task.requester;
     let assignment = assignment_mut(task, id)?;
@@ -460,20 +463,16 @@ fn end_active(
         | Stage::Returned { .. }
         | Stage::Withdrawn => std::mem::take(&mut assignment.stake),
     };
-    let held_ms = u64::try_from(at.0 - assignment.leased_at.0).unwrap_or(0);
     stake::unlock(state, node, freed)?;
     let host = node_mut(state, node)?;
     host.active.remove(&id);
     host.taken.remove(room);
     host.taken.remove(compiling);
     // It is charged for the time that it held the node, whatever it had reserved. What the node did not end well is worth the reservation
-    // at most: not nothing, for a requester can make nodes fail, with inputs that take too long to fetch.
+    // at most: not nothing, for a requester can make nodes fail.
     let held = charge(held_ms, slots_milli, state.limits_of(requester).weight);
-    let used = if is_nodes_fault {
-        held.min(charged)
-    } else {
-        held
-    };
+    let most = if is_nodes_fault { charged } else { held };
+    let used = held.min(most);
     use_up(state, requester, |r| {
         r.reserved = r.reserved.saturating_sub(charged);
         r.used = r.used.saturating_add(used);

@@ -6,25 +6,16 @@ use aevir_events::Corrupt;
 
 use super::node::{node_mut, refresh_node};
 use crate::{
-    event::TaskVerified,
     ids::NodeId,
     state::{Node, State},
 };
 
-/// Accepted results show that their nodes can have as many runs at once as they had.
-pub(super) fn shown(state: &mut State, e: &TaskVerified) -> Result<(), Corrupt> {
-    for id in &e.accepted {
-        let run = state
-            .assignment(*id)
-            .map(|(_, run)| (run.node, run.abreast));
-        let Some((id, abreast)) = run else {
-            continue;
-        };
-        let node = node_mut(state, id)?;
-        if grows(node, abreast) {
-            node.concurrency += 1;
-            refresh_node(state, id);
-        }
+/// An accepted result shows that its node can have as many runs at once as it had when that began.
+pub(super) fn shown(state: &mut State, id: NodeId, abreast: u32) -> Result<(), Corrupt> {
+    let node = node_mut(state, id)?;
+    if grows(node, abreast) {
+        node.concurrency += 1;
+        refresh_node(state, id);
     }
     Ok(())
 }

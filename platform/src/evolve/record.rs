@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use aevir_events::{Corrupt, Timestamp};
 
-use super::{fleet::regard, task::task_ref};
+use super::{concurrency, fleet::regard, node::node_mut, speed, stake, task::task_ref};
 use crate::{
-    event::Track,
+    event::{Share, ShareRole, TaskSettled, Track},
     ids::{AccountId, AssignmentId, NodeId, TaskId},
-    state::{Fading, Node, Outcome, PointsBalance, State, Sweep, Tally},
+    state::{Assignment, Fading, Node, Outcome, PointsBalance, State, Sweep, Tally},
 };
 
 /// Nodes that each start of a run brings up to date: all of them once an eighth as many runs were started.
@@ -38,6 +38,40 @@ pub(super) fn note(
     outcome.count(tally, &mut record.backoff, at, &policy);
     regard(state, id);
     Ok(())
+}
+
+/// A verdict was settled. What an accepted result shows of its node counts where it earned that enough: made-up work for one's own node
+/// would else cost nothing.
+pub(super) fn paid(state: &mut State, e: &TaskSettled, at: Timestamp) -> Result<(), Corrupt> {
+    let task = task_ref(state, e.task)?;
+    let least = state.policy_of(task).scheduling.record_pay_min;
+    let earned = |run: &&Assignment| {
+        let mut shares = e.shares.iter();
+        let of_run = |s: &&Share| s.role == ShareRole::Compute && s.node == Some(run.node);
+        shares.find(of_run).is_some_and(|s| s.amount >= least)
+    };
+    let accepted = task.verdict.iter().flat_map(|verdict| &verdict.accepted);
+    let is_quorum = task.verdict.as_ref().is_some_and(|v| v.accepted.len() > 1);
+    let runs: Vec<&Assignment> = accepted
+        .filter_map(|id| task.assignments.get(id))
+        .filter(earned)
+        .collect();
+    let in_time = runs.iter().filter(|run| !task.missed_latency(run));
+    let in_time: Vec<AssignmentId> = in_time.map(|run| run.id).collect();
+    let nodes: Vec<(NodeId, u32)> = runs.iter().map(|run| (run.node, run.abreast)).collect();
+    let speeds = speed::samples(state, task, &runs);
+    for (node, fuel, ms, fetching) in speeds {
+        node_mut(state, node)?.speed.see(fuel, ms, fetching);
+    }
+    for (node, abreast) in nodes {
+        // One that stands alone shows nothing.
+        if is_quorum {
+            stake::stood(state, node)?;
+        }
+        concurrency::shown(state, node, abreast)?;
+    }
+    let mut in_time = in_time.into_iter();
+    in_time.try_for_each(|run| note(state, e.task, run, Outcome::Good, at))
 }
 
 /// An epoch closed: from here on every node is due to be brought up to date.

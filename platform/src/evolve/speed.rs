@@ -1,31 +1,21 @@
 //! What accepted results show of their nodes' speed.
 
-use aevir_events::Corrupt;
-
-use super::{node::node_mut, task::task_ref};
 use crate::{
-    event::TaskVerified,
     ids::NodeId,
     state::{Assignment, Stage, State, Task},
 };
 
-/// Takes in the accepted results of a verdict. What a task with GPU computes its fuel does not tell.
-pub(super) fn seen(state: &mut State, e: &TaskVerified) -> Result<(), Corrupt> {
-    let task = task_ref(state, e.task)?;
+/// A node, the fuel of its result, the time from lease to commitment in ms, and how much of it fetching is taken to have needed.
+pub(super) type Sample = (NodeId, u64, i64, u64);
+
+/// What accepted runs of a task show. What a task with GPU computes its fuel does not tell.
+pub(super) fn samples(state: &State, task: &Task, runs: &[&Assignment]) -> Vec<Sample> {
     if task.definition.qos.gpu.is_some() {
-        return Ok(());
+        return Vec::new();
     }
     let allowed = fetching_ms(state, task);
-    let accepted = e.accepted.iter().filter_map(|id| task.assignments.get(id));
-    let samples: Vec<Sample> = accepted.filter_map(|a| sample(a, allowed)).collect();
-    for (node, fuel, ms, fetching) in samples {
-        node_mut(state, node)?.speed.see(fuel, ms, fetching);
-    }
-    Ok(())
+    runs.iter().filter_map(|a| sample(a, allowed)).collect()
 }
-
-/// A node, the fuel of its result, the time from lease to commitment in ms, and how much of it fetching is taken to have needed.
-type Sample = (NodeId, u64, i64, u64);
 
 /// How long a run may have fetched: what its inputs take at the least speed of fetching.
 fn fetching_ms(state: &State, task: &Task) -> u64 {

@@ -65,18 +65,10 @@ pub(super) fn unlock(state: &mut State, node: NodeId, amount: Amount) -> Result<
     Ok(())
 }
 
-/// Results that a quorum accepted count for their nodes; one that stands alone shows nothing.
-pub(super) fn stood(state: &mut State, e: &TaskVerified) -> Result<(), Corrupt> {
-    if e.accepted.len() < 2 {
-        return Ok(());
-    }
-    let task = task_ref(state, e.task)?;
-    let accepted = e.accepted.iter().filter_map(|id| task.assignments.get(id));
-    let nodes: Vec<NodeId> = accepted.map(|a| a.node).collect();
-    for node in nodes {
-        let pledges = &mut node_mut(state, node)?.pledges;
-        pledges.accepted = pledges.accepted.saturating_add(1);
-    }
+/// A result that a quorum accepted counts for its node.
+pub(super) fn stood(state: &mut State, node: NodeId) -> Result<(), Corrupt> {
+    let pledges = &mut node_mut(state, node)?.pledges;
+    pledges.accepted = pledges.accepted.saturating_add(1);
     Ok(())
 }
 

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use aevir_events::{Corrupt, Timestamp};
 
 use super::{
-    checkpoint, concurrency, ensure,
+    checkpoint, ensure,
     epoch::use_up,
     failures, inspection,
     market::own_blob,
     node::{node_mut, vouch},
-    record, reservation, review, rewards, speed, stake,
+    record, reservation, review, rewards, stake,
     unseal::{discard_all, unseal_all, unseal_undecided},
 };
 use crate::{
@@ -153,8 +153,6 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
         };
         if late.contains(id) {
             fuel.push((*id, assignment.node, revealed.report.usage.fuel.0));
-        } else {
-            outcomes.push((*id, Outcome::Good));
         }
         assignment.stage = Stage::Accepted(revealed.clone());
     }
@@ -229,9 +227,6 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
         // Nothing of it is pending.
         unseal_undecided(state, e, &blamed, at)?;
     }
-    stake::stood(state, e)?;
-    speed::seen(state, e)?;
-    concurrency::shown(state, e)?;
     stake::struck(state, e, &blamed, at)?;
     for (assignment, outcome) in outcomes {
         record::note(state, e.task, assignment, outcome, at)?;
@@ -277,6 +272,7 @@ pub(super) fn settled(
         state.index.maturing.insert((due, e.task));
     }
     rewards::collect(state, &e.shares)?;
+    record::paid(state, e, at)?;
     for share in &e.shares {
         if let Some(node) = share.node {
             let node = node_mut(state, node)?;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::amount::{Count, PPM, Points, Ppm};
+use crate::amount::{Amount, Count, PPM, Points, Ppm};
 
 /// Levels that a score is rounded down to. Part of the rule, not of a policy: 64 of them tell nodes apart by one and a
 /// half per cent, which is finer than any of the score's parts is true.
@@ -43,6 +43,8 @@ pub struct SchedulingPolicy {
     pub unproven_slots: u32,
     /// What part of nodes' outcomes still counts when an epoch closes, in parts per million; all of it is 1,000,000.
     pub reliability_keep_ppm: Ppm,
+    /// What a result must earn its node at least, in micro-AEV, to count for it: as a good outcome, for its speed and for its slots.
+    pub record_pay_min: Amount,
 }
 
 /// How many runs can be given back for nothing.
@@ -191,6 +193,8 @@ impl Default for SchedulingPolicy {
             unproven_slots: 4,
             // With epochs of an hour half of it is gone after 139 of them, six days.
             reliability_keep_ppm: 995_000,
+            // As the attempt fee: what a run is worth at least. The platform's part of it, 50, is what a made-up one costs.
+            record_pay_min: Amount(1_000),
         }
     }
 }
@@ -326,6 +330,9 @@ impl SchedulingPolicy {
                 RELIABILITY_KEEP_PPM.start(),
                 RELIABILITY_KEEP_PPM.end()
             ));
+        }
+        if self.record_pay_min < Amount::ZERO {
+            return Err("`record_pay_min` is 0 at least".into());
         }
         self.account.check()
     }

@@ -2,8 +2,14 @@
 //! largest of its parts of the node is worth ([dominant resource fairness](https://www.usenix.org/conference/nsdi11/dominant-resource-fairness-fair-allocation-multiple-resource-types),
 //! Ghodsi and others, 2011, with a slot of the node as the unit).
 
+use aevir_events::Timestamp;
+
 use super::room_of;
-use crate::state::{Node, Room, State, Task};
+use crate::{
+    policy::Policy,
+    schedule::needs::MIB,
+    state::{Assignment, Node, Room, State, Task},
+};
 
 /// A slot, in the unit in which slots are counted here. It keeps a charge exact to a thousandth of a ms at the greatest weight, too.
 pub(crate) const SLOT: u64 = 1_000;
@@ -37,6 +43,29 @@ pub(crate) fn charge_of(state: &State, task: &Task, node: &Node, weight: u32) ->
 /// For how long a run reserves its slots, in ms.
 pub(crate) fn reserved_ms(task: &Task) -> u64 {
     u64::from(task.definition.limits.runtime_s) * 1_000
+}
+
+/// For how long a run that ends now is charged, in ms: the time that it held its node, as far as the task accounts for it. How long a
+/// node fetches, and waits before it commits, is its own doing, and its requester's turns are not to be the node's to use up.
+pub(crate) fn held_ms(task: &Task, run: &Assignment, policy: &Policy, now: Timestamp) -> u64 {
+    let span = |from: Timestamp, to: Timestamp| u64::try_from(to.0 - from.0).unwrap_or(0);
+    let begun = run.started_at.unwrap_or(now);
+    let leases = &policy.scheduling.leases;
+    let inputs = leases.transfer_ms(task.input_bytes());
+    let outputs = leases.transfer_ms(brought_bytes(task, run));
+    let before = u64::from(policy.accept_ms).saturating_add(inputs);
+    let after = reserved_ms(task).saturating_add(outputs);
+    let before = span(run.leased_at, begun).min(before);
+    before.saturating_add(span(begun, now).min(after))
+}
+
+/// Bytes of a run's outputs; how large closed ones are is not known yet: what the task allows at most.
+fn brought_bytes(task: &Task, run: &Assignment) -> u64 {
+    if run.closed_outputs.is_empty() {
+        let sizes = run.uploads.iter().map(|blob| blob.size.0);
+        return sizes.fold(0, u64::saturating_add);
+    }
+    u64::from(task.definition.limits.output_mib) * MIB
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ mod why;
 use aevir_events::{Context, Timestamp};
 
 pub(crate) use alarm::Alarms;
-pub(crate) use charge::{charge, charge_of, reserved_ms, slots_milli};
+pub(crate) use charge::{charge, charge_of, held_ms, reserved_ms, slots_milli};
 pub use draw::{Coin, Draw, EpochSecret, Purpose, commitment};
 pub(crate) use draw::{PASSED_MAX, Ticket, Toss, Urn, secret_of};
 pub use filter::{Refused, refusal};

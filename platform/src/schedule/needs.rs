@@ -15,7 +15,7 @@ use crate::{
     state::{Room, Task},
 };
 
-const MIB: u64 = 1024 * 1024;
+pub(super) const MIB: u64 = 1024 * 1024;
 const MFUEL: u64 = 1_000_000;
 
 /// Everything about a task by which nodes are filtered and ranked, but for who it is.

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use aevir_platform::{
+    amount::Count,
     command::Command,
+    digest::Digest,
     ids::{AccountId, AssignmentId},
+    report::BlobRef,
 };
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     sample::documents_agree,
@@ -15,10 +18,22 @@ use crate::{
 };
 
 const RESERVED_MS: i64 = 60_000;
+const MIB: u64 = 1 << 20;
+
+/// An input of so many bytes, which take a second for each MiB.
+fn input(w: &mut World, account: AccountId, bytes: u64) -> Value {
+    let digest = Digest::of(&bytes.to_be_bytes());
+    let size = Count(bytes);
+    let blob = BlobRef { digest, size };
+    w.ok(Command::RecordUpload { account, blob });
+    json!([{"name": "a", "from": {"blob": digest.to_string()}}])
+}
 
 /// A market with so many slots on one node, where every run ends after a time of its own.
 struct Market {
     w: World,
+    /// Those whose runs' time goes on fetching.
+    fetching: Vec<AccountId>,
     /// When each run ends.
     ends: BTreeMap<AssignmentId, (i64, AccountId)>,
     /// Time that each requester's runs took.
@@ -37,6 +52,7 @@ impl Market {
         w.node_of(owner, machine);
         Self {
             w,
+            fetching: Vec::new(),
             ends: BTreeMap::new(),
             got_ms: BTreeMap::new(),
         }
@@ -57,6 +73,18 @@ impl Market {
     fn reserving(&mut self, requester: AccountId, memory_mib: u32, reserved_ms: i64) {
         let definition = json!({"limits": {"memory_mib": memory_mib, "runtime_s": reserved_ms / 1_000},
             "economics": {"budget": "10000", "pricing": {"mode": "fixed", "price": "0"}}});
+        self.put(requester, definition);
+    }
+
+    /// A task of a second that has a minute's inputs.
+    fn loading(&mut self, requester: AccountId) {
+        let blob = input(&mut self.w, requester, 60 * MIB);
+        let definition = json!({"limits": {"memory_mib": 256, "runtime_s": 1}, "data": blob,
+            "economics": {"budget": "10000", "pricing": {"mode": "fixed", "price": "0"}}});
+        self.put(requester, definition);
+    }
+
+    fn put(&mut self, requester: AccountId, definition: Value) {
         let definition = Box::new(self.w.definition(definition));
         task_of(&self.w.ok(Command::SubmitTask {
             requester,
@@ -67,8 +95,10 @@ impl Market {
     /// Places what can be, each run for as long as `takes_ms` says.
     fn place(&mut self, takes_ms: &mut impl FnMut(AccountId) -> i64) {
         for (task, run, _) in self.w.plan() {
-            self.w.start(run);
             let requester = self.w.state.tasks[&task].requester;
+            if !self.fetching.contains(&requester) {
+                self.w.start(run);
+            }
             let ms = takes_ms(requester);
             self.ends.insert(run, (self.w.now.0 + ms, requester));
         }
@@ -88,6 +118,9 @@ impl Market {
         self.w.later(at - self.w.now.0);
         let lease = self.w.state.assignment(run).unwrap().1.leased_at;
         *self.got_ms.get_mut(&requester).unwrap() += at - lease.0;
+        if self.fetching.contains(&requester) {
+            self.w.start(run);
+        }
         let done = self.w.run(run, json!({}), &[]);
         self.w.commit(&done);
         self.w.reveal(&done);
@@ -188,13 +221,14 @@ fn what_runs_only_reserve_does_not_put_newcomers_back() {
     market.w.check_replay();
 }
 
-/// What a run holds its node for beyond what it reserved, to fetch and to compile, is paid for with turns, too.
+/// What a run holds its node for to fetch its inputs is paid for with turns, too.
 #[test]
 fn reserving_little_before_a_long_fetch_buys_no_more_turns() {
     let mut market = Market::new(1);
     let [a, b] = ["a", "b"].map(|name| market.requester(name));
+    market.fetching.push(a);
     for _ in 0..20 {
-        market.reserving(a, 256, 1_000);
+        market.loading(a);
         market.reserving(b, 256, RESERVED_MS);
     }
     // Both hold the slot for a minute, whatever they reserved.
@@ -205,6 +239,38 @@ fn reserving_little_before_a_long_fetch_buys_no_more_turns() {
     assert!((9..=11).contains(&of_a), "{of_a} of {}", served.len());
     market.w.check_replay();
     documents_agree(&market.w, "held-beyond");
+}
+
+/// How many ms a requester of weight 100 has used by a run of five seconds at most, with so many bytes of inputs, which begins and ends so
+/// many ms after its lease.
+fn used_by(bytes: u64, begun: i64, ended: i64) -> u64 {
+    let mut w = World::new();
+    w.node("a");
+    let requester = w.requester;
+    let data = input(&mut w, requester, bytes);
+    w.task(json!({"limits": {"runtime_s": 5}, "data": data}));
+    let (_, run, _) = w.plan()[0];
+    w.later(begun);
+    w.start(run);
+    w.later(ended - begun);
+    let done = w.run(run, json!({}), &[]);
+    w.commit(&done);
+    w.reveal(&done);
+    w.check_replay();
+    documents_agree(&w, "held-as-accounted-for");
+    w.state.requesters[&requester].used / 10
+}
+
+/// A node can take as long as its lease lasts, and its requester is not charged for that.
+#[test]
+fn a_node_that_takes_its_time_uses_up_none_of_its_requesters() {
+    assert_eq!(used_by(MIB, 20_000, 25_000), 25_000);
+    assert_eq!(used_by(MIB, 900_000, 903_000), 30_000 + 1_000 + 3_000);
+    // What its inputs account for is the requester's.
+    assert_eq!(used_by(60 * MIB, 80_000, 83_000), 83_000);
+    // So are outputs: these are some bytes, of a ms at most.
+    let uploading = used_by(MIB, 0, 300_000);
+    assert!((5_000..=5_001).contains(&uploading), "{uploading}");
 }
 
 /// A run that fills a node of four slots counts as four of those that take a slot.

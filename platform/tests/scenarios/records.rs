@@ -1,17 +1,18 @@
 //! Records: outcomes count on the hardware that a run was leased for, fade with every epoch, and rank nodes.
 
 use aevir_platform::{
+    amount::Count,
     command::{Command, FailureClass, NodeProfile},
     definition::TaskType,
     ids::{AssignmentId, NodeId, TaskId},
     policy::Policy,
     state::{HardwareClass, Tally},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     sample::documents_agree,
-    world::{AT_ONCE_MS, World, profile, reveal_command},
+    world::{AT_ONCE_MS, World, immediate, profile, reveal_command},
 };
 
 const KIND: TaskType = TaskType::DataProcessing;
@@ -327,4 +328,74 @@ fn whose_fault_a_host_error_was_shows_when_the_task_ends() {
     assert_eq!(nodes.map(|node| w.outcomes(node).1), [1_000, 1_000]);
     w.check_replay();
     documents_agree(&w, "host-errors-of-one-owner");
+}
+
+/// Runs a task that pays so, and answers what its node has shown by it: good outcomes, samples of its speed, and runs at once beyond one.
+fn shown_for(policy: Policy, economics: &Value) -> (u64, u32, u32) {
+    let mut w = World::with_policy(policy);
+    let wide = NodeProfile {
+        slots: 4,
+        cpu_cores: 4,
+        ..profile("wide")
+    };
+    let owner = w.account("owner");
+    let node = w.node_of(owner, wide);
+    let task = w.task(json!({"economics": economics}));
+    let (_, assignment, _) = w.plan()[0];
+    w.start(assignment);
+    w.later(10_000);
+    let mut run = w.run(assignment, json!({}), &[]);
+    run.report.usage.fuel = Count(20_000_000_000);
+    w.commit(&run);
+    w.reveal(&run);
+    assert_eq!(w.phase(task), "settled");
+    w.check_replay();
+    documents_agree(&w, "what-earns-nothing");
+    let found = &w.state.nodes[&node];
+    (
+        w.outcomes(node).0,
+        found.speed.samples,
+        found.concurrency - 1,
+    )
+}
+
+/// Made-up work of a second account would else make any record for nothing.
+#[test]
+fn what_earns_its_node_too_little_shows_nothing_of_it() {
+    let mut policy = immediate();
+    policy.scheduling.unproven_slots = 1;
+    let fixed =
+        |price: &str| json!({"budget": "9000000", "pricing": {"mode": "fixed", "price": price}});
+    let (all, nothing) = ((1_000, 1, 1), (0, 0, 0));
+    assert_eq!(shown_for(policy.clone(), &fixed("0")), nothing);
+    assert_eq!(shown_for(policy.clone(), &fixed("999")), nothing);
+    assert_eq!(shown_for(policy.clone(), &fixed("1000")), all);
+    // What it could have earned says nothing.
+    let by_use = |base: &str| {
+        let pricing =
+            json!({"mode": "metered", "base": base, "per_gfuel": "1", "max_price": "1000000"});
+        json!({"budget": "9000000", "pricing": pricing})
+    };
+    assert_eq!(shown_for(policy.clone(), &by_use("979")), nothing);
+    assert_eq!(shown_for(policy.clone(), &by_use("980")), all);
+    // Where one owner runs everything there is nobody to deceive.
+    let mut private = Policy::private();
+    private.scheduling.unproven_slots = 1;
+    assert_eq!(shown_for(private, &fixed("0")), all);
+}
+
+/// Bad outcomes count as ever.
+#[test]
+fn who_fails_what_pays_nothing_has_failed() {
+    let mut w = World::new();
+    let node = w.node("a");
+    let economics = json!({"budget": "9000000", "pricing": {"mode": "fixed", "price": "0"}});
+    let task = w.task(json!({"economics": economics}));
+    let (_, assignment, _) = w.plan()[0];
+    w.start(assignment);
+    fail(&mut w, assignment);
+    let requester = w.requester;
+    w.ok(Command::CancelTask { requester, task });
+    assert_eq!(w.outcomes(node), (0, 1_000));
+    w.check_replay();
 }

@@ -14,6 +14,8 @@ use crate::{IDEMPOTENCY_KEY, LOG_POSITION, problem::Problem, secret::Secret};
 const ATTEMPTS_MAX: u32 = 5;
 /// Wait before the second attempt; doubles with each further one (0.1, 0.2, 0.4, 0.8 s).
 const BACKOFF: Duration = Duration::from_millis(100);
+/// Longer waits are none of a repetition's own, and whoever waits is told.
+const BACKOFF_TOLD_MIN: Duration = Duration::from_millis(900);
 /// The longest wait that a server's Retry-After may ask of us.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
 
@@ -197,7 +199,12 @@ impl Client {
             }
             let backoff = BACKOFF * 2u32.pow(attempt - 1);
             let wait = retry_after.map_or(backoff, |asked| asked.clamp(backoff, RETRY_AFTER_MAX));
-            tracing::debug!(path = call.path, attempt, %error, "repeating the call");
+            if wait > BACKOFF_TOLD_MIN {
+                let seconds = wait.as_secs();
+                tracing::warn!(path = call.path, seconds, %error, "waiting, as the server asks for");
+            } else {
+                tracing::debug!(path = call.path, attempt, %error, "repeating the call");
+            }
             tokio::time::sleep(wait).await;
             attempt += 1;
         }

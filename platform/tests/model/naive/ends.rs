@@ -135,6 +135,11 @@ impl Naive {
         }
         let overtaken = task.runs.iter().filter(|(_, r)| r.overtaken);
         at_once.extend(overtaken.map(|(id, _)| owner(id)));
+        let earned: Vec<i64> = immature
+            .compute
+            .iter()
+            .map(|earned| earned.amount)
+            .collect();
         let (payer, escrow, id) = (task.payer, task.held(), e.task);
         let from = LedgerAccount::Escrow(id);
         let pending = immature.pending();
@@ -155,7 +160,13 @@ impl Naive {
         self.transfer(from, waiting, immature.held);
         self.transfer(from, payer, rest - immature.held);
         self.collected += immature.platform;
-        for run in accepted.iter().filter(|_| accepted.len() > 1) {
+        // What earns its node too little shows nothing.
+        let least = policy.scheduling.record_pay_min.0;
+        let paid = accepted
+            .iter()
+            .zip(&earned)
+            .filter(|(_, earned)| **earned >= least);
+        for (run, _) in paid.filter(|_| accepted.len() > 1) {
             let node = self.tasks[&id].runs[run].node;
             *self.stood.entry(node).or_default() += 1;
         }

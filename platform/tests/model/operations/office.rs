@@ -159,6 +159,7 @@ impl Player {
             ..Policy::default()
         };
         policy.scheduling.epoch_ms = EPOCH_MS;
+        policy.scheduling.record_pay_min = Amount([0, 1_000, 500_000][self.random.below(3)]);
         policy.contents.royalty_ppm = [0, 100_000, 333_333][self.random.below(3)];
         policy.contents.generations = self.random.below(4) as u8;
         policy.settlement.window_ms = [0, 30_000, 600_000][self.random.below(3)];
