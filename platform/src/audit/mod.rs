@@ -265,7 +265,7 @@ impl Recomputation {
                 })?;
                 return Ok((brought.len(), events));
             }
-            Primary::Command(Command::Tick) => {
+            Primary::Command(given) if matches!(*given, Command::Tick) => {
                 let turned = epoch::turned(state, command)?;
                 let mut epoch = command.iter().take(turned);
                 let due = if epoch.any(|r| decide::fades_points(&r.event)) {

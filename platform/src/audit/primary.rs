@@ -31,7 +31,7 @@ pub(super) struct Created<'a> {
 #[derive(Debug)]
 pub(super) enum Primary<'a> {
     /// A command that the events tell in full.
-    Command(Command),
+    Command(Box<Command>),
     /// A task, after the uploads of what was inline in it.
     Submission(Created<'a>),
     Plan,
@@ -46,6 +46,11 @@ pub(super) enum Primary<'a> {
 }
 
 impl<'a> Primary<'a> {
+    /// A command that its events tell in full.
+    fn told(command: Command) -> Self {
+        Self::Command(Box::new(command))
+    }
+
     /// Who may have given it.
     pub(super) fn giver(&self) -> Giver {
         match self {
@@ -107,7 +112,7 @@ fn read<'a>(
         | Event::TaskMatured(_)
         | Event::NodeLeft(_) => Command::Tick,
         Event::AssignmentWithdrawn(_) | Event::TaskClosed(_) => closing(batch, state)?,
-        Event::LedgerPosted(e) => return Ok(money::posting(e, batch, state)?.map(Primary::Command)),
+        Event::LedgerPosted(e) => return Ok(money::posting(e, batch, state)?.map(Primary::told)),
         Event::PolicyAdopted(e) => Command::AdoptPolicy(e.policy.clone()),
         Event::LimitsSet(e) => Command::SetLimits {
             account: e.account,
@@ -200,7 +205,7 @@ fn read<'a>(
         | Event::TaskInspected(_)
         | Event::TrustDecided(_) => return Ok(None),
     };
-    Ok(Some(Primary::Command(command)))
+    Ok(Some(Primary::told(command)))
 }
 
 fn is_shown(state: &State, e: &AssignmentRevealed) -> bool {

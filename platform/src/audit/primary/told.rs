@@ -73,14 +73,14 @@ pub(super) fn joining(e: &NodeRegistered, key: &KeyAdded) -> Command {
 }
 
 pub(super) fn starting<'a>(e: &AssignmentStarted, node: NodeId) -> Primary<'a> {
-    Primary::Command(Command::Start {
+    Primary::told(Command::Start {
         node,
         assignment: e.assignment,
     })
 }
 
 pub(super) fn progress<'a>(e: &AssignmentProgressed, node: NodeId) -> Primary<'a> {
-    Primary::Command(Command::ReportProgress {
+    Primary::told(Command::ReportProgress {
         node,
         assignment: e.assignment,
         ppm: e.ppm,
@@ -89,7 +89,7 @@ pub(super) fn progress<'a>(e: &AssignmentProgressed, node: NodeId) -> Primary<'a
 }
 
 pub(super) fn checkpoint<'a>(e: &AssignmentCheckpointed, node: NodeId) -> Primary<'a> {
-    Primary::Command(Command::SaveCheckpoint {
+    Primary::told(Command::SaveCheckpoint {
         node,
         assignment: e.assignment,
         checkpoint: e.checkpoint,
@@ -97,7 +97,7 @@ pub(super) fn checkpoint<'a>(e: &AssignmentCheckpointed, node: NodeId) -> Primar
 }
 
 pub(super) fn output<'a>(e: &OutputUploaded, node: NodeId) -> Primary<'a> {
-    Primary::Command(Command::RecordOutput {
+    Primary::told(Command::RecordOutput {
         node,
         assignment: e.assignment,
         blob: e.blob,
@@ -105,14 +105,14 @@ pub(super) fn output<'a>(e: &OutputUploaded, node: NodeId) -> Primary<'a> {
 }
 
 pub(super) fn giving_back<'a>(e: &AssignmentReturned, node: NodeId) -> Primary<'a> {
-    Primary::Command(Command::GiveBack {
+    Primary::told(Command::GiveBack {
         node,
         assignment: e.assignment,
     })
 }
 
 pub(super) fn failure<'a>(e: &AssignmentFailed, node: NodeId) -> Primary<'a> {
-    Primary::Command(Command::Fail {
+    Primary::told(Command::Fail {
         node,
         assignment: e.assignment,
         class: e.class,
