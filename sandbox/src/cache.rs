@@ -148,7 +148,7 @@ impl ArtefactStore {
     }
 
     /// From now on all artefacts together may take so many bytes, and not more than when the store was opened. Those that a run is about to
-    /// load stay, and so does the newest. Answers how many they take.
+    /// load stay. Answers how many they take.
     ///
     /// # Errors
     /// The folder can't be read.

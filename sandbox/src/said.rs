@@ -1,11 +1,11 @@
 //! How many lines a run has logged, told past the socket: in a file of the process's own folder, which is there when the process was killed.
 //! What it sent and nobody read, and what was left out, is counted by it.
 
-use std::{
-    fs::{self, File},
-    io,
-    os::unix::fs::FileExt as _,
-    path::Path,
+use std::{fs::File, io, os::unix::fs::FileExt as _, path::Path};
+
+use nix::{
+    fcntl::{OFlag, open},
+    sys::stat::Mode,
 };
 
 /// The file's name.
@@ -53,10 +53,17 @@ impl Said {
     }
 }
 
-/// How many lines the last run of a process logged, by the process's own word; none where it never said so.
+/// How many lines the last run of a process logged, by the process's own word; none where it never said so. The process may have been taken
+/// over: no more is read than the number, and nothing that could be waited for.
 pub(crate) fn lines_in(dir: &Path) -> u64 {
-    let bytes = fs::read(dir.join(FILE)).unwrap_or_default();
-    bytes.try_into().map_or(0, u64::from_be_bytes)
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let told = || {
+        let file = File::from(open(&dir.join(FILE), flags, Mode::empty())?);
+        let mut lines = [0; size_of::<u64>()];
+        file.read_exact_at(&mut lines, 0)?;
+        io::Result::Ok(u64::from_be_bytes(lines))
+    };
+    told().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -78,5 +85,22 @@ mod tests {
         next.count();
         assert_eq!(lines_in(folder.path()), 1);
         Said::default().count();
+    }
+
+    #[test]
+    fn a_process_that_was_taken_over_has_no_more_read_than_a_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = Said::in_folder(folder.path()).unwrap();
+        run.count();
+        // More than there is memory for.
+        run.file.as_ref().unwrap().set_len(1 << 40).unwrap();
+        assert_eq!(lines_in(folder.path()), 1);
+        let file = folder.path().join(FILE);
+        std::fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &file).unwrap();
+        assert_eq!(lines_in(folder.path()), 0, "a link");
+        std::fs::remove_file(&file).unwrap();
+        nix::unistd::mkfifo(&file, Mode::S_IRWXU).unwrap();
+        assert_eq!(lines_in(folder.path()), 0, "a pipe without an end");
     }
 }

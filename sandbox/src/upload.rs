@@ -46,7 +46,7 @@ pub struct Accepted {
 pub struct Judgement {
     /// What the upload is, or why it is not taken.
     pub verdict: Result<Accepted, NotTaken>,
-    /// Processor time, in ms. Of a process that did not live to say it, the time by the clock, as far as its bound.
+    /// Processor time, in ms. Of a process that did not live to say it, what all its threads can have had by the clock, as far as its bound.
     pub cpu_ms: u64,
 }
 
@@ -107,6 +107,7 @@ impl Judge {
         let (verdict, took) = self.ask(upload, true).await;
         let most = self.limits.cpu_s.saturating_mul(1_000);
         let passed = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let passed = passed.saturating_mul(COMPILE_THREADS_MAX as u64);
         Judgement {
             verdict,
             cpu_ms: took.map_or(passed, |took| took.cpu_ms).min(most),

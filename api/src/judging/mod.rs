@@ -57,7 +57,7 @@ impl Judging {
     ) -> ApiResult<Inspected> {
         let owed_ms = self.quota.check(account, Instant::now())?;
         let _place = self.desk.place(owed_ms).await?;
-        // Whoever goes before it is done pays for the time by the clock.
+        // Whoever goes before it is done pays for what it can have had by the clock.
         let charge = Charge::begin(&self.quota, account);
         let inspection = inspector.inspect(wasm).await;
         charge.settle(inspection.cpu_ms);

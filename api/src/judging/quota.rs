@@ -16,6 +16,9 @@ const CPU_MS_MAX: u64 = 600_000;
 /// The time by the clock in which so much is there again, in ms: two accounts that use all of theirs take a third of one core.
 const WINDOW_MS: u64 = 3_600_000;
 
+/// Threads that a judgement computes on at most: of one whose end nobody waited for, all of them may have been busy all the time.
+const THREADS: u64 = 4;
+
 /// What accounts have used and not got back.
 #[derive(Debug, Default)]
 pub(super) struct Quota(Mutex<BTreeMap<AccountId, Owed>>);
@@ -98,7 +101,7 @@ impl Drop for Charge<'_> {
     fn drop(&mut self) {
         let passed: Duration = self.begun.elapsed();
         let passed_ms = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
-        let took_ms = self.took_ms.unwrap_or(passed_ms);
+        let took_ms = self.took_ms.unwrap_or(passed_ms.saturating_mul(THREADS));
         self.quota.charge(self.account, took_ms, Instant::now());
     }
 }
