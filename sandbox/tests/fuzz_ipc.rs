@@ -43,7 +43,7 @@ fn changed_messages_are_read_or_refused() {
         r#"{"Event":{"event":"checkpoint","path":"/x","digest":"ab","size":1}}"#,
         r#"{"BadCode":"text"}"#,
         r#"{"Compiled":{"Err":{"kind":"too-complex","text":"text"}}}"#,
-        r#"{"Judged":{"Err":{"kind":"not-a-component","text":"text"}}}"#,
+        r#"{"Judged":[{"Err":{"kind":"not-a-component","text":"text"}},{"cpu_ms":1,"peak_bytes":2}]}"#,
         r#""NoMemory""#,
         r#"{"Outcome":{"end":{"end":"limit","limit":"fuel","value":5},"result":null,"outputs":[],"metrics":[],"usage":{"fuel":1,"wall_ms":1,"peak_memory_bytes":1,"gpu_dispatches":0,"gpu_workgroups":0,"gpu_bytes_in":0,"gpu_bytes_out":0,"gpu_time_ns":0},"trace_root":"","adapter":null,"log_lines_dropped":0}}"#,
     ];
