@@ -264,12 +264,13 @@ fn single(nodes: usize, quick: bool, sort: Sort) -> Result<f64> {
     let templates = templates(&mut market);
     let mut costs = Vec::new();
     for n in 0..if quick { SINGLE / 10 } else { SINGLE } {
-        let of = match sort {
-            Sort::Plain | Sort::Particular => n % REQUESTERS,
-            Sort::OfOne => 0,
-        };
+        let of = n % REQUESTERS;
         let task = templates[of][market.below(3) as usize].clone();
-        market.task(market.requesters[of], task)?;
+        let requester = match sort {
+            Sort::Plain | Sort::Particular => market.requesters[of],
+            Sort::OfOne => market.requesters[0],
+        };
+        market.task(requester, task)?;
         let planned = market.plan()?;
         // What waits for another replica comes beside the next one.
         if planned.leases.len() == 1 {
