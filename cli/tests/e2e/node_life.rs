@@ -105,8 +105,9 @@ async fn an_agent_keeps_to_its_operators_limits_whatever_the_platform_says() {
     let mut platform = TestPlatform::start().await;
     let node = platform
         .node(&[
+            // Enough to compile in, which takes some more or less.
             "--max-memory-mib",
-            "300",
+            "512",
             "--ask",
             "training=7",
             "--hours",
@@ -116,7 +117,7 @@ async fn an_agent_keeps_to_its_operators_limits_whatever_the_platform_says() {
     let terms = own(&platform, &node, "terms", &[]);
     assert_eq!(
         terms,
-        json!({"caps": {"memory_mib": 300}, "hours": [{"from_min": 0, "to_min": 10_080}], "asks": {"training": "7"}})
+        json!({"caps": {"memory_mib": 512}, "hours": [{"from_min": 0, "to_min": 10_080}], "asks": {"training": "7"}})
     );
     let small = json!({"limits": {"fuel": "1000000000", "memory_mib": 32, "runtime_s": 60, "output_mib": 8}});
     let fits = platform.echo(json!({}), small).await;
@@ -127,7 +128,7 @@ async fn an_agent_keeps_to_its_operators_limits_whatever_the_platform_says() {
         .echo(
             json!({}),
             json!({
-                "limits": {"fuel": "1000000000", "memory_mib": 301, "runtime_s": 60, "output_mib": 8},
+                "limits": {"fuel": "1000000000", "memory_mib": 513, "runtime_s": 60, "output_mib": 8},
                 "retry": {"max_attempts": 1},
             }),
         )
@@ -135,7 +136,7 @@ async fn an_agent_keeps_to_its_operators_limits_whatever_the_platform_says() {
     let large = platform.ended(&large.id).await;
     let said = large.assignments[0].message.clone().unwrap();
     assert!(
-        said.contains("this node's operator allows 300 MiB of memory"),
+        said.contains("this node's operator allows 512 MiB of memory"),
         "{said}"
     );
     let status = own(&platform, &node, "status", &[]);
