@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use super::{
     bits::Bits,
     filter::{Gifts, replicas, tried},
-    fleet::Fleet,
     members::Members,
 };
 use crate::{
@@ -38,15 +37,14 @@ impl<'a> Barred<'a> {
             let placed = replicas(task, gifts).filter_map(|n| state.nodes.get(&n));
             let owners: BTreeSet<AccountId> =
                 placed.map(|n| n.owner).chain([task.requester]).collect();
-            for nodes in owners.into_iter().filter_map(|owner| {
-                let is_own = owner == task.requester;
-                let nodes = fleet.nodes_of(owner)?;
-                (!is_own || !nodes.is_more_than(NAMED_MAX)).then_some(nodes)
-            }) {
-                if nodes.is_more_than(NAMED_MAX) {
-                    barred.owners.push(nodes);
-                } else {
+            for owner in owners {
+                let Some(nodes) = fleet.nodes_of(owner) else {
+                    continue;
+                };
+                if !nodes.is_more_than(NAMED_MAX) {
                     barred.named.extend(nodes.iter());
+                } else if owner != task.requester {
+                    barred.owners.push(nodes);
                 }
             }
         }
@@ -78,8 +76,9 @@ pub(super) fn requesters_own(state: &State, task: &Task) -> Option<AccountId> {
 }
 
 /// Takes those out.
-pub(super) fn take_out_own(fleet: &Fleet, owner: Option<AccountId>, nodes: &mut Bits) {
-    if let Some(own) = owner.and_then(|owner| fleet.nodes_of(owner)) {
+pub(super) fn take_out_own(state: &State, task: &Task, nodes: &mut Bits) {
+    let own = requesters_own(state, task);
+    if let Some(own) = own.and_then(|owner| state.index.fleet.nodes_of(owner)) {
         own.take_out(nodes);
     }
 }

@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use aevir_events::Timestamp;
 
 use super::{
-    barred::{self, Barred, requesters_own},
+    barred::{Barred, take_out_own},
     bits::Bits,
     filter::after_pledge,
     fleet::{Fleet, Levels},
@@ -108,7 +108,7 @@ impl<'a> Market<'a> {
         self.kept.take_out(nodes, task, surely_ms);
         let parties = &self.fleet().parties;
         parties.take_out(task.requester, task.definition.module, nodes);
-        barred::take_out_own(self.fleet(), requesters_own(self.state, task), nodes);
+        take_out_own(self.state, task, nodes);
     }
 }
 
