@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aevir_sandbox::{Input, Limits, Outcome, Profile, RunEvent, RunSpec, TraceIds};
+use aevir_sandbox::{Compiled, Input, Limits, Outcome, Profile, RunEvent, RunSpec, TraceIds};
 use aevir_wire::{Fail, Lease};
 use tokio::sync::mpsc;
 
@@ -143,10 +143,11 @@ async fn attempt(
         () = work.stop.cancelled() => return Err(stopped()),
     };
     let spec = spec(shared, lease, &materials, folder)?;
-    tokio::select! {
+    // Until the run is over: what it has loaded takes its room on the disk as long.
+    let _compiled = tokio::select! {
         compiled = compile(shared, work, &spec, place.memory_mib()) => compiled?,
         () = work.stop.cancelled() => return Err(stopped()),
-    }
+    };
     // Fetched and compiled first: what that takes is not counted as the run's time.
     let call = || shared.submitter.start(&lease.assignment);
     place.start();
@@ -202,9 +203,9 @@ async fn compile(
     work: &Work,
     spec: &RunSpec,
     memory_mib: u64,
-) -> Result<(), Ended> {
-    if shared.executor.is_compiled(spec).await {
-        return Ok(());
+) -> Result<Compiled, Ended> {
+    if let Some(compiled) = shared.executor.compiled(spec).await {
+        return Ok(compiled);
     }
     work.telemetry.note("compiling");
     let compiled = shared.executor.compile(spec, memory_mib * MIB).await;
