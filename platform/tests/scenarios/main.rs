@@ -28,6 +28,7 @@ mod maturity;
 mod money;
 mod node_terms;
 mod nodes;
+mod not_compiled;
 mod pace;
 mod placement;
 mod poisoned;
