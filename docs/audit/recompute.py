@@ -1694,7 +1694,7 @@ class Auditor:
         self.reveals = Counter()  # that were closed: shown, opened, lost
         self.balances = Counter()
         self.points = Counter()  # by (account, track), in thousandths
-        self.collected = 0  # platform fees since the open epoch began
+        self.collected = 0  # platform fees that matured since the open epoch began
         self.point_keeps = []  # what part of points was kept when each epoch closed, in parts per million
         self.pools = {}  # by epoch: what it got, all points at its end, and the epoch with which it can't be claimed any more
         self.ends = {}  # by account: its points by track at the ends of epochs in which they changed, as (epoch, points)
@@ -2868,7 +2868,6 @@ class Auditor:
         back = min(sum(share.amount for share in task.shares if share.role == "platform"), task.in_treasury)
         moved["treasury"] -= back
         moved[task.payer()] += back
-        self.collected = max(0, self.collected - back)
         for share in [s for s in task.shares if s.role in ("compute", "content", "royalty")]:
             moved[pending(share.account)] -= share.amount
             if share.role != "compute":
@@ -3173,7 +3172,6 @@ class Auditor:
         found = [Share(s["role"], s.get("account") or "", s.get("node") or "", s.get("content") or "", integer(s["amount"]))
                  for s in data["shares"]]
         expect("the shares", sorted(s for s in task.shares if s.amount), sorted(s for s in found if s.amount))
-        self.collected += sum(share.amount for share in task.shares if share.role == "platform")
         self.note_paid(task)
         expect("private_market", task.policy["market"] == "private", data["private_market"])
         if not task.accepted:
@@ -3217,6 +3215,7 @@ class Auditor:
             expect(f"the postings of the maturity of task {task.id}", maturity_of(task), {})
         for change in points_earned(task):
             self.points_due(task, *change)
+        self.collected += sum(share.amount for share in task.shares if share.role == "platform")
         self.unseal(task)
         del self.maturing[task.id]
 
