@@ -28,6 +28,8 @@ pub struct Inspected {
     pub imports: Vec<String>,
     /// Memory that a node needs to compile it, in MiB.
     pub compile_mib: u32,
+    /// Storage that its compiled form takes, in MiB.
+    pub code_mib: u32,
     /// The component that is stored instead of what was uploaded, where that had to be adapted.
     pub adapted: Option<Bytes>,
 }

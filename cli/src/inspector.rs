@@ -66,6 +66,7 @@ fn inspected(accepted: Accepted) -> Inspected {
         info,
         adapted,
         compile_mib,
+        code_mib,
     } = accepted;
     let world = match info.world {
         // A program runs as a task does; what it is called by stands in the component.
@@ -77,6 +78,7 @@ fn inspected(accepted: Accepted) -> Inspected {
         world,
         imports: info.imports,
         compile_mib,
+        code_mib,
         adapted: adapted.map(Bytes::from),
     }
 }

@@ -62,6 +62,7 @@ TRACKS = ("compute", "content", "verification")
 CLOSE_REASONS = ("cancelled", "expired", "attempts-spent", "dependency-failed")
 SEALED = ("committed", "shown", "revealed")  # the states of an assignment that brought a result, before the verdict
 MODULE_FAILURES = ("guest-error", "trap", "limit")
+CHECKPOINTS_MIB = 24  # storage that a run's checkpoints take on its node
 NOT_COMPILED_MS = 86_400_000  # how long a node gets no task of a module that it could not compile
 
 # Entries that may stand in a batch after the one that they follow from. All other entries begin something new.
@@ -599,6 +600,7 @@ class Task:
     free_returns: int = 0
     reserved: str | None = None  # the node that is kept free for it
     compile_mib: int = 0  # memory that compiling its module takes
+    module_mib: int = 0  # storage that its module and the compiled form take; 0 where nobody measured it
     at_once: bool = False  # its replicas are placed at once, and not one after the other
     sample: str = "repeated"  # or undecided, of an adaptive one, or alone
     trusted: str | None = None  # the result that could have stood alone, and was repeated
@@ -1413,7 +1415,8 @@ def needs_of(task, doubled=None):
     in_time = 0
     if not sampled and qos.get("expected_fuel") is not None and qos.get("max_latency_ms") is not None:
         in_time = -(-integer(qos["expected_fuel"]) * 1_000 // (max(qos["max_latency_ms"], 1) * MILLION))
-    storage = sum(-(-size // MIB) for size, _ in sizes) + -(-compared_max(task) // MIB) + limits["output_mib"] + policy["storage_reserve_mib"]
+    reserve = max(policy["storage_reserve_mib"], task.module_mib + CHECKPOINTS_MIB if task.module_mib else 0)
+    storage = sum(-(-size // MIB) for size, _ in sizes) + -(-compared_max(task) // MIB) + limits["output_mib"] + reserve
     gpu = qos.get("gpu")
     of_gpu = gpu.get("memory_mib", 256) if gpu is not None else 0
     run = limits["memory_mib"], storage, of_gpu, max(1, qos.get("cpu_cores") or 1), limits["memory_mib"] + of_gpu
@@ -1707,6 +1710,7 @@ class Auditor:
         self.withdrawals = {}  # open ones, by account and id
         self.policies = []
         self.compile_mib = {}  # by module
+        self.module_mib = {}  # the same
         self.not_compiled = {}  # by module: nodes that could not compile it, and until when each gets nothing of it
         self.suspended = set()  # accounts, modules and contents
         self.limits = {}  # of accounts that were given other ones than the policy's
@@ -2517,6 +2521,13 @@ class Auditor:
         mib = data.get("compile_mib", COMPILE_MIB_UNMEASURED)
         require(COMPILE_MIB_MIN <= mib <= COMPILE_MIB_MAX, f"expected {COMPILE_MIB_MIN} to {COMPILE_MIB_MAX} MiB for compiling, found {mib}")
         self.compile_mib.setdefault(data["blob"]["digest"], mib)
+        code = data.get("code_mib", 0)
+        require(0 <= code <= COMPILE_MIB_MAX, f"expected up to {COMPILE_MIB_MAX} MiB of compiled form, found {code}")
+        self.module_mib.setdefault(data["blob"]["digest"], code and code + -(-integer(data["blob"]["size"]) // MIB))
+
+    def module_mib_of(self, data):
+        """Storage that the module of a task takes that is created, with its compiled form, in MiB."""
+        return self.module_mib.get(data["definition"]["module"], 0)
 
     def compile_mib_of(self, data):
         """Memory that compiling the module of a task takes that is created, in MiB."""
@@ -2614,7 +2625,7 @@ class Auditor:
         expect("the prices of its contents", list(prices.items()), [(p["content"], integer(p["price"])) for p in data.get("prices") or []])
         task = Task(id, data["requester"], terms, policy, amount(data["escrow"]), target, data["definition"],
                     data["definition_digest"], data.get("nonce", "00" * 32), sample=sample,
-                    policy_version=data["policy_version"], seed=data["seed"], prices=prices, compile_mib=self.compile_mib_of(data))
+                    policy_version=data["policy_version"], seed=data["seed"], prices=prices, compile_mib=self.compile_mib_of(data), module_mib=self.module_mib_of(data))
         expect("the nonce", data["definition"].get("nonce") or task.nonce, task.nonce)
         expect("the escrow", worst_case(terms, policy, prices), task.escrow)
         require(task.escrow <= terms.budget, f"expected an escrow within the budget of {terms.budget}, found {task.escrow}")
@@ -2639,7 +2650,7 @@ class Auditor:
         begun = rests_on[-1] if rests_on and of.took_over(first) and not rests_on[-1][0].resume else None
         account = stake_of(cause["node"]) if counts else available(cause["account"])
         task = Task(data["task"], of.requester, terms, of.policy, bond, terms.initial, definition, data["definition_digest"], data["nonce"],
-                    policy_version=of.policy_version, seed=of.seed, compile_mib=self.compile_mib_of(data),
+                    policy_version=of.policy_version, seed=of.seed, compile_mib=self.compile_mib_of(data), module_mib=self.module_mib_of(data),
                     review_of=ReviewOf(of.id, account, involved + [run for run, _ in rests_on], first.hardware,
                                        first.work if is_resumed else first.agreement, counts, is_resumed, begun))
         self.tasks[task.id] = task
@@ -2712,7 +2723,7 @@ class Auditor:
         terms = read_terms(definition)
         hardware, agreed_on = (None, "") if compares else (first.hardware, first.agreement)
         task = Task(data["task"], of.requester, terms, of.policy, cost, terms.initial, definition, data["definition_digest"], data["nonce"],
-                    policy_version=of.policy_version, seed=of.seed, compile_mib=self.compile_mib_of(data),
+                    policy_version=of.policy_version, seed=of.seed, compile_mib=self.compile_mib_of(data), module_mib=self.module_mib_of(data),
                     inspects=InspectionOf(of.id, place, compares, brought, hardware, agreed_on))
         # What a comparator opens is closed.
         files = {"check": lambda: checked_files(of, first), "sampling": list, "attestation": lambda: of.inputs}

@@ -146,7 +146,7 @@ class Log:
     def module(self, compile_mib):
         """The module of all tasks, with the memory in which it is compiled."""
         self.decide("module.registered", {"owner": self.REQUESTER, "name": "m", "blob": {"digest": "00" * 32, "size": "1"}, "world": "task",
-                                          "imports": [], "compile_mib": compile_mib})
+                                          "imports": [], "compile_mib": compile_mib, "code_mib": 1})
         self.entries[-1]["schema"] = 2
 
     def content(self, content, owner, weight):

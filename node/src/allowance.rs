@@ -1,12 +1,13 @@
 //! What this machine's operator allows, kept to by the agent itself, whatever the platform hands out.
 
-use aevir_sandbox::cache::CACHE_BYTES_MAX;
+use aevir_sandbox::{cache::CACHE_BYTES_MAX, limits::ceiling::CHECKPOINT_BYTES};
 use aevir_wire::{Lease, NodeCaps, NodeProfile};
 
 const MIB: u64 = 1024 * 1024;
-/// Room that a run needs beside inputs and outputs, in MiB: module and compiled artefact. As the platform counts it.
-const STORAGE_RESERVE_MIB: u64 = 64;
-/// Of a run's reserve, what its compiled module gets: it is several times as large as the module.
+/// Checkpoints of a run that lie on the disk at once: the newest two are kept, and the next one is written beside them.
+const CHECKPOINTS: u64 = 3;
+const CHECKPOINTS_MIB: u64 = CHECKPOINTS * CHECKPOINT_BYTES / MIB;
+/// Of what a lease holds for its module, what the compiled form gets at least: it is several times as large.
 const COMPILED_OF_RESERVE: (u64, u64) = (3, 4);
 /// Of the storage that nobody needs, one of so many parts is for compiled modules: they are made again in seconds, and inputs come over a line.
 const COMPILED_PART: u64 = 4;
@@ -33,8 +34,10 @@ pub(crate) struct Room {
     /// Memory in which its module is compiled before, at the same time as nothing else of it.
     compiling_mib: u64,
     storage_mib: u64,
-    /// What its outputs may take of that; the rest lies in the caches.
+    /// What its outputs and checkpoints may take of that; the rest lies in the caches.
     output_mib: u64,
+    /// What its compiled module may take of that.
+    code_mib: u64,
     gpu_memory_mib: u64,
 }
 
@@ -65,14 +68,19 @@ impl Room {
         let inputs: u64 = inputs
             .map(|bytes| bytes.div_ceil(MIB))
             .fold(0, u64::saturating_add);
+        let reserve_mib = u64::from(lease.reserve_mib);
+        let checkpoints_mib = CHECKPOINTS_MIB.min(reserve_mib);
+        let of_module =
+            (reserve_mib - checkpoints_mib) * COMPILED_OF_RESERVE.0 / COMPILED_OF_RESERVE.1;
         Self {
             runs: 1,
             memory_mib: lease.limits.memory_mib.into(),
             compiling_mib: lease.compile_mib.into(),
             storage_mib: inputs
                 .saturating_add(lease.limits.output_mib.into())
-                .saturating_add(STORAGE_RESERVE_MIB),
-            output_mib: lease.limits.output_mib.into(),
+                .saturating_add(reserve_mib),
+            output_mib: u64::from(lease.limits.output_mib).saturating_add(checkpoints_mib),
+            code_mib: of_module.max(lease.code_mib.into()),
             gpu_memory_mib: lease.gpu.as_ref().map_or(0, |need| need.memory_mib.into()),
         }
     }
@@ -129,14 +137,13 @@ impl Allowance {
     /// What runs and sealed results leave to the caches: compiled modules get most of what a run has in reserve for its own, and a part of
     /// what nobody needs.
     pub(crate) fn caches(&self, all: impl Iterator<Item = Room>) -> CacheBytes {
-        let (mut runs, mut storage, mut outputs) = (0_u64, 0_u64, 0_u64);
+        let (mut reserved, mut storage, mut outputs) = (0_u64, 0_u64, 0_u64);
         for room in all {
-            runs += room.runs;
+            reserved = reserved.saturating_add(room.code_mib);
             storage = storage.saturating_add(room.storage_mib);
             outputs = outputs.saturating_add(room.output_mib);
         }
         let free = self.storage_mib.saturating_sub(storage);
-        let reserved = runs * STORAGE_RESERVE_MIB * COMPILED_OF_RESERVE.0 / COMPILED_OF_RESERVE.1;
         let compiled = (free / COMPILED_PART + reserved).saturating_mul(MIB);
         let compiled = compiled.min(CACHE_BYTES_MAX);
         let left = self.storage_mib.saturating_sub(outputs).saturating_mul(MIB);
@@ -240,18 +247,35 @@ pub(crate) mod tests {
             (compiled, bytes.compiled / MIB + bytes.blobs / MIB)
         };
         assert_eq!(caches(&[]), (250, 1_000));
-        // 100 MiB of outputs, and 65 of the input and of what is in reserve, three quarters of which are for compiled code.
+        // 100 MiB of outputs, and 65 of the input and of what is in reserve: 24 of that are for checkpoints, and of the rest three quarters for
+        // compiled code.
         let run = Room::of(&lease(1, 100, None));
-        assert_eq!(caches(&[run]), (835 / 4 + 48, 900));
-        assert_eq!(caches(&[run, Room::sealed(300)]), (535 / 4 + 48, 600));
+        assert_eq!(caches(&[run]), (835 / 4 + 30, 876));
+        assert_eq!(caches(&[run, Room::sealed(300)]), (535 / 4 + 30, 576));
         let full = [run, Room::sealed(835)];
-        assert_eq!(caches(&full), (48, 65), "what the run has for both");
+        assert_eq!(caches(&full), (30, 41), "what the run has for both");
+        // A large module: 18 MiB, 101 of compiled form, and the checkpoints.
+        let mut large = lease(1, 100, None);
+        (large.reserve_mib, large.code_mib) = (143, 101);
+        let large = [Room::of(&large), Room::sealed(756)];
+        assert_eq!(caches(&large), (101, 120));
         assert_eq!(caches(&[Room::sealed(2_000)]), (0, 0));
         let mut large = profile();
         large.storage_mib = 100_000;
         let large = Allowance::of(&large, &NodeCaps::default());
         let bytes = large.caches(std::iter::empty());
         assert_eq!(bytes.compiled, CACHE_BYTES_MAX);
+    }
+
+    #[test]
+    fn what_a_module_takes_of_the_storage_counts() {
+        let allowance = Allowance::of(&profile(), &NodeCaps::default());
+        let mut large = lease(1, 500, None);
+        large.reserve_mib = 499;
+        assert_eq!(allowance.check(&large, std::iter::empty()), Ok(()));
+        large.reserve_mib = 500;
+        let over = allowance.check(&large, std::iter::empty()).unwrap_err();
+        assert_eq!((over.what, over.needed), ("MiB of storage", 1_001));
     }
 
     #[test]

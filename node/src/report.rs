@@ -268,6 +268,8 @@ pub(crate) mod tests {
                 size: "10".into(),
             },
             compile_mib: 256,
+            reserve_mib: 64,
+            code_mib: 1,
             runtime: RUNTIME_REPRODUCIBLE.into(),
             params: "{}".into(),
             seed: "1".into(),

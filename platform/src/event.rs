@@ -165,6 +165,8 @@ events! {
         imports: Vec<String>,
         /// Memory that a node needs to compile it, in MiB: that of its first registration holds.
         compile_mib: u32,
+        /// Storage that its compiled form takes on a node, in MiB: that of its first registration holds. 0 where nobody measured it.
+        code_mib: u32,
     }
     "content.registered" v 2 ContentRegistered on |e| format!("content/{}", e.content) => {
         content: ContentId,

@@ -170,9 +170,12 @@ fn task_with_nonce(mut data: Value) -> Result<Value, UnknownEvent> {
     Ok(data)
 }
 
-/// Version 2 of `module.registered` adds the memory that compiling takes. Before, nobody measured it, and nodes gave so much at least.
+/// Version 2 of `module.registered` adds the memory that compiling takes, and the compiled form's size. Before, nobody measured either, and nodes
+/// gave so much at least.
 fn module_unmeasured(mut data: Value) -> Result<Value, UnknownEvent> {
-    object(&mut data, "")?.insert("compile_mib".into(), COMPILE_MIB_UNMEASURED.into());
+    let module = object(&mut data, "")?;
+    module.insert("compile_mib".into(), COMPILE_MIB_UNMEASURED.into());
+    module.insert("code_mib".into(), 0.into());
     Ok(data)
 }
 

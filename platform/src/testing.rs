@@ -99,6 +99,7 @@ impl History {
                 world: World::Task,
                 imports: vec!["aevir:guest/host".into()],
                 compile_mib: COMPILE_MIB_MIN,
+                code_mib: 1,
             }));
         }
         history.register_dataset();

@@ -119,6 +119,8 @@ pub(crate) struct Judged {
     pub(crate) info: ModuleInfo,
     /// The component is another than what was uploaded, and was written.
     pub(crate) is_adapted: bool,
+    /// Bytes of its compiled form; 0 where it was not compiled.
+    pub(crate) code_bytes: u64,
 }
 
 /// What a compiling process has taken so far.

@@ -21,6 +21,8 @@ use crate::passing::Handed;
 use crate::process::{COMPILE_THREADS_MAX, Launcher};
 
 const MIB: u64 = 1024 * 1024;
+/// Percent that is kept beside the size of compiled code.
+const CODE_MARGIN_PERCENT: u64 = 25;
 
 /// Judges uploads. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -38,6 +40,8 @@ pub struct Accepted {
     pub adapted: Option<Vec<u8>>,
     /// Memory that a node needs to compile it, in MiB: the measured peak and a margin; 0 where it was not compiled.
     pub compile_mib: u32,
+    /// Storage that is kept for its compiled form, in MiB: what it took here and a margin; 0 where it was not compiled.
+    pub code_mib: u32,
 }
 
 /// A judgement, and what it took.
@@ -178,7 +182,11 @@ impl Judge {
 
 /// Takes the component over.
 async fn accept(judged: Judged, component: File) -> Result<Accepted, NotTaken> {
-    let Judged { info, is_adapted } = judged;
+    let Judged {
+        info,
+        is_adapted,
+        code_bytes,
+    } = judged;
     let adapted = if is_adapted {
         let read = tokio::task::spawn_blocking(move || read(component));
         let read = read.await.map_err(|error| machine(error.into()))?;
@@ -190,6 +198,7 @@ async fn accept(judged: Judged, component: File) -> Result<Accepted, NotTaken> {
         info,
         adapted,
         compile_mib: 0,
+        code_mib: code_mib(code_bytes),
     })
 }
 
@@ -211,6 +220,12 @@ fn compile_mib(peak_bytes: u64) -> u32 {
     let bytes = with_margin.min(COMPILE_MEMORY_BYTES_MAX);
     let mib = u32::try_from(bytes.div_ceil(MIB)).unwrap_or(u32::MAX);
     mib.max(COMPILE_MIB_MIN).next_multiple_of(COMPILE_MIB_STEP)
+}
+
+/// What is kept for compiled code of so many bytes, in MiB: for another processor it is of another size.
+fn code_mib(bytes: u64) -> u32 {
+    let with_margin = bytes.saturating_add(bytes / 100 * CODE_MARGIN_PERCENT);
+    u32::try_from(with_margin.div_ceil(MIB)).unwrap_or(u32::MAX)
 }
 
 fn machine(error: io::Error) -> NotTaken {
@@ -238,6 +253,14 @@ fn read(mut component: File) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn compiled_code_has_a_margin() {
+        assert_eq!(code_mib(0), 0);
+        assert_eq!(code_mib(1), 1);
+        assert_eq!(code_mib(84_553_176), 101, "of a large component");
+        assert_eq!(code_mib(u64::MAX), u32::MAX);
+    }
 
     #[test]
     fn nothing_is_kept_for_what_was_not_measured() {

@@ -94,6 +94,7 @@ async fn push_module(
         world: judged.world,
         imports: judged.imports,
         compile_mib: judged.compile_mib,
+        code_mib: judged.code_mib,
     });
     match submit(&app, caller.actor(), None, command).await {
         Ok(_) => {}
@@ -114,6 +115,7 @@ struct Judged {
     world: World,
     imports: Vec<String>,
     compile_mib: u32,
+    code_mib: u32,
     /// The component, unless it is stored already.
     wasm: Option<Bytes>,
 }
@@ -147,6 +149,7 @@ async fn judged(app: &App, caller: &Caller, uploaded: Bytes) -> ApiResult<Judged
         world: inspected.world,
         imports: inspected.imports,
         compile_mib: inspected.compile_mib,
+        code_mib: inspected.code_mib,
         wasm: Some(wasm),
     })
 }
@@ -163,6 +166,7 @@ fn registered(app: &App, digest: Digest, wasm: Option<&Bytes>) -> Option<Judged>
             world: module.world,
             imports: module.imports.clone(),
             compile_mib: module.compile_mib,
+            code_mib: module.code_mib,
             wasm: wasm.cloned(),
         })
     })
@@ -192,7 +196,7 @@ async fn list_modules(
     let limit = limit(page.limit)?;
     let after = cursor::<Digest>(page.after.as_deref())?;
     let mut query = views::Query::new(
-        "SELECT m.digest, n.name, m.size, m.world, m.imports, m.compile_mib, m.registered_at
+        "SELECT m.digest, n.name, m.size, m.world, m.imports, m.compile_mib, m.code_mib, m.registered_at
          FROM {module_names} n JOIN {modules} m ON m.digest = n.digest",
     );
     query.when("n.account = ?", [caller.account.to_string().into()]);
@@ -217,6 +221,7 @@ fn from_row(mut cells: Cells) -> ApiResult<wire::Module> {
         world: cells.text()?,
         imports: cells.json()?,
         compile_mib: cells.count()?,
+        code_mib: cells.count()?,
         registered_at: time(Timestamp(cells.int()?)),
     })
 }
@@ -258,6 +263,7 @@ fn view(caller: &Caller, digest: Digest, module: &Module) -> Option<wire::Module
         world: name_of(&module.world),
         imports: module.imports.clone(),
         compile_mib: module.compile_mib,
+        code_mib: module.code_mib,
         registered_at: time(module.registered_at),
     })
 }

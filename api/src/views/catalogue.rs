@@ -37,6 +37,10 @@ const TABLES: &[Table] = &[
             Column::text("world", "`task`, `check` or `comparator`."),
             Column::text("imports", "JSON array."),
             Column::int("compile_mib", "Memory that compiling it takes, MiB."),
+            Column::int(
+                "code_mib",
+                "Storage that its compiled form takes, MiB; 0 where nobody measured it.",
+            ),
             Column::int("registered_at", "ms."),
         ],
         key: 1,
@@ -105,7 +109,7 @@ impl Projection<Event> for Catalogue {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn tables(&self) -> &'static [Table] {
@@ -145,6 +149,7 @@ async fn module(rows: &mut Rows<'_>, e: &ModuleRegistered, at: Value) -> Done {
                 ("world", name(&e.world)),
                 ("imports", json(&e.imports)?),
                 ("compile_mib", e.compile_mib.into()),
+                ("code_mib", e.code_mib.into()),
                 ("registered_at", at),
             ],
         )?;

@@ -366,7 +366,7 @@ async fn points(view: &mut Snapshot, state: &State) {
 }
 
 const MODULES: &str =
-    "SELECT m.digest, n.account, n.name, m.size, m.world, m.imports, m.compile_mib, m.registered_at
+    "SELECT m.digest, n.account, n.name, m.size, m.world, m.imports, m.compile_mib, m.code_mib, m.registered_at
     FROM {modules} m JOIN {module_names} n ON n.digest = m.digest ORDER BY m.digest, n.account";
 
 fn modules(state: &State) -> Table {
@@ -381,6 +381,7 @@ fn modules(state: &State) -> Table {
                 name(&module.world),
                 json(&module.imports),
                 Value::Int(module.compile_mib.into()),
+                Value::Int(module.code_mib.into()),
                 ms(module.registered_at),
             ]);
         }

@@ -36,6 +36,8 @@ pub struct Module {
     pub imports: Vec<String>,
     /// Memory that a node needs to compile it, in MiB, as measured when it was judged: nodes that offer less get no task of it.
     pub compile_mib: u32,
+    /// Storage that its compiled form takes on a node, in MiB, as measured then; 0 where it was not.
+    pub code_mib: u32,
     pub registered_at: String,
 }
 

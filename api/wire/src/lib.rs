@@ -14,6 +14,7 @@ mod accounts;
 mod batch;
 mod client;
 mod contents;
+mod heartbeat;
 mod ledger;
 mod log;
 mod node;
@@ -41,6 +42,7 @@ pub use contents::{
     Access, Artifact, BlobRef, Content, ContentPage, ContentPrice, ContentTerms, Contributor,
     Lineage, Module, ModuleList, RegisterContent,
 };
+pub use heartbeat::{Heartbeat, Heartbeats, LogLine};
 pub use ledger::{
     Ledger, LedgerEntry, LedgerEntryPage, Statement, StatementBalance, StatementEntry,
 };
@@ -49,10 +51,9 @@ pub use log::{
 };
 pub use node::{
     Action, Ask, Checkpointed, Commit, Directive, Directives, FAST_CLASS_MARK, Fail,
-    GpuConfinement, GpuNeed, GpuProfile, Heartbeat, Heartbeats, Lease, Leases, Limits, LogLine,
-    Node, NodeConfinement, NodeList, NodeProfile, NodeRecord, NodeStanding, NodeTally, Pay,
-    RUNTIME_FAST, RUNTIME_REPRODUCIBLE, RegisterNode, RegisteredNode, Reveal, SEALED_SHOWN_MAX,
-    StopReason, Wall,
+    GpuConfinement, GpuNeed, GpuProfile, Lease, Leases, Limits, Node, NodeConfinement, NodeList,
+    NodeProfile, NodeRecord, NodeStanding, NodeTally, Pay, RUNTIME_FAST, RUNTIME_REPRODUCIBLE,
+    RegisterNode, RegisteredNode, Reveal, SEALED_SHOWN_MAX, StopReason, Wall,
 };
 pub use node_life::{
     AllowDeny, ChangeProfile, ChangeStake, NodeCaps, NodeSpeed, NodeStake, NodeTerms, RevokeNode,

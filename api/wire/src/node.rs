@@ -22,7 +22,7 @@ pub const FAST_CLASS_MARK: &str = "+fast/1";
 use crate::{
     contents::{Artifact, BlobRef},
     node_life::{NodeSpeed, NodeStake, NodeTerms, Suspension},
-    report::{MetricValue, Report},
+    report::Report,
 };
 
 /// Joins a node. `POST /v1/nodes`; the join token in the body is the authentication.
@@ -286,6 +286,12 @@ pub struct Lease {
     /// less.
     #[serde(default = "compile_unmeasured")]
     pub compile_mib: u32,
+    /// Storage that the lease holds beside inputs and outputs, in MiB: for the module, its compiled form and the run's checkpoints.
+    #[serde(default = "reserve")]
+    pub reserve_mib: u32,
+    /// What the compiled form takes of that, in MiB; 0 where nobody measured it.
+    #[serde(default)]
+    pub code_mib: u32,
     /// How the module is run: [`RUNTIME_REPRODUCIBLE`], or [`RUNTIME_FAST`] where the requester asks for it.
     #[serde(default = "reproducible")]
     pub runtime: String,
@@ -322,6 +328,11 @@ pub struct Lease {
 /// What a server kept for it that did not say.
 fn compile_unmeasured() -> u32 {
     1_024
+}
+
+/// What nodes kept for a server that did not say.
+fn reserve() -> u32 {
+    64
 }
 
 fn reproducible() -> String {
@@ -365,60 +376,6 @@ pub struct GpuNeed {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub buffer_mib: Option<u32>,
     pub features: Vec<String>,
-}
-
-/// Signs of life. `POST /v1/node/heartbeats`; extends the leases of the named assignments, and also shows that the
-/// node is online when it names none.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Heartbeats {
-    pub assignments: Vec<Heartbeat>,
-    /// The node is about to stop: it does not count as online by this.
-    #[serde(default)]
-    pub stopping: bool,
-}
-
-/// One assignment's sign of life, with what happened since the last one.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Heartbeat {
-    pub assignment: String,
-    /// Progress in parts per million.
-    pub ppm: u32,
-    /// A word on what the run is doing; at most 400 characters are kept.
-    #[serde(default)]
-    pub note: String,
-    /// The number of the first of `logs`, or of the line that comes next: how many lines the run has logged before, whether or not any heartbeat
-    /// carried them. A line whose number is not new is known already, and one that is passed over was dropped.
-    #[serde(default, skip_serializing_if = "is_none")]
-    pub first_line: u32,
-    /// Log lines, in the order of their numbers; at most 200 are kept of one heartbeat.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub logs: Vec<LogLine>,
-    /// Lines that the run has logged so far and that have no number, for they passed its limit.
-    #[serde(default, skip_serializing_if = "is_none")]
-    pub lines_left_out: u32,
-    /// The number of the first of `metrics`, as `first_line` is.
-    #[serde(default, skip_serializing_if = "is_none")]
-    pub first_metric: u32,
-    /// Values of metrics, in the order of their numbers; at most 200 are kept of one heartbeat.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub metrics: Vec<MetricValue>,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with one")]
-fn is_none(count: &u32) -> bool {
-    *count == 0
-}
-
-/// A line that a module logged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LogLine {
-    /// `trace`, `debug`, `info`, `warn` or `error`.
-    pub level: String,
-    /// At most 1,000 characters are kept.
-    pub text: String,
 }
 
 /// What the node shall do with each assignment it named.

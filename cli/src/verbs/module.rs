@@ -56,6 +56,8 @@ struct Inspection {
     instances: u32,
     /// Memory that a node needs to compile it, in MiB: nodes that offer less get no task of it.
     compile_mib: u32,
+    /// Storage that its compiled form takes on a node, in MiB.
+    code_mib: u32,
 }
 
 pub(crate) async fn run(verb: ModuleVerb, global: &Global) -> Result<()> {
@@ -123,7 +125,7 @@ async fn inspect(file: &Path, component: Option<&Path>, global: &Global) -> Resu
     let judge = inspector::judge(folder.path())?;
     let judged = judge.judge(bytes.clone()).await;
     let judged = judged.with_context(|| format!("`{}` would be refused", file.display()))?;
-    let compile_mib = judged.compile_mib;
+    let (compile_mib, code_mib) = (judged.compile_mib, judged.code_mib);
     let info = judged.info;
     let adapted = judged.adapted.is_some();
     let stored = judged.adapted.unwrap_or(bytes);
@@ -139,6 +141,7 @@ async fn inspect(file: &Path, component: Option<&Path>, global: &Global) -> Resu
         wants_gpu: info.wants_compute(),
         instances: info.instances,
         compile_mib,
+        code_mib,
         imports: info.imports,
         exports: info.exports,
     };
@@ -161,6 +164,7 @@ async fn inspect(file: &Path, component: Option<&Path>, global: &Global) -> Resu
                 "memory to compile it, MiB",
                 inspection.compile_mib.to_string(),
             ),
+            ("compiled form, MiB", inspection.code_mib.to_string()),
             ("imports", inspection.imports.join("\n")),
             ("exports", inspection.exports.join("\n")),
         ])
@@ -174,6 +178,7 @@ fn shown(module: &Module) -> String {
         ("world", module.world.clone()),
         ("bytes", module.size.clone()),
         ("memory to compile it, MiB", module.compile_mib.to_string()),
+        ("compiled form, MiB", module.code_mib.to_string()),
         ("imports", module.imports.join(", ")),
     ])
 }

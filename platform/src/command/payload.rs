@@ -91,6 +91,10 @@ pub const COMPILE_MIB_MIN: u32 = 1;
 pub const COMPILE_MIB_MAX: u32 = 4_096;
 /// What nodes kept for a module that was registered before anybody measured it, in MiB.
 pub const COMPILE_MIB_UNMEASURED: u32 = 1_024;
+/// Least, and most, MiB of a module's compiled form that was measured: it lies in the memory that is bounded by [`COMPILE_MIB_MAX`]. Of one that
+/// was not measured it is 0.
+pub const CODE_MIB_MIN: u32 = 1;
+pub const CODE_MIB_MAX: u32 = COMPILE_MIB_MAX;
 
 /// Registers an uploaded and inspected module.
 #[derive(Debug, Clone, Serialize)]
@@ -102,6 +106,8 @@ pub struct RegisterModule {
     pub imports: Vec<String>,
     /// Memory that a node needs to compile it, in MiB, as measured when it was judged.
     pub compile_mib: u32,
+    /// Storage that its compiled form takes on a node, in MiB, as measured then.
+    pub code_mib: u32,
 }
 
 /// The world of the guest interface that a module fits.

@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     amount::Amount,
-    command::{COMPILE_MIB_MAX, COMPILE_MIB_MIN, RegisterContent, RegisterModule},
+    command::{
+        CODE_MIB_MAX, CODE_MIB_MIN, COMPILE_MIB_MAX, COMPILE_MIB_MIN, RegisterContent,
+        RegisterModule,
+    },
     content::{
         ACCESS_MAX, Access, CONTRIBUTORS_MAX, Contributor, LICENCE_CHARS_MAX, PRICE_MAX, WEIGHT_MAX,
     },
@@ -63,6 +66,7 @@ pub(super) fn register_module(state: &State, command: &RegisterModule) -> Decisi
         world: command.world,
         imports: command.imports.clone(),
         compile_mib: command.compile_mib.clamp(COMPILE_MIB_MIN, COMPILE_MIB_MAX),
+        code_mib: command.code_mib.clamp(CODE_MIB_MIN, CODE_MIB_MAX),
     };
     Ok(vec![registered.into()])
 }

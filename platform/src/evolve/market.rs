@@ -170,6 +170,7 @@ pub(super) fn module_registered(
             world: e.world,
             imports: e.imports.clone(),
             compile_mib: e.compile_mib,
+            code_mib: e.code_mib,
             registered_at: at,
             suspended: None,
             not_compiled: [].into(),

@@ -21,14 +21,14 @@ pub struct Remedy {
 /// Of the nodes that were looked at, the one that lacks least so far.
 pub(super) struct Nearest<'a> {
     needs: &'a Needs,
-    reserve_mib: u32,
+    reserve_mib: u64,
     /// Whether each node is taken as it would be without its runs.
     idle: bool,
     found: Option<(Lack, Vec<Remedy>)>,
 }
 
 impl<'a> Nearest<'a> {
-    pub(super) fn of(needs: &'a Needs, reserve_mib: u32, idle: bool) -> Self {
+    pub(super) fn of(needs: &'a Needs, reserve_mib: u64, idle: bool) -> Self {
         Self {
             needs,
             reserve_mib,
@@ -86,13 +86,13 @@ impl Nearest<'_> {
         Refused::CompileMemory => self.compile(node, taken),
         Refused::Storage => format!(
             "inputs and outputs take up to {} MiB: lower `/limits/output_mib` or use smaller inputs, so that they fit {} MiB beside the module",
-            needs.room.storage_mib.saturating_sub(reserve_mib.into()),
+            needs.room.storage_mib.saturating_sub(reserve_mib),
             match self.idle {
                 // All that is told of an idle machine is one power of two.
-                true => floor_power(whole.storage_mib).saturating_sub(reserve_mib.into()),
+                true => floor_power(whole.storage_mib).saturating_sub(reserve_mib),
                 false => floor_power(
                     (whole.storage_mib)
-                        .saturating_sub(taken.storage_mib.saturating_add(reserve_mib.into()))
+                        .saturating_sub(taken.storage_mib.saturating_add(reserve_mib))
                 ),
             }
         ),

@@ -193,6 +193,10 @@ impl Hasher for Fnv {
     }
 }
 
+/// Storage that the checkpoints of a run take on its node, in MiB: the newest two are kept, of 8 MiB at most, and the next one is written beside
+/// them.
+const CHECKPOINTS_MIB: u64 = 24;
+
 /// What a node pledges for the task where it earns the most, in micro-AEV.
 pub(super) fn most_stake(task: &Task, policy: &Policy) -> u64 {
     let most = task.definition.economics.pricing.max_price();
@@ -223,6 +227,18 @@ pub(crate) fn lease_room(task: &Task, policy: &SchedulingPolicy) -> Room {
     }
 }
 
+/// Storage that a lease of the task takes beside inputs and outputs, in MiB: of its module, the compiled form and its checkpoints, and the policy's
+/// reserve at least.
+pub fn reserve_mib(task: &Task, policy: &SchedulingPolicy) -> u64 {
+    let of_module = u64::from(task.module_mib);
+    let needed = match of_module {
+        // Before anybody measured it.
+        0 => 0,
+        of_module => of_module.saturating_add(CHECKPOINTS_MIB),
+    };
+    needed.max(policy.storage_reserve_mib.into())
+}
+
 /// The most that a task's run may take of a machine: a core at least.
 pub(crate) fn room(task: &Task, policy: &SchedulingPolicy) -> Room {
     let (limits, qos) = (&task.definition.limits, &task.definition.qos);
@@ -237,7 +253,7 @@ pub(crate) fn room(task: &Task, policy: &SchedulingPolicy) -> Room {
         memory_mib,
         storage_mib: inputs
             .saturating_add(limits.output_mib.into())
-            .saturating_add(policy.storage_reserve_mib.into()),
+            .saturating_add(reserve_mib(task, policy)),
         gpu_memory_mib,
         cpu_cores: qos.cpu_cores.unwrap_or(1).max(1).into(),
         memories_mib: memory_mib.saturating_add(gpu_memory_mib),

@@ -13,7 +13,7 @@ use super::{
     filter::{machine_lacks, machine_lacks_memory, may_pledge, reasons, whole_stake},
     first_pace,
     nearest::{Nearest, Remedy},
-    needs::{Needs, Rounding, floor_power},
+    needs::{Needs, Rounding, floor_power, reserve_mib},
     opening::{Opening, free_after, later},
     queue, reserved_ms,
     why::sample,
@@ -93,6 +93,7 @@ pub fn quote(
     let mut task = Task::new(&prepared.created, context.time);
     task.queued_at = Some(context.time);
     task.compile_mib = state.compile_mib(&task);
+    task.module_mib = state.module_mib(&task);
     task.inputs = prepared.inputs.unwrap_or_default();
     task.phase = Phase::Queued;
     task.pace = first_pace(&task, &state.policy_of(&task), context.time);
@@ -160,7 +161,7 @@ fn count<'a>(
 ) -> Found<'a> {
     let mut found = Found::default();
     let (surely, perhaps) = (needs.rounded(Rounding::Up), needs.rounded(Rounding::Down));
-    let reserve_mib = state.policy_of(task).scheduling.storage_reserve_mib;
+    let reserve_mib = reserve_mib(task, &state.policy_of(task).scheduling);
     let mut nearest = Nearest::of(needs, reserve_mib, true);
     for node in sample(state, now) {
         quote.looked_at += 1;

@@ -11,7 +11,7 @@ use super::{
     filter::reasons,
     hastens_at, held,
     nearest::{Nearest, Remedy},
-    needs::Needs,
+    needs::{Needs, reserve_mib},
     reserve,
 };
 use crate::{
@@ -146,7 +146,7 @@ fn waits_for(state: &State, task: &Task, why: &Why) -> WaitsFor {
 /// Holds the task against nodes spread over all of them.
 fn look(state: &State, task: &Task, now: Timestamp, why: &mut Why) {
     let needs = Needs::of(task, &state.policy_of(task));
-    let reserve_mib = state.policy_of(task).scheduling.storage_reserve_mib;
+    let reserve_mib = reserve_mib(task, &state.policy_of(task).scheduling);
     let mut nearest = Nearest::of(&needs, reserve_mib, false);
     for node in sample(state, now) {
         why.looked_at += 1;

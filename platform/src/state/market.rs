@@ -76,6 +76,8 @@ pub struct Module {
     pub imports: Vec<String>,
     /// Memory that a node needs to compile it, in MiB.
     pub compile_mib: u32,
+    /// Storage that its compiled form takes on a node, in MiB; 0 where nobody measured it.
+    pub code_mib: u32,
     pub registered_at: Timestamp,
     pub suspended: Option<Suspension>,
     /// Nodes that could not compile it, each with the time until which it gets nothing that needs it.

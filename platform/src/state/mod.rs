@@ -119,6 +119,17 @@ impl State {
         module.map_or(COMPILE_MIB_UNMEASURED, |module| module.compile_mib)
     }
 
+    /// Storage that a task's module and its compiled form take on a node, in MiB; 0 where nobody measured them.
+    pub(crate) fn module_mib(&self, task: &Task) -> u32 {
+        let module = self.modules.get(&task.definition.module);
+        let measured = module.filter(|module| module.code_mib > 0);
+        measured.map_or(0, |module| {
+            let mib = module.size.0.div_ceil(1024 * 1024);
+            let mib = u32::try_from(mib).unwrap_or(u32::MAX);
+            mib.saturating_add(module.code_mib)
+        })
+    }
+
     /// The constants of placement in force; the defaults before the platform was set up.
     pub fn scheduling(&self) -> &SchedulingPolicy {
         scheduling_of(&self.policies)

@@ -67,6 +67,8 @@ pub struct Task {
     pub inputs: Vec<Artifact>,
     /// Memory that compiling its module takes, in MiB.
     pub compile_mib: u32,
+    /// Storage that its module and the compiled form take, in MiB; 0 where nobody measured them.
+    pub module_mib: u32,
     pub assignments: Assignments,
     /// The newest checkpoint of each run, in the order of saving.
     pub checkpoints: Vec<Checkpoint>,
@@ -171,6 +173,7 @@ impl Task {
             reserved: None,
             inputs: Vec::new(),
             compile_mib: 0,
+            module_mib: 0,
             assignments: Assignments::default(),
             checkpoints: Vec::new(),
             suspects: Vec::new(),

@@ -282,6 +282,7 @@ impl Market {
             world,
             imports: Vec::new(),
             compile_mib: COMPILE_MIB_MIN,
+            code_mib: 1,
         }));
     }
 

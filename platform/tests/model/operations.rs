@@ -200,12 +200,20 @@ impl Player {
             self.market.assignments("running"),
         );
         let task = self.random.pick(&self.market.open);
-        match self.random.below(7) {
+        match self.random.below(6) {
             0 | 1 => {
-                let (assignment, node) = self.random.pick(&running)?;
                 use FailureClass::{GuestError, HostError, Limit, NotCompiled, Trap};
-                let class =
-                    [GuestError, Trap, Trap, Limit, HostError, NotCompiled][self.random.below(6)];
+                let (assignment, node, class) = match self.random.pick(&running) {
+                    Some((assignment, node)) => {
+                        let classes = [GuestError, Trap, Trap, Limit, HostError];
+                        (assignment, node, classes[self.random.below(5)])
+                    }
+                    None if self.random.chance(2) => return None,
+                    None => {
+                        let (assignment, node) = self.random.pick(&leased)?;
+                        (assignment, node, NotCompiled)
+                    }
+                };
                 let message = "no".into();
                 Some(Command::Fail {
                     node,
@@ -227,17 +235,6 @@ impl Player {
                 let task = &self.market.state.tasks[&task?];
                 let (requester, task) = (task.requester, task.id);
                 Some(Command::CancelTask { requester, task })
-            }
-            5 => {
-                let (assignment, node) = self.random.pick(&leased)?;
-                let class = FailureClass::NotCompiled;
-                let message = "too slow".into();
-                Some(Command::Fail {
-                    node,
-                    assignment,
-                    class,
-                    message,
-                })
             }
             _ => self.back(),
         }

@@ -214,6 +214,7 @@ fn a_tolerance_is_compared_by_the_markets_module() {
         world: ModuleWorld::Comparator,
         imports: vec![],
         compile_mib: COMPILE_MIB_MIN,
+        code_mib: 1,
     }));
     w.ok(Command::AdoptPolicy(policy));
     for (field, bad) in [

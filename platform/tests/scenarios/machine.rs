@@ -80,6 +80,7 @@ impl super::World {
             world: ModuleWorld::Comparator,
             imports: vec![],
             compile_mib: COMPILE_MIB_MIN,
+            code_mib: 1,
         }));
         digest
     }
@@ -107,6 +108,7 @@ impl super::World {
             world: ModuleWorld::Check,
             imports: vec![],
             compile_mib: COMPILE_MIB_MIN,
+            code_mib: 1,
         }));
     }
 }

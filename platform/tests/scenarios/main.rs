@@ -25,6 +25,7 @@ mod lines;
 mod lives;
 mod market;
 mod maturity;
+mod module_storage;
 mod money;
 mod node_terms;
 mod nodes;

@@ -369,6 +369,7 @@ fn what_a_task_names_must_exist_for_its_requester() {
         world: ModuleWorld::Check,
         imports: vec![],
         compile_mib: COMPILE_MIB_MIN,
+        code_mib: 1,
     };
     w.ok(Command::RegisterModule(check.clone()));
     assert_eq!(

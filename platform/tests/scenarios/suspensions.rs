@@ -48,6 +48,7 @@ fn a_suspended_account_does_nothing_new_and_what_runs_goes_on() {
         world: ModuleWorld::Task,
         imports: vec![],
         compile_mib: COMPILE_MIB_MIN,
+        code_mib: 1,
     };
     for command in [
         Command::RecordUpload { account, blob },

@@ -303,6 +303,7 @@ impl World {
             world: ModuleWorld::Task,
             imports: vec![],
             compile_mib,
+            code_mib: 1,
         }));
     }
 

@@ -71,9 +71,10 @@ pub(super) fn judge(
         Ok(Err(error)) => return refused(error.into()),
         Err(broke) => return refused(broke),
     };
+    let mut code_bytes = 0;
     if request.compiles {
         match code(engine, &upload.component)? {
-            Code::Made(_) => {}
+            Code::Made(code) => code_bytes = code.len() as u64,
             Code::NoMemory => return Ok(Reply::NoMemory),
             Code::Refused(why) => return refused(why),
         }
@@ -85,8 +86,12 @@ pub(super) fn judge(
         }
         Cow::Borrowed(_) => false,
     };
-    let info = upload.info;
-    Ok(Reply::Judged(Ok(Judged { info, is_adapted }), peak.took()))
+    let judged = Judged {
+        info: upload.info,
+        is_adapted,
+        code_bytes,
+    };
+    Ok(Reply::Judged(Ok(judged), peak.took()))
 }
 
 /// Does what a module may have been made to break: a panic is a refusal of the module.

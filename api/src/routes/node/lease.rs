@@ -10,6 +10,7 @@ use aevir_platform::{
     ids::{AccountId, AssignmentId, NodeId},
     inputs_of,
     report::BlobRef,
+    schedule::reserve_mib,
     state::{Assignment, Node, Stage, State as Platform, Task},
 };
 use aevir_wire as wire;
@@ -130,6 +131,7 @@ fn render(
     let definition = &task.definition;
     let policy = state.policy_of(task);
     let module = state.modules.get(&definition.module);
+    let code_mib = module.map_or(0, |m| m.code_mib);
     let module = BlobRef {
         digest: definition.module,
         size: module.map(|m| m.size).unwrap_or_default(),
@@ -145,6 +147,8 @@ fn render(
         tenant: tenant(node, task.requester),
         module: blob(&module),
         compile_mib: task.compile_mib,
+        reserve_mib: u32::try_from(reserve_mib(task, &policy.scheduling)).unwrap_or(u32::MAX),
+        code_mib,
         runtime: definition.runtime.name().to_owned(),
         params,
         seed: task.seed.to_string(),

@@ -54,6 +54,7 @@ fn judge(text: String, before: usize) -> Result<Inspected, InspectError> {
                 world: World::Task,
                 imports: vec![format!("judged after {before} others")],
                 compile_mib: 320,
+                code_mib: 2,
                 adapted: Some(Bytes::from(text.replace("program", "task"))),
             });
         }
@@ -63,6 +64,7 @@ fn judge(text: String, before: usize) -> Result<Inspected, InspectError> {
         world,
         imports: vec!["aevir:task/context@1.0.0".into()],
         compile_mib: 320,
+        code_mib: 2,
         adapted: None,
     })
 }

@@ -11,9 +11,10 @@ use super::{
 };
 use crate::{
     contents::{Artifact, BlobRef},
+    heartbeat::Heartbeats,
     node::{
-        Ask, Checkpointed, Commit, Directives, Fail, Heartbeats, Leases, Node, NodeList,
-        RegisterNode, RegisteredNode, Reveal,
+        Ask, Checkpointed, Commit, Directives, Fail, Leases, Node, NodeList, RegisterNode,
+        RegisteredNode, Reveal,
     },
     report,
 };

@@ -36,6 +36,7 @@ pub(super) fn module(e: &ModuleRegistered) -> Command {
         world: e.world,
         imports: e.imports.clone(),
         compile_mib: e.compile_mib,
+        code_mib: e.code_mib,
     })
 }
 

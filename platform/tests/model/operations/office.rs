@@ -75,6 +75,7 @@ impl Player {
                     world: ModuleWorld::Task,
                     imports: Vec::new(),
                     compile_mib: COMPILE_MIB_MIN,
+                    code_mib: 1,
                 }))
             }
             5 if self.registers_content() => {

@@ -128,6 +128,7 @@ impl Market {
             world: World::Task,
             imports: Vec::new(),
             compile_mib: COMPILE_MIB_MIN,
+            code_mib: 1,
         }))?;
         self.requesters.push(account);
         Ok(())

@@ -176,6 +176,7 @@ impl World {
                 world,
                 imports: Vec::new(),
                 compile_mib: COMPILE_MIB_MIN,
+                code_mib: 1,
             }))?;
         }
         Ok(owner)
