@@ -26,6 +26,7 @@ mod lives;
 mod market;
 mod maturity;
 mod money;
+mod narrowed;
 mod node_terms;
 mod nodes;
 mod pace;
