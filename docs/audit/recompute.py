@@ -47,7 +47,7 @@ EXACT_INTEGER_MAX = 2**53  # doubles hold all integers up to here
 LINE_BYTES_MAX = ENTRY_BYTES_MAX + 4_096  # an entry with the attributes of a CloudEvent, the log's origin among them
 EXTENSIONS = {"schemaversion": "schema", "subject": "stream"}  # what a CloudEvent calls otherwise than the entry
 # The newest version of the types that have more than one; what is read of them here stands alike in all.
-NEWEST = {"assignment.leased": 2, "assignment.lost": 2, "assignment.revealed": 2, "content.registered": 2, "ledger.posted": 2,
+NEWEST = {"assignment.failed": 2, "assignment.leased": 2, "assignment.lost": 2, "assignment.revealed": 2, "content.registered": 2, "ledger.posted": 2,
           "module.registered": 2, "node.registered": 3, "policy.adopted": 2, "task.created": 2,
           "task.settled": 2, "task.verified": 2}
 ENVELOPE_FIELDS = {"position", "id", "stream", "revision", "type", "schema", "time", "actor", "cause", "data"}
@@ -62,6 +62,7 @@ TRACKS = ("compute", "content", "verification")
 CLOSE_REASONS = ("cancelled", "expired", "attempts-spent", "dependency-failed")
 SEALED = ("committed", "shown", "revealed")  # the states of an assignment that brought a result, before the verdict
 MODULE_FAILURES = ("guest-error", "trap", "limit")
+NOT_COMPILED_MS = 86_400_000  # how long a node gets no task of a module that it could not compile
 
 # Entries that may stand in a batch after the one that they follow from. All other entries begin something new.
 CONSEQUENCES = {"ledger.posted", "node.slashed", "points.changed", "task.settled", "task.matured", "task.closed", "task.queued",
@@ -737,8 +738,8 @@ class Task:
 
     def tried(self):
         """The nodes that it can't go to for it was there."""
-        blaming = [a for a in self.having("failed") if a.failure in MODULE_FAILURES]
-        return {a.node for a in self.live() + blaming + self.having("unrevealed") + self.involved()}
+        failed = [a for a in self.having("failed") if a.failure != "host-error"]
+        return {a.node for a in self.live() + failed + self.having("unrevealed") + self.involved()}
 
     def involved(self):
         """The runs that brought what it looks at, if it looks at anything, and those that read what was brought."""
@@ -1716,6 +1717,7 @@ class Auditor:
         self.withdrawals = {}  # open ones, by account and id
         self.policies = []
         self.compile_mib = {}  # by module
+        self.not_compiled = {}  # by module: nodes that could not compile it, and until when each gets nothing of it
         self.suspended = set()  # accounts, modules and contents
         self.limits = {}  # of accounts that were given other ones than the policy's
         self.used = Counter()  # by requester
@@ -2385,7 +2387,8 @@ class Auditor:
     def admits(self, task, node):
         """Whether neither who the node is, nor whose, nor its terms stand in the task's way."""
         parties = {task.requester} | {a.owner for a in task.live() + task.involved()} if task.policy["market"] != "private" else set()
-        return (node.id not in task.tried() and node.owner not in parties and node.owner not in self.suspended
+        barred = self.not_compiled.get(task.definition["module"], {})
+        return (node.id not in task.tried() and barred.get(node.id, 0) <= self.now and node.owner not in parties and node.owner not in self.suspended
                 and node.admits("requesters", task.requester) and node.admits("modules", task.definition["module"])
                 and task.bound_class() in (None, (node.profile.get("gpu") or {}).get("class")))
 
@@ -3088,7 +3091,7 @@ class Auditor:
 
     def own_failures_count(self, task):
         """When a task ends, failures that nodes took on themselves are theirs, unless nobody managed and several owners' nodes failed."""
-        own = [a for a in task.having("failed") if a.failure not in MODULE_FAILURES]
+        own = [a for a in task.having("failed") if a.failure == "host-error"]
         if task.accepted or len({self.nodes[a.node].owner for a in own}) < 2:
             for assignment in own:
                 self.count(task, assignment, good=False)
@@ -3563,9 +3566,13 @@ class Auditor:
     def on_assignment_failed(self, data):
         """A failure costs an attempt, and no points."""
         task, assignment = self.open_assignment(data, "leased", "running")
-        assignment.failure = data["class"]
+        before, assignment.failure = assignment.state, data["class"]
         self.leave(task, assignment, "failed")
-        if assignment.failure not in MODULE_FAILURES:  # whether it counts shows when the task has ended
+        if assignment.failure == "not-compiled":  # nobody's fault
+            expect("the state of a run whose module could not be compiled", "leased", before)
+            barred = self.not_compiled.setdefault(task.definition["module"], {})
+            barred[assignment.node] = self.now + NOT_COMPILED_MS
+        if assignment.failure == "host-error":  # whether it counts shows when the task has ended
             self.record_of(task, assignment).back_off(self.now, task.policy)
         self.count_fault(task)
         if assignment.failure in MODULE_FAILURES:

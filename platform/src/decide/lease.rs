@@ -146,7 +146,13 @@ pub(super) fn fail(
     message: &str,
     now: Timestamp,
 ) -> Decision {
-    let (task, _) = active(state, node, id)?;
+    let (task, assignment) = active(state, node, id)?;
+    // What has begun was compiled.
+    let has_begun = matches!(assignment.stage, Stage::Running { .. });
+    let class = match class {
+        FailureClass::NotCompiled if has_begun => FailureClass::HostError,
+        class => class,
+    };
     let message = match task.compares() {
         // What the module says of it could be what it compared.
         Some(_) => UNTOLD.to_owned(),

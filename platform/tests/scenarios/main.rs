@@ -29,6 +29,7 @@ mod money;
 mod narrowed;
 mod node_terms;
 mod nodes;
+mod not_compiled;
 mod pace;
 mod placement;
 mod poisoned;
