@@ -715,9 +715,15 @@ class Task:
         backed = sum(a.is_backed() for a in self.live())
         return backed < needed if self.at_once else backed + self.missing_at_most() <= needed
 
+    def is_narrowed(self):
+        """Its requester chose by labels who may run it, in a market of strangers."""
+        qos = self.definition.get("qos") or {}
+        return self.policy["market"] == "open" and any(qos.get(name) for name in ("labels", "labels_any", "labels_not"))
+
     def blames(self):
         """Whether its verdict shows that other results are wrong."""
-        return self.votes_to_blame() == 0 or self.staked_votes() > 0
+        is_chosen = self.terms.replicas > 1 and self.is_narrowed()
+        return not is_chosen and (self.votes_to_blame() == 0 or self.staked_votes() > 0)
 
     def must_be_vouched(self):
         """Its result stood alone, and something has to vouch for it before it matures."""
@@ -973,13 +979,12 @@ def inspection_definition(task, place, ids, escrowed, now):
     economics = {"budget": str(escrowed), "pricing": {"mode": "fixed", "price": str(fee)}}
     qos = task.definition["qos"]
     if method["method"] == "attestation":
-        qos = {key: value for key, value in qos.items() if key != "max_latency_ms"}
-        return repeated_definition(task) | common | {"qos": qos | deadline, "economics": economics}
-    module, kept = module_of(method), ("labels", "labels_any", "labels_not", "priority")
+        return repeated_definition(task) | common | {"qos": unchosen(qos) | deadline, "economics": economics}
+    module = module_of(method)
     limits = module["limits"] | ({"output_mib": 0} if len(ids) == 2 else {})
     return common | {
         "type": task.definition["type"], "module": module["module"], "params": module["params"], "limits": limits,
-        "qos": {key: value for key, value in qos.items() if key in kept} | deadline, "economics": economics,
+        "qos": {key: value for key, value in qos.items() if key == "priority"} | deadline, "economics": economics,
         "privacy": {"publish": "full"}, "retry": task.definition["retry"]}
 
 
@@ -1086,14 +1091,19 @@ def review_definition(task, counts, bond, now):
     """The same run for the same price: module, parameters, inputs, seed and limits are the reviewed task's."""
     replicas, quorum, initial = fresh_sample(task.terms, counts)
     sampling = next((m for m in task.definition.get("verification") or [] if m["method"] == "sampling"), {})
-    qos = {key: value for key, value in task.definition["qos"].items() if key != "max_latency_ms"}
     economics = {key: value for key, value in task.definition["economics"].items() if key != "late_refund_ppm"}
     return repeated_definition(task) | {
         "seed": task.seed, "nonce": review_nonce(task), "privacy": {"publish": "digest"},
         "verification": [{"method": "sampling", "replicas": replicas, "quorum": quorum, "initial": initial,
                           "comparator": sampling.get("comparator", "bitwise")}],
-        "qos": qos | {"deadline": time_of(now + task.policy["verification"]["review_ms"])},
+        "qos": unchosen(task.definition["qos"]) | {"deadline": time_of(now + task.policy["verification"]["review_ms"])},
         "economics": economics | {"budget": str(bond)}}
+
+
+def unchosen(qos):
+    """What of the needs stays where others than those whom the requester chose run it again."""
+    chosen = ("labels", "labels_any", "labels_not", "min_mfuel_s", "max_latency_ms")
+    return {key: value for key, value in qos.items() if key not in chosen}
 
 
 def repeated_definition(task):
@@ -2980,6 +2990,8 @@ class Auditor:
     def distrusted(self, task, assignment):
         """Why a result is repeated whatever a coin would say; None where its node is trusted."""
         node, least = self.nodes[assignment.node], task.policy["verification"]["adaptive"]["trusted_ppm"]
+        if task.is_narrowed():
+            return "narrowed"
         if not assignment.is_staked or (task.staked_votes() > 0 and not assignment.is_backed()):
             return "unstaked"
         if self.strikes_at(node, task.policy):
@@ -3039,8 +3051,6 @@ class Auditor:
         self.refusals_due(task, blamed)
         self.slashes_due(task, blamed)
         self.note_outcomes(task, blamed)
-        if task.trusted in data["accepted"]:
-            self.vouch(task.assignments[task.trusted])
         self.review_due(task, sum(share.amount for share in task.shares), judged=True)
         self.inspection_due(task)
 
@@ -3072,6 +3082,8 @@ class Auditor:
         for assignment in [a for a in task.accepted if earned[a.node] >= least]:
             node = self.nodes[assignment.node]
             node.stood += len(task.accepted) > 1
+            if assignment.id == task.trusted and task.blames():
+                self.vouch(assignment)
             if not task.needs_gpu():
                 ms, told = assignment.committed_at - assignment.leased_at, assignment.started_at - assignment.leased_at
                 node.see(assignment.fuel, ms, min(told, transfer_ms(task)))

@@ -289,7 +289,8 @@ pub(super) fn unrevealed(state: &State, task: &Task, now: Timestamp) -> Vec<Even
         .into()
     });
     let mut events: Vec<Event> = lost.collect();
-    events.extend(settle::refused_points(state, task, &sealed));
+    let refused = settle::refused_points(state, task, &sealed, &events);
+    events.extend(refused);
     let spent = usize::try_from(task.attempts_spent).unwrap_or(usize::MAX);
     let spent = spent.saturating_add(sealed.len());
     if spent >= task.definition.retry.max_attempts as usize {

@@ -27,6 +27,7 @@ mod market;
 mod maturity;
 mod module_storage;
 mod money;
+mod narrowed;
 mod node_terms;
 mod nodes;
 mod not_compiled;
