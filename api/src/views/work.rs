@@ -29,7 +29,7 @@ impl Projection<Event> for Work {
     }
 
     fn version(&self) -> u32 {
-        5
+        6
     }
 
     fn tables(&self) -> &'static [Table] {
@@ -60,6 +60,7 @@ impl Projection<Event> for Work {
             }
             Event::ProfileChanged(e) => life::profile(rows, e).await,
             Event::TermsChanged(e) => life::terms(rows, e).await,
+            Event::ComputeChecked(e) => life::checked(rows, e, at).await,
             Event::NodeDrained(e) => {
                 let leaving = e.leaving;
                 life::standing(rows, e.node, &Standing::Draining { leaving }).await
@@ -295,6 +296,7 @@ fn wants(event: &Event, keys: &mut Keys) {
         Event::AvailabilityChanged(e) => return node(keys, e.node),
         Event::ProfileChanged(e) => return node(keys, e.node),
         Event::TermsChanged(e) => return node(keys, e.node),
+        Event::ComputeChecked(e) => return node(keys, e.node),
         Event::NodeDrained(e) => return node(keys, e.node),
         Event::NodeResumed(e) => return node(keys, e.node),
         Event::NodeLeft(e) => return node(keys, e.node),

@@ -12,6 +12,7 @@
 
 mod accounts;
 mod batch;
+mod challenge;
 mod client;
 mod contents;
 mod ledger;
@@ -33,6 +34,10 @@ pub use accounts::{
     Withdrawal, WithdrawalPage,
 };
 pub use batch::{BATCH_ITEMS_MAX, Batch, BatchAnswer, BatchAnswers, BatchItem, NodeCall};
+pub use challenge::{
+    CHALLENGE_INDICES, CHECKED_CLASS_MAX, Challenge, ChallengeIndices, ChallengeOpening,
+    ChallengeOpenings, ChallengeRoot, Tree, VALUES_PER_DISPATCH, Work,
+};
 pub use client::{
     AssignmentFilter, Client, ClientError, EntryFilter, KeptKeys, NdjsonStream, NodeFilter,
     StatementFilter, TaskFilter, TaskUpdates,
@@ -55,17 +60,17 @@ pub use node::{
     StopReason, Wall,
 };
 pub use node_life::{
-    AllowDeny, ChangeProfile, ChangeStake, NodeCaps, NodeSpeed, NodeStake, NodeTerms, RevokeNode,
-    RotateKey, Subject, Suspend, Suspended, Suspension, SuspensionList, Window,
+    AllowDeny, ChangeProfile, ChangeStake, NodeCaps, NodeCompute, NodeSpeed, NodeStake, NodeTerms,
+    RevokeNode, RotateKey, Subject, Suspend, Suspended, Suspension, SuspensionList, Window,
 };
 pub use points::{
     AccountPoints, Epoch, EpochPage, Points, PointsChange, PointsChangePage, PointsExplanation,
     PointsTable, RewardPart, Rewards, TrackPoints,
 };
 pub use policy::{
-    AccountLimits, AdaptivePolicy, AdoptedPolicy, ContentsPolicy, PointsPolicy, Policy,
-    ReturnPolicy, RewardsPolicy, SchedulingPolicy, ScorePolicy, SettlementPolicy, StakePolicy,
-    VerificationPolicy,
+    AccountLimits, AdaptivePolicy, AdoptedPolicy, ComputePolicy, ContentsPolicy, PointsPolicy,
+    Policy, ReturnPolicy, RewardsPolicy, SchedulingPolicy, ScorePolicy, SettlementPolicy,
+    StakePolicy, VerificationPolicy,
 };
 pub use problem::{PROBLEM_JSON, Problem};
 pub use projections::{Projection, ProjectionList, Rebuild};

@@ -20,8 +20,9 @@ pub const RUNTIME_FAST: &str = "fast/1";
 pub const FAST_CLASS_MARK: &str = "+fast/1";
 
 use crate::{
+    challenge::Challenge,
     contents::{Artifact, BlobRef},
-    node_life::{NodeSpeed, NodeStake, NodeTerms, Suspension},
+    node_life::{NodeCompute, NodeSpeed, NodeStake, NodeTerms, Suspension},
     report::{MetricValue, Report},
 };
 
@@ -170,6 +171,9 @@ pub struct Node {
     pub suspended: Option<Suspension>,
     pub terms: NodeTerms,
     pub speed: NodeSpeed,
+    /// Absent where it has no GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute: Option<NodeCompute>,
     /// Assignments that hold a slot.
     pub active: Vec<String>,
     /// Runs at once that it is given: its slots, as far as it has shown that it has them; in lists as it is when they are asked for.
@@ -245,6 +249,9 @@ pub struct Ask {
     /// The node is about to stop: it counts as offline, and gets nothing more, until it asks without this.
     #[serde(default)]
     pub stopping: bool,
+    /// The last challenge that it was told, so that it is not told again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<String>,
 }
 
 /// New leases, and what to do with assignments named in `holding`. Both may be empty: ask again.
@@ -256,6 +263,9 @@ pub struct Leases {
     /// How the node stands. A node obeys it: it takes no work unless it is `working`.
     #[serde(default)]
     pub standing: NodeStanding,
+    /// The node is to show how fast its GPU is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<Challenge>,
 }
 
 /// How a node stands with its operator and the market's administrators.

@@ -6,8 +6,8 @@ use aevir_events::{Context, Event as _, LeaderSecret, Recorded, Timestamp};
 use aevir_platform::{
     amount::{Amount, Count},
     command::{
-        Availability, COMPILE_MIB_MIN, Command, NodeProfile, OpenAccount, RegisterContent,
-        RegisterModule, RegisterNode, Scope, World as ModuleWorld,
+        Availability, COMPILE_MIB_MIN, Command, GpuProfile, NodeProfile, OpenAccount,
+        RegisterContent, RegisterModule, RegisterNode, Scope, World as ModuleWorld,
     },
     content::{Access, Contributor},
     decide,
@@ -421,7 +421,15 @@ pub fn profile(name: &str) -> NodeProfile {
         memory_mib: 2_048,
         storage_mib: 20_480,
         slots: 2,
-        gpu: None,
+        gpu: Some(GpuProfile {
+            adapter: "a card".into(),
+            class: "class-a".into(),
+            memory_mib: 1_024,
+            buffer_mib: None,
+            features: Vec::new(),
+            software: false,
+            compute: Some(3),
+        }),
         runtime: "det/1".into(),
         cpu_mfuel_s: Some(1_000),
         labels: BTreeMap::new(),
