@@ -1198,9 +1198,11 @@ def points_earned(task):
         compute_deltas = [part(delta, points["unrepeated_ppm"]) for delta in compute_deltas]
     compute_deltas = [part(delta, points["late_ppm"]) if took_too_long(task.terms, a) else delta
                       for a, delta in zip(replicas, compute_deltas)]
-    content_deltas = largest_remainder(content, [share.amount for share in pool])
+    content_deltas = Counter()  # once for each account
+    for share, delta in zip(pool, largest_remainder(content, [share.amount for share in pool])):
+        content_deltas[share.account] += delta
     return ([(a.owner, task.track(), delta, "result-accepted", a.id) for a, delta in zip(replicas, compute_deltas)]
-            + [(share.account, "content", delta, "content-used", None) for share, delta in zip(pool, content_deltas)])
+            + [(account, "content", delta, "content-used", None) for account, delta in content_deltas.items()])
 
 
 def refused_loss(policy, owned):
@@ -1709,7 +1711,7 @@ class Auditor:
         self.reveals = Counter()  # that were closed: shown, opened, lost
         self.balances = Counter()
         self.points = Counter()  # by (account, track), in thousandths
-        self.collected = 0  # platform fees since the open epoch began
+        self.collected = 0  # platform fees that matured since the open epoch began
         self.point_keeps = []  # what part of points was kept when each epoch closed, in parts per million
         self.pools = {}  # by epoch: what it got, all points at its end, and the epoch with which it can't be claimed any more
         self.ends = {}  # by account: its points by track at the ends of epochs in which they changed, as (epoch, points)
@@ -2903,7 +2905,6 @@ class Auditor:
         back = min(sum(share.amount for share in task.shares if share.role == "platform"), task.in_treasury)
         moved["treasury"] -= back
         moved[task.payer()] += back
-        self.collected = max(0, self.collected - back)
         for share in [s for s in task.shares if s.role in ("compute", "content", "royalty")]:
             moved[pending(share.account)] -= share.amount
             if share.role != "compute":
@@ -3208,7 +3209,6 @@ class Auditor:
         found = [Share(s["role"], s.get("account") or "", s.get("node") or "", s.get("content") or "", integer(s["amount"]))
                  for s in data["shares"]]
         expect("the shares", sorted(s for s in task.shares if s.amount), sorted(s for s in found if s.amount))
-        self.collected += sum(share.amount for share in task.shares if share.role == "platform")
         self.note_paid(task)
         expect("private_market", task.policy["market"] == "private", data["private_market"])
         if not task.accepted:
@@ -3252,6 +3252,7 @@ class Auditor:
             expect(f"the postings of the maturity of task {task.id}", maturity_of(task), {})
         for change in points_earned(task):
             self.points_due(task, *change)
+        self.collected += sum(share.amount for share in task.shares if share.role == "platform")
         self.unseal(task)
         del self.maturing[task.id]
 

@@ -95,11 +95,13 @@ pub(super) fn close(
         .collect();
     let fees = fees(state, task, reason, ended, blame, now);
     let fee = Amount(fees.values().map(|a| a.0).sum());
-    let refund = Amount(task.escrow.0 - fee.0);
-    if task.escrow > Amount::ZERO {
+    // Verifiers may have had their part of it already: who compared the results of an earlier round.
+    let held = task.held();
+    let refund = Amount(held.0 - fee.0);
+    if held > Amount::ZERO {
         let mut postings = vec![Posting {
             account: LedgerAccount::Escrow(task.id),
-            amount: -task.escrow,
+            amount: -held,
         }];
         postings.extend(fees.into_iter().map(|(owner, amount)| Posting {
             account: LedgerAccount::Available(owner),

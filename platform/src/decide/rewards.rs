@@ -1,4 +1,4 @@
-//! Reward pools: each epoch's part of its platform fees, claimed by whoever had points at its end (formulas: `docs/economics.md`).
+//! Reward pools: a part of the platform fees that matured in an epoch, claimed by whoever had points at its end (formulas: `docs/economics.md`).
 
 use super::{
     Decision,
@@ -18,7 +18,7 @@ use crate::{
 pub(super) fn pool(state: &State) -> Option<RewardPool> {
     let (_, policy) = state.policy()?;
     let amount = state.rewards.collected.share(policy.rewards.pool_ppm);
-    // Fees can't be spent before: this only guards the books.
+    // What matured can't have gone back: this only guards the books.
     let amount = amount.min(state.ledger.balance(LedgerAccount::Treasury));
     let points: u128 = state.points.values().map(|p| p.thousandths()).sum();
     let points = Count(u64::try_from(points).ok()?);

@@ -3,7 +3,7 @@
 use aevir_events::{Corrupt, Timestamp};
 use std::sync::Arc;
 
-use super::{ensure, fleet::regard, node::node_mut, rewards, stake};
+use super::{ensure, fleet::regard, node::node_mut, stake};
 use crate::{
     event::{
         AccountOpened, BlobUploaded, ContentRegistered, ContentTermsChanged, JoinTokenIssued,
@@ -124,7 +124,6 @@ pub(super) fn ledger_posted(state: &mut State, e: &LedgerPosted) -> Result<(), C
         })?;
     }
     state.ledger.post(&e.postings)?;
-    rewards::given_back(state, e);
     let accounts = e.postings.iter().map(|p| p.account);
     accounts
         .into_iter()

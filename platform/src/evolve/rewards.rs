@@ -2,11 +2,11 @@
 
 use aevir_events::Corrupt;
 
-use super::ensure;
+use super::{ensure, task::task_ref};
 use crate::{
     amount::{Amount, PPM},
-    event::{EpochClosed, LedgerPosted, PostingReason, RewardsClaimed, Share, ShareRole},
-    ledger::LedgerAccount,
+    event::{EpochClosed, RewardsClaimed, ShareRole},
+    ids::TaskId,
     state::State,
 };
 
@@ -26,29 +26,17 @@ pub(super) fn epoch_closed(state: &mut State, e: &EpochClosed) -> Result<(), Cor
     Ok(())
 }
 
-/// What the platform's share of a settlement adds to the fees of the open epoch.
-pub(super) fn collect(state: &mut State, shares: &[Share]) -> Result<(), Corrupt> {
-    let platform = shares.iter().filter(|s| s.role == ShareRole::Platform);
-    for share in platform {
-        let collected = state.rewards.collected.plus(share.amount);
-        state.rewards.collected =
-            collected.ok_or_else(|| Corrupt("an epoch's fees pass 64 bits".into()))?;
-    }
+/// What the platform's share of a verdict that matures adds to the fees of the open epoch. Not before: until then it may go back to who
+/// paid it, and what a pool has paid out does not come back.
+pub(super) fn collect(state: &mut State, task: TaskId) -> Result<(), Corrupt> {
+    let settlement = task_ref(state, task)?.settlement.as_ref();
+    let shares = settlement.iter().flat_map(|s| &s.shares);
+    let platform = shares.filter(|s| s.role == ShareRole::Platform);
+    let fees = platform.map(|s| s.amount.0).sum();
+    let collected = state.rewards.collected.plus(Amount(fees));
+    state.rewards.collected =
+        collected.ok_or_else(|| Corrupt("an epoch's fees pass 64 bits".into()))?;
     Ok(())
-}
-
-/// What goes back of a platform's share is no fee of the open epoch, as far as it has any.
-pub(super) fn given_back(state: &mut State, e: &LedgerPosted) {
-    if e.reason != PostingReason::Reversal {
-        return;
-    }
-    let back = e
-        .postings
-        .iter()
-        .filter(|p| p.account == LedgerAccount::Treasury);
-    let back: i64 = back.map(|p| p.amount.0).sum();
-    let left = state.rewards.collected.0.saturating_add(back.min(0));
-    state.rewards.collected = Amount(left.max(0));
 }
 
 pub(super) fn claimed(state: &mut State, e: &RewardsClaimed) -> Result<(), Corrupt> {

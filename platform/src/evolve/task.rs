@@ -271,7 +271,6 @@ pub(super) fn settled(
     if let Some(due) = due {
         state.index.maturing.insert((due, e.task));
     }
-    rewards::collect(state, &e.shares)?;
     record::paid(state, e, at)?;
     for share in &e.shares {
         if let Some(node) = share.node {
@@ -308,6 +307,7 @@ pub(super) fn matured(state: &mut State, e: &TaskMatured, at: Timestamp) -> Resu
             if let Some(due) = due {
                 state.index.maturing.remove(&(due, e.task));
             }
+            rewards::collect(state, e.task)?;
             unseal_all(state, e.task)
         }
         Phase::Settled { .. }

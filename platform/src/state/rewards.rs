@@ -17,7 +17,7 @@ use crate::{
 /// The pools so far.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Rewards {
-    /// Platform fees since the open epoch began.
+    /// Platform fees of verdicts that matured since the open epoch began.
     pub collected: Amount,
     /// By epoch, as long as they can be claimed.
     pub pools: BTreeMap<u32, Pool>,

@@ -6,8 +6,8 @@ use aevir_platform::{
     command::Command,
     definition::Pricing,
     event::{
-        CloseReason, Event, InspectionOutcome, PostingReason, ReviewCause, ReviewOutcome,
-        ShareRole, Trust, Verdict,
+        CloseReason, Event, InspectionOutcome, PostingReason, RefusalReason, ReviewCause,
+        ReviewOutcome, ShareRole, Trust, Verdict,
     },
 };
 
@@ -114,7 +114,7 @@ pub const COMMANDS: [&str; 43] = [
 ];
 
 /// How tasks, reviews and stakes must have ended, and how often at least in an ordinary run: a third of what is usual, or once.
-pub const ENDS: [(&str, u64); 28] = [
+pub const ENDS: [(&str, u64); 30] = [
     ("> passed", 300),
     ("> unmet", 100),
     ("> inconclusive", 80),
@@ -143,6 +143,8 @@ pub const ENDS: [(&str, u64); 28] = [
     ("> metered", 60),
     ("> priced content", 200),
     ("> royalty", 1),
+    ("> compared", 20),
+    ("> apart", 1),
 ];
 
 /// What an event says of an end.
@@ -196,9 +198,20 @@ pub fn end(event: &Event) -> Option<&'static str> {
                 .any(|role| role == ShareRole::Royalty)
                 .then_some("> royalty")
         }
+        Event::InspectionOpened(e) => e.against.map(|_| "> compared"),
         Event::NodeSlashed(_) => Some("> slashed"),
         Event::TaskMatured(_) => Some("> matured"),
         Event::NodeLeft(_) => Some("> left"),
         _ => None,
     }
+}
+
+/// Results that a verdict refuses because they are not near enough to others.
+pub fn apart(event: &Event) -> impl Iterator<Item = &'static str> {
+    let refused = match event {
+        Event::TaskVerified(e) => e.refused.as_slice(),
+        _ => &[],
+    };
+    let apart = refused.iter().filter(|r| r.reason == RefusalReason::Apart);
+    apart.map(|_| "> apart")
 }

@@ -28,7 +28,7 @@ use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
 
 use crate::{
-    coverage::{Coverage, end, kind},
+    coverage::{Coverage, apart, end, kind},
     naive::Naive,
 };
 
@@ -46,6 +46,9 @@ const OF_MONEY: [&str; 11] = [
     "unknown-node",
     "amount-too-large",
 ];
+
+/// Classes of GPUs that nodes have: each second one has the first.
+const CLASSES: [&str; 2] = ["one-1", "two-2"];
 
 /// Short epochs: points fade and pools open many times in a life.
 pub const EPOCH_MS: u32 = 300_000;
@@ -106,6 +109,7 @@ impl Market {
             let requester = market.account(&format!("requester {n}"));
             market.module(requester, blob(b"module"), ModuleWorld::Task);
             market.module(requester, check_module(), ModuleWorld::Check);
+            market.module(requester, comparator(), ModuleWorld::Comparator);
             market.content(requester, &format!("set {n}"), 1 + n, Offer::default());
             market.deposit(requester, 100_000_000);
             market.requesters.push(requester);
@@ -150,7 +154,10 @@ impl Market {
             }
         };
         counts.0 += 1;
-        for end in events.iter().filter_map(end) {
+        for end in events
+            .iter()
+            .flat_map(|e| end(e).into_iter().chain(apart(e)))
+        {
             self.coverage.entry(end).or_default().0 += 1;
         }
         assert!(
@@ -327,7 +334,10 @@ impl Market {
             token_hash,
             public_key: Hex(key.verifying_key().to_bytes()),
             key_hash: Digest::of(&token_hash.0),
-            profile: profile(&format!("node {}", self.nodes.len())),
+            profile: profile(
+                &format!("node {}", self.nodes.len()),
+                CLASSES[self.nodes.len() % CLASSES.len()],
+            ),
         }));
         let node = match &events[0] {
             Event::NodeRegistered(e) => e.node,
@@ -360,7 +370,12 @@ impl Market {
                 fuel: Count(1_000_000_007 * (1 + u64::from(answer))),
                 ..Usage::default()
             },
-            trace_root: None,
+            trace_root: task
+                .definition
+                .qos
+                .gpu
+                .as_ref()
+                .map(|_| Digest([answer; 32])),
             class: class_of_run(&assignment.hardware, task.definition.runtime),
             resumed_from: assignment.resume.map(|blob| blob.digest),
             salt: Hex([answer; 32]),
@@ -370,6 +385,9 @@ impl Market {
 
     /// Verifiers say `true` or `false`, and do not run a task again.
     fn asks_for_words(&self, of: &InspectionOf) -> bool {
+        if of.compares.is_some() {
+            return true;
+        }
         let method = &self.state.tasks[&of.task].definition.verification[of.method as usize];
         matches!(method, Method::Check { .. })
     }
@@ -390,6 +408,11 @@ impl Market {
 /// All that any run brings.
 pub fn an_output() -> BlobRef {
     blob(b"an output")
+}
+
+/// What verifiers run on two results.
+pub fn comparator() -> BlobRef {
+    blob(b"comparator")
 }
 
 /// What verifiers run on a result.
@@ -413,8 +436,8 @@ pub fn blob(bytes: &[u8]) -> BlobRef {
     }
 }
 
-/// A machine with two slots.
-pub fn profile(name: &str) -> NodeProfile {
+/// A machine with two slots and a GPU of this class.
+pub fn profile(name: &str, class: &str) -> NodeProfile {
     NodeProfile {
         name: name.into(),
         cpu_cores: 4,
@@ -422,9 +445,9 @@ pub fn profile(name: &str) -> NodeProfile {
         storage_mib: 20_480,
         slots: 2,
         gpu: Some(GpuProfile {
-            adapter: "a card".into(),
-            class: "class-a".into(),
-            memory_mib: 1_024,
+            adapter: "Test".into(),
+            class: class.into(),
+            memory_mib: 2_048,
             buffer_mib: None,
             features: Vec::new(),
             software: false,

@@ -18,6 +18,7 @@ use aevir_events::Timestamp;
 use aevir_platform::{
     command::{Command, FailureClass, LossReason},
     definition::{DataSource, Method, TaskDefinition, TaskType},
+    digest::Digest,
     event::{Event, Track, Trust},
     ids::{AccountId, AssignmentId, ContentId, NodeId, TaskId, WithdrawalId},
     ledger::LedgerAccount,
@@ -61,6 +62,15 @@ struct Run {
     /// What it earns in time, or the most where that goes by use.
     price: i64,
     used: Option<prices::Used>,
+    /// What it brought, once that is open.
+    seen: Option<Seen>,
+}
+
+/// What of a result others are held against.
+#[derive(Debug, Clone)]
+struct Seen {
+    class: String,
+    key: Digest,
 }
 
 impl Run {
@@ -98,8 +108,8 @@ struct Task {
     counts: bool,
     /// The task whose result verifiers look at here, before its verdict.
     inspects: Option<TaskId>,
-    /// What of its escrow its own verifiers got, by the method that asks for them.
-    passed_on: BTreeMap<u32, i64>,
+    /// What of its escrow its own verifiers got, by what they are asked.
+    passed_on: BTreeMap<verifiers::Question, i64>,
     /// Its own verdict is, or was, looked at again.
     reviewed: bool,
     /// The task that looks at it again because nothing vouched for it.
@@ -152,7 +162,7 @@ pub struct Naive {
     pub money: Money,
     /// In thousandths of a point.
     pub points: BTreeMap<(AccountId, Track), i64>,
-    /// Platform shares since the open epoch began.
+    /// Platform shares that matured since the open epoch began.
     collected: i64,
     pools: BTreeMap<u32, Pool>,
     /// The last epoch that closed, and up to which one accounts have claimed.
@@ -236,8 +246,9 @@ fn escrow(definition: &TaskDefinition, policy: &Policy, uses: &BTreeMap<ContentI
     let platform = share(compute, policy.platform_share_ppm);
     let paid = compute + content + platform + uses.values().sum::<i64>();
     let fee = policy.attempt_fee.0;
-    let verifiers: i64 = verifiers::costs(definition, policy).values().sum();
-    paid.max(fee * i64::from(most)) + fee * i64::from(definition.retry.max_attempts) + verifiers
+    paid.max(fee * i64::from(most))
+        + fee * i64::from(definition.retry.max_attempts)
+        + verifiers::worst(definition, policy)
 }
 
 impl Naive {
@@ -279,8 +290,8 @@ impl Naive {
     pub fn granted(&mut self, command: &Command, facts: &[Event], now: Timestamp) {
         self.asked(command, facts);
         let due = match command {
-            // Where points fade, nothing else is decided.
-            Command::Tick if !facts.iter().any(fades) => self.due(facts, now),
+            // Where an epoch closes, nothing else is decided.
+            Command::Tick if !facts.iter().any(closes_epoch) => self.due(facts, now),
             _ => Vec::new(),
         };
         let closed: BTreeSet<TaskId> = facts.iter().filter_map(closing).collect();
@@ -370,6 +381,7 @@ impl Naive {
                     staked: is_staked,
                     price,
                     used: None,
+                    seen: None,
                 };
                 self.task(e.task).runs.insert(e.assignment, run);
             }
@@ -388,8 +400,12 @@ impl Naive {
             Event::AssignmentRevealed(e) => {
                 let (task, id) = (e.report.task, e.report.assignment);
                 let used = prices::used(&e.report, &self.tasks[&task].definition);
+                let seen = Seen {
+                    class: e.report.class.clone(),
+                    key: e.report.agreement_key(),
+                };
                 let run = self.run(task, id);
-                (run.stage, run.used) = (Stage::Shown, Some(used));
+                (run.stage, run.used, run.seen) = (Stage::Shown, Some(used), Some(seen));
             }
             Event::AssignmentFailed(e) => self.over(e.task, e.assignment, Stage::Failed(e.class)),
             Event::AssignmentReturned(e) => self.over(e.task, e.assignment, Stage::Over),
@@ -465,8 +481,8 @@ impl Naive {
     }
 }
 
-fn fades(fact: &Event) -> bool {
-    matches!(fact, Event::EpochClosed(e) if e.points_keep_ppm < 1_000_000)
+fn closes_epoch(fact: &Event) -> bool {
+    matches!(fact, Event::EpochClosed(_))
 }
 
 fn closing(fact: &Event) -> Option<TaskId> {

@@ -382,7 +382,8 @@ impl Player {
                 Some(Command::ChangeTerms { node, terms })
             }
             7 => {
-                let mut changed = profile("another");
+                let class = known.profile.gpu.as_ref().unwrap().class.clone();
+                let mut changed = profile("another", &class);
                 changed.memory_mib = 1_024 + self.random.below(2_048) as u32;
                 let profile = Box::new(changed);
                 Some(Command::ChangeProfile { node, profile })

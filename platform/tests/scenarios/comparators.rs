@@ -4,7 +4,7 @@ use aevir_events::{Event as _, LeaderSecret};
 use aevir_platform::{
     amount::Amount,
     command::{Command, FailureClass},
-    event::{InspectionOutcome, RefusalReason},
+    event::{Event, InspectionOutcome, RefusalReason},
     ids::{NodeId, TaskId},
     inputs_of,
 };
@@ -423,4 +423,31 @@ fn no_node_of_a_reader_gets_a_further_replica() {
     });
     assert!(w.plan().is_empty());
     w.check_replay();
+}
+
+#[test]
+fn what_comparing_cost_is_not_given_back_when_the_task_ends() {
+    let (mut w, _) = world(5);
+    let before = w.available(w.requester);
+    let terms = compared(&mut w, 2, 3);
+    let task = w.task(terms);
+    let play = Play::new(task, &[10, 70]);
+    play.round(&mut w);
+    assert!(play.compare(&mut w));
+    w.ok(Command::Tick);
+    assert_eq!(w.phase(task), "running", "they differ: one more replica");
+    let look = w.state.tasks[&task].inspections[0].by;
+    let got = w.state.tasks[&look].escrow;
+    let held = w.state.tasks[&task].held();
+    assert_eq!(held, Amount(w.state.tasks[&task].escrow.0 - got.0));
+    let requester = w.requester;
+    let events = w.ok(Command::CancelTask { requester, task });
+    let closed = events.iter().find_map(|event| match event {
+        Event::TaskClosed(closed) => Some(closed),
+        _ => None,
+    });
+    let closed = closed.unwrap();
+    assert_eq!(closed.fee.plus(closed.refund), Some(held));
+    assert_eq!(before - w.available(w.requester), closed.fee.0 + TWO);
+    finished(&mut w, "cancelled after a comparison");
 }

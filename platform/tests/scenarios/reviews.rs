@@ -347,16 +347,21 @@ fn a_review_that_nobody_runs_in_time_changes_nothing() {
     finished(&w, "undecided");
 }
 
-/// What an overturned task gives back is no fee that a pool could be made of.
+/// What may go back no pool gets, however many epochs close before it does: what a pool has paid out does not come back.
 #[test]
 fn what_the_platform_gives_back_no_pool_gets() {
     let (mut w, nodes) = world(policy(NEVER), 4);
     let task = alone(&mut w, nodes[0], &nodes, &json!({"n": "lie"}));
-    let collected = w.state.rewards.collected.0;
+    assert_eq!(w.state.rewards.collected.0, 0, "it has not matured");
     w.ok(dispute(w.requester, task, FRESH));
     w.finish(review(&w, task), truth);
     assert_eq!(w.phase(task), "overturned");
-    assert_eq!(collected - w.state.rewards.collected.0, PLATFORM);
+    assert_eq!(w.state.rewards.collected.0, 0);
+    let other = alone(&mut w, nodes[1], &nodes, &json!({"n": "truth"}));
+    w.later(WINDOW_MS.into());
+    w.ok(Command::Tick);
+    assert!(w.state.tasks[&other].matured_at().is_some());
+    assert_eq!(w.state.rewards.collected.0, PLATFORM);
     finished(&w, "given-back");
 }
 

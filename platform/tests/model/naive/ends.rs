@@ -159,7 +159,6 @@ impl Naive {
         let waiting = pending_of(payer);
         self.transfer(from, waiting, immature.held);
         self.transfer(from, payer, rest - immature.held);
-        self.collected += immature.platform;
         // What earns its node too little shows nothing.
         let least = policy.scheduling.record_pay_min.0;
         let paid = accepted
@@ -195,6 +194,14 @@ impl Naive {
         for refusal in &e.refused {
             let task = &self.tasks[&e.task];
             let is_told = refusal.reason == RefusalReason::Mismatch && !e.accepted.is_empty();
+            if is_told && task.is_compared() {
+                let is_shown = task.class_refutes(refusal.assignment, &e.accepted);
+                assert!(is_shown, "nothing shows it to be wrong");
+            }
+            if refusal.reason == RefusalReason::Apart {
+                assert!(task.is_compared());
+                continue;
+            }
             if is_told && !task.may_blame(&e.accepted) {
                 continue;
             }
@@ -357,6 +364,7 @@ impl Naive {
         task.runs.values_mut().for_each(|run| run.locked = 0);
         let immature = task.immature.take().unwrap();
         let (points, track) = (task.policy.points.clone(), task.track());
+        self.collected += immature.platform;
         for (owner, amount) in immature.pending() {
             let (from, to) = (
                 LedgerAccount::Pending(owner),

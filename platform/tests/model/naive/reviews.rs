@@ -130,7 +130,6 @@ impl Naive {
         self.transfer(pending_of(payer), payer, immature.held - back);
         let returned = immature.platform.min(self.balance(LedgerAccount::Treasury));
         self.transfer(LedgerAccount::Treasury, payer, returned);
-        self.collected = (self.collected - returned).max(0);
     }
 
     /// Fresh results agree on another one: its makers lose what they locked, and the money goes back.
@@ -173,7 +172,6 @@ impl Naive {
         }
         let back = immature.platform.min(treasury);
         self.transfer(LedgerAccount::Treasury, requester, back);
-        self.collected = (self.collected - back).max(0);
         self.transfer(pending_of(requester), requester, immature.held);
         for (owner, amount) in &immature.content {
             let from = LedgerAccount::Pending(*owner);

@@ -4,7 +4,7 @@ use aevir_platform::command::Command;
 use serde_json::{Value, json};
 
 use super::Player;
-use crate::market::{blob, check_module};
+use crate::market::{blob, check_module, comparator};
 
 /// Contents that are registered, models among them.
 const CONTENTS_MAX: usize = 24;
@@ -21,7 +21,13 @@ impl Player {
         let verifiers = self.verifiers();
         let check = json!({"method": "check", "module": {"module": check_module().digest.to_string(), "verifiers": verifiers}});
         let attestation = json!({"method": "attestation", "verifiers": verifiers});
+        let comparator =
+            json!({"module": {"module": comparator().digest.to_string(), "verifiers": verifiers}});
+        let replicas = [3, 4][self.random.below(2)];
+        let compared = json!({"method": "sampling", "quorum": replicas - 1, "replicas": replicas, "comparator": comparator});
         let methods = [
+            json!([compared]),
+            json!([compared, attestation, check]),
             json!([]),
             json!([{"method": "sampling", "quorum": 2, "replicas": 3}]),
             json!([{"method": "sampling", "quorum": 2, "replicas": 3, "initial": 3}]),
@@ -32,6 +38,7 @@ impl Player {
             json!([check]),
             json!([attestation]),
             json!([{"method": "sampling", "quorum": 2, "replicas": 3, "adaptive": true}, attestation, check]),
+            json!([{"method": "sampling", "quorum": 2, "replicas": 2}, attestation]),
         ];
         let contents: Vec<String> = self
             .market
@@ -64,7 +71,15 @@ impl Player {
             "retry": {"max_attempts": 1 + self.random.below(4)},
             "limits": {"runtime_s": 60},
         });
-        if self.random.chance(4) && contents.len() < CONTENTS_MAX {
+        let is_compared = definition["verification"]
+            .to_string()
+            .contains("comparator");
+        if self.random.chance(if is_compared { 2 } else { 12 }) {
+            definition["qos"]["gpu"] = json!({});
+        } else if is_compared {
+            definition["runtime"] = json!("fast/1");
+        }
+        if self.random.chance(3) && contents.len() < CONTENTS_MAX {
             definition["model"] = json!({"target": self.target()});
         }
         if self.random.chance(3) {
