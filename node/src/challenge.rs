@@ -78,7 +78,10 @@ pub(crate) fn take(shared: &Arc<Shared>, challenge: Challenge, tasks: &mut JoinS
     tasks.spawn(async move {
         let id = challenge.id.clone();
         match answer(&shared, challenge).await {
-            Ok(()) => tracing::info!(challenge = id, "the GPU's speed was shown"),
+            Ok(()) => tracing::info!(
+                challenge = id,
+                "the GPU's values were opened; `aevir node status` says what they showed"
+            ),
             Err(error) => tracing::warn!(
                 challenge = id,
                 error = full(&error),

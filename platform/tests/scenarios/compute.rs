@@ -171,7 +171,8 @@ fn a_check_is_what_it_must_be_and_a_day_has_so_many() {
 fn an_audit_finds_work_that_no_check_has() {
     let (mut w, node) = a_node(Some(3));
     w.ok(checked(node, 3, 2_000, Shown));
-    recompute(&w.log).unwrap();
+    let (counts, _) = recompute(&w.log).unwrap();
+    assert_eq!(counts.compute_checks_taken, 1);
     let at = w.log.len() - 1;
     let mut altered = w.log.clone();
     if let Event::ComputeChecked(checked) = &mut altered[at].event {
