@@ -17,6 +17,7 @@ mod challenge;
 mod checkpoints;
 mod config;
 mod directive;
+mod discard;
 mod disk;
 mod error;
 mod fault;

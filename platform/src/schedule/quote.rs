@@ -221,6 +221,7 @@ fn is_of_size(reason: Refused) -> bool {
             | Refused::NoRuns
             | Refused::NoAsk
             | Refused::ModuleDenied
+            | Refused::NotCompiled
             | Refused::RequesterDenied
             | Refused::Label
             | Refused::NoGpu
@@ -268,6 +269,7 @@ fn fit_of(state: &State, task: &Task, needs: &Needs, node: &Node, now: Timestamp
         | Refused::Price
         | Refused::NoAsk
         | Refused::ModuleDenied
+        | Refused::NotCompiled
         | Refused::RequesterDenied
         | Refused::NoGpu
         | Refused::GpuBuffer

@@ -60,7 +60,7 @@ pub(super) async fn openings(
     let Some(open) = app.live.challenges().judge(node, &id)? else {
         return Ok(StatusCode::NO_CONTENT);
     };
-    // One at a time: the work of a high class takes a core a second or more, and others need theirs.
+    // One at a time: 16 values of a high class take a core some seconds, and others need theirs.
     let turn = app.live.judging_challenges.acquire().await;
     let judged = spawn_blocking(move || (open.is_right(&request.openings), open)).await;
     drop(turn);

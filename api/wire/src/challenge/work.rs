@@ -3,8 +3,8 @@
 
 /// Values of one dispatch.
 pub const VALUES_PER_DISPATCH: u32 = 65_536;
-/// Above it the work is this class's: it is four times what the fastest GPUs do (some 100 TFLOP/s of single precision are class 9), and as
-/// much as a server computes 16 values of in a second.
+/// Above it the work is this class's: it is four times what the fastest GPUs do (some 100 TFLOP/s of single precision are class 9), and 16
+/// values of it take a server's core up to ten seconds.
 pub const CHECKED_CLASS_MAX: u8 = 10;
 /// Chains of one value.
 const CHAINS: u64 = 8;
