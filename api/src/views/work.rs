@@ -71,10 +71,7 @@ impl Projection<Event> for Work {
                 let reason = e.reason.clone();
                 life::standing(rows, e.node, &Standing::Revoked { reason, at }).await
             }
-            Event::KeyRotated(e) => {
-                let node = rows.row(NODES, [id(e.node)]).await?;
-                node.set("public_key", id(e.public_key)).map(drop)
-            }
+            Event::KeyRotated(e) => life::key(rows, e).await,
             Event::NodeSuspended(e) => life::suspension(rows, e.node, Some((&e.reason, at))).await,
             Event::NodeReleased(e) => life::suspension(rows, e.node, None).await,
             Event::ContentRegistered(e) => {

@@ -5,7 +5,7 @@ use aevir_events::{
     projection::{ProjectionError, Rows, Value},
 };
 use aevir_platform::{
-    event::{ComputeChecked, ProfileChanged, TermsChanged},
+    event::{ComputeChecked, KeyRotated, ProfileChanged, TermsChanged},
     ids::NodeId,
     state::{ComputeRecord, Standing},
 };
@@ -27,6 +27,11 @@ pub(super) async fn profile(rows: &mut Rows<'_>, e: &ProfileChanged) -> Done {
 pub(super) async fn terms(rows: &mut Rows<'_>, e: &TermsChanged) -> Done {
     let node = rows.row(NODES, [id(e.node)]).await?;
     node.set("terms", json(&e.terms)?).map(drop)
+}
+
+pub(super) async fn key(rows: &mut Rows<'_>, e: &KeyRotated) -> Done {
+    let node = rows.row(NODES, [id(e.node)]).await?;
+    node.set("public_key", id(e.public_key)).map(drop)
 }
 
 pub(super) async fn checked(rows: &mut Rows<'_>, e: &ComputeChecked, at: Timestamp) -> Done {

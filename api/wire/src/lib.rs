@@ -55,13 +55,13 @@ pub use log::{
 pub use node::{
     Action, Ask, Checkpointed, Commit, Directive, Directives, FAST_CLASS_MARK, Fail,
     GpuConfinement, GpuNeed, GpuProfile, Heartbeat, Heartbeats, Lease, Leases, Limits, LogLine,
-    Node, NodeConfinement, NodeList, NodeProfile, NodeRecord, NodeStanding, NodeTally, Pay,
-    RUNTIME_FAST, RUNTIME_REPRODUCIBLE, RegisterNode, RegisteredNode, Reveal, SEALED_SHOWN_MAX,
-    StopReason, Wall,
+    Node, NodeConfinement, NodeList, NodeProfile, NodeStanding, Pay, RUNTIME_FAST,
+    RUNTIME_REPRODUCIBLE, RegisterNode, RegisteredNode, Reveal, SEALED_SHOWN_MAX, StopReason, Wall,
 };
 pub use node_life::{
-    AllowDeny, ChangeProfile, ChangeStake, NodeCaps, NodeCompute, NodeSpeed, NodeStake, NodeTerms,
-    RevokeNode, RotateKey, Subject, Suspend, Suspended, Suspension, SuspensionList, Window,
+    AllowDeny, ChangeProfile, ChangeStake, NodeCaps, NodeCompute, NodeRecord, NodeSpeed, NodeStake,
+    NodeTally, NodeTerms, RevokeNode, RotateKey, Subject, Suspend, Suspended, Suspension,
+    SuspensionList, Window,
 };
 pub use points::{
     AccountPoints, Epoch, EpochPage, Points, PointsChange, PointsChangePage, PointsExplanation,

@@ -22,7 +22,7 @@ pub const FAST_CLASS_MARK: &str = "+fast/1";
 use crate::{
     challenge::Challenge,
     contents::{Artifact, BlobRef},
-    node_life::{NodeCompute, NodeSpeed, NodeStake, NodeTerms, Suspension},
+    node_life::{NodeCompute, NodeRecord, NodeSpeed, NodeStake, NodeTerms, Suspension},
     report::{MetricValue, Report},
 };
 
@@ -200,29 +200,6 @@ pub struct Node {
 
 /// Sealed results that are named of one node; a busy one has thousands until they mature.
 pub const SEALED_SHOWN_MAX: usize = 10;
-
-/// How a node did on one type of task.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct NodeRecord {
-    /// By the hardware that the runs used: `cpu`, or `gpu:` and the GPU's class.
-    pub classes: BTreeMap<String, NodeTally>,
-    /// Faults since the last good result; each doubles the back-off.
-    pub faults_in_a_row: u32,
-    /// Gets no such task before this time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backoff_until: Option<String>,
-}
-
-/// A node's outcomes on one type of task and one class of hardware. They fade with every epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct NodeTally {
-    /// In thousandths of an outcome.
-    pub good_thousandths: u64,
-    /// In thousandths of an outcome.
-    pub bad_thousandths: u64,
-    /// Lower confidence bound of the share of good results, in parts per million.
-    pub reliability_ppm: u32,
-}
 
 /// The caller's nodes; all nodes with the scope `audit` or `admin`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
