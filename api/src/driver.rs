@@ -10,7 +10,7 @@ use aevir_events::{BATCH_COMMANDS, Recorded, SubscribeError, Timestamp};
 use aevir_platform::{
     Actor,
     command::{Availability, Command},
-    event::Event,
+    event::{ComputeOutcome, Event},
     ids::{AssignmentId, NodeId, TaskId},
     state::{Stage, State},
 };
@@ -21,6 +21,7 @@ use crate::{
     app::{App, now},
     error::{ApiResult, Code},
     live::{BEAT_EVERY, LeaseTimes},
+    routes::ask_again,
     submit::submit,
 };
 
@@ -211,6 +212,7 @@ impl Driver {
             | Event::EpochOpened(_)
             | Event::ProfileChanged(_)
             | Event::TermsChanged(_)
+            | Event::ComputeChecked(_)
             | Event::NodeResumed(_)
             | Event::NodeReleased(_)
             | Event::AccountReleased(_)
@@ -289,6 +291,7 @@ impl Driver {
             self.looked = Instant::now();
             self.lose_silent_leases().await;
             self.note_silent_nodes().await;
+            self.note_silent_gpus().await;
         }
         if self.swept.elapsed() >= SWEEP_EVERY {
             self.swept = Instant::now();
@@ -348,6 +351,20 @@ impl Driver {
             self.app.live.nodes().note_gone(node, now);
         });
         join_all(gone).await;
+    }
+
+    /// Records those whose GPUs did not show in time how fast they are.
+    async fn note_silent_gpus(&self) {
+        let now = Instant::now();
+        let silent = self.app.live.challenges().overdue(now, LOST_AT_ONCE);
+        let noted = silent.into_iter().map(async |(node, open)| {
+            tracing::info!(%node, "a node did not show how fast its GPU is");
+            let check = open.check(node, ComputeOutcome::Silent, now);
+            // Where that could not be recorded it is asked again all the same.
+            let _ = self.submit(Command::CheckCompute(check)).await;
+            ask_again(&self.app, node);
+        });
+        join_all(noted).await;
     }
 
     /// Whether a tick has something to do, and may do it.

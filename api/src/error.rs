@@ -70,6 +70,8 @@ codes! {
     CheckpointUnknown = "unknown-checkpoint", NOT_FOUND, "The assignment does not resume from a checkpoint.";
     OutputMissing = "output-missing", CONFLICT, "An output that the node brought is not in the object store any more: upload it again, then reveal.";
     OutputLimit = "output-limit", PAYLOAD_TOO_LARGE, "The outputs of this assignment together pass the task's limit: report the failure `limit`.";
+    UnknownChallenge = "unknown-challenge", NOT_FOUND, "The node has no such challenge, or its time is over: go on without; the server asks again.";
+    ChallengeAnswered = "challenge-answered", CONFLICT, "The challenge has another root already: open that one.";
     BadSignature = "bad-signature", FORBIDDEN, "The signature does not fit the node's registered key and the commitment: sign `aevir.commit/1`, a line feed and the 32 bytes of the commitment.";
     TileUnknown = "unknown-tile", NOT_FOUND, "This is not in the published log, or no name of a tile: the checkpoint says how far it goes.";
     NotPublished = "not-published", SERVICE_UNAVAILABLE, "The log is not published so far at the moment: try again; if it stays so, `aevir log head` says why.";

@@ -369,6 +369,10 @@ class Node:
     keys: list = field(default_factory=list)  # that it had before
     shown: int = 0  # fuel that its results showed, in millions a second
     samples: int = 0  # of those
+    mflop_s: int = 0  # that checks of its GPU showed, in millions of operations a second
+    checks: int = 0  # of those
+    checked_wrong: bool = False  # the last answer was wrong, and no right one came since
+    checked_on: tuple = (0, 0)  # the day of the last check, and how many there were on it
     concurrency: int = 0  # runs at once that it may have by what it has shown
     stake: int = 0  # the balance of its stake
     locked: int = 0  # of that, for open results
@@ -1382,7 +1386,7 @@ SCHEDULING = {
     "leases": {"fetch_ms": 900_000, "fetch_kib_s": 2**32 - 1, "slack_ms": 300_000, "progress_ms": 10_000},
     "tail": {"after_ppm": 500_000, "faster_ppm": 250_000, "looks_max": 64},
     "returns": {"per_task": 3, "per_slot": 2}, "unproven_slots": 256, "reliability_keep_ppm": 995_000,
-    "record_pay_min": 0}
+    "record_pay_min": 0, "compute": {"check_ms": 0, "retry_ms": 900_000, "answer_ms": 120_000, "per_day": 16}}
 SETTLEMENT = {"window_ms": 0}
 CONTENTS = {"royalty_ppm": 0, "generations": 0, "first_registrant": False}
 REWARDS = {"pool_ppm": 0, "claim_epochs": 168}
@@ -1463,6 +1467,17 @@ def shown(node):
     return node.shown if node.samples >= 8 else 0
 
 
+def compute(node):
+    """The class of its GPU's throughput that counts; -1 where none does."""
+    claimed = node.profile["gpu"].get("compute", -1)
+    if claimed <= 0 or node.checks == 0:
+        return claimed
+    shown = 0
+    while 4 * node.mflop_s >= 1_000 * 4**shown:
+        shown += 1
+    return -1 if node.checked_wrong else min(claimed, shown)
+
+
 def capable(needs, node):
     """Whether the machine is what the task needs, whatever it is doing."""
     qos, profile = needs.qos, node.profile
@@ -1477,7 +1492,7 @@ def capable(needs, node):
         return False
     return need is None or (gpu is not None
                             and (gpu.get("buffer_mib") or 0) >= (need.get("buffer_mib") or 0)
-                            and (need.get("min_compute") is None or gpu.get("compute", -1) >= need["min_compute"])
+                            and (need.get("min_compute") is None or compute(node) >= need["min_compute"])
                             and gpu["class"] in (need.get("classes") or [gpu["class"]])
                             and set(need.get("features") or []) <= set(gpu["features"]))
 
@@ -2462,6 +2477,26 @@ class Auditor:
     def on_node_terms_changed(self, data):
         """What its operator allows from here on."""
         self.present_node(data).terms = data["terms"]
+
+    def on_node_compute_checked(self, data):
+        """The best answer counts, and fades by an eighth; a wrong one takes it all back."""
+        node, policy = self.present_node(data), self.policies[-1]["scheduling"]["compute"]
+        require(node.profile.get("gpu") and 1 <= data["class"] <= 10, f"expected a check of a GPU for a class from 1 to 10, found {data['class']}")
+        flops, outcome = 2 ** (29 + 2 * data["class"]), data["outcome"]
+        expect("the operations of a check", flops, integer(data["flops"]))
+        require(outcome == "silent" or ("root" in data and data["elapsed_ms"] <= policy["answer_ms"]),
+                f"expected an answer in time and its root, found {data['elapsed_ms']} ms")
+        day = self.now // 86_400_000
+        today = node.checked_on[1] if node.checked_on[0] == day else 0
+        require(policy["check_ms"] > 0 and today < policy["per_day"], f"expected at most {policy['per_day']} checks of a node on a day")
+        faded = node.mflop_s - -(-node.mflop_s // 8)
+        if outcome == "shown":
+            node.mflop_s, node.checked_wrong = max(faded, flops // max(data["elapsed_ms"], 1) // 1_000), False
+        elif outcome == "silent":
+            node.mflop_s = faded
+        else:
+            node.mflop_s, node.checked_wrong = 0, True
+        node.checks, node.checked_on = node.checks + 1, (day, today + 1)
 
     def on_node_drained(self, data):
         """It gets nothing new."""

@@ -19,6 +19,7 @@ use crate::{
     admission::{Admission, Caches},
     allowance::Allowance,
     cache::BlobCache,
+    challenge::LastChallenge,
     config::NodeConfig,
     discard,
     error::NodeError,
@@ -53,6 +54,7 @@ pub(crate) struct Shared {
     pub(crate) journal: Journal,
     pub(crate) executor: Executor,
     pub(crate) holdings: Holdings,
+    pub(crate) challenge: LastChallenge,
     /// Why the node's GPU is not what it registered any more, which ends the agent.
     pub(crate) card_gone: OnceLock<String>,
     /// No more work: what there is may end.
@@ -149,6 +151,7 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<Ende
         journal,
         executor,
         holdings: Holdings::default(),
+        challenge: LastChallenge::default(),
         shutdown: shutdown.child_token(),
         card_gone: OnceLock::new(),
         halt: CancellationToken::new(),

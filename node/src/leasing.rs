@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     agent::{Ended, Shared},
+    challenge,
     directive::follow,
     error::NodeError,
     retry::{Backoff, full},
@@ -52,6 +53,7 @@ pub(crate) async fn lease_loop(
             wait_ms: LEASE_WAIT_MS,
             holding: shared.holdings.named(),
             stopping,
+            challenge: shared.challenge.id(),
         };
         let answer = tokio::select! {
             answer = shared.client.lease(&ask) => answer,
@@ -59,9 +61,12 @@ pub(crate) async fn lease_loop(
             () = &mut grace => return Ok(Ended::Stopped),
         };
         match answer {
-            Ok(leases) => {
+            Ok(mut leases) => {
                 backoff.reset();
                 heed_standing(&mut standing, &leases.standing);
+                if let Some(challenge) = leases.challenge.take() {
+                    challenge::take(shared, challenge, tasks);
+                }
                 let silent = leases.leases.is_empty() && leases.directives.is_empty();
                 if !follow(shared, leases, tasks) && !silent {
                     tokio::select! {

@@ -13,6 +13,7 @@ mod agent;
 mod allowance;
 mod cache;
 mod card;
+mod challenge;
 mod checkpoints;
 mod config;
 mod directive;

@@ -26,7 +26,7 @@ use crate::{
     seal::{author, commit},
 };
 
-const RUNS_FOLDER: &str = "runs";
+pub(crate) const RUNS_FOLDER: &str = "runs";
 /// How long a stopping node tries to give a run back.
 const GIVE_BACK_PATIENCE: Duration = Duration::from_secs(3);
 

@@ -96,6 +96,8 @@ pub enum Command {
         node: NodeId,
         terms: Box<NodeTerms>,
     },
+    /// The leader asked the node to show how fast its GPU is.
+    CheckCompute(ComputeCheck),
     /// The node finishes what it has, and gets nothing new.
     DrainNode {
         node: NodeId,

@@ -209,6 +209,21 @@ events! {
     /// It came back as another machine, or with another driver or version.
     "node.profile_changed" v 1 ProfileChanged on |e| format!("node/{}", e.node) => { node: NodeId, profile: NodeProfile }
     "node.terms_changed" v 1 TermsChanged on |e| format!("node/{}", e.node) => { node: NodeId, terms: NodeTerms }
+    /// The leader had it compute something, to see whether its GPU is of the class that it claims. Whoever has a GPU can compute the root again.
+    "node.compute_checked" v 1 ComputeChecked on |e| format!("node/{}", e.node) => {
+        node: NodeId,
+        /// The class that the work was for.
+        class: u8,
+        /// Floating point operations.
+        flops: Count,
+        /// By the leader's clock: from handing the work out to the root's arrival, or to giving up.
+        elapsed_ms: u32,
+        outcome: ComputeOutcome,
+        seed: Hex<32>,
+        /// Of the tree over all values; absent where none came.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        root: Option<Digest>,
+    }
     /// It gets nothing new; with `leaving` it is gone once nothing of it is open.
     "node.drained" v 1 NodeDrained on |e| format!("node/{}", e.node) => { node: NodeId, leaving: bool }
     "node.resumed" v 1 NodeResumed on |e| format!("node/{}", e.node) => { node: NodeId }

@@ -132,6 +132,8 @@ fn policy_of_old(mut data: Value) -> Result<Value, UnknownEvent> {
         "reliability_keep_ppm": 995_000,
         // All results counted, whatever they earned.
         "record_pay_min": "0",
+        // What nodes said of their GPUs was taken for true.
+        "compute": {"check_ms": 0, "retry_ms": 900_000, "answer_ms": 120_000, "per_day": 16},
     });
     let policy = object(&mut data, "/policy")?;
     policy.insert("scheduling".into(), scheduling);
@@ -200,6 +202,7 @@ mod tests {
             ..SchedulingPolicy::default()
         };
         of_old.reserve.most = 0;
+        of_old.compute.check_ms = 0;
         of_old.leases.fetch_kib_s = u32::MAX;
         assert_eq!(read, of_old);
         let read: SettlementPolicy =

@@ -1,5 +1,6 @@
 //! The constants of the market. They live in `policy.adopted` events, so that a replay uses those of its time.
 
+mod compute;
 mod contents;
 mod rewards;
 mod scheduling;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::amount::{Amount, Points, Ppm};
 
+pub use compute::ComputePolicy;
 pub use contents::ContentsPolicy;
 pub use rewards::RewardsPolicy;
 pub use scheduling::{
@@ -134,7 +136,7 @@ impl Policy {
     }
 
     /// For a platform whose owner runs everything on it: no owner filters, and no dispute window, since there is nobody to
-    /// dispute with; and what a node says of its slots is taken for true, and what it finishes counts for it, whatever it earns.
+    /// dispute with; and what a node says of its slots and its GPU is taken for true, and what it finishes counts for it, whatever it earns.
     pub fn private() -> Self {
         Self {
             market: Market::Private,
@@ -142,6 +144,10 @@ impl Policy {
             scheduling: SchedulingPolicy {
                 unproven_slots: SLOTS_MAX,
                 record_pay_min: Amount::ZERO,
+                compute: ComputePolicy {
+                    check_ms: 0,
+                    ..ComputePolicy::default()
+                },
                 ..SchedulingPolicy::default()
             },
             ..Self::default()

@@ -71,6 +71,8 @@ rejections! {
     TokenInUse = "join-token-in-use", Conflict, "a join token with this hash exists: make a new one";
     NodeKeyInUse = "node-key-in-use", Conflict, "a node with this public key is registered: make a new key pair";
     ProfileInvalid { detail: String } = "node-profile-invalid", Invalid, "the node's profile can't hold: {detail}";
+    ComputeCheckInvalid { detail: String } = "compute-check-invalid", Invalid, "the check of the node's GPU can't hold: {detail}";
+    TooManyComputeChecks { most: u32 } = "too-many-compute-checks", Conflict, "the policy allows {most} checks of a node's GPU on one day, or none at all: check again on the next";
     UnknownNode = "unknown-node", NotFound, "there is no such node";
     NodeGone = "node-gone", Conflict, "this node left the market or was revoked, for good: remove its data folder and join anew with a new token";
     TermsInvalid { detail: String } = "node-terms-invalid", Invalid, "the node's terms can't hold: {detail}";

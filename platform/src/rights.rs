@@ -117,6 +117,7 @@ impl Giver {
             }
             // A join is authorised by its token.
             Command::RegisterNode(_)
+            | Command::CheckCompute(_)
             | Command::Plan
             | Command::Tick
             | Command::LoseLease { .. } => Self::System,

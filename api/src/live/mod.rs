@@ -1,6 +1,7 @@
 //! What the leader knows and does not record: who showed life when, whom to wake, the newest progress and log
 //! lines. Lost with the process; a new leader gives every lease one fresh period.
 
+mod challenges;
 mod leases;
 mod nodes;
 mod pulse;
@@ -15,10 +16,12 @@ use std::{
 use aevir_platform::ids::{AssignmentId, NodeId, TaskId};
 use aevir_wire as wire;
 use tokio::{
-    sync::{Notify, broadcast, watch},
+    sync::{Notify, Semaphore, broadcast, watch},
     time::Instant,
 };
 
+use challenges::Challenges;
+pub(crate) use challenges::Wanted;
 pub(crate) use leases::{Leases, Times as LeaseTimes};
 pub(crate) use nodes::{Nodes, OpenPoll};
 pub(crate) use pulse::BEAT_EVERY;
@@ -40,6 +43,9 @@ pub(crate) struct Live {
     reveals_heard_until: Mutex<Instant>,
     leases: Mutex<Leases>,
     nodes: Arc<Mutex<Nodes>>,
+    challenges: Mutex<Challenges>,
+    /// Whose turn it is to have an answer to a challenge computed again.
+    pub(crate) judging_challenges: Semaphore,
     logs: Mutex<TaskLogs>,
     updates: broadcast::Sender<Arc<LiveUpdate>>,
     /// Size of the log as far as the driver has seen it.
@@ -64,6 +70,8 @@ impl Live {
             reveals_heard_until: Mutex::new(Instant::now()),
             leases: Mutex::default(),
             nodes: Arc::default(),
+            challenges: Mutex::default(),
+            judging_challenges: Semaphore::new(1),
             logs: Mutex::default(),
             updates: broadcast::Sender::new(UPDATES),
             head: watch::Sender::new(head),
@@ -82,6 +90,7 @@ impl Live {
         };
         self.leases().shift(paused);
         self.nodes().shift(paused);
+        self.challenges().shift(paused);
         self.hear_reveals(paused);
         let paused_ms = paused.as_millis();
         if paused >= PAUSE_TOLD_MIN {
@@ -111,6 +120,10 @@ impl Live {
 
     pub(crate) fn nodes(&self) -> MutexGuard<'_, Nodes> {
         lock(&self.nodes)
+    }
+
+    pub(crate) fn challenges(&self) -> MutexGuard<'_, Challenges> {
+        lock(&self.challenges)
     }
 
     pub(crate) fn logs(&self) -> MutexGuard<'_, TaskLogs> {

@@ -21,6 +21,8 @@ mod tasks;
 mod tlog;
 mod withdrawals;
 
+pub(crate) use node::ask_again;
+
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;

@@ -10,7 +10,10 @@ use aevir_platform::{
     ids::NodeId,
     rejection::Rejection,
     schedule,
-    state::{Backoff, Fading, Node, Record, SpeedRecord, Standing, State as Machine, Tally},
+    state::{
+        Backoff, ComputeRecord, Fading, Node, Record, SpeedRecord, Standing, State as Machine,
+        Tally,
+    },
 };
 use aevir_wire as wire;
 use axum::{Json as Reply, extract::State, http::StatusCode};
@@ -113,7 +116,7 @@ async fn list_nodes(
     let after = cursor::<NodeId>(filter.after.as_deref())?;
     let mut query = views::Query::new(
         "SELECT id, owner, public_key, profile, availability, standing, standing_reason, suspended_for, suspended_at, terms,
-            shown_mfuel_s, speed_samples, earned, registered_at FROM {nodes}",
+            shown_mfuel_s, speed_samples, shown_mflop_s, compute_checks, compute_wrong, earned, registered_at FROM {nodes}",
     );
     query.when_some("owner = ?", owner.map(|a| a.to_string()));
     query.when_some("availability = ?", availability);
@@ -155,6 +158,12 @@ fn from_row(mut cells: Cells) -> ApiResult<wire::Node> {
         mfuel_s: cells.count()?,
         samples: cells.count()?,
     };
+    let checks = ComputeRecord {
+        mflop_s: cells.size()?,
+        checks: cells.count()?,
+        wrong: cells.int()? != 0,
+        ..ComputeRecord::default()
+    };
     Ok(wire::Node {
         id,
         owner,
@@ -165,6 +174,7 @@ fn from_row(mut cells: Cells) -> ApiResult<wire::Node> {
         suspended,
         terms,
         speed: speed(shown, profile.cpu_mfuel_s),
+        compute: profile.gpu.as_ref().map(|gpu| compute(checks, gpu.compute)),
         profile,
         active: Vec::new(),
         runs_at_once: None,
@@ -323,6 +333,11 @@ pub(super) fn view(state: &Machine, node: &Node) -> ApiResult<wire::Node> {
         }),
         terms: to_wire(&node.terms)?,
         speed: speed(node.speed, node.profile.cpu_mfuel_s),
+        compute: node
+            .profile
+            .gpu
+            .as_ref()
+            .map(|gpu| compute(node.compute, gpu.compute)),
         sealed: newest_sealed(node),
         sealed_count: node.sealed.len() as u64,
         earned: node.earned.to_string(),
@@ -345,6 +360,18 @@ fn speed(shown: SpeedRecord, claimed: Option<u32>) -> wire::NodeSpeed {
         samples: shown.samples,
         counted_mfuel_s: shown.counted(claimed),
         slower_than_claimed: shown.is_below(claimed),
+    }
+}
+
+fn compute(record: ComputeRecord, claimed: Option<u8>) -> wire::NodeCompute {
+    wire::NodeCompute {
+        claimed,
+        shown: (record.checks > 0).then(|| record.shown()),
+        shown_mflop_s: record.mflop_s.to_string(),
+        checks: record.checks,
+        wrong: record.wrong,
+        counted: record.counted(claimed),
+        slower_than_claimed: record.is_below(claimed),
     }
 }
 

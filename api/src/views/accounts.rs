@@ -123,6 +123,7 @@ impl Projection<Event> for Accounts {
             | Event::AvailabilityChanged(_)
             | Event::ProfileChanged(_)
             | Event::TermsChanged(_)
+            | Event::ComputeChecked(_)
             | Event::NodeDrained(_)
             | Event::NodeResumed(_)
             | Event::NodeLeft(_)

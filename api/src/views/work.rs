@@ -29,7 +29,7 @@ impl Projection<Event> for Work {
     }
 
     fn version(&self) -> u32 {
-        5
+        6
     }
 
     fn tables(&self) -> &'static [Table] {
@@ -60,6 +60,7 @@ impl Projection<Event> for Work {
             }
             Event::ProfileChanged(e) => life::profile(rows, e).await,
             Event::TermsChanged(e) => life::terms(rows, e).await,
+            Event::ComputeChecked(e) => life::checked(rows, e, at).await,
             Event::NodeDrained(e) => {
                 let leaving = e.leaving;
                 life::standing(rows, e.node, &Standing::Draining { leaving }).await
@@ -70,10 +71,7 @@ impl Projection<Event> for Work {
                 let reason = e.reason.clone();
                 life::standing(rows, e.node, &Standing::Revoked { reason, at }).await
             }
-            Event::KeyRotated(e) => {
-                let node = rows.row(NODES, [id(e.node)]).await?;
-                node.set("public_key", id(e.public_key)).map(drop)
-            }
+            Event::KeyRotated(e) => life::key(rows, e).await,
             Event::NodeSuspended(e) => life::suspension(rows, e.node, Some((&e.reason, at))).await,
             Event::NodeReleased(e) => life::suspension(rows, e.node, None).await,
             Event::ContentRegistered(e) => {
@@ -295,6 +293,7 @@ fn wants(event: &Event, keys: &mut Keys) {
         Event::AvailabilityChanged(e) => return node(keys, e.node),
         Event::ProfileChanged(e) => return node(keys, e.node),
         Event::TermsChanged(e) => return node(keys, e.node),
+        Event::ComputeChecked(e) => return node(keys, e.node),
         Event::NodeDrained(e) => return node(keys, e.node),
         Event::NodeResumed(e) => return node(keys, e.node),
         Event::NodeLeft(e) => return node(keys, e.node),

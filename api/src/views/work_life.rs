@@ -5,9 +5,9 @@ use aevir_events::{
     projection::{ProjectionError, Rows, Value},
 };
 use aevir_platform::{
-    event::{ProfileChanged, TermsChanged},
+    event::{ComputeChecked, KeyRotated, ProfileChanged, TermsChanged},
     ids::NodeId,
-    state::Standing,
+    state::{ComputeRecord, Standing},
 };
 
 use super::{id, json, ms, work_tables::NODES};
@@ -27,6 +27,29 @@ pub(super) async fn profile(rows: &mut Rows<'_>, e: &ProfileChanged) -> Done {
 pub(super) async fn terms(rows: &mut Rows<'_>, e: &TermsChanged) -> Done {
     let node = rows.row(NODES, [id(e.node)]).await?;
     node.set("terms", json(&e.terms)?).map(drop)
+}
+
+pub(super) async fn key(rows: &mut Rows<'_>, e: &KeyRotated) -> Done {
+    let node = rows.row(NODES, [id(e.node)]).await?;
+    node.set("public_key", id(e.public_key)).map(drop)
+}
+
+pub(super) async fn checked(rows: &mut Rows<'_>, e: &ComputeChecked, at: Timestamp) -> Done {
+    let node = rows.row(NODES, [id(e.node)]).await?;
+    let mut record = ComputeRecord {
+        mflop_s: u64::try_from(node.int("shown_mflop_s")?).unwrap_or(0),
+        checks: u32::try_from(node.int("compute_checks")?).unwrap_or(u32::MAX),
+        wrong: node.int("compute_wrong")? != 0,
+        ..ComputeRecord::default()
+    };
+    record.see(e.class, e.elapsed_ms, e.outcome, at);
+    node.set(
+        "shown_mflop_s",
+        i64::try_from(record.mflop_s).unwrap_or(i64::MAX),
+    )?
+    .set("compute_checks", record.checks)?
+    .set("compute_wrong", u32::from(record.wrong))
+    .map(drop)
 }
 
 pub(super) async fn standing(rows: &mut Rows<'_>, node: NodeId, standing: &Standing) -> Done {

@@ -201,6 +201,15 @@ pub(super) const TABLES: &[Table] = &[
                 "Fuel in millions a second, as its accepted results showed.",
             ),
             Column::int("speed_samples", "Results that this was taken from."),
+            Column::int(
+                "shown_mflop_s",
+                "Floating point operations of its GPU in millions a second, as checks showed.",
+            ),
+            Column::int("compute_checks", "Checks that this was taken from."),
+            Column::int(
+                "compute_wrong",
+                "1 where the last answer was wrong and no right one came since, otherwise 0.",
+            ),
             Column::int("earned", "Shares of settlements so far, micro-AEV."),
             Column::int("registered_at", "ms."),
         ],

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod accounts;
+mod challenges;
 mod connections;
 mod contents;
 mod documents;

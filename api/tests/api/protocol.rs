@@ -186,6 +186,7 @@ async fn a_lease_is_handed_out_until_the_node_says_that_it_has_it() {
         wait_ms: 0,
         holding: holding.iter().map(|s| (*s).to_owned()).collect(),
         stopping: false,
+        challenge: None,
     };
     let poll = |ask: Ask| {
         let client = node.client.clone();
@@ -232,6 +233,7 @@ async fn a_waiting_poll_is_answered_when_work_comes() {
         wait_ms: 20_000,
         holding: Vec::new(),
         stopping: false,
+        challenge: None,
     };
     let begun = std::time::Instant::now();
     let submit = async {

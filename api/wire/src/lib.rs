@@ -12,6 +12,7 @@
 
 mod accounts;
 mod batch;
+mod challenge;
 mod client;
 mod contents;
 mod heartbeat;
@@ -34,6 +35,10 @@ pub use accounts::{
     Withdrawal, WithdrawalPage,
 };
 pub use batch::{BATCH_ITEMS_MAX, Batch, BatchAnswer, BatchAnswers, BatchItem, NodeCall};
+pub use challenge::{
+    CHALLENGE_INDICES, CHECKED_CLASS_MAX, Challenge, ChallengeIndices, ChallengeOpening,
+    ChallengeOpenings, ChallengeRoot, Tree, VALUES_PER_DISPATCH, Work,
+};
 pub use client::{
     AssignmentFilter, Client, ClientError, EntryFilter, KeptKeys, NdjsonStream, NodeFilter,
     StatementFilter, TaskFilter, TaskUpdates,
@@ -52,21 +57,22 @@ pub use log::{
 pub use node::{
     Action, Ask, Checkpointed, Commit, Directive, Directives, FAST_CLASS_MARK, Fail,
     GpuConfinement, GpuNeed, GpuProfile, Lease, Leases, Limits, Node, NodeConfinement, NodeList,
-    NodeProfile, NodeRecord, NodeStanding, NodeTally, Pay, RUNTIME_FAST, RUNTIME_REPRODUCIBLE,
-    RegisterNode, RegisteredNode, Reveal, SEALED_SHOWN_MAX, StopReason, Wall,
+    NodeProfile, NodeStanding, Pay, RUNTIME_FAST, RUNTIME_REPRODUCIBLE, RegisterNode,
+    RegisteredNode, Reveal, SEALED_SHOWN_MAX, StopReason, Wall,
 };
 pub use node_life::{
-    AllowDeny, ChangeProfile, ChangeStake, NodeCaps, NodeSpeed, NodeStake, NodeTerms, RevokeNode,
-    RotateKey, Subject, Suspend, Suspended, Suspension, SuspensionList, Window,
+    AllowDeny, ChangeProfile, ChangeStake, NodeCaps, NodeCompute, NodeRecord, NodeSpeed, NodeStake,
+    NodeTally, NodeTerms, RevokeNode, RotateKey, Subject, Suspend, Suspended, Suspension,
+    SuspensionList, Window,
 };
 pub use points::{
     AccountPoints, Epoch, EpochPage, Points, PointsChange, PointsChangePage, PointsExplanation,
     PointsTable, RewardPart, Rewards, TrackPoints,
 };
 pub use policy::{
-    AccountLimits, AdaptivePolicy, AdoptedPolicy, ContentsPolicy, PointsPolicy, Policy,
-    ReturnPolicy, RewardsPolicy, SchedulingPolicy, ScorePolicy, SettlementPolicy, StakePolicy,
-    VerificationPolicy,
+    AccountLimits, AdaptivePolicy, AdoptedPolicy, ComputePolicy, ContentsPolicy, PointsPolicy,
+    Policy, ReturnPolicy, RewardsPolicy, SchedulingPolicy, ScorePolicy, SettlementPolicy,
+    StakePolicy, VerificationPolicy,
 };
 pub use problem::{PROBLEM_JSON, Problem};
 pub use projections::{Projection, ProjectionList, Rebuild};

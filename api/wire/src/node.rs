@@ -20,8 +20,9 @@ pub const RUNTIME_FAST: &str = "fast/1";
 pub const FAST_CLASS_MARK: &str = "+fast/1";
 
 use crate::{
+    challenge::Challenge,
     contents::{Artifact, BlobRef},
-    node_life::{NodeSpeed, NodeStake, NodeTerms, Suspension},
+    node_life::{NodeCompute, NodeRecord, NodeSpeed, NodeStake, NodeTerms, Suspension},
     report::Report,
 };
 
@@ -170,6 +171,9 @@ pub struct Node {
     pub suspended: Option<Suspension>,
     pub terms: NodeTerms,
     pub speed: NodeSpeed,
+    /// Absent where it has no GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute: Option<NodeCompute>,
     /// Assignments that hold a slot.
     pub active: Vec<String>,
     /// Runs at once that it is given: its slots, as far as it has shown that it has them; in lists as it is when they are asked for.
@@ -197,29 +201,6 @@ pub struct Node {
 /// Sealed results that are named of one node; a busy one has thousands until they mature.
 pub const SEALED_SHOWN_MAX: usize = 10;
 
-/// How a node did on one type of task.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct NodeRecord {
-    /// By the hardware that the runs used: `cpu`, or `gpu:` and the GPU's class.
-    pub classes: BTreeMap<String, NodeTally>,
-    /// Faults since the last good result; each doubles the back-off.
-    pub faults_in_a_row: u32,
-    /// Gets no such task before this time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backoff_until: Option<String>,
-}
-
-/// A node's outcomes on one type of task and one class of hardware. They fade with every epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct NodeTally {
-    /// In thousandths of an outcome.
-    pub good_thousandths: u64,
-    /// In thousandths of an outcome.
-    pub bad_thousandths: u64,
-    /// Lower confidence bound of the share of good results, in parts per million.
-    pub reliability_ppm: u32,
-}
-
 /// The caller's nodes; all nodes with the scope `audit` or `admin`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeList {
@@ -245,6 +226,9 @@ pub struct Ask {
     /// The node is about to stop: it counts as offline, and gets nothing more, until it asks without this.
     #[serde(default)]
     pub stopping: bool,
+    /// The last challenge that it was told, so that it is not told again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<String>,
 }
 
 /// New leases, and what to do with assignments named in `holding`. Both may be empty: ask again.
@@ -256,6 +240,9 @@ pub struct Leases {
     /// How the node stands. A node obeys it: it takes no work unless it is `working`.
     #[serde(default)]
     pub standing: NodeStanding,
+    /// The node is to show how fast its GPU is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<Challenge>,
 }
 
 /// How a node stands with its operator and the market's administrators.

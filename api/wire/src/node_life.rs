@@ -120,6 +120,50 @@ pub struct NodeSpeed {
     pub slower_than_claimed: bool,
 }
 
+/// How a node did on one type of task.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeRecord {
+    /// By the hardware that the runs used: `cpu`, or `gpu:` and the GPU's class.
+    pub classes: BTreeMap<String, NodeTally>,
+    /// Faults since the last good result; each doubles the back-off.
+    pub faults_in_a_row: u32,
+    /// Gets no such task before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backoff_until: Option<String>,
+}
+
+/// A node's outcomes on one type of task and one class of hardware. They fade with every epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeTally {
+    /// In thousandths of an outcome.
+    pub good_thousandths: u64,
+    /// In thousandths of an outcome.
+    pub bad_thousandths: u64,
+    /// Lower confidence bound of the share of good results, in parts per million.
+    pub reliability_ppm: u32,
+}
+
+/// How fast a node's GPU is, as the platform's checks showed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeCompute {
+    /// The class of arithmetic throughput that it claims: class `n` is from 4^(n-1) to 4^n f32 GFLOP/s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed: Option<u8>,
+    /// The highest class that the best answer shows; absent before the first check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<u8>,
+    /// Operations of that answer in millions a second, faded by those after it.
+    pub shown_mflop_s: String,
+    pub checks: u32,
+    /// The last answer was wrong, and no right one came since: no class counts.
+    pub wrong: bool,
+    /// What placement counts with: the lower of claimed and shown; what is claimed before the first check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<u8>,
+    /// Less counts than it claims.
+    pub slower_than_claimed: bool,
+}
+
 /// An administrator's stop to what is new.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Suspension {

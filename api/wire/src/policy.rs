@@ -175,6 +175,21 @@ pub struct SchedulingPolicy {
     pub reliability_keep_ppm: u32,
     /// What a result must earn its node at least, in micro-AEV, to count for it: as a good outcome, for its speed and for its slots.
     pub record_pay_min: String,
+    pub compute: ComputePolicy,
+}
+
+/// How often nodes show that their GPUs are of the class that they claim.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ComputePolicy {
+    /// The mean time between two checks of a node, 60,000 to 604,800,000 ms; when exactly nobody can foresee. 0: there are none.
+    pub check_ms: u32,
+    /// The same while less counts than the node claims, 60,000 to 604,800,000 ms.
+    pub retry_ms: u32,
+    /// An answer that takes longer is none, 1,000 to 600,000 ms.
+    pub answer_ms: u32,
+    /// Checks of one node on one day, 1 to 96.
+    pub per_day: u32,
 }
 
 /// How many runs can be given back for nothing, by nodes that stop.

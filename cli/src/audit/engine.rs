@@ -312,6 +312,13 @@ fn limits(watch: &Watch, checkpoints: u64) -> Vec<Unchecked> {
         ),
     );
     push(
+        "checks of GPUs",
+        format!(
+            "that {} answers came when they did, and were right, is the leader's word: whoever has a GPU can compute each root again from its seed",
+            counts.compute_checks_taken
+        ),
+    );
+    push(
         "schema checks of unpublished results",
         format!(
             "{} outcomes are the platform's word: the log holds the results' digests",

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use aevir_wire::{ChangeStake, Client, Node, NodeTally, NodeTerms, RevokeNode, Wall};
+use aevir_wire::{ChangeStake, Client, Node, NodeCompute, NodeTally, NodeTerms, RevokeNode, Wall};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
@@ -219,6 +219,11 @@ fn status(node: &Node) -> String {
         ("sealed", sealed(node)),
         ("earned", format!("{} AEV", aev(&node.earned))),
     ];
+    rows.extend(
+        node.compute
+            .as_ref()
+            .map(|found| ("GPU speed", compute(found))),
+    );
     rows.extend(node.stake.as_ref().map(|stake| {
         let (amount, locked) = (aev(&stake.amount), aev(&stake.locked));
         let text = format!(
@@ -293,6 +298,24 @@ fn gpu(node: &Node) -> String {
     format!(
         "{} ({} MiB, speed {class}, {})",
         gpu.adapter, gpu.memory_mib, gpu.class
+    )
+}
+
+/// The class that the node claims, what checks showed of it, and what counts: `claimed c5, shown c3 by 2 checks (17179 MFLOP/s), counted c3`.
+fn compute(found: &NodeCompute) -> String {
+    let class = |class: Option<u8>| class.map_or("-".to_owned(), |class| format!("c{class}"));
+    let note = match (found.wrong, found.slower_than_claimed) {
+        (true, _) => ": THE LAST ANSWER WAS WRONG",
+        (false, true) => ": SLOWER THAN CLAIMED",
+        (false, false) => "",
+    };
+    format!(
+        "claimed {}, shown {} by {} checks ({} MFLOP/s), counted {}{note}",
+        class(found.claimed),
+        class(found.shown),
+        found.checks,
+        found.shown_mflop_s,
+        class(found.counted)
     )
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod attacks;
+mod challenges;
 mod checkpoints;
 mod closed;
 mod command_line;

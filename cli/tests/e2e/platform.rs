@@ -311,8 +311,15 @@ impl TestNode {
         } else {
             &["--grace-s", "1"]
         };
+        let gpu: &[&str] = if named("--gpu") {
+            &[]
+        } else {
+            &["--gpu", "off"]
+        };
         let child = Command::new(AEVIR)
-            .args(["node", "--lifeline", "--gpu", "off", "--data"])
+            .args(["node", "--lifeline"])
+            .args(gpu)
+            .arg("--data")
             .arg(&self.folder)
             .args(grace)
             .args(&self.more)

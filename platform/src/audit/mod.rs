@@ -117,6 +117,8 @@ pub struct Counts {
     pub coins_lost: u64,
     /// Seeds that the platform drew.
     pub seeds_taken: u64,
+    /// Checks of nodes' GPUs: what the leader's clock said and whether the values were right are taken from the log.
+    pub compute_checks_taken: u64,
     /// Outcomes of JSON Schema checks on results that the log does not publish.
     pub schema_checks_taken: u64,
 }
@@ -310,6 +312,7 @@ impl Recomputation {
                 counts.tasks += 1;
                 counts.seeds_taken += u64::from(created.definition.seed.is_none());
             }
+            Event::ComputeChecked(_) => counts.compute_checks_taken += 1,
             Event::LedgerPosted(_) => counts.postings += 1,
             Event::PointsChanged(_) => counts.points += 1,
             Event::TaskVerified(_) => counts.verdicts += 1,
@@ -438,6 +441,7 @@ fn task_of(event: &Event) -> Option<TaskId> {
         | Event::AvailabilityChanged(_)
         | Event::ProfileChanged(_)
         | Event::TermsChanged(_)
+        | Event::ComputeChecked(_)
         | Event::NodeDrained(_)
         | Event::NodeResumed(_)
         | Event::NodeLeft(_)

@@ -2,11 +2,23 @@
 
 use super::{Fault, Flaw};
 use crate::{
-    command::{Command, Subject},
-    event::{KeyRotated, NodeDrained},
+    command::{Command, ComputeCheck, Subject},
+    event::{ComputeChecked, KeyRotated, NodeDrained},
     rotation::SignedRotation,
     state::State,
 };
+
+/// What the leader's clock said is taken from the log.
+pub(super) fn checking(e: &ComputeChecked) -> Command {
+    Command::CheckCompute(ComputeCheck {
+        node: e.node,
+        class: e.class,
+        elapsed_ms: e.elapsed_ms,
+        outcome: e.outcome,
+        seed: e.seed,
+        root: e.root,
+    })
+}
 
 pub(super) fn draining(e: &NodeDrained) -> Command {
     let node = e.node;

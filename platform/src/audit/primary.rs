@@ -163,6 +163,7 @@ fn read<'a>(
             node: e.node,
             terms: Box::new(e.terms.clone()),
         },
+        Event::ComputeChecked(e) => node::checking(e),
         Event::NodeDrained(e) => node::draining(e),
         Event::NodeResumed(e) => Command::ResumeNode { node: e.node },
         Event::KeyRotated(e) => {

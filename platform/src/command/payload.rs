@@ -9,6 +9,8 @@ use crate::{
     amount::Amount,
     content::{Access, Contributor},
     digest::Digest,
+    event::ComputeOutcome,
+    hexbytes::Hex,
     ids::{AccountId, ContentId, NodeId, TaskId},
     report::{Artifact, BlobRef, NodeKey},
 };
@@ -281,6 +283,20 @@ pub struct GpuProfile {
     /// Absent: not measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compute: Option<u8>,
+}
+
+/// What a check of a node's GPU came to, by the leader's clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ComputeCheck {
+    pub node: NodeId,
+    /// The class that the work was for; 1 to 10.
+    pub class: u8,
+    /// From handing the work out to the root's arrival, or to giving up.
+    pub elapsed_ms: u32,
+    pub outcome: ComputeOutcome,
+    pub seed: Hex<32>,
+    /// Of what the node computed, where it said that it did.
+    pub root: Option<Digest>,
 }
 
 /// What an administrator can suspend.

@@ -112,6 +112,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         }
         Command::ChangeProfile { node, profile } => node::change_profile(state, *node, profile),
         Command::ChangeTerms { node, terms } => node::change_terms(state, *node, terms),
+        Command::CheckCompute(check) => node::check_compute(state, check, context.time),
         Command::DrainNode { node } => node::drain(state, *node),
         Command::ResumeNode { node } => node::resume(state, *node),
         Command::LeaveMarket { node } => node::leave(state, *node),

@@ -18,6 +18,18 @@ pub struct Posting {
     pub amount: Amount,
 }
 
+/// What a check of a node's GPU came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ComputeOutcome {
+    /// All values that were opened are right.
+    Shown,
+    /// One is not, or does not stand under the root.
+    Wrong,
+    /// No root came in time, or it was not opened.
+    Silent,
+}
+
 /// What became of an epoch's secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

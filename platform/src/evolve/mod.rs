@@ -55,6 +55,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::AvailabilityChanged(e) => node::availability_changed(state, e),
         Event::ProfileChanged(e) => node::profile_changed(state, e),
         Event::TermsChanged(e) => node::terms_changed(state, e),
+        Event::ComputeChecked(e) => node::compute_checked(state, e, at),
         Event::NodeDrained(e) => node::drained(state, e),
         Event::NodeResumed(e) => node::resumed(state, e),
         Event::NodeLeft(e) => node::left(state, e, at),

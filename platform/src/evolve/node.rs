@@ -7,8 +7,8 @@ use crate::{
     amount::Amount,
     command::Availability,
     event::{
-        AvailabilityChanged, KeyRotated, NodeDrained, NodeLeft, NodeRegistered, NodeResumed,
-        NodeRevoked, ProfileChanged, TermsChanged, Track,
+        AvailabilityChanged, ComputeChecked, KeyRotated, NodeDrained, NodeLeft, NodeRegistered,
+        NodeResumed, NodeRevoked, ProfileChanged, TermsChanged, Track,
     },
     ids::{AssignmentId, NodeId},
     schedule::Load,
@@ -52,6 +52,7 @@ pub(super) fn registered(
         ranked_points: state.points(e.owner, Track::Compute),
         returns: Default::default(),
         speed: Default::default(),
+        compute: Default::default(),
         concurrency: state.scheduling().unproven_slots,
         pledges: Default::default(),
         vouched_at: Timestamp::default(),
@@ -86,6 +87,17 @@ pub(super) fn profile_changed(state: &mut State, e: &ProfileChanged) -> Result<(
 
 pub(super) fn terms_changed(state: &mut State, e: &TermsChanged) -> Result<(), Corrupt> {
     redescribe(state, e.node, |node| node.terms = e.terms.clone())
+}
+
+pub(super) fn compute_checked(
+    state: &mut State,
+    e: &ComputeChecked,
+    at: Timestamp,
+) -> Result<(), Corrupt> {
+    let node = present(state, e.node)?;
+    node.compute.see(e.class, e.elapsed_ms, e.outcome, at);
+    with_fleet(state, e.node, |fleet, _, node| fleet.measure(node));
+    Ok(())
 }
 
 pub(super) fn drained(state: &mut State, e: &NodeDrained) -> Result<(), Corrupt> {

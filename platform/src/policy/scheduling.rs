@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ComputePolicy;
 use crate::amount::{Amount, Count, PPM, Points, Ppm};
 
 /// Levels that a score is rounded down to. Part of the rule, not of a policy: 64 of them tell nodes apart by one and a
@@ -45,6 +46,8 @@ pub struct SchedulingPolicy {
     pub reliability_keep_ppm: Ppm,
     /// What a result must earn its node at least, in micro-AEV, to count for it: as a good outcome, for its speed and for its slots.
     pub record_pay_min: Amount,
+    /// How often nodes show that their GPUs are of the class that they claim.
+    pub compute: ComputePolicy,
 }
 
 /// How many runs can be given back for nothing.
@@ -195,6 +198,7 @@ impl Default for SchedulingPolicy {
             reliability_keep_ppm: 995_000,
             // As the attempt fee: what a run is worth at least. The platform's part of it, 50, is what a made-up one costs.
             record_pay_min: Amount(1_000),
+            compute: ComputePolicy::default(),
         }
     }
 }
@@ -334,6 +338,7 @@ impl SchedulingPolicy {
         if self.record_pay_min < Amount::ZERO {
             return Err("`record_pay_min` is 0 at least".into());
         }
+        self.compute.check()?;
         self.account.check()
     }
 }

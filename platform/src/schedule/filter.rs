@@ -330,7 +330,7 @@ fn gpu(need: &GpuNeed, node: &Node) -> [Option<Refused>; 4] {
         return [Some(Refused::NoGpu), None, None, None];
     };
     let buffer_mib = gpu.buffer_mib.unwrap_or(0);
-    let is_slow = need.min_compute.is_some() && gpu.compute < need.min_compute;
+    let is_slow = need.min_compute.is_some() && node.counted_compute() < need.min_compute;
     let is_other = !need.classes.is_empty() && !need.classes.contains(&gpu.class);
     let lacks = need.features.iter().any(|f| !gpu.features.contains(f));
     [

@@ -54,7 +54,7 @@ pub(crate) struct Fleet {
     gpus: Bits,
     /// 0 where it is not told.
     gpu_buffer_mib: Column,
-    /// Class of throughput and one; 0 where it was not measured.
+    /// Class of throughput that counts, and one; 0 where none does.
     gpu_compute: Column,
     hours: Hours,
     pub(super) parties: Parties,
@@ -239,18 +239,24 @@ impl Fleet {
         let Some(gpu) = &profile.gpu else {
             self.gpus.set(i, false);
             self.gpu_buffer_mib.set(i, 0);
-            self.gpu_compute.set(i, 0);
+            self.measure(node);
             return;
         };
         self.gpus.set(i, is_there);
         let buffer = gpu.buffer_mib.unwrap_or(0);
         self.gpu_buffer_mib.set(i, buffer.into());
-        let compute = gpu.compute.map_or(0, |class| u64::from(class) + 1);
-        self.gpu_compute.set(i, compute);
+        self.measure(node);
         self.gpu_classes.mark(gpu.class.clone(), i, is_there);
         for feature in &gpu.features {
             self.gpu_features.mark(feature.clone(), i, is_there);
         }
+    }
+
+    /// How fast a node's GPU counts as being.
+    pub(crate) fn measure(&mut self, node: &Node) {
+        let class = node.counted_compute();
+        let class = class.map_or(0, |class| u64::from(class) + 1);
+        self.gpu_compute.set(node.ordinal, class);
     }
 
     /// Whether nodes of so many owners have GPUs of one class, of these if any are named, beside `but`'s own.

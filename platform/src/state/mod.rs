@@ -5,6 +5,7 @@
 
 mod assignment;
 mod assignments;
+mod compute;
 mod epoch;
 mod index;
 mod inspection;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 pub use assignment::{Assignment, Commitment, Revealed, Shown, Stage};
 pub use assignments::Assignments;
+pub use compute::{CHECKED_CLASS_MAX, ComputeRecord, checked_flops};
 pub use epoch::{Epochs, OpenEpoch, Requester, Sweep};
 pub(crate) use index::{Index, awaited, is_unblocked};
 pub use inspection::{Inspection, InspectionOf};

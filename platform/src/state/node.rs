@@ -17,6 +17,7 @@ use crate::{
 
 use super::{
     Suspension,
+    compute::ComputeRecord,
     record::{HardwareClass, Record, Tally},
     speed::SpeedRecord,
     stake::Pledges,
@@ -54,6 +55,8 @@ pub struct Node {
     pub ranked_points: i64,
     pub returns: Returns,
     pub speed: SpeedRecord,
+    /// What checks of its GPU showed.
+    pub compute: ComputeRecord,
     /// Runs at once that it may have by what it has shown, whatever it offers.
     pub concurrency: u32,
     pub pledges: Pledges,
@@ -280,6 +283,16 @@ impl Node {
     /// Its results show, again and again, less than half of the speed that it claims.
     pub fn is_slower_than_claimed(&self) -> bool {
         self.speed.is_below(self.profile.cpu_mfuel_s)
+    }
+
+    /// The class of arithmetic throughput that it claims for its GPU.
+    pub fn claimed_compute(&self) -> Option<u8> {
+        self.profile.gpu.as_ref().and_then(|gpu| gpu.compute)
+    }
+
+    /// The class that placement counts with: the lower of what it claims and of what checks showed. `None` where nothing counts.
+    pub fn counted_compute(&self) -> Option<u8> {
+        self.compute.counted(self.claimed_compute())
     }
 
     /// Slots that no assignment holds.

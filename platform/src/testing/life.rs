@@ -5,9 +5,11 @@ use ed25519_dalek::SigningKey;
 use super::{History, NODES, profile};
 use crate::{
     amount::Amount,
-    command::{Availability, Command, Subject},
+    command::{Availability, Command, ComputeCheck, Subject},
     definition::TaskType,
     digest::Digest,
+    event::ComputeOutcome,
+    hexbytes::Hex,
     ids::NodeId,
     rotation::SignedRotation,
     terms::{NodeTerms, Window},
@@ -20,7 +22,7 @@ impl History {
         let Some(node) = self.keys.keys().nth(which).copied() else {
             return;
         };
-        match self.below(6) {
+        match self.below(7) {
             0 => {
                 self.submit(Command::DrainNode { node });
                 self.submit(Command::ResumeNode { node });
@@ -34,8 +36,26 @@ impl History {
                 let profile = Box::new(profile);
                 self.submit(Command::ChangeProfile { node, profile });
             }
+            5 => self.check(node),
             _ => self.replace(node),
         }
+    }
+
+    /// Shows how fast its GPU is, or does not.
+    fn check(&mut self, node: NodeId) {
+        let check = ComputeCheck {
+            node,
+            class: 3,
+            elapsed_ms: 1_000 << self.below(5),
+            outcome: match self.below(8) {
+                0 => ComputeOutcome::Wrong,
+                1 => ComputeOutcome::Silent,
+                _ => ComputeOutcome::Shown,
+            },
+            seed: Hex([7; 32]),
+            root: Some(Digest::of(b"values")),
+        };
+        self.submit(Command::CheckCompute(check));
     }
 
     fn change_terms(&mut self, node: NodeId) {

@@ -36,6 +36,7 @@ pub fn kind(command: &Command) -> &'static str {
         Command::SetAvailability { .. } => "set-availability",
         Command::ChangeProfile { .. } => "change-profile",
         Command::ChangeTerms { .. } => "change-terms",
+        Command::CheckCompute(_) => "check-compute",
         Command::DrainNode { .. } => "drain-node",
         Command::ResumeNode { .. } => "resume-node",
         Command::LeaveMarket { .. } => "leave-market",
@@ -66,7 +67,7 @@ pub fn kind(command: &Command) -> &'static str {
 pub const GRANTED_MIN: u64 = 20;
 
 /// All of them.
-pub const COMMANDS: [&str; 42] = [
+pub const COMMANDS: [&str; 43] = [
     "adopt-policy",
     "open-account",
     "add-key",
@@ -86,6 +87,7 @@ pub const COMMANDS: [&str; 42] = [
     "set-availability",
     "change-profile",
     "change-terms",
+    "check-compute",
     "drain-node",
     "resume-node",
     "leave-market",

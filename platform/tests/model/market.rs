@@ -452,7 +452,7 @@ pub fn profile(name: &str, class: &str) -> NodeProfile {
             buffer_mib: None,
             features: Vec::new(),
             software: false,
-            compute: None,
+            compute: Some(3),
         }),
         runtime: "det/1".into(),
         cpu_mfuel_s: Some(1_000),

@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 
 use aevir_platform::{
     amount::Amount,
-    command::{Availability, Command, FailureClass, LossReason, Subject},
+    command::{Availability, Command, ComputeCheck, FailureClass, LossReason, Subject},
     digest::Digest,
+    event::ComputeOutcome,
+    hexbytes::Hex,
     ids::{AccountId, NodeId, TaskId},
     rotation::SignedRotation,
 };
@@ -355,7 +357,7 @@ impl Player {
         let known = &self.market.state.nodes[&node];
         let owner = known.owner;
         let reason = || "a random one".to_owned();
-        match self.random.below(14) {
+        match self.random.below(15) {
             0 => Some(Command::DrainNode { node }),
             1 | 2 => Some(Command::ResumeNode { node }),
             3 => self
@@ -421,6 +423,18 @@ impl Player {
                     reason: reason(),
                 })
             }
+            12 => Some(Command::CheckCompute(ComputeCheck {
+                node,
+                class: 3,
+                elapsed_ms: self.random.below(100_000) as u32,
+                outcome: [
+                    ComputeOutcome::Shown,
+                    ComputeOutcome::Wrong,
+                    ComputeOutcome::Silent,
+                ][self.random.below(3)],
+                seed: Hex([7; 32]),
+                root: self.random.chance(8).then(|| Digest::of(b"values")),
+            })),
             // Nothing stays shut for long.
             _ => self.release(),
         }

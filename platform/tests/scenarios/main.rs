@@ -13,6 +13,7 @@ mod compared_classes;
 mod compared_closed;
 mod comparing;
 mod compile_memory;
+mod compute;
 mod concurrency;
 mod contents;
 mod crowds;

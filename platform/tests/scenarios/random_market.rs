@@ -5,6 +5,7 @@ use aevir_platform::{
     command::{Availability, Command, FailureClass, GpuProfile, LossReason},
     definition::TaskType,
     digest::Digest,
+    event::ComputeOutcome::{Shown, Silent, Wrong},
     ids::{AccountId, NodeId},
     policy::{AccountLimits, Policy},
     terms::{NodeTerms, Window, minute_of_week},
@@ -12,7 +13,10 @@ use aevir_platform::{
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::world::{World, profile};
+use crate::{
+    compute::checked,
+    world::{World, profile},
+};
 
 /// Memory that compiling the market's second module takes, in MiB: more than most of its runs, and than its smallest nodes have.
 const HEAVY_MIB: u32 = 384;
@@ -82,6 +86,8 @@ pub enum Step {
     Flip(usize),
     /// A node comes back with a GPU of another class, or without one.
     Change(usize, Option<u8>),
+    /// A node shows in so many ms how fast its GPU is.
+    Check(usize, u32),
     Limits {
         who: usize,
         weight: u32,
@@ -158,6 +164,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         2 => index().prop_map(Step::GiveBack),
         1 => index().prop_map(Step::Flip),
         1 => (index(), prop::option::of(0u8..3)).prop_map(|(which, class)| Step::Change(which, class)),
+        1 => (index(), 1u32..20_000).prop_map(|(which, ms)| Step::Check(which, ms)),
         1 => (index(), 1u32..1_000, 0u32..6).prop_map(|(who, weight, running)| Step::Limits { who, weight, running }),
     ]
 }
@@ -250,7 +257,7 @@ impl Market {
         match ask.gpu {
             0 => qos["gpu"] = json!({"memory_mib": ask.memory}),
             1 => qos["gpu"] = json!({"features": ["shader-f16"]}),
-            2 => qos["gpu"] = json!({"classes": ["class-1"]}),
+            2 => qos["gpu"] = json!({"classes": ["class-1"], "min_compute": 3}),
             3 => qos["cpu_cores"] = json!(2),
             _ => {}
         }
@@ -339,6 +346,14 @@ impl Market {
                 });
                 let profile = Box::new(changed);
                 self.w.ok(Command::ChangeProfile { node, profile });
+            }
+            Step::Check(i, ms) => {
+                let node = self.nodes[i % self.nodes.len()];
+                let known = &self.w.state.nodes[&node];
+                if known.profile.gpu.is_some() && known.compute.on_day(self.w.now) < 16 {
+                    let check = checked(node, 3, ms, [Shown, Wrong, Silent][ms as usize % 3]);
+                    self.w.ok(check);
+                }
             }
             Step::Limits {
                 who,

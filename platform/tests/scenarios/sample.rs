@@ -7,7 +7,7 @@ use aevir_platform::{
     amount::{Amount, Count},
     command::{AddKey, Command, FailureClass, LossReason, Scope, Subject},
     digest::Digest,
-    event::{Event, Track},
+    event::{ComputeOutcome, Event, Track},
     ids::{AssignmentId, NodeId},
     policy::AccountLimits,
     report::BlobRef,
@@ -15,6 +15,7 @@ use aevir_platform::{
 use serde_json::{Value, json};
 
 use crate::{
+    compute::checked,
     market::dataset,
     reservations::kept_free,
     royalties,
@@ -173,6 +174,7 @@ fn comings_and_goings(w: &mut World) {
         node: changing,
         profile: Box::new(changed),
     });
+    w.ok(checked(changing, 3, 9_000, ComputeOutcome::Shown));
     let terms = json!({
         "caps": {"memory_mib": 512, "runs": 1},
         "hours": [{"from_min": 0, "to_min": 600}, {"from_min": 1_440, "to_min": 10_080}],

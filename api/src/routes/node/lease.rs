@@ -18,7 +18,7 @@ use axum::{Json as Reply, extract::State};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use super::{action, show_life};
+use super::{action, challenge, show_life};
 use crate::{
     app::App,
     auth::NodeCaller,
@@ -49,17 +49,24 @@ pub(super) async fn lease(
     let wait = Duration::from_millis(ask.wait_ms.min(WAIT_MS_MAX).into());
     let until = Instant::now() + wait;
     show_life(&app, caller, ask.stopping).await?;
+    let heard = ask.challenge.as_deref();
+    let mut challenge = match ask.stopping {
+        true => None,
+        false => challenge::hand(&app, caller.node, heard),
+    };
     let poll = app.live.open_poll(caller.node);
     loop {
         // Registered before looking, so that what happens in between is not slept over.
         let woken = poll.wake.notified();
         tokio::pin!(woken);
         woken.as_mut().enable();
-        let leases = app
+        let mut leases = app
             .log
             .read(|state, _| look(state, caller, &ask, app.log.secret()))?;
+        leases.challenge = challenge.take();
         // A node that was drained, or whose terms changed, hears of it with the next answer, and within one wait.
-        if !leases.leases.is_empty() || !leases.directives.is_empty() {
+        let is_told = !leases.leases.is_empty() || !leases.directives.is_empty();
+        if is_told || leases.challenge.is_some() {
             return Ok(Reply(leases));
         }
         tokio::select! {
@@ -108,6 +115,7 @@ fn look(
             .map(|node| standing(state, node))
             .transpose()?
             .unwrap_or_default(),
+        challenge: None,
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod assignment;
 mod batch;
+mod challenge;
 mod heartbeat;
 mod lease;
 mod transfer;
@@ -16,6 +17,8 @@ use aevir_wire::{Action, StopReason};
 use tracing::{Span, field::display};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+pub(crate) use challenge::ask_again;
+
 use crate::{app::App, auth::NodeCaller, error::ApiResult, submit::submit};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -23,6 +26,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(lease::lease))
         .routes(routes!(heartbeat::heartbeat))
         .routes(routes!(batch::batch))
+        .routes(routes!(challenge::root))
+        .routes(routes!(challenge::openings))
         .routes(routes!(assignment::start))
         .routes(routes!(assignment::commit))
         .routes(routes!(assignment::reveal))

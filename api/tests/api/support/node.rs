@@ -112,6 +112,7 @@ impl FakeNode {
                     wait_ms: 5_000,
                     holding: Vec::new(),
                     stopping: false,
+                    challenge: None,
                 };
                 if let Some(lease) = self.client.lease(&ask).await.unwrap().leases.pop() {
                     return lease;
@@ -144,6 +145,7 @@ impl FakeNode {
                     wait_ms: 5_000,
                     holding: vec![assignment.into()],
                     stopping: false,
+                    challenge: None,
                 };
                 let answer = self.client.lease(&ask).await.unwrap();
                 if let Some(directive) = answer.directives.into_iter().next() {

@@ -10,6 +10,7 @@ use super::{
     call::{Body, Call},
 };
 use crate::{
+    challenge::{ChallengeIndices, ChallengeOpenings, ChallengeRoot},
     contents::{Artifact, BlobRef},
     heartbeat::Heartbeats,
     node::{
@@ -65,6 +66,26 @@ impl Client {
     pub async fn heartbeat(&self, request: &Heartbeats) -> Result<Directives, ClientError> {
         self.fetch(Call::post("/v1/node/heartbeats").json(request)?)
             .await
+    }
+
+    /// Tells that a challenge is computed; answers which values to open.
+    pub async fn challenge_root(
+        &self,
+        challenge: &str,
+        request: &ChallengeRoot,
+    ) -> Result<ChallengeIndices, ClientError> {
+        let call = Call::post(format!("/v1/node/challenges/{challenge}/root")).repeatable();
+        self.fetch(call.json(request)?).await
+    }
+
+    /// Opens these values.
+    pub async fn challenge_openings(
+        &self,
+        challenge: &str,
+        request: &ChallengeOpenings,
+    ) -> Result<(), ClientError> {
+        let call = Call::post(format!("/v1/node/challenges/{challenge}/openings")).repeatable();
+        self.execute(call.json(request)?).await
     }
 
     /// Tells that the run begins.

@@ -1,5 +1,6 @@
 //! Nodes join, come and go, and change.
 
+mod compute;
 mod standing;
 mod terms;
 
@@ -19,6 +20,7 @@ use crate::{
     state::{Node, State},
 };
 
+pub(super) use compute::check_compute;
 pub(super) use standing::{departures, drain, leave, resume, revoke, rotate_key};
 pub(super) use terms::change_terms;
 
