@@ -35,6 +35,7 @@ from json.encoder import encode_basestring as quote  # escapes what RFC 8785 doe
 from typing import NamedTuple
 
 MILLION = 1_000_000
+HELD_UP_MS = 86_400_000 * 1_000  # in which a payment that waits for a review without a verdict costs as much as it is
 ANCESTORS_MAX = 16  # of a content, that earn by it
 GENERATIONS_MAX = 8
 LINEAGES_MAX = 64  # that are looked at for one content's ancestors
@@ -506,6 +507,7 @@ class Assignment:
     resume: dict | None = None  # the checkpoint that it goes on from
     author: str | None = None  # and the node that made it
     resumed_run: str | None = None  # and the run
+    outvoted: bool = False  # a verdict refuses it, for it brought another result
     has_remade: bool = False  # it made the checkpoint that runs from zero are to make
     told: tuple | None = None  # when it last told how far it is, in ms, and how far, in parts per million
     failure: str | None = None
@@ -1084,7 +1086,7 @@ def review_definition(task, counts, bond, now):
     replicas, quorum, initial = fresh_sample(task.terms, counts)
     sampling = next((m for m in task.definition.get("verification") or [] if m["method"] == "sampling"), {})
     qos = {key: value for key, value in task.definition["qos"].items() if key != "max_latency_ms"}
-    economics = {key: value for key, value in task.definition["economics"].items() if key != "late_refund_ppm"}
+    economics = {key: value for key, value in task.definition["economics"].items() if key not in ("late_refund_ppm", "contents_max")}
     return repeated_definition(task) | {
         "seed": task.seed, "nonce": review_nonce(task), "privacy": {"publish": "digest"},
         "verification": [{"method": "sampling", "replicas": replicas, "quorum": quorum, "initial": initial,
@@ -2607,6 +2609,8 @@ class Auditor:
         sample, target = ("undecided", 1) if terms.adaptive else ("repeated", terms.initial)
         prices = {content.id: content.price for content in used if content.price}
         expect("the prices of its contents", list(prices.items()), [(p["content"], integer(p["price"])) for p in data.get("prices") or []])
+        uses_max = data["definition"]["economics"].get("contents_max")
+        require(uses_max is None or sum(prices.values()) <= amount(uses_max), f"expected contents for {uses_max} at most, found {sum(prices.values())}")
         task = Task(id, data["requester"], terms, policy, amount(data["escrow"]), target, data["definition"],
                     data["definition_digest"], data.get("nonce", "00" * 32), sample=sample,
                     policy_version=data["policy_version"], seed=data["seed"], prices=prices, compile_mib=self.compile_mib_of(data))
@@ -2768,8 +2772,8 @@ class Auditor:
             self.nodes[first.node].locked -= bond
         else:
             account = cause["account"]
-            brought = {a.owner for a in task.assignments.values() if a.commitment}
-            require(account == task.requester or account in brought, f"expected somebody with a part in task {task.id}, found {account}")
+            outvoted = {a.owner for a in task.assignments.values() if a.outvoted}
+            require(account == task.requester or account in outvoted, f"expected somebody with something to lose by task {task.id}, found {account}")
             require(account not in self.suspended, f"expected an account that is not suspended, found {account}")
             require(not task.review and not task.review_of and self.now < task.matures_at,
                     f"expected an open dispute window of task {task.id}, found none")
@@ -3020,6 +3024,8 @@ class Auditor:
         # Nobody is blamed for a result that differs from a quorum without enough stake behind it.
         blamed = {r["assignment"]: r["reason"] for r in data["refused"]
                   if r["reason"] == "not-revealed" or (r["reason"] == "mismatch" and (not task.accepted or task.blames()))}
+        for refused in data["refused"]:
+            task.assignments[refused["assignment"]].outvoted = refused["reason"] == "mismatch"
         self.refusals_due(task, blamed)
         self.slashes_due(task, blamed)
         self.note_outcomes(task, blamed)
@@ -3225,6 +3231,7 @@ class Auditor:
         self.check_close_reason(task, reason)
         expect("replicas under way", [], [a.id for a in task.having("leased", "running")])
         fees = closing_fees(task, reason, self.now)
+        fees += self.held_up(task, task.escrow - sum(paid for _, paid in fees))
         fee = sum(paid for _, paid in fees)
         require(fee <= task.escrow, f"expected fees within the escrow of {task.escrow}, found {fee}")
         expect("the fee", fee, integer(data["fee"]))
@@ -3238,6 +3245,19 @@ class Auditor:
         self.review_due(task, fee)
         self.inspection_due(task)
         self.end(task, "failed" if reason in ("attempts-spent", "dependency-failed") else reason)
+
+    def held_up(self, review, left):
+        """What the maker of a dispute without a verdict owes those whose payment waited for it, as far as his bond lasts."""
+        if review.review_of is None or review.review_of.counts:
+            return []
+        of, owed = self.maturing[review.review_of.task], []
+        for share in of.shares:
+            if share.role in ("compute", "content", "royalty"):
+                due = share.amount * (self.now - review.queued_at) // HELD_UP_MS
+                due = max(due, of.policy["attempt_fee"]) if share.role == "compute" else due
+                owed.append((share.account, min(due, left)))
+                left -= owed[-1][1]
+        return owed
 
     def check_close_reason(self, task, reason):
         """The reason is known, and true."""

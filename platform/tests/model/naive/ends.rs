@@ -300,6 +300,10 @@ impl Naive {
             let owner = self.owners[&node];
             self.transfer(from, LedgerAccount::Available(owner), amount);
         }
+        for (account, owed) in self.held_up(e.task, now) {
+            let part = owed.min(self.balance(from));
+            self.transfer(from, LedgerAccount::Available(account), part);
+        }
         let rest = self.balance(from);
         assert!((0..=escrow).contains(&rest), "the escrow covers its task");
         let told = (e.fee.0, e.refund.0);
