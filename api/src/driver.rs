@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::{
     app::{App, now},
-    error::ApiResult,
+    error::{ApiResult, Code},
     live::{BEAT_EVERY, LeaseTimes},
     submit::submit,
 };
@@ -406,7 +406,15 @@ impl Driver {
         let submitted = submit(&self.app, Actor::System, None, command).await;
         let submitted = submitted.map(|receipt| receipt.events.len());
         if let Err(error) = &submitted {
-            tracing::debug!(code = error.code(), "the driver's command was not taken");
+            let code = error.code();
+            if code == Code::TooLargeForLog.name() {
+                tracing::error!(
+                    code,
+                    "a command of the driver's own was not taken: what is due waits"
+                );
+            } else {
+                tracing::debug!(code, "the driver's command was not taken");
+            }
         }
         submitted
     }

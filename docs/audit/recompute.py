@@ -1196,9 +1196,11 @@ def points_earned(task):
         compute_deltas = [part(delta, points["unrepeated_ppm"]) for delta in compute_deltas]
     compute_deltas = [part(delta, points["late_ppm"]) if took_too_long(task.terms, a) else delta
                       for a, delta in zip(replicas, compute_deltas)]
-    content_deltas = largest_remainder(content, [share.amount for share in pool])
+    content_deltas = Counter()  # once for each account
+    for share, delta in zip(pool, largest_remainder(content, [share.amount for share in pool])):
+        content_deltas[share.account] += delta
     return ([(a.owner, task.track(), delta, "result-accepted", a.id) for a, delta in zip(replicas, compute_deltas)]
-            + [(share.account, "content", delta, "content-used", None) for share, delta in zip(pool, content_deltas)])
+            + [(account, "content", delta, "content-used", None) for account, delta in content_deltas.items()])
 
 
 def refused_loss(policy, owned):

@@ -268,7 +268,7 @@ impl Recomputation {
             Primary::Command(given) if matches!(*given, Command::Tick) => {
                 let turned = epoch::turned(state, command)?;
                 let mut epoch = command.iter().take(turned);
-                let due = if epoch.any(|r| decide::fades_points(&r.event)) {
+                let due = if epoch.any(|r| decide::closes_epoch(&r.event)) {
                     Vec::new()
                 } else {
                     decide::due(state, &context, &closed::disclosed(command))

@@ -147,16 +147,22 @@ fn earned_points(task: &Task, shares: &[Share], policy: &Policy) -> Vec<Event> {
             };
             Some(changed)
         });
-    let content = content.filter_map(|(share, points)| {
-        let changed = PointsChanged {
-            account: share.account?,
-            track: Track::Content,
-            delta: Points(points.0),
-            reason: PointsReason::ContentUsed,
-            task: task.id,
-            assignment: None,
-        };
-        Some(changed)
+    // Once for each account, in the order of its first share: one that has a part in each of a task's contents has hundreds of them.
+    let mut owners: Vec<(AccountId, i64)> = Vec::new();
+    for (share, points) in content {
+        let Some(owner) = share.account else { continue };
+        match owners.iter_mut().find(|(of, _)| *of == owner) {
+            Some((_, sum)) => *sum += points.0,
+            None => owners.push((owner, points.0)),
+        }
+    }
+    let content = owners.into_iter().map(|(account, points)| PointsChanged {
+        account,
+        track: Track::Content,
+        delta: Points(points),
+        reason: PointsReason::ContentUsed,
+        task: task.id,
+        assignment: None,
     });
     let earned = compute.chain(content).filter(|c| c.delta.0 > 0);
     earned.map(Event::from).collect()

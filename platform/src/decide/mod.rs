@@ -46,7 +46,7 @@ pub(crate) use review::{rests_on_caught, rests_on_unvouched};
 pub(crate) use stake::{due as stake_due, is_slashed};
 pub use submit::worst_case;
 pub(crate) use submit::{fee, prepare, submit_with};
-pub(crate) use tick::{due, fades_points};
+pub(crate) use tick::{closes_epoch, due};
 pub(crate) use trust::Fall;
 pub(crate) use uses::sum as uses_sum;
 pub(crate) use validate::FILES_MAX;

@@ -11,15 +11,17 @@ use super::{
     verdict,
 };
 use crate::{
-    amount::PPM,
     closed::Keys,
     event::{CloseReason, Event, TaskHastened, TaskQueued},
     ids::TaskId,
     state::{Phase, State},
 };
 
-/// Tasks that one tick decides; the rest is due again at once.
+/// Tasks of a kind that one tick decides; the rest is due again at once.
 const DUE_MAX: usize = 64;
+/// With so many events a tick takes on nothing more: the log takes 10,000 of one command, and all that is due would wait for ever behind a
+/// tick that it does not take. What one task can bring stays far below the difference: its shares are bounded.
+const EVENTS_MAX: usize = 4_000;
 /// Verdicts that are looked at again among them: each brings a task with all its definition.
 const RECALLS_MAX: usize = 8;
 /// Verdicts among them. One, because a verdict takes points and registers models: the next one has to see what it left.
@@ -27,18 +29,18 @@ const VERDICTS_MAX: usize = 1;
 
 pub(super) fn tick(state: &State, context: &Context) -> Vec<Event> {
     let mut events = epoch::turn(state, context);
-    // What is due may cost points, and goes by the state before the tick: where they have just faded, the next tick decides it, which
-    // follows at once.
-    if !events.iter().any(fades_points) {
+    // What is due may cost points and move the treasury's money, and goes by the state before the tick: where an epoch has just closed, the
+    // next tick decides it, which follows at once.
+    if !events.iter().any(closes_epoch) {
         let keys = Keys::Leader(&context.secret);
         events.extend(due(state, context, &keys));
     }
     events
 }
 
-/// All points are fewer from this event on.
-pub(crate) fn fades_points(event: &Event) -> bool {
-    matches!(event, Event::EpochClosed(e) if i64::from(e.points_keep_ppm) < PPM)
+/// Points fade and a pool takes its part of the treasury.
+pub(crate) fn closes_epoch(event: &Event) -> bool {
+    matches!(event, Event::EpochClosed(_))
 }
 
 /// What is due of tasks; an audit has other keys than a leader.
@@ -67,6 +69,9 @@ pub(crate) fn due(state: &State, context: &Context, keys: &Keys<'_>) -> Vec<Even
         }
     }
     for id in due(&state.index.deadlines, DUE_MAX) {
+        if events.len() >= EVENTS_MAX {
+            return events;
+        }
         if let Some(task) = state.tasks.get(&id).filter(|_| done.insert(id)) {
             events.extend(expire(state, task, context));
         }
@@ -82,23 +87,30 @@ pub(crate) fn due(state: &State, context: &Context, keys: &Keys<'_>) -> Vec<Even
         }
     }
     for id in state.index.unblocked.iter().take(DUE_MAX) {
+        if events.len() >= EVENTS_MAX {
+            return events;
+        }
         if done.insert(*id) {
             events.extend(unblock(state, *id, now));
         }
     }
     // A verdict may show what is to be looked at again, and not to mature: the next tick decides that, which follows at once.
     if !events.iter().any(|e| matches!(e, Event::TaskVerified(_))) {
-        events.extend(matured(state, due(&state.index.maturing, DUE_MAX), context));
+        mature(
+            state,
+            due(&state.index.maturing, DUE_MAX),
+            context,
+            &mut events,
+        );
     }
     events.extend(node::departures(state));
     events
 }
 
 /// Verdicts that are looked at again, because their nodes were caught or nothing vouches for them, and those that mature.
-fn matured(state: &State, maturing: Vec<TaskId>, context: &Context) -> Vec<Event> {
+fn mature(state: &State, maturing: Vec<TaskId>, context: &Context, events: &mut Vec<Event>) {
     let (mut ids, now) = (context.ids(), context.time);
     let mut reviews = RECALLS_MAX;
-    let mut events = Vec::new();
     for id in state.index.recalls.iter().take(RECALLS_MAX) {
         let task = state.tasks.get(id);
         let recalled = task.and_then(|task| review::recall(state, task, TaskId(ids.ulid()), now));
@@ -106,6 +118,9 @@ fn matured(state: &State, maturing: Vec<TaskId>, context: &Context) -> Vec<Event
         events.extend(recalled.into_iter().flatten());
     }
     for id in maturing {
+        if events.len() >= EVENTS_MAX {
+            return;
+        }
         let task = state.tasks.get(&id);
         match task.filter(|task| review::rests_on_unvouched(state, task).is_some()) {
             None => events.extend(maturity::due(state, id)),
@@ -122,7 +137,6 @@ fn matured(state: &State, maturing: Vec<TaskId>, context: &Context) -> Vec<Event
             Some(_) => {}
         }
     }
-    events
 }
 
 /// A task one of whose dependencies ended: it is queued once all have settled, and closed if one can't.

@@ -290,8 +290,8 @@ impl Naive {
     pub fn granted(&mut self, command: &Command, facts: &[Event], now: Timestamp) {
         self.asked(command, facts);
         let due = match command {
-            // Where points fade, nothing else is decided.
-            Command::Tick if !facts.iter().any(fades) => self.due(facts, now),
+            // Where an epoch closes, nothing else is decided.
+            Command::Tick if !facts.iter().any(closes_epoch) => self.due(facts, now),
             _ => Vec::new(),
         };
         let closed: BTreeSet<TaskId> = facts.iter().filter_map(closing).collect();
@@ -481,8 +481,8 @@ impl Naive {
     }
 }
 
-fn fades(fact: &Event) -> bool {
-    matches!(fact, Event::EpochClosed(e) if e.points_keep_ppm < 1_000_000)
+fn closes_epoch(fact: &Event) -> bool {
+    matches!(fact, Event::EpochClosed(_))
 }
 
 fn closing(fact: &Event) -> Option<TaskId> {

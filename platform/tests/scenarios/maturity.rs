@@ -2,14 +2,15 @@
 
 use aevir_platform::{
     command::Command,
-    event::Event,
-    ids::{AccountId, TaskId},
+    event::{Event, Track},
+    ids::{AccountId, ContentId, TaskId},
     ledger::LedgerAccount,
     policy::{Policy, SettlementPolicy},
 };
 use serde_json::json;
 
 use crate::{
+    contents::{Offer, offered, using},
     market::dataset,
     sample::documents_agree,
     world::{WINDOW_MS, World, immediate, labels, windowed},
@@ -165,4 +166,68 @@ fn a_window_has_a_length_that_can_be_waited_for() {
         ..Policy::default()
     };
     assert_eq!(w.refused(Command::AdoptPolicy(policy)), "policy-invalid");
+}
+
+/// Most events of one command that a log takes.
+const LOG_TAKES: usize = 10_000;
+
+/// 256 accounts are paid by each of so many tasks that all of it would not fit one command.
+#[test]
+fn what_is_due_at_once_and_more_than_a_command_can_say_matures_in_several() {
+    let mut w = windowed();
+    w.node("a");
+    let sets = (0..16).map(|n| {
+        let accounts = (0..16).map(|m| (w.account(&format!("{n}.{m}")), 1));
+        let contributors: Vec<(AccountId, u32)> = accounts.collect();
+        let offer = Offer {
+            contributors: &contributors,
+            ..Offer::default()
+        };
+        offered(&mut w, contributors[0].0, &format!("set {n}"), &offer)
+    });
+    let sets: Vec<ContentId> = sets.collect();
+    w.deposit(w.requester, 10_000_000_000);
+    let economics =
+        json!({"budget": "80000000", "pricing": {"mode": "fixed", "price": "60000000"}});
+    let tasks = (0..40).map(|_| {
+        let task = w.task(json!({"data": using(&sets), "economics": economics.clone()}));
+        w.finish(task, |_| json!({}));
+        task
+    });
+    let tasks: Vec<TaskId> = tasks.collect();
+    w.later(WINDOW_MS.into());
+    let mut all = 0;
+    while w.state.next_due().is_some_and(|due| due <= w.now) {
+        let events = w.ok(Command::Tick).len();
+        assert!(events > 0 && events < LOG_TAKES, "{events} in one tick");
+        all += events;
+    }
+    assert!(all > LOG_TAKES, "{all} in all");
+    let matured = |task: &TaskId| w.state.tasks[task].matured_at().is_some();
+    assert!(tasks.iter().all(matured));
+    w.check_replay();
+}
+
+#[test]
+fn who_has_parts_of_many_contents_earns_points_once_a_task() {
+    let mut w = windowed();
+    w.node("a");
+    let author = w.account("author");
+    let sets = ["one", "two", "three"].map(|name| offered(&mut w, author, name, &Offer::default()));
+    let task = w.task(json!({"data": using(&sets)}));
+    w.finish(task, |_| json!({}));
+    w.later(WINDOW_MS.into());
+    let events = w.ok(Command::Tick);
+    assert_eq!(
+        labels(&events),
+        [
+            "ledger.posted",
+            "task.matured",
+            "points.changed",
+            "points.changed"
+        ]
+    );
+    let points = w.state.points[&author];
+    assert_eq!(points.thousandths_on(Track::Content), 10_000);
+    documents_agree(&w, "many-contents");
 }
