@@ -38,6 +38,7 @@ MILLION = 1_000_000
 HELD_UP_MS = 86_400_000 * 1_000  # in which a payment that waits for a review without a verdict costs as much as it is
 ANCESTORS_MAX = 16  # of a content, that earn by it
 GENERATIONS_MAX = 8
+COPIES_MAX = 64  # contents that one verdict suspends
 LINEAGES_MAX = 64  # that are looked at for one content's ancestors
 ENTRY_BYTES_MAX = 65_535
 RESULT_BYTES_MAX = 32_768  # of an inline result
@@ -482,6 +483,7 @@ class Content:
     files: list
     parents: list  # ids of what it was made of
     registered_at: int
+    is_made: bool = False  # by a task
     ancestors: list = field(default_factory=list)  # (generation, id) of those that earn by it
 
     def is_for(self, account):
@@ -1730,7 +1732,7 @@ class Auditor:
         self.in_order = []  # of their registration
         self.contents = {}
         self.files = {}  # contents by the digest of each of their files
-        self.trained = {}  # policy and terms of tasks that may register a model
+        self.trained = {}  # tasks that may register a model
         self.tasks = {}  # that are open
         self.ended = {}  # what became of the others
         self.maturing = {}  # those of them whose shares are pending
@@ -2529,25 +2531,47 @@ class Auditor:
         digests = [file["digest"] for file in data["files"] if integer(file["size"]) > 0]
         price, access = read_content_terms(data)
         parents = sorted((lineage or {}).get("contents") or [])
-        content = Content(id, owner, data["weight"], price, access, earners, digests, parents, self.now)
+        content = Content(id, owner, data["weight"], price, access, earners, digests, parents, self.now, bool(lineage))
         policy = self.policies[-1] if self.policies else {"contents": CONTENTS | {"first_registrant": True}}
         if lineage:
-            policy, target = self.trained.pop(lineage["task"])
+            task = self.trained.pop(lineage["task"])
+            target = task.definition["model"]["target"]
             expect("the model's terms", read_content_terms(target), (price, access))
+            expect("the model's files", self.files_made(task, target), data["files"])
             self.models[lineage["task"]] = id
-        if policy["contents"]["first_registrant"]:
+        elif policy["contents"]["first_registrant"]:
             for digest in digests:
-                first = self.first_registrant(digest)
-                require(first in (None, owner), f"expected files that nobody else registered before, found {digest} of {first}")
+                others = [content.owner for content in self.registrants(digest)]
+                require(not others or owner in others, f"expected files that nobody else registered before, found {digest} of {others[:1]}")
         self.contents[id] = content
         for digest in digests:
             self.files.setdefault(digest, []).append(content)
         content.ancestors = ancestors_of(content, self.contents)
 
-    def first_registrant(self, digest):
-        """Who was the first to register these bytes, of those whose content isn't suspended."""
-        standing = [content for content in self.files.get(digest, []) if content.id not in self.suspended]
-        return min(standing, key=lambda content: (content.registered_at, content.id)).owner if standing else None
+    def registrants(self, digest):
+        """The contents with these bytes that aren't suspended."""
+        return [content for content in self.files.get(digest, []) if content.id not in self.suspended]
+
+    def files_made(self, task, target):
+        """The files of the model that a task registers: all that others had not registered before its first lease."""
+        begun = min(run.leased_at for run in task.assignments.values())
+
+        def is_of_others(file):
+            earlier = [content for content in self.registrants(file["digest"]) if content.registered_at <= begun]
+            return integer(file["size"]) > 0 and any(content.owner != task.requester for content in earlier)
+        files = [file for file in task.accepted[0].outputs if file["name"] in target["outputs"]]
+        return [file for file in files if not (task.policy["contents"]["first_registrant"] and is_of_others(file))]
+
+    def copies_due(self, task):
+        """What owners of accepted runs registered by hand, after the lease of the run that has the same file as an output, is suspended."""
+        copies = {}
+        for run in task.accepted if task.policy["contents"]["first_registrant"] else []:
+            digests = [file["digest"] for file in run.outputs if integer(file["size"]) > 0 and run.owner != task.requester]
+            for content in [content for digest in digests for content in self.registrants(digest)]:
+                if content.owner == run.owner and not content.is_made and content.registered_at > run.leased_at:
+                    copies[content.registered_at, content.id] = content
+        for _, content in sorted(copies.items())[:COPIES_MAX]:
+            self.must_follow("content.suspended", content.id)
 
     def on_content_terms_changed(self, data):
         """Later tasks pay this, and are submitted by these accounts."""
@@ -3033,6 +3057,7 @@ class Auditor:
         self.note_outcomes(task, blamed)
         if task.trusted in data["accepted"]:
             self.vouch(task.assignments[task.trusted])
+        self.copies_due(task)
         self.review_due(task, sum(share.amount for share in task.shares), judged=True)
         self.inspection_due(task)
 
@@ -3196,7 +3221,7 @@ class Auditor:
         passed = task.passed
         self.ended[task.id] = "settled" if passed else "unmet"
         if passed and (task.definition.get("model") or {}).get("target"):
-            self.trained[task.id] = task.policy, task.definition["model"]["target"]
+            self.trained[task.id] = task
         self.maturing[task.id] = self.tasks.pop(task.id)
         if window > 0:
             self.recall_if_caught(task, self.nodes[task.accepted[0].node])

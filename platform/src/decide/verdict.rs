@@ -25,8 +25,8 @@ use crate::{
 };
 
 /// A revealed replica.
-struct Replica<'a> {
-    report: &'a Report,
+pub(super) struct Replica<'a> {
+    pub(super) report: &'a Report,
     checks: &'a [CheckResult],
     published: Option<&'a serde_json::Value>,
 }
@@ -313,6 +313,7 @@ fn settled(
     if verified.verdict == Verdict::Passed {
         events.extend(model::register(state, task, &verified, &nodes, context));
     }
+    events.extend(model::copies(state, task, &verified, replicas));
     events
 }
 
