@@ -162,6 +162,12 @@ impl ApiError {
         self.code
     }
 
+    /// Seconds after which it may be tried again, where that is known.
+    #[cfg(test)]
+    pub(crate) fn after_s(&self) -> Option<u64> {
+        self.after_s
+    }
+
     /// As it is told, by itself or as one answer of several.
     pub(crate) fn problem(self) -> Problem {
         Problem {

@@ -43,10 +43,27 @@ pub enum InspectError {
     ForbiddenImport(String),
     #[error("{0}")]
     TooComplex(String),
+    /// It took more than there is for judging one module.
+    #[error("{0}")]
+    TooHeavy(String),
     /// The inspector's compiler breaks on it.
     #[error("{0}")]
     BreaksCompiler(String),
     /// Not the module's fault.
     #[error("{0}")]
     Unavailable(String),
+}
+
+impl InspectError {
+    /// Whether the same bytes are refused whenever they are judged: what was measured, or broke a compiler whose threads meet in another order
+    /// each time, may end otherwise.
+    pub(crate) fn is_lasting(&self) -> bool {
+        match self {
+            Self::NotAComponent(_)
+            | Self::WrongWorld(_)
+            | Self::ForbiddenImport(_)
+            | Self::TooComplex(_) => true,
+            Self::TooHeavy(_) | Self::BreaksCompiler(_) | Self::Unavailable(_) => false,
+        }
+    }
 }

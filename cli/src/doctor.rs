@@ -266,6 +266,14 @@ fn node_files(folder: &Path) -> Option<Check> {
         mib(usage.blobs),
         mib(usage.compiled)
     );
+    if usage.left > 0 {
+        let remedy = format!(
+            "{} MiB are of results that are done with and could not be removed: its log says why; remove the folders in `{}` beside which no file of the same name with `.json` stands",
+            mib(usage.left),
+            folder.join("sealed").display()
+        );
+        return Some(Check::not(Grade::Warning, "node's files", found, remedy));
+    }
     Some(Check::good("node's files", found))
 }
 

@@ -97,6 +97,7 @@ fn refusal(not_taken: NotTaken) -> InspectError {
         Refusal::ForbiddenImport => InspectError::ForbiddenImport(text),
         Refusal::WrongWorld => InspectError::WrongWorld(text),
         Refusal::TooComplex => InspectError::TooComplex(text),
+        Refusal::TooHeavy => InspectError::TooHeavy(text),
         Refusal::BreaksCompiler => InspectError::BreaksCompiler(text),
     }
 }

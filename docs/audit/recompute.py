@@ -49,7 +49,7 @@ EXACT_INTEGER_MAX = 2**53  # doubles hold all integers up to here
 LINE_BYTES_MAX = ENTRY_BYTES_MAX + 4_096  # an entry with the attributes of a CloudEvent, the log's origin among them
 EXTENSIONS = {"schemaversion": "schema", "subject": "stream"}  # what a CloudEvent calls otherwise than the entry
 # The newest version of the types that have more than one; what is read of them here stands alike in all.
-NEWEST = {"assignment.leased": 2, "assignment.lost": 2, "assignment.revealed": 2, "content.registered": 2, "ledger.posted": 2,
+NEWEST = {"assignment.failed": 2, "assignment.leased": 2, "assignment.lost": 2, "assignment.revealed": 2, "content.registered": 2, "ledger.posted": 2,
           "module.registered": 2, "node.registered": 3, "policy.adopted": 2, "task.created": 2,
           "task.settled": 2, "task.verified": 2}
 ENVELOPE_FIELDS = {"position", "id", "stream", "revision", "type", "schema", "time", "actor", "cause", "data"}
@@ -64,6 +64,7 @@ TRACKS = ("compute", "content", "verification")
 CLOSE_REASONS = ("cancelled", "expired", "attempts-spent", "dependency-failed")
 SEALED = ("committed", "shown", "revealed")  # the states of an assignment that brought a result, before the verdict
 MODULE_FAILURES = ("guest-error", "trap", "limit")
+NOT_COMPILED_MS = 86_400_000  # how long a node gets no task of a module that it could not compile
 
 # Entries that may stand in a batch after the one that they follow from. All other entries begin something new.
 CONSEQUENCES = {"ledger.posted", "node.slashed", "points.changed", "task.settled", "task.matured", "task.closed", "task.queued",
@@ -716,9 +717,15 @@ class Task:
         backed = sum(a.is_backed() for a in self.live())
         return backed < needed if self.at_once else backed + self.missing_at_most() <= needed
 
+    def is_narrowed(self):
+        """Its requester chose by labels who may run it, in a market of strangers."""
+        qos = self.definition.get("qos") or {}
+        return self.policy["market"] == "open" and any(qos.get(name) for name in ("labels", "labels_any", "labels_not"))
+
     def blames(self):
         """Whether its verdict shows that other results are wrong."""
-        return self.votes_to_blame() == 0 or self.staked_votes() > 0
+        is_chosen = self.terms.replicas > 1 and self.is_narrowed()
+        return not is_chosen and (self.votes_to_blame() == 0 or self.staked_votes() > 0)
 
     def must_be_vouched(self):
         """Its result stood alone, and something has to vouch for it before it matures."""
@@ -735,8 +742,8 @@ class Task:
 
     def tried(self):
         """The nodes that it can't go to for it was there."""
-        blaming = [a for a in self.having("failed") if a.failure in MODULE_FAILURES]
-        return {a.node for a in self.live() + blaming + self.having("unrevealed") + self.involved()}
+        failed = [a for a in self.having("failed") if a.failure != "host-error"]
+        return {a.node for a in self.live() + failed + self.having("unrevealed") + self.involved()}
 
     def involved(self):
         """The runs that brought what it looks at, if it looks at anything, and those that read what was brought."""
@@ -974,13 +981,12 @@ def inspection_definition(task, place, ids, escrowed, now):
     economics = {"budget": str(escrowed), "pricing": {"mode": "fixed", "price": str(fee)}}
     qos = task.definition["qos"]
     if method["method"] == "attestation":
-        qos = {key: value for key, value in qos.items() if key != "max_latency_ms"}
-        return repeated_definition(task) | common | {"qos": qos | deadline, "economics": economics}
-    module, kept = module_of(method), ("labels", "labels_any", "labels_not", "priority")
+        return repeated_definition(task) | common | {"qos": unchosen(qos) | deadline, "economics": economics}
+    module = module_of(method)
     limits = module["limits"] | ({"output_mib": 0} if len(ids) == 2 else {})
     return common | {
         "type": task.definition["type"], "module": module["module"], "params": module["params"], "limits": limits,
-        "qos": {key: value for key, value in qos.items() if key in kept} | deadline, "economics": economics,
+        "qos": {key: value for key, value in qos.items() if key == "priority"} | deadline, "economics": economics,
         "privacy": {"publish": "full"}, "retry": task.definition["retry"]}
 
 
@@ -1087,14 +1093,19 @@ def review_definition(task, counts, bond, now):
     """The same run for the same price: module, parameters, inputs, seed and limits are the reviewed task's."""
     replicas, quorum, initial = fresh_sample(task.terms, counts)
     sampling = next((m for m in task.definition.get("verification") or [] if m["method"] == "sampling"), {})
-    qos = {key: value for key, value in task.definition["qos"].items() if key != "max_latency_ms"}
     economics = {key: value for key, value in task.definition["economics"].items() if key not in ("late_refund_ppm", "contents_max")}
     return repeated_definition(task) | {
         "seed": task.seed, "nonce": review_nonce(task), "privacy": {"publish": "digest"},
         "verification": [{"method": "sampling", "replicas": replicas, "quorum": quorum, "initial": initial,
                           "comparator": sampling.get("comparator", "bitwise")}],
-        "qos": qos | {"deadline": time_of(now + task.policy["verification"]["review_ms"])},
+        "qos": unchosen(task.definition["qos"]) | {"deadline": time_of(now + task.policy["verification"]["review_ms"])},
         "economics": economics | {"budget": str(bond)}}
+
+
+def unchosen(qos):
+    """What of the needs stays where others than those whom the requester chose run it again."""
+    chosen = ("labels", "labels_any", "labels_not", "min_mfuel_s", "max_latency_ms")
+    return {key: value for key, value in qos.items() if key not in chosen}
 
 
 def repeated_definition(task):
@@ -1710,6 +1721,7 @@ class Auditor:
         self.withdrawals = {}  # open ones, by account and id
         self.policies = []
         self.compile_mib = {}  # by module
+        self.not_compiled = {}  # by module: nodes that could not compile it, and until when each gets nothing of it
         self.suspended = set()  # accounts, modules and contents
         self.limits = {}  # of accounts that were given other ones than the policy's
         self.used = Counter()  # by requester
@@ -2379,7 +2391,8 @@ class Auditor:
     def admits(self, task, node):
         """Whether neither who the node is, nor whose, nor its terms stand in the task's way."""
         parties = {task.requester} | {a.owner for a in task.live() + task.involved()} if task.policy["market"] != "private" else set()
-        return (node.id not in task.tried() and node.owner not in parties and node.owner not in self.suspended
+        barred = self.not_compiled.get(task.definition["module"], {})
+        return (node.id not in task.tried() and barred.get(node.id, 0) <= self.now and node.owner not in parties and node.owner not in self.suspended
                 and node.admits("requesters", task.requester) and node.admits("modules", task.definition["module"])
                 and task.bound_class() in (None, (node.profile.get("gpu") or {}).get("class")))
 
@@ -2994,6 +3007,8 @@ class Auditor:
     def distrusted(self, task, assignment):
         """Why a result is repeated whatever a coin would say; None where its node is trusted."""
         node, least = self.nodes[assignment.node], task.policy["verification"]["adaptive"]["trusted_ppm"]
+        if task.is_narrowed():
+            return "narrowed"
         if not assignment.is_staked or (task.staked_votes() > 0 and not assignment.is_backed()):
             return "unstaked"
         if self.strikes_at(node, task.policy):
@@ -3055,8 +3070,6 @@ class Auditor:
         self.refusals_due(task, blamed)
         self.slashes_due(task, blamed)
         self.note_outcomes(task, blamed)
-        if task.trusted in data["accepted"]:
-            self.vouch(task.assignments[task.trusted])
         self.copies_due(task)
         self.review_due(task, sum(share.amount for share in task.shares), judged=True)
         self.inspection_due(task)
@@ -3089,6 +3102,8 @@ class Auditor:
         for assignment in [a for a in task.accepted if earned[a.node] >= least]:
             node = self.nodes[assignment.node]
             node.stood += len(task.accepted) > 1
+            if assignment.id == task.trusted and task.blames():
+                self.vouch(assignment)
             if not task.needs_gpu():
                 ms, told = assignment.committed_at - assignment.leased_at, assignment.started_at - assignment.leased_at
                 node.see(assignment.fuel, ms, min(told, transfer_ms(task)))
@@ -3107,7 +3122,7 @@ class Auditor:
 
     def own_failures_count(self, task):
         """When a task ends, failures that nodes took on themselves are theirs, unless nobody managed and several owners' nodes failed."""
-        own = [a for a in task.having("failed") if a.failure not in MODULE_FAILURES]
+        own = [a for a in task.having("failed") if a.failure == "host-error"]
         if task.accepted or len({self.nodes[a.node].owner for a in own}) < 2:
             for assignment in own:
                 self.count(task, assignment, good=False)
@@ -3596,9 +3611,13 @@ class Auditor:
     def on_assignment_failed(self, data):
         """A failure costs an attempt, and no points."""
         task, assignment = self.open_assignment(data, "leased", "running")
-        assignment.failure = data["class"]
+        before, assignment.failure = assignment.state, data["class"]
         self.leave(task, assignment, "failed")
-        if assignment.failure not in MODULE_FAILURES:  # whether it counts shows when the task has ended
+        if assignment.failure == "not-compiled":  # nobody's fault
+            expect("the state of a run whose module could not be compiled", "leased", before)
+            barred = self.not_compiled.setdefault(task.definition["module"], {})
+            barred[assignment.node] = self.now + NOT_COMPILED_MS
+        if assignment.failure == "host-error":  # whether it counts shows when the task has ended
             self.record_of(task, assignment).back_off(self.now, task.policy)
         self.count_fault(task)
         if assignment.failure in MODULE_FAILURES:

@@ -2,11 +2,11 @@
 //! really over.
 //!
 //! The platform may hand out room before it is free here: a run that it ended still cleans up. Such a lease waits its turn;
-//! only one that this machine could never run is declined. What a sealed result keeps of the storage is given back when its files are removed,
+//! only one that this machine could not run when nothing else did is declined. What a sealed result keeps of the storage is given back when its files are removed,
 //! and the caches get what runs and sealed results leave.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -39,11 +39,19 @@ struct Taken {
     runs: Vec<Room>,
     /// By assignment.
     sealed: BTreeMap<String, Room>,
+    /// Of those, the ones whose files should be gone and are not.
+    staying: BTreeSet<String>,
 }
 
 impl Taken {
     fn all(&self) -> impl Iterator<Item = Room> {
         self.runs.iter().chain(self.sealed.values()).copied()
+    }
+
+    /// What nobody can say of when it is given back.
+    fn staying(&self) -> impl Iterator<Item = Room> {
+        let staying = self.staying.iter();
+        staying.filter_map(|assignment| self.sealed.get(assignment).copied())
     }
 }
 
@@ -113,14 +121,16 @@ impl Admission {
     /// Takes what the lease holds until its run starts, as soon as it is free: in the order of asking.
     ///
     /// # Errors
-    /// When it would not be allowed on an idle machine either.
+    /// When it would not be allowed on an idle machine either, beside what could not be removed from it.
     pub(crate) async fn enter(&self, lease: &Lease) -> Result<Place<'_>, NotAllowed> {
-        self.allowance.check(lease, std::iter::empty())?;
+        self.allowance.check(lease, self.taken().staying())?;
         let room = Room::of(lease);
         let _turn = self.turn.lock().await;
         loop {
             let checked = {
                 let mut taken = self.taken();
+                // What stays may have come to be so while the lease waited.
+                self.allowance.check(lease, taken.staying())?;
                 let checked = self.allowance.check(lease, taken.all());
                 if checked.is_ok() {
                     taken.runs.push(room);
@@ -147,9 +157,27 @@ impl Admission {
 
     /// A sealed result's files are gone.
     pub(crate) fn discarded(&self, assignment: &str) {
-        self.taken().sealed.remove(assignment);
+        let mut taken = self.taken();
+        taken.sealed.remove(assignment);
+        taken.staying.remove(assignment);
+        drop(taken);
         self.share();
         self.left.notify_one();
+    }
+
+    /// A sealed result's files should be gone, and can't be removed; `false` where that is known, or nothing is kept of it.
+    pub(crate) fn stays(&self, assignment: &str) -> bool {
+        let mut taken = self.taken();
+        let is_kept = taken.sealed.contains_key(assignment);
+        let is_new = is_kept && taken.staying.insert(assignment.to_owned());
+        drop(taken);
+        self.left.notify_one();
+        is_new
+    }
+
+    /// The assignments whose files should be gone.
+    pub(crate) fn staying(&self) -> Vec<String> {
+        self.taken().staying.iter().cloned().collect()
     }
 
     /// Gives the caches what runs and sealed results leave.
@@ -181,7 +209,7 @@ impl Drop for Place<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use std::{
         pin::{Pin, pin},
@@ -201,7 +229,7 @@ mod tests {
         }
     }
 
-    fn admission() -> Admission {
+    pub(crate) fn admission() -> Admission {
         let caps = aevir_wire::NodeCaps::default();
         Admission::new(Allowance::of(&profile(), &caps), None)
     }

@@ -20,6 +20,7 @@ use crate::{
     allowance::Allowance,
     cache::BlobCache,
     config::NodeConfig,
+    discard,
     error::NodeError,
     heartbeat::{heartbeats, say_goodbye},
     held::{Held, Holdings},
@@ -74,14 +75,9 @@ impl Shared {
         Ok(())
     }
 
-    /// Removes what is kept of a sealed result; what can't be removed still takes its room.
+    /// Removes what is kept of a sealed result.
     pub(crate) fn discard_sealed(&self, assignment: &str) {
-        match self.journal.remove(assignment) {
-            Ok(()) => self.admission.discarded(assignment),
-            Err(error) => {
-                tracing::warn!(assignment, %error, "the sealed result can't be removed");
-            }
-        }
+        discard::discard(&self.journal, &self.admission, assignment);
     }
 }
 
@@ -161,6 +157,7 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<Ende
     for sealed in &sealed {
         shared.keeps(sealed.assignment()).map_err(in_data_dir)?;
     }
+    discard::take_over(&shared.journal, &shared.admission).map_err(in_data_dir)?;
     shared.admission.share();
     serve(&shared, sealed).await
 }
@@ -176,10 +173,12 @@ async fn serve(shared: &Arc<Shared>, sealed: Vec<Sealed>) -> Result<Ended, NodeE
         tasks.spawn(recommit(Arc::clone(shared), sealed).instrument(span));
     }
     let heartbeats = tokio::spawn(heartbeats(Arc::clone(shared)));
+    let removing = tokio::spawn(discard::keep_trying(Arc::clone(shared)));
     let ended = lease_loop(shared, &mut tasks).await;
     shared.halt.cancel();
     while tasks.join_next().await.is_some() {}
     heartbeats.abort();
+    removing.abort();
     if matches!(ended, Ok(Ended::Stopped)) {
         say_goodbye(shared).await;
     }

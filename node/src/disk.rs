@@ -15,6 +15,8 @@ pub struct DiskUsage {
     pub runs: u64,
     /// Outputs of sealed results, until they are opened.
     pub sealed: u64,
+    /// Of those, what belongs to no result any more: it could not be removed.
+    pub left: u64,
     /// Modules and inputs that were fetched.
     pub blobs: u64,
     /// Compiled modules.
@@ -30,6 +32,7 @@ impl DiskUsage {
         let mut seen = HashSet::new();
         let mut bytes = |name: &str, deep: bool| bytes_in(&data_dir.join(name), deep, &mut seen);
         Ok(Self {
+            left: left_in(&data_dir.join("sealed"))?,
             sealed: bytes("sealed", true)?,
             blobs: bytes("cache", true)?,
             // Before the processes, which link what they load.
@@ -42,6 +45,18 @@ impl DiskUsage {
     pub fn total(&self) -> u64 {
         self.runs + self.sealed + self.blobs + self.compiled
     }
+}
+
+/// Bytes of the folders beside which no result stands.
+fn left_in(sealed: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in there(fs::read_dir(sealed))?.into_iter().flatten() {
+        let path = entry?.path();
+        if path.is_dir() && !path.with_extension("json").exists() {
+            bytes += bytes_in(&path, true, &mut HashSet::new())?;
+        }
+    }
+    Ok(bytes)
 }
 
 /// Bytes of all files in a folder, and of those further below where it goes `deep`, but for what was `seen` under another name. What goes
@@ -97,6 +112,9 @@ mod tests {
         fs::hard_link(compiled.join("file"), compiled.join("processes/one/linked")).unwrap();
         let usage = DiskUsage::of(folder.path()).unwrap();
         assert_eq!((usage.runs, usage.sealed, usage.blobs), (3, 20, 300));
+        assert_eq!(usage.left, 20, "no result stands beside it");
+        fs::write(folder.path().join("sealed/b.json"), "{}").unwrap();
+        assert_eq!(DiskUsage::of(folder.path()).unwrap().left, 0);
         assert_eq!((usage.compiled, usage.total()), (4_000, 4_323));
     }
 }

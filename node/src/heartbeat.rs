@@ -209,6 +209,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::telemetry::tests::Ear;
 
     /// Time enough for an answer here, and little of a test's.
     const PATIENCE: Duration = Duration::from_millis(300);
@@ -218,8 +219,7 @@ mod tests {
     struct Platform {
         silent: Mutex<u32>,
         refuses_lines: bool,
-        lines: Mutex<Vec<String>>,
-        dropped: Mutex<u32>,
+        ear: Mutex<Ear>,
     }
 
     impl Platform {
@@ -236,17 +236,13 @@ mod tests {
             if is_silent {
                 std::future::pending::<()>().await;
             }
-            let texts = beat.logs.iter().map(|line| line.text.clone());
-            self.lines.lock().unwrap().extend(texts);
-            *self.dropped.lock().unwrap() += beat.logs_dropped;
+            self.ear.lock().unwrap().hear(&beat);
             Told::Arrived(Vec::new())
         }
 
         fn heard(&self) -> (Vec<String>, u32) {
-            (
-                self.lines.lock().unwrap().clone(),
-                *self.dropped.lock().unwrap(),
-            )
+            let ear = self.ear.lock().unwrap();
+            (ear.lines.clone(), ear.dropped)
         }
     }
 

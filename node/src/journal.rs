@@ -55,6 +55,20 @@ impl Journal {
 
     /// Removes output files whose result was not kept, was removed just before a crash, or can't be read any more: nobody asks for them.
     fn sweep(&self) -> io::Result<()> {
+        for name in self.leftovers()? {
+            if let Err(error) = fs::remove_dir_all(self.folder.join(&name)) {
+                tracing::warn!(name, %error, "what is left of a sealed result can't be removed");
+            }
+        }
+        Ok(())
+    }
+
+    /// The folders of output files that belong to no result.
+    ///
+    /// # Errors
+    /// When the folder can't be read.
+    pub(crate) fn leftovers(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
             if !path.is_dir() {
@@ -62,10 +76,11 @@ impl Journal {
             }
             let result = files::read_json::<Sealed>(&path.with_extension("json"));
             if !matches!(result, Ok(Some(_))) {
-                fs::remove_dir_all(path)?;
+                let name = path.file_name().and_then(|name| name.to_str());
+                names.extend(name.map(str::to_owned));
             }
         }
-        Ok(())
+        Ok(names)
     }
 
     /// Keeps a sealed result with its output files, which are moved here from their folder.
@@ -119,10 +134,11 @@ impl Journal {
     /// # Errors
     /// When it can't be removed.
     pub fn remove(&self, assignment: &str) -> io::Result<()> {
-        files::remove(&self.path(assignment)?)?;
+        let result = files::remove(&self.path(assignment)?);
+        // The one takes its room whatever becomes of the other.
         match fs::remove_dir_all(self.outputs(assignment)?) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            Ok(()) | Err(_) => Ok(()),
+            Ok(()) | Err(_) => result,
         }
     }
 

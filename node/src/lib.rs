@@ -16,6 +16,7 @@ mod card;
 mod checkpoints;
 mod config;
 mod directive;
+mod discard;
 mod disk;
 mod error;
 mod fault;

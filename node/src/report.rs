@@ -22,6 +22,7 @@ pub(crate) mod class {
     pub(crate) const TRAP: &str = "trap";
     pub(crate) const LIMIT: &str = "limit";
     pub(crate) const HOST_ERROR: &str = "host-error";
+    pub(crate) const NOT_COMPILED: &str = "not-compiled";
 }
 
 /// A failure that the platform is told of.
@@ -128,6 +129,21 @@ pub(crate) fn ended(end: &End) -> Fail {
         }
         End::Cancelled => failure(class::HOST_ERROR, "the node stopped the run"),
     }
+}
+
+/// How compiling a module ended that was compiled when it was uploaded, within half of what there is for it here: that this machine can't is
+/// its own inability, and says nothing of the module. What it lacks besides (a disk, a process) is its fault.
+pub(crate) fn not_compiled(end: &End) -> Fail {
+    let why = match end {
+        End::Limit { limit, value } => {
+            format!("this node could not compile the module within its limit `{limit}` of {value}")
+        }
+        End::Trap { text, .. } => format!("this node could not compile the module: {text}"),
+        End::Ok | End::GuestError { .. } | End::HostError { .. } | End::Cancelled => {
+            return ended(end);
+        }
+    };
+    failure(class::NOT_COMPILED, why)
 }
 
 fn expect_ok(end: &End) -> Result<(), Fail> {

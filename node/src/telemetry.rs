@@ -1,4 +1,7 @@
 //! What a run says between two heartbeats, bounded. What does not fit is counted, so that whoever reads the log knows that it is not all.
+//!
+//! Lines and metrics are numbered, so that the platform knows what it is told again because an answer was lost, and what it never gets. No two
+//! heartbeats under way carry either at once: one that overtakes another passes nothing over.
 
 use std::{
     collections::VecDeque,
@@ -34,20 +37,24 @@ pub(crate) struct Telemetry {
 struct Inner {
     ppm: u32,
     note: String,
-    logs: VecDeque<LogLine>,
-    /// Lines that are not among them any more, and that no heartbeat has told of.
-    logs_dropped: u32,
-    metrics: VecDeque<MetricValue>,
+    logs: Queue<LogLine>,
+    /// Lines that the run's own limit left out; and of how many the platform knows.
+    left_out: u32,
+    left_out_known: u32,
+    metrics: Queue<MetricValue>,
     /// Heartbeats of which it is not known yet whether they arrived.
     under_way: usize,
 }
 
-/// A heartbeat that is being sent. Unless it arrived, what it carries is put back, also where nobody waits for the answer any more: a line
-/// may be told twice, and none is lost without being counted.
+/// A heartbeat that is being sent. Unless it arrived, what it carries is put back, also where nobody waits for the answer any more: none is lost
+/// without being counted.
 #[derive(Debug)]
 pub(crate) struct Taken {
     of: Arc<Telemetry>,
     pub(crate) heartbeat: Heartbeat,
+    /// It was given lines, and metrics, to carry.
+    has_logs: bool,
+    has_metrics: bool,
     has_arrived: bool,
 }
 
@@ -57,22 +64,33 @@ impl Taken {
         self.has_arrived = true;
     }
 
-    /// Leaves a sign of life of it, and how many lines it carried.
+    /// Leaves a sign of life of it, which passes over what it carried.
     pub(crate) fn strip(&mut self) {
         let heartbeat = &mut self.heartbeat;
-        let lines = u32::try_from(heartbeat.logs.len()).unwrap_or(u32::MAX);
         heartbeat.note.clear();
-        heartbeat.logs_dropped = heartbeat.logs_dropped.saturating_add(lines);
+        heartbeat.first_line = after(heartbeat.first_line, heartbeat.logs.len());
         heartbeat.logs.clear();
+        heartbeat.first_metric = after(heartbeat.first_metric, heartbeat.metrics.len());
         heartbeat.metrics.clear();
     }
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
+        let (beat, arrived) = (&mut self.heartbeat, self.has_arrived);
+        let (logs, metrics) = (
+            std::mem::take(&mut beat.logs),
+            std::mem::take(&mut beat.metrics),
+        );
         let mut inner = self.of.inner();
-        if !self.has_arrived {
-            inner.put_back(&mut self.heartbeat);
+        inner
+            .logs
+            .settle((beat.first_line, logs), self.has_logs, arrived);
+        inner
+            .metrics
+            .settle((beat.first_metric, metrics), self.has_metrics, arrived);
+        if arrived {
+            inner.left_out_known = inner.left_out_known.max(beat.lines_left_out);
         }
         inner.under_way = inner.under_way.saturating_sub(1);
         drop(inner);
@@ -93,32 +111,32 @@ impl Telemetry {
 
     pub(crate) fn log(&self, level: &str, text: String) {
         let (level, text) = (level.to_owned(), cut(text, LINE_CHARS_MAX));
-        let mut inner = self.inner();
-        let dropped = push(&mut inner.logs, LogLine { level, text });
-        inner.count_dropped(dropped);
+        self.inner().logs.push(LogLine { level, text });
     }
 
     /// Counts lines that the run's own limit left out.
     pub(crate) fn drop_lines(&self, lines: u64) {
-        self.inner().count_dropped(lines);
+        let mut inner = self.inner();
+        let lines = u32::try_from(lines).unwrap_or(u32::MAX);
+        inner.left_out = inner.left_out.saturating_add(lines);
     }
 
-    /// Whether a heartbeat has something to carry.
+    /// Whether a heartbeat has something to tell.
     pub(crate) fn is_waiting(&self) -> bool {
         let inner = self.inner();
-        inner.logs_dropped > 0 || !inner.logs.is_empty() || !inner.metrics.is_empty()
+        let is_told = inner.left_out_known >= inner.left_out;
+        !is_told || inner.logs.has_untold() || inner.metrics.has_untold()
     }
 
-    /// Drops and counts the lines that wait, so that the next heartbeat carries the count alone.
+    /// Drops what waits, so that the next heartbeat tells how much that was.
     pub(crate) fn drop_waiting(&self) {
         let mut inner = self.inner();
-        let lines = inner.logs.drain(..).count() as u64;
-        inner.metrics.clear();
-        inner.count_dropped(lines);
+        inner.logs.waiting.clear();
+        inner.metrics.waiting.clear();
     }
 
     pub(crate) fn metric(&self, metric: MetricValue) {
-        push(&mut self.inner().metrics, metric);
+        self.inner().metrics.push(metric);
     }
 
     /// What happened since the last call, as a heartbeat. What passes `budget` bytes waits for the next one; at least
@@ -126,19 +144,25 @@ impl Telemetry {
     pub(crate) fn take(self: &Arc<Self>, assignment: &str, budget: usize) -> Taken {
         let mut inner = self.inner();
         inner.under_way += 1;
+        let (first_line, logs) = inner.logs.take(budget, |line| json_bytes(&line.text));
+        let (first_metric, metrics) = inner.metrics.take(budget, |m| {
+            json_bytes(&m.name) + m.step.len() + m.value.len()
+        });
         let heartbeat = Heartbeat {
             assignment: assignment.to_owned(),
             ppm: inner.ppm,
             note: inner.note.clone(),
-            logs_dropped: std::mem::take(&mut inner.logs_dropped),
-            logs: take(&mut inner.logs, budget, |line| json_bytes(&line.text)),
-            metrics: take(&mut inner.metrics, budget, |m| {
-                json_bytes(&m.name) + m.step.len() + m.value.len()
-            }),
+            first_line,
+            logs,
+            lines_left_out: inner.left_out,
+            first_metric,
+            metrics,
         };
         drop(inner);
         Taken {
             of: Arc::clone(self),
+            has_logs: !heartbeat.logs.is_empty(),
+            has_metrics: !heartbeat.metrics.is_empty(),
             heartbeat,
             has_arrived: false,
         }
@@ -163,31 +187,91 @@ impl Telemetry {
     }
 }
 
-impl Inner {
-    fn count_dropped(&mut self, lines: u64) {
-        let lines = u32::try_from(lines).unwrap_or(u32::MAX);
-        self.logs_dropped = self.logs_dropped.saturating_add(lines);
-    }
+/// Things of one sort that a run says, numbered in their order.
+#[derive(Debug)]
+struct Queue<T> {
+    waiting: VecDeque<T>,
+    /// How many there were so far: the last one has the number before.
+    said: u32,
+    /// Up to which number the platform knows of them.
+    known: u32,
+    /// The numbers of those that a heartbeat carries of which it is not known whether it arrived: the first, and the one after the last.
+    under_way: Option<(u32, u32)>,
+}
 
-    /// Puts back what a heartbeat did not deliver.
-    fn put_back(&mut self, heartbeat: &mut Heartbeat) {
-        let dropped = put_back(&mut self.logs, std::mem::take(&mut heartbeat.logs));
-        self.count_dropped(dropped);
-        self.count_dropped(heartbeat.logs_dropped.into());
-        put_back(&mut self.metrics, std::mem::take(&mut heartbeat.metrics));
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            said: 0,
+            known: 0,
+            under_way: None,
+        }
     }
 }
 
-/// The oldest items that fit into the budget, and always one.
-fn take<T>(items: &mut VecDeque<T>, budget: usize, bytes: impl Fn(&T) -> usize) -> Vec<T> {
-    let mut spent = 0;
-    let fit = items.iter().take(ITEMS_MAX).take_while(|item| {
-        let first = spent == 0;
-        spent += ENTRY_BYTES + bytes(item);
-        first || spent <= budget
-    });
-    let fit = fit.count();
-    items.drain(..fit).collect()
+impl<T> Queue<T> {
+    /// Puts one at the end. The oldest goes where there is no room.
+    fn push(&mut self, item: T) {
+        if self.waiting.len() >= WAITING_MAX {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(item);
+        self.said = after(self.said, 1);
+    }
+
+    /// The number of the first that waits, or of the next one.
+    fn first(&self) -> u32 {
+        let waiting = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
+        self.said.saturating_sub(waiting)
+    }
+
+    /// The oldest that fit into the budget, and always one, with the first one's number: none while others are under way.
+    fn take(&mut self, budget: usize, bytes: impl Fn(&T) -> usize) -> (u32, Vec<T>) {
+        if let Some((first, _)) = self.under_way {
+            return (first, Vec::new());
+        }
+        let first = self.first();
+        let mut spent = 0;
+        let fit = self.waiting.iter().take(ITEMS_MAX).take_while(|item| {
+            let is_first = spent == 0;
+            spent += ENTRY_BYTES + bytes(item);
+            is_first || spent <= budget
+        });
+        let fit = fit.count();
+        if fit > 0 {
+            self.under_way = Some((first, after(first, fit)));
+        }
+        (first, self.waiting.drain(..fit).collect())
+    }
+
+    /// It is known what became of a heartbeat that said so much: what did not arrive waits again, the newest of it, as far as there is room.
+    fn settle(&mut self, (first, mut items): (u32, Vec<T>), had_any: bool, arrived: bool) {
+        if had_any {
+            self.under_way = None;
+        }
+        let next = after(first, items.len());
+        if arrived {
+            self.known = self.known.max(next);
+        } else if next == self.first() {
+            let room = WAITING_MAX.saturating_sub(self.waiting.len());
+            let dropped = items.len().saturating_sub(room);
+            for item in items.drain(dropped..).rev() {
+                self.waiting.push_front(item);
+            }
+        }
+    }
+
+    /// Whether there is something of which the platform does not know, and no heartbeat is telling.
+    fn has_untold(&self) -> bool {
+        let told = self.under_way.map_or(0, |(_, next)| next);
+        self.known.max(told) < self.said
+    }
+}
+
+/// The number after so many more.
+fn after(number: u32, more: usize) -> u32 {
+    number.saturating_add(u32::try_from(more).unwrap_or(u32::MAX))
 }
 
 fn cut(mut text: String, most: usize) -> String {
@@ -207,29 +291,31 @@ fn json_bytes(text: &str) -> usize {
     bytes.sum()
 }
 
-/// Puts one at the end; answers how many had to go for it.
-fn push<T>(items: &mut VecDeque<T>, item: T) -> u64 {
-    let full = items.len() >= WAITING_MAX;
-    if full {
-        items.pop_front();
-    }
-    items.push_back(item);
-    full.into()
-}
-
-/// Puts them at the beginning, the newest first; answers how many found no room.
-fn put_back<T>(items: &mut VecDeque<T>, mut undelivered: Vec<T>) -> u64 {
-    let room = WAITING_MAX.saturating_sub(items.len());
-    let dropped = undelivered.len().saturating_sub(room);
-    for item in undelivered.drain(dropped..).rev() {
-        items.push_front(item);
-    }
-    dropped as u64
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// What the platform makes of the heartbeats that it hears.
+    #[derive(Debug, Default)]
+    pub(crate) struct Ear {
+        next: u32,
+        left_out: u32,
+        pub(crate) lines: Vec<String>,
+        pub(crate) dropped: u32,
+    }
+
+    impl Ear {
+        pub(crate) fn hear(&mut self, beat: &Heartbeat) {
+            let (first, left_out) = (beat.first_line, beat.lines_left_out);
+            self.dropped += first.saturating_sub(self.next);
+            self.dropped += left_out.saturating_sub(self.left_out);
+            let known = self.next.saturating_sub(first) as usize;
+            let texts = beat.logs.iter().skip(known).map(|line| line.text.clone());
+            self.lines.extend(texts);
+            self.next = self.next.max(after(first, beat.logs.len()));
+            self.left_out = self.left_out.max(left_out);
+        }
+    }
 
     fn texts(taken: &Taken) -> Vec<&str> {
         let heartbeat = &taken.heartbeat;
@@ -276,23 +362,59 @@ mod tests {
         telemetry.drop_lines(2);
         let failed = telemetry.take("A", HEARTBEAT_BYTES);
         let beat = &failed.heartbeat;
-        assert_eq!((beat.logs.len(), beat.logs_dropped), (ITEMS_MAX, 7));
-        assert_eq!(beat.logs[0].text, "5");
+        assert_eq!((beat.logs.len(), beat.first_line), (ITEMS_MAX, 5));
+        assert_eq!((beat.logs[0].text.as_str(), beat.lines_left_out), ("5", 2));
         telemetry.log("info", "new".into());
         drop(failed);
-        let (mut texts, mut dropped) = (Vec::new(), 0);
+        let mut ear = Ear::default();
         while telemetry.is_waiting() {
             let taken = telemetry.take("A", HEARTBEAT_BYTES);
-            let beat = taken.heartbeat.clone();
+            ear.hear(&taken.heartbeat);
             taken.arrived();
-            dropped += beat.logs_dropped;
-            texts.extend(beat.logs.into_iter().map(|line| line.text));
         }
-        assert_eq!((texts.len(), dropped), (WAITING_MAX, 8));
+        assert_eq!((ear.lines.len(), ear.dropped), (WAITING_MAX, 8));
+        let ends = (ear.lines[0].as_str(), ear.lines[WAITING_MAX - 1].as_str());
+        assert_eq!(ends, ("6", "new"));
+    }
+
+    #[test]
+    fn what_arrived_without_an_answer_is_told_once() {
+        let (telemetry, mut ear) = (Arc::new(Telemetry::default()), Ear::default());
+        telemetry.log("info", "one".into());
+        let unanswered = telemetry.take("A", HEARTBEAT_BYTES);
+        ear.hear(&unanswered.heartbeat);
+        // Another one overtakes it, which carries no lines and passes none over.
+        telemetry.log("info", "two".into());
+        let other = telemetry.take("A", HEARTBEAT_BYTES);
+        assert_eq!((other.heartbeat.first_line, texts(&other).len()), (0, 0));
+        ear.hear(&other.heartbeat);
+        other.arrived();
+        drop(unanswered);
+        let again = telemetry.take("A", HEARTBEAT_BYTES);
+        assert_eq!(texts(&again), ["one", "two"]);
+        ear.hear(&again.heartbeat);
+        again.arrived();
         assert_eq!(
-            (texts[0].as_str(), texts[WAITING_MAX - 1].as_str()),
-            ("6", "new")
+            (ear.lines, ear.dropped),
+            (vec!["one".into(), "two".into()], 0)
         );
+        assert!(!telemetry.is_waiting());
+    }
+
+    #[test]
+    fn what_comes_back_to_an_emptied_queue_is_counted() {
+        let (telemetry, mut ear) = (Arc::new(Telemetry::default()), Ear::default());
+        telemetry.log("info", "one".into());
+        let lost = telemetry.take("A", HEARTBEAT_BYTES);
+        telemetry.log("info", "two".into());
+        telemetry.drop_waiting();
+        drop(lost);
+        while telemetry.is_waiting() {
+            let taken = telemetry.take("A", HEARTBEAT_BYTES);
+            ear.hear(&taken.heartbeat);
+            taken.arrived();
+        }
+        assert_eq!((ear.lines.len(), ear.dropped), (0, 2));
     }
 
     #[test]
@@ -302,7 +424,7 @@ mod tests {
         telemetry.drop_waiting();
         let taken = telemetry.take("A", HEARTBEAT_BYTES);
         let beat = &taken.heartbeat;
-        assert_eq!((beat.logs.len(), beat.logs_dropped), (0, 1));
+        assert_eq!((beat.logs.len(), beat.first_line), (0, 1));
         taken.arrived();
         assert!(!telemetry.is_waiting());
     }
@@ -314,12 +436,12 @@ mod tests {
         let mut refused = telemetry.take("A", HEARTBEAT_BYTES);
         refused.strip();
         assert_eq!(
-            (refused.heartbeat.logs_dropped, texts(&refused).len()),
+            (refused.heartbeat.first_line, texts(&refused).len()),
             (1, 0)
         );
         drop(refused);
         let next = telemetry.take("A", HEARTBEAT_BYTES);
-        assert_eq!((next.heartbeat.logs_dropped, texts(&next).len()), (1, 0));
+        assert_eq!((next.heartbeat.first_line, texts(&next).len()), (1, 0));
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aevir_sandbox::{Input, Limits, Outcome, Profile, RunEvent, RunSpec, TraceIds};
+use aevir_sandbox::{Compiled, Input, Limits, Outcome, Profile, RunEvent, RunSpec, TraceIds};
 use aevir_wire::{Fail, Lease};
 use tokio::sync::mpsc;
 
@@ -143,10 +143,11 @@ async fn attempt(
         () = work.stop.cancelled() => return Err(stopped()),
     };
     let spec = spec(shared, lease, &materials, folder)?;
-    tokio::select! {
+    // Until the run is over: what it has loaded takes its room on the disk as long.
+    let _compiled = tokio::select! {
         compiled = compile(shared, work, &spec, place.memory_mib()) => compiled?,
         () = work.stop.cancelled() => return Err(stopped()),
-    }
+    };
     // Fetched and compiled first: what that takes is not counted as the run's time.
     let call = || shared.submitter.start(&lease.assignment);
     place.start();
@@ -202,13 +203,13 @@ async fn compile(
     work: &Work,
     spec: &RunSpec,
     memory_mib: u64,
-) -> Result<(), Ended> {
-    if shared.executor.is_compiled(spec).await {
-        return Ok(());
+) -> Result<Compiled, Ended> {
+    if let Some(compiled) = shared.executor.compiled(spec).await {
+        return Ok(compiled);
     }
     work.telemetry.note("compiling");
     let compiled = shared.executor.compile(spec, memory_mib * MIB).await;
-    compiled.map_err(|end| Ended::Failed(report::ended(&end)))
+    compiled.map_err(|end| Ended::Failed(report::not_compiled(&end)))
 }
 
 /// A refusal by the platform means that the assignment is no longer ours.
@@ -394,6 +395,8 @@ async fn upload(shared: &Shared, lease: &Lease, outcome: &Outcome) -> Result<(),
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use aevir_sandbox::{End, TrapKind};
+
     use super::*;
     use crate::allowance::tests::lease;
 
@@ -407,5 +410,23 @@ mod tests {
         assert_eq!(limits.gpu.time_ms, 7_200_000);
         assert_eq!(limits.gpu.memory_bytes, 2_048 << 20);
         assert_eq!(limits.gpu.buffer_bytes, 256 << 20);
+    }
+
+    #[test]
+    fn a_module_that_this_node_can_not_compile_is_not_blamed() {
+        let limit = |limit: &str| End::Limit {
+            limit: limit.into(),
+            value: 1,
+        };
+        let refused = End::Trap {
+            kind: TrapKind::Module,
+            text: "the compiler breaks on the module".into(),
+        };
+        for end in [limit("compile-time"), limit("compile-memory"), refused] {
+            assert_eq!(report::not_compiled(&end).class, "not-compiled", "{end:?}");
+        }
+        let text = "no disk".into();
+        let fail = report::not_compiled(&End::HostError { text });
+        assert_eq!(fail.class, "host-error");
     }
 }

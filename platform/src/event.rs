@@ -410,7 +410,7 @@ events! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<RevealKey>,
     }
-    "assignment.failed" v 1 AssignmentFailed on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, class: FailureClass, message: String }
+    "assignment.failed" v 2 AssignmentFailed on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, class: FailureClass, message: String }
     "assignment.lost" v 2 AssignmentLost on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, reason: LossReason }
     /// The node is about to stop, and gave it back in an orderly way. Only where it is `counted` does that spend an attempt and
     /// count as a fault of the node.

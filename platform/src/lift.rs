@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::command::COMPILE_MIB_UNMEASURED;
 
 /// All steps.
-pub(crate) const STEPS: [Upcaster; 12] = [
+pub(crate) const STEPS: [Upcaster; 13] = [
     Upcaster {
         label: "node.registered",
         from: 1,
@@ -20,6 +20,12 @@ pub(crate) const STEPS: [Upcaster; 12] = [
         label: "node.registered",
         from: 2,
         // Version 3 adds measured speeds and the GPU's largest buffer. Before, nothing was measured.
+        lift: Ok,
+    },
+    Upcaster {
+        label: "assignment.failed",
+        from: 1,
+        // Version 2 adds the class `not-compiled`. Before, that was `limit` or `trap`.
         lift: Ok,
     },
     Upcaster {

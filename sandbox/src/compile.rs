@@ -1,8 +1,10 @@
 //! Compiling a module in a process of its own, once, whoever asks at the same time.
 //!
-//! Requesters take turns: each has one module compiled at a time, and those who wait are served in their order, so that one who brings many
-//! modules, or slow ones, keeps nobody else waiting for more than the ones that are being compiled. What one compilation may take, and whose
-//! fault it is when it takes more, is [`crate::limited`]'s.
+//! Who holds the memory and a core for it (a node's lease does, until its run starts) waits for nobody: how many are compiled at once is bounded
+//! by what the machine has for them, and who holds much of that is whoever was given it. All others take turns: each requester has one module
+//! compiled at a time, and those who wait are served in their order, so that one who brings many modules, or slow ones, keeps nobody else waiting
+//! for more than the ones that are being compiled. What one compilation may take, and whose fault it is when it takes more, is
+//! [`crate::limited`]'s.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,7 +25,7 @@ use crate::passing::Handed;
 use crate::process::Launcher;
 use crate::spec::RunSpec;
 
-/// Modules compiled at the same time; each may take [`crate::limits::COMPILE_MEMORY_BYTES_MAX`] of memory and several cores.
+/// Modules compiled at the same time for those who hold nothing; each may take [`crate::limits::COMPILE_MEMORY_BYTES_MAX`] of memory and several cores.
 pub const COMPILES_MAX: usize = 2;
 
 /// Compiles into a store.
@@ -71,21 +73,44 @@ impl Compiler {
         ArtefactStore::key(&spec.module_digest, compatibility)
     }
 
-    /// Whether the artefact of a spec's module is there.
-    pub(crate) async fn is_compiled(self: &Arc<Self>, spec: &RunSpec) -> bool {
-        self.kept(&self.key(spec)).await.is_some()
+    /// The artefact of a spec's module, if there is one.
+    pub(crate) async fn found(self: &Arc<Self>, spec: &RunSpec) -> Option<Artefact> {
+        let artefact = self.kept(&self.key(spec)).await?;
+        self.store.claim(&self.key(spec), &spec.tenant);
+        Some(artefact)
     }
 
-    /// The artefact of a spec's module, compiled if there is none, with at most so many bytes of memory: what it was judged to need. That they
-    /// were not enough is the module's limit, and no failure of this machine.
-    pub(crate) async fn artefact(
+    /// The artefact of a spec's module, compiled when it is the requester's turn if there is none.
+    pub(crate) async fn in_turn(self: &Arc<Self>, spec: &RunSpec) -> Result<Artefact, End> {
+        if let Some(artefact) = self.found_by_now(spec).await {
+            return Ok(artefact);
+        }
+        // Both before the module's lock: one requester's queue is not to hold up another's run of the same module.
+        let turn = self.turns.of(&spec.tenant);
+        let _own_turn = turn.lock().await;
+        let _permit = self.permits.acquire().await.map_err(host_error)?;
+        self.found_or_made(spec, self.limits.memory_bytes).await
+    }
+
+    /// The artefact of a spec's module, compiled at once if there is none, with so many bytes of memory that the caller holds for it beside a
+    /// core. That they were not enough is the module's limit, and no failure of this machine.
+    pub(crate) async fn in_room(
         self: &Arc<Self>,
         spec: &RunSpec,
         memory_bytes: u64,
     ) -> Result<Artefact, End> {
-        let artefact = self.found_or_made(spec, memory_bytes).await?;
-        self.store.claim(&self.key(spec), &spec.tenant);
-        Ok(artefact)
+        self.found_or_made(spec, memory_bytes).await
+    }
+
+    /// The artefact, if there is one when whoever makes it at the moment is done.
+    async fn found_by_now(self: &Arc<Self>, spec: &RunSpec) -> Option<Artefact> {
+        if let Some(artefact) = self.store.get_known(&self.key(spec)) {
+            self.store.claim(&self.key(spec), &spec.tenant);
+            return Some(artefact);
+        }
+        let lock = self.store.lock(&self.key(spec));
+        let _looking = lock.lock().await;
+        self.found(spec).await
     }
 
     async fn found_or_made(
@@ -94,21 +119,10 @@ impl Compiler {
         memory_bytes: u64,
     ) -> Result<Artefact, End> {
         let key = self.key(spec);
-        if let Some(artefact) = self.store.get_known(&key) {
-            return Ok(artefact);
-        }
         let lock = self.store.lock(&key);
-        let looking = lock.lock().await;
-        if let Some(artefact) = self.kept(&key).await {
-            return Ok(artefact);
-        }
-        drop(looking);
-        // Before the module's lock: one requester's queue is not to hold up another's run of the same module.
-        let turn = self.turns.of(&spec.tenant);
-        let _own_turn = turn.lock().await;
         let _one_at_a_time = lock.lock().await;
         // Whoever waited finds it here.
-        if let Some(artefact) = self.kept(&key).await {
+        if let Some(artefact) = self.found(spec).await {
             return Ok(artefact);
         }
         self.compile(&key, spec, memory_bytes).await
@@ -130,7 +144,6 @@ impl Compiler {
         spec: &RunSpec,
         memory_bytes: u64,
     ) -> Result<Artefact, End> {
-        let _permit = self.permits.acquire().await.map_err(host_error)?;
         let (path, digest) = (spec.module.clone(), spec.module_digest.clone());
         let opened = tokio::task::spawn_blocking(move || open(path, &digest)).await;
         let module = opened.map_err(host_error)??;

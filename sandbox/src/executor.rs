@@ -91,6 +91,11 @@ pub struct Executor {
     inner: Arc<Inner>,
 }
 
+/// A compiled module, which stays in the store until this is dropped, whatever else needs the room.
+#[derive(Debug)]
+#[must_use]
+pub struct Compiled(#[allow(dead_code, reason = "held, not read")] Artefact);
+
 #[derive(Debug)]
 struct Inner {
     launcher: Arc<Launcher>,
@@ -159,22 +164,20 @@ impl Executor {
         })
     }
 
-    /// Whether the module of `spec` is compiled, so that a run begins at once.
-    pub async fn is_compiled(&self, spec: &RunSpec) -> bool {
-        match &self.inner.compiler {
-            Ok(compiler) => compiler.is_compiled(spec).await,
-            Err(_) => false,
-        }
+    /// The compiled module of `spec`, if it is there, so that a run begins at once.
+    pub async fn compiled(&self, spec: &RunSpec) -> Option<Compiled> {
+        let compiler = self.inner.compiler.as_ref().ok()?;
+        compiler.found(spec).await.map(Compiled)
     }
 
-    /// Compiles the module of `spec` with at most so many bytes of memory, for a run to come: what it was judged to need. Dropping the
-    /// future ends it.
+    /// Compiles the module of `spec`, for a run to come, in so many bytes of memory that the caller holds for it: what it was judged to need.
+    /// He holds a core for it, too, so that as many are compiled at once as are asked for. Dropping the future ends it.
     ///
     /// # Errors
     /// How a run of it would end.
-    pub async fn compile(&self, spec: &RunSpec, memory_bytes: u64) -> Result<(), End> {
+    pub async fn compile(&self, spec: &RunSpec, memory_bytes: u64) -> Result<Compiled, End> {
         match &self.inner.compiler {
-            Ok(compiler) => compiler.artefact(spec, memory_bytes).await.map(drop),
+            Ok(compiler) => compiler.in_room(spec, memory_bytes).await.map(Compiled),
             Err(text) => Err(End::HostError { text: text.clone() }),
         }
     }
@@ -199,7 +202,7 @@ impl Executor {
         let mut misses = 0;
         loop {
             let artefact = tokio::select! {
-                artefact = compiler.artefact(&spec, u64::MAX) => artefact,
+                artefact = compiler.in_turn(&spec) => artefact,
                 () = cancel.cancelled() => Err(End::Cancelled),
             };
             let artefact = match artefact {

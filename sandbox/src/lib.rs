@@ -46,7 +46,7 @@ pub use adapt::{Upload, prepare_upload};
 pub use child::{LOG_VAR, LogFormat, executor_main};
 pub use confine::{Applied, Confinement, Role};
 pub use engine::Profile;
-pub use executor::{Executor, ExecutorConfig, ProbeError, Started, Tuning};
+pub use executor::{Compiled, Executor, ExecutorConfig, ProbeError, Started, Tuning};
 pub use folder::Folder;
 pub use inspect::{InspectError, ModuleInfo, Refusal, Refused, World, inspect};
 pub use limited::CompileLimits;

@@ -94,6 +94,7 @@ pub(crate) async fn ask(
     limits: CompileLimits,
 ) -> Result<Reply, Stopped> {
     let machine = |error: &dyn std::fmt::Display| Stopped::Machine(error.to_string());
+    let _counted = launcher.compiles();
     let started = launcher.start(Role::Compile).await;
     let mut process = started.map_err(|error| machine(&error))?;
     let answer = timeout(Duration::from_millis(limits.wall_ms), async {

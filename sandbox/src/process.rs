@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -58,7 +59,7 @@ const DYING_TIMEOUT: Duration = Duration::from_millis(500);
 const STDERR_LINE_BYTES_MAX: u64 = 64 * 1024;
 /// Last lines of it that go into the text of an unexpected end.
 const STDERR_TAIL_LINES: usize = 5;
-/// Threads that compile one module: more would take a whole machine from its runs, and memory for each.
+/// Most threads that compile one module: more would take a whole machine from its runs, and memory for each.
 pub(crate) const COMPILE_THREADS_MAX: usize = 4;
 /// The variable by which the compiler's thread pool is bounded.
 const COMPILE_THREADS_VAR: &str = "RAYON_NUM_THREADS";
@@ -83,8 +84,25 @@ pub(crate) struct Launcher {
     pub(crate) processes_dir: PathBuf,
     /// What the parent's own engine would compile for.
     pub(crate) compatibility: Compatibility,
-    /// Threads that compile one module.
-    pub(crate) compile_threads: usize,
+    /// Cores that modules are compiled on, all together.
+    pub(crate) cores: usize,
+    /// Modules that are being judged or compiled.
+    pub(crate) compiling: AtomicUsize,
+}
+
+/// One of the modules that are being compiled, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Compiling<'a>(&'a AtomicUsize);
+
+impl Drop for Compiling<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Threads that compile one of so many modules on so many cores.
+fn compile_threads(cores: usize, modules: usize) -> usize {
+    (cores / modules.max(1)).clamp(1, COMPILE_THREADS_MAX)
 }
 
 /// Why there is no process.
@@ -144,10 +162,15 @@ impl Launcher {
             env: environment::of(config),
             processes_dir: config.cache_dir.join(PROCESSES_DIR),
             compatibility,
-            compile_threads: std::thread::available_parallelism()
-                .map_or(1, usize::from)
-                .min(COMPILE_THREADS_MAX),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            compiling: AtomicUsize::new(0),
         }
+    }
+
+    /// Counts one more module that is being compiled: the next ones get fewer threads.
+    pub(crate) fn compiles(&self) -> Compiling<'_> {
+        self.compiling.fetch_add(1, Ordering::Relaxed);
+        Compiling(&self.compiling)
     }
 
     /// Removes the folders of processes whose parent is gone.
@@ -198,8 +221,10 @@ impl Launcher {
         command.env_clear();
         match role {
             Role::Compile => {
+                let modules = self.compiling.load(Ordering::Relaxed);
+                let threads = compile_threads(self.cores, modules);
                 command
-                    .env(COMPILE_THREADS_VAR, self.compile_threads.to_string())
+                    .env(COMPILE_THREADS_VAR, threads.to_string())
                     .env(EAGER_COMMIT_VAR, "0");
             }
             Role::Cpu | Role::Gpu => {
@@ -430,4 +455,17 @@ async fn forward(stderr: Option<ChildStderr>) -> String {
         tail.push_back(line.to_owned());
     }
     Vec::from(tail).join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modules_that_are_compiled_at_once_share_the_cores() {
+        let threads = |cores| [0, 1, 2, 3, 5, 100].map(|modules| compile_threads(cores, modules));
+        assert_eq!(threads(1), [1; 6]);
+        assert_eq!(threads(8), [4, 4, 4, 2, 1, 1]);
+        assert_eq!(threads(usize::MAX), [COMPILE_THREADS_MAX; 6]);
+    }
 }

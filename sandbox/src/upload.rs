@@ -36,8 +36,7 @@ pub struct Accepted {
     pub info: ModuleInfo,
     /// The component that it was adapted to, where it was none.
     pub adapted: Option<Vec<u8>>,
-    /// Memory that a node needs to compile it, in MiB: the measured peak and a margin. The bound that it stayed within where nothing was
-    /// measured; 0 where it was not compiled.
+    /// Memory that a node needs to compile it, in MiB: the measured peak and a margin; 0 where it was not compiled.
     pub compile_mib: u32,
 }
 
@@ -71,7 +70,7 @@ impl Judge {
         let engines = engines.map_err(|e| format!("there is no WebAssembly engine: {e:#}"))?;
         let mut launcher = Launcher::new(config, engines.compatibility());
         // However few cores this machine has: a node may have as many, and each thread takes memory.
-        launcher.compile_threads = COMPILE_THREADS_MAX;
+        launcher.cores = usize::MAX;
         launcher.sweep();
         Ok(Self {
             launcher: Arc::new(launcher),
@@ -123,15 +122,15 @@ impl Judge {
             Ok(answered) => answered,
             Err(not_taken) => return (Err(not_taken), None),
         };
-        let verdict = match judged {
-            Ok(judged) => accept(judged, component).await.map(|accepted| Accepted {
-                compile_mib: match compiles {
-                    true => compile_mib(took.peak_bytes.unwrap_or(self.limits.memory_bytes)),
-                    false => 0,
-                },
-                ..accepted
-            }),
-            Err(refused) => Err(refused.into()),
+        let verdict = match (judged, kept(compiles, took)) {
+            (Ok(judged), Ok(compile_mib)) => {
+                accept(judged, component).await.map(|accepted| Accepted {
+                    compile_mib,
+                    ..accepted
+                })
+            }
+            (Ok(_), Err(not_measured)) => Err(not_measured),
+            (Err(refused), _) => Err(refused.into()),
         };
         (verdict, Some(took))
     }
@@ -160,10 +159,10 @@ impl Judge {
         match limited::ask(&self.launcher, &request, files, self.limits).await {
             Ok(Reply::Judged(judged, took)) => Ok((judged, component, took)),
             Ok(reply) => Err(machine(reply.unexpected())),
-            Err(Stopped::Cpu { cpu_s }) => Err(too_complex(format!(
+            Err(Stopped::Cpu { cpu_s }) => Err(too_heavy(format!(
                 "judging and compiling the module takes more than {cpu_s} s of processor time; make its functions smaller or fewer"
             ))),
-            Err(Stopped::Memory { bytes }) => Err(too_complex(format!(
+            Err(Stopped::Memory { bytes }) => Err(too_heavy(format!(
                 "judging and compiling the module takes more than {} MiB of memory; make it smaller",
                 bytes >> 20
             ))),
@@ -194,6 +193,18 @@ async fn accept(judged: Judged, component: File) -> Result<Accepted, NotTaken> {
     })
 }
 
+/// Memory that is kept for compiling what was judged, in MiB. Every run of the module is going to hold it, so that nothing is guessed.
+fn kept(compiles: bool, took: Took) -> Result<u32, NotTaken> {
+    match (compiles, took.peak_bytes) {
+        (false, _) => Ok(0),
+        (true, Some(peak_bytes)) => Ok(compile_mib(peak_bytes)),
+        (true, None) => Err(NotTaken::Machine(
+            "what compiling it takes of memory could not be measured: /proc/self/statm can't be read in the process that judges, or it got no thread"
+                .into(),
+        )),
+    }
+}
+
 /// What is kept for compiling a module that was seen to take so much, in MiB.
 fn compile_mib(peak_bytes: u64) -> u32 {
     let with_margin = peak_bytes.saturating_add(peak_bytes / 100 * COMPILE_MARGIN_PERCENT);
@@ -206,8 +217,8 @@ fn machine(error: io::Error) -> NotTaken {
     NotTaken::Machine(error.to_string())
 }
 
-fn too_complex(text: String) -> NotTaken {
-    let kind = Refusal::TooComplex;
+fn too_heavy(text: String) -> NotTaken {
+    let kind = Refusal::TooHeavy;
     Refused { kind, text }.into()
 }
 
@@ -229,13 +240,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn nothing_is_kept_for_what_was_not_measured() {
+        let took = |peak_bytes| Took {
+            cpu_ms: 1,
+            peak_bytes,
+        };
+        assert_eq!(
+            kept(true, took(Some(200 * MIB))),
+            Ok(compile_mib(200 * MIB))
+        );
+        assert_eq!(kept(false, took(None)), Ok(0));
+        // Whoever brings it may bring it again, and pays for no memory that nobody saw.
+        let refused = kept(true, took(None));
+        assert!(matches!(&refused, Err(NotTaken::Machine(text)) if text.contains("measured")));
+    }
+
+    #[test]
     fn what_is_kept_is_the_peak_with_a_margin_in_steps() {
         assert_eq!(compile_mib(0), COMPILE_MIB_MIN);
-        assert_eq!(compile_mib(200 * MIB), 256, "250 with the margin");
-        assert_eq!(compile_mib(210 * MIB), 320, "a little over 262");
-        assert_eq!(compile_mib(857 * MIB), 1_088, "Python");
+        assert_eq!(compile_mib(182 * MIB), 256, "255 with the margin");
+        assert_eq!(compile_mib(184 * MIB), 320, "a little over 257");
+        assert_eq!(compile_mib(857 * MIB), 1_216, "Python");
+        // The least that was seen of a module is enough for the most.
+        for least in [200, 857, 1_500] {
+            assert!(u64::from(compile_mib(least * MIB)) > least * 4 / 3);
+        }
         // Of what a judgement may take, and of more than anybody may have.
-        assert_eq!(compile_mib(2_048 * MIB), 2_560);
+        assert_eq!(compile_mib(2_048 * MIB), 2_880);
         assert_eq!(compile_mib(u64::MAX), 4_096);
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use aevir_sandbox::limits::{COMPILE_MIB_MIN, COMPILE_MIB_STEP};
 use aevir_sandbox::{
     CompileLimits, End, Executor, ExecutorConfig, InspectError, Judge, NotTaken, Refusal, Refused,
-    World, inspect,
+    Tuning, World, inspect,
 };
 use support::{Bench, example, guest};
 
@@ -176,7 +176,7 @@ async fn what_no_node_could_compile_is_not_taken() {
     let many = many_functions(60_000);
     let refused = |refused: NotTaken, part: &str| match refused {
         NotTaken::Refused(Refused {
-            kind: Refusal::TooComplex,
+            kind: Refusal::TooHeavy,
             text,
         }) => assert!(text.contains(part), "{text}"),
         other => panic!("{other}"),
@@ -227,20 +227,75 @@ async fn what_compiling_takes_is_measured() {
     let compile = async |mib: u32| {
         // In a cache of its own, so that it is compiled.
         let folder = tempfile::tempdir().unwrap();
-        let executor = Executor::new(ExecutorConfig {
-            program: env!("CARGO_BIN_EXE_aevir-executor").into(),
-            args: Vec::new(),
-            cache_dir: folder.path().to_owned(),
-            env: Default::default(),
-            log: None,
-        });
+        let executor = executor(folder.path());
         let bench = Bench::new(&large);
-        executor.compile(&bench.spec, u64::from(mib) << 20).await
+        let compiled = executor.compile(&bench.spec, u64::from(mib) << 20);
+        compiled.await.map(drop)
     };
     assert_eq!(compile(first).await, Ok(()));
     let value = 64 << 20;
     let limit = "compile-memory".into();
     assert_eq!(compile(64).await, Err(End::Limit { limit, value }));
+}
+
+/// With a cache of its own, so that everything is compiled.
+fn executor(cache: &std::path::Path) -> Executor {
+    let config = ExecutorConfig {
+        program: env!("CARGO_BIN_EXE_aevir-executor").into(),
+        args: Vec::new(),
+        cache_dir: cache.to_owned(),
+        env: Default::default(),
+        log: None,
+    };
+    Executor::tuned(config, Tuning::one_run())
+}
+
+/// Who holds the memory for it waits for nobody: the last of one requester's modules begins as soon as the first.
+#[tokio::test]
+async fn whoever_holds_room_has_his_modules_compiled_at_once() {
+    const AT_ONCE: usize = 4;
+    let folder = tempfile::tempdir().unwrap();
+    let executor = executor(folder.path());
+    let mut compiling = tokio::task::JoinSet::new();
+    for n in 0..AT_ONCE {
+        let mut bench = Bench::new(&many_functions(20_000 + n));
+        bench.spec.tenant = "one".into();
+        let executor = executor.clone();
+        compiling.spawn(async move {
+            // All of it, for the module lies in its folder.
+            let Bench { spec, dir, .. } = bench;
+            let compiled = executor.compile(&spec, 1 << 30).await;
+            drop(dir);
+            compiled.map(drop)
+        });
+    }
+    let processes = folder.path().join("processes");
+    let under_way = || std::fs::read_dir(&processes).map_or(0, Iterator::count);
+    let mut most = 0;
+    while !compiling.is_empty() {
+        most = most.max(under_way());
+        let next = tokio::time::timeout(Duration::from_millis(5), compiling.join_next());
+        if let Ok(Some(ended)) = next.await {
+            assert_eq!(ended.unwrap(), Ok(()));
+        }
+    }
+    assert_eq!(most, AT_ONCE);
+}
+
+/// What was compiled for a run is there when it begins, whatever else needs the room meanwhile.
+#[tokio::test]
+async fn compiled_code_stays_for_whoever_waits_for_it() {
+    let (folder, bench) = (tempfile::tempdir().unwrap(), Bench::guest("ok"));
+    let executor = executor(folder.path());
+    let compiled = executor.compile(&bench.spec, 1 << 30).await.unwrap();
+    assert!(executor.bound_compiled(0) > 0);
+    let found = executor.compiled(&bench.spec).await;
+    assert!(found.is_some());
+    drop(compiled);
+    assert!(executor.bound_compiled(0) > 0, "another one waits for it");
+    drop(found);
+    assert_eq!(executor.bound_compiled(0), 0);
+    assert!(executor.compiled(&bench.spec).await.is_none());
 }
 
 /// Compilers of this process's that run now, by how nice they are.

@@ -153,9 +153,9 @@ async fn the_examples_compile_in_the_least_memory_that_a_node_gives() {
         module.extend([0, section.len() as u8 + 1, section.len() as u8]);
         module.extend(section);
         let bench = Bench::new(&module);
-        assert!(!bench.executor.is_compiled(&bench.spec).await);
+        assert!(bench.executor.compiled(&bench.spec).await.is_none());
         let compiled = bench.executor.compile(&bench.spec, LEAST_BYTES).await;
-        assert_eq!(compiled, Ok(()), "{name}");
+        assert!(compiled.is_ok(), "{name}: {compiled:?}");
     }
 }
 

@@ -8,14 +8,13 @@ use std::{
 
 use tokio::sync::oneshot;
 
+use super::COME_BACK_S;
 use crate::error::{ApiError, ApiResult, Code};
 
 /// Modules judged at once: each may take 2 GiB and several cores of the server.
 const JUDGED_MAX: usize = 2;
 /// How long an upload waits for that; it is held in memory meanwhile.
 const WAIT_MAX: Duration = Duration::from_secs(60);
-/// Seconds after which one that waited in vain may come back.
-const COME_BACK_S: u64 = 60;
 
 /// Where uploads are judged.
 #[derive(Debug, Default)]
@@ -145,6 +144,7 @@ mod tests {
         let wait_max = Duration::from_millis(20);
         let refused = desk.place_within(0, wait_max).await.unwrap_err();
         assert_eq!(refused.code(), Code::InspectorUnavailable.name());
+        assert_eq!(refused.after_s(), Some(COME_BACK_S));
         // A place that was called out and not taken is the next one's.
         let called = desk.enter(0).unwrap_err();
         drop(held.0);

@@ -24,6 +24,9 @@ use quota::{Charge, Quota};
 pub(crate) use turns::Turn;
 use turns::Turns;
 
+/// Seconds after which an upload that could not be judged may come again: about as long as the one before it may take.
+const COME_BACK_S: u64 = 60;
+
 /// Everything about judging that outlives one upload.
 #[derive(Debug, Default)]
 pub(crate) struct Judging {
@@ -70,8 +73,7 @@ impl Judging {
                 Ok(inspected)
             }
             Err(error) => {
-                // What this server could not do it may be able to do later.
-                if !matches!(error, InspectError::Unavailable(_)) {
+                if error.is_lasting() {
                     self.known.keep(upload, Verdict::Refused(error.clone()));
                 }
                 Err(refusal(error))
@@ -87,9 +89,11 @@ pub(crate) fn refusal(error: InspectError) -> ApiError {
         InspectError::NotAComponent(_) => Code::NotAComponent,
         InspectError::WrongWorld(_) => Code::WrongWorld,
         InspectError::ForbiddenImport(_) => Code::ForbiddenImport,
-        InspectError::TooComplex(_) => Code::ModuleTooComplex,
+        InspectError::TooComplex(_) | InspectError::TooHeavy(_) => Code::ModuleTooComplex,
         InspectError::BreaksCompiler(_) => Code::ModuleBreaksCompiler,
-        InspectError::Unavailable(_) => Code::InspectorUnavailable,
+        InspectError::Unavailable(_) => {
+            return ApiError::new(Code::InspectorUnavailable, detail).after(COME_BACK_S);
+        }
     };
     ApiError::new(code, detail)
 }

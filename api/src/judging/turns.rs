@@ -10,6 +10,7 @@ use std::{
 use aevir_platform::ids::AccountId;
 use tokio::sync::OwnedMutexGuard;
 
+use super::COME_BACK_S;
 use crate::error::{ApiError, ApiResult, Code};
 
 /// How long an upload waits for the one before it; its body stays with its sender until then.
@@ -45,6 +46,7 @@ impl Turns {
                     wait_max.as_secs()
                 ),
             )
+            .after(COME_BACK_S)
         })
     }
 }
@@ -64,6 +66,7 @@ mod tests {
         let wait_max = Duration::from_millis(20);
         let refused = turns.take_within(account(1), wait_max).await.unwrap_err();
         assert_eq!(refused.code(), Code::InspectorUnavailable.name());
+        assert_eq!(refused.after_s(), Some(COME_BACK_S));
         drop(first);
         assert!(turns.take(account(1)).await.is_ok());
         drop(other);

@@ -5,6 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use aevir_platform::{
     command::LossReason, ids::AssignmentId, policy::Policy, schedule::fetch_ms, state::Task,
 };
+use aevir_wire::Heartbeat;
 use tokio::time::Instant;
 
 /// The leases under way.
@@ -57,6 +58,34 @@ pub(crate) struct Lease {
     /// As the last heartbeat told it.
     pub(crate) progress: Option<(u32, String)>,
     recorded: Option<Instant>,
+    heard: Heard,
+}
+
+/// Up to which number what a run says is known.
+#[derive(Debug, Clone, Copy, Default)]
+struct Heard {
+    lines: u32,
+    lines_left_out: u32,
+    metrics: u32,
+}
+
+/// What of a heartbeat is no news, and what never comes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// So many of its lines, from the first on, were heard before; and of its metrics.
+    pub(crate) lines: usize,
+    pub(crate) metrics: usize,
+    /// Lines that were logged since and that nobody brings.
+    pub(crate) lines_dropped: u32,
+}
+
+/// Hears `count` things from number `first` on; answers how many of them are known, and how many before them were passed over.
+fn hear(heard: &mut u32, first: u32, count: usize) -> (usize, u32) {
+    let known = usize::try_from(heard.saturating_sub(first)).unwrap_or(usize::MAX);
+    let passed_over = first.saturating_sub(*heard);
+    let next = first.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+    *heard = next.max(*heard);
+    (known.min(count), passed_over)
 }
 
 impl Leases {
@@ -73,6 +102,7 @@ impl Leases {
             times,
             progress: None,
             recorded: None,
+            heard: Heard::default(),
         };
         self.0.insert(id, granted);
     }
@@ -110,6 +140,22 @@ impl Leases {
             lease.recorded = Some(now);
         }
         due
+    }
+
+    /// Hears what a run says; answers what of it is known already.
+    pub(crate) fn hear(&mut self, id: AssignmentId, beat: &Heartbeat) -> Known {
+        let Some(lease) = self.0.get_mut(&id) else {
+            return Known::default();
+        };
+        let heard = &mut lease.heard;
+        let (lines, passed_over) = hear(&mut heard.lines, beat.first_line, beat.logs.len());
+        let (metrics, _) = hear(&mut heard.metrics, beat.first_metric, beat.metrics.len());
+        let (_, left_out) = hear(&mut heard.lines_left_out, beat.lines_left_out, 0);
+        Known {
+            lines,
+            metrics,
+            lines_dropped: passed_over.saturating_add(left_out),
+        }
     }
 
     /// The lease needs no more life: sealed, ended or lost.
@@ -178,6 +224,37 @@ mod tests {
         assert_eq!(leases.expired(now), [(ID, LossReason::Silent)]);
         leases.end(ID);
         assert!(leases.expired(now).is_empty());
+    }
+
+    #[test]
+    fn what_is_told_twice_is_heard_once() {
+        let mut leases = Leases::default();
+        leases.grant(ID, Instant::now(), times());
+        let mut hear = |first_line: u32, lines: usize, lines_left_out: u32| {
+            let line = || aevir_wire::LogLine {
+                level: "info".into(),
+                text: String::new(),
+            };
+            let beat = Heartbeat {
+                first_line,
+                lines_left_out,
+                logs: (0..lines).map(|_| line()).collect(),
+                ..Heartbeat::default()
+            };
+            let known = leases.hear(ID, &beat);
+            (known.lines, known.lines_dropped)
+        };
+        assert_eq!(hear(0, 3, 0), (0, 0));
+        assert_eq!(hear(0, 3, 0), (3, 0), "its answer was lost");
+        assert_eq!(hear(2, 3, 0), (1, 0), "and it is told with more");
+        assert_eq!(hear(7, 1, 0), (0, 2), "two were dropped on the way");
+        assert_eq!(hear(3, 0, 4), (0, 4), "one without lines, that was late");
+        assert_eq!(hear(8, 0, 4), (0, 0));
+        assert_eq!(hear(9, 0, 4), (0, 1));
+        assert_eq!(
+            leases.hear(AssignmentId(ulid::Ulid(9)), &Heartbeat::default()),
+            Known::default()
+        );
     }
 
     #[test]

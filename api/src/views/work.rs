@@ -381,6 +381,7 @@ fn created(rows: &mut Rows<'_>, e: &TaskCreated, at: Timestamp) -> Done {
             ("policy_version", e.policy_version.into()),
             ("input_bytes", compared_bytes(e).into()),
             ("asks_for_stake", definition.asks_for_stake().into()),
+            ("narrowed", definition.is_narrowed().into()),
             ("max_latency_ms", definition.qos.max_latency_ms.into()),
             ("deadline", definition.qos.deadline.map(|d| d.0).into()),
             ("runtime_s", definition.limits.runtime_s.into()),

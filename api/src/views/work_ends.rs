@@ -5,7 +5,7 @@ use aevir_events::{
     projection::{ProjectionError, Rows, Value},
 };
 use aevir_platform::{
-    command::LossReason,
+    command::{FailureClass, LossReason},
     event::{
         AssignmentFailed, AssignmentLost, AssignmentReturned, AssignmentWithdrawn, TaskClosed,
     },
@@ -41,8 +41,12 @@ pub(super) async fn failed(rows: &mut Rows<'_>, e: &AssignmentFailed, at: Timest
     assignment.set("message", e.message.as_str())?;
     let suspect = nodes::suspect(assignment)?;
     spend_attempt(rows, id(e.task)).await?;
+    // That the node can't compile the module is nobody's fault.
+    if e.class == FailureClass::NotCompiled {
+        return Ok(());
+    }
     // Whose fault it was shows when the task has ended.
-    if !e.class.blames_module() {
+    if e.class.blames_node() {
         let task = rows.row(TASKS, [id(e.task)]).await?;
         let mut failed_by = nodes::listed(task, "failed_by")?;
         failed_by.push(e.assignment.to_string());

@@ -66,11 +66,12 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
     let limit_ms = u64::from(count(task, "runtime_s")?) * 1_000;
     let inputs = thousandths(task, "inputs_mib")?;
     let asks_for_stake = task.int("asks_for_stake")? != 0;
+    let is_narrowed = task.int("narrowed")? != 0;
     let version = task.int("policy_version")?;
     // Of a sample there is more than one.
     let is_sampled = task.int("first_round")? > 1;
     let terms = policy(rows, version).await?;
-    let blames = terms.blames(is_sampled, asks_for_stake);
+    let blames = terms.blames(is_sampled, asks_for_stake, is_narrowed);
     let task = rows.row(TASKS, [id(e.task)]).await?;
     let (contradicted, suspects) = if e.accepted.is_empty() || !blames {
         (Vec::new(), Vec::new())

@@ -27,6 +27,10 @@ async fn what_is_known_is_not_judged_again() {
         "whoever brings it"
     );
     assert_ne!(refused(&second, "endless module 2").await, known);
+    // What was measured is measured again: another time the module may stay within the bound.
+    let heavy = refused(&first, "heavy module").await;
+    assert_eq!(heavy.0, "module-too-complex");
+    assert_ne!(refused(&first, "heavy module").await, heavy);
     // What the server could not do it tries again.
     let not_judged = refused(&first, "unlucky module").await;
     assert_ne!(refused(&first, "unlucky module").await, not_judged);

@@ -365,7 +365,9 @@ async fn run_with_progress(node: &FakeNode) {
             level: "info".into(),
             text: "epoch 1".into(),
         }],
-        logs_dropped: 3,
+        lines_left_out: 3,
+        first_line: 0,
+        first_metric: 0,
         metrics: vec![MetricValue {
             name: "loss".into(),
             step: "1".into(),
@@ -376,6 +378,8 @@ async fn run_with_progress(node: &FakeNode) {
         assignments: vec![beat],
         stopping: false,
     };
+    node.client.heartbeat(&beats).await.unwrap();
+    // As a node tells it that had no answer.
     node.client.heartbeat(&beats).await.unwrap();
     let reveal = node.run(&lease, &Outcome::of(json!(1))).await;
     node.reveal(&reveal).await.unwrap();

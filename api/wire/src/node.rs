@@ -388,13 +388,20 @@ pub struct Heartbeat {
     /// A word on what the run is doing; at most 400 characters are kept.
     #[serde(default)]
     pub note: String,
-    /// New log lines; at most 200 are kept of one heartbeat.
+    /// The number of the first of `logs`, or of the line that comes next: how many lines the run has logged before, whether or not any heartbeat
+    /// carried them. A line whose number is not new is known already, and one that is passed over was dropped.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub first_line: u32,
+    /// Log lines, in the order of their numbers; at most 200 are kept of one heartbeat.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logs: Vec<LogLine>,
-    /// Lines that the run logged and that no heartbeat carries, since the last one.
+    /// Lines that the run has logged so far and that have no number, for they passed its limit.
     #[serde(default, skip_serializing_if = "is_none")]
-    pub logs_dropped: u32,
-    /// New values of metrics; at most 200 are kept of one heartbeat.
+    pub lines_left_out: u32,
+    /// The number of the first of `metrics`, as `first_line` is.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub first_metric: u32,
+    /// Values of metrics, in the order of their numbers; at most 200 are kept of one heartbeat.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<MetricValue>,
 }
@@ -477,7 +484,7 @@ pub struct Reveal {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fail {
-    /// `guest-error`, `trap`, `limit` or `host-error`.
+    /// `guest-error`, `trap`, `limit`, `host-error`, or before its start `not-compiled`.
     pub class: String,
     /// At most 400 characters are kept.
     pub message: String,

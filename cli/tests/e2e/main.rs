@@ -7,6 +7,7 @@ mod closed;
 mod command_line;
 mod commitment;
 mod comparators;
+mod compiling;
 mod crash;
 mod exports;
 mod failures;

@@ -152,10 +152,8 @@ impl TestPlatform {
 
     /// Pushes the module `echo`; answers its digest.
     pub(crate) async fn push_echo(&self) -> String {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/modules/echo.wasm");
-        let wasm = std::fs::read(file).unwrap();
         self.requester
-            .push_module("echo", wasm)
+            .push_module("echo", echo())
             .await
             .unwrap()
             .digest
@@ -230,6 +228,12 @@ impl Drop for TestPlatform {
             let _ = server.wait();
         }
     }
+}
+
+/// The module `echo`.
+pub(crate) fn echo() -> Vec<u8> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/modules/echo.wasm");
+    std::fs::read(file).unwrap()
 }
 
 /// A definition of an echo task for one node, with fields replaced by `changes`.

@@ -309,6 +309,8 @@ pub enum FailureClass {
     Limit,
     /// The node could not run it: fetching, disk, GPU, the executor itself.
     HostError,
+    /// The node could not compile the module, which was compiled when it was uploaded: it is slower, or its compiler takes more.
+    NotCompiled,
 }
 
 impl FailureClass {
@@ -316,7 +318,15 @@ impl FailureClass {
     pub fn blames_module(self) -> bool {
         match self {
             Self::GuestError | Self::Trap | Self::Limit => true,
-            Self::HostError => false,
+            Self::HostError | Self::NotCompiled => false,
+        }
+    }
+
+    /// Whether the node takes the fault on itself. That it can't compile a module is nobody's.
+    pub fn blames_node(self) -> bool {
+        match self {
+            Self::HostError => true,
+            Self::GuestError | Self::Trap | Self::Limit | Self::NotCompiled => false,
         }
     }
 }

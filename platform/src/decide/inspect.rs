@@ -218,7 +218,7 @@ struct Terms {
     deadline: Timestamp,
 }
 
-/// One run of a check or a comparator, on nodes that the task's labels admit.
+/// One run of a check or a comparator, on any node that can run it.
 fn checking(task: &Task, check: &VerifierModule, terms: Terms) -> TaskDefinition {
     let of = task.definition.as_ref();
     TaskDefinition {
@@ -231,9 +231,6 @@ fn checking(task: &Task, check: &VerifierModule, terms: Terms) -> TaskDefinition
         data: Vec::new(),
         depends_on: Vec::new(),
         qos: Qos {
-            labels: of.qos.labels.clone(),
-            labels_any: of.qos.labels_any.clone(),
-            labels_not: of.qos.labels_not.clone(),
             deadline: Some(terms.deadline),
             priority: of.qos.priority,
             ..Qos::default()

@@ -146,7 +146,13 @@ pub(super) fn fail(
     message: &str,
     now: Timestamp,
 ) -> Decision {
-    let (task, _) = active(state, node, id)?;
+    let (task, assignment) = active(state, node, id)?;
+    // What has begun was compiled.
+    let has_begun = matches!(assignment.stage, Stage::Running { .. });
+    let class = match class {
+        FailureClass::NotCompiled if has_begun => FailureClass::HostError,
+        class => class,
+    };
     let message = match task.compares() {
         // What the module says of it could be what it compared.
         Some(_) => UNTOLD.to_owned(),
@@ -283,7 +289,8 @@ pub(super) fn unrevealed(state: &State, task: &Task, now: Timestamp) -> Vec<Even
         .into()
     });
     let mut events: Vec<Event> = lost.collect();
-    events.extend(settle::refused_points(state, task, &sealed));
+    let refused = settle::refused_points(state, task, &sealed, &events);
+    events.extend(refused);
     let spent = usize::try_from(task.attempts_spent).unwrap_or(usize::MAX);
     let spent = spent.saturating_add(sealed.len());
     if spent >= task.definition.retry.max_attempts as usize {

@@ -151,7 +151,9 @@ fn open(
     events
 }
 
-/// The same run for the same price: module, parameters, inputs, seed and limits are those of the task that is looked at.
+/// The same run for the same price: module, parameters, inputs, seed and limits are those of the task that is looked at. Who looks is
+/// drawn from all nodes that can run it: labels and speeds are what nodes say of themselves, and whoever chose by them who computes would
+/// choose who judges.
 pub(super) fn again(
     task: &Task,
     sampling: Sampling,
@@ -174,6 +176,10 @@ pub(super) fn again(
         labels: Default::default(),
         ..of.clone()
     };
+    again.qos.labels.clear();
+    again.qos.labels_any.clear();
+    again.qos.labels_not.clear();
+    again.qos.min_mfuel_s = None;
     again.qos.max_latency_ms = None;
     again.qos.deadline = Some(deadline);
     again.economics.budget = budget;

@@ -71,7 +71,8 @@ pub(super) fn settle(
         .into(),
     );
     let blamed = task.blamed(&verified.accepted, &verified.refused, &policy);
-    events.extend(refused_points(state, task, &blamed));
+    let refused = refused_points(state, task, &blamed, &events);
+    events.extend(refused);
     events.extend(stake::slashes(
         state,
         task,
@@ -211,9 +212,23 @@ fn settlement_postings(
         .collect()
 }
 
-/// A refused result costs its owner part of the points of its track, and never more than there are.
-pub(super) fn refused_points(state: &State, task: &Task, refused: &[AssignmentId]) -> Vec<Event> {
+/// A refused result costs its owner part of the points of its track, and never more than there are after what was `decided` before it in
+/// the same command.
+pub(super) fn refused_points(
+    state: &State,
+    task: &Task,
+    refused: &[AssignmentId],
+    decided: &[Event],
+) -> Vec<Event> {
     let policy = state.policy_of(task);
+    let taken = |account: AccountId| -> i64 {
+        let changes = decided.iter().filter_map(|event| match event {
+            Event::PointsChanged(e) => Some(e),
+            _ => None,
+        });
+        let of_it = changes.filter(|e| (e.account, e.track) == (account, task.track()));
+        of_it.map(|e| e.delta.0).sum()
+    };
     let mut left: BTreeMap<AccountId, i64> = BTreeMap::new();
     let mut events = Vec::new();
     for id in refused {
@@ -226,7 +241,7 @@ pub(super) fn refused_points(state: &State, task: &Task, refused: &[AssignmentId
         };
         let balance = left
             .entry(account)
-            .or_insert_with(|| state.points(account, task.track()));
+            .or_insert_with(|| state.points(account, task.track()) + taken(account));
         let part = Amount(*balance).share(policy.points.refused_ppm).0;
         let loss = part.max(policy.points.refused_min.0).min(*balance);
         *balance -= loss;

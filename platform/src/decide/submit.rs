@@ -22,7 +22,7 @@ use crate::{
     hexbytes::Hex,
     ids::{AccountId, TaskId},
     ledger::LedgerAccount,
-    policy::Policy,
+    policy::{Market, Policy},
     rejection::Rejection,
     report::{Artifact, BlobRef},
     state::{Phase, State, Task},
@@ -119,6 +119,7 @@ pub(crate) fn prepare(
         let detail = format!("the market's policy has priorities from 0 to {priority_max}");
         return Err(Rejection::definition("/qos/priority", detail));
     }
+    check_classes(state, requester, definition, policy)?;
     uses::check_payees(state, definition, policy)?;
     let prices = uses::prices(state, definition);
     let needed = uses::sum(&prices);
@@ -153,6 +154,27 @@ pub(crate) fn prepare(
         inspection: None,
     };
     Ok(Prepared { created, inputs })
+}
+
+/// Replicas on GPUs that are compared bit by bit are all of one class: where none has owners enough for a quorum, the first ones would wait
+/// with their stake until the round's time is over.
+fn check_classes(
+    state: &State,
+    requester: AccountId,
+    definition: &TaskDefinition,
+    policy: &Policy,
+) -> Result<(), Rejection> {
+    let sampling = definition.sampling();
+    let gpu = definition.qos.gpu.as_ref();
+    let is_asked = sampling.replicas > 1 && definition.comparison().is_none();
+    let Some(gpu) = gpu.filter(|_| is_asked && policy.market == Market::Open) else {
+        return Ok(());
+    };
+    let (who, owners) = ((gpu.classes.as_slice(), requester), sampling.quorum);
+    let has_owners = state.index.fleet.has_owners(state, who, owners as usize);
+    has_owners
+        .then_some(())
+        .ok_or(Rejection::ClassTooSmall { owners })
 }
 
 /// The definition with the module by which the market compares, where it names a tolerance.

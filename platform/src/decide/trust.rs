@@ -62,6 +62,9 @@ fn trust(
 fn untrusted(state: &State, task: &Task, sealed: &Assignment, now: Timestamp) -> Option<Untrusted> {
     let policy = state.policy_of(task);
     let node = state.nodes.get(&sealed.node)?;
+    if task.definition.is_narrowed() && !state.is_private(task) {
+        return Some(Untrusted::Narrowed);
+    }
     // With no price it is no vote where votes are asked for, and one word that does not decide would leave it to the next one alone.
     let is_vote = sealed.is_backed() || task.staked_votes(&policy) == 0;
     if !(sealed.is_staked && is_vote) {
@@ -80,7 +83,10 @@ fn untrusted(state: &State, task: &Task, sealed: &Assignment, now: Timestamp) ->
     let needed = task.definition.sampling().replicas as usize;
     let class = sealed.hardware.gpu().filter(|_| !state.is_private(task));
     let is_small = class.is_some_and(|class| {
-        let owners = state.index.fleet.owners_of_class(state, class, needed);
+        let owners = state
+            .index
+            .fleet
+            .owners_of_class(state, (class, None), needed);
         owners < needed
     });
     is_small.then_some(Untrusted::SmallClass)

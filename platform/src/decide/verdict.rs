@@ -120,7 +120,8 @@ pub(super) fn judge(
         None if may_blame && contradicts(task, &replicas) => Shown::Nothing,
         None => Shown::TooLittle,
     };
-    events.extend(review::decided(state, task, shows, fee, now));
+    let decided = review::decided(state, task, (shows, fee), &events, now);
+    events.extend(decided);
     Judged::over(events)
 }
 

@@ -282,6 +282,12 @@ impl TaskDefinition {
         self.comparison().map_or(0, |_| pairs)
     }
 
+    /// Its requester chose by what nodes say of themselves who may run it: a quorum of such nodes may be all his.
+    pub fn is_narrowed(&self) -> bool {
+        let qos = &self.qos;
+        !(qos.labels.is_empty() && qos.labels_any.is_empty() && qos.labels_not.is_empty())
+    }
+
     /// A quorum of its sample needs stake behind it, in a market that asks for any: not where replicas earn nothing, for then nobody pledges
     /// anything, or where the requester does without.
     pub fn asks_for_stake(&self) -> bool {

@@ -128,6 +128,8 @@ pub enum Untrusted {
     Unproven,
     /// Too few owners have its class of GPU: nobody could contradict it later.
     SmallClass,
+    /// The task's requester chose by labels who may run it: what such nodes say of each other blames nobody.
+    Narrowed,
     /// The leader does not know the epoch's secret, so that nothing can be drawn.
     NoSecret,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aevir_events::{Corrupt, Timestamp};
 
 use super::{
-    checkpoint, concurrency, ensure,
+    concurrency, ensure,
     epoch::{served, use_up},
     fleet::remember,
     inspection,
@@ -17,11 +17,11 @@ use super::{
 use crate::{
     amount::Amount,
     closed::{Keys, Told},
-    command::{FailureClass, LossReason},
+    command::LossReason,
     event::{
-        AssignmentCommitted, AssignmentFailed, AssignmentLeased, AssignmentLost,
-        AssignmentProgressed, AssignmentReturned, AssignmentRevealed, AssignmentShown,
-        AssignmentStarted, AssignmentWithdrawn, OutputClosed, OutputUploaded,
+        AssignmentCommitted, AssignmentLeased, AssignmentLost, AssignmentProgressed,
+        AssignmentReturned, AssignmentRevealed, AssignmentShown, AssignmentStarted,
+        AssignmentWithdrawn, OutputClosed, OutputUploaded,
     },
     ids::{AssignmentId, NodeId, TaskId},
     schedule::{charge, compiling_of, held_ms, may_double, reserved_ms, room_of, slots_milli},
@@ -287,25 +287,6 @@ pub(super) fn revealed(state: &mut State, e: &AssignmentRevealed) -> Result<(), 
     discard(state, id)
 }
 
-pub(super) fn failed(
-    state: &mut State,
-    e: &AssignmentFailed,
-    at: Timestamp,
-) -> Result<(), Corrupt> {
-    let stage = Stage::Failed {
-        class: e.class,
-        message: e.message.clone(),
-        at,
-    };
-    end_active(state, e.task, e.assignment, at, |_| Some(stage))?;
-    spend_attempt(state, e.task)?;
-    // Whose fault it was shows when the task has ended.
-    if e.class == FailureClass::HostError {
-        return record::note(state, e.task, e.assignment, Outcome::Setback, at);
-    }
-    checkpoint::distrust(task_mut(state, e.task)?, e.assignment)
-}
-
 pub(super) fn lost(state: &mut State, e: &AssignmentLost, at: Timestamp) -> Result<(), Corrupt> {
     let stage = Stage::Lost {
         reason: e.reason,
@@ -425,7 +406,7 @@ pub(super) fn withdrawn(
 }
 
 /// Moves an active assignment on and frees its node's slot.
-fn end_active(
+pub(super) fn end_active(
     state: &mut State,
     task_id: TaskId,
     id: AssignmentId,
@@ -483,7 +464,7 @@ fn end_active(
     Ok(node)
 }
 
-fn spend_attempt(state: &mut State, task: TaskId) -> Result<(), Corrupt> {
+pub(super) fn spend_attempt(state: &mut State, task: TaskId) -> Result<(), Corrupt> {
     let task = task_mut(state, task)?;
     task.attempts_spent = task.attempts_spent.saturating_add(1);
     requeue(task);

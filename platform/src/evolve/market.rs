@@ -3,16 +3,17 @@
 use aevir_events::{Corrupt, Timestamp};
 use std::sync::Arc;
 
-use super::{ensure, fleet::regard, node::node_mut, stake};
+use super::{ensure, fleet::regard, node::node_mut, stake, task::task_ref};
 use crate::{
     event::{
-        AccountOpened, BlobUploaded, ContentRegistered, ContentTermsChanged, JoinTokenIssued,
-        KeyAdded, KeyRevoked, LedgerPosted, ModuleRegistered, PointsChanged, PolicyAdopted, Track,
+        AccountOpened, AssignmentFailed, BlobUploaded, ContentRegistered, ContentTermsChanged,
+        JoinTokenIssued, KeyAdded, KeyRevoked, LedgerPosted, ModuleRegistered, PointsChanged,
+        PolicyAdopted, Track,
     },
     ids::{AccountId, NodeId},
     report::BlobRef,
     schedule::Fleet,
-    state::{Account, Blob, Content, JoinToken, Key, Module, State},
+    state::{Account, Blob, Content, JoinToken, Key, Module, NOT_COMPILED_MS, State},
 };
 
 pub(super) fn policy_adopted(state: &mut State, e: &PolicyAdopted) -> Result<(), Corrupt> {
@@ -171,12 +172,31 @@ pub(super) fn module_registered(
             compile_mib: e.compile_mib,
             registered_at: at,
             suspended: None,
+            not_compiled: [].into(),
         });
     let earlier = module.names.insert(e.owner, e.name.clone());
     ensure(
         earlier.is_none() && module.size == e.blob.size && module.world == e.world,
         || format!("module {} registered amiss", e.blob.digest),
     )
+}
+
+/// A node could not compile a task's module: for a while it gets nothing that needs it.
+pub(super) fn not_compiled(
+    state: &mut State,
+    e: &AssignmentFailed,
+    at: Timestamp,
+) -> Result<(), Corrupt> {
+    let task = task_ref(state, e.task)?;
+    let node = task.assignments.get(&e.assignment).map(|run| run.node);
+    let digest = task.definition.module;
+    let module = state.modules.get_mut(&digest);
+    if let (Some(node), Some(module)) = (node, module) {
+        module.not_compiled.retain(|_, until| *until > at);
+        let until = at.plus_ms(NOT_COMPILED_MS);
+        module.not_compiled.insert(node, until);
+    }
+    Ok(())
 }
 
 pub(super) fn content_registered(

@@ -103,7 +103,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded<Event>) -> Result<(), Corru
         Event::OutputClosed(e) => assignment::output_closed(state, e),
         Event::AssignmentShown(e) => assignment::shown(state, e),
         Event::AssignmentRevealed(e) => assignment::revealed(state, e),
-        Event::AssignmentFailed(e) => assignment::failed(state, e, at),
+        Event::AssignmentFailed(e) => failures::failed(state, e, at),
         Event::AssignmentLost(e) => assignment::lost(state, e, at),
         Event::AssignmentReturned(e) => assignment::returned(state, e, at),
         Event::AssignmentWithdrawn(e) => assignment::withdrawn(state, e, at),

@@ -4,7 +4,13 @@ use std::collections::BTreeMap;
 
 use aevir_events::{Corrupt, Timestamp};
 
-use super::{concurrency, fleet::regard, node::node_mut, speed, stake, task::task_ref};
+use super::{
+    concurrency,
+    fleet::regard,
+    node::{node_mut, vouch},
+    speed, stake,
+    task::task_ref,
+};
 use crate::{
     event::{Share, ShareRole, TaskSettled, Track},
     ids::{AccountId, AssignmentId, NodeId, TaskId},
@@ -50,6 +56,12 @@ pub(super) fn paid(state: &mut State, e: &TaskSettled, at: Timestamp) -> Result<
         let of_run = |s: &&Share| s.role == ShareRole::Compute && s.node == Some(run.node);
         shares.find(of_run).is_some_and(|s| s.amount >= least)
     };
+    // A result that stood vouches for its node, where those that repeated it could have blamed it, and it was worth something: else any
+    // node could vouch for itself with samples of its own.
+    let trusted = task
+        .drawn_and_stood()
+        .filter(|run| task.may_blame(&state.policy_of(task)) && earned(run));
+    let vouched = trusted.and_then(|run| Some((run.node, run.commitment()?.at)));
     let accepted = task.verdict.iter().flat_map(|verdict| &verdict.accepted);
     let is_quorum = task.verdict.as_ref().is_some_and(|v| v.accepted.len() > 1);
     let runs: Vec<&Assignment> = accepted
@@ -60,6 +72,9 @@ pub(super) fn paid(state: &mut State, e: &TaskSettled, at: Timestamp) -> Result<
     let in_time: Vec<AssignmentId> = in_time.map(|run| run.id).collect();
     let nodes: Vec<(NodeId, u32)> = runs.iter().map(|run| (run.node, run.abreast)).collect();
     let speeds = speed::samples(state, task, &runs);
+    if let Some(sealed) = vouched {
+        vouch(state, sealed)?;
+    }
     for (node, fuel, ms, fetching) in speeds {
         node_mut(state, node)?.speed.see(fuel, ms, fetching);
     }

@@ -9,7 +9,7 @@ use super::{
     epoch::use_up,
     failures, inspection,
     market::own_blob,
-    node::{node_mut, vouch},
+    node::node_mut,
     record, reservation, review, rewards, stake,
     unseal::{discard_all, unseal_all, unseal_undecided},
 };
@@ -220,9 +220,6 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
     refresh_open(state, e.task);
     discard_all(state, e.task)?;
     ended(state, e.task);
-    if let Some(sealed) = task_ref(state, e.task)?.drawn_and_stood() {
-        vouch(state, sealed)?;
-    }
     if e.verdict == Verdict::Inconclusive {
         // Nothing of it is pending.
         unseal_undecided(state, e, &blamed, at)?;

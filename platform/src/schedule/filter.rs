@@ -38,6 +38,8 @@ pub enum Refused {
     NoAsk,
     /// Its terms take no such module.
     ModuleDenied,
+    /// It could not compile the module lately.
+    NotCompiled,
     /// Its terms take nothing of this requester.
     RequesterDenied,
     NoGpu,
@@ -84,6 +86,7 @@ impl Refused {
             Self::Price => "price",
             Self::NoAsk => "no-ask",
             Self::ModuleDenied => "module-denied",
+            Self::NotCompiled => "not-compiled",
             Self::RequesterDenied => "requester-denied",
             Self::NoGpu => "no-gpu",
             Self::GpuMemory => "gpu-memory",
@@ -163,7 +166,7 @@ pub(super) fn reasons<'a>(
     let offline = node.availability == Availability::Offline;
     let runs = terms::runs(node);
     let is_full = runs.is_none() && free_slots(node, given) == 0;
-    let first: [Option<Refused>; 9] = [
+    let first: [Option<Refused>; 10] = [
         terms::standing(state, node),
         offline.then_some(Refused::Offline),
         runs,
@@ -173,6 +176,7 @@ pub(super) fn reasons<'a>(
         terms::hours(node, now),
         terms::price(node, needs),
         terms::party(node, task),
+        could_not_compile(state, task, node, now).then_some(Refused::NotCompiled),
     ];
     // The dearer checks are made only where they are asked for.
     let beside = std::iter::once_with(move || room(state, needs, node, given));
@@ -187,6 +191,13 @@ pub(super) fn reasons<'a>(
         .chain(capability(needs, node))
         .chain(beside.flatten())
         .chain(later.into_iter().filter_map(move |check| check(asked)))
+}
+
+/// Whether it was the node that could not compile the task's module lately.
+fn could_not_compile(state: &State, task: &Task, node: &Node, now: Timestamp) -> bool {
+    let module = state.modules.get(&task.definition.module);
+    let until = module.and_then(|module| module.not_compiled.get(&node.id));
+    until.is_some_and(|until| *until > now)
 }
 
 /// What a check looks at.
@@ -424,8 +435,8 @@ fn counts_as_tried(stage: &Stage) -> bool {
         | Stage::Revealed(_)
         | Stage::Accepted(_)
         | Stage::Refused { .. } => true,
-        // Another node may show whether it is the module.
-        Stage::Failed { class, .. } => class.blames_module(),
+        // Another node may show whether it is the module; and what can't be compiled here to-day can't be for this task.
+        Stage::Failed { class, .. } => !class.blames_node(),
         // Who sealed a result and kept it has had its chance.
         Stage::Lost { reason, .. } => *reason == LossReason::NotRevealed,
         Stage::Returned { .. } | Stage::Withdrawn => false,

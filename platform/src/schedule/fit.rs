@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use aevir_events::Timestamp;
 
 use super::{
-    barred::{Barred, take_out_own},
+    barred::{Barred, ordinal, take_out_own},
     bits::Bits,
     filter::after_pledge,
     fleet::{Fleet, Levels},
@@ -103,11 +103,20 @@ impl<'a> Market<'a> {
     }
 
     /// Takes the nodes out that are kept free for others, for longer than a run that has ended within so many ms takes, those whose
-    /// terms take nothing of the requester or no such module, and the requester's own where he has many.
+    /// terms take nothing of the requester or no such module, those that could not compile it, and the requester's own where he has many.
     pub(super) fn admit(&self, nodes: &mut Bits, task: &Task, surely_ms: i64) {
         self.kept.take_out(nodes, task, surely_ms);
         let parties = &self.fleet().parties;
         parties.take_out(task.requester, task.definition.module, nodes);
+        let module = self.state.modules.get(&task.definition.module);
+        for node in module
+            .into_iter()
+            .flat_map(|module| module.barred(self.now))
+        {
+            if let Some(i) = ordinal(self.state, node) {
+                nodes.remove(i);
+            }
+        }
         take_out_own(self.state, task, nodes);
     }
 }

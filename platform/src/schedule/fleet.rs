@@ -253,13 +253,35 @@ impl Fleet {
         }
     }
 
-    /// How many owners have a node of a GPU class that is not gone for good: as far as `most`, and among the first nodes of the class.
-    pub(crate) fn owners_of_class(&self, state: &State, class: &str, most: usize) -> usize {
+    /// Whether nodes of so many owners have GPUs of one class, of these if any are named, beside `but`'s own.
+    pub(crate) fn has_owners(
+        &self,
+        state: &State,
+        (classes, but): (&[String], AccountId),
+        needed: usize,
+    ) -> bool {
+        let has = |class: &str| self.owners_of_class(state, (class, Some(but)), needed) >= needed;
+        if classes.is_empty() {
+            let mut known = self.gpu_classes.names().take(CLASS_LOOKS_MAX);
+            known.any(|class| has(class)) || self.gpu_classes.names().nth(CLASS_LOOKS_MAX).is_some()
+        } else {
+            classes.iter().any(|class| has(class))
+        }
+    }
+
+    /// How many owners but one have a node of a GPU class that is not gone for good: as far as `most`, and among the first nodes of the
+    /// class.
+    pub(crate) fn owners_of_class(
+        &self,
+        state: &State,
+        (class, but): (&str, Option<AccountId>),
+        most: usize,
+    ) -> usize {
         let nodes = self.gpu_classes.get(class).into_iter();
         let nodes = nodes.flat_map(Members::iter).take(CLASS_LOOKS_MAX);
         let mut owners = BTreeSet::new();
         for node in nodes.filter_map(|i| state.nodes.get(&self.id(i)?)) {
-            if !node.standing.is_gone() {
+            if !node.standing.is_gone() && but != Some(node.owner) {
                 owners.insert(node.owner);
             }
             if owners.len() >= most {

@@ -88,6 +88,7 @@ fn obstacle(reason: Refused, has_room: bool) -> Obstacle {
         | Refused::Suspended
         | Refused::NoRuns
         | Refused::ModuleDenied
+        | Refused::NotCompiled
         | Refused::RequesterDenied
         | Refused::OwnNode
         | Refused::SameOwner
@@ -130,6 +131,7 @@ fn missing(reason: Refused, needs: &Needs, node: &Node) -> u64 {
         | Refused::Hours
         | Refused::NoAsk
         | Refused::ModuleDenied
+        | Refused::NotCompiled
         | Refused::RequesterDenied
         | Refused::NoGpu
         | Refused::GpuSpeed

@@ -125,6 +125,9 @@ impl Nearest<'_> {
         Refused::ModuleDenied => {
             "another node has to take it: this one does not run the module".into()
         }
+        Refused::NotCompiled => {
+            "another node has to take it: this one could not compile the module in its time and memory, and tries again a day later".into()
+        }
         Refused::RequesterDenied => {
             "another node has to take it: this one does not work for the account".into()
         }

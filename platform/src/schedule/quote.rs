@@ -224,6 +224,7 @@ fn is_of_size(reason: Refused) -> bool {
             | Refused::NoRuns
             | Refused::NoAsk
             | Refused::ModuleDenied
+            | Refused::NotCompiled
             | Refused::RequesterDenied
             | Refused::Label
             | Refused::NoGpu
@@ -271,6 +272,7 @@ fn fit_of(state: &State, task: &Task, needs: &Needs, node: &Node, now: Timestamp
         | Refused::Price
         | Refused::NoAsk
         | Refused::ModuleDenied
+        | Refused::NotCompiled
         | Refused::RequesterDenied
         | Refused::NoGpu
         | Refused::GpuBuffer

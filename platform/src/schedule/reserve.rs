@@ -199,6 +199,7 @@ pub(super) fn takes_idle(
         | Refused::Price
         | Refused::NoAsk
         | Refused::ModuleDenied
+        | Refused::NotCompiled
         | Refused::RequesterDenied
         | Refused::NoGpu
         | Refused::GpuBuffer

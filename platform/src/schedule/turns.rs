@@ -427,7 +427,14 @@ impl<'a> Planner<'a> {
     /// The nodes that fit the needs, found once.
     fn fit(&mut self, needs: &Arc<Needs>, class: Option<&str>, task: &Task) -> usize {
         let parties = &self.state.index.fleet.parties;
-        let party = parties.named(task.requester, task.definition.module);
+        let digest = task.definition.module;
+        let (requester, mut named) = parties.named(task.requester, digest);
+        // Nodes that could not compile it are as if they named it.
+        let module = self.state.modules.get(&digest);
+        if module.is_some_and(|module| module.barred(self.market.now).next().is_some()) {
+            named = Some(digest);
+        }
+        let party = (requester, named);
         let kept = self.market.kept;
         let (own, spared) = (kept.node_of(task), kept.spared_by(self.state, task));
         let from_own = kept.own_of(task);

@@ -78,6 +78,21 @@ pub struct Module {
     pub compile_mib: u32,
     pub registered_at: Timestamp,
     pub suspended: Option<Suspension>,
+    /// Nodes that could not compile it, each with the time until which it gets nothing that needs it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub not_compiled: BTreeMap<NodeId, Timestamp>,
+}
+
+/// How long a node that could not compile a module gets no task of it, in ms. A day: trying costs it minutes of all that its lease holds, and one
+/// that was only busy may try again.
+pub const NOT_COMPILED_MS: i64 = 86_400_000;
+
+impl Module {
+    /// Nodes that get no task of it now.
+    pub(crate) fn barred(&self, now: Timestamp) -> impl Iterator<Item = NodeId> + '_ {
+        let barred = self.not_compiled.iter();
+        barred.filter_map(move |(node, until)| (*until > now).then_some(*node))
+    }
 }
 
 /// A registered dataset or model version.

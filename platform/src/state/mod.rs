@@ -35,7 +35,9 @@ pub use epoch::{Epochs, OpenEpoch, Requester, Sweep};
 pub(crate) use index::{Index, awaited, is_unblocked};
 pub use inspection::{Inspection, InspectionOf};
 pub use lateness::{could_be_in_time, inputs_mib, left_all_time, took_too_long};
-pub use market::{Account, Blob, Content, JoinToken, Key, Module, Suspension, Withdrawal};
+pub use market::{
+    Account, Blob, Content, JoinToken, Key, Module, NOT_COMPILED_MS, Suspension, Withdrawal,
+};
 pub use node::{Node, Returns, Room, Standing};
 pub use phase::Phase;
 pub use points::PointsBalance;

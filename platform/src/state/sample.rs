@@ -110,7 +110,8 @@ impl Task {
 
     /// Whether its verdict shows that results which differ are wrong, and costs their nodes what a refused result costs.
     pub(crate) fn may_blame(&self, policy: &Policy) -> bool {
-        policy.blames(self.is_sampled(), self.definition.asks_for_stake())
+        let of = &self.definition;
+        policy.blames(self.is_sampled(), of.asks_for_stake(), of.is_narrowed())
     }
 
     /// The results that a verdict refuses and blames their nodes for: not those that differ from a quorum which may blame nobody.
@@ -141,12 +142,11 @@ impl Task {
         Some((assignment.node, assignment.commitment()?.at))
     }
 
-    /// The node of the result that a draw had repeated, and when it was sealed, where it was accepted.
-    pub(crate) fn drawn_and_stood(&self) -> Option<(NodeId, Timestamp)> {
+    /// The result that a draw had repeated, where it was accepted.
+    pub(crate) fn drawn_and_stood(&self) -> Option<&super::Assignment> {
         let trusted = self.assignments.get(&self.trusted()?)?;
-        let accepted = self.verdict.as_ref()?.accepted.contains(&trusted.id);
-        let sealed = trusted.commitment().filter(|_| accepted)?;
-        Some((trusted.node, sealed.at))
+        let is_accepted = self.verdict.as_ref()?.accepted.contains(&trusted.id);
+        is_accepted.then_some(trusted)
     }
 
     /// All replicas of the first round are wanted.

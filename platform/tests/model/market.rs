@@ -455,7 +455,7 @@ pub fn profile(name: &str, class: &str) -> NodeProfile {
         }),
         runtime: "det/1".into(),
         cpu_mfuel_s: Some(1_000),
-        labels: BTreeMap::new(),
+        labels: BTreeMap::from([("zone".into(), "here".into())]),
         confinement: None,
     }
 }

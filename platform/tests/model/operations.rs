@@ -200,11 +200,12 @@ impl Player {
             self.market.assignments("running"),
         );
         let task = self.random.pick(&self.market.open);
-        match self.random.below(6) {
+        match self.random.below(7) {
             0 | 1 => {
                 let (assignment, node) = self.random.pick(&running)?;
-                use FailureClass::{GuestError, HostError, Limit, Trap};
-                let class = [GuestError, Trap, Trap, Limit, HostError][self.random.below(5)];
+                use FailureClass::{GuestError, HostError, Limit, NotCompiled, Trap};
+                let class =
+                    [GuestError, Trap, Trap, Limit, HostError, NotCompiled][self.random.below(6)];
                 let message = "no".into();
                 Some(Command::Fail {
                     node,
@@ -226,6 +227,17 @@ impl Player {
                 let task = &self.market.state.tasks[&task?];
                 let (requester, task) = (task.requester, task.id);
                 Some(Command::CancelTask { requester, task })
+            }
+            5 => {
+                let (assignment, node) = self.random.pick(&leased)?;
+                let class = FailureClass::NotCompiled;
+                let message = "too slow".into();
+                Some(Command::Fail {
+                    node,
+                    assignment,
+                    class,
+                    message,
+                })
             }
             _ => self.back(),
         }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What compiling Python's interpreter takes.
-const PYTHON_MIB: u32 = 1_088;
+const PYTHON_MIB: u32 = 1_216;
 
 fn python() -> Digest {
     Digest::of(b"python")
@@ -98,7 +98,7 @@ fn a_requester_is_told_what_the_module_needs() {
     assert_eq!(nearest[0].reason, Refused::CompileMemory);
     assert_eq!(
         nearest[0].help,
-        "make the module smaller: it needs 1088 MiB of memory to be compiled, and the node has 512"
+        "make the module smaller: it needs 1216 MiB of memory to be compiled, and the node has 512"
     );
     let definition = w.definition(of_python());
     let context = w.next_context("system".into());
@@ -110,10 +110,10 @@ fn a_requester_is_told_what_the_module_needs() {
 
 #[test]
 fn the_memory_is_held_until_the_run_starts() {
-    let (mut w, node) = with_node(2_400);
+    let (mut w, node) = with_node(2_700);
     let tasks = [(); 4].map(|()| task(&mut w));
     let placed = w.plan();
-    assert_eq!(placed.len(), 2, "a third would have 224 MiB");
+    assert_eq!(placed.len(), 2, "a third would have 268 MiB");
     assert_eq!(taken(&w, node), 2 * u64::from(PYTHON_MIB));
     let waits = *tasks
         .iter()
@@ -122,19 +122,19 @@ fn the_memory_is_held_until_the_run_starts() {
     assert_eq!(
         refused(&w, waits, node),
         Some(Refused::Memory),
-        "224 MiB are too little for the run"
+        "268 MiB are too little for the run"
     );
     assert_eq!(w.plan(), []);
     w.start(placed[0].1);
     assert_eq!(taken(&w, node), 300 + u64::from(PYTHON_MIB));
-    // 1,012 MiB: the run would fit, and can't be compiled.
+    // 1,184 MiB: the run would fit, and can't be compiled.
     assert_eq!(refused(&w, waits, node), Some(Refused::CompileMemory));
     let help = why(&w.state, &w.state.tasks[&waits], w.now)
         .nearest
         .unwrap();
     assert_eq!(
         help[0].help,
-        "wait until other runs of the node end: the module needs 1088 MiB of memory to be compiled"
+        "wait until other runs of the node end: the module needs 1216 MiB of memory to be compiled"
     );
     assert_eq!(w.plan(), []);
     // The machine fits it once it is idle.
@@ -144,7 +144,7 @@ fn the_memory_is_held_until_the_run_starts() {
     assert_eq!((quote.eligible, quote.free), (1, 0));
     w.start(placed[1].1);
     assert_eq!(taken(&w, node), 600);
-    assert_eq!(w.plan().len(), 1, "1,800 MiB");
+    assert_eq!(w.plan().len(), 1, "2,100 MiB");
     documents_agree(&w, "compile-memory");
     w.check_replay();
 }

@@ -413,6 +413,8 @@ fn gpu_replicas_stay_within_one_class_and_owners_apart() {
     other_class.gpu.as_mut().unwrap().class = "class-b".into();
     let other = w.account("other");
     let other = w.node_of(other, other_class);
+    let away = w.node("match");
+    w.ok(Command::DrainNode { node: away });
     let qos = json!({"gpu": {}, "max_latency_ms": AT_ONCE_MS});
     w.task(json!({"qos": qos, "verification": sampled(2, 3)}));
     let leases = w.plan();
@@ -422,7 +424,7 @@ fn gpu_replicas_stay_within_one_class_and_owners_apart() {
         "the twin has the owner, the other the class against it"
     );
     if leases[0].2 != other {
-        w.node("match");
+        w.ok(Command::ResumeNode { node: away });
         assert_eq!(w.plan().len(), 1);
     }
 }

@@ -294,16 +294,22 @@ impl Market {
                 let run = w.run(id, json!({}), &[]);
                 let _ = w.submit(crate::world::reveal_command(&run));
             }),
-            Step::Fail(i) => self.on("running", i, |w, assignment| {
-                let node = w.node_on(assignment);
-                let (class, message) = (FailureClass::HostError, "no".into());
-                w.ok(Command::Fail {
-                    node,
-                    assignment,
-                    class,
-                    message,
+            Step::Fail(i) => {
+                let (stage, class) = match i % 2 {
+                    0 => ("running", FailureClass::HostError),
+                    _ => ("leased", FailureClass::NotCompiled),
+                };
+                self.on(stage, i, |w, assignment| {
+                    let node = w.node_on(assignment);
+                    let message = "no".into();
+                    w.ok(Command::Fail {
+                        node,
+                        assignment,
+                        class,
+                        message,
+                    });
                 });
-            }),
+            }
             Step::Lose(i) => self.on("running", i, |w, assignment| {
                 let reason = LossReason::Silent;
                 w.ok(Command::LoseLease { assignment, reason });

@@ -300,7 +300,7 @@ impl Executor {
         let files = Files::new(&spec, files, checkpoint);
         let mut socket = self.socket.try_clone()?;
         let events = Box::new(move |event: RunEvent| send(&mut socket, &Reply::Event(event)));
-        let told: (EventSink, Said) = (events, self.said.anew()?);
+        let told: (EventSink, Said) = (events, self.said.anew());
         let (outcome, remains) = run::run(&spec, &module, files, &mut self.devices, told);
         Ok((Reply::Outcome(Box::new(outcome)), Some(remains)))
     }

@@ -65,7 +65,9 @@ impl Meter {
                 }
             };
             let thread = thread::Builder::new().name("meter".into());
-            Some((thread.spawn(watch).ok()?, Arc::clone(statm)))
+            let failed = |error: &_| tracing::warn!(%error, "memory can't be measured");
+            let spawned = thread.spawn(watch).inspect_err(failed).ok()?;
+            Some((spawned, Arc::clone(statm)))
         });
         Peak { seen, watching }
     }

@@ -85,8 +85,10 @@ pub enum Refusal {
     WrongWorld,
     /// It wants what no node offers.
     ForbiddenImport,
-    /// It is too large, or takes too much to judge, compile or instantiate.
+    /// It is too large, or takes too much to instantiate, by what is counted in it: so it is whenever it is judged.
     TooComplex,
+    /// It took more to judge and compile than there is for that, as measured: another time it may take a little less.
+    TooHeavy,
     /// The validator or the compiler breaks on it.
     BreaksCompiler,
 }

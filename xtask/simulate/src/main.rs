@@ -41,7 +41,7 @@ use crate::{
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What tasks ask for unless told otherwise: two that agree, and a third one where they do not.
-const SAMPLING: &str = r#"{"quorum":2,"replicas":3}"#;
+const SAMPLING: &str = r#"{"quorum": 2, "replicas": 3, "adaptive": true}"#;
 
 #[derive(Debug, Parser)]
 #[command(

@@ -88,10 +88,11 @@ async fn tell(
     beat: &wire::Heartbeat,
     running: bool,
 ) {
-    let lines = lines(beat);
-    let metrics = metrics(beat);
-    let beyond = beat.logs.len().saturating_sub(lines.len()) as u64;
-    let dropped = u64::from(beat.logs_dropped).saturating_add(beyond);
+    let known = app.live.leases().hear(id, beat);
+    let lines = lines(beat, known.lines);
+    let metrics = metrics(beat, known.metrics);
+    let beyond = beat.logs.len() - known.lines - lines.len();
+    let dropped = u64::from(known.lines_dropped).saturating_add(beyond as u64);
     app.live.logs().add(task, &lines, dropped, &metrics);
     for line in lines {
         app.live.publish(task, wire::TaskUpdate::Log { line });
@@ -127,9 +128,10 @@ async fn tell(
     }
 }
 
-fn lines(beat: &wire::Heartbeat) -> Vec<wire::TaskLogLine> {
+/// Its lines, but for so many that are known.
+fn lines(beat: &wire::Heartbeat, known: usize) -> Vec<wire::TaskLogLine> {
     let time = now().to_string();
-    let lines = beat.logs.iter().take(ENTRIES_MAX);
+    let lines = beat.logs.iter().skip(known).take(ENTRIES_MAX);
     let lines = lines.map(|line| wire::TaskLogLine {
         time: time.clone(),
         assignment: beat.assignment.clone(),
@@ -139,9 +141,10 @@ fn lines(beat: &wire::Heartbeat) -> Vec<wire::TaskLogLine> {
     lines.collect()
 }
 
-fn metrics(beat: &wire::Heartbeat) -> Vec<wire::TaskMetric> {
+/// Its metrics, but for so many that are known.
+fn metrics(beat: &wire::Heartbeat, known: usize) -> Vec<wire::TaskMetric> {
     let short = |text: &str| text.len() <= METRIC_BYTES_MAX;
-    let metrics = beat.metrics.iter().take(ENTRIES_MAX);
+    let metrics = beat.metrics.iter().skip(known).take(ENTRIES_MAX);
     let metrics = metrics.filter(|m| short(&m.name) && short(&m.step) && short(&m.value));
     let metrics = metrics.map(|metric| wire::TaskMetric {
         assignment: beat.assignment.clone(),

@@ -40,6 +40,10 @@ fn judge(text: String, before: usize) -> Result<Inspected, InspectError> {
             let text = format!("refused after {before} others");
             return Err(InspectError::TooComplex(text));
         }
+        Some(("heavy", _)) => {
+            let text = format!("too heavy after {before} others");
+            return Err(InspectError::TooHeavy(text));
+        }
         Some(("breaking", _)) => return Err(InspectError::BreaksCompiler(text)),
         Some(("unlucky", _)) => {
             let text = format!("not judged after {before} others");

@@ -35,12 +35,12 @@ pub(in crate::decide) enum Shown {
     TooLittle,
 }
 
-/// What the reviewing task's verdict means for the other, with what it cost.
+/// What the reviewing task's verdict means for the other, with what it cost. `before` is what was decided of the reviewing task.
 pub(in crate::decide) fn decided(
     state: &State,
     review: &Task,
-    shown: Shown,
-    fee: Amount,
+    (shown, fee): (Shown, Amount),
+    before: &[Event],
     now: Timestamp,
 ) -> Vec<Event> {
     let Some(of) = &review.review_of else {
@@ -55,7 +55,7 @@ pub(in crate::decide) fn decided(
         Shown::TheSame => vec![told(of, review, ReviewOutcome::Upheld)],
         Shown::Another { has_remade } => {
             let fault = Fault::of(task, of, has_remade);
-            overturned(state, (task, review), of, (fault, fee), now)
+            overturned(state, (task, review), of, (fault, fee), before, now)
         }
     }
 }
@@ -152,6 +152,7 @@ fn overturned(
     (task, review): (&Task, &Task),
     of: &ReviewOf,
     (fault, fee): (Fault<'_>, Amount),
+    before: &[Event],
     now: Timestamp,
 ) -> Vec<Event> {
     let blamed = blamed(state, task, &fault, now);
@@ -189,7 +190,7 @@ fn overturned(
     }
     events.extend(reversal(state, (task, review), owed, Amount::ZERO));
     let ids: Vec<AssignmentId> = blamed.iter().map(|(a, ..)| a.id).collect();
-    events.extend(settle::refused_points(state, task, &ids));
+    events.extend(settle::refused_points(state, task, &ids, before));
     events.extend(stake::shut_out(
         state,
         task,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use aevir_events::Timestamp;
 use aevir_platform::{
     command::FailureClass,
+    definition::{Method, TaskDefinition},
     event::{
         CloseReason, Event, RefusalReason, TaskClosed, TaskSettled, TaskVerified, Track, Verdict,
     },
@@ -36,6 +37,15 @@ pub(super) fn pending_of(account: LedgerAccount) -> LedgerAccount {
     }
 }
 
+/// Its replicas earn something, and its requester does not do without stake behind their quorum.
+fn asks_for_stake(definition: &TaskDefinition) -> bool {
+    let does_without = definition.verification.iter().any(|method| match method {
+        Method::Sampling(sampling) => sampling.unstaked,
+        Method::Check { .. } | Method::Attestation { .. } => false,
+    });
+    replicas(definition).0 > 1 && prices::most(definition) > 0 && !does_without
+}
+
 impl Task {
     /// Something must vouch for its one result before it matures.
     pub(super) fn must_be_vouched(&self) -> bool {
@@ -51,7 +61,8 @@ impl Task {
             .staked_votes
             .min(quorum(&self.definition));
         let run = &self.runs[&id];
-        run.staked && (run.backed || votes == 0 || prices::most(&self.definition) == 0)
+        let is_vote = run.backed || votes == 0 || !asks_for_stake(&self.definition);
+        run.staked && is_vote && !self.is_narrowed()
     }
 
     /// So many agree as it asked for, or the one that stands alone does for all of them. Of a review, what it counts is one.
@@ -67,14 +78,20 @@ impl Task {
     fn may_blame(&self, agreed: &[AssignmentId]) -> bool {
         let quorum = self.alone.map_or(quorum(&self.definition), |_| 1);
         let votes = self.policy.verification.staked_votes.min(quorum) as usize;
-        let is_asked = replicas(&self.definition).0 > 1 && prices::most(&self.definition) > 0;
+        let is_asked = asks_for_stake(&self.definition);
         if is_asked && !agreed.is_empty() {
             // The one word that a review counts had some, too.
             let counted = usize::from(self.reviews.is_some());
             let backed = agreed.iter().filter(|id| self.runs[id].backed).count();
             assert!(backed + counted >= votes, "it would not have decided");
         }
-        replicas(&self.definition).0 == 1 || votes == 0 || is_asked
+        let is_one = replicas(&self.definition).0 == 1;
+        is_one || !self.is_narrowed() && (votes == 0 || is_asked)
+    }
+
+    /// By what nodes say of themselves its requester chose who may run it.
+    pub(super) fn is_narrowed(&self) -> bool {
+        !self.definition.qos.labels.is_empty()
     }
 }
 
@@ -169,7 +186,17 @@ impl Naive {
             let node = self.tasks[&id].runs[run].node;
             *self.stood.entry(node).or_default() += 1;
         }
-        if let Some(trusted) = self.tasks[&id].trusted.filter(|t| accepted.contains(t)) {
+        let task = &self.tasks[&id];
+        let worth = |run: &AssignmentId| {
+            accepted
+                .iter()
+                .zip(&earned)
+                .any(|(a, n)| a == run && *n >= least)
+        };
+        if let Some(trusted) = task
+            .trusted
+            .filter(|run| worth(run) && task.may_blame(&accepted))
+        {
             self.vouch(id, trusted);
         }
         self.punish(e, now);

@@ -39,6 +39,7 @@ impl Player {
             json!([attestation]),
             json!([{"method": "sampling", "quorum": 2, "replicas": 3, "adaptive": true}, attestation, check]),
             json!([{"method": "sampling", "quorum": 2, "replicas": 2}, attestation]),
+            json!([{"method": "sampling", "quorum": 2, "replicas": 2, "adaptive": true, "unstaked": true}]),
         ];
         let contents: Vec<String> = self
             .market
@@ -71,6 +72,9 @@ impl Player {
             "retry": {"max_attempts": 1 + self.random.below(4)},
             "limits": {"runtime_s": 60},
         });
+        if self.random.chance(12) {
+            definition["qos"]["labels"] = json!({"zone": "here"});
+        }
         let is_compared = definition["verification"]
             .to_string()
             .contains("comparator");

@@ -1,0 +1,213 @@
+//! Who may run a task its requester can choose by labels, which nodes give themselves. Who judges a result, and who is blamed for one, he
+//! can't.
+
+use std::{cell::RefCell, collections::BTreeMap};
+
+use aevir_platform::{
+    amount::Amount,
+    command::Command,
+    event::{Event, ReviewOutcome, Trust, Untrusted},
+    ids::NodeId,
+    policy::{Market, Policy},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    adaptive::{NEVER, adaptive, policy, staked},
+    reviews::{AEV, FRESH, dispute, finished, outcome, review, stake, truth},
+    vouching::vouched,
+    world::{World, profile},
+};
+
+const ALWAYS: u32 = 1_000_000;
+
+/// A node with stake that says it is in a region.
+fn in_region(w: &mut World, name: &str) -> NodeId {
+    let node = staked(w, name);
+    let mut profile = w.state.nodes[&node].profile.clone();
+    profile.labels = BTreeMap::from([("region".into(), "here".into())]);
+    let profile = Box::new(profile);
+    w.ok(Command::ChangeProfile { node, profile });
+    node
+}
+
+fn narrowed(method: Value) -> Value {
+    json!({"qos": {"labels": {"region": "here"}}, "verification": [method]})
+}
+
+fn sampled() -> Value {
+    json!({"method": "sampling", "quorum": 2, "replicas": 3, "initial": 3})
+}
+
+/// Two names of one party beside a third node, all of them chosen by their label.
+#[test]
+fn nodes_that_a_requester_chose_blame_nobody() {
+    let mut w = World::with_policy(policy(NEVER));
+    let victim = in_region(&mut w, "victim");
+    for name in ["mine", "mine, too"] {
+        in_region(&mut w, name);
+    }
+    let task = w.task(narrowed(sampled()));
+    w.finish(
+        task,
+        |node| json!({"n": if node == victim { "truth" } else { "lie" }}),
+    );
+    assert_eq!(w.phase(task), "settled");
+    let refused = &w.state.tasks[&task].verdict.as_ref().unwrap().refused;
+    assert_eq!(refused.len(), 1, "it is not paid");
+    let node = &w.state.nodes[&victim];
+    assert_eq!(stake(&w, victim), 20 * AEV);
+    assert_eq!(node.pledges.strikes, 0);
+    assert!(
+        node.records
+            .values()
+            .all(|record| record.tallies.is_empty())
+    );
+    finished(&w, "chosen");
+}
+
+/// Such a quorum can be overruled by others, and these blame.
+#[test]
+fn a_second_look_is_by_nodes_that_nobody_chose() {
+    let mut w = World::with_policy(policy(NEVER));
+    let chosen = ["a", "b", "c"].map(|name| in_region(&mut w, name));
+    let others = ["d", "e", "f"].map(|name| staked(&mut w, name));
+    let task = w.task(narrowed(sampled()));
+    w.finish(task, |_| json!({"n": "lie"}));
+    w.ok(dispute(w.requester, task, FRESH));
+    let fresh = review(&w, task);
+    assert!(!w.state.tasks[&fresh].definition.is_narrowed());
+    w.finish(fresh, truth);
+    assert_eq!(outcome(&w, task), ReviewOutcome::Overturned);
+    let looked = w.state.tasks[&fresh].assignments.values();
+    assert!(looked.map(|a| a.node).all(|node| others.contains(&node)));
+    assert!(
+        chosen
+            .iter()
+            .all(|node| w.state.nodes[node].pledges.strikes == 1)
+    );
+    finished(&w, "second-look");
+}
+
+#[test]
+fn a_result_of_a_node_that_was_chosen_never_stands_alone() {
+    let mut w = World::with_policy(policy(NEVER));
+    for name in ["a", "b", "c"] {
+        in_region(&mut w, name);
+    }
+    let task = w.task(narrowed(adaptive()["verification"][0].clone()));
+    w.finish(task, truth);
+    let decided = w.log.iter().find_map(|r| match &r.event {
+        Event::TrustDecided(e) => Some(e.trust),
+        _ => None,
+    });
+    let reason = Untrusted::Narrowed;
+    assert_eq!(decided, Some(Trust::Denied { reason }));
+    assert_eq!(
+        w.state.tasks[&task]
+            .verdict
+            .as_ref()
+            .unwrap()
+            .accepted
+            .len(),
+        2
+    );
+    finished(&w, "never-alone");
+}
+
+/// A sample that can blame nobody, or is worth nothing, shows nothing of whoever stands in it.
+#[test]
+fn what_costs_a_node_nothing_does_not_vouch_for_it() {
+    let mut w = World::with_policy(vouched(ALWAYS));
+    let nodes = ["a", "b", "c"].map(|name| staked(&mut w, name));
+    let free = json!({"budget": "1000000", "pricing": {"mode": "fixed", "price": "0"}});
+    let mut unstaked = adaptive()["verification"].clone();
+    unstaked[0]["unstaked"] = json!(true);
+    let own = json!({"verification": unstaked.clone()});
+    let worthless = json!({"verification": adaptive()["verification"], "economics": free});
+    for terms in [own, worthless] {
+        let task = w.task(terms);
+        w.finish(task, truth);
+        assert_eq!(w.phase(task), "settled");
+    }
+    let vouched = |w: &World| {
+        nodes
+            .iter()
+            .any(|node| w.state.nodes[node].vouched_at.0 > 0)
+    };
+    assert!(!vouched(&w));
+    let task = w.task(adaptive());
+    w.finish(task, truth);
+    assert!(vouched(&w));
+    finished(&w, "not-vouched");
+}
+
+#[test]
+fn a_sample_that_no_class_has_owners_for_is_refused() {
+    let mut w = World::with_policy(policy(NEVER));
+    let owner = w.account("of two");
+    let class = |name: &str, class: &str| {
+        let mut profile = profile(name);
+        profile.gpu.as_mut().unwrap().class = class.into();
+        profile
+    };
+    w.node_of(owner, class("one", "class-b"));
+    w.node_of(owner, class("two", "class-b"));
+    w.node_of(w.requester, class("mine", "class-b"));
+    let sample = json!({"qos": {"gpu": {}}, "verification": [sampled()]});
+    let asked = w.submission(sample.clone());
+    assert_eq!(
+        w.refused(asked),
+        "class-too-small",
+        "one owner beside the requester"
+    );
+    let other = w.account("another");
+    w.node_of(other, class("three", "class-b"));
+    let listed = json!({"qos": {"gpu": {"classes": ["class-a"]}}, "verification": [sampled()]});
+    let asked = w.submission(listed);
+    assert_eq!(w.refused(asked), "class-too-small");
+    let one = json!({"qos": {"gpu": {"classes": ["class-a"]}}});
+    w.task(one);
+    w.task(sample);
+}
+
+/// In a market of one owner both samples are his: the reviewing one takes points first, and the other of what is left.
+#[test]
+fn one_owner_loses_points_for_both_samples_and_never_more_than_he_has() {
+    let private = Policy {
+        market: Market::Private,
+        settlement: policy(NEVER).settlement,
+        ..Policy::default()
+    };
+    let mut w = World::with_policy(private);
+    let nodes = ["a", "b", "c", "d", "e", "f"].map(|name| w.node_of(w.requester, profile(name)));
+    w.deposit(w.requester, 10_000 * AEV);
+    for node in nodes {
+        let (account, amount) = (w.requester, Amount(AEV));
+        w.ok(Command::Stake {
+            account,
+            node,
+            amount,
+        });
+    }
+    let earn = w.task(json!({"verification": [sampled()]}));
+    w.finish(earn, truth);
+    w.later(60_000);
+    w.ok(Command::Tick);
+    let points = w.compute_points(w.requester);
+    assert!(points > 100, "{points}: more than two refusals cost");
+    let sample = json!({"method": "sampling", "quorum": 2, "replicas": 3});
+    let task = w.task(json!({"verification": [sample]}));
+    w.finish(task, |_| json!({"n": "lie"}));
+    w.ok(dispute(w.requester, task, FRESH));
+    let fresh = review(&w, task);
+    let said = RefCell::new(BTreeMap::new());
+    w.finish(fresh, |node| {
+        let mut said = said.borrow_mut();
+        let next = ["other", "truth", "truth"][said.len() % 3];
+        json!({"n": *said.entry(node).or_insert(next)})
+    });
+    assert_eq!(outcome(&w, task), ReviewOutcome::Overturned);
+    assert_eq!(w.compute_points(w.requester), 0);
+    finished(&w, "private-overturned");
+}
