@@ -2839,7 +2839,7 @@ class Auditor:
             outcome = "upheld" if task.review_of.says(task.accepted[0]) == reviewed else "overturned"
         elif judged and task.review_of.counts and any(one != reviewed for one in said):
             outcome = "unconfirmed"
-        elif judged and task.blames() and len(said) >= task.terms.quorum and reviewed not in said:
+        elif judged and self.contradicts(task):
             outcome = "unconfirmed"
         refuted = of.accepted if outcome == "overturned" else []
         to_blame, doubted = self.whose_fault(of, task, refuted)
@@ -2851,6 +2851,12 @@ class Auditor:
         of.owed = task.review_of.payer, 0 if task.review_of.counts else paid
         self.must_follow("task.reviewed", of.id, task.id, value={"outcome": outcome, "refused": [run.id for run in refuted],
                                                                  "blamed": blamed, "doubted": [run.id for run in doubted]})
+
+    @staticmethod
+    def contradicts(task):
+        """Enough fresh results of a review are none of them the reviewed one, though they agree on nothing."""
+        said = [task.review_of.says(a) for a in task.having("revealed")] if task.review_of else []
+        return bool(said) and task.blames() and len(said) >= task.terms.quorum and task.review_of.reviewed not in said
 
     def whose_fault(self, of, review, refuted):
         """Who answers for refuted results, and whose record has them: the first checkpoint that one rests on is made by every run from
@@ -3061,6 +3067,9 @@ class Auditor:
         self.discard_all(task)
         task.passed = data["verdict"] == "passed"
         task.shares = verdict_shares(task, self.contents, self.suspended, [r["assignment"] for r in data["refused"]])
+        if not task.accepted and not self.contradicts(task):
+            left = task.escrow - sum(share.amount for share in task.shares)
+            task.shares += [Share("attempt", owner, "", "", paid) for owner, paid in self.held_up(task, left) if paid]
         self.settlement_due(task)
         # Nobody is blamed for a result that differs from a quorum without enough stake behind it.
         blamed = {r["assignment"]: r["reason"] for r in data["refused"]

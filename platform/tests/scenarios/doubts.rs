@@ -220,3 +220,36 @@ fn a_payment_that_waited_is_owed_the_attempt_fee_at_least() {
     assert_eq!(w.available(w.requester) - before.0, -1_000);
     finished(&w, "held-up-shortly");
 }
+
+/// Of his own nodes one seals something, and the others stay away: that is no review either.
+#[test]
+fn a_review_of_which_too_little_is_shown_owes_as_much() {
+    let (mut w, nodes) = world(policy(NEVER), 3);
+    let task = alone(&mut w, nodes[0], &nodes, &truth(nodes[0]));
+    let owner = w.owner(nodes[0]);
+    let before = (w.available(w.requester), w.available(owner));
+    w.ok(dispute(w.requester, task, FRESH));
+    let again = review(&w, task);
+    let (_, assignment, node) = w.plan()[0];
+    w.start(assignment);
+    let run = w.run(assignment, json!({"n": "anything"}), &[]);
+    w.commit(&run);
+    for node in &nodes {
+        w.ok(Command::DrainNode { node: *node });
+    }
+    w.later(DAY_MS);
+    for _ in 0..2 {
+        w.ok(Command::Tick);
+    }
+    assert_eq!(w.phase(again), "verifying");
+    w.reveal(&run);
+    assert_eq!(
+        (w.phase(again), outcome(&w, task)),
+        ("inconclusive", ReviewOutcome::Undecided)
+    );
+    assert_eq!(w.available(owner) - before.1, 1_000);
+    let fee = 1_000;
+    assert_eq!(w.available(w.owner(node)), fee);
+    assert_eq!(w.available(w.requester) - before.0, -1_000 - fee);
+    finished(&w, "held-up-by-little");
+}

@@ -112,6 +112,12 @@ impl Naive {
         }
         match e.outcome {
             ReviewOutcome::Upheld | ReviewOutcome::Undecided => {
+                let (mut left, payer) = (self.tasks[&e.review].left, self.tasks[&e.review].payer);
+                for (account, owed) in self.held_up(e.review, now) {
+                    let part = owed.min(left);
+                    left -= part;
+                    self.transfer(payer, LedgerAccount::Available(account), part);
+                }
                 let at = self.tasks[&e.task].immature.as_ref().unwrap().at;
                 self.maturing.insert((at, e.task));
             }
