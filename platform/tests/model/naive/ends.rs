@@ -204,7 +204,7 @@ impl Naive {
         task.ended = true;
         (task.accepted, task.fee) = (accepted, escrow - rest);
         if !pays {
-            task.left = rest;
+            task.unspent = rest;
             task.runs.values_mut().for_each(|run| run.locked = 0);
             return;
         }

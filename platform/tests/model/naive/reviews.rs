@@ -112,7 +112,8 @@ impl Naive {
         }
         match e.outcome {
             ReviewOutcome::Upheld | ReviewOutcome::Undecided => {
-                let (mut left, payer) = (self.tasks[&e.review].left, self.tasks[&e.review].payer);
+                let (mut left, payer) =
+                    (self.tasks[&e.review].unspent, self.tasks[&e.review].payer);
                 for (account, owed) in self.held_up(e.review, now) {
                     let part = owed.min(left);
                     left -= part;
