@@ -35,8 +35,10 @@ from json.encoder import encode_basestring as quote  # escapes what RFC 8785 doe
 from typing import NamedTuple
 
 MILLION = 1_000_000
+HELD_UP_MS = 86_400_000 * 1_000  # in which a payment that waits for a review without a verdict costs as much as it is
 ANCESTORS_MAX = 16  # of a content, that earn by it
 GENERATIONS_MAX = 8
+COPIES_MAX = 64  # contents that one verdict suspends
 LINEAGES_MAX = 64  # that are looked at for one content's ancestors
 ENTRY_BYTES_MAX = 65_535
 RESULT_BYTES_MAX = 32_768  # of an inline result
@@ -487,6 +489,7 @@ class Content:
     files: list
     parents: list  # ids of what it was made of
     registered_at: int
+    is_made: bool = False  # by a task
     ancestors: list = field(default_factory=list)  # (generation, id) of those that earn by it
 
     def is_for(self, account):
@@ -512,6 +515,7 @@ class Assignment:
     resume: dict | None = None  # the checkpoint that it goes on from
     author: str | None = None  # and the node that made it
     resumed_run: str | None = None  # and the run
+    outvoted: bool = False  # a verdict refuses it, for it brought another result
     has_remade: bool = False  # it made the checkpoint that runs from zero are to make
     told: tuple | None = None  # when it last told how far it is, in ms, and how far, in parts per million
     failure: str | None = None
@@ -1095,7 +1099,7 @@ def review_definition(task, counts, bond, now):
     """The same run for the same price: module, parameters, inputs, seed and limits are the reviewed task's."""
     replicas, quorum, initial = fresh_sample(task.terms, counts)
     sampling = next((m for m in task.definition.get("verification") or [] if m["method"] == "sampling"), {})
-    economics = {key: value for key, value in task.definition["economics"].items() if key != "late_refund_ppm"}
+    economics = {key: value for key, value in task.definition["economics"].items() if key not in ("late_refund_ppm", "contents_max")}
     return repeated_definition(task) | {
         "seed": task.seed, "nonce": review_nonce(task), "privacy": {"publish": "digest"},
         "verification": [{"method": "sampling", "replicas": replicas, "quorum": quorum, "initial": initial,
@@ -1759,7 +1763,7 @@ class Auditor:
         self.in_order = []  # of their registration
         self.contents = {}
         self.files = {}  # contents by the digest of each of their files
-        self.trained = {}  # policy and terms of tasks that may register a model
+        self.trained = {}  # tasks that may register a model
         self.tasks = {}  # that are open
         self.ended = {}  # what became of the others
         self.maturing = {}  # those of them whose shares are pending
@@ -2586,25 +2590,47 @@ class Auditor:
         digests = [file["digest"] for file in data["files"] if integer(file["size"]) > 0]
         price, access = read_content_terms(data)
         parents = sorted((lineage or {}).get("contents") or [])
-        content = Content(id, owner, data["weight"], price, access, earners, digests, parents, self.now)
+        content = Content(id, owner, data["weight"], price, access, earners, digests, parents, self.now, bool(lineage))
         policy = self.policies[-1] if self.policies else {"contents": CONTENTS | {"first_registrant": True}}
         if lineage:
-            policy, target = self.trained.pop(lineage["task"])
+            task = self.trained.pop(lineage["task"])
+            target = task.definition["model"]["target"]
             expect("the model's terms", read_content_terms(target), (price, access))
+            expect("the model's files", self.files_made(task, target), data["files"])
             self.models[lineage["task"]] = id
-        if policy["contents"]["first_registrant"]:
+        elif policy["contents"]["first_registrant"]:
             for digest in digests:
-                first = self.first_registrant(digest)
-                require(first in (None, owner), f"expected files that nobody else registered before, found {digest} of {first}")
+                others = [content.owner for content in self.registrants(digest)]
+                require(not others or owner in others, f"expected files that nobody else registered before, found {digest} of {others[:1]}")
         self.contents[id] = content
         for digest in digests:
             self.files.setdefault(digest, []).append(content)
         content.ancestors = ancestors_of(content, self.contents)
 
-    def first_registrant(self, digest):
-        """Who was the first to register these bytes, of those whose content isn't suspended."""
-        standing = [content for content in self.files.get(digest, []) if content.id not in self.suspended]
-        return min(standing, key=lambda content: (content.registered_at, content.id)).owner if standing else None
+    def registrants(self, digest):
+        """The contents with these bytes that aren't suspended."""
+        return [content for content in self.files.get(digest, []) if content.id not in self.suspended]
+
+    def files_made(self, task, target):
+        """The files of the model that a task registers: all that others had not registered before its first lease."""
+        begun = min(run.leased_at for run in task.assignments.values())
+
+        def is_of_others(file):
+            earlier = [content for content in self.registrants(file["digest"]) if content.registered_at <= begun]
+            return integer(file["size"]) > 0 and any(content.owner != task.requester for content in earlier)
+        files = [file for file in task.accepted[0].outputs if file["name"] in target["outputs"]]
+        return [file for file in files if not (task.policy["contents"]["first_registrant"] and is_of_others(file))]
+
+    def copies_due(self, task):
+        """What owners of accepted runs registered by hand, after the lease of the run that has the same file as an output, is suspended."""
+        copies = {}
+        for run in task.accepted if task.policy["contents"]["first_registrant"] else []:
+            digests = [file["digest"] for file in run.outputs if integer(file["size"]) > 0 and run.owner != task.requester]
+            for content in [content for digest in digests for content in self.registrants(digest)]:
+                if content.owner == run.owner and not content.is_made and content.registered_at > run.leased_at:
+                    copies[content.registered_at, content.id] = content
+        for _, content in sorted(copies.items())[:COPIES_MAX]:
+            self.must_follow("content.suspended", content.id)
 
     def on_content_terms_changed(self, data):
         """Later tasks pay this, and are submitted by these accounts."""
@@ -2668,6 +2694,8 @@ class Auditor:
         sample, target = ("undecided", 1) if terms.adaptive else ("repeated", terms.initial)
         prices = {content.id: content.price for content in used if content.price}
         expect("the prices of its contents", list(prices.items()), [(p["content"], integer(p["price"])) for p in data.get("prices") or []])
+        uses_max = data["definition"]["economics"].get("contents_max")
+        require(uses_max is None or sum(prices.values()) <= amount(uses_max), f"expected contents for {uses_max} at most, found {sum(prices.values())}")
         task = Task(id, data["requester"], terms, policy, amount(data["escrow"]), target, data["definition"],
                     data["definition_digest"], data.get("nonce", "00" * 32), sample=sample,
                     policy_version=data["policy_version"], seed=data["seed"], prices=prices, compile_mib=self.compile_mib_of(data), module_mib=self.module_mib_of(data))
@@ -2829,8 +2857,8 @@ class Auditor:
             self.nodes[first.node].locked -= bond
         else:
             account = cause["account"]
-            brought = {a.owner for a in task.assignments.values() if a.commitment}
-            require(account == task.requester or account in brought, f"expected somebody with a part in task {task.id}, found {account}")
+            outvoted = {a.owner for a in task.assignments.values() if a.outvoted}
+            require(account == task.requester or account in outvoted, f"expected somebody with something to lose by task {task.id}, found {account}")
             require(account not in self.suspended, f"expected an account that is not suspended, found {account}")
             require(not task.review and not task.review_of and self.now < task.matures_at,
                     f"expected an open dispute window of task {task.id}, found none")
@@ -2857,7 +2885,7 @@ class Auditor:
             outcome = "upheld" if task.review_of.says(task.accepted[0]) == reviewed else "overturned"
         elif judged and task.review_of.counts and any(one != reviewed for one in said):
             outcome = "unconfirmed"
-        elif judged and task.blames() and len(said) >= task.terms.quorum and reviewed not in said:
+        elif judged and self.contradicts(task):
             outcome = "unconfirmed"
         refuted = of.accepted if outcome == "overturned" else []
         to_blame, doubted = self.whose_fault(of, task, refuted)
@@ -2869,6 +2897,12 @@ class Auditor:
         of.owed = task.review_of.payer, 0 if task.review_of.counts else paid
         self.must_follow("task.reviewed", of.id, task.id, value={"outcome": outcome, "refused": [run.id for run in refuted],
                                                                  "blamed": blamed, "doubted": [run.id for run in doubted]})
+
+    @staticmethod
+    def contradicts(task):
+        """Enough fresh results of a review are none of them the reviewed one, though they agree on nothing."""
+        said = [task.review_of.says(a) for a in task.having("revealed")] if task.review_of else []
+        return bool(said) and task.blames() and len(said) >= task.terms.quorum and task.review_of.reviewed not in said
 
     def whose_fault(self, of, review, refuted):
         """Who answers for refuted results, and whose record has them: the first checkpoint that one rests on is made by every run from
@@ -3079,13 +3113,19 @@ class Auditor:
         self.discard_all(task)
         task.passed = data["verdict"] == "passed"
         task.shares = verdict_shares(task, self.contents, self.suspended, [r["assignment"] for r in data["refused"]])
+        if not task.accepted and not self.contradicts(task):
+            left = task.escrow - sum(share.amount for share in task.shares)
+            task.shares += [Share("attempt", owner, "", "", paid) for owner, paid in self.held_up(task, left) if paid]
         self.settlement_due(task)
         # Nobody is blamed for a result that differs from a quorum without enough stake behind it.
         blamed = {r["assignment"]: r["reason"] for r in data["refused"]
                   if r["reason"] == "not-revealed" or (r["reason"] == "mismatch" and (not task.accepted or task.blames()))}
+        for refused in data["refused"]:
+            task.assignments[refused["assignment"]].outvoted = refused["reason"] == "mismatch"
         self.refusals_due(task, blamed)
         self.slashes_due(task, blamed)
         self.note_outcomes(task, blamed)
+        self.copies_due(task)
         self.review_due(task, sum(share.amount for share in task.shares), judged=True)
         self.inspection_due(task)
 
@@ -3251,7 +3291,7 @@ class Auditor:
         passed = task.passed
         self.ended[task.id] = "settled" if passed else "unmet"
         if passed and (task.definition.get("model") or {}).get("target"):
-            self.trained[task.id] = task.policy, task.definition["model"]["target"]
+            self.trained[task.id] = task
         self.maturing[task.id] = self.tasks.pop(task.id)
         if window > 0:
             self.recall_if_caught(task, self.nodes[task.accepted[0].node])
@@ -3288,6 +3328,7 @@ class Auditor:
         self.check_close_reason(task, reason)
         expect("replicas under way", [], [a.id for a in task.having("leased", "running")])
         fees = closing_fees(task, reason, self.now)
+        fees += self.held_up(task, task.escrow - sum(paid for _, paid in fees))
         fee = sum(paid for _, paid in fees)
         require(fee <= task.escrow, f"expected fees within the escrow of {task.escrow}, found {fee}")
         expect("the fee", fee, integer(data["fee"]))
@@ -3301,6 +3342,19 @@ class Auditor:
         self.review_due(task, fee)
         self.inspection_due(task)
         self.end(task, "failed" if reason in ("attempts-spent", "dependency-failed") else reason)
+
+    def held_up(self, review, left):
+        """What the maker of a dispute without a verdict owes those whose payment waited for it, as far as his bond lasts."""
+        if review.review_of is None or review.review_of.counts:
+            return []
+        of, owed = self.maturing[review.review_of.task], []
+        for share in of.shares:
+            if share.role in ("compute", "content", "royalty"):
+                due = share.amount * (self.now - review.queued_at) // HELD_UP_MS
+                due = max(due, of.policy["attempt_fee"]) if share.role == "compute" else due
+                owed.append((share.account, min(due, left)))
+                left -= owed[-1][1]
+        return owed
 
     def check_close_reason(self, task, reason):
         """The reason is known, and true."""

@@ -729,6 +729,17 @@ class Tampering(unittest.TestCase):
         self.edit(log, find(log.entries, "content.registered"), "the prices of its contents",
                   lambda data: data.update(price="5"), at=find(log.entries, "task.created"))
 
+    def test_contents_for_more_than_the_requester_pays(self):
+        log, pricing = with_nodes(), {"mode": "fixed", "price": "1000000"}
+        log.content(CONTENTS[0], AUTHORS[0], 1)
+        log.task(TASK, "1153005", contents=CONTENTS[:1], economics={"budget": "3453000", "contents_max": "4", "pricing": pricing})
+        created = find(log.entries, "task.created")
+
+        def raise_price(entries):
+            entries[find(log.entries, "content.registered")]["data"]["price"] = "5"
+            entries[created]["data"]["prices"] = [{"content": CONTENTS[0], "price": "5"}]
+        self.check(log, raise_price, created, "expected contents for 4 at most, found 5")
+
     def test_a_content_of_others(self):
         log = worked_example()
         self.edit(log, find(log.entries, "content.registered"), "expected registered contents",

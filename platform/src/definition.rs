@@ -313,6 +313,10 @@ pub struct Economics {
     /// The most that this task may ever cost, all shares and replicas included.
     pub budget: Amount,
     pub pricing: Pricing,
+    /// The most that using its contents may cost, all together: one that costs more by the time of the submission is refused, whatever
+    /// the budget leaves. A quote says what they cost. Absent: as much as the budget leaves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contents_max: Option<Amount>,
     /// What comes back when `max_latency_ms` is missed: this part of the price of each replica whose node took longer, or of the
     /// platform's share where no node did and the task waited. Nodes see it with their lease.
     #[serde(default, skip_serializing_if = "is_none_of_it")]

@@ -96,6 +96,7 @@ rejections! {
     UnknownContent { content: ContentId } = "unknown-content", NotFound, "there is no content {content}";
     DefinitionInvalid { pointer: String, detail: String } = "definition-invalid", Invalid, "`{pointer}` of the task definition: {detail}";
     BudgetTooSmall { budget: Amount, needed: Amount } = "budget-too-small", Invalid, "the budget of {budget} micro-AEV does not cover the worst case of {needed}: raise the budget, or lower price, replicas or attempts";
+    ContentsTooDear { most: Amount, needed: Amount } = "contents-too-dear", Conflict, "using its contents costs {needed} micro-AEV by now, and `economics.contents_max` is {most}: ask for a quote, then raise it or use other contents";
     InsufficientBalance { available: Amount, needed: Amount } = "insufficient-balance", Payment, "the task needs an escrow of {needed} micro-AEV, and {available} are available: deposit the difference";
     TooManyTasks { most: u32 } = "too-many-tasks", Conflict, "this account has {most} tasks that have not ended: wait for some, or cancel them";
     UnknownTask { task: TaskId } = "unknown-task", NotFound, "there is no task {task}";
@@ -107,6 +108,7 @@ rejections! {
     NotComparable { task: TaskId } = "not-comparable", Conflict, "task {task} ran in a profile in which no two runs are alike bit by bit: no other run can show whether its result is right";
     ClassTooSmall { owners: u32 } = "class-too-small", Conflict, "no class of GPU that the task could run on has nodes of {owners} owners beside yours, and results of several classes are not equal bit by bit: name a comparator or a tolerance for the sample, ask for fewer replicas, or leave `/qos/gpu/classes` out";
     BondTooSmall { bond: Amount, needed: Amount } = "bond-too-small", Invalid, "the bond of {bond} micro-AEV does not cover fresh replicas, which may cost {needed}: offer as much";
+    NoReviewers { task: TaskId, needed: u32, found: usize, stake: Amount } = "no-reviewers", Conflict, "fresh replicas of task {task} need nodes of {needed} owners that had no part in it, with a stake of {stake} micro-AEV each, and {found} such owners have one at work that fits: dispute again when more are online, before the dispute window ends";
     ReviewTask { task: TaskId } = "review-task", Conflict, "task {task} looks at another task's verdict again, and goes its own way";
     InspectionTask { task: TaskId } = "inspection-task", Conflict, "verifiers work on task {task}, and it goes its own way with the task whose result they look at";
     UnknownAssignment = "unknown-assignment", NotFound, "this node has no such assignment";

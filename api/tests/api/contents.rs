@@ -72,6 +72,13 @@ async fn a_use_is_quoted_locked_and_paid() {
     assert_eq!(quote.prices[0].price, "500000");
     let escrow: i64 = quote.escrow.parse().unwrap();
     assert!(escrow >= plain.escrow.parse::<i64>().unwrap() + 500_000);
+    // What the quote says is what the submission takes: no use is paid more than that, whatever the budget leaves.
+    definition.0["economics"]["contents_max"] = json!("499999");
+    let submitting = requester.client.submit_task(&definition.0, None);
+    platform.refused(submitting, 409, "contents-too-dear").await;
+    assert_eq!(quote.contents_max.as_deref(), Some("500000"));
+    assert_eq!(plain.contents_max, None);
+    definition.0["economics"]["contents_max"] = json!(quote.contents_max);
     let node = platform.node("n").await;
     let task = definition.submit(&requester.client).await.id;
     node.work(&Outcome::of(json!(1))).await;

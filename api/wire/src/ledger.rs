@@ -32,7 +32,7 @@ pub struct LedgerEntry {
     pub account: String,
     /// In micro-AEV; below zero where it was taken away.
     pub amount: String,
-    /// `deposit`, `escrow`, `settlement`, `maturity`, `closure`, `withdrawal`, `payout`, `withdrawal-refused`, `stake`, `unstake`, `slash`, `pool`, `reward` or `pool-expired`.
+    /// `deposit`, `escrow`, `settlement`, `maturity`, `closure`, `withdrawal`, `payout`, `withdrawal-refused`, `stake`, `unstake`, `slash`, `pool`, `reward`, `pool-expired` or `reversal`.
     pub reason: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,

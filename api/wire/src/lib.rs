@@ -20,6 +20,7 @@ mod ledger;
 mod log;
 mod node;
 mod node_life;
+mod plan;
 mod points;
 mod policy;
 mod problem;
@@ -65,6 +66,7 @@ pub use node_life::{
     NodeTally, NodeTerms, RevokeNode, RotateKey, Subject, Suspend, Suspended, Suspension,
     SuspensionList, Window,
 };
+pub use plan::{Quote, Remedy, Waiting, Why};
 pub use points::{
     AccountPoints, Epoch, EpochPage, Points, PointsChange, PointsChangePage, PointsExplanation,
     PointsTable, RewardPart, Rewards, TrackPoints,
@@ -81,9 +83,8 @@ pub use secret::{KEY_PREFIX, Secret, TOKEN_PREFIX};
 pub use server::{Health, Readiness, Version};
 pub use tasks::{
     Assignment, AssignmentPage, AssignmentSummary, CheckResult, CloseOutcome, DisputeTask,
-    Disputed, Progress, Quote, Refusal, Remedy, Settlement, Share, SubmittedTask, Task,
-    TaskInspection, TaskLog, TaskLogLine, TaskMetric, TaskPage, TaskResult, TaskReview,
-    TaskSummary, TaskUpdate, Verdict, Waiting, Why,
+    Disputed, Progress, Refusal, Settlement, Share, SubmittedTask, Task, TaskInspection, TaskLog,
+    TaskLogLine, TaskMetric, TaskPage, TaskResult, TaskReview, TaskSummary, TaskUpdate, Verdict,
 };
 
 /// The version in the path of every route.

@@ -52,7 +52,10 @@ fn quoted(quote: &Quote) -> String {
         ("starts at", or_dash(quote.starts_at.as_deref())),
         ("finishes by", or_dash(quote.finishes_by.as_deref())),
     ];
-    let text = properties(amounts.into_iter().chain(uses).chain(rest));
+    // What a submission takes to pay no more for them than this.
+    let most = quote.contents_max.iter();
+    let most = most.map(|most| ("for no more", format!("--contents-max {most}")));
+    let text = properties(amounts.into_iter().chain(uses).chain(most).chain(rest));
     text + &in_the_way(&quote.refused, &quote.nearest)
 }
 

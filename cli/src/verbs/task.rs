@@ -72,6 +72,9 @@ pub(crate) struct RunArgs {
     /// Set a field of the definition: a JSON pointer and a JSON value (or text), such as `/params/epochs=5`.
     #[arg(long = "set", value_name = "POINTER=VALUE")]
     sets: Vec<String>,
+    /// The most that its contents may cost, in micro-AEV, as `task quote` says it: a price that was raised since is refused.
+    #[arg(long, value_name = "MICRO_AEV")]
+    contents_max: Option<String>,
     /// Repeating the command with the same key answers the same task.
     #[arg(long)]
     idempotency_key: Option<String>,
@@ -190,6 +193,10 @@ async fn submit(client: &Client, args: RunArgs, global: &Global) -> Result<()> {
     }
     for set in &args.sets {
         apply(&mut definition, set)?;
+    }
+    if let Some(most) = args.contents_max {
+        let set = format!("/economics/contents_max={}", Value::from(most));
+        apply(&mut definition, &set)?;
     }
     resolve_names(client, &mut definition).await?;
     let submitted = client

@@ -93,7 +93,17 @@ pub(super) fn close(
             .into()
         })
         .collect();
-    let fees = fees(state, task, reason, ended, blame, now);
+    let mut fees = fees(state, task, reason, ended, blame, now);
+    // Who had others' payment wait for nothing owes them for that, while his bond lasts.
+    let mut left = task.held().0 - fees.values().map(|a| a.0).sum::<i64>();
+    for (account, owed) in review::held_up(state, task, now) {
+        let part = owed.0.min(left);
+        if part > 0 {
+            let fee = fees.entry(account).or_default();
+            *fee = Amount(fee.0 + part);
+            left -= part;
+        }
+    }
     let fee = Amount(fees.values().map(|a| a.0).sum());
     // Verifiers may have had their part of it already: who compared the results of an earlier round.
     let held = task.held();

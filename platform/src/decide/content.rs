@@ -231,14 +231,16 @@ fn check_files(state: &State, owner: AccountId, files: &[Artifact]) -> Result<()
     Ok(())
 }
 
-/// The files that another account registered first.
-pub(super) fn of_others<'a>(
+/// The files that other accounts have registered, and this one has not.
+fn of_others<'a>(
     state: &'a State,
     owner: AccountId,
     files: &'a [Artifact],
 ) -> impl Iterator<Item = &'a Artifact> {
     files.iter().filter(move |file| {
-        let first = state.first_registrant(file.digest);
-        file.size.0 > 0 && first.is_some_and(|first| first != owner)
+        let mut registrants = state.registrants(file.digest).peekable();
+        file.size.0 > 0
+            && registrants.peek().is_some()
+            && registrants.all(|(_, c)| c.owner != owner)
     })
 }

@@ -241,6 +241,7 @@ fn checking(task: &Task, check: &VerifierModule, terms: Terms) -> TaskDefinition
             pricing: Pricing::Fixed {
                 price: check.verifiers.fee,
             },
+            contents_max: None,
             late_refund_ppm: 0,
         },
         verification: vec![Method::Sampling(check.verifiers.sampling())],

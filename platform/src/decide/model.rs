@@ -1,20 +1,24 @@
-//! The model that a training task made.
+//! What a task made is its requester's: the model that a training task registers, and copies that a node registered meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use aevir_events::Context;
 
-use super::content::of_others;
+use super::verdict::Replica;
 use crate::{
     command::{ContentKind, Lineage},
-    event::{ContentRegistered, Event, TaskVerified},
+    event::{ContentRegistered, ContentSuspended, Event, TaskVerified},
     ids::{AssignmentId, ContentId, NodeId, TaskId},
     report::Artifact,
     state::{State, Task},
 };
 
+/// Contents that one verdict suspends, the first to be registered first: each is an entry of its batch.
+const COPIES_MAX: usize = 64;
+
 /// Registers the model that a training task made, with its lineage. A name that was taken meanwhile leaves the
-/// outputs with the requester and registers nothing; so do files that somebody else registered first, each for itself.
+/// outputs with the requester and registers nothing; so do files that somebody else had registered before a node knew the task, each for
+/// itself. What was registered later is no reason: it may come from a run of this very task.
 pub(super) fn register(
     state: &State,
     task: &Task,
@@ -37,9 +41,7 @@ pub(super) fn register(
         .cloned()
         .collect();
     if state.policy_of(task).contents.first_registrant {
-        let known = of_others(state, task.requester, &files);
-        let known: BTreeSet<String> = known.map(|file| file.name.clone()).collect();
-        files.retain(|file| !known.contains(&file.name));
+        files.retain(|file| !is_of_others(state, task, file));
     }
     if files.is_empty() {
         return None;
@@ -70,6 +72,55 @@ pub(super) fn register(
         lineage: Some(lineage),
     };
     Some(registered.into())
+}
+
+/// Whether another account had registered a file before the task's first lease.
+fn is_of_others(state: &State, task: &Task, file: &Artifact) -> bool {
+    let begun = task.assignments.values().map(|a| a.leased_at).min();
+    let mut earlier = state.registrants(file.digest).filter(|(_, content)| {
+        let is_before = begun.is_none_or(|begun| content.registered_at <= begun);
+        content.owner != task.requester && is_before
+    });
+    file.size.0 > 0 && earlier.next().is_some()
+}
+
+/// Suspends what owners of accepted runs registered by hand after the lease of the run that has the same file as an output: their own report
+/// says where it is from, so that no false verdict can take a content from who did not make the file for this task.
+pub(super) fn copies(
+    state: &State,
+    task: &Task,
+    verified: &TaskVerified,
+    replicas: &BTreeMap<AssignmentId, Replica<'_>>,
+) -> Vec<Event> {
+    if !state.policy_of(task).contents.first_registrant {
+        return Vec::new();
+    }
+    let mut copies = BTreeMap::new();
+    for id in &verified.accepted {
+        let (Some(run), Some(replica)) = (task.assignments.get(id), replicas.get(id)) else {
+            continue;
+        };
+        let owner = state.nodes.get(&run.node).map(|node| node.owner);
+        let Some(owner) = owner.filter(|owner| *owner != task.requester) else {
+            continue;
+        };
+        for file in replica.report.outputs.iter().filter(|o| o.size.0 > 0) {
+            let found = state.registrants(file.digest).filter(|(_, content)| {
+                let is_later = content.registered_at > run.leased_at;
+                content.owner == owner && content.lineage.is_none() && is_later
+            });
+            copies.extend(found.map(|(id, content)| ((content.registered_at, id), &file.name)));
+        }
+    }
+    let suspended = copies.into_iter().take(COPIES_MAX);
+    let suspended = suspended.map(|((_, content), file)| {
+        let reason = format!(
+            "it has `{file}` of task {}, and was registered by the owner of a node that ran it, after its lease",
+            task.id
+        );
+        ContentSuspended { content, reason }.into()
+    });
+    suspended.collect()
 }
 
 /// The contents used by a task, and by all the tasks that it rests on as far as there is room, each once.

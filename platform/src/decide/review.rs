@@ -2,17 +2,14 @@
 //! caught. Another task runs it again, on nodes of owners that had no part in it, and its end decides (formulas: `docs/economics.md`,
 //! Disputes and reviews).
 
+mod dispute;
 mod outcome;
 
-use aevir_events::{Context, Timestamp};
+use aevir_events::Timestamp;
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 
-use super::{
-    Decision,
-    account::{active_account, check_reason},
-    posting::{posted_for, transfer},
-};
+use super::posting::{posted_for, transfer};
 use crate::{
     amount::Amount,
     definition::{Method, Model, Privacy, Sampling, TaskDefinition},
@@ -22,69 +19,18 @@ use crate::{
         TaskQueued,
     },
     hexbytes::Hex,
-    ids::{AccountId, NodeId, TaskId},
+    ids::{NodeId, TaskId},
     ledger::LedgerAccount,
     policy::Policy,
-    rejection::Rejection,
     state::{Node, Review, Sample, State, Task},
 };
 
+pub(super) use dispute::{dispute, held_up};
 pub(super) use outcome::{Shown, decided, undecided};
 
 /// Fresh replicas of a task that asked for no sample, and how many of them must agree: the fewest with a majority.
 const REPLICAS: u32 = 3;
 const QUORUM: u32 = 2;
-
-pub(super) fn dispute(
-    state: &State,
-    account: AccountId,
-    id: TaskId,
-    reason: &str,
-    bond: Amount,
-    context: &Context,
-) -> Decision {
-    let task = state.tasks.get(&id).filter(|t| has_part(state, t, account));
-    let task = task.ok_or(Rejection::UnknownTask { task: id })?;
-    active_account(state, account)?;
-    check_reason(reason)?;
-    if task.review_of.is_some() {
-        return Err(Rejection::ReviewTask { task: id });
-    }
-    if task.inspects.is_some() {
-        return Err(Rejection::InspectionTask { task: id });
-    }
-    if task.review != Review::None {
-        return Err(Rejection::ReviewedAlready { task: id });
-    }
-    if task.maturing().is_none_or(|at| at <= context.time) {
-        return Err(Rejection::NothingToDispute { task: id });
-    }
-    let definition = &task.definition;
-    if !definition.runtime.is_reproducible() || definition.comparison().is_some() {
-        return Err(Rejection::NotComparable { task: id });
-    }
-    let policy = state.policy_of(task);
-    let needed = cost(&task.definition, false, &policy).ok_or(Rejection::AmountTooLarge)?;
-    if bond < needed {
-        return Err(Rejection::BondTooSmall { bond, needed });
-    }
-    let available = state.ledger.balance(LedgerAccount::Available(account));
-    if needed > available {
-        return Err(Rejection::BalanceTooSmall { available, needed });
-    }
-    let reason = reason.to_owned();
-    let cause = ReviewCause::Dispute { account, reason };
-    let review = TaskId(context.ids().ulid());
-    Ok(open(state, task, cause, (review, needed), context.time))
-}
-
-/// Who may doubt a verdict: who paid for it, and who brought a result.
-fn has_part(state: &State, task: &Task, account: AccountId) -> bool {
-    let brought = task.assignments.values();
-    let mut brought = brought.filter(|a| a.commitment().is_some());
-    task.requester == account
-        || brought.any(|a| state.nodes.get(&a.node).is_some_and(|n| n.owner == account))
-}
 
 /// A verdict that rests on one word of a node that was caught is looked at again, at the cost of what the node locked for it.
 pub(super) fn recall(
@@ -237,6 +183,7 @@ pub(super) fn again(
     again.qos.max_latency_ms = None;
     again.qos.deadline = Some(deadline);
     again.economics.budget = budget;
+    again.economics.contents_max = None;
     again.economics.late_refund_ppm = 0;
     again
 }

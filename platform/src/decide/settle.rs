@@ -25,6 +25,8 @@ pub(super) struct Opened<'a> {
     pub(super) called_off: &'a [NodeId],
     /// The price by what the accepted replicas used, where the task pays by that.
     pub(super) metered: Option<Amount>,
+    /// What is owed to those whose payment waited for it, as far as there is left.
+    pub(super) held_up: Vec<(AccountId, Amount)>,
 }
 
 /// Settles a verdict.
@@ -45,7 +47,15 @@ pub(super) fn settle(
     let mut overtaken = overtaken(task);
     overtaken.extend(opened.called_off);
     shares.extend(attempt_shares(state, &overtaken, &policy));
-    let fee = Amount(shares.iter().map(|s| s.amount.0).sum());
+    let mut fee: i64 = shares.iter().map(|s| s.amount.0).sum();
+    for (account, owed) in &opened.held_up {
+        let part = Amount(owed.0.min(task.held().0 - fee));
+        if part > Amount::ZERO {
+            fee += part.0;
+            shares.push(waited(*account, part));
+        }
+    }
+    let fee = Amount(fee);
     let refund = Amount(task.held().0 - fee.0);
     let held = held(task, verified, refund, &policy);
     let mut events = Vec::new();
@@ -86,6 +96,17 @@ pub(super) fn settle(
         events.extend(maturity::mature(task, &shares, Vec::new(), &policy));
     }
     events
+}
+
+/// Whose payment waited for a review that shows nothing gets this at once.
+fn waited(account: AccountId, amount: Amount) -> Share {
+    Share {
+        role: ShareRole::Attempt,
+        account: Some(account),
+        node: None,
+        content: None,
+        amount,
+    }
 }
 
 /// Of what comes back, what a second look at a result that stood alone may cost: it waits until that matures. Where third parties refute

@@ -122,7 +122,13 @@ pub(crate) fn prepare(
     check_classes(state, requester, definition, policy)?;
     uses::check_payees(state, definition, policy)?;
     let prices = uses::prices(state, definition);
-    let escrow = check_budget(definition, policy, uses::sum(&prices))?;
+    let needed = uses::sum(&prices);
+    if let Some(most) = definition.economics.contents_max
+        && needed > most
+    {
+        return Err(Rejection::ContentsTooDear { most, needed });
+    }
+    let escrow = check_budget(definition, policy, needed)?;
     let sealed = definition.without_inline();
     let definition_digest = Digest::of_json("aevir.task/1", &sealed)
         .map_err(|e| Rejection::definition("", format!("it has no JSON form: {e}")))?;

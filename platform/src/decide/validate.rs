@@ -106,6 +106,13 @@ fn economics(definition: &TaskDefinition) -> Result<(), Rejection> {
         let detail = "a budget can't be negative";
         return Err(Rejection::definition("/economics/budget", detail));
     }
+    if economics
+        .contents_max
+        .is_some_and(|most| most < Amount::ZERO)
+    {
+        let detail = "what contents may cost can't be negative: 0 or more";
+        return Err(Rejection::definition("/economics/contents_max", detail));
+    }
     let refund = economics.late_refund_ppm;
     if i64::from(refund) > PPM {
         let detail = format!("at most all of it comes back: 0 to {PPM}");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aevir_events::Context;
+use aevir_events::{Context, Timestamp};
 
 use super::{
     agree::{self, Agreement, counted_word},
@@ -12,21 +12,22 @@ use super::{
     settle::{self, Opened},
 };
 use crate::{
+    amount::Amount,
     closed::Keys,
     digest::Digest,
     event::{
         AssignmentRevealed, CheckResult, Event, Refusal, RefusalReason, TaskExtended, TaskVerified,
         Verdict,
     },
-    ids::{AssignmentId, NodeId},
+    ids::{AccountId, AssignmentId, NodeId},
     policy::Policy,
     report::Report,
     state::{Assignment, Sample, Stage, State, Task},
 };
 
 /// A revealed replica.
-struct Replica<'a> {
-    report: &'a Report,
+pub(super) struct Replica<'a> {
+    pub(super) report: &'a Report,
     checks: &'a [CheckResult],
     published: Option<&'a serde_json::Value>,
 }
@@ -192,6 +193,21 @@ fn contradicts(task: &Task, replicas: &BTreeMap<AssignmentId, Replica<'_>>) -> b
     of.is_some_and(|of| !replicas.values().any(|r| of.is_said_by(r.report)))
 }
 
+/// What the maker of a dispute owes that shows nothing, whom.
+fn held_up(
+    state: &State,
+    task: &Task,
+    verified: &TaskVerified,
+    replicas: &BTreeMap<AssignmentId, Replica<'_>>,
+    now: Timestamp,
+) -> Vec<(AccountId, Amount)> {
+    let is_refuted = task.may_blame(&state.policy_of(task)) && contradicts(task, replicas);
+    if verified.verdict != Verdict::Inconclusive || is_refuted {
+        return Vec::new();
+    }
+    review::held_up(state, task, now)
+}
+
 /// Replicas that are closed until the verdict.
 fn shown(task: &Task) -> impl Iterator<Item = &Assignment> {
     let all = task.assignments.values();
@@ -303,6 +319,7 @@ fn settled(
         revealed: &revealed,
         called_off: &overtaken,
         metered,
+        held_up: held_up(state, task, &verified, replicas, context.time),
     };
     events.extend(settle::settle(
         state,
@@ -314,6 +331,7 @@ fn settled(
     if verified.verdict == Verdict::Passed {
         events.extend(model::register(state, task, &verified, &nodes, context));
     }
+    events.extend(model::copies(state, task, &verified, replicas));
     events
 }
 

@@ -22,6 +22,8 @@ mod task;
 mod unseal;
 mod withdrawal;
 
+pub(crate) use review::reviewing;
+
 use aevir_events::{Corrupt, Recorded};
 
 use crate::{command::Subject, event::Event, state::State};

@@ -216,7 +216,7 @@ pub(super) fn settled(state: &mut State, id: TaskId) -> Result<(), Corrupt> {
 }
 
 /// What is added to a task that looks at another's verdict.
-pub(super) fn reviewing(
+pub(crate) fn reviewing(
     state: &State,
     task: &mut Task,
     of: Option<ReviewOrigin>,

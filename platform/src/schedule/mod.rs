@@ -30,6 +30,7 @@ mod rooms;
 mod score;
 pub mod specification;
 mod tail;
+mod takers;
 mod terms;
 mod turns;
 mod why;
@@ -52,6 +53,7 @@ pub(crate) use queue::Queues;
 pub use quote::{Quote, quote};
 pub use reserve::kept_free_until;
 pub(crate) use tail::{Tails, may_double};
+pub(crate) use takers::takers;
 pub use terms::{Held, held};
 pub use why::{NODES_MAX, WaitsFor, Why, why};
 

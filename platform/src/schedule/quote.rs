@@ -44,6 +44,8 @@ pub struct Quote {
     pub escrow: Amount,
     /// Part of both: what the contents that it uses cost, each that costs something.
     pub prices: Vec<ContentPrice>,
+    /// All of them together: what `economics.contents_max` has to be for it.
+    pub contents: Amount,
     /// What its requester has.
     pub available: Amount,
     /// Nodes that could take it once they are idle, among those looked at: machine, terms, owner and standing fit, by rounded sizes.
@@ -102,6 +104,7 @@ pub fn quote(
         expected_fee: Amount::ZERO,
         escrow: prepared.created.escrow,
         prices: prepared.created.prices.clone(),
+        contents: uses_sum(&prepared.created.prices),
         available: state.ledger.balance(LedgerAccount::Available(requester)),
         eligible: 0,
         borderline: 0,

@@ -253,12 +253,11 @@ impl State {
             .copied()
     }
 
-    /// Who was the first to register a file of these bytes, of those whose content isn't suspended.
-    pub fn first_registrant(&self, digest: Digest) -> Option<AccountId> {
-        let known = self.index.content_files.get(&digest)?;
-        let mut contents = known.iter().filter_map(|(_, id)| self.contents.get(id));
-        let first = contents.find(|content| content.suspended.is_none());
-        first.map(|content| content.owner)
+    /// The contents that have a file of these bytes and aren't suspended, the first to be registered first.
+    pub fn registrants(&self, digest: Digest) -> impl Iterator<Item = (ContentId, &Content)> {
+        let known = self.index.content_files.get(&digest).into_iter().flatten();
+        let contents = known.filter_map(|(_, id)| Some((*id, self.contents.get(id)?)));
+        contents.filter(|(_, content)| content.suspended.is_none())
     }
 
     /// A content, where it is there for the account.

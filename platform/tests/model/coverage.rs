@@ -124,7 +124,7 @@ pub const ENDS: [(&str, u64); 30] = [
     ("> expired", 100),
     ("> attempts spent", 100),
     ("> dependency failed", 10),
-    ("> disputed", 50),
+    ("> disputed", 20),
     ("> caught", 1),
     ("> unvouched", 10),
     ("> upheld", 20),

@@ -33,11 +33,12 @@ use crate::{
 };
 
 /// Rejections of commands about money that money is the reason of.
-const OF_MONEY: [&str; 11] = [
+const OF_MONEY: [&str; 12] = [
     "bond-too-small",
     "nothing-to-claim",
     "insufficient-balance",
     "budget-too-small",
+    "contents-too-dear",
     "balance-too-small",
     "stake-locked",
     "amount-not-positive",

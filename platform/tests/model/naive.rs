@@ -100,6 +100,7 @@ struct Task {
     /// The result that stands alone.
     alone: Option<AssignmentId>,
     accepted: Vec<AssignmentId>,
+    unspent: i64,
     /// Whose money the escrow is.
     payer: LedgerAccount,
     /// The task whose verdict this one looks at again.

@@ -8,7 +8,6 @@ use aevir_platform::{
     event::{Event, Share, ShareRole, Track},
     ids::{AccountId, ContentId, TaskId},
     ledger::LedgerAccount,
-    policy::Policy,
     report::BlobRef,
 };
 use serde_json::{Value, json};
@@ -16,7 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     market::content,
     quotes::quoted,
-    world::{World, immediate, windowed},
+    world::{World, windowed},
 };
 
 /// What a content is offered for.
@@ -36,7 +35,7 @@ pub fn offered(w: &mut World, owner: AccountId, name: &str, offer: &Offer<'_>) -
     w.state.content_named(owner, name, "1").unwrap()
 }
 
-fn offering(w: &mut World, owner: AccountId, name: &str, offer: &Offer<'_>) -> RegisterContent {
+pub fn offering(w: &mut World, owner: AccountId, name: &str, offer: &Offer<'_>) -> RegisterContent {
     let digest = Digest::of(name.as_bytes());
     let size = Count(name.len() as u64);
     w.ok(Command::RecordUpload {
@@ -160,6 +159,56 @@ fn what_is_quoted_is_locked_and_comes_back_without_a_verdict() {
         task,
     });
     assert_eq!(w.available(w.requester), before);
+    w.check_replay();
+}
+
+/// Whoever names what contents may cost pays no price that was raised since it was quoted, whatever the budget leaves.
+#[test]
+fn a_price_that_was_raised_after_the_quote_is_refused() {
+    let mut w = World::new();
+    w.node("a");
+    let owner = w.account("owner");
+    let offer = Offer {
+        price: 500_000,
+        ..Offer::default()
+    };
+    let [one, two] = ["one", "two"].map(|name| offered(&mut w, owner, name, &offer));
+    let terms = |budget: i64, most: Value| {
+        let pricing = json!({"mode": "fixed", "price": "1000000"});
+        json!({
+            "data": using(&[one, two]),
+            "economics": {"budget": budget.to_string(), "contents_max": most, "pricing": pricing},
+        })
+    };
+    let quoted = quoted(&w, terms(10_000_000, Value::Null));
+    assert_eq!(quoted.contents, Amount(1_000_000));
+    let most = json!(quoted.contents.to_string());
+    let before = w.task(terms(10_000_000, most.clone()));
+    w.finish(before, |_| json!({}));
+    assert_eq!(w.available(owner), 500_000 * 2 + 100_000);
+    let raised = |w: &mut World, price| {
+        w.ok(Command::ChangeContentTerms {
+            owner,
+            content: two,
+            price: Amount(price),
+            access: Access::Everybody,
+        })
+    };
+    raised(&mut w, 500_001);
+    let submission = w.submission(terms(10_000_000, most.clone()));
+    assert_eq!(w.refused(submission), "contents-too-dear");
+    // What the contents cost is said before what the budget lacks for them.
+    let submission = w.submission(terms(1_000_000, most.clone()));
+    assert_eq!(w.refused(submission), "contents-too-dear");
+    let submission = w.submission(terms(10_000_000, json!("-1")));
+    assert_eq!(w.refused(submission), "definition-invalid");
+    // Without it as much is paid as the budget leaves.
+    w.task(terms(10_000_000, Value::Null));
+    raised(&mut w, 499_999);
+    w.task(terms(10_000_000, most));
+    // Of a task without contents it asks for nothing.
+    let none = json!({"economics": {"budget": "2000000", "contents_max": "0", "pricing": {"mode": "fixed", "price": "1"}}});
+    w.task(none);
     w.check_replay();
 }
 
@@ -340,83 +389,6 @@ fn what_cannot_hold_is_not_registered() {
         access: Access::Accounts(crowd[1..].iter().copied().collect()),
         ..good
     }));
-}
-
-#[test]
-fn the_first_registrant_of_a_file_earns_by_it() {
-    let mut w = World::new();
-    let [first, second] = ["first", "second"].map(|name| w.account(name));
-    let set = offered(&mut w, first, "set", &Offer::default());
-    let mut copy = offering(&mut w, second, "set", &Offer::default());
-    assert_eq!(
-        w.refused(Command::RegisterContent(copy.clone())),
-        "content-known"
-    );
-    // One byte of one's own beside it changes nothing.
-    let own = offering(&mut w, second, "own", &Offer::default());
-    let mut beside = own.files[0].clone();
-    beside.name = "beside.csv".into();
-    copy.files.push(beside);
-    assert_eq!(
-        w.refused(Command::RegisterContent(copy.clone())),
-        "content-known"
-    );
-    // Its first registrant may have it in a further version.
-    let mut next = offering(&mut w, first, "set", &Offer::default());
-    next.version = "2".into();
-    w.ok(Command::RegisterContent(next));
-    // Who registered what isn't his is suspended, and stands in nobody's way.
-    let suspend = |content| Command::Suspend {
-        subject: Subject::Content(content),
-        reason: "it is somebody else's".into(),
-    };
-    w.ok(suspend(set));
-    assert_eq!(
-        w.refused(Command::RegisterContent(copy.clone())),
-        "content-known",
-        "the other version stands"
-    );
-    let next = w.state.content_named(first, "set", "2").unwrap();
-    w.ok(suspend(next));
-    w.ok(Command::RegisterContent(copy));
-    assert_eq!(w.state.first_registrant(Digest::of(b"set")), Some(second));
-    w.check_replay();
-}
-
-/// Before a policy said so, whoever had a file could register it, and an audit of such a log holds by its time.
-#[test]
-fn a_policy_decides_whether_the_first_registrant_counts() {
-    let mut policy: Policy = immediate();
-    policy.contents.first_registrant = false;
-    let mut w = World::with_policy(policy);
-    let [first, second] = ["first", "second"].map(|name| w.account(name));
-    offered(&mut w, first, "set", &Offer::default());
-    offered(&mut w, second, "set", &Offer::default());
-    w.ok(Command::AdoptPolicy(immediate()));
-    let mut third = offering(&mut w, second, "set", &Offer::default());
-    third.version = "2".into();
-    assert_eq!(w.refused(Command::RegisterContent(third)), "content-known");
-    w.check_replay();
-}
-
-/// Whoever copies a content by a task that hands its input back has the bytes, and registers nothing by them.
-#[test]
-fn an_output_that_somebody_registered_is_nobody_elses_model() {
-    let mut w = World::new();
-    w.node("a");
-    let result = json!({"stolen": true});
-    let bytes = serde_json_canonicalizer::to_vec(&result).unwrap();
-    let owner = w.account("owner");
-    let name = std::str::from_utf8(&bytes).unwrap();
-    offered(&mut w, owner, name, &Offer::default());
-    let target = json!({"name": "m", "version": "1", "outputs": ["out"], "licence": "MIT"});
-    let task = w.task(json!({"type": "training", "model": {"target": target}}));
-    w.finish(task, |_| result.clone());
-    assert_eq!(
-        (w.phase(task), w.state.tasks[&task].model),
-        ("settled", None)
-    );
-    w.check_replay();
 }
 
 /// A model has its terms from the moment on when it is there.

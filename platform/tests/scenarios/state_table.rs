@@ -187,7 +187,12 @@ fn within_window() -> Case {
         settlement,
         ..unstaked()
     };
-    case_in(World::with_policy(policy), json!({}), "revealed")
+    let mut case = case_in(World::with_policy(policy), json!({}), "revealed");
+    // Nodes of others, who could look at it again.
+    for name in ["d", "e"] {
+        case.world.node(name);
+    }
+    case
 }
 
 /// One word that nobody repeated, and whose time has come.

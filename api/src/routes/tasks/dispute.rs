@@ -19,8 +19,9 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(dispute_task))
 }
 
-/// Has a verdict looked at again, while its dispute window is open: by its requester, or by the owner of a node that brought a result.
-/// As much of the bond is taken as the fresh replicas may cost; whoever was wrong pays for them.
+/// Has a verdict looked at again, while its dispute window is open: by its requester, or by the owner of a node whose result
+/// it refuses as another one. As much of the bond is taken as the fresh replicas may cost; whoever was wrong pays for them, and who has
+/// others' payment wait for a review that brings no verdict pays those for it. Without nodes that could take them it is refused.
 #[utoipa::path(post, path = "/v1/tasks/{id}/dispute", tag = "tasks", params(("id" = String, Path)),
     request_body = wire::DisputeTask, responses((status = 200, body = wire::Disputed)))]
 async fn dispute_task(

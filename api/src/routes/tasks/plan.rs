@@ -61,6 +61,7 @@ fn quote_to_wire(quote: Quote) -> wire::Quote {
         expected_fee: quote.expected_fee.to_string(),
         escrow: quote.escrow.to_string(),
         prices: prices(&quote.prices),
+        contents_max: (!quote.prices.is_empty()).then(|| quote.contents.to_string()),
         available: quote.available.to_string(),
         affordable: quote.escrow <= quote.available,
         eligible_nodes: count(quote.eligible),

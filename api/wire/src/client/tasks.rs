@@ -5,9 +5,12 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{Client, ClientError, call::Call};
-use crate::tasks::{
-    AssignmentPage, CloseOutcome, DisputeTask, Disputed, Quote, SubmittedTask, Task, TaskLog,
-    TaskPage, TaskResult, Why,
+use crate::{
+    plan::{Quote, Why},
+    tasks::{
+        AssignmentPage, CloseOutcome, DisputeTask, Disputed, SubmittedTask, Task, TaskLog,
+        TaskPage, TaskResult,
+    },
 };
 
 /// Which tasks to list. The default: the newest of the caller's own.

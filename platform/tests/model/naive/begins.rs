@@ -50,6 +50,7 @@ impl Naive {
             immature: None,
             alone: None,
             accepted: Vec::new(),
+            unspent: 0,
             payer,
             reviews: e.review.map(|origin| origin.task),
             counts: e.review.is_some_and(|origin| origin.counts),

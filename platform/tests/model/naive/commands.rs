@@ -62,7 +62,13 @@ impl Naive {
             } => {
                 let uses = self.uses(definition);
                 let needed = escrow(definition, self.policy.as_ref()?, &uses);
-                Some(needed <= definition.economics.budget.0 && needed <= available(requester))
+                let most = definition.economics.contents_max.map(|most| most.0);
+                let is_dear = most.is_some_and(|most| uses.values().sum::<i64>() > most);
+                Some(
+                    !is_dear
+                        && needed <= definition.economics.budget.0
+                        && needed <= available(requester),
+                )
             }
             _ => None,
         }

@@ -204,6 +204,7 @@ impl Naive {
         task.ended = true;
         (task.accepted, task.fee) = (accepted, escrow - rest);
         if !pays {
+            task.unspent = rest;
             task.runs.values_mut().for_each(|run| run.locked = 0);
             return;
         }
@@ -326,6 +327,10 @@ impl Naive {
         for (node, amount) in paid {
             let owner = self.owners[&node];
             self.transfer(from, LedgerAccount::Available(owner), amount);
+        }
+        for (account, owed) in self.held_up(e.task, now) {
+            let part = owed.min(self.balance(from));
+            self.transfer(from, LedgerAccount::Available(account), part);
         }
         let rest = self.balance(from);
         assert!((0..=escrow).contains(&rest), "the escrow covers its task");

@@ -4,7 +4,7 @@ use aevir_events::Timestamp;
 use aevir_platform::{
     definition::TaskDefinition,
     event::{Payer, ReviewCause, ReviewOpened, ReviewOrigin, ReviewOutcome, TaskReviewed, Track},
-    ids::{AssignmentId, TaskId},
+    ids::{AccountId, AssignmentId, TaskId},
     ledger::LedgerAccount,
     policy::Policy,
 };
@@ -44,6 +44,24 @@ impl Naive {
             }
         };
         (of.policy.clone(), escrow, payer)
+    }
+
+    /// What is owed to those whose payment waited for a dispute that ends without a verdict: a thousandth of it a day, and for a result
+    /// the attempt fee at least.
+    pub(super) fn held_up(&self, id: TaskId, now: Timestamp) -> Vec<(AccountId, i64)> {
+        let review = &self.tasks[&id];
+        let Some(of) = review.reviews.filter(|_| !review.counts) else {
+            return Vec::new();
+        };
+        let of = &self.tasks[&of];
+        let waited = i128::from(now.0 - review.queued.unwrap().0);
+        let part = |amount: i64| (i128::from(amount) * waited / 86_400_000_000) as i64;
+        let immature = of.immature.as_ref().unwrap();
+        let runs = immature.compute.iter();
+        let runs = runs.map(|run| (run.owner, part(run.amount).max(of.policy.attempt_fee.0)));
+        let contents = immature.content.iter();
+        runs.chain(contents.map(|(account, amount)| (*account, part(*amount))))
+            .collect()
     }
 
     /// The verdict rests on one word of a node of which another result was refused since, and nobody has looked at it again.
@@ -94,6 +112,13 @@ impl Naive {
         }
         match e.outcome {
             ReviewOutcome::Upheld | ReviewOutcome::Undecided => {
+                let (mut left, payer) =
+                    (self.tasks[&e.review].unspent, self.tasks[&e.review].payer);
+                for (account, owed) in self.held_up(e.review, now) {
+                    let part = owed.min(left);
+                    left -= part;
+                    self.transfer(payer, LedgerAccount::Available(account), part);
+                }
                 let at = self.tasks[&e.task].immature.as_ref().unwrap().at;
                 self.maturing.insert((at, e.task));
             }

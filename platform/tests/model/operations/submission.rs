@@ -48,8 +48,16 @@ impl Player {
             .keys()
             .map(ToString::to_string)
             .collect();
+        // Models are few, and what they were made of earns by them alone.
+        let known = self.market.state.contents.iter();
+        let models = known.filter(|(_, content)| content.lineage.is_some());
+        let models: Vec<String> = models.map(|(id, _)| id.to_string()).collect();
         let data = (0..self.random.below(3)).map(|n| {
-            let id = &contents[self.random.below(contents.len())];
+            let of = match !models.is_empty() && self.random.chance(2) {
+                true => &models,
+                false => &contents,
+            };
+            let id = &of[self.random.below(of.len())];
             json!({"name": format!("input-{n}"), "from": {"content": {"id": id}}})
         });
         let data: Vec<Value> = data.collect();
@@ -72,6 +80,10 @@ impl Player {
             "retry": {"max_attempts": 1 + self.random.below(4)},
             "limits": {"runtime_s": 60},
         });
+        if self.random.chance(6) {
+            let most = [0, 20_000, 1_000_000][self.random.below(3)];
+            definition["economics"]["contents_max"] = json!(most.to_string());
+        }
         if self.random.chance(12) {
             definition["qos"]["labels"] = json!({"zone": "here"});
         }
