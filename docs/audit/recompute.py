@@ -39,6 +39,7 @@ HELD_UP_MS = 86_400_000 * 1_000  # in which a payment that waits for a review wi
 ANCESTORS_MAX = 16  # of a content, that earn by it
 GENERATIONS_MAX = 8
 COPIES_MAX = 64  # contents that one verdict suspends
+REGISTRANTS_MAX = 1_024  # contents with the same file that are looked at
 LINEAGES_MAX = 64  # that are looked at for one content's ancestors
 ENTRY_BYTES_MAX = 65_535
 RESULT_BYTES_MAX = 32_768  # of an inline result
@@ -724,9 +725,10 @@ class Task:
         return backed < needed if self.at_once else backed + self.missing_at_most() <= needed
 
     def is_narrowed(self):
-        """Its requester chose by labels who may run it, in a market of strangers."""
+        """Its requester chose by labels or speed who may run it, in a market of strangers."""
         qos = self.definition.get("qos") or {}
-        return self.policy["market"] == "open" and any(qos.get(name) for name in ("labels", "labels_any", "labels_not"))
+        chosen = any(qos.get(name) for name in ("labels", "labels_any", "labels_not")) or qos.get("min_mfuel_s") is not None
+        return self.policy["market"] == "open" and chosen
 
     def blames(self):
         """Whether its verdict shows that other results are wrong."""
@@ -2609,7 +2611,7 @@ class Auditor:
 
     def registrants(self, digest):
         """The contents with these bytes that aren't suspended."""
-        return [content for content in self.files.get(digest, []) if content.id not in self.suspended]
+        return [content for content in self.files.get(digest, []) if content.id not in self.suspended][:REGISTRANTS_MAX]
 
     def files_made(self, task, target):
         """The files of the model that a task registers: all that others had not registered before its first lease."""
@@ -2617,7 +2619,8 @@ class Auditor:
 
         def is_of_others(file):
             earlier = [content for content in self.registrants(file["digest"]) if content.registered_at <= begun]
-            return integer(file["size"]) > 0 and any(content.owner != task.requester for content in earlier)
+            is_own = any(content.owner == task.requester for content in self.registrants(file["digest"]))
+            return integer(file["size"]) > 0 and not is_own and any(content.owner != task.requester for content in earlier)
         files = [file for file in task.accepted[0].outputs if file["name"] in target["outputs"]]
         return [file for file in files if not (task.policy["contents"]["first_registrant"] and is_of_others(file))]
 
@@ -2626,9 +2629,10 @@ class Auditor:
         copies = {}
         for run in task.accepted if task.policy["contents"]["first_registrant"] else []:
             digests = [file["digest"] for file in run.outputs if integer(file["size"]) > 0 and run.owner != task.requester]
-            for content in [content for digest in digests for content in self.registrants(digest)]:
-                if content.owner == run.owner and not content.is_made and content.registered_at > run.leased_at:
-                    copies[content.registered_at, content.id] = content
+            for digest in digests:
+                own = [content for content in self.registrants(digest) if content.owner == run.owner]
+                if all(content.registered_at > run.leased_at for content in own):
+                    copies |= {(content.registered_at, content.id): content for content in own if not content.is_made}
         for _, content in sorted(copies.items())[:COPIES_MAX]:
             self.must_follow("content.suspended", content.id)
 
@@ -2833,9 +2837,10 @@ class Auditor:
             name = "unmet"
         methods = task.definition.get("verification") or []
         if any(outcome == "failed" and methods[place]["method"] == "attestation" for place, outcome in task.looks.items()):
-            # Whose result was only near the refuted one is not blamed.
+            # Whose result was only near the refuted one is not blamed, nor who differed from it.
             reasons = {a.id: "mismatch" if a.agreement == accepted[0].agreement else "apart" for a in accepted}
-            return "inconclusive", [], refused | reasons
+            kept = {id: "apart" if reason == "mismatch" else reason for id, reason in refused.items()}
+            return "inconclusive", [], kept | reasons
         return name, accepted, refused
 
     def on_task_review_opened(self, data):
@@ -3156,7 +3161,7 @@ class Auditor:
         earned = {share.node: share.amount for share in task.shares if share.role == "compute"}
         for assignment in [a for a in task.accepted if earned[a.node] >= least]:
             node = self.nodes[assignment.node]
-            node.stood += len(task.accepted) > 1
+            node.stood += len(task.accepted) > 1 and task.blames()
             if assignment.id == task.trusted and task.blames():
                 self.vouch(assignment)
             if not task.needs_gpu():

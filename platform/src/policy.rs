@@ -129,7 +129,7 @@ impl Policy {
     }
 
     /// Whether a verdict blames the nodes whose results differ from it: of samples, where it has the stake behind it that the policy
-    /// asks for, and where its requester did not choose [by labels](crate::definition::TaskDefinition::is_narrowed) who may be drawn.
+    /// asks for, and where its requester did not choose [by what they say of themselves](crate::definition::TaskDefinition::is_narrowed) who may be drawn.
     pub fn blames(&self, is_sampled: bool, asks_for_stake: bool, is_narrowed: bool) -> bool {
         let is_chosen = is_narrowed && self.market == Market::Open;
         !is_sampled || !is_chosen && (!self.asks_for_stake() || asks_for_stake)

@@ -105,7 +105,7 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
         row.set("state", "refused")?
             .set("reason", name(&refusal.reason))?
             .set("ended_at", ms(at))?;
-        if refusal.reason.is_blamed(blames) {
+        if refusal.reason.is_blamed(e.accepted.is_empty() || blames) {
             outcomes.push((id(refusal.assignment), Outcome::Fault));
         }
     }

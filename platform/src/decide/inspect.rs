@@ -407,9 +407,14 @@ pub(super) fn told(
 }
 
 /// Whoever brought the result that third parties refute is refused, and nothing of it is anybody's. Who brought another one that was only
-/// near it is not blamed.
+/// near it is not blamed, and neither is who differed from it: a quorum that is refuted shows nobody to be wrong.
 fn refuted(verified: &mut TaskVerified, equal: &[AssignmentId]) {
     verified.verdict = Verdict::Inconclusive;
+    for refusal in &mut verified.refused {
+        if refusal.reason == RefusalReason::Mismatch {
+            refusal.reason = RefusalReason::Apart;
+        }
+    }
     let accepted = std::mem::take(&mut verified.accepted).into_iter();
     verified.refused.extend(accepted.map(|assignment| Refusal {
         assignment,

@@ -7,10 +7,11 @@ use aevir_events::Context;
 use super::verdict::Replica;
 use crate::{
     command::{ContentKind, Lineage},
+    digest::Digest,
     event::{ContentRegistered, ContentSuspended, Event, TaskVerified},
     ids::{AssignmentId, ContentId, NodeId, TaskId},
     report::Artifact,
-    state::{State, Task},
+    state::{Content, State, Task},
 };
 
 /// Contents that one verdict suspends, the first to be registered first: each is an entry of its batch.
@@ -74,14 +75,16 @@ pub(super) fn register(
     Some(registered.into())
 }
 
-/// Whether another account had registered a file before the task's first lease.
+/// Whether another account had registered a file before the task's first lease, and its requester has not.
 fn is_of_others(state: &State, task: &Task, file: &Artifact) -> bool {
     let begun = task.assignments.values().map(|a| a.leased_at).min();
-    let mut earlier = state.registrants(file.digest).filter(|(_, content)| {
+    let registrants = || state.registrants(file.digest);
+    let mut earlier = registrants().filter(|(_, content)| {
         let is_before = begun.is_none_or(|begun| content.registered_at <= begun);
         content.owner != task.requester && is_before
     });
-    file.size.0 > 0 && earlier.next().is_some()
+    let is_own = || registrants().any(|(_, content)| content.owner == task.requester);
+    file.size.0 > 0 && earlier.next().is_some() && !is_own()
 }
 
 /// Suspends what owners of accepted runs registered by hand after the lease of the run that has the same file as an output: their own report
@@ -104,12 +107,18 @@ pub(super) fn copies(
         let Some(owner) = owner.filter(|owner| *owner != task.requester) else {
             continue;
         };
-        for file in replica.report.outputs.iter().filter(|o| o.size.0 > 0) {
-            let found = state.registrants(file.digest).filter(|(_, content)| {
-                let is_later = content.registered_at > run.leased_at;
-                content.owner == owner && content.lineage.is_none() && is_later
-            });
-            copies.extend(found.map(|(id, content)| ((content.registered_at, id), &file.name)));
+        let outputs = replica.report.outputs.iter().filter(|o| o.size.0 > 0);
+        // One file can be there under many names.
+        let files: BTreeMap<Digest, &String> = outputs.map(|o| (o.digest, &o.name)).collect();
+        for (digest, name) in files {
+            let own = state.registrants(digest);
+            let own: Vec<_> = own.filter(|(_, c)| c.owner == owner).collect();
+            let is_later = |content: &Content| content.registered_at > run.leased_at;
+            // Who had registered it before has not got it from this run.
+            if own.iter().all(|(_, content)| is_later(content)) {
+                let by_hand = own.iter().filter(|(_, content)| content.lineage.is_none());
+                copies.extend(by_hand.map(|(id, c)| ((c.registered_at, *id), name)));
+            }
         }
     }
     let suspended = copies.into_iter().take(COPIES_MAX);

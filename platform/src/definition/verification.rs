@@ -285,7 +285,9 @@ impl TaskDefinition {
     /// Its requester chose by what nodes say of themselves who may run it: a quorum of such nodes may be all his.
     pub fn is_narrowed(&self) -> bool {
         let qos = &self.qos;
-        !(qos.labels.is_empty() && qos.labels_any.is_empty() && qos.labels_not.is_empty())
+        let by_labels =
+            !(qos.labels.is_empty() && qos.labels_any.is_empty() && qos.labels_not.is_empty());
+        by_labels || qos.min_mfuel_s.is_some()
     }
 
     /// A quorum of its sample needs stake behind it, in a market that asks for any: not where replicas earn nothing, for then nobody pledges

@@ -140,7 +140,7 @@ pub enum Untrusted {
     Unproven,
     /// Too few owners have its class of GPU: nobody could contradict it later.
     SmallClass,
-    /// The task's requester chose by labels who may run it: what such nodes say of each other blames nobody.
+    /// The task's requester chose by labels or speed who may run it: what such nodes say of each other blames nobody.
     Narrowed,
     /// The leader does not know the epoch's secret, so that nothing can be drawn.
     NoSecret,

@@ -63,7 +63,9 @@ pub(super) fn paid(state: &mut State, e: &TaskSettled, at: Timestamp) -> Result<
         .filter(|run| task.may_blame(&state.policy_of(task)) && earned(run));
     let vouched = trusted.and_then(|run| Some((run.node, run.commitment()?.at)));
     let accepted = task.verdict.iter().flat_map(|verdict| &verdict.accepted);
-    let is_quorum = task.verdict.as_ref().is_some_and(|v| v.accepted.len() > 1);
+    // A quorum that could have blamed others.
+    let is_quorum = task.verdict.as_ref().is_some_and(|v| v.accepted.len() > 1)
+        && task.may_blame(&state.policy_of(task));
     let runs: Vec<&Assignment> = accepted
         .filter_map(|id| task.assignments.get(id))
         .filter(earned)
@@ -79,7 +81,7 @@ pub(super) fn paid(state: &mut State, e: &TaskSettled, at: Timestamp) -> Result<
         node_mut(state, node)?.speed.see(fuel, ms, fetching);
     }
     for (node, abreast) in nodes {
-        // One that stands alone shows nothing.
+        // One that stands alone shows nothing, and so do some of one's own choice.
         if is_quorum {
             stake::stood(state, node)?;
         }

@@ -97,6 +97,15 @@ pub(super) struct Market<'a> {
     pub(super) kept: &'a Kept,
 }
 
+/// Takes the nodes out that could not compile the task's module, for a while.
+pub(super) fn take_out_barred(state: &State, task: &Task, now: Timestamp, nodes: &mut Bits) {
+    let module = state.modules.get(&task.definition.module);
+    let barred = module.into_iter().flat_map(|module| module.barred(now));
+    for i in barred.filter_map(|node| ordinal(state, node)) {
+        nodes.remove(i);
+    }
+}
+
 impl<'a> Market<'a> {
     pub(super) fn fleet(&self) -> &'a Fleet {
         &self.state.index.fleet
@@ -108,15 +117,7 @@ impl<'a> Market<'a> {
         self.kept.take_out(nodes, task, surely_ms);
         let parties = &self.fleet().parties;
         parties.take_out(task.requester, task.definition.module, nodes);
-        let module = self.state.modules.get(&task.definition.module);
-        for node in module
-            .into_iter()
-            .flat_map(|module| module.barred(self.now))
-        {
-            if let Some(i) = ordinal(self.state, node) {
-                nodes.remove(i);
-            }
-        }
+        take_out_barred(self.state, task, self.now, nodes);
         take_out_own(self.state, task, nodes);
     }
 }

@@ -28,6 +28,8 @@ use crate::{
 
 /// Nodes of a class that are looked at for their owners: a class of which so many are few owners' is a small one.
 const CLASS_LOOKS_MAX: usize = 1_024;
+/// Classes that a submission is held against.
+const CLASSES_LOOKED_AT: usize = 64;
 
 /// The index of nodes.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -259,17 +261,26 @@ impl Fleet {
         self.gpu_compute.set(node.ordinal, class);
     }
 
-    /// Whether nodes of so many owners have GPUs of one class, of these if any are named, beside `but`'s own.
+    /// Whether nodes of so many owners have GPUs of one class, of these if any are named, beside `but`'s own. A class with more nodes than
+    /// are looked at counts as one that has, and so does a market with more classes: nobody's crowd hides other owners.
     pub(crate) fn has_owners(
         &self,
         state: &State,
         (classes, but): (&[String], AccountId),
         needed: usize,
     ) -> bool {
-        let has = |class: &str| self.owners_of_class(state, (class, Some(but)), needed) >= needed;
+        let is_large = |class: &str| {
+            let nodes = self.gpu_classes.get(class).into_iter();
+            nodes.flat_map(Members::iter).nth(CLASS_LOOKS_MAX).is_some()
+        };
+        let has = |class: &str| {
+            let owners = || self.owners_of_class(state, (class, Some(but)), needed);
+            is_large(class) || owners() >= needed
+        };
         if classes.is_empty() {
-            let mut known = self.gpu_classes.names().take(CLASS_LOOKS_MAX);
-            known.any(|class| has(class)) || self.gpu_classes.names().nth(CLASS_LOOKS_MAX).is_some()
+            let mut known = self.gpu_classes.names().take(CLASSES_LOOKED_AT);
+            known.any(|class| has(class))
+                || self.gpu_classes.names().nth(CLASSES_LOOKED_AT).is_some()
         } else {
             classes.iter().any(|class| has(class))
         }

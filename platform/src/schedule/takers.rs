@@ -5,6 +5,7 @@ use aevir_events::Timestamp;
 use super::{
     barred::{Barred, take_out_own},
     filter::replica_class,
+    fit::take_out_barred,
     needs::{Needs, most_stake},
 };
 use crate::{
@@ -33,6 +34,7 @@ pub(crate) fn takers(
     fleet
         .parties
         .take_out(task.requester, task.definition.module, &mut fit);
+    take_out_barred(state, task, now, &mut fit);
     take_out_own(state, task, &mut fit);
     Barred::of(state, task, &[]).take_out(&mut fit);
     let stake = Amount(i64::try_from(needs.stake).unwrap_or(i64::MAX));

@@ -94,6 +94,9 @@ pub struct State {
     pub(crate) index: Index,
 }
 
+/// Contents with the same file that are looked at: one account can register it any number of times.
+const REGISTRANTS_MAX: usize = 1_024;
+
 impl State {
     /// Makes the indexes anew, which the state's JSON leaves out.
     pub(crate) fn reindex(&mut self) {
@@ -253,11 +256,12 @@ impl State {
             .copied()
     }
 
-    /// The contents that have a file of these bytes and aren't suspended, the first to be registered first.
+    /// The contents that have a file of these bytes and aren't suspended, the first to be registered first, and of very many the first.
     pub fn registrants(&self, digest: Digest) -> impl Iterator<Item = (ContentId, &Content)> {
         let known = self.index.content_files.get(&digest).into_iter().flatten();
         let contents = known.filter_map(|(_, id)| Some((*id, self.contents.get(id)?)));
-        contents.filter(|(_, content)| content.suspended.is_none())
+        let standing = contents.filter(|(_, content)| content.suspended.is_none());
+        standing.take(REGISTRANTS_MAX)
     }
 
     /// A content, where it is there for the account.

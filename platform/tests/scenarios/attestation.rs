@@ -131,6 +131,43 @@ fn of_a_lone_result_that_third_parties_refute_nothing_is_held() {
     documents_agree(&w, "refuted-alone");
 }
 
+/// Two lie, one says what third parties find: who differed from a quorum that is refuted is not paid, and not blamed either.
+#[test]
+fn a_quorum_that_is_refuted_shows_nobody_else_to_be_wrong() {
+    let (mut w, nodes) = world(6);
+    let sampling = json!({"method": "sampling", "replicas": 3, "quorum": 2, "initial": 3});
+    let methods = [sampling, attested()["verification"][0].clone()];
+    let task = w.task(json!({"verification": methods}));
+    let others = &nodes[3..];
+    others
+        .iter()
+        .for_each(|n| drop(w.ok(Command::DrainNode { node: *n })));
+    let honest = nodes[0];
+    w.finish(
+        task,
+        |node| json!({"n": if node == honest { "truth" } else { "lie" }}),
+    );
+    others
+        .iter()
+        .for_each(|n| drop(w.ok(Command::ResumeNode { node: *n })));
+    w.finish(look(&w, task), truth);
+    assert_eq!(outcome(&w, task), Some(InspectionOutcome::Failed));
+    judged(&mut w, task);
+    assert_eq!(w.phase(task), "inconclusive");
+    let strikes = |node| w.state.nodes[node].pledges.strikes;
+    assert_eq!(
+        nodes[..3].iter().map(strikes).collect::<Vec<_>>(),
+        [0, 1, 1]
+    );
+    let record = w.state.nodes[&honest].records.values();
+    assert!(
+        record
+            .flat_map(|r| r.tallies.values())
+            .all(|tally| tally.bad == 0)
+    );
+    finished(&mut w, "refuted-quorum");
+}
+
 #[test]
 fn who_brought_nothing_wrong_is_paid_where_third_parties_do_not_agree() {
     let (mut w, _) = world(5);

@@ -39,7 +39,7 @@ fn sampled() -> Value {
     json!({"method": "sampling", "quorum": 2, "replicas": 3, "initial": 3})
 }
 
-/// Two names of one party beside a third node, all of them chosen by their label.
+/// Two names of one party beside a third node, all of them chosen by what they say of themselves.
 #[test]
 fn nodes_that_a_requester_chose_blame_nobody() {
     let mut w = World::with_policy(policy(NEVER));
@@ -47,14 +47,15 @@ fn nodes_that_a_requester_chose_blame_nobody() {
     for name in ["mine", "mine, too"] {
         in_region(&mut w, name);
     }
-    let task = w.task(narrowed(sampled()));
-    w.finish(
-        task,
-        |node| json!({"n": if node == victim { "truth" } else { "lie" }}),
-    );
-    assert_eq!(w.phase(task), "settled");
-    let refused = &w.state.tasks[&task].verdict.as_ref().unwrap().refused;
-    assert_eq!(refused.len(), 1, "it is not paid");
+    let by_speed = json!({"qos": {"min_mfuel_s": 1}, "verification": [sampled()]});
+    for terms in [narrowed(sampled()), by_speed] {
+        let task = w.task(terms);
+        let lie = |node| json!({"n": if node == victim { "truth" } else { "lie" }});
+        w.finish(task, lie);
+        assert_eq!(w.phase(task), "settled");
+        let refused = &w.state.tasks[&task].verdict.as_ref().unwrap().refused;
+        assert_eq!(refused.len(), 1, "it is not paid");
+    }
     let node = &w.state.nodes[&victim];
     assert_eq!(stake(&w, victim), 20 * AEV);
     assert_eq!(node.pledges.strikes, 0);
@@ -63,6 +64,8 @@ fn nodes_that_a_requester_chose_blame_nobody() {
             .values()
             .all(|record| record.tallies.is_empty())
     );
+    let counted = w.state.nodes.values().map(|node| node.pledges.accepted);
+    assert_eq!(counted.sum::<u32>(), 0, "nor do they show anything");
     finished(&w, "chosen");
 }
 

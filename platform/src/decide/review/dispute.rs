@@ -125,6 +125,7 @@ fn check_takers(
 fn queued(state: &State, task: &Task, created: &TaskCreated, now: Timestamp) -> Option<Task> {
     let mut again = Task::new(created, now);
     again.compile_mib = state.compile_mib(&again);
+    again.module_mib = state.module_mib(&again);
     again.inputs.clone_from(&task.inputs);
     again.phase = Phase::Queued;
     reviewing(state, &mut again, created.review).ok()?;

@@ -182,7 +182,9 @@ impl Naive {
             .iter()
             .zip(&earned)
             .filter(|(_, earned)| **earned >= least);
-        for (run, _) in paid.filter(|_| accepted.len() > 1) {
+        let task = &self.tasks[&id];
+        let shows = accepted.len() > 1 && task.may_blame(&accepted);
+        for (run, _) in paid.filter(|_| shows) {
             let node = self.tasks[&id].runs[run].node;
             *self.stood.entry(node).or_default() += 1;
         }
@@ -227,7 +229,7 @@ impl Naive {
                 assert!(is_shown, "nothing shows it to be wrong");
             }
             if refusal.reason == RefusalReason::Apart {
-                assert!(task.is_compared());
+                assert!(task.is_compared() || e.accepted.is_empty());
                 continue;
             }
             if is_told && !task.may_blame(&e.accepted) {

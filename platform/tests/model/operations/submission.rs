@@ -84,7 +84,7 @@ impl Player {
             let most = [0, 20_000, 1_000_000][self.random.below(3)];
             definition["economics"]["contents_max"] = json!(most.to_string());
         }
-        if self.random.chance(12) {
+        if self.random.chance(30) {
             definition["qos"]["labels"] = json!({"zone": "here"});
         }
         let is_compared = definition["verification"]
