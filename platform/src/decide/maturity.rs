@@ -126,9 +126,11 @@ fn earned_points(task: &Task, shares: &[Share], policy: &Policy) -> Vec<Event> {
     // Content points follow the money.
     let weights: Vec<u64> = by_contents().map(|s| s.amount.0.unsigned_abs()).collect();
     let content = by_contents().zip(split(for_content, &weights));
-    let runs: Vec<(&Share, Option<&Assignment>)> = of(ShareRole::Compute)
+    let mut runs: Vec<(&Share, Option<&Assignment>)> = of(ShareRole::Compute)
         .map(|share| (share, run_of(task, share)))
         .collect();
+    // What remains goes by the runs' ids, and not by which of them a comparison had for its centre.
+    runs.sort_by_key(|(_, run)| run.map(|run| run.id));
     let work: Vec<u64> = runs.iter().map(|(_, run)| work(*run)).collect();
     let compute = split(Amount(minted.0 - for_content.0), &work);
     let repeated = runs.len() > 1;
