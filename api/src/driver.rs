@@ -21,7 +21,7 @@ use crate::{
     app::{App, now},
     error::{ApiResult, Code},
     live::{BEAT_EVERY, LeaseTimes},
-    routes::ask_again,
+    routes::challenge_ended,
     submit::submit,
 };
 
@@ -360,9 +360,9 @@ impl Driver {
         let noted = silent.into_iter().map(async |(node, open)| {
             tracing::info!(%node, "a node did not show how fast its GPU is");
             let check = open.check(node, ComputeOutcome::Silent, now);
-            // Where that could not be recorded it is asked again all the same.
+            // Where that could not be recorded it is asked again, and at once where the claim is new.
             let _ = self.submit(Command::CheckCompute(check)).await;
-            ask_again(&self.app, node);
+            challenge_ended(&self.app, node);
         });
         join_all(noted).await;
     }

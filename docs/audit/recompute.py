@@ -66,6 +66,7 @@ CLOSE_REASONS = ("cancelled", "expired", "attempts-spent", "dependency-failed")
 SEALED = ("committed", "shown", "revealed")  # the states of an assignment that brought a result, before the verdict
 MODULE_FAILURES = ("guest-error", "trap", "limit")
 CHECKPOINTS_MIB = 24  # storage that a run's checkpoints take on its node
+CLAIMS_PER_DAY = 4  # checks of a node's GPU for claims above the last check's class, beside those that are drawn
 NOT_COMPILED_MS = 86_400_000  # how long a node gets no task of a module that it could not compile
 
 # Entries that may stand in a batch after the one that they follow from. All other entries begin something new.
@@ -375,7 +376,8 @@ class Node:
     mflop_s: int = 0  # that checks of its GPU showed, in millions of operations a second
     checks: int = 0  # of those
     checked_wrong: bool = False  # the last answer was wrong, and no right one came since
-    checked_on: tuple = (0, 0)  # the day of the last check, and how many there were on it
+    checked_on: tuple = (0, 0, 0)  # the day of the last check, how many there were on it that were drawn, and how many of new claims
+    checked_class: int = 0  # of the last check
     concurrency: int = 0  # runs at once that it may have by what it has shown
     stake: int = 0  # the balance of its stake
     locked: int = 0  # of that, for open results
@@ -2487,14 +2489,15 @@ class Auditor:
     def on_node_compute_checked(self, data):
         """The best answer counts, and fades by an eighth; a wrong one takes it all back."""
         node, policy = self.present_node(data), self.policies[-1]["scheduling"]["compute"]
-        require(node.profile.get("gpu") and 1 <= data["class"] <= 10, f"expected a check of a GPU for a class from 1 to 10, found {data['class']}")
+        require(1 <= data["class"] <= 10, f"expected a check of a GPU for a class from 1 to 10, found {data['class']}")
         flops, outcome = 2 ** (29 + 2 * data["class"]), data["outcome"]
         expect("the operations of a check", flops, integer(data["flops"]))
         require(outcome == "silent" or ("root" in data and data["elapsed_ms"] <= policy["answer_ms"]),
                 f"expected an answer in time and its root, found {data['elapsed_ms']} ms")
         day = self.now // 86_400_000
-        today = node.checked_on[1] if node.checked_on[0] == day else 0
-        require(policy["check_ms"] > 0 and today < policy["per_day"], f"expected at most {policy['per_day']} checks of a node on a day")
+        drawn, claims = node.checked_on[1:] if node.checked_on[0] == day else (0, 0)
+        is_claim = data["class"] > node.checked_class and claims < CLAIMS_PER_DAY
+        require(policy["check_ms"] > 0 and (is_claim or drawn < policy["per_day"]), f"expected at most {policy['per_day']} checks of a node on a day")
         faded = node.mflop_s - -(-node.mflop_s // 8)
         if outcome == "shown":
             node.mflop_s, node.checked_wrong = max(faded, flops // max(data["elapsed_ms"], 1) // 1_000), False
@@ -2502,7 +2505,8 @@ class Auditor:
             node.mflop_s = faded
         else:
             node.mflop_s, node.checked_wrong = 0, True
-        node.checks, node.checked_on = node.checks + 1, (day, today + 1)
+        node.checks, node.checked_class = node.checks + 1, data["class"]
+        node.checked_on = (day, drawn, claims + 1) if is_claim else (day, drawn + 1, claims)
 
     def on_node_drained(self, data):
         """It gets nothing new."""

@@ -7,7 +7,7 @@ const MIB: u64 = 1024 * 1024;
 /// Checkpoints of a run that lie on the disk at once: the newest two are kept, and the next one is written beside them.
 const CHECKPOINTS: u64 = 3;
 const CHECKPOINTS_MIB: u64 = CHECKPOINTS * CHECKPOINT_BYTES / MIB;
-/// Of what a lease holds for its module, what the compiled form gets at least: it is several times as large.
+/// Of what a lease holds for its module, what the compiled form gets where nobody measured it: it is several times as large.
 const COMPILED_OF_RESERVE: (u64, u64) = (3, 4);
 /// Of the storage that nobody needs, one of so many parts is for compiled modules: they are made again in seconds, and inputs come over a line.
 const COMPILED_PART: u64 = 4;
@@ -80,7 +80,10 @@ impl Room {
                 .saturating_add(lease.limits.output_mib.into())
                 .saturating_add(reserve_mib),
             output_mib: u64::from(lease.limits.output_mib).saturating_add(checkpoints_mib),
-            code_mib: of_module.max(lease.code_mib.into()),
+            code_mib: match lease.code_mib {
+                0 => of_module,
+                measured => measured.into(),
+            },
             gpu_memory_mib: lease.gpu.as_ref().map_or(0, |need| need.memory_mib.into()),
         }
     }
@@ -259,6 +262,11 @@ pub(crate) mod tests {
         (large.reserve_mib, large.code_mib) = (143, 101);
         let large = [Room::of(&large), Room::sealed(756)];
         assert_eq!(caches(&large), (101, 120));
+        // One that is mostly notes for a debugger: 60 MiB, 5 of compiled form.
+        let mut noted = lease(1, 100, None);
+        (noted.reserve_mib, noted.code_mib) = (89, 5);
+        let noted = [Room::of(&noted), Room::sealed(810)];
+        assert_eq!(caches(&noted), (5, 66), "and the module has the rest");
         assert_eq!(caches(&[Room::sealed(2_000)]), (0, 0));
         let mut large = profile();
         large.storage_mib = 100_000;

@@ -68,9 +68,11 @@ impl Taken {
     pub(crate) fn strip(&mut self) {
         let heartbeat = &mut self.heartbeat;
         heartbeat.note.clear();
-        heartbeat.first_line = after(heartbeat.first_line, heartbeat.logs.len());
+        let lines = heartbeat.logs.len();
+        heartbeat.first_line = heartbeat.first_line.map(|first| after(first, lines));
         heartbeat.logs.clear();
-        heartbeat.first_metric = after(heartbeat.first_metric, heartbeat.metrics.len());
+        let metrics = heartbeat.metrics.len();
+        heartbeat.first_metric = heartbeat.first_metric.map(|first| after(first, metrics));
         heartbeat.metrics.clear();
     }
 }
@@ -82,13 +84,16 @@ impl Drop for Taken {
             std::mem::take(&mut beat.logs),
             std::mem::take(&mut beat.metrics),
         );
+        // It has both: `take` numbers them.
+        let first_line = beat.first_line.unwrap_or_default();
+        let first_metric = beat.first_metric.unwrap_or_default();
         let mut inner = self.of.inner();
         inner
             .logs
-            .settle((beat.first_line, logs), self.has_logs, arrived);
+            .settle((first_line, logs), self.has_logs, arrived);
         inner
             .metrics
-            .settle((beat.first_metric, metrics), self.has_metrics, arrived);
+            .settle((first_metric, metrics), self.has_metrics, arrived);
         if arrived {
             inner.left_out_known = inner.left_out_known.max(beat.lines_left_out);
         }
@@ -152,10 +157,11 @@ impl Telemetry {
             assignment: assignment.to_owned(),
             ppm: inner.ppm,
             note: inner.note.clone(),
-            first_line,
+            first_line: Some(first_line),
             logs,
             lines_left_out: inner.left_out,
-            first_metric,
+            logs_dropped: 0,
+            first_metric: Some(first_metric),
             metrics,
         };
         drop(inner);
@@ -306,7 +312,7 @@ pub(crate) mod tests {
 
     impl Ear {
         pub(crate) fn hear(&mut self, beat: &Heartbeat) {
-            let (first, left_out) = (beat.first_line, beat.lines_left_out);
+            let (first, left_out) = (beat.first_line.unwrap_or_default(), beat.lines_left_out);
             self.dropped += first.saturating_sub(self.next);
             self.dropped += left_out.saturating_sub(self.left_out);
             let known = self.next.saturating_sub(first) as usize;
@@ -315,6 +321,10 @@ pub(crate) mod tests {
             self.next = self.next.max(after(first, beat.logs.len()));
             self.left_out = self.left_out.max(left_out);
         }
+    }
+
+    fn numbered(taken: &Taken) -> (Option<u32>, usize) {
+        (taken.heartbeat.first_line, taken.heartbeat.logs.len())
     }
 
     fn texts(taken: &Taken) -> Vec<&str> {
@@ -362,7 +372,7 @@ pub(crate) mod tests {
         telemetry.drop_lines(2);
         let failed = telemetry.take("A", HEARTBEAT_BYTES);
         let beat = &failed.heartbeat;
-        assert_eq!((beat.logs.len(), beat.first_line), (ITEMS_MAX, 5));
+        assert_eq!((beat.logs.len(), beat.first_line), (ITEMS_MAX, Some(5)));
         assert_eq!((beat.logs[0].text.as_str(), beat.lines_left_out), ("5", 2));
         telemetry.log("info", "new".into());
         drop(failed);
@@ -386,7 +396,7 @@ pub(crate) mod tests {
         // Another one overtakes it, which carries no lines and passes none over.
         telemetry.log("info", "two".into());
         let other = telemetry.take("A", HEARTBEAT_BYTES);
-        assert_eq!((other.heartbeat.first_line, texts(&other).len()), (0, 0));
+        assert_eq!(numbered(&other), (Some(0), 0));
         ear.hear(&other.heartbeat);
         other.arrived();
         drop(unanswered);
@@ -424,7 +434,7 @@ pub(crate) mod tests {
         telemetry.drop_waiting();
         let taken = telemetry.take("A", HEARTBEAT_BYTES);
         let beat = &taken.heartbeat;
-        assert_eq!((beat.logs.len(), beat.first_line), (0, 1));
+        assert_eq!((beat.logs.len(), beat.first_line), (0, Some(1)));
         taken.arrived();
         assert!(!telemetry.is_waiting());
     }
@@ -435,13 +445,10 @@ pub(crate) mod tests {
         telemetry.log("info", "one".into());
         let mut refused = telemetry.take("A", HEARTBEAT_BYTES);
         refused.strip();
-        assert_eq!(
-            (refused.heartbeat.first_line, texts(&refused).len()),
-            (1, 0)
-        );
+        assert_eq!(numbered(&refused), (Some(1), 0));
         drop(refused);
         let next = telemetry.take("A", HEARTBEAT_BYTES);
-        assert_eq!((next.heartbeat.first_line, texts(&next).len()), (1, 0));
+        assert_eq!(numbered(&next), (Some(1), 0));
     }
 
     #[tokio::test]

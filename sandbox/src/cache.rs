@@ -283,7 +283,13 @@ impl ArtefactStore {
         }
     }
 
+    /// The same where it was known already: whoever is about to load it is known by what the map holds.
     fn remember(&self, key: &str, path: PathBuf, stamp: Stamp, info: ModuleInfo) -> Artefact {
+        let mut known = locked(&self.known);
+        let same = known.get(key);
+        if let Some(same) = same.filter(|same| same.stamp == stamp && same.path == path) {
+            return same.clone();
+        }
         let artefact = Artefact {
             id: CodeId(self.next_id.fetch_add(1, Ordering::Relaxed)),
             path,
@@ -291,7 +297,7 @@ impl ArtefactStore {
             stamp,
             used: SystemTime::now(),
         };
-        locked(&self.known).insert(key.to_owned(), artefact.clone());
+        known.insert(key.to_owned(), artefact.clone());
         artefact
     }
 

@@ -53,7 +53,9 @@ impl Counter {
             .create(true)
             .truncate(true)
             .open(path)?;
-        // Written and not only made so long: what is mapped has a block of the disk, and a full one fails here.
+        // Written and not only made so long: what is mapped has a block of the disk, and a full one fails here. Where the file system copies on
+        // writing (btrfs, zfs) each page that it wrote back needs a new block: a disk that is full by then ends the process by SIGBUS, and its run
+        // as the host's error, which says nothing of the module.
         file.write_all_at(&[0; Self::BYTES], 0)?;
         let rights = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping at a place that the system chooses touches no memory that there is. The file is open and not empty.

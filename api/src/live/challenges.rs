@@ -28,9 +28,9 @@ pub(crate) struct Challenges(HashMap<NodeId, Known>);
 struct Known {
     /// When the next one is to be handed out.
     due: Instant,
-    /// The class that the last one was of.
-    class: Option<u8>,
     open: Option<Open>,
+    /// What the last one came to is being found out, or written down: until that stands in the log nothing says what is wanted next.
+    is_ending: bool,
     /// The last one whose values were opened.
     judged: Option<String>,
 }
@@ -59,7 +59,7 @@ struct Answered {
 pub(crate) struct Wanted {
     /// Of the next check; `None`: there is none.
     class: Option<u8>,
-    /// No check of this class is the last one.
+    /// It is a claim that is asked for at once.
     is_new: bool,
     policy: ComputePolicy,
     /// Less counts than it claims.
@@ -73,7 +73,7 @@ impl Wanted {
             .next_class(node.claimed_compute(), &policy, now);
         Self {
             class,
-            is_new: node.compute.checked_class != class,
+            is_new: class.is_some_and(|class| node.compute.is_new_claim(class, now)),
             policy,
             is_below: node.compute.is_below(node.claimed_compute()),
         }
@@ -111,6 +111,11 @@ impl Open {
     ) -> ComputeCheck {
         let elapsed = self.answered.as_ref().map(|answered| answered.elapsed);
         let elapsed = elapsed.unwrap_or_else(|| now.saturating_duration_since(self.handed));
+        // What was answered came in time: what is beyond it is a pause of this process, of which nobody knows what part the node computed.
+        let elapsed = match outcome {
+            ComputeOutcome::Shown | ComputeOutcome::Wrong => elapsed.min(self.patience),
+            ComputeOutcome::Silent => elapsed,
+        };
         ComputeCheck {
             node,
             class: self.class,
@@ -144,8 +149,8 @@ impl Challenges {
     ) -> Option<Challenge> {
         let known = self.0.entry(node).or_insert_with(|| Known {
             due: now + wanted.draw(),
-            class: None,
             open: None,
+            is_ending: false,
             judged: None,
         });
         if let Some(open) = &known.open {
@@ -153,8 +158,7 @@ impl Challenges {
             return (!is_told).then(|| open.told());
         }
         let class = wanted.class?;
-        let is_new = wanted.is_new && known.class != Some(class);
-        if !is_new && now < known.due {
+        if known.is_ending || (!wanted.is_new && now < known.due) {
             return None;
         }
         let patience = Duration::from_millis(wanted.policy.answer_ms.into());
@@ -168,7 +172,7 @@ impl Challenges {
             answered: None,
         };
         let told = open.told();
-        (known.class, known.open) = (Some(class), Some(open));
+        (known.due, known.open) = (now + wanted.draw(), Some(open));
         Some(told)
     }
 
@@ -202,7 +206,7 @@ impl Challenges {
         Ok(answered.indices.to_vec())
     }
 
-    /// Takes out what was answered, to be judged. `None` where that was done before.
+    /// Takes out what was answered, to be judged and then [`ended`](Self::ended). `None` where that was done before.
     ///
     /// # Errors
     /// Where there is no such challenge any more, or no root.
@@ -214,26 +218,30 @@ impl Challenges {
         let is_answered = |open: &mut Open| open.id == id && open.answered.is_some();
         let open = known.open.take_if(is_answered).ok_or_else(unknown)?;
         known.judged = Some(open.id.clone());
+        known.is_ending = true;
         Ok(Some(open))
     }
 
-    /// Draws when the node is asked next: what it showed stands in the log by now.
-    pub(crate) fn draw(&mut self, node: NodeId, wanted: &Wanted, now: Instant) {
+    /// What was taken out stands in the log by now, or never will: draws when the node is asked next. A claim whose check was not written down
+    /// is as new as before.
+    pub(crate) fn ended(&mut self, node: NodeId, wanted: Option<&Wanted>, now: Instant) {
         if let Some(known) = self.0.get_mut(&node) {
-            known.due = now + wanted.draw();
+            known.is_ending = false;
+            known.due = wanted.map_or(known.due, |wanted| now + wanted.draw());
         }
     }
 
-    /// Takes out those that nobody answered in time, at most so many.
+    /// Takes out those that nobody answered in time, at most so many, to be written down and then [`ended`](Self::ended).
     pub(crate) fn overdue(&mut self, now: Instant, most: usize) -> Vec<(NodeId, Open)> {
         let late = self.0.iter_mut().filter_map(|(node, known)| {
             let open = known.open.take_if(|open| now > open.deadline)?;
+            known.is_ending = true;
             Some((*node, open))
         });
         late.take(most).collect()
     }
 
-    /// Nobody listened for so long: answers may come so much later. What they show does not change by that.
+    /// Nobody listened for so long: answers may come so much later. When the work was handed out stays: a pause makes no GPU look faster.
     pub(crate) fn shift(&mut self, paused: Duration) {
         for open in self.0.values_mut().filter_map(|known| known.open.as_mut()) {
             open.deadline += paused;
@@ -288,6 +296,9 @@ mod tests {
         assert_eq!(challenges.overdue(now + PATIENCE, 9).len(), 0);
         let late = now + PATIENCE + Duration::from_millis(1);
         assert_eq!(challenges.overdue(late, 9).len(), 1);
+        let early = challenges.hand(node(), &wanted(Some(2), true), Some(&id), late);
+        assert_eq!(early, None, "its silence is not written down yet");
+        challenges.ended(node(), Some(&wanted(Some(2), true)), late);
         let next = challenges.hand(node(), &wanted(Some(2), true), Some(&id), late);
         assert_eq!(next.map(|told| told.dispatches), Some(4));
     }
@@ -347,6 +358,31 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_asked_until_the_last_one_stands_in_the_log() {
+        let begun = Instant::now();
+        let known = wanted(Some(1), false);
+        let mut challenges = Challenges::default();
+        assert!(challenges.hand(node(), &known, None, begun).is_none());
+        // One that was drawn.
+        let now = begun + Duration::from_secs(10 * 24 * 3_600);
+        let told = challenges.hand(node(), &known, None, now);
+        let id = told.map(|told| told.id).unwrap_or_default();
+        assert!(challenges.answer(node(), &id, [1; 32], now).is_ok());
+        assert!(matches!(challenges.judge(node(), &id), Ok(Some(_))));
+        // However long that takes, and whatever is claimed meanwhile.
+        let later = now + Duration::from_secs(10 * 24 * 3_600);
+        for wanted in [&known, &wanted(Some(1), true), &wanted(Some(2), true)] {
+            assert!(challenges.hand(node(), wanted, Some(&id), later).is_none());
+        }
+        challenges.ended(node(), Some(&known), later);
+        let next = challenges.hand(node(), &known, Some(&id), later);
+        assert!(next.is_none(), "drawn anew");
+        // It was not written down: the machine says that the claim is new.
+        let new = wanted(Some(1), true);
+        assert!(challenges.hand(node(), &new, Some(&id), later).is_some());
+    }
+
+    #[test]
     fn an_answer_that_comes_too_late_is_none_unless_nobody_listened() {
         let now = Instant::now();
         let (mut challenges, id) = handed(now);
@@ -354,6 +390,9 @@ mod tests {
         assert!(challenges.answer(node(), &id, [1; 32], late).is_err());
         challenges.shift(Duration::from_millis(1));
         assert!(challenges.answer(node(), &id, [1; 32], late).is_ok());
+        let open = challenges.0[&node()].open.clone();
+        let shown = open.map(|open| open.check(node(), ComputeOutcome::Shown, late));
+        assert_eq!(shown.map(|check| check.elapsed_ms), Some(120_000));
         assert_eq!(challenges.overdue(late + PATIENCE, 9).len(), 0);
         let silent = challenges.overdue(late + PATIENCE * 2, 9);
         let check = silent

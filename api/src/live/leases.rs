@@ -79,8 +79,12 @@ pub(crate) struct Known {
     pub(crate) lines_dropped: u32,
 }
 
-/// Hears `count` things from number `first` on; answers how many of them are known, and how many before them were passed over.
-fn hear(heard: &mut u32, first: u32, count: usize) -> (usize, u32) {
+/// Hears `count` things from number `first` on; answers how many of them are known, and how many before them were passed over. What has no
+/// number is news.
+fn hear(heard: &mut u32, first: Option<u32>, count: usize) -> (usize, u32) {
+    let Some(first) = first else {
+        return (0, 0);
+    };
     let known = usize::try_from(heard.saturating_sub(first)).unwrap_or(usize::MAX);
     let passed_over = first.saturating_sub(*heard);
     let next = first.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
@@ -145,16 +149,21 @@ impl Leases {
     /// Hears what a run says; answers what of it is known already.
     pub(crate) fn hear(&mut self, id: AssignmentId, beat: &Heartbeat) -> Known {
         let Some(lease) = self.0.get_mut(&id) else {
-            return Known::default();
+            return Known {
+                lines_dropped: beat.logs_dropped,
+                ..Known::default()
+            };
         };
         let heard = &mut lease.heard;
         let (lines, passed_over) = hear(&mut heard.lines, beat.first_line, beat.logs.len());
         let (metrics, _) = hear(&mut heard.metrics, beat.first_metric, beat.metrics.len());
-        let (_, left_out) = hear(&mut heard.lines_left_out, beat.lines_left_out, 0);
+        let (_, left_out) = hear(&mut heard.lines_left_out, Some(beat.lines_left_out), 0);
         Known {
             lines,
             metrics,
-            lines_dropped: passed_over.saturating_add(left_out),
+            lines_dropped: passed_over
+                .saturating_add(left_out)
+                .saturating_add(beat.logs_dropped),
         }
     }
 
@@ -236,7 +245,7 @@ mod tests {
                 text: String::new(),
             };
             let beat = Heartbeat {
-                first_line,
+                first_line: Some(first_line),
                 lines_left_out,
                 logs: (0..lines).map(|_| line()).collect(),
                 ..Heartbeat::default()
@@ -251,6 +260,14 @@ mod tests {
         assert_eq!(hear(3, 0, 4), (0, 4), "one without lines, that was late");
         assert_eq!(hear(8, 0, 4), (0, 0));
         assert_eq!(hear(9, 0, 4), (0, 1));
+        // An agent that numbers nothing, which tells each line once.
+        let beat = r#"{"assignment": "A", "ppm": 1, "logs": [{"level": "info", "text": "l"}], "logs_dropped": 2}"#;
+        let before: Heartbeat = serde_json::from_str(beat).unwrap_or_default();
+        for _ in 0..2 {
+            let known = leases.hear(ID, &before);
+            assert_eq!((before.logs.len(), known.lines), (1, 0));
+            assert_eq!(known.lines_dropped, 2);
+        }
         assert_eq!(
             leases.hear(AssignmentId(ulid::Ulid(9)), &Heartbeat::default()),
             Known::default()

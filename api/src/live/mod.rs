@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use challenges::Challenges;
-pub(crate) use challenges::Wanted;
+pub(crate) use challenges::{Open as OpenChallenge, Wanted};
 pub(crate) use leases::{Leases, Times as LeaseTimes};
 pub(crate) use nodes::{Nodes, OpenPoll};
 pub(crate) use pulse::BEAT_EVERY;
@@ -45,7 +45,7 @@ pub(crate) struct Live {
     nodes: Arc<Mutex<Nodes>>,
     challenges: Mutex<Challenges>,
     /// Whose turn it is to have an answer to a challenge computed again.
-    pub(crate) judging_challenges: Semaphore,
+    pub(crate) judging_challenges: Arc<Semaphore>,
     logs: Mutex<TaskLogs>,
     updates: broadcast::Sender<Arc<LiveUpdate>>,
     /// Size of the log as far as the driver has seen it.
@@ -71,7 +71,7 @@ impl Live {
             leases: Mutex::default(),
             nodes: Arc::default(),
             challenges: Mutex::default(),
-            judging_challenges: Semaphore::new(1),
+            judging_challenges: Arc::new(Semaphore::new(1)),
             logs: Mutex::default(),
             updates: broadcast::Sender::new(UPDATES),
             head: watch::Sender::new(head),

@@ -21,7 +21,7 @@ mod tasks;
 mod tlog;
 mod withdrawals;
 
-pub(crate) use node::ask_again;
+pub(crate) use node::challenge_ended;
 
 use utoipa_axum::router::OpenApiRouter;
 

@@ -103,6 +103,22 @@ async fn checks(platform: &TestPlatform) -> Vec<Value> {
         .collect()
 }
 
+/// What the first check showed, once it is recorded.
+async fn first_check(platform: &TestPlatform) -> Value {
+    let recorded = async {
+        loop {
+            if let Some(check) = checks(platform).await.first() {
+                return check["data"].clone();
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let limit = Duration::from_secs(20);
+    tokio::time::timeout(limit, recorded)
+        .await
+        .expect("it is recorded")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_node_computed_counts() {
     let platform = TestPlatform::start().await;
@@ -191,26 +207,72 @@ async fn an_answer_that_comes_too_late_shows_nothing() {
     let platform = builder.start().await;
     let node = claiming(&platform, 3).await;
     let challenge = asked(&node, None).await.unwrap();
-    let recorded = async {
-        while checks(&platform).await.is_empty() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), recorded)
-        .await
-        .expect("its silence is noted");
+    let entry = first_check(&platform).await;
     let root = ChallengeRoot {
         root: "01".repeat(32),
     };
     let late = node.client.challenge_root(&challenge.id, &root);
     platform.refused(late, 404, "unknown-challenge").await;
-    let entry = &checks(&platform).await[0]["data"];
     assert_eq!(
         (&entry["outcome"], &entry["class"]),
         (&"silent".into(), &3.into())
     );
     let found = shown(&platform, &node).await;
     assert_eq!((found.counted, found.wrong), (Some(0), false));
+}
+
+/// Of the highest class, so that computing one of its values again takes a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_hangs_up_while_its_answer_is_looked_at_is_found_all_the_same() {
+    let platform = TestPlatform::start().await;
+    let node = claiming(&platform, 10).await;
+    let challenge = asked(&node, None).await.unwrap();
+    let nothing = vec![0; work(&challenge).values() as usize * 4];
+    let tree = Tree::of(&nothing);
+    let root = ChallengeRoot {
+        root: hex::encode(tree.root()),
+    };
+    let drawn = node.client.challenge_root(&challenge.id, &root).await;
+    let indices = drawn.unwrap().indices.into_iter();
+    let openings = ChallengeOpenings {
+        openings: indices.map(|i| tree.open(&nothing, i).unwrap()).collect(),
+    };
+    let taken = async {
+        // The root is told until the openings are looked at.
+        let root = || node.client.challenge_root(&challenge.id, &root);
+        while root().await.is_ok() {}
+    };
+    let opening = node.client.challenge_openings(&challenge.id, &openings);
+    tokio::select! {
+        biased;
+        _ = opening => {}
+        () = taken => {}
+    }
+    assert_eq!(asked(&node, Some(&challenge)).await, None, "nothing more");
+    let check = first_check(&platform).await;
+    assert_eq!(check["outcome"], "wrong");
+    assert_eq!(shown(&platform, &node).await.counted, None);
+}
+
+#[tokio::test]
+async fn who_takes_the_gpu_away_while_it_is_asked_has_been_asked() {
+    let builder = TestPlatform::builder();
+    let builder = builder.policy(|policy| policy.scheduling.compute.answer_ms = 1_000);
+    let platform = builder.start().await;
+    let node = claiming(&platform, 9).await;
+    let challenge = asked(&node, None).await.unwrap();
+    let change = ChangeProfile {
+        profile: aevir_wire::NodeProfile {
+            gpu: None,
+            ..profile("n")
+        },
+    };
+    node.client.change_profile(&change).await.unwrap();
+    let check = first_check(&platform).await;
+    assert_eq!(check["outcome"], "silent");
+    claim(&node, 9).await;
+    assert_eq!(shown(&platform, &node).await.counted, Some(0));
+    assert_eq!(asked(&node, Some(&challenge)).await, None, "it is not new");
 }
 
 #[tokio::test]

@@ -366,8 +366,9 @@ async fn run_with_progress(node: &FakeNode) {
             text: "epoch 1".into(),
         }],
         lines_left_out: 3,
-        first_line: 0,
-        first_metric: 0,
+        first_line: Some(0),
+        logs_dropped: 0,
+        first_metric: Some(0),
         metrics: vec![MetricValue {
             name: "loss".into(),
             step: "1".into(),

@@ -27,18 +27,22 @@ pub struct Heartbeat {
     #[serde(default)]
     pub note: String,
     /// The number of the first of `logs`, or of the line that comes next: how many lines the run has logged before, whether or not any heartbeat
-    /// carried them. A line whose number is not new is known already, and one that is passed over was dropped.
-    #[serde(default, skip_serializing_if = "is_none")]
-    pub first_line: u32,
+    /// carried them. A line whose number is not new is known already, and one that is passed over was dropped. Agents before 2026-11-26 number
+    /// nothing: all their lines are new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_line: Option<u32>,
     /// Log lines, in the order of their numbers; at most 200 are kept of one heartbeat.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logs: Vec<LogLine>,
     /// Lines that the run has logged so far and that have no number, for they passed its limit.
     #[serde(default, skip_serializing_if = "is_none")]
     pub lines_left_out: u32,
-    /// The number of the first of `metrics`, as `first_line` is.
+    /// Of agents that number nothing: lines that they dropped since the last heartbeat.
     #[serde(default, skip_serializing_if = "is_none")]
-    pub first_metric: u32,
+    pub logs_dropped: u32,
+    /// The number of the first of `metrics`, as `first_line` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_metric: Option<u32>,
     /// Values of metrics, in the order of their numbers; at most 200 are kept of one heartbeat.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<MetricValue>,

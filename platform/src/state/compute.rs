@@ -23,6 +23,9 @@ const LENIENCE: u64 = 4;
 const CLASS_1_MFLOP_S: u64 = 1_000;
 /// Operations in a ms for each million a second.
 const FLOPS_PER_MS: u64 = 1_000;
+/// Checks of new claims on one day, beside those that are drawn: a machine changes seldom. Who could have one whenever he likes would have all
+/// of a day's with a card that he has for a minute.
+const CLAIMS_PER_DAY: u32 = 4;
 /// In ms.
 const DAY: i64 = 86_400_000;
 
@@ -39,8 +42,10 @@ pub struct ComputeRecord {
     pub checked_class: Option<u8>,
     /// The day of the last check, in days since 1970.
     pub day: i64,
-    /// How many there were on it.
+    /// How many there were on it that were drawn.
     pub today: u32,
+    /// How many there were on it of new claims.
+    pub claims_today: u32,
 }
 
 /// Operations of a check of a class.
@@ -63,8 +68,14 @@ impl ComputeRecord {
             ComputeOutcome::Wrong => (self.mflop_s, self.wrong) = (0, true),
         }
         self.checks = self.checks.saturating_add(1);
+        let is_claim = self.is_new_claim(class, at);
+        (self.today, self.claims_today) = (self.drawn_on(at), self.claims_on(at));
+        let counted = match is_claim {
+            true => &mut self.claims_today,
+            false => &mut self.today,
+        };
+        *counted = counted.saturating_add(1);
         self.checked_class = Some(class);
-        self.today = self.on_day(at).saturating_add(1);
         self.day = day(at);
     }
 
@@ -100,14 +111,34 @@ impl ComputeRecord {
         policy: &ComputePolicy,
         now: Timestamp,
     ) -> Option<u8> {
-        let may = policy.check_ms > 0 && self.on_day(now) < policy.per_day;
         let class = claimed?.min(CHECKED_CLASS_MAX);
-        (may && class > 0).then_some(class)
+        (class > 0 && self.may_check(class, policy, now)).then_some(class)
     }
 
-    /// Checks on the day of a time.
-    pub fn on_day(&self, at: Timestamp) -> u32 {
+    /// Whether there may be a check of a class now.
+    pub fn may_check(&self, class: u8, policy: &ComputePolicy, now: Timestamp) -> bool {
+        let is_drawn = self.drawn_on(now) < policy.per_day;
+        policy.check_ms > 0 && (is_drawn || self.is_new_claim(class, now))
+    }
+
+    /// Whether a claim is asked for at once: of a class above the last check's, and not too often on one day. Others wait for the check that is
+    /// drawn. Such a check is none of those that are drawn, so that no claim uses them up.
+    pub fn is_new_claim(&self, class: u8, now: Timestamp) -> bool {
+        let is_above = self.checked_class.is_none_or(|last| class > last);
+        is_above && self.claims_on(now) < CLAIMS_PER_DAY
+    }
+
+    /// Checks on the day of a time that were drawn.
+    pub fn drawn_on(&self, at: Timestamp) -> u32 {
         if self.day == day(at) { self.today } else { 0 }
+    }
+
+    fn claims_on(&self, at: Timestamp) -> u32 {
+        if self.day == day(at) {
+            self.claims_today
+        } else {
+            0
+        }
     }
 }
 
@@ -187,10 +218,12 @@ mod tests {
         let next = |record: &ComputeRecord, claimed, at| {
             record.next_class(claimed, &policy, Timestamp(at))
         };
-        for _ in 0..2 {
+        // The first is of a new claim.
+        for _ in 0..3 {
             assert_eq!(next(&record, Some(200), DAY), Some(CHECKED_CLASS_MAX));
             record.see(3, 1, Shown, Timestamp(DAY));
         }
+        assert_eq!((record.today, record.claims_today), (2, 1));
         assert_eq!(next(&record, Some(3), 2 * DAY - 1), None);
         assert_eq!(next(&record, Some(3), 2 * DAY), Some(3));
         assert_eq!(next(&record, Some(0), 2 * DAY), None);
@@ -200,5 +233,27 @@ mod tests {
             ..policy
         };
         assert_eq!(record.next_class(Some(3), &off, Timestamp(2 * DAY)), None);
+    }
+
+    #[test]
+    fn no_claim_uses_up_the_checks_that_are_drawn() {
+        let policy = ComputePolicy::default();
+        let mut record = ComputeRecord::default();
+        let at = Timestamp(DAY);
+        // As often as it flips: only what is above the last one is asked at once.
+        for class in [5, 6, 5, 6, 5, 6] {
+            if record.is_new_claim(class, at) {
+                record.see(class, 1, Shown, at);
+            }
+        }
+        assert_eq!((record.today, record.claims_today), (0, 2));
+        // A check of a lower class that was drawn lets it climb again, and not for ever.
+        for class in [1, 6, 1, 6, 1, 6, 1, 6] {
+            assert!(record.may_check(class, &policy, at));
+            record.see(class, 1, Shown, at);
+        }
+        assert_eq!((record.today, record.claims_today), (6, 4));
+        assert!(!record.is_new_claim(10, at));
+        assert!(record.is_new_claim(10, Timestamp(2 * DAY)));
     }
 }

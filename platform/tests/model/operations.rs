@@ -425,7 +425,7 @@ impl Player {
             }
             12 => Some(Command::CheckCompute(ComputeCheck {
                 node,
-                class: 3,
+                class: 1 + self.random.below(4) as u8,
                 elapsed_ms: self.random.below(100_000) as u32,
                 outcome: [
                     ComputeOutcome::Shown,

@@ -350,7 +350,7 @@ impl Market {
             Step::Check(i, ms) => {
                 let node = self.nodes[i % self.nodes.len()];
                 let known = &self.w.state.nodes[&node];
-                if known.profile.gpu.is_some() && known.compute.on_day(self.w.now) < 16 {
+                if known.compute.drawn_on(self.w.now) < 16 {
                     let check = checked(node, 3, ms, [Shown, Wrong, Silent][ms as usize % 3]);
                     self.w.ok(check);
                 }

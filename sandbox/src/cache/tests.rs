@@ -51,6 +51,25 @@ fn what_is_kept_is_found_again_also_by_another_process() {
 }
 
 #[test]
+fn what_two_verify_at_once_is_one_and_stays_while_either_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    keep(
+        &ArtefactStore::open(folder.path(), CACHE_BYTES_MAX).unwrap(),
+        KEY,
+        b"code",
+    );
+    let store = ArtefactStore::open(folder.path(), CACHE_BYTES_MAX).unwrap();
+    let (one, other) = (store.verify(KEY).unwrap(), store.verify(KEY).unwrap());
+    assert_eq!(one.id, other.id);
+    drop(other);
+    store.set_bound(0).unwrap();
+    assert!(store.get_known(KEY).is_some(), "it is about to be loaded");
+    drop(one);
+    store.set_bound(0).unwrap();
+    assert!(store.get_known(KEY).is_none());
+}
+
+#[test]
 fn every_flipped_byte_and_every_cut_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     let store = ArtefactStore::open(folder.path(), CACHE_BYTES_MAX).unwrap();

@@ -259,6 +259,8 @@ impl Executor {
         request: RunRequest,
         files: Vec<File>,
     ) -> io::Result<(Reply, Option<Remains>)> {
+        // First of all: a run that does not begin has said nothing.
+        let said = self.said.anew();
         let RunRequest {
             mut spec,
             has_checkpoint,
@@ -300,7 +302,7 @@ impl Executor {
         let files = Files::new(&spec, files, checkpoint);
         let mut socket = self.socket.try_clone()?;
         let events = Box::new(move |event: RunEvent| send(&mut socket, &Reply::Event(event)));
-        let told: (EventSink, Said) = (events, self.said.anew());
+        let told: (EventSink, Said) = (events, said);
         let (outcome, remains) = run::run(&spec, &module, files, &mut self.devices, told);
         Ok((Reply::Outcome(Box::new(outcome)), Some(remains)))
     }

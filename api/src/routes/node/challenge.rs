@@ -1,5 +1,7 @@
 //! A node shows how fast its GPU is: the work is handed out with an answer to its ask for leases, and what it came to is told here.
 
+use std::sync::Arc;
+
 use aevir_events::Timestamp;
 use aevir_platform::{Actor, command::Command, event::ComputeOutcome, hexbytes::Hex, ids::NodeId};
 use aevir_wire as wire;
@@ -12,7 +14,7 @@ use crate::{
     convert::into_domain,
     error::{ApiError, ApiResult},
     extract::{Json, Path},
-    live::Wanted,
+    live::{OpenChallenge, Wanted},
     submit::submit,
 };
 
@@ -60,28 +62,52 @@ pub(super) async fn openings(
     let Some(open) = app.live.challenges().judge(node, &id)? else {
         return Ok(StatusCode::NO_CONTENT);
     };
-    // One at a time: 16 values of a high class take a core some seconds, and others need theirs.
-    let turn = app.live.judging_challenges.acquire().await;
-    let judged = spawn_blocking(move || (open.is_right(&request.openings), open)).await;
-    drop(turn);
-    let (is_right, open) = judged.map_err(|e| ApiError::internal("the check broke off", &e))?;
-    let outcome = match is_right {
-        true => ComputeOutcome::Shown,
-        false => ComputeOutcome::Wrong,
-    };
-    tracing::info!(%node, ?outcome, "a node's GPU was checked");
-    let check = open.check(node, outcome, Instant::now());
-    let command = Command::CheckCompute(check);
-    let submitted = submit(&app, Actor::System, None, command).await;
-    ask_again(&app, node);
-    submitted?;
+    // Whatever becomes of the call: who hangs up has been asked all the same.
+    let judging = tokio::spawn(judge(app, node, open, request.openings));
+    let judged = judging.await;
+    judged.map_err(|e| ApiError::internal("the check broke off", &e))??;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Draws when the node is asked next.
-pub(crate) fn ask_again(app: &App, node: NodeId) {
-    if let Some(wanted) = wanted(app, node, now()) {
-        let mut challenges = app.live.challenges();
-        challenges.draw(node, &wanted, Instant::now());
+/// Computes the values again, and records what that shows.
+async fn judge(
+    app: App,
+    node: NodeId,
+    open: OpenChallenge,
+    openings: Vec<wire::ChallengeOpening>,
+) -> ApiResult<()> {
+    // One at a time: 16 values of a high class take a core some seconds, and others need theirs.
+    let turn = Arc::clone(&app.live.judging_challenges)
+        .acquire_owned()
+        .await;
+    let judged = spawn_blocking(move || {
+        let _turn = turn;
+        (open.is_right(&openings), open)
+    });
+    let recorded = match judged.await {
+        Ok((is_right, open)) => {
+            let outcome = match is_right {
+                true => ComputeOutcome::Shown,
+                false => ComputeOutcome::Wrong,
+            };
+            tracing::info!(%node, ?outcome, "a node's GPU was checked");
+            let check = open.check(node, outcome, Instant::now());
+            let command = Command::CheckCompute(check);
+            submit(&app, Actor::System, None, command).await.map(drop)
+        }
+        Err(e) => Err(ApiError::internal("the check broke off", &e)),
+    };
+    if let Err(error) = &recorded {
+        let code = error.code();
+        tracing::warn!(%node, code, "what a check showed was not recorded: the node is asked again");
     }
+    challenge_ended(&app, node);
+    recorded
+}
+
+/// What a challenge came to stands in the log, or could not be recorded: draws when the node is asked next.
+pub(crate) fn challenge_ended(app: &App, node: NodeId) {
+    let wanted = wanted(app, node, now());
+    let mut challenges = app.live.challenges();
+    challenges.ended(node, wanted.as_ref(), Instant::now());
 }

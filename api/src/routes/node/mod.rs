@@ -17,7 +17,7 @@ use aevir_wire::{Action, StopReason};
 use tracing::{Span, field::display};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(crate) use challenge::ask_again;
+pub(crate) use challenge::challenge_ended;
 
 use crate::{app::App, auth::NodeCaller, error::ApiResult, submit::submit};
 
