@@ -37,18 +37,31 @@ fn speaking_for(node: &TestNode, url: &str) -> Client {
     Client::new(url, Some(Secret::from_text(key))).unwrap()
 }
 
+/// The class that counts follows from what its answers showed. How fast that was is the machine's and its load's: beside other tests the same
+/// GPU is several classes slower than alone.
+fn goes_by_what_it_showed(found: &NodeCompute, claimed: u8) {
+    let mflop_s: u64 = found.shown_mflop_s.parse().unwrap();
+    // Class n is from 1,000 * 4^(n - 1) millions a second, and a quarter of it shows the class.
+    let shown = (1..=20u32).take_while(|n| 4 * mflop_s >= 1_000 << (2 * (n - 1)));
+    let shown = u8::try_from(shown.count()).unwrap();
+    assert_eq!(found.claimed, Some(claimed));
+    assert_eq!(found.shown, Some(shown), "{found:?}");
+    assert_eq!(found.counted, Some(claimed.min(shown)), "{found:?}");
+    assert_eq!(found.slower_than_claimed, shown < claimed, "{found:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gpu_stays_at_its_class_and_one_that_claims_too_much_does_not() {
+async fn what_counts_of_a_gpu_is_what_it_shows_whatever_it_claims() {
     let mut platform = TestPlatform::start().await;
     let node = platform.node(&["--gpu", "required"]).await;
     let found = after(&platform, &node, 1).await;
     assert!(!found.wrong, "{found:?}\n{}", node.log());
     let claimed = found.claimed.unwrap();
     assert!(claimed > 0, "too slow a machine to check: {found:?}");
-    assert_eq!(found.counted, Some(claimed), "{found:?}\n{}", node.log());
-    assert!(!found.slower_than_claimed);
+    goes_by_what_it_showed(&found, claimed);
 
-    // Its operator says that it is sixteen times as fast, and one class too much is all that this can win.
+    // Its operator says that it is sixteen times as fast: one class too much is all that this can win, unless the machine was so much
+    // busier when the node measured itself.
     let mut profile = platform.admin.node(&node.id).await.unwrap().profile;
     profile.gpu.as_mut().unwrap().compute = Some(claimed + 2);
     let client = speaking_for(&node, &platform.url);
@@ -57,17 +70,12 @@ async fn a_gpu_stays_at_its_class_and_one_that_claims_too_much_does_not() {
         .await
         .unwrap();
     let found = after(&platform, &node, 2).await;
-    assert_eq!(found.claimed, Some(claimed + 2));
-    assert_eq!(
-        found.counted,
-        Some(claimed + 1),
-        "{found:?}\n{}",
-        node.log()
-    );
-    assert!(found.slower_than_claimed);
+    assert!(!found.wrong, "{found:?}\n{}", node.log());
+    goes_by_what_it_showed(&found, claimed + 2);
     let folder = node.folder.to_str().unwrap();
     let table = platform.aevir(&["node", "status", "--data", folder]);
     let table = table.unwrap();
-    assert!(table.contains("SLOWER THAN CLAIMED"), "{table}");
+    let is_told = table.contains("SLOWER THAN CLAIMED");
+    assert_eq!(is_told, found.slower_than_claimed, "{table}");
     explained(&platform).await;
 }
