@@ -50,7 +50,8 @@ pub(super) fn note(
 /// would else cost nothing.
 pub(super) fn paid(state: &mut State, e: &TaskSettled, at: Timestamp) -> Result<(), Corrupt> {
     let task = task_ref(state, e.task)?;
-    let least = state.policy_of(task).scheduling.record_pay_min;
+    let policy = state.policy_of(task);
+    let (least, may_blame) = (policy.scheduling.record_pay_min, task.may_blame(&policy));
     let earned = |run: &&Assignment| {
         let mut shares = e.shares.iter();
         let of_run = |s: &&Share| s.role == ShareRole::Compute && s.node == Some(run.node);
@@ -60,12 +61,11 @@ pub(super) fn paid(state: &mut State, e: &TaskSettled, at: Timestamp) -> Result<
     // node could vouch for itself with samples of its own.
     let trusted = task
         .drawn_and_stood()
-        .filter(|run| task.may_blame(&state.policy_of(task)) && earned(run));
+        .filter(|run| may_blame && earned(run));
     let vouched = trusted.and_then(|run| Some((run.node, run.commitment()?.at)));
     let accepted = task.verdict.iter().flat_map(|verdict| &verdict.accepted);
     // A quorum that could have blamed others.
-    let is_quorum = task.verdict.as_ref().is_some_and(|v| v.accepted.len() > 1)
-        && task.may_blame(&state.policy_of(task));
+    let is_quorum = may_blame && task.verdict.as_ref().is_some_and(|v| v.accepted.len() > 1);
     let runs: Vec<&Assignment> = accepted
         .filter_map(|id| task.assignments.get(id))
         .filter(earned)

@@ -30,9 +30,7 @@ use crate::{
 };
 
 pub(super) fn created(state: &mut State, e: &TaskCreated, at: Timestamp) -> Result<(), Corrupt> {
-    let mut task = Task::new(e, at);
-    task.compile_mib = state.compile_mib(&task);
-    task.module_mib = state.module_mib(&task);
+    let mut task = state.task_of_its_module(e, at);
     review::reviewing(state, &mut task, e.review)?;
     inspection::inspecting(state, &mut task, e.inspection)?;
     for dependency in awaited(state, &task) {

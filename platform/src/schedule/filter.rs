@@ -196,8 +196,7 @@ pub(super) fn reasons<'a>(
 /// Whether it was the node that could not compile the task's module lately.
 fn could_not_compile(state: &State, task: &Task, node: &Node, now: Timestamp) -> bool {
     let module = state.modules.get(&task.definition.module);
-    let until = module.and_then(|module| module.not_compiled.get(&node.id));
-    until.is_some_and(|until| *until > now)
+    module.is_some_and(|module| module.bars(node.id, now))
 }
 
 /// What a check looks at.

@@ -92,10 +92,8 @@ pub fn quote(
         .collect();
     let prepared = prepare(state, requester, definition, &brought, context)?;
     let waits = prepared.inputs.is_none();
-    let mut task = Task::new(&prepared.created, context.time);
+    let mut task = state.task_of_its_module(&prepared.created, context.time);
     task.queued_at = Some(context.time);
-    task.compile_mib = state.compile_mib(&task);
-    task.module_mib = state.module_mib(&task);
     task.inputs = prepared.inputs.unwrap_or_default();
     task.phase = Phase::Queued;
     task.pace = first_pace(&task, &state.policy_of(&task), context.time);

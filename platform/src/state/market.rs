@@ -92,8 +92,14 @@ pub const NOT_COMPILED_MS: i64 = 86_400_000;
 impl Module {
     /// Nodes that get no task of it now.
     pub(crate) fn barred(&self, now: Timestamp) -> impl Iterator<Item = NodeId> + '_ {
-        let barred = self.not_compiled.iter();
-        barred.filter_map(move |(node, until)| (*until > now).then_some(*node))
+        let nodes = self.not_compiled.keys().copied();
+        nodes.filter(move |node| self.bars(*node, now))
+    }
+
+    /// Whether a node gets no task of it now.
+    pub(crate) fn bars(&self, node: NodeId, now: Timestamp) -> bool {
+        let until = self.not_compiled.get(&node);
+        until.is_some_and(|until| *until > now)
     }
 }
 

@@ -57,7 +57,7 @@ use crate::{
     amount::Amount,
     command::{COMPILE_MIB_UNMEASURED, Scope},
     digest::Digest,
-    event::Track,
+    event::{TaskCreated, Track},
     ids::{AccountId, AssignmentId, ContentId, KeyId, NodeId, TaskId, WithdrawalId},
     ledger::{Ledger, LedgerAccount},
     policy::{AccountLimits, Market, Policy, Reveals, SchedulingPolicy},
@@ -118,14 +118,22 @@ impl State {
             .unwrap_or_default()
     }
 
+    /// A task as it begins, with what its module was measured to take of a node.
+    pub(crate) fn task_of_its_module(&self, created: &TaskCreated, at: Timestamp) -> Task {
+        let mut task = Task::new(created, at);
+        task.compile_mib = self.compile_mib(&task);
+        task.module_mib = self.module_mib(&task);
+        task
+    }
+
     /// Memory that compiling a task's module takes, in MiB.
-    pub(crate) fn compile_mib(&self, task: &Task) -> u32 {
+    fn compile_mib(&self, task: &Task) -> u32 {
         let module = self.modules.get(&task.definition.module);
         module.map_or(COMPILE_MIB_UNMEASURED, |module| module.compile_mib)
     }
 
     /// Storage that a task's module and its compiled form take on a node, in MiB; 0 where nobody measured them.
-    pub(crate) fn module_mib(&self, task: &Task) -> u32 {
+    fn module_mib(&self, task: &Task) -> u32 {
         let module = self.modules.get(&task.definition.module);
         let measured = module.filter(|module| module.code_mib > 0);
         measured.map_or(0, |module| {

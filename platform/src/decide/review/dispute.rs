@@ -70,19 +70,9 @@ pub(in crate::decide) fn dispute(
 /// another one; not who is paid by it, nor who kept back what he sealed.
 fn has_part(state: &State, task: &Task, account: AccountId) -> bool {
     let runs = task.assignments.values();
-    let mut outvoted = runs.filter(|a| match &a.stage {
-        Stage::Refused { reason, .. } => *reason == RefusalReason::Mismatch,
-        Stage::Leased
-        | Stage::Running { .. }
-        | Stage::Committed(_)
-        | Stage::Shown(_)
-        | Stage::Revealed(_)
-        | Stage::Accepted(_)
-        | Stage::Lost { .. }
-        | Stage::Failed { .. }
-        | Stage::Returned { .. }
-        | Stage::Withdrawn => false,
-    });
+    let mut outvoted = runs.filter(
+        |a| matches!(&a.stage, Stage::Refused { reason, .. } if *reason == RefusalReason::Mismatch),
+    );
     task.requester == account
         || outvoted.any(|a| state.nodes.get(&a.node).is_some_and(|n| n.owner == account))
 }
@@ -123,9 +113,7 @@ fn check_takers(
 
 /// The task that looks at the verdict again, as it will wait for nodes.
 fn queued(state: &State, task: &Task, created: &TaskCreated, now: Timestamp) -> Option<Task> {
-    let mut again = Task::new(created, now);
-    again.compile_mib = state.compile_mib(&again);
-    again.module_mib = state.module_mib(&again);
+    let mut again = state.task_of_its_module(created, now);
     again.inputs.clone_from(&task.inputs);
     again.phase = Phase::Queued;
     reviewing(state, &mut again, created.review).ok()?;
