@@ -66,11 +66,10 @@ pub(crate) struct Shared {
 impl Shared {
     /// Keeps a sealed result with its output files, and their room on the disk.
     pub(crate) fn keep_sealed(&self, sealed: &Sealed, outputs: Option<&Path>) -> io::Result<()> {
-        self.journal.keep(sealed, outputs)?;
-        let kept = self.keeps(sealed.assignment());
-        kept.inspect_err(|_| self.discard_sealed(sealed.assignment()))
+        discard::keep(&self.journal, &self.admission, sealed, outputs)
     }
 
+    /// An earlier process kept it.
     fn keeps(&self, assignment: &str) -> io::Result<()> {
         let bytes = self.journal.bytes(assignment)?;
         self.admission.keeps(assignment, bytes);

@@ -1,14 +1,33 @@
-//! Removing what is kept of a sealed result that nobody wants any more, again where it did not go.
+//! Keeping a sealed result's files as long as somebody may want them, and removing them then, again where they did not go.
 //!
 //! What can't be removed still takes its room on the disk: it is told to the node's operator, and a lease for which it leaves none is declined,
 //! so that nobody waits for it.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
-use crate::{admission::Admission, agent::Shared, journal::Journal};
+use crate::{
+    admission::Admission,
+    agent::Shared,
+    files,
+    journal::{Journal, Sealed},
+};
 
 /// How often what did not go is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
+
+/// Keeps a sealed result with its output files, and their room on the disk. Where that fails nothing of it is kept but what can't be removed,
+/// which is counted and tried again like any.
+pub(crate) fn keep(
+    journal: &Journal,
+    admission: &Admission,
+    sealed: &Sealed,
+    outputs: Option<&Path>,
+) -> io::Result<()> {
+    let bytes = outputs.map_or(Ok(0), files::bytes_in)?;
+    admission.keeps(sealed.assignment(), bytes);
+    let kept = journal.keep(sealed, outputs);
+    kept.inspect_err(|_| discard(journal, admission, sealed.assignment()))
+}
 
 /// Removes what is kept of a sealed result.
 pub(crate) fn discard(journal: &Journal, admission: &Admission, assignment: &str) {
@@ -66,7 +85,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{admission::tests::admission, allowance::tests::lease};
+    use crate::{admission::tests::admission, allowance::tests::lease, journal::tests::sealed};
 
     /// A file where a folder belongs can't be removed as one, whoever tries.
     fn in_the_way(folder: &std::path::Path, name: &str) -> std::path::PathBuf {
@@ -105,6 +124,26 @@ mod tests {
         try_again(&journal, &admission);
         assert!(admission.staying().is_empty());
         assert!(enter(500).unwrap().is_ok());
+    }
+
+    #[test]
+    fn what_a_result_leaves_that_could_not_be_kept_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, admission) = (Journal::open(folder.path()).unwrap(), admission());
+        let run = folder.path().join("run");
+        fs::create_dir(&run).unwrap();
+        fs::write(run.join("weights"), [0; 10]).unwrap();
+        let sealed = sealed();
+        let path = in_the_way(folder.path(), sealed.assignment());
+        keep(&journal, &admission, &sealed, Some(&run)).unwrap_err();
+        assert_eq!(admission.staying(), [sealed.assignment()]);
+        assert!(journal.all().unwrap().is_empty());
+        fs::remove_file(path).unwrap();
+        try_again(&journal, &admission);
+        assert!(admission.staying().is_empty());
+        keep(&journal, &admission, &sealed, Some(&run)).unwrap();
+        assert!(admission.staying().is_empty());
+        assert_eq!(journal.bytes(sealed.assignment()).unwrap(), 10);
     }
 
     #[test]

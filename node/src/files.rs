@@ -52,6 +52,15 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Bytes that the files of a folder take, which may be gone already.
+pub(crate) fn bytes_in(folder: &Path) -> io::Result<u64> {
+    let files = match fs::read_dir(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
+        files => files?,
+    };
+    files.map(|file| Ok(file?.metadata()?.len())).sum()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -86,19 +86,13 @@ impl Journal {
     /// Keeps a sealed result with its output files, which are moved here from their folder.
     ///
     /// # Errors
-    /// When it can't be written; then nothing of it is kept.
+    /// When it can't be written; what there is of it by then is the caller's to remove.
     pub(crate) fn keep(&self, sealed: &Sealed, outputs: Option<&Path>) -> io::Result<()> {
         let folder = self.outputs(sealed.assignment())?;
-        let kept = match outputs {
-            None => Ok(()),
-            Some(outputs) => fs::rename(outputs, &folder),
-        };
-        let kept = kept.and_then(|()| self.save(sealed));
-        if kept.is_err() {
-            // What can't be removed either is swept at the next start.
-            let _ = self.remove(sealed.assignment());
+        if let Some(outputs) = outputs {
+            fs::rename(outputs, &folder)?;
         }
-        kept
+        self.save(sealed)
     }
 
     /// Where the output files of a kept result are, each under its name.
@@ -114,11 +108,7 @@ impl Journal {
     /// # Errors
     /// When they can't be counted.
     pub(crate) fn bytes(&self, assignment: &str) -> io::Result<u64> {
-        let files = match fs::read_dir(self.outputs(assignment)?) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
-            files => files?,
-        };
-        files.map(|file| Ok(file?.metadata()?.len())).sum()
+        files::bytes_in(&self.outputs(assignment)?)
     }
 
     /// Keeps a sealed result; it is on disk when this returns.
@@ -181,14 +171,14 @@ impl Journal {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use serde_json::json;
 
     use super::*;
     use crate::report::tests::report;
 
-    fn sealed() -> Sealed {
+    pub(crate) fn sealed() -> Sealed {
         let report = Report {
             salt: "22".repeat(32),
             ..report()

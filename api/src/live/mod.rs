@@ -22,7 +22,7 @@ use tokio::{
 
 use challenges::Challenges;
 pub(crate) use challenges::{Open as OpenChallenge, Wanted};
-pub(crate) use leases::{Leases, Times as LeaseTimes};
+pub(crate) use leases::{Known, Leases, Times as LeaseTimes};
 pub(crate) use nodes::{Nodes, OpenPoll};
 pub(crate) use pulse::BEAT_EVERY;
 use pulse::Pulse;

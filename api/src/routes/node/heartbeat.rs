@@ -16,7 +16,7 @@ use crate::{
     auth::NodeCaller,
     error::{ApiError, ApiResult, Code},
     extract::Json,
-    live::LINE_CHARS_MAX,
+    live::{Known, LINE_CHARS_MAX},
     submit::submit,
 };
 
@@ -58,37 +58,46 @@ async fn take(app: &App, caller: NodeCaller, beat: &wire::Heartbeat) -> wire::Ac
     let Ok(id) = beat.assignment.parse::<AssignmentId>() else {
         return unknown;
     };
-    let (action, alive) = app.log.read(|state, _| {
+    let (action, said) = app.log.read(|state, _| {
         let alive = state
             .assignment(id)
             .filter(|(_, a)| a.node == caller.node && a.is_active());
         let alive = alive.map(|(task, a)| {
-            let is_running = matches!(a.stage, Stage::Running { .. });
-            (task.id, is_running, task.compares().is_some())
+            let mut leases = app.live.leases();
+            leases.extend(id, Instant::now());
+            let said = Said {
+                task: task.id,
+                // Here, where it can't end meanwhile: nobody would forget it.
+                known: leases.hear(id, beat),
+                is_running: matches!(a.stage, Stage::Running { .. }),
+            };
+            // Whatever a comparison says could be what it compares, and the requester would read it.
+            task.compares().is_none().then_some(said)
         });
-        (action(state, caller.node, id), alive)
+        (action(state, caller.node, id), alive.flatten())
     });
-    if let Some((task, running, is_comparison)) = alive {
-        app.live.leases().extend(id, Instant::now());
-        if is_comparison {
-            // Whatever its module says could be what it compares, and the requester would read it.
-            return action;
-        }
-        tell(app, caller, task, id, beat, running).await;
+    if let Some(said) = said {
+        tell(app, caller, id, beat, &said).await;
     }
     action
+}
+
+/// What a run says is of this task, and so much of it is no news.
+struct Said {
+    task: TaskId,
+    known: Known,
+    is_running: bool,
 }
 
 /// Passes on what the run says.
 async fn tell(
     app: &App,
     caller: NodeCaller,
-    task: TaskId,
     id: AssignmentId,
     beat: &wire::Heartbeat,
-    running: bool,
+    said: &Said,
 ) {
-    let known = app.live.leases().hear(id, beat);
+    let Said { task, known, .. } = *said;
     let lines = lines(beat, known.lines);
     let metrics = metrics(beat, known.metrics);
     let beyond = beat.logs.len() - known.lines - lines.len();
@@ -100,7 +109,7 @@ async fn tell(
     for metric in metrics {
         app.live.publish(task, wire::TaskUpdate::Metric { metric });
     }
-    if !running {
+    if !said.is_running {
         return;
     }
     let ppm = beat.ppm.min(PPM as u32);
