@@ -28,7 +28,7 @@ import json
 import math
 import re
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from json.encoder import encode_basestring as quote  # escapes what RFC 8785 does: ", \ and the controls below U+0020
@@ -765,7 +765,15 @@ class Task:
         classes = [a.hardware for a in self.live() if a.hardware is not None]
         of = self.review_of or self.inspects
         classes = [of.hardware] if of and of.hardware else classes
-        return classes[0] if classes and not self.terms.comparison and self.terms.replicas > 1 and self.needs_gpu() else None
+        return classes[0] if classes and self.is_of_one_class() else None
+
+    def is_of_one_class(self):
+        """Whether its replicas compare bit by bit on GPUs."""
+        return not self.terms.comparison and self.terms.replicas > 1 and self.needs_gpu()
+
+    def class_owners(self):
+        """Owners beside the requester that a class of GPUs must have for it to begin there."""
+        return self.terms.replicas if self.is_of_one_class() and self.policy["market"] != "private" else 0
 
     def duplicates(self):
         """How many of those are duplicates of others."""
@@ -1402,7 +1410,7 @@ POINTS = {"unrepeated_ppm": MILLION, "late_ppm": MILLION, "keep_ppm": MILLION}
 STAKE = {"per_result_ppm": 0, "strikes_free": 1, "free_after": 0, "strike_ms": 604_800_000, "strikes_max": 0}
 VERIFICATION = {"adaptive": {"cheat_saving_ppm": 800_000, "colluding_ppm": 100_000, "floor_ppm": 100_000, "trusted_ppm": 850_000, "vouched": False},
                 "staked_votes": 0, "reveals": "open", "review_ms": 86_400_000, "inspection_ms": 21_600_000, "verifiers_staked": True, "election_floor_ppm": 125_000}
-CLASS_LOOKS_MAX = 1_024  # nodes of a class of GPUs that are looked at for their owners
+OWN_CLASSES_MAX = 64  # GPU classes of a requester's own nodes up to which each is looked at
 
 
 @dataclass
@@ -1765,6 +1773,7 @@ class Auditor:
         self.coins = Counter()  # recomputed, lost
         self.nodes = {}
         self.in_order = []  # of their registration
+        self.class_nodes = defaultdict(Counter)  # by class of GPU: how many nodes each owner has that are not gone
         self.contents = {}
         self.files = {}  # contents by the digest of each of their files
         self.trained = {}  # tasks that may register a model
@@ -2128,6 +2137,7 @@ class Auditor:
                     concurrency=self.policies[-1]["scheduling"]["unproven_slots"])
         self.nodes[node.id] = node
         self.in_order.append(node)
+        self.count_class(node, 1)
 
     # ---- epochs
 
@@ -2417,7 +2427,32 @@ class Auditor:
         barred = self.not_compiled.get(task.definition["module"], {})
         return (node.id not in task.tried() and barred.get(node.id, 0) <= self.now and node.owner not in parties and node.owner not in self.suspended
                 and node.admits("requesters", task.requester) and node.admits("modules", task.definition["module"])
-                and task.bound_class() in (None, (node.profile.get("gpu") or {}).get("class")))
+                and self.admits_class(task, node))
+
+    def admits_class(self, task, node):
+        """Whether its GPU is of the class in which the task's results are compared; where that is not chosen yet, of one whose owners suffice."""
+        bound, name = task.bound_class(), (node.profile.get("gpu") or {}).get("class")
+        if bound is not None or task.class_owners() == 0:
+            return bound in (None, name)
+        return self.class_suffices(task, name)
+
+    def class_suffices(self, task, name):
+        """Whether nodes of a class of GPUs have as many owners as the sample has replicas, the requester not among them. Of one whose own
+        nodes are of very many classes each is asked for one owner more."""
+        owners, needed = self.owners_of_class(name), task.class_owners()
+        if len(owners) != needed:
+            return len(owners) > needed
+        own = sum(counts[task.requester] > 0 for counts in self.class_nodes.values())
+        return task.requester not in owners and own <= OWN_CLASSES_MAX
+
+    def owners_of_class(self, name):
+        """Who has nodes of a class of GPUs that are not gone for good."""
+        return [owner for owner, count in self.class_nodes[name].items() if count > 0]
+
+    def count_class(self, node, more):
+        """A node is of its class of GPUs, or is not any more."""
+        if node.profile.get("gpu"):
+            self.class_nodes[node.profile["gpu"]["class"]][node.owner] += more
 
     def candidates(self, task, doubled, now):
         """The nodes that the next replica of a task, or a duplicate, is drawn among, in the order of their registration."""
@@ -2480,7 +2515,10 @@ class Auditor:
 
     def on_node_profile_changed(self, data):
         """Another machine, or another version."""
-        self.present_node(data).profile = data["profile"]
+        node = self.present_node(data)
+        self.count_class(node, -1)
+        node.profile = data["profile"]
+        self.count_class(node, 1)
 
     def on_node_terms_changed(self, data):
         """What its operator allows from here on."""
@@ -2522,6 +2560,7 @@ class Auditor:
         expect("the standing of a node that left", "leaving", node.standing)
         expect("what a node that left has open", (0, []), (node.busy, sorted(node.sealed)))
         node.standing = "left"
+        self.count_class(node, -1)
         left = self.balances[stake_of(node.id)]
         if left:
             self.must_follow("ledger.posted", "unstake", None, value={stake_of(node.id): -left, available(node.owner): left})
@@ -2541,7 +2580,9 @@ class Auditor:
 
     def on_node_revoked(self, data):
         """Its leases are lost in the same batch."""
-        self.present_node(data).standing = "revoked"
+        node = self.present_node(data)
+        node.standing = "revoked"
+        self.count_class(node, -1)
 
     def on_account_suspended(self, data):
         """Its tasks are not placed, and its nodes get nothing new."""
@@ -2710,6 +2751,10 @@ class Auditor:
         expect("the nonce", data["definition"].get("nonce") or task.nonce, task.nonce)
         expect("the escrow", worst_case(terms, policy, prices), task.escrow)
         require(task.escrow <= terms.budget, f"expected an escrow within the budget of {terms.budget}, found {task.escrow}")
+        if task.class_owners():
+            classes = data["definition"]["qos"]["gpu"].get("classes") or list(self.class_nodes)
+            suffices = any(self.class_suffices(task, name) for name in classes)
+            require(suffices, f"expected a class of GPUs with nodes of {task.class_owners()} owners beside the requester, found none")
         self.tasks[id] = task
         self.money_due("escrow", task, {available(task.requester): -task.escrow, escrow(id): task.escrow})
 
@@ -3081,9 +3126,7 @@ class Auditor:
             return "unproven"
         if assignment.hardware is None or task.policy["market"] == "private":
             return None
-        alike = [other for other in self.in_order if (other.profile.get("gpu") or {}).get("class") == assignment.hardware]
-        owners = {other.owner for other in alike[:CLASS_LOOKS_MAX] if other.standing not in ("left", "revoked")}
-        return "small-class" if len(owners) < task.terms.replicas else None
+        return "small-class" if len(self.owners_of_class(assignment.hardware)) < task.terms.replicas else None
 
     def on_task_extended(self, data):
         """No quorum yet: one more replica."""

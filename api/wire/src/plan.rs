@@ -8,8 +8,8 @@ use crate::ContentPrice;
 /// Why nodes can't take a waiting replica.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Waiting {
-    /// Such as `offline`, `draining`, `suspended`, `no-runs`, `no-free-slot`, `hours`, `price`, `no-ask`, `no-gpu`, `gpu-class`, `own-node`,
-    /// `same-owner`, `already-tried`, `backing-off`, `reserved`, `unstaked`; `requester-suspended`, `module-suspended` or
+    /// Such as `offline`, `draining`, `suspended`, `no-runs`, `no-free-slot`, `hours`, `price`, `no-ask`, `no-gpu`, `gpu-class`,
+    /// `class-too-small`, `own-node`, `same-owner`, `already-tried`, `backing-off`, `reserved`, `unstaked`; `requester-suspended`, `module-suspended` or
     /// `content-suspended` for all of them; `eligible` for nodes that can take it.
     pub reason: String,
     pub nodes: u32,

@@ -22,9 +22,10 @@ use crate::{
     hexbytes::Hex,
     ids::{AccountId, TaskId},
     ledger::LedgerAccount,
-    policy::{Market, Policy},
+    policy::Policy,
     rejection::Rejection,
     report::{Artifact, BlobRef},
+    schedule::class_owners,
     state::{Phase, State, Task},
 };
 
@@ -156,23 +157,20 @@ pub(crate) fn prepare(
     Ok(Prepared { created, inputs })
 }
 
-/// Replicas on GPUs that are compared bit by bit are all of one class: where none has owners enough for a quorum, the first ones would wait
-/// with their stake until the round's time is over.
+/// Replicas on GPUs that are compared bit by bit are all of one class: where none has owners enough for all of them, nothing could begin.
 fn check_classes(
     state: &State,
     requester: AccountId,
     definition: &TaskDefinition,
     policy: &Policy,
 ) -> Result<(), Rejection> {
-    let sampling = definition.sampling();
-    let gpu = definition.qos.gpu.as_ref();
-    let is_asked = sampling.replicas > 1 && definition.comparison().is_none();
-    let Some(gpu) = gpu.filter(|_| is_asked && policy.market == Market::Open) else {
+    let owners = class_owners(definition, policy);
+    let Some(gpu) = definition.qos.gpu.as_ref().filter(|_| owners > 0) else {
         return Ok(());
     };
-    let (who, owners) = ((gpu.classes.as_slice(), requester), sampling.quorum);
-    let has_owners = state.index.fleet.has_owners(state, who, owners as usize);
-    has_owners
+    let fleet = &state.index.fleet;
+    fleet
+        .has_owners(&gpu.classes, requester, owners)
         .then_some(())
         .ok_or(Rejection::ClassTooSmall { owners })
 }

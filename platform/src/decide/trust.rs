@@ -82,13 +82,7 @@ fn untrusted(state: &State, task: &Task, sealed: &Assignment, now: Timestamp) ->
     // Results of GPUs compare within a class: where it has too few owners, nobody could contradict.
     let needed = task.definition.sampling().replicas as usize;
     let class = sealed.hardware.gpu().filter(|_| !state.is_private(task));
-    let is_small = class.is_some_and(|class| {
-        let owners = state
-            .index
-            .fleet
-            .owners_of_class(state, (class, None), needed);
-        owners < needed
-    });
+    let is_small = class.is_some_and(|class| state.index.fleet.owners_of_class(class) < needed);
     is_small.then_some(Untrusted::SmallClass)
 }
 

@@ -7,6 +7,7 @@ use super::{
     bits::Bits,
     filter::{Gifts, replicas, tried},
     members::Members,
+    needs::Needs,
 };
 use crate::{
     ids::{AccountId, NodeId},
@@ -81,6 +82,26 @@ pub(super) fn take_out_own(state: &State, task: &Task, nodes: &mut Bits) {
     if let Some(own) = own.and_then(|owner| state.index.fleet.nodes_of(owner)) {
         own.take_out(nodes);
     }
+}
+
+/// Takes the nodes out of whose GPU class a sample can't begin in: it has too few owners beside the requester.
+pub(super) fn take_out_small(
+    state: &State,
+    task: &Task,
+    needs: &Needs,
+    class: Option<&str>,
+    nodes: &mut Bits,
+) {
+    if class.is_none() && needs.class_owners > 0 {
+        let classes = &state.index.fleet.classes;
+        classes.keep_owned(nodes, task.requester, needs.class_owners);
+    }
+}
+
+/// Of a sample that has not begun, its requester, where he owns nodes of the classes that it may begin in.
+pub(super) fn class_owner(state: &State, task: &Task, needs: &Needs) -> Option<AccountId> {
+    let is_owner = state.index.fleet.classes.are_owned_by(task.requester);
+    (needs.class_owners > 0 && is_owner).then_some(task.requester)
 }
 
 /// A node's number in the fleet.

@@ -51,6 +51,8 @@ pub enum Refused {
     GpuFeature,
     /// GPU results compare bitwise within one class, and another one has begun, or the task names others.
     GpuClass,
+    /// Its GPU class has nodes of fewer owners, beside the requester, than the sample has replicas.
+    ClassTooSmall,
     CpuCores,
     /// Slower than the task asks for, or not measured.
     Speed,
@@ -94,6 +96,7 @@ impl Refused {
             Self::GpuSpeed => "gpu-speed",
             Self::GpuFeature => "gpu-feature",
             Self::GpuClass => "gpu-class",
+            Self::ClassTooSmall => "class-too-small",
             Self::CpuCores => "cpu-cores",
             Self::Speed => "speed",
             Self::Memory => "memory",
@@ -135,7 +138,7 @@ pub(crate) fn fitted_of_old(state: &State, task: &Task, node: &Node, now: Timest
     let is_shared = |reason| matches!(reason, Refused::GpuMemory | Refused::CpuCores);
     let passes = |reason| {
         matches!(reason, Refused::NoFreeSlot | Refused::NoRuns) && had_slot
-            || reason == Refused::CompileMemory
+            || matches!(reason, Refused::CompileMemory | Refused::ClassTooSmall)
             || is_shared(reason) && !machine_lacks(&needs, node, reason)
             || matches!(reason, Refused::Memory | Refused::Storage) && had_room
     };
@@ -181,7 +184,7 @@ pub(super) fn reasons<'a>(
     // The dearer checks are made only where they are asked for.
     let beside = std::iter::once_with(move || room(state, needs, node, given));
     let later = [
-        |(state, task, _, node, given): Asked<'a>| relation(state, task, node, given),
+        |(state, task, needs, node, given): Asked<'a>| relation(state, task, needs, node, given),
         |(state, task, needs, node, given): Asked<'a>| stake(state, task, needs, node, given),
     ];
     let asked: Asked<'a> = (state, task, needs, node, given);
@@ -341,7 +344,13 @@ fn gpu(need: &GpuNeed, node: &Node) -> [Option<Refused>; 4] {
 }
 
 /// Whether who the node is, and whose, stands in the way.
-fn relation(state: &State, task: &Task, node: &Node, given: Gifts<'_>) -> Option<Refused> {
+fn relation(
+    state: &State,
+    task: &Task,
+    needs: &Needs,
+    node: &Node,
+    given: Gifts<'_>,
+) -> Option<Refused> {
     if tried(task, given).any(|n| n == node.id) {
         return Some(Refused::AlreadyTried);
     }
@@ -357,9 +366,17 @@ fn relation(state: &State, task: &Task, node: &Node, given: Gifts<'_>) -> Option
             return Some(Refused::SameOwner);
         }
     }
-    let class = replica_class(state, task, given);
-    let other = class.is_some_and(|class| node.gpu_class() != Some(class));
-    other.then_some(Refused::GpuClass)
+    match replica_class(state, task, given) {
+        Some(class) => (node.gpu_class() != Some(class)).then_some(Refused::GpuClass),
+        None => is_small(state, task, needs, node).then_some(Refused::ClassTooSmall),
+    }
+}
+
+/// Whether a sample that compares within one GPU class can't begin in the node's, for too few owners have nodes of it.
+fn is_small(state: &State, task: &Task, needs: &Needs, node: &Node) -> bool {
+    let classes = &state.index.fleet.classes;
+    let has = |class| classes.has_owners(class, task.requester, needs.class_owners);
+    needs.class_owners > 0 && !node.gpu_class().is_some_and(has)
 }
 
 /// Whether the node has enough stake free for a replica that needs some behind it, which the next one may not after what a plan gave.

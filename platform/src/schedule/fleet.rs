@@ -2,12 +2,11 @@
 //!
 //! A function of the state, kept by `evolve` one node at a time; [`Fleet::of`] is that function.
 
-use std::collections::BTreeSet;
-
 use aevir_events::Timestamp;
 
 use super::{
     bits::Bits,
+    classes::Classes,
     column::Column,
     filter,
     hours::Hours,
@@ -25,11 +24,6 @@ use crate::{
     state::{HardwareClass, Node, Room, State},
     terms::minute_of_week,
 };
-
-/// Nodes of a class that are looked at for their owners: a class of which so many are few owners' is a small one.
-const CLASS_LOOKS_MAX: usize = 1_024;
-/// Classes that a submission is held against.
-const CLASSES_LOOKED_AT: usize = 64;
 
 /// The index of nodes.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -63,7 +57,7 @@ pub(crate) struct Fleet {
     /// By who owns them; those that are gone for good are not there.
     owners: Named<AccountId>,
     gpu_features: Named<String>,
-    gpu_classes: Named<String>,
+    pub(super) classes: Classes,
     labels: Named<(String, String)>,
     kinds: [Kind; TaskType::ALL.len()],
     /// Who has a blob.
@@ -248,7 +242,7 @@ impl Fleet {
         let buffer = gpu.buffer_mib.unwrap_or(0);
         self.gpu_buffer_mib.set(i, buffer.into());
         self.measure(node);
-        self.gpu_classes.mark(gpu.class.clone(), i, is_there);
+        self.classes.mark(&gpu.class, node.owner, i, is_there);
         for feature in &gpu.features {
             self.gpu_features.mark(feature.clone(), i, is_there);
         }
@@ -261,51 +255,20 @@ impl Fleet {
         self.gpu_compute.set(node.ordinal, class);
     }
 
-    /// Whether nodes of so many owners have GPUs of one class, of these if any are named, beside `but`'s own. A class with more nodes than
-    /// are looked at counts as one that has, and so does a market with more classes: nobody's crowd hides other owners.
-    pub(crate) fn has_owners(
-        &self,
-        state: &State,
-        (classes, but): (&[String], AccountId),
-        needed: usize,
-    ) -> bool {
-        let is_large = |class: &str| {
-            let nodes = self.gpu_classes.get(class).into_iter();
-            nodes.flat_map(Members::iter).nth(CLASS_LOOKS_MAX).is_some()
-        };
-        let has = |class: &str| {
-            let owners = || self.owners_of_class(state, (class, Some(but)), needed);
-            is_large(class) || owners() >= needed
-        };
-        if classes.is_empty() {
-            let mut known = self.gpu_classes.names().take(CLASSES_LOOKED_AT);
-            known.any(|class| has(class))
-                || self.gpu_classes.names().nth(CLASSES_LOOKED_AT).is_some()
-        } else {
-            classes.iter().any(|class| has(class))
-        }
+    /// How many owners have a node of a GPU class that is not gone for good.
+    pub(crate) fn owners_of_class(&self, class: &str) -> usize {
+        self.classes.owners_of(class)
     }
 
-    /// How many owners but one have a node of a GPU class that is not gone for good: as far as `most`, and among the first nodes of the
-    /// class.
-    pub(crate) fn owners_of_class(
-        &self,
-        state: &State,
-        (class, but): (&str, Option<AccountId>),
-        most: usize,
-    ) -> usize {
-        let nodes = self.gpu_classes.get(class).into_iter();
-        let nodes = nodes.flat_map(Members::iter).take(CLASS_LOOKS_MAX);
-        let mut owners = BTreeSet::new();
-        for node in nodes.filter_map(|i| state.nodes.get(&self.id(i)?)) {
-            if !node.standing.is_gone() && but != Some(node.owner) {
-                owners.insert(node.owner);
-            }
-            if owners.len() >= most {
-                break;
-            }
+    /// Whether some class of GPU, of these if any are named, has nodes of so many owners beside the requester.
+    pub(crate) fn has_owners(&self, classes: &[String], requester: AccountId, needed: u32) -> bool {
+        if classes.is_empty() {
+            let mut nodes = self.gpus.clone();
+            self.classes.keep_owned(&mut nodes, requester, needed);
+            return !nodes.is_empty();
         }
-        owners.len()
+        let mut named = classes.iter();
+        named.any(|class| self.classes.has_owners(class, requester, needed))
     }
 
     /// The node has a blob from here on.
@@ -484,11 +447,11 @@ impl Fleet {
                 self.gpu_features.keep(feature, &mut fit);
             }
             if !gpu.classes.is_empty() {
-                self.gpu_classes.keep_any(gpu.classes.iter(), &mut fit);
+                self.classes.keep_any(&gpu.classes, &mut fit);
             }
         }
         if let Some(class) = class {
-            self.gpu_classes.keep(class, &mut fit);
+            self.classes.keep(class, &mut fit);
         }
         self.mfuel_s.keep_at_least(&mut fit, needs.mfuel_s);
         self.shown_mfuel_s

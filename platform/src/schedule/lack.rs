@@ -82,6 +82,7 @@ fn obstacle(reason: Refused, has_room: bool) -> Obstacle {
         | Refused::NoGpu
         | Refused::GpuFeature
         | Refused::GpuClass
+        | Refused::ClassTooSmall
         | Refused::Label => Obstacle::Sort,
         Refused::Draining
         | Refused::Gone
@@ -137,6 +138,7 @@ fn missing(reason: Refused, needs: &Needs, node: &Node) -> u64 {
         | Refused::GpuSpeed
         | Refused::GpuFeature
         | Refused::GpuClass
+        | Refused::ClassTooSmall
         | Refused::Label
         | Refused::OwnNode
         | Refused::SameOwner

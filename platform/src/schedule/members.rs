@@ -131,11 +131,6 @@ impl<K: Ord> Named<K> {
         self.0.get(name)
     }
 
-    /// All names, in their order.
-    pub(super) fn names(&self) -> impl Iterator<Item = &K> {
-        self.0.keys()
-    }
-
     /// Puts a node into the set of a name, or takes it out.
     pub(super) fn mark(&mut self, name: K, i: u32, is_there: bool) {
         match self.0.entry(name) {

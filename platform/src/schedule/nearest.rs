@@ -143,6 +143,10 @@ impl Nearest<'_> {
             "name more of `/qos/gpu/classes`, or none; replicas of one task stay in one class"
                 .into()
         }
+        Refused::ClassTooSmall => format!(
+            "wait until nodes of {} owners beside you have GPUs of one class, ask for fewer replicas, or name a comparator or a tolerance, by which any class will do",
+            needs.class_owners
+        ),
         Refused::OwnNode => {
             "another owner's node has to take it: in an open market nobody runs his own tasks"
                 .into()

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     amount::Amount,
     decide::stake_due,
-    definition::{GpuNeed, TaskType},
+    definition::{GpuNeed, TaskDefinition, TaskType},
     digest::Digest,
     policy::{Market, Policy, SchedulingPolicy},
     state::{Room, Task},
@@ -37,6 +37,8 @@ pub(crate) struct Needs {
     /// Fuel that the node's results showed at least, in millions a second; what it claims does not count. 0: whatever it showed.
     pub(crate) shown_mfuel_s: u64,
     pub(crate) gpu: Option<GpuNeed>,
+    /// Owners beside the requester that the GPU class must have in which it begins. 0: whatever it has.
+    pub(crate) class_owners: u32,
     /// What the replica earns for certain, should it be late; where nodes ask, the most that they may ask for.
     pub(crate) price: Amount,
     /// It goes to nodes that publish an ask.
@@ -73,6 +75,11 @@ impl Needs {
             mfuel_s: qos.min_mfuel_s.unwrap_or(0).into(),
             shown_mfuel_s: 0,
             gpu: qos.gpu.clone(),
+            class_owners: match task.bound_class() {
+                // It was chosen when the result was made that this one is held against.
+                Some(_) => 0,
+                None => class_owners(definition, policy),
+            },
             price: definition.least_pay(),
             by_ask: definition.economics.pricing.is_by_ask(),
             stake: if task.next_is_staked(policy, 0) {
@@ -190,6 +197,18 @@ impl Hasher for Fnv {
         for byte in bytes {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(FNV_PRIME);
         }
+    }
+}
+
+/// Owners, beside the requester, that a GPU class must have for a sample to begin in it: one for each replica, where those are compared bit by
+/// bit and are not one owner's. 0 where it does not matter.
+pub(crate) fn class_owners(definition: &TaskDefinition, policy: &Policy) -> u32 {
+    let replicas = definition.sampling().replicas;
+    let in_one_class =
+        definition.qos.gpu.is_some() && replicas > 1 && definition.comparison().is_none();
+    match policy.market {
+        Market::Open if in_one_class => replicas,
+        Market::Open | Market::Private => 0,
     }
 }
 

@@ -278,6 +278,7 @@ fn fit_of(state: &State, task: &Task, needs: &Needs, node: &Node, now: Timestamp
         | Refused::GpuSpeed
         | Refused::GpuFeature
         | Refused::GpuClass
+        | Refused::ClassTooSmall
         | Refused::Speed
         | Refused::Label
         | Refused::OwnNode

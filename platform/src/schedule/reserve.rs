@@ -206,6 +206,7 @@ pub(super) fn takes_idle(
         | Refused::GpuSpeed
         | Refused::GpuFeature
         | Refused::GpuClass
+        | Refused::ClassTooSmall
         | Refused::Speed
         | Refused::Label
         | Refused::OwnNode

@@ -3,7 +3,7 @@
 use aevir_events::Timestamp;
 
 use super::{
-    barred::{Barred, take_out_own},
+    barred::{Barred, take_out_own, take_out_small},
     filter::replica_class,
     fit::take_out_barred,
     needs::{Needs, most_stake},
@@ -30,7 +30,9 @@ pub(crate) fn takers(
         needs.stake = most_stake(task, &policy);
     }
     let fleet = &state.index.fleet;
-    let mut fit = fleet.fitting_idle(&needs, replica_class(state, task, &[]), now);
+    let class = replica_class(state, task, &[]);
+    let mut fit = fleet.fitting_idle(&needs, class, now);
+    take_out_small(state, task, &needs, class, &mut fit);
     fleet
         .parties
         .take_out(task.requester, task.definition.module, &mut fit);

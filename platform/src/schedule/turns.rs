@@ -18,7 +18,7 @@ use aevir_events::Timestamp;
 
 use super::{
     Candidates, Drawn, Ticket,
-    barred::{Barred, ordinal, requesters_own},
+    barred::{Barred, class_owner, ordinal, requesters_own},
     charge_of,
     filter::{pledge, replica_class},
     fit::{Fit, Given, Market},
@@ -46,8 +46,14 @@ type Heads<'a> = Peekable<Box<dyn Iterator<Item = (Turn, &'a Arc<Line>)> + 'a>>;
 type FitKey = (Arc<Needs>, Option<String>, NamedParty, OwnNodes);
 
 /// The node that is kept free for a task, its requester where one is kept free from his tasks alone, how many of those that are kept free for
-/// others take it all the same, and its requester where he owns many.
-type OwnNodes = (Option<u32>, Option<AccountId>, usize, Option<AccountId>);
+/// others take it all the same, and its requester where he owns many, and where he owns some of GPU classes that a sample may begin in.
+type OwnNodes = (
+    Option<u32>,
+    Option<AccountId>,
+    usize,
+    Option<AccountId>,
+    Option<AccountId>,
+);
 
 /// Fits that a plan has room for from its beginning: more than most markets' needs differ.
 const FITS: usize = 64;
@@ -440,7 +446,8 @@ impl<'a> Planner<'a> {
         let from_own = kept.own_of(task);
         let class_name = class.map(str::to_owned);
         let requesters = requesters_own(self.state, task);
-        let nodes = (own, from_own, spared, requesters);
+        let of_class = class_owner(self.state, task, needs);
+        let nodes = (own, from_own, spared, requesters, of_class);
         let key = (Arc::clone(needs), class_name, party, nodes);
         if let Some(fit) = self.fit_of.get(&key) {
             return *fit;

@@ -409,24 +409,39 @@ fn gpu_replicas_stay_within_one_class_and_owners_apart() {
     let owner = w.account("twin");
     w.node_of(owner, profile("twin-1"));
     w.node_of(owner, profile("twin-2"));
-    let mut other_class = profile("other");
-    other_class.gpu.as_mut().unwrap().class = "class-b".into();
-    let other = w.account("other");
-    let other = w.node_of(other, other_class);
-    let away = w.node("match");
-    w.ok(Command::DrainNode { node: away });
+    let of_class = |w: &mut World, name: &str, class: &str| {
+        let mut profile = profile(name);
+        profile.gpu.as_mut().unwrap().class = class.into();
+        let owner = w.account(name);
+        w.node_of(owner, profile)
+    };
+    let other = of_class(&mut w, "other", "class-b");
+    let away =
+        ["class-a", "class-b"].map(|class| of_class(&mut w, &format!("match {class}"), class));
+    for node in away {
+        w.ok(Command::DrainNode { node });
+    }
     let qos = json!({"gpu": {}, "max_latency_ms": AT_ONCE_MS});
-    w.task(json!({"qos": qos, "verification": sampled(2, 3)}));
+    w.task(json!({"qos": qos, "verification": sampled(2, 2)}));
     let leases = w.plan();
     assert_eq!(
         leases.len(),
         1,
         "the twin has the owner, the other the class against it"
     );
-    if leases[0].2 != other {
-        w.ok(Command::ResumeNode { node: away });
-        assert_eq!(w.plan().len(), 1);
-    }
+    let [_, of_other] = away;
+    let [match_of_first, match_of_none] = match leases[0].2 == other {
+        true => [of_other, away[0]],
+        false => away,
+    };
+    w.ok(Command::ResumeNode {
+        node: match_of_none,
+    });
+    assert!(w.plan().is_empty());
+    w.ok(Command::ResumeNode {
+        node: match_of_first,
+    });
+    assert_eq!(w.plan()[0].2, match_of_first);
 }
 
 #[test]

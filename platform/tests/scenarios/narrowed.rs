@@ -5,10 +5,11 @@ use std::{cell::RefCell, collections::BTreeMap};
 
 use aevir_platform::{
     amount::Amount,
-    command::Command,
+    command::{Command, NodeProfile},
     event::{Event, ReviewOutcome, Trust, Untrusted},
     ids::NodeId,
     policy::{Market, Policy},
+    schedule::{Refused, why},
 };
 use serde_json::{Value, json};
 
@@ -145,33 +146,79 @@ fn what_costs_a_node_nothing_does_not_vouch_for_it() {
     finished(&w, "not-vouched");
 }
 
+/// A sample of two of three, on GPUs of these classes, or of any.
+fn on_gpus(classes: &[&str]) -> Value {
+    json!({"qos": {"gpu": {"classes": classes}}, "verification": [sampled()]})
+}
+
+fn of_class(name: &str, class: &str) -> NodeProfile {
+    let mut profile = profile(name);
+    profile.gpu.as_mut().unwrap().class = class.into();
+    profile
+}
+
 #[test]
 fn a_sample_that_no_class_has_owners_for_is_refused() {
     let mut w = World::with_policy(policy(NEVER));
-    let owner = w.account("of two");
-    let class = |name: &str, class: &str| {
-        let mut profile = profile(name);
-        profile.gpu.as_mut().unwrap().class = class.into();
-        profile
+    let (owner, other) = (w.account("of two"), w.account("another"));
+    w.node_of(owner, of_class("one", "class-b"));
+    w.node_of(owner, of_class("two", "class-b"));
+    w.node_of(w.requester, of_class("mine", "class-b"));
+    w.node_of(other, of_class("three", "class-b"));
+    let refused = |w: &mut World, classes: &[&str]| {
+        let asked = w.submission(on_gpus(classes));
+        assert_eq!(w.refused(asked), "class-too-small");
     };
-    w.node_of(owner, class("one", "class-b"));
-    w.node_of(owner, class("two", "class-b"));
-    w.node_of(w.requester, class("mine", "class-b"));
-    let sample = json!({"qos": {"gpu": {}}, "verification": [sampled()]});
-    let asked = w.submission(sample.clone());
-    assert_eq!(
-        w.refused(asked),
-        "class-too-small",
-        "one owner beside the requester"
-    );
-    let other = w.account("another");
-    w.node_of(other, class("three", "class-b"));
-    let listed = json!({"qos": {"gpu": {"classes": ["class-a"]}}, "verification": [sampled()]});
-    let asked = w.submission(listed);
-    assert_eq!(w.refused(asked), "class-too-small");
-    let one = json!({"qos": {"gpu": {"classes": ["class-a"]}}});
-    w.task(one);
-    w.task(sample);
+    refused(&mut w, &[]);
+    let third = w.account("a third");
+    w.node_of(third, of_class("four", "class-b"));
+    refused(&mut w, &["class-a"]);
+    // One result of any class needs no other.
+    let mut alone = on_gpus(&["class-a"]);
+    alone["verification"] = json!([]);
+    w.task(alone);
+    w.task(on_gpus(&[]));
+    w.task(on_gpus(&["class-a", "class-b"]));
+}
+
+#[test]
+fn a_sample_begins_only_in_a_class_with_owners_for_all_of_it() {
+    let mut w = World::with_policy(policy(NEVER));
+    let free = json!({"method": "sampling", "quorum": 2, "replicas": 3, "unstaked": true});
+    let terms = json!({"qos": {"gpu": {}}, "verification": [free]});
+    let of = |w: &mut World, name: &str, class: &str| {
+        let owner = w.account(name);
+        w.node_of(owner, of_class(name, class))
+    };
+    // The requester is the third one of a class.
+    let mut lone: Vec<NodeId> = ["a", "b"].map(|name| of(&mut w, name, "his")).into();
+    lone.push(w.node_of(w.requester, of_class("own", "his")));
+    lone.push(of(&mut w, "c", "lone"));
+    let enough = ["d", "e", "f"].map(|name| of(&mut w, name, "enough"));
+    for _ in 0..enough.len() {
+        let task = w.task(terms.clone());
+        let given = w.plan();
+        let [(of, _, node)] = given.as_slice() else {
+            panic!("one placement: {given:?}");
+        };
+        assert_eq!(*of, task);
+        assert!(enough.contains(node));
+    }
+    // They are busy now, and nobody else will do.
+    let task = w.task(terms);
+    assert!(w.plan().is_empty());
+    let why = why(&w.state, &w.state.tasks[&task], w.now);
+    assert_eq!(why.refused[&Refused::ClassTooSmall], 3);
+    assert_eq!(why.refused[&Refused::OwnNode], 1);
+    assert_eq!(why.refused[&Refused::NoFreeSlot], 3);
+    // With one more owner the small class is as good as the other.
+    let fourth = of(&mut w, "g", "his");
+    let [(placed, _, node)] = w.plan()[..] else {
+        panic!("one placement");
+    };
+    assert_eq!(placed, task);
+    assert!(lone[..2].contains(&node) || node == fourth);
+    finished(&w, "class-too-small");
 }
 
 /// In a market of one owner both samples are his: the reviewing one takes points first, and the other of what is left.

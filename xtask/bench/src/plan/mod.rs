@@ -371,7 +371,7 @@ fn needs(market: &mut Market) -> Value {
     let memory = [128, 256, 256, 1_024][market.below(4) as usize];
     let mut task =
         json!({"type": kind, "qos": qos, "limits": {"memory_mib": memory, "runtime_s": 60}});
-    // A few nodes have no class of GPU with two owners, and no such sample is accepted there.
+    // A few nodes have no class of GPU with owners enough, and no such sample is accepted there.
     let is_small = task["qos"]["gpu"].is_object() && market.state.nodes.len() < FEW_NODES;
     if market.below(8) == 0 && !is_small {
         task["verification"] = json!([{"method": "sampling", "quorum": 2, "replicas": 2}]);
