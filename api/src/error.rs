@@ -78,7 +78,7 @@ codes! {
     NotInLog = "not-in-log", UNPROCESSABLE_ENTITY, "The log has no such entry or size: ask for what lies within it.";
     ReceiptNotReady = "receipt-not-ready", CONFLICT, "There is no receipt before the task has ended: wait for that.";
     ObjectLost = "object-lost", INTERNAL_SERVER_ERROR, "A blob that the log names is not in the object store: its operator must restore it.";
-    TooManyChanges = "too-many-changes", TOO_MANY_REQUESTS, "The node writes into the log more often than it may: wait for the time in Retry-After; the detail says of what there was too much.";
+    TooManyChanges = "too-many-changes", TOO_MANY_REQUESTS, "The node or the account writes into the log more often than it may: wait for the time in Retry-After; the detail says of what there was too much.";
     TooManyQuotes = "too-many-quotes", TOO_MANY_REQUESTS, "The account asks for more quotes, or more often why tasks wait, than it may: wait for the time in Retry-After.";
     Busy = "busy", SERVICE_UNAVAILABLE, "Too many requests wait to be decided: try again after the time in Retry-After.";
     NotLeader = "not-leader", SERVICE_UNAVAILABLE, "Another replica leads the log now: try again.";

@@ -1,13 +1,18 @@
-//! Handing a command to the log's writer and reading its outcome.
+//! Handing a command to the log's writer and reading its outcome, and counting those that cost nothing.
 
 use std::{cell::Cell, sync::Arc};
 
 use aevir_events::{Receipt, Recorded, Request};
-use aevir_platform::{Actor, command::Command, event::Event};
+use aevir_platform::{
+    Actor,
+    command::{Command, Scope},
+    event::Event,
+};
 use tracing::{Span, field::display};
 
 use crate::{
     app::App,
+    auth::Caller,
     error::{ApiError, ApiResult, Code},
 };
 
@@ -35,6 +40,32 @@ pub(crate) async fn submit(
         Span::current().record("position", display(first.position));
     }
     Ok(receipt)
+}
+
+/// Counts what an account is about to write into the log for nothing; `key` is the command's. Not counted is what was taken with this key
+/// before, which writes nothing more, nor what administrators do.
+///
+/// # Errors
+/// Where the account wrote too much: with the time after which it may go on.
+pub(crate) async fn count(app: &App, caller: &Caller, key: Option<&str>) -> ApiResult<()> {
+    if caller.has(Scope::Admin) {
+        return Ok(());
+    }
+    let Err(refused) = app.live.rates.write(caller.account) else {
+        return Ok(());
+    };
+    let Some(key) = key else {
+        return Err(refused);
+    };
+    match app.log.is_known(&caller.actor().to_string(), key).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(refused),
+        Err(error) => {
+            let reason = &error as &dyn std::error::Error;
+            tracing::warn!(error = reason, "an idempotency key can't be looked up");
+            Err(ApiError::new(Code::LogUnavailable, error.to_string()))
+        }
+    }
 }
 
 /// The event of a receipt that the command can't succeed without.

@@ -674,6 +674,11 @@ class Task:
         """Whether a replica waits for a node."""
         return self.open_slots() > 0
 
+    def held_by(self):
+        """Whose suspension keeps it from being placed: of a look at something old, its module's alone."""
+        module = self.definition["module"]
+        return {module} if self.review_of or self.inspects else {module, self.requester, *self.terms.contents}
+
     def needs_gpu(self):
         """Whether it runs on a GPU."""
         return (self.definition.get("qos") or {}).get("gpu") is not None
@@ -1177,12 +1182,11 @@ def left_all_time(task, run):
     return task.terms.deadline is not None and milliseconds(task.terms.deadline) - run.leased_at >= limit
 
 
-def could_be_in_time(task, run, mfuel_s):
-    """Whether a node of this speed could have brought the result in time: else that it was late says nothing of it."""
+def could_be_in_time(task):
+    """Whether a run that takes all its time could have brought the result in time: else that it was late says nothing of its node."""
     limit = 1_000 * (LIMITS | (task.definition.get("limits") or {}))["runtime_s"]
-    ran = min(limit, -(-run.fuel // (mfuel_s * 1_000))) if mfuel_s and not task.needs_gpu() else limit
     fetched = 1_000 * sum(-(-integer(i["size"]) // MIB) for i in task.inputs)
-    return task.terms.max_latency_ms >= 2 * ran + fetched + 5_000
+    return task.terms.max_latency_ms >= limit + fetched + 5_000
 
 
 def earned(task, run, reason, now):
@@ -1548,6 +1552,11 @@ def surely_ms(task):
     return begun + reserved_ms(task) + leases["slack_ms"]
 
 
+def owners_of(counts):
+    """Who has nodes, by how many each has."""
+    return [owner for owner, count in counts.items() if count > 0]
+
+
 def works(node):
     """Whether it takes work, busy or not."""
     return node.online and node.standing == "working" and not node.suspended
@@ -1674,7 +1683,7 @@ def line_key(task):
     asked = [needs.qos.get(name) for name in ("min_mfuel_s", "gpu", "labels", "labels_any", "labels_not")]
     return canonical_text([needs.kind, needs.sampled, task.policy["market"], [value or None for value in asked], list(needs.run),
                            needs.data, needs.speed_in_time, needs.price, needs.stake, task.definition["module"], task.terms.contents,
-                           sorted(task.tried()), [a.node for a in task.involved() + live], task.bound_class(), task.reserved, surely_ms(task)])
+                           sorted(task.tried()), [a.node for a in task.involved() + live], task.bound_class(), task.reserved, surely_ms(task), bool(task.review_of or task.inspects)])
 
 
 @dataclass
@@ -1774,6 +1783,7 @@ class Auditor:
         self.nodes = {}
         self.in_order = []  # of their registration
         self.class_nodes = defaultdict(Counter)  # by class of GPU: how many nodes each owner has that are not gone
+        self.at_work = None, None  # the same of those that take work, and at which entry
         self.contents = {}
         self.files = {}  # contents by the digest of each of their files
         self.trained = {}  # tasks that may register a model
@@ -2232,7 +2242,7 @@ class Auditor:
 
     def may_place(self, task):
         """Whether nothing holds it back but the nodes."""
-        held = self.suspended & {task.requester, task.definition["module"], *task.terms.contents}
+        held = self.suspended & task.held_by()
         return not held and self.running[task.requester] < self.limits_of(task.requester)["running_max"]
 
     def next_in_turn(self, plan):
@@ -2434,20 +2444,27 @@ class Auditor:
         bound, name = task.bound_class(), (node.profile.get("gpu") or {}).get("class")
         if bound is not None or task.class_owners() == 0:
             return bound in (None, name)
-        return self.class_suffices(task, name)
+        return self.class_suffices(task, name, self.classes_at_work())
 
-    def class_suffices(self, task, name):
+    def classes_at_work(self):
+        """By class of GPU: how many nodes each owner has that take work, busy or not; counted once an entry."""
+        if self.at_work[0] != self.tree.size:
+            classes = defaultdict(Counter)
+            for node in self.in_order:
+                if node.profile.get("gpu") and works(node) and node.owner not in self.suspended:
+                    classes[node.profile["gpu"]["class"]][node.owner] += 1
+            self.at_work = self.tree.size, classes
+        return self.at_work[1]
+
+    @staticmethod
+    def class_suffices(task, name, classes):
         """Whether nodes of a class of GPUs have as many owners as the sample has replicas, the requester not among them. Of one whose own
         nodes are of very many classes each is asked for one owner more."""
-        owners, needed = self.owners_of_class(name), task.class_owners()
+        owners, needed = owners_of(classes[name]), task.class_owners()
         if len(owners) != needed:
             return len(owners) > needed
-        own = sum(counts[task.requester] > 0 for counts in self.class_nodes.values())
+        own = sum(counts[task.requester] > 0 for counts in classes.values())
         return task.requester not in owners and own <= OWN_CLASSES_MAX
-
-    def owners_of_class(self, name):
-        """Who has nodes of a class of GPUs that are not gone for good."""
-        return [owner for owner, count in self.class_nodes[name].items() if count > 0]
 
     def count_class(self, node, more):
         """A node is of its class of GPUs, or is not any more."""
@@ -2477,7 +2494,7 @@ class Auditor:
         if draw is None:
             require(self.epoch == 0, "expected a draw once there are epochs, found a lease without one")
             return
-        held = self.suspended & {task.requester, task.definition["module"], *task.terms.contents}
+        held = self.suspended & task.held_by()
         require(not held, f"expected a task that nothing holds back, found {sorted(held)} suspended")
         doubled = data.get("doubles")
         self.check_turn(task, doubled)
@@ -2753,7 +2770,7 @@ class Auditor:
         require(task.escrow <= terms.budget, f"expected an escrow within the budget of {terms.budget}, found {task.escrow}")
         if task.class_owners():
             classes = data["definition"]["qos"]["gpu"].get("classes") or list(self.class_nodes)
-            suffices = any(self.class_suffices(task, name) for name in classes)
+            suffices = any(self.class_suffices(task, name, self.class_nodes) for name in classes)
             require(suffices, f"expected a class of GPUs with nodes of {task.class_owners()} owners beside the requester, found none")
         self.tasks[id] = task
         self.money_due("escrow", task, {available(task.requester): -task.escrow, escrow(id): task.escrow})
@@ -3126,7 +3143,7 @@ class Auditor:
             return "unproven"
         if assignment.hardware is None or task.policy["market"] == "private":
             return None
-        return "small-class" if len(self.owners_of_class(assignment.hardware)) < task.terms.replicas else None
+        return "small-class" if len(owners_of(self.class_nodes[assignment.hardware])) < task.terms.replicas else None
 
     def on_task_extended(self, data):
         """No quorum yet: one more replica."""
@@ -3189,7 +3206,7 @@ class Auditor:
     def note_outcomes(self, task, refused):
         """A verdict counts against nodes, on the task's type; what counts for them does with its settlement."""
         for assignment in task.accepted:
-            if took_too_long(task.terms, assignment) and could_be_in_time(task, assignment, speed(self.nodes[assignment.node])):
+            if took_too_long(task.terms, assignment) and could_be_in_time(task):
                 self.count(task, assignment, good=False)
         shown = task.accepted and task.blames()
         contradicted = [a for a in task.having("failed") if a.failure in MODULE_FAILURES] if shown else []
@@ -3479,7 +3496,8 @@ class Auditor:
         expect("the round", task.round, data["round"])
         doubled = data.get("doubles")
         if doubled is None:
-            require(len(live) < task.target, f"expected at most {task.target} replicas, found one more")
+            # A run and its duplicate are one of them: the first of an adaptive sample may be doubled before time calls for the others.
+            require(task.missing() > 0, f"expected at most {task.target} replicas, found one more")
             # Leases from before there were draws were placed at once.
             in_turn = task.open_slots() > 0 or data.get("draw") is None
             require(in_turn, "expected the next replica once those before are sealed, found it leased while one runs")
@@ -3762,10 +3780,13 @@ class Auditor:
                 self.is_due("task.verified", task.id) or self.must_follow("task.verified", task.id)
             elif task.terms.replicas > 1:
                 self.settle_due("assignment.withdrawn", assignment.id)
-            elif not self.is_due("task.verified", task.id):
-                meets = any(all(passed for _, passed in a.checks) for a in task.having("revealed"))
-                require(meets or self.now >= task.reveal_by, f"expected {assignment.id} to go on, found it called off for nothing better")
-                self.must_follow("task.verified", task.id)
+            else:
+                if not self.is_due("task.verified", task.id):
+                    # What does not meet the terms waits for others, and ends it at once where nobody is left who could bring better.
+                    self.check_round_over(task)
+                    self.must_follow("task.verified", task.id)
+                first = judge_alone(task.having("revealed"), {})[1][0]
+                require(assignment is not first, f"expected the result of {first.id} to be the task's, found it called off")
             assignment.overtaken = assignment.state != "leased"
             self.miss_deadline(task, assignment)
             task.faults += assignment.overtaken

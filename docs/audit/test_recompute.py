@@ -172,6 +172,11 @@ class Log:
         """A node takes a replica."""
         self.decide("assignment.leased", {"task": task, "assignment": assignment, "node": node, "round": round})
 
+    def double(self, task, assignment, node, run):
+        """A node takes a duplicate of a run."""
+        self.lease(task, assignment, node)
+        self.entries[-1]["data"]["doubles"] = run
+
     def start(self, task, assignment):
         """A run begins."""
         self.decide("assignment.started", {"task": task, "assignment": assignment})
@@ -194,8 +199,11 @@ class Log:
         for assignment, node, *result in runs:
             self.start(task, assignment)
             self.commit(task, assignment, node, *result)
-        reveal_by = (START + timedelta(seconds=self.seconds + 30)).isoformat(timespec="milliseconds") + "Z"
-        self.follow("task.round_closed", {"task": task, "round": round, "reveal_by": reveal_by})
+        self.follow("task.round_closed", {"task": task, "round": round, "reveal_by": self.reveal_by()})
+
+    def reveal_by(self):
+        """Until when what is sealed now is to be revealed."""
+        return (START + timedelta(seconds=self.seconds + 30)).isoformat(timespec="milliseconds") + "Z"
 
     def reveal(self, *assignments, checks=()):
         """The reports that were committed to."""
@@ -376,6 +384,38 @@ def inconclusive():
     return log
 
 
+def doubled(sealed=2):
+    """A task of one replica whose run was doubled: so many of both are sealed, and the first shows what does not meet the requester's check."""
+    log = with_nodes()
+    log.task(TASK, "1053000", checks=[CHECK_M], qos={"max_latency_ms": 60_000})
+    log.lease(TASK, RUNS[0], NODES[0])
+    log.seconds += 30
+    log.double(TASK, RUNS[1], NODES[1], RUNS[0])
+    for assignment in RUNS[:2]:
+        log.start(TASK, assignment)
+    for assignment, node in zip(RUNS[:sealed], NODES):
+        log.commit(TASK, assignment, node, "a", [("m", "800000")])
+        log.follow("task.round_closed", {"task": TASK, "round": 1, "reveal_by": log.reveal_by()})
+        log.seconds += 1
+    log.reveal(RUNS[0], checks=[{"check": "metric m", "passed": False, "detail": ""}])
+    return log
+
+
+def doubled_unmet():
+    """Neither of both meets it: the second reveal leaves nobody to wait for, and the first one sealed is the task's, with time left."""
+    log = doubled()
+    checks = [{"check": "metric m", "passed": False, "detail": ""}]
+    log.reveal(RUNS[1], checks=checks)
+    log.follow("assignment.withdrawn", {"task": TASK, "assignment": RUNS[1]})
+    log.verify(TASK, "unmet", RUNS[:1], checks=checks)
+    shares = [("compute", OWNERS[0], NODES[0], None, "1000000"), ("attempt", OWNERS[1], NODES[1], None, "1000")]
+    shares.append(("platform", None, None, None, "50000"))
+    log.settle(TASK, "1053000", "1051000", "2000", shares)
+    log.mature(TASK, shares[:1] + shares[2:])
+    log.points(OWNERS[0], "compute", "50", "result-accepted", TASK, RUNS[0])
+    return log
+
+
 def closures():
     """A task that all nodes fail, one that is cancelled with a run under way, and one that depended on it."""
     log = worked_example()
@@ -503,6 +543,10 @@ class GoodLogs(unittest.TestCase):
 
     def test_inconclusive(self):
         self.check(inconclusive(), {"inconclusive": 1})
+
+    def test_a_duplicate_that_is_no_better(self):
+        document = self.check(doubled_unmet(), {"unmet": 1})
+        self.assertEqual("1000", document["accounts"][f"account/{OWNERS[1]}/available"])
 
     def test_closures(self):
         document = self.check(closures(), {"cancelled": 1, "failed": 2, "settled": 1})
@@ -840,6 +884,17 @@ class Tampering(unittest.TestCase):
                 entry["time"] = entries[0]["time"]
         self.check(log, hurry, at, "time to reveal")
 
+    def test_a_duplicate_called_off_for_nothing_better(self):
+        for sealed in (1, 2):  # the duplicate has still to bring its result, or to show it
+            log = doubled(sealed)
+            log.follow("assignment.withdrawn", {"task": TASK, "assignment": RUNS[1]})
+            self.check(log, lambda entries: None, len(log.entries) - 1, f"expected time to reveal for {RUNS[1]}")
+
+    def test_the_later_of_two_that_are_no_better(self):
+        log = doubled_unmet()
+        self.edit(log, find(log.entries, "assignment.withdrawn"), f"the result of {RUNS[0]} to be the task's",
+                  lambda data: data.update(assignment=RUNS[0]))
+
     def test_a_verdict_without_a_quorum(self):
         log = inconclusive()
         self.edit(log, find(log.entries, "task.verified"), "expected inconclusive, found passed", lambda data: data.update(verdict="passed"))
@@ -930,6 +985,20 @@ class Tampering(unittest.TestCase):
         for assignment, node in zip(RUNS, NODES):
             log.lease(TASK, assignment, node)
         self.check(log, lambda entries: None, len(log.entries) - 2, "at most 1 replicas")
+
+    def test_a_doubled_first_replica_is_one_of_those_called_for(self):
+        log = with_nodes()
+        log.node(ulid(24), ulid(14))
+        adaptive = {"method": "sampling", "replicas": 3, "quorum": 2, "initial": 2, "adaptive": True}
+        log.task(TASK, "3153000", checks=[adaptive], qos={"max_latency_ms": 200_000}, limits={"runtime_s": 60})
+        log.lease(TASK, RUNS[0], NODES[0])
+        log.seconds += 100
+        log.double(TASK, RUNS[1], NODES[1], RUNS[0])
+        log.decide("task.hastened", {"task": TASK})
+        log.lease(TASK, RUNS[2], NODES[2])
+        self.assertIsNone(audited(lines_of(log.entries))["error"])
+        log.lease(TASK, ulid(64), ulid(24))
+        self.check(log, lambda entries: None, len(log.entries) - 1, "at most 2 replicas")
 
     def test_a_life_after_the_end(self):
         log = worked_example()

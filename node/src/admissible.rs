@@ -4,7 +4,7 @@
 //! fault must not cost its node that, so it is found while the run can still be told as failed. `cli/tests` compares
 //! these constants with the platform's.
 
-use aevir_wire::{Fail, Report};
+use aevir_wire::{Artifact, Fail, MetricValue};
 use serde_json::{Number, Value};
 
 use crate::report::{class, failure};
@@ -50,13 +50,13 @@ pub(crate) fn result_size(bytes: &[u8]) -> Result<(), Fail> {
 }
 
 /// Whether names and counts of a report are what the platform takes.
-pub(crate) fn report(report: &Report) -> Result<(), Fail> {
-    entries("outputs", report.outputs.iter().map(|o| o.name.as_str()))?;
-    entries("metrics", report.metrics.iter().map(|m| m.name.as_str()))
+pub(crate) fn entries(outputs: &[Artifact], metrics: &[MetricValue]) -> Result<(), Fail> {
+    names("outputs", outputs.iter().map(|o| o.name.as_str()))?;
+    names("metrics", metrics.iter().map(|m| m.name.as_str()))
 }
 
 /// The names come sorted.
-fn entries<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), Fail> {
+fn names<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), Fail> {
     let names: Vec<_> = names.collect();
     if names.len() > ENTRIES_MAX {
         let text = format!("the run has {} {what}; at most {ENTRIES_MAX}", names.len());

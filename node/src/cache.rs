@@ -152,23 +152,19 @@ impl BlobCache {
         let path = self.folder.join(digest);
         let lock = Arc::clone(self.index().fetching.entry(digest.to_owned()).or_default());
         let _one_at_a_time = lock.lock().await;
-        if !self.holds(digest, &path).await? {
-            let found = download(path.clone()).await?;
-            self.insert(digest, found);
-        }
-        let mut index = self.index();
-        index.fetching.remove(digest);
-        index.clock += 1;
-        let used = index.clock;
-        let found = match index.blobs.get_mut(digest) {
-            Some(blob) => {
-                blob.used = used;
-                blob.pins += 1;
-                blob.size
-            }
-            None => return Err(io::Error::other("the blob vanished from the cache").into()),
+        let held = match self.holds(digest, &path).await? {
+            true => self.pin(digest),
+            false => None,
         };
-        drop(index);
+        let found = match held {
+            Some(size) => size,
+            None => {
+                let found = download(path.clone()).await?;
+                self.insert_pinned(digest, found);
+                found
+            }
+        };
+        self.index().fetching.remove(digest);
         let pinned = Pinned {
             cache: Arc::clone(self),
             digest: digest.to_owned(),
@@ -207,11 +203,22 @@ impl BlobCache {
         Ok(false)
     }
 
-    fn insert(&self, digest: &str, size: u64) {
+    /// Pins a blob that is still there; answers its size.
+    fn pin(&self, digest: &str) -> Option<u64> {
         let mut index = self.index();
         index.clock += 1;
         let used = index.clock;
-        // Pinned until the caller has its own pin, so that making room for it does not throw it out.
+        let blob = index.blobs.get_mut(digest)?;
+        blob.used = used;
+        blob.pins += 1;
+        Some(blob.size)
+    }
+
+    /// The pin is the caller's, from here on: what makes room for it or for others does not throw it out.
+    fn insert_pinned(&self, digest: &str, size: u64) {
+        let mut index = self.index();
+        index.clock += 1;
+        let used = index.clock;
         let blob = Blob {
             size,
             used,
@@ -220,9 +227,6 @@ impl BlobCache {
         };
         index.blobs.insert(digest.to_owned(), blob);
         self.evict(&mut index);
-        if let Some(blob) = index.blobs.get_mut(digest) {
-            blob.pins -= 1;
-        }
     }
 
     /// Removes what was used least recently until the rest fits.

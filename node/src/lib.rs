@@ -53,5 +53,6 @@ pub use fault::{Fault, UnknownFault};
 pub use identity::{IdentityError, NodeKey, Registration};
 pub use journal::{Journal, Sealed};
 pub use memory::offered_memory_mib;
+pub use report::refusal;
 pub use rotation::{client_of, rotate_key};
 pub use terms::TermsChange;

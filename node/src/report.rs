@@ -53,14 +53,7 @@ pub(crate) fn seal(lease: &Lease, outcome: &Outcome, author: Author<'_>) -> Resu
     } else {
         result
     };
-    admissible::result(&result)?;
-    let bytes = canonical(&result).map_err(|e| {
-        failure(
-            class::GUEST_ERROR,
-            format!("the result has no canonical form: {e}"),
-        )
-    })?;
-    admissible::result_size(&bytes)?;
+    let bytes = admissible_bytes(&result)?;
     let report = Report {
         task: lease.task.clone(),
         assignment: lease.assignment.clone(),
@@ -85,13 +78,34 @@ pub(crate) fn seal(lease: &Lease, outcome: &Outcome, author: Author<'_>) -> Resu
         resumed_from: lease.checkpoint.as_ref().map(|c| c.digest.clone()),
         salt: hex::encode(rand::random::<[u8; 32]>()),
     };
-    admissible::report(&report)?;
+    admissible::entries(&report.outputs, &report.metrics)?;
     let commit = sign(&report, author.key)?;
     Ok(Sealed {
         report,
         result,
         commit,
     })
+}
+
+/// An inline result that could be revealed, in canonical form.
+fn admissible_bytes(result: &Value) -> Result<Vec<u8>, Fail> {
+    admissible::result(result)?;
+    let bytes = canonical(result).map_err(|e| {
+        failure(
+            class::GUEST_ERROR,
+            format!("the result has no canonical form: {e}"),
+        )
+    })?;
+    admissible::result_size(&bytes)?;
+    Ok(bytes)
+}
+
+/// Why no node would seal what a run brought that ended well; `None` where each would.
+pub fn refusal(outcome: &Outcome) -> Option<String> {
+    let refused = inline_result(outcome)
+        .and_then(|result| admissible_bytes(&result))
+        .and_then(|_| admissible::entries(&outputs(outcome), &metrics(outcome)));
+    refused.err().map(|fail| fail.message)
 }
 
 /// The commitment to a report with the node's signature.

@@ -106,7 +106,7 @@ rejections! {
     NothingToDispute { task: TaskId } = "nothing-to-dispute", Conflict, "task {task} has no verdict whose dispute window is open: there is nothing that a dispute could reverse";
     ReviewedAlready { task: TaskId } = "reviewed-already", Conflict, "the verdict on task {task} is being looked at again, or was: that happens once";
     NotComparable { task: TaskId } = "not-comparable", Conflict, "task {task} ran in a profile in which no two runs are alike bit by bit: no other run can show whether its result is right";
-    ClassTooSmall { owners: u32 } = "class-too-small", Conflict, "no class of GPU that the task could run on has nodes of {owners} owners beside yours, and results of several classes are not equal bit by bit: name a comparator or a tolerance for the sample, ask for fewer replicas, or leave `/qos/gpu/classes` out";
+    ClassTooSmall { owners: u32 } = "class-too-small", Conflict, "no class of GPU that the task could run on has nodes of {owners} owners beside yours, and results of several classes are not equal bit by bit: name a comparator or a tolerance for the sample, ask for fewer replicas, or name other classes in `/qos/gpu/classes`, or none";
     BondTooSmall { bond: Amount, needed: Amount } = "bond-too-small", Invalid, "the bond of {bond} micro-AEV does not cover fresh replicas, which may cost {needed}: offer as much";
     NoReviewers { task: TaskId, needed: u32, found: usize, stake: Amount } = "no-reviewers", Conflict, "fresh replicas of task {task} need nodes of {needed} owners that had no part in it, with a stake of {stake} micro-AEV each, and {found} such owners have one at work that fits: dispute again when more are online, before the dispute window ends";
     ReviewTask { task: TaskId } = "review-task", Conflict, "task {task} looks at another task's verdict again, and goes its own way";
@@ -114,6 +114,7 @@ rejections! {
     UnknownAssignment = "unknown-assignment", NotFound, "this node has no such assignment";
     LeaseEnded = "lease-ended", Conflict, "the lease of this assignment has ended; drop the work and lease again";
     NotStarted = "assignment-not-started", Conflict, "the assignment was not started";
+    Started = "assignment-started", Conflict, "the assignment was started meanwhile";
     RoundClosed = "round-closed", Conflict, "a commitment was made already; it can't be replaced";
     RevealTooEarly = "reveal-too-early", Conflict, "the round is open: reveal once it has closed";
     RevealMismatch = "reveal-mismatch", Invalid, "the report does not fit the commitment made for it";

@@ -260,14 +260,19 @@ impl Executor {
             return Attempt::ended(Outcome::host_error(text));
         }
         let bytes_max = watch::allowance(&spec.limits, spec.gpu, self.inner.host_bytes_max);
+        let left_bytes = worker.left_bytes;
+        let process = &mut worker.process;
         let pid = process.pid();
         let (sent, mut heard) = (Instant::now(), 0);
         let ended = tokio::select! {
             ended = converse(process, spec, artefact, events, &mut heard) => ended,
             () = cancel.cancelled() => Err(Broken::Cancelled),
-            () = watch::passed(pid, bytes_max) => Err(Broken::HostMemory(bytes_max, sent.elapsed())),
+            () = watch::passed(pid, bytes_max.saturating_add(left_bytes)) => Err(Broken::HostMemory(bytes_max, sent.elapsed())),
         };
-        self.conclude(worker, spec, ended, heard).await
+        // What it asked for at once was more than this machine could give to anybody.
+        let host_memory = Broken::HostMemory(bytes_max, sent.elapsed());
+        self.conclude(worker, spec, ended, (heard, host_memory))
+            .await
     }
 
     /// Gives the process back or ends it, and says how the run ended, and how many of its lines were not heard.
@@ -276,7 +281,7 @@ impl Executor {
         worker: Worker,
         spec: &RunSpec,
         ended: Result<Answer, Broken>,
-        heard: u64,
+        (heard, host_memory): (u64, Broken),
     ) -> Attempt {
         let outcome = match ended {
             Ok(Answer::Outcome(outcome)) => {
@@ -300,6 +305,10 @@ impl Executor {
             Err(broken) => {
                 let dying = matches!(broken, Broken::Socket(_));
                 let ended = worker.process.end(dying).await;
+                let broken = match broken {
+                    Broken::Socket(_) if ended.got_no_memory() => host_memory,
+                    broken => broken,
+                };
                 let mut outcome = broken_off(broken, &ended, spec);
                 outcome.log_lines_dropped = ended.unheard(heard);
                 outcome

@@ -24,8 +24,6 @@ use crate::limits::{
 use crate::passing::{Handed, send_with_files};
 use crate::process::Launcher;
 
-/// How a program that got no memory says so before it aborts.
-const ALLOCATION_FAILED: &str = "memory allocation of";
 /// How a program says that its stack is used up before it aborts.
 const STACK_OVERFLOWED: &str = "has overflowed its stack";
 /// Where the system says whether it gives out more memory than it has, and how it says that it never does.
@@ -117,7 +115,7 @@ pub(crate) async fn ask(
         Ok(Err(_)) if is_signal(ended.status, nix::libc::SIGXCPU) => Err(Stopped::Cpu {
             cpu_s: limits.cpu_s,
         }),
-        Ok(Err(_)) if ended.stderr.contains(ALLOCATION_FAILED) => Err(memory()),
+        Ok(Err(_)) if ended.got_no_memory() => Err(memory()),
         Ok(Err(_)) if let Some(how) = broke(ended.status, &ended.stderr) => {
             Err(Stopped::Broke { how })
         }

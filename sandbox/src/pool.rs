@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::confine::Role;
 use crate::process::{Launcher, Process, StartError};
+use crate::watch;
 
 /// How often idle processes are looked at.
 const JANITOR_PERIOD: Duration = Duration::from_secs(5);
@@ -33,6 +34,8 @@ pub struct PoolConfig {
     pub age_max: Duration,
     /// How long a tenant's process waits for its next run.
     pub idle_age_max: Duration,
+    /// Bytes that a process may hold after a run, of its own memory: what its heap and a driver keep. One that holds more gets no further run.
+    pub left_bytes_max: u64,
 }
 
 impl Default for PoolConfig {
@@ -46,6 +49,8 @@ impl Default for PoolConfig {
             runs_max: 1_000,
             age_max: Duration::from_secs(600),
             idle_age_max: Duration::from_secs(60),
+            // A quarter of what a run's host may take: a process with a software GPU and its cache of pipelines holds less.
+            left_bytes_max: 256 * 1024 * 1024,
         }
     }
 }
@@ -59,6 +64,8 @@ pub(crate) struct Worker {
     tenant: Option<String>,
     runs: u32,
     idle_since: Instant,
+    /// Bytes that earlier runs left in it, which the next one does not answer for.
+    pub(crate) left_bytes: u64,
 }
 
 /// The processes that wait.
@@ -91,7 +98,7 @@ impl Pool {
         while let Some(mut worker) = self.take(role, tenant) {
             if !worker.process.is_alive() {
                 tracing::warn!("an executor died while it waited");
-            } else if worker.runs == 0 || worker.process.is_wiped().await {
+            } else if worker.runs == 0 || self.is_clean(&mut worker).await {
                 worker.tenant = Some(tenant.to_owned());
                 self.warm_after(REPLACEMENT_PAUSE);
                 return Ok(worker);
@@ -107,7 +114,19 @@ impl Pool {
             tenant: Some(tenant.to_owned()),
             runs: 0,
             idle_since: Instant::now(),
+            left_bytes: 0,
         })
+    }
+
+    /// Whether a process that was used can be used again: it has given back what its run held, and keeps little besides.
+    async fn is_clean(&self, worker: &mut Worker) -> bool {
+        if !worker.process.is_wiped().await {
+            return false;
+        }
+        // One that can't be looked at is gone.
+        let left = worker.process.pid().and_then(watch::held);
+        worker.left_bytes = left.unwrap_or(u64::MAX);
+        worker.left_bytes <= self.config.left_bytes_max
     }
 
     fn take(&self, role: Role, tenant: &str) -> Option<Worker> {
@@ -174,6 +193,7 @@ impl Pool {
                         tenant: None,
                         runs: 0,
                         idle_since: Instant::now(),
+                        left_bytes: 0,
                     }),
                     Err(error) => {
                         // Whoever needs one will be told.

@@ -144,6 +144,9 @@ pub(crate) struct Ended {
     pub(crate) lines: u64,
 }
 
+/// How a program that got no memory says so before it aborts.
+const ALLOCATION_FAILED: &str = "memory allocation of";
+
 /// Makes a process's own folder, with what belongs in it.
 fn own_folder(parent: &Path) -> io::Result<Folder> {
     let folder = Folder::new(parent, FOLDER_PREFIX)?;
@@ -393,6 +396,11 @@ impl Ended {
     /// A sentence about it, where the process can't be talked to.
     pub(crate) fn describe(&self, error: &io::Error) -> String {
         describe(self.status, error, &self.stderr)
+    }
+
+    /// Whether it ended because the system had no memory for it.
+    pub(crate) fn got_no_memory(&self) -> bool {
+        self.stderr.contains(ALLOCATION_FAILED)
     }
 
     /// Lines of its last run of which only so many were heard.

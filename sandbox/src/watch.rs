@@ -42,7 +42,7 @@ pub(crate) async fn passed(pid: Option<u32>, bytes_max: u64) {
 }
 
 /// Bytes that a process holds.
-fn held(pid: u32) -> Option<u64> {
+pub(crate) fn held(pid: u32) -> Option<u64> {
     sum(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
 }
 

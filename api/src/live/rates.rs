@@ -1,8 +1,9 @@
-//! How often one node may write into the log, which keeps everything for ever, and how often one account may ask what takes long to
-//! answer.
+//! How often one node may write into the log, which keeps everything for ever, and one account where that costs nothing, and how often one
+//! account may ask what takes long to answer.
 //!
-//! What a node does with leases is bounded by its leases. What it says of itself, what its runs keep, and quotes, which cost nothing and
-//! look at thousands of nodes while nothing is committed, are bounded here: token buckets ([GCRA](https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm)) in the leader's memory, full again after a restart.
+//! What a node does with leases is bounded by its leases, and what a task costs by the account's money. What a node says of itself, what its
+//! runs keep, what an account writes for nothing, and quotes, which cost nothing and look at thousands of nodes while nothing is committed,
+//! are bounded here: token buckets ([GCRA](https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm)) in the leader's memory, full again after a restart.
 
 use std::{
     hash::Hash,
@@ -33,6 +34,12 @@ const CHECKPOINTS_BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(7);
 /// One more in this time; an agent keeps one in five seconds.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(4);
 
+/// What an account writes for nothing, at once: more than the tasks that a program calls off together, the tokens of a hall of machines or the
+/// versions of a data set's parts.
+const WRITES_BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(511);
+/// One more in this time: the client of `api/wire` waits for it where a call can be repeated.
+const WRITE_EVERY: Duration = Duration::from_secs(1);
+
 /// Quotes, and answers why a task waits, at once for one account: a batch of definitions, or all that waits on one screen.
 const QUOTES_BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(31);
 /// One more in this time. At some ms each that is less than a hundredth of the time in which nothing else is committed.
@@ -58,6 +65,7 @@ pub(crate) struct Rates {
     changes: Buckets<(NodeId, By)>,
     returns: Buckets<NodeId>,
     checkpoints: Buckets<AssignmentId>,
+    writes: Buckets<AccountId>,
     quotes: Buckets<AccountId>,
 }
 
@@ -67,6 +75,7 @@ impl Default for Rates {
             changes: buckets(CHANGE_EVERY, CHANGES_BURST),
             returns: buckets(RETURN_EVERY, RETURNS_BURST),
             checkpoints: buckets(CHECKPOINT_EVERY, CHECKPOINTS_BURST),
+            writes: buckets(WRITE_EVERY, WRITES_BURST),
             quotes: buckets(QUOTE_EVERY, QUOTES_BURST),
         }
     }
@@ -92,6 +101,16 @@ impl Rates {
         until.map_err(|after_s| too_many(Code::TooManyChanges, what, after_s))
     }
 
+    /// Counts what an account writes into the log for nothing, whatever of that it is.
+    ///
+    /// # Errors
+    /// When there were too many: with the time after which there may be another.
+    pub(crate) fn write(&self, account: AccountId) -> ApiResult<()> {
+        let what = "changes of this account that cost nothing (cancelled tasks, keys, join tokens, contents, modules, withdrawals)";
+        let until = take(&self.writes, account);
+        until.map_err(|after_s| too_many(Code::TooManyChanges, what, after_s))
+    }
+
     /// Counts a quote for an account, or an answer why a task of it waits.
     ///
     /// # Errors
@@ -113,6 +132,7 @@ impl Rates {
         self.changes.retain_recent();
         self.returns.retain_recent();
         self.checkpoints.retain_recent();
+        self.writes.retain_recent();
         self.quotes.retain_recent();
     }
 }
@@ -166,5 +186,23 @@ mod tests {
         // What is used up is not forgotten.
         rates.sweep();
         assert!(rates.change(node(1), By::ApiKey).is_err());
+    }
+
+    #[test]
+    fn each_account_writes_so_much_for_nothing_and_waits_for_more() {
+        let rates = Rates::default();
+        let account = |n| AccountId(ulid::Ulid::from_parts(0, n));
+        for _ in 0..WRITES_BURST.get() {
+            assert_eq!(rates.write(account(1)), Ok(()));
+        }
+        // One comes back each second: no hundred.
+        let refused = (0..100).find_map(|_| rates.write(account(1)).err());
+        let refused = refused.expect("one too many");
+        assert_eq!(refused.code(), "too-many-changes");
+        assert_eq!(refused.after_s(), Some(1));
+        assert_eq!(rates.write(account(2)), Ok(()), "another one's");
+        assert_eq!(rates.quote(account(1)), Ok(()), "quotes are counted apart");
+        rates.sweep();
+        assert!((0..100).any(|_| rates.write(account(1)).is_err()));
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     error::{ApiError, ApiResult, Code},
     extract::{IdempotencyKey, Json, Path, Query},
     listing::{Shown, cursor, invalid, limit, next, open},
-    submit::{event, submit},
+    submit::{count, event, submit},
     views::{self, CATALOGUE, Cells},
 };
 
@@ -56,6 +56,7 @@ async fn register_content(
         access: into_domain("/access", &request.access)?,
         contributors: into_domain("/contributors", &request.contributors)?,
     });
+    count(&app, &caller, key.as_deref()).await?;
     let receipt = submit(&app, caller.actor(), key, command).await?;
     let registered = event!(&receipt, ContentRegistered)?;
     let id = registered.content;
@@ -85,6 +86,7 @@ async fn change_content_terms(
         price: parse("/price", &request.price)?,
         access: into_domain("/access", &request.access)?,
     };
+    count(&app, &caller, key.as_deref()).await?;
     submit(&app, caller.actor(), key, command).await?;
     let content = shown(&app, &caller, content)?;
     content.map(Reply).ok_or_else(|| no_content(None, &text))

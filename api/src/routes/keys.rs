@@ -17,7 +17,7 @@ use crate::{
     error::{ApiError, ApiResult, Code},
     extract::{Json, Path, Query},
     listing::{Page, Shown, cursor, limit, next, open},
-    submit::{event, submit},
+    submit::{count, event, submit},
     views::{self, ACCOUNTS, Cells},
 };
 
@@ -47,6 +47,7 @@ async fn add_key(
         let detail = format!("this key lacks the scope `{}` itself", scopes[i].name());
         return Err(ApiError::new(Code::ScopeInvalid, detail).at(format!("/scopes/{i}")));
     }
+    count(&app, &caller, None).await?;
     let secret = wire::Secret::new_key();
     let command = Command::AddKey(AddKey {
         account: caller.account,
@@ -101,7 +102,7 @@ fn from_row(mut cells: Cells) -> ApiResult<wire::Key> {
     })
 }
 
-/// Revokes a key at once.
+/// Revokes a key at once. However much the account has written: whoever got hold of a key of it keeps nobody from revoking that.
 #[utoipa::path(delete, path = "/v1/keys/{id}", tag = "keys", params(("id" = String, Path)),
     responses((status = 204)))]
 async fn revoke_key(
@@ -131,6 +132,7 @@ async fn issue_join_token(
         let detail = format!("{ttl_s} is not in 1 to {TOKEN_TTL_S_MAX}");
         return Err(ApiError::new(Code::FieldInvalid, detail).at("/ttl_s"));
     }
+    count(&app, &caller, None).await?;
     let token = wire::Secret::new_token();
     let expires = now().plus_ms(i64::from(ttl_s) * 1_000);
     let command = Command::IssueJoinToken {

@@ -33,7 +33,7 @@ use crate::{
     listing::{Shown, cursor, limit, next, open},
     objects,
     stream::check_length,
-    submit::submit,
+    submit::{count, submit},
     views::{self, CATALOGUE, Cells},
 };
 
@@ -83,6 +83,7 @@ async fn push_module(
     if let Some(known) = own_module(&app, &caller, digest) {
         return Ok((StatusCode::OK, Reply(known)));
     }
+    count(&app, &caller, None).await?;
     if let Some(wasm) = judged.wasm {
         let length = wasm.len() as u64;
         app.objects.put(digest, length, objects::once(wasm)).await?;

@@ -20,7 +20,7 @@ use crate::{
     error::{ApiError, ApiResult},
     extract::{IdempotencyKey, Json, Path, Query},
     listing::{Shown, cursor, invalid, limit, next, open},
-    submit::{event, submit},
+    submit::{count, event, submit},
     views::{self, ACCOUNTS, Cells},
 };
 
@@ -47,6 +47,7 @@ async fn request_withdrawal(
         amount: parse("/amount", &request.amount)?,
         destination: request.destination,
     };
+    count(&app, &caller, key.as_deref()).await?;
     let receipt = submit(&app, caller.actor(), key, command).await?;
     let requested = event!(&receipt, WithdrawalRequested)?;
     let requested_at = receipt.events.first().map(|e| time(e.time));

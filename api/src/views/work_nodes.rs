@@ -7,7 +7,6 @@ use aevir_events::{
     projection::{ProjectionError, Row, Rows, Value},
 };
 use aevir_platform::{
-    command::NodeProfile,
     event::{
         NodeRegistered, PolicyAdopted, RefusalReason, ReviewOutcome, ShareRole, TaskReviewed,
         TaskSettled, TaskVerified,
@@ -65,7 +64,6 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
     let accepted: Vec<String> = e.accepted.iter().map(ToString::to_string).collect();
     task.set("accepted_runs", json(&accepted)?)?;
     let max_latency_ms = max_latency_ms(task)?;
-    let with_gpu = task.int("gpu")? != 0;
     let limit_ms = u64::from(count(task, "runtime_s")?) * 1_000;
     let inputs = thousandths(task, "inputs_mib")?;
     let asks_for_stake = task.int("asks_for_stake")? != 0;
@@ -88,14 +86,10 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
         row.set("state", "accepted")?.set("ended_at", ms(at))?;
         let time = |column| row.int(column).map(Timestamp);
         let (leased_at, committed_at) = (time("leased_at")?, time("committed_at")?);
-        let fuel = u64::try_from(row.int("fuel")?).unwrap_or(0);
-        let node = row.text("node")?.to_owned();
+        nodes.push(row.text("node")?.to_owned());
         from.push(row.get("resumed_from")?.clone());
-        let speed = speed(rows, &node).await?.filter(|_| !with_gpu);
-        let speed = speed.map(|mfuel_s| (fuel, mfuel_s.into()));
-        nodes.push(node);
         if took_too_long(max_latency_ms, leased_at, committed_at)
-            && could_be_in_time(max_latency_ms, limit_ms, speed, inputs)
+            && could_be_in_time(max_latency_ms, limit_ms, inputs)
         {
             outcomes.push((id(assignment), Outcome::Late));
         }
@@ -214,19 +208,6 @@ pub(super) async fn reviewed(rows: &mut Rows<'_>, e: &TaskReviewed, at: Timestam
         note(rows, id(e.task), id(run), Outcome::Fault, at).await?;
     }
     Ok(())
-}
-
-/// The speed that counts for a node, in millions of fuel a second, where one is known.
-async fn speed(rows: &mut Rows<'_>, node: &str) -> Result<Option<u32>, ProjectionError> {
-    let row = rows.row(NODES, [node.into()]).await?;
-    let shown = SpeedRecord {
-        mfuel_s: count(row, "shown_mfuel_s")?,
-        samples: count(row, "speed_samples")?,
-    };
-    let profile: NodeProfile = serde_json::from_str(row.text("profile")?)
-        .map_err(|e| ProjectionError::refused(format!("`nodes.profile` is none: {e}")))?;
-    let counted = shown.counted(profile.cpu_mfuel_s);
-    Ok(counted.filter(|mfuel_s| *mfuel_s > 0))
 }
 
 /// What an accepted result without GPU shows of its node's speed: its fuel, the time from its lease to its commitment, and how much of that

@@ -373,6 +373,48 @@ async fn a_stopping_node_gets_nothing_more() {
 }
 
 #[tokio::test]
+async fn a_stopping_node_is_handed_no_lease_and_gives_back_what_it_has_not_heard_of() {
+    let platform = TestPlatform::start().await;
+    let (requester, module) = platform.requester().await;
+    let node = platform.node("n").await;
+    node.appear().await;
+    let task = single(&module).submit(&requester.client).await;
+    // Placed on it, and not told.
+    let placed = async {
+        while node.owner.node(&node.id).await.unwrap().active.is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let patience = std::time::Duration::from_secs(20);
+    tokio::time::timeout(patience, placed).await.unwrap();
+    let stopping = Ask {
+        max: 4,
+        stopping: true,
+        ..Ask::default()
+    };
+    let answer = node.client.lease(&stopping).await.unwrap();
+    assert!(answer.leases.is_empty() && answer.directives.is_empty());
+    let shown = node.owner.node(&node.id).await.unwrap();
+    assert_eq!(shown.availability, "offline");
+    assert!(shown.records.is_empty() && shown.active.is_empty());
+    let waits = requester.client.task(&task.id).await.unwrap();
+    assert_eq!((waits.state.as_str(), waits.attempts_spent), ("queued", 0));
+    assert_eq!(waits.assignments[0].state, "returned");
+    // What it has and has not started stays with it.
+    let lease = node.lease().await;
+    let stopping = Ask {
+        holding: vec![lease.assignment.clone()],
+        ..stopping
+    };
+    let answer = node.client.lease(&stopping).await.unwrap();
+    assert!(answer.leases.is_empty() && answer.directives.is_empty());
+    let reveal = node.run(&lease, &Outcome::of(json!(1))).await;
+    node.reveal(&reveal).await.unwrap();
+    until(&requester.client, &task.id, "settled").await;
+    platform.check_replay().await;
+}
+
+#[tokio::test]
 async fn a_run_that_a_stopping_node_gives_back_costs_nothing() {
     let platform = TestPlatform::start().await;
     let (requester, module) = platform.requester().await;

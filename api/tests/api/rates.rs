@@ -1,8 +1,8 @@
-//! How often a node may write into the log of itself.
+//! How often a node may write into the log of itself, and an account what costs it nothing.
 
 use std::time::Duration;
 
-use aevir_wire::{Heartbeats, OpenAccount, RotateKey, Secret, rotation_message};
+use aevir_wire::{Heartbeats, IDEMPOTENCY_KEY, OpenAccount, RotateKey, Secret, rotation_message};
 use ed25519_dalek::{Signer as _, SigningKey};
 use reqwest::Method;
 use serde_json::json;
@@ -105,6 +105,55 @@ async fn a_run_keeps_so_many_checkpoints_and_no_more() {
     };
     assert_eq!(answer, 429);
     assert_eq!(recorded(&platform, "assignment.checkpointed").await, kept);
+}
+
+#[tokio::test]
+async fn an_account_writes_so_much_for_nothing_and_no_more() {
+    /// Calls at once.
+    const AT_ONCE: usize = 32;
+    let platform = TestPlatform::start().await;
+    let (requester, module) = platform.requester().await;
+    let task = single(&module).submit(&requester.client).await;
+    let http = reqwest::Client::builder()
+        .tls_certs_only([])
+        .build()
+        .unwrap();
+    let post = |path: &str| {
+        let call = http.post(format!("{}{path}", platform.server.url()));
+        call.bearer_auth(&requester.key)
+    };
+    let cancel = format!("/v1/tasks/{}/cancel", task.id);
+    let cancelled = post(&cancel).header(IDEMPOTENCY_KEY, "once").send();
+    assert_eq!(cancelled.await.unwrap().status(), 200);
+    let (mut asked, mut taken) = (0, 0);
+    let refused = loop {
+        asked += AT_ONCE;
+        assert!(asked < 4_096, "there is a limit");
+        let calls = (0..AT_ONCE).map(|_| post("/v1/join-tokens").body("{}").send());
+        let answers = futures::future::join_all(calls).await;
+        let mut answers = answers.into_iter().map(Result::unwrap);
+        let refused = answers.find(|answer| {
+            taken += usize::from(answer.status() == 201);
+            answer.status() == 429
+        });
+        if let Some(refused) = refused {
+            break refused;
+        }
+    };
+    // What was taken is answered again, and what is stolen can be revoked.
+    for _ in 0..3 {
+        let again = post(&cancel).header(IDEMPOTENCY_KEY, "once").send();
+        assert_eq!(again.await.unwrap().status(), 200);
+    }
+    assert!(taken > 400, "{taken}");
+    assert_eq!(refused.headers()["retry-after"], "1");
+    let problem = refused.bytes().await.unwrap();
+    let problem: aevir_wire::Problem = serde_json::from_slice(&problem).unwrap();
+    assert_eq!(problem.code, "too-many-changes");
+    // Another account is not held up by it.
+    platform.node("other").await;
+    let key = requester.client.keys(None).await.unwrap().keys.remove(0);
+    requester.client.revoke_key(&key.id).await.unwrap();
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 //! uploads outputs, commits, and reveals once it is told to. It tells in `holding` which assignments it has, so
 //! that a lease whose answer got lost is handed out again and nothing is handed out twice. What it says of several
 //! assignments may go in one request (`crate::batch`). Each answer to an ask says how the node stands, which it obeys; one
-//! that is about to stop says so with `stopping`.
+//! that is about to stop says so with `stopping`: no lease comes with the answer, and what it has not heard of is given back.
 
 use std::collections::BTreeMap;
 
@@ -214,7 +214,7 @@ pub struct NodeList {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ask {
-    /// The most leases to hand out now; 0 to 256. With 0 the answer brings directives alone.
+    /// The most leases to hand out now; 0 to 256. With 0, and with `stopping`, the answer brings directives alone.
     pub max: u32,
     /// How long to wait for something to say, in ms; at most 30,000.
     #[serde(default)]
@@ -223,7 +223,9 @@ pub struct Ask {
     /// one that stands here and is due to be revealed or stopped ends the wait at once.
     #[serde(default)]
     pub holding: Vec<String>,
-    /// The node is about to stop: it counts as offline, and gets nothing more, until it asks without this.
+    /// The node is about to stop: it counts as offline, and gets nothing more, until it asks without this. What is leased to it and neither
+    /// started nor named in `holding` (an answer was lost, or it was placed just before) is given back at once, as by
+    /// `POST /v1/node/assignments/{id}/return`.
     #[serde(default)]
     pub stopping: bool,
     /// The last challenge that it was told, so that it is not told again.

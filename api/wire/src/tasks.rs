@@ -158,7 +158,7 @@ pub struct Task {
     /// The task whose verdict it looks at again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reviews: Option<String>,
-    /// Tasks whose results it rests on, and whose verdicts were overturned.
+    /// Tasks whose verdicts were overturned, and on whose results it rests: by their outputs, or by models that they trained.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tainted_by: Vec<String>,
     /// Who got what, once a verdict was paid.

@@ -124,7 +124,10 @@ pub(crate) async fn run_local(args: RunLocalArgs, global: &Global) -> Result<()>
     print(output, &report, || report.table())?;
     kept.transpose()?;
     match outcome.end {
-        End::Ok => Ok(()),
+        End::Ok => match report.refused {
+            None => Ok(()),
+            Some(why) => bail!("the run ended well, and no node would take what it brought: {why}"),
+        },
         end => bail!("the run did not end well: {}", report::sentence(&end)),
     }
 }

@@ -20,6 +20,9 @@ pub(super) struct Report {
     profile: &'static str,
     #[serde(flatten)]
     end: End,
+    /// Why no node would take what it brought.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) refused: Option<String>,
     result: Option<serde_json::Value>,
     outputs: Vec<Output>,
     metrics: Vec<Metric>,
@@ -67,7 +70,7 @@ impl Report {
         kept: bool,
     ) -> Self {
         let result = outcome.result.as_deref().map(|text| {
-            // A node would refuse a result that is no JSON; its author should see it all the same.
+            // Its author should see one that is no JSON all the same.
             serde_json::from_str(text).unwrap_or_else(|_| text.into())
         });
         let outputs = outcome.outputs.iter().map(|output| Output {
@@ -86,6 +89,10 @@ impl Report {
             seed: spec.seed.to_string(),
             profile: spec.profile.name(),
             end: outcome.end.clone(),
+            refused: match outcome.end {
+                End::Ok => aevir_node::refusal(outcome),
+                _ => None,
+            },
             result,
             outputs: outputs.collect(),
             metrics: metrics.collect(),
@@ -111,8 +118,12 @@ impl Report {
             gpu_time_ns,
             ..
         } = &self.usage;
+        let end = match &self.refused {
+            None => sentence(&self.end),
+            Some(why) => format!("ok, but no node would take it: {why}"),
+        };
         let mut rows = vec![
-            ("end", sentence(&self.end)),
+            ("end", end),
             ("fuel", format!("{fuel} in {}", self.profile)),
             (
                 "time",

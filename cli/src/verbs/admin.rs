@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::{
     args::Global,
-    output::{print, table},
+    output::{print, say, table},
 };
 
 #[derive(Debug, Subcommand)]
@@ -116,6 +116,27 @@ fn named(subject: &Subject) -> (&'static str, &str) {
     }
 }
 
+/// What an open market still does without, as a private one may.
+fn left_off(policy: &Policy) -> Vec<&'static str> {
+    let off = [
+        (
+            policy.settlement.window_ms == 0,
+            "`settlement.window_ms` is still 0: payments mature at once, and nobody can dispute a verdict",
+        ),
+        (
+            policy.scheduling.compute.check_ms == 0,
+            "`scheduling.compute.check_ms` is still 0: a GPU counts as whatever its node claims",
+        ),
+        (
+            policy.scheduling.record_pay_min == "0",
+            "`scheduling.record_pay_min` is still 0: work for nothing makes a record",
+        ),
+    ];
+    let left = off.into_iter().filter(|_| policy.market == "open");
+    left.filter_map(|(is_off, text)| is_off.then_some(text))
+        .collect()
+}
+
 /// Shows who may take part, or adopts the policy in force with another market.
 pub(crate) async fn market(wanted: Option<Market>, global: &Global) -> Result<()> {
     let client = global.keyed_client()?;
@@ -130,6 +151,11 @@ pub(crate) async fn market(wanted: Option<Market>, global: &Global) -> Result<()
             ..adopted.policy
         };
         adopted = client.adopt_policy(&policy).await?;
+        for left in left_off(&adopted.policy) {
+            say(format_args!(
+                "note: {left} (`aevir policy show`, `aevir policy adopt FILE`)"
+            ));
+        }
     }
     let document =
         serde_json::json!({"market": adopted.policy.market, "policy_version": adopted.version});

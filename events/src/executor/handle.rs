@@ -290,6 +290,12 @@ impl<M: Machine> Handle<M> {
         }
     }
 
+    /// Whether the log has the outcome of an actor's command with this idempotency key: repeated, it writes nothing more.
+    pub async fn is_known(&self, actor: &str, key: &str) -> Result<bool, LogError> {
+        let ids = [command_id(actor, key)];
+        Ok(!self.shared.log.find_commands(&ids).await?.is_empty())
+    }
+
     /// What the executor is doing now.
     pub fn status(&self) -> Status {
         self.shared.status.borrow().clone()

@@ -238,6 +238,10 @@ pub(super) fn lost(
     if !assignment.is_active() || reason == LossReason::NotRevealed {
         return Err(Rejection::LeaseEnded);
     }
+    // Who looked may not have heard of its start yet.
+    if reason == LossReason::NotStarted && matches!(assignment.stage, Stage::Running { .. }) {
+        return Err(Rejection::Started);
+    }
     let mut events: Vec<Event> = vec![
         AssignmentLost {
             task: task.id,

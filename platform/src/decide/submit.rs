@@ -196,6 +196,18 @@ fn resolved(
     Ok(Some(definition.compared_by(module)))
 }
 
+/// A module that no administrator holds back.
+pub(super) fn check_suspension(state: &State, digest: Digest) -> Result<(), Rejection> {
+    let suspended = state
+        .modules
+        .get(&digest)
+        .and_then(|m| m.suspended.as_ref());
+    suspended.map_or(Ok(()), |suspension| {
+        let reason = suspension.reason.clone();
+        Err(Rejection::ModuleSuspended { digest, reason })
+    })
+}
+
 /// A module that the requester pushed, for this world.
 fn check_module(
     state: &State,
@@ -206,10 +218,7 @@ fn check_module(
     let module = state.modules.get(&digest);
     let module = module.filter(|m| m.names.contains_key(&requester));
     let module = module.ok_or(Rejection::UnknownModule { digest })?;
-    if let Some(suspension) = &module.suspended {
-        let reason = suspension.reason.clone();
-        return Err(Rejection::ModuleSuspended { digest, reason });
-    }
+    check_suspension(state, digest)?;
     if module.world == world {
         Ok(())
     } else {

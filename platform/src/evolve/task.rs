@@ -20,11 +20,11 @@ use crate::{
         RoundClosed, TaskClosed, TaskCreated, TaskMatured, TaskQueued, TaskSettled, TaskVerified,
         Verdict,
     },
-    ids::{AssignmentId, NodeId, TaskId},
+    ids::{AssignmentId, TaskId},
     report::BlobRef,
     schedule::{first_pace, hastens_at, round_ends_at},
     state::{
-        Assignment, Node, Outcome, Phase, Settlement, Stage, State, Task, VerdictRecord, awaited,
+        Assignment, Outcome, Phase, Settlement, Stage, State, Task, VerdictRecord, awaited,
         is_unblocked,
     },
 };
@@ -142,7 +142,7 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
         .map(|a| a.id)
         .collect();
     let mut outcomes = Vec::new();
-    let mut fuel = Vec::new();
+    let mut overdue = Vec::new();
     for id in &e.accepted {
         let assignment = assignment_mut(task, *id)?;
         let Stage::Revealed(revealed) = &assignment.stage else {
@@ -151,7 +151,7 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
             )));
         };
         if late.contains(id) {
-            fuel.push((*id, assignment.node, revealed.report.usage.fuel.0));
+            overdue.push(*id);
         }
         assignment.stage = Stage::Accepted(revealed.clone());
     }
@@ -206,12 +206,9 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
     let requester = task.requester;
     // What its node could not have done in time says nothing of it: else anybody could harm any node by asking for it.
     let task = task_ref(state, e.task)?;
-    let could = |(_, node, fuel): &(AssignmentId, NodeId, u64)| {
-        let speed = state.nodes.get(node).map_or(0, Node::mfuel_s);
-        task.could_be_in_time(*fuel, speed)
-    };
-    let late = fuel.iter().filter(|run| could(run));
-    outcomes.extend(late.map(|(id, ..)| (*id, Outcome::Late)));
+    if task.could_be_in_time() {
+        outcomes.extend(overdue.into_iter().map(|id| (id, Outcome::Late)));
+    }
     if let Some(reveal_by) = reveal_by {
         state.index.reveals.remove(&(reveal_by, e.task));
     }

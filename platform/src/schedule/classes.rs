@@ -19,6 +19,43 @@ const SIZES: usize = REPLICAS_MAX as usize + 1;
 /// The index of GPU classes.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Classes {
+    /// Of each node that is not gone for good: its class and its owner.
+    known: BTreeMap<u32, (String, AccountId)>,
+    /// All of those.
+    pub(super) there: Counted,
+    /// Those that take work, busy or not: others can't confirm anything.
+    pub(super) at_work: Counted,
+}
+
+impl Classes {
+    /// A node is of a class, or is not any more.
+    pub(super) fn mark(
+        &mut self,
+        class: &str,
+        owner: AccountId,
+        i: u32,
+        (is_there, is_at_work): (bool, bool),
+    ) {
+        if is_there {
+            self.known.insert(i, (class.to_owned(), owner));
+        } else {
+            self.known.remove(&i);
+        }
+        self.there.mark(class, owner, i, is_there);
+        self.at_work.mark(class, owner, i, is_there && is_at_work);
+    }
+
+    /// A node takes work from here on, or does not any more.
+    pub(super) fn work(&mut self, i: u32, is_at_work: bool) {
+        if let Some((class, owner)) = self.known.get(&i) {
+            self.at_work.mark(class, *owner, i, is_at_work);
+        }
+    }
+}
+
+/// Some nodes by their classes.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Counted {
     nodes: Named<String>,
     /// By class: how many nodes of it each owner has.
     owners: BTreeMap<String, BTreeMap<AccountId, u32>>,
@@ -28,9 +65,9 @@ pub(super) struct Classes {
     of_size: [Bits; SIZES + 1],
 }
 
-impl Classes {
-    /// A node is of a class, or is not any more.
-    pub(super) fn mark(&mut self, class: &str, owner: AccountId, i: u32, is_there: bool) {
+impl Counted {
+    /// A node is among those of a class, or is not any more.
+    fn mark(&mut self, class: &str, owner: AccountId, i: u32, is_there: bool) {
         let was_there = self.nodes.get(class).is_some_and(|nodes| nodes.contains(i));
         if was_there == is_there {
             return;
@@ -159,7 +196,7 @@ mod tests {
             changes in prop::collection::vec((0u32..40, 0u8..4, 0u8..14, any::<bool>()), 1..200),
             requester in 0u8..14,
         ) {
-            let (mut fleet, mut classes) = (Fleet::new(), Classes::default());
+            let (mut fleet, mut classes) = (Fleet::new(), Counted::default());
             for (i, class, owner, is_there) in changes {
                 if let Some((class, owner)) = fleet.remove(&i) {
                     classes.mark(&class.to_string(), account(owner), i, false);
@@ -171,7 +208,7 @@ mod tests {
                     classes.mark(&class.to_string(), account(owner), i, true);
                 }
             }
-            let mut anew = Classes::default();
+            let mut anew = Counted::default();
             for (i, (class, owner)) in &fleet {
                 anew.mark(&class.to_string(), account(*owner), *i, true);
             }
@@ -193,12 +230,29 @@ mod tests {
     }
 
     #[test]
-    fn of_who_has_very_many_classes_each_is_asked_for_one_owner_more() {
+    fn who_takes_no_work_is_there_and_not_at_work() {
         let mut classes = Classes::default();
+        let owners = |of: &Counted| of.owners_of("a");
+        classes.mark("a", account(1), 0, (true, false));
+        classes.mark("a", account(2), 1, (true, true));
+        assert_eq!((owners(&classes.there), owners(&classes.at_work)), (2, 1));
+        classes.work(0, true);
+        assert_eq!(owners(&classes.at_work), 2);
+        classes.work(1, false);
+        classes.work(7, true);
+        assert_eq!((owners(&classes.there), owners(&classes.at_work)), (2, 1));
+        classes.mark("a", account(1), 0, (false, true));
+        classes.work(0, true);
+        assert_eq!((owners(&classes.there), owners(&classes.at_work)), (1, 0));
+    }
+
+    #[test]
+    fn of_who_has_very_many_classes_each_is_asked_for_one_owner_more() {
+        let mut classes = Counted::default();
         for (i, owner) in (0..3).zip([1, 2, 3]) {
             classes.mark("of three", account(owner), i, true);
         }
-        let kept = |classes: &Classes, needed| {
+        let kept = |classes: &Counted, needed| {
             let mut kept: Bits = (0..3).collect();
             classes.keep_owned(&mut kept, account(9), needed);
             let has = classes.has_owners("of three", account(9), needed);

@@ -51,7 +51,7 @@ pub enum Refused {
     GpuFeature,
     /// GPU results compare bitwise within one class, and another one has begun, or the task names others.
     GpuClass,
-    /// Its GPU class has nodes of fewer owners, beside the requester, than the sample has replicas.
+    /// Its GPU class has nodes at work of fewer owners, beside the requester, than the sample has replicas.
     ClassTooSmall,
     CpuCores,
     /// Slower than the task asks for, or not measured.
@@ -374,7 +374,7 @@ fn relation(
 
 /// Whether a sample that compares within one GPU class can't begin in the node's, for too few owners have nodes of it.
 fn is_small(state: &State, task: &Task, needs: &Needs, node: &Node) -> bool {
-    let classes = &state.index.fleet.classes;
+    let classes = &state.index.fleet.classes.at_work;
     let has = |class| classes.has_owners(class, task.requester, needs.class_owners);
     needs.class_owners > 0 && !node.gpu_class().is_some_and(has)
 }

@@ -242,7 +242,9 @@ impl Fleet {
         let buffer = gpu.buffer_mib.unwrap_or(0);
         self.gpu_buffer_mib.set(i, buffer.into());
         self.measure(node);
-        self.classes.mark(&gpu.class, node.owner, i, is_there);
+        let is_at_work = self.working.contains(i);
+        self.classes
+            .mark(&gpu.class, node.owner, i, (is_there, is_at_work));
         for feature in &gpu.features {
             self.gpu_features.mark(feature.clone(), i, is_there);
         }
@@ -257,18 +259,18 @@ impl Fleet {
 
     /// How many owners have a node of a GPU class that is not gone for good.
     pub(crate) fn owners_of_class(&self, class: &str) -> usize {
-        self.classes.owners_of(class)
+        self.classes.there.owners_of(class)
     }
 
     /// Whether some class of GPU, of these if any are named, has nodes of so many owners beside the requester.
     pub(crate) fn has_owners(&self, classes: &[String], requester: AccountId, needed: u32) -> bool {
         if classes.is_empty() {
             let mut nodes = self.gpus.clone();
-            self.classes.keep_owned(&mut nodes, requester, needed);
+            self.classes.there.keep_owned(&mut nodes, requester, needed);
             return !nodes.is_empty();
         }
         let mut named = classes.iter();
-        named.any(|class| self.classes.has_owners(class, requester, needed))
+        named.any(|class| self.classes.there.has_owners(class, requester, needed))
     }
 
     /// The node has a blob from here on.
@@ -301,7 +303,10 @@ impl Fleet {
     /// A node came or went, took a run or ended one.
     pub(crate) fn refresh(&mut self, load: &Load, policy: &ScorePolicy) {
         let (i, is_free, slots) = (load.ordinal, load.is_free, load.slots);
-        self.working.set(i, load.is_working);
+        if self.working.contains(i) != load.is_working {
+            self.working.set(i, load.is_working);
+            self.classes.work(i, load.is_working);
+        }
         self.free.set(i, is_free);
         match self.slots.get_mut(i as usize) {
             Some(known) => *known = slots,
@@ -447,11 +452,11 @@ impl Fleet {
                 self.gpu_features.keep(feature, &mut fit);
             }
             if !gpu.classes.is_empty() {
-                self.classes.keep_any(&gpu.classes, &mut fit);
+                self.classes.there.keep_any(&gpu.classes, &mut fit);
             }
         }
         if let Some(class) = class {
-            self.classes.keep(class, &mut fit);
+            self.classes.there.keep(class, &mut fit);
         }
         self.mfuel_s.keep_at_least(&mut fit, needs.mfuel_s);
         self.shown_mfuel_s

@@ -36,6 +36,8 @@ pub(crate) struct Line {
     /// By which nodes choose, and for which a task is held back.
     module: Digest,
     contents: Vec<ContentId>,
+    /// It looks at something old, whatever is suspended.
+    looks_back: bool,
     /// The nodes that a task was on, in their order, and those of its replicas, oldest first.
     tried: Vec<NodeId>,
     replicas: Vec<NodeId>,
@@ -51,6 +53,7 @@ pub(crate) struct Line {
 type Rest<'a> = (
     &'a Digest,
     &'a [ContentId],
+    bool,
     &'a [NodeId],
     &'a [NodeId],
     Option<&'a str>,
@@ -68,6 +71,7 @@ impl Line {
             needs: Arc::new(Needs::of(task, &state.policy_of(task))),
             module: task.definition.module,
             contents: task.definition.contents(),
+            looks_back: task.looks_back(),
             tried,
             replicas: replicas(task, &[]).collect(),
             class: replica_class(state, task, &[]).map(Box::from),
@@ -95,6 +99,7 @@ impl Line {
         (
             &self.module,
             &self.contents,
+            self.looks_back,
             &self.tried,
             &self.replicas,
             self.class.as_deref(),

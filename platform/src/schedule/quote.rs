@@ -123,8 +123,10 @@ pub fn quote(
     let competed_for: Vec<&Node> = found.nodes.iter().step_by(step).copied().collect();
     let ahead = ahead(state, &task, (&competed_for, quote.free > 0), turn);
     quote.ahead = ahead.tasks;
-    // Replicas of one owner do not confirm one another.
-    let suffice = needs.private || found.owners.len() >= task.replicas_wanted as usize;
+    // Replicas of one owner do not confirm one another, nor do those of two classes.
+    let mut of_classes = found.owners.values();
+    let suffice =
+        needs.private || of_classes.any(|owners| owners.len() >= task.replicas_wanted as usize);
     if suffice && !waits {
         quote.starts_at = match (quote.free, quote.ahead) {
             (1.., 0) => Some(context.time),
@@ -143,7 +145,8 @@ const COMPETED_FOR_MAX: usize = 16;
 #[derive(Default)]
 struct Found<'a> {
     nodes: Vec<&'a Node>,
-    owners: BTreeSet<AccountId>,
+    /// By GPU class, where its results are compared within one.
+    owners: BTreeMap<Option<&'a str>, BTreeSet<AccountId>>,
     /// How many nodes there are for each that was looked at.
     share: usize,
     /// What each of them is paid, where the task pays what nodes ask for.
@@ -196,7 +199,8 @@ fn count<'a>(
         let dearest = task.definition.economics.pricing.max_price();
         let price = task.definition.asked_price(ask);
         found.asks.extend(price.map(|price| price.min(dearest)));
-        found.owners.insert(node.owner);
+        let class = node.gpu_class().filter(|_| needs.class_owners > 0);
+        found.owners.entry(class).or_default().insert(node.owner);
         let speed = match is_own {
             true => node.mfuel_s(),
             false => floor_power(node.mfuel_s()),

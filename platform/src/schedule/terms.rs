@@ -33,12 +33,17 @@ impl Held {
 
 /// Why a task is placed on no node; `None` where it may be placed.
 pub fn held(state: &State, task: &Task) -> Option<Held> {
-    if state.suspension(task.requester).is_some() {
-        return Some(Held::Requester);
-    }
     let module = state.modules.get(&task.definition.module);
     if module.is_some_and(|module| module.suspended.is_some()) {
         return Some(Held::Module);
+    }
+    // What stops, stops what is new: reviews and verifiers look at what is old, others' money waits for them, and by its contents' suspension,
+    // which follows from verdicts, a task could be kept from being looked at.
+    if task.looks_back() {
+        return None;
+    }
+    if state.suspension(task.requester).is_some() {
+        return Some(Held::Requester);
     }
     let suspended = |id: &ContentId| {
         let content = state.contents.get(id);

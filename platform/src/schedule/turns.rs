@@ -215,8 +215,7 @@ impl<'a> Planner<'a> {
     fn begin(&self, requester: AccountId) -> Waiting<'a> {
         let state = self.state;
         let limits = state.limits_of(requester);
-        let suspended = state.suspension(requester).is_some();
-        let quota = if suspended { 0 } else { limits.running_max };
+        let quota = limits.running_max;
         let heads: Box<dyn Iterator<Item = (Turn, &'a Arc<Line>)> + 'a> =
             Box::new(state.index.queues.heads_of(requester).take(self.lines_max));
         Waiting {

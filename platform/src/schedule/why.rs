@@ -158,7 +158,8 @@ fn look(state: &State, task: &Task, now: Timestamp, why: &mut Why) {
         *why.refused.entry(*first).or_default() += 1;
         nearest.consider(node, &all);
     }
-    why.nearest = nearest.remedies();
+    // Where nodes fit, nothing about any other one would help.
+    why.nearest = nearest.remedies().filter(|_| why.fitting == 0);
 }
 
 /// At most [`NODES_MAX`] nodes, evenly from all of them: others in the next second, so that each has its own.

@@ -5,11 +5,7 @@ use aevir_events::Timestamp;
 use super::{assignment::Assignment, task::Task};
 use crate::report::Artifact;
 
-/// Fuel in a million a second for each unit a ms.
-const FUEL_PER_MS: u64 = 1_000;
 const MIB: u64 = 1024 * 1024;
-/// A node that takes longer than so many times what a run takes at its speed is late by its own fault.
-const LATE_RUNS: u64 = 2;
 /// What it may take to fetch a MiB of inputs, in ms: 8 Mbit/s.
 const FETCH_MS_PER_MIB: u64 = 1_000;
 /// And to start an executor, compile and upload, in ms.
@@ -33,20 +29,11 @@ pub fn left_all_time(deadline: Option<Timestamp>, leased_at: Timestamp, limit_ms
     deadline.is_some_and(|at| at.0.saturating_sub(leased_at.0) >= limit_ms)
 }
 
-/// Whether a result could have been in time: by twice what a run takes that burns so much fuel at so many millions a second, or by its limit
-/// where that is not known, with time to fetch its inputs and to prepare. The one place where that is decided.
-pub fn could_be_in_time(
-    max_latency_ms: Option<u32>,
-    limit_ms: u64,
-    speed: Option<(u64, u64)>,
-    inputs_mib: u64,
-) -> bool {
-    let run_ms = speed.map_or(limit_ms, |(fuel, mfuel_s)| {
-        let a_ms = mfuel_s.saturating_mul(FUEL_PER_MS).max(1);
-        fuel.div_ceil(a_ms).min(limit_ms)
-    });
-    let needed_ms = run_ms
-        .saturating_mul(LATE_RUNS)
+/// Whether a result could have been in time, had its run taken all the time that it may, and its node fetched its inputs and prepared. What the
+/// run burnt tells nothing of what it takes: a module that misses the caches with each load takes a thousand times as long as any probe
+/// does for its fuel. The one place where that is decided.
+pub fn could_be_in_time(max_latency_ms: Option<u32>, limit_ms: u64, inputs_mib: u64) -> bool {
+    let needed_ms = limit_ms
         .saturating_add(inputs_mib.saturating_mul(FETCH_MS_PER_MIB))
         .saturating_add(PREPARATION_MS);
     max_latency_ms.is_none_or(|most| u64::from(most) >= needed_ms)
@@ -69,14 +56,9 @@ impl Task {
         left_all_time(self.definition.qos.deadline, run.leased_at, self.limit_ms())
     }
 
-    /// Whether a node of this speed could have brought a result that burnt so much fuel within `max_latency_ms`.
-    pub fn could_be_in_time(&self, fuel: u64, mfuel_s: u64) -> bool {
-        let is_known = mfuel_s > 0 && self.definition.qos.gpu.is_none();
-        could_be_in_time(
-            self.definition.qos.max_latency_ms,
-            self.limit_ms(),
-            is_known.then_some((fuel, mfuel_s)),
-            inputs_mib(&self.inputs),
-        )
+    /// Whether a run that takes all its time could have brought its result within `max_latency_ms`.
+    pub fn could_be_in_time(&self) -> bool {
+        let most = self.definition.qos.max_latency_ms;
+        could_be_in_time(most, self.limit_ms(), inputs_mib(&self.inputs))
     }
 }

@@ -229,23 +229,32 @@ impl State {
             .filter_map(|id| self.tasks.get(id))
     }
 
-    /// Tasks that this one rests on, and whose verdicts were overturned: its own run may be right, and its inputs are not. As far as its
-    /// ancestry is looked through.
+    /// Tasks that this one rests on, by their outputs or by the models that they made, and whose verdicts were overturned: its own run may be
+    /// right, and its inputs are not. As far as its ancestry is looked through.
     pub fn tainted_by(&self, task: &Task) -> impl Iterator<Item = TaskId> + use<'_> {
         /// Tasks that are looked through: ancestry can be long.
         const ANCESTORS_MAX: usize = 256;
         let mut seen: BTreeSet<TaskId> = BTreeSet::new();
-        let mut left: Vec<TaskId> = task.definition.depends_on.iter().map(|d| d.task).collect();
+        let mut left = self.makers(task);
         while let Some(id) = left.pop() {
             if seen.len() < ANCESTORS_MAX && seen.insert(id) {
                 let ancestor = self.tasks.get(&id).into_iter();
-                left.extend(ancestor.flat_map(|t| t.definition.depends_on.iter().map(|d| d.task)));
+                left.extend(ancestor.flat_map(|t| self.makers(t)));
             }
         }
         seen.into_iter().filter(|id| {
             let ancestor = self.tasks.get(id);
             ancestor.is_some_and(|t| t.phase == Phase::Overturned)
         })
+    }
+
+    /// The tasks that made what a task uses: those that it depends on, and those that trained the models which it names.
+    fn makers(&self, task: &Task) -> Vec<TaskId> {
+        let contents = task.definition.contents();
+        let contents = contents.iter().filter_map(|id| self.contents.get(id));
+        let trained = contents.filter_map(|content| Some(content.lineage.as_ref()?.task));
+        let depends_on = task.definition.depends_on.iter().map(|d| d.task);
+        depends_on.chain(trained).collect()
     }
 
     /// An account's nodes, oldest first.

@@ -218,6 +218,11 @@ impl Task {
         self.definition.sampling().replicas > 1
     }
 
+    /// Whether it looks at another task's result.
+    pub fn looks_back(&self) -> bool {
+        self.review_of.is_some() || self.inspects.is_some()
+    }
+
     /// How many more replicas may be placed now: where they go one after the other, the next one once nothing of the task
     /// runs.
     pub fn open_slots(&self) -> u32 {

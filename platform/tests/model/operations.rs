@@ -225,8 +225,12 @@ impl Player {
                 })
             }
             2 => {
-                let (assignment, _) = self.random.pick(&running).or(self.random.pick(&leased))?;
-                let reason = [LossReason::Silent, LossReason::NotStarted][self.random.below(2)];
+                let runs = self.random.pick(&running);
+                let (assignment, _) = runs.or(self.random.pick(&leased))?;
+                let reason = match self.random.below(2) {
+                    1 if runs.is_none() => LossReason::NotStarted,
+                    _ => LossReason::Silent,
+                };
                 Some(Command::LoseLease { assignment, reason })
             }
             3 => {

@@ -2,7 +2,8 @@
 
 use aevir_platform::{
     CHECKPOINT_BYTES_MAX,
-    command::{Availability, Command, FailureClass, LossReason},
+    command::{Availability, Command, FailureClass, LossReason, NodeProfile},
+    ids::NodeId,
     schedule::{Refused, refusal},
     state::TASK_CHECKPOINT_BYTES_MAX,
 };
@@ -131,6 +132,13 @@ fn a_node_backs_off_longer_with_each_fault() {
     let mut w = World::new();
     let node = w.node("a");
     let task = w.task(json!({"retry": {"max_attempts": 16}}));
+    let (_, assignment, _) = w.plan()[0];
+    w.start(assignment);
+    let reason = LossReason::NotStarted;
+    let lose = Command::LoseLease { assignment, reason };
+    assert_eq!(w.refused(lose), "assignment-started", "who looked was late");
+    w.ok(Command::GiveBack { node, assignment });
+    w.heard_from(node);
     for wait_ms in [5_000, 10_000, 20_000] {
         let (_, assignment, _) = w.plan()[0];
         w.ok(Command::LoseLease {
@@ -409,18 +417,23 @@ fn gpu_replicas_stay_within_one_class_and_owners_apart() {
     let owner = w.account("twin");
     w.node_of(owner, profile("twin-1"));
     w.node_of(owner, profile("twin-2"));
-    let of_class = |w: &mut World, name: &str, class: &str| {
+    let of_class = |name: &str, class: &str, memory_mib: u32| {
         let mut profile = profile(name);
         profile.gpu.as_mut().unwrap().class = class.into();
-        let owner = w.account(name);
+        profile.memory_mib = memory_mib;
+        profile
+    };
+    let mut join = |profile: NodeProfile| {
+        let owner = w.account(&profile.name);
         w.node_of(owner, profile)
     };
-    let other = of_class(&mut w, "other", "class-b");
-    let away =
-        ["class-a", "class-b"].map(|class| of_class(&mut w, &format!("match {class}"), class));
-    for node in away {
-        w.ok(Command::DrainNode { node });
-    }
+    let other = join(of_class("other", "class-b", 1_024));
+    // They are there, and too small.
+    let small = ["class-a", "class-b"].map(|class| join(of_class(class, class, 64)));
+    let grow = |w: &mut World, node: NodeId, class: &str| {
+        let profile = Box::new(of_class(class, class, 1_024));
+        w.ok(Command::ChangeProfile { node, profile });
+    };
     let qos = json!({"gpu": {}, "max_latency_ms": AT_ONCE_MS});
     w.task(json!({"qos": qos, "verification": sampled(2, 2)}));
     let leases = w.plan();
@@ -429,19 +442,15 @@ fn gpu_replicas_stay_within_one_class_and_owners_apart() {
         1,
         "the twin has the owner, the other the class against it"
     );
-    let [_, of_other] = away;
-    let [match_of_first, match_of_none] = match leases[0].2 == other {
-        true => [of_other, away[0]],
-        false => away,
-    };
-    w.ok(Command::ResumeNode {
-        node: match_of_none,
-    });
+    let mut classes = [(small[0], "class-a"), (small[1], "class-b")];
+    if leases[0].2 == other {
+        classes.reverse();
+    }
+    let [(of_first, class), (of_none, another)] = classes;
+    grow(&mut w, of_none, another);
     assert!(w.plan().is_empty());
-    w.ok(Command::ResumeNode {
-        node: match_of_first,
-    });
-    assert_eq!(w.plan()[0].2, match_of_first);
+    grow(&mut w, of_first, class);
+    assert_eq!(w.plan()[0].2, of_first);
 }
 
 #[test]

@@ -295,6 +295,14 @@ fn a_definition_is_refused_with_the_pointer_to_its_mistake() {
             json!({"verification": [{"method": "check", "schema": {"pattern": "(\\pL|\\w){300}"}}]}),
             "/verification/0/schema",
         ),
+        (
+            json!({"verification": [{"method": "check", "schema": {"anyOf": [{"unevaluatedProperties": false}]}}]}),
+            "/verification/0/schema",
+        ),
+        (
+            json!({"verification": [{"method": "check", "schema": {"allOf": vec![json!({"pattern": "x"}); 33]}}]}),
+            "/verification/0/schema",
+        ),
         (json!({"limits": {"fuel": "0"}}), "/limits/fuel"),
         (
             json!({"limits": {"memory_mib": 5_000}}),

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{
     adaptive::{NEVER, adaptive, policy, staked},
+    quotes::quoted,
     reviews::{AEV, FRESH, dispute, finished, outcome, review, stake, truth},
     vouching::vouched,
     world::{World, profile},
@@ -181,6 +182,32 @@ fn a_sample_that_no_class_has_owners_for_is_refused() {
     w.task(on_gpus(&["class-a", "class-b"]));
 }
 
+/// Two owners' nodes fit, and not in one class.
+#[test]
+fn a_quote_promises_what_one_class_can_do() {
+    let mut w = World::with_policy(policy(NEVER));
+    let owners = ["a", "b", "c", "d"].map(|name| w.account(name));
+    let join = |w: &mut World, owner: usize, class: &str, memory_mib: u32| {
+        let mut profile = of_class(&format!("{owner} {class}"), class);
+        profile.memory_mib = memory_mib;
+        w.node_of(owners[owner], profile)
+    };
+    let (large, small) = (8_192, 512);
+    for (owner, memory_mib) in [(0, large), (1, small), (2, small)] {
+        join(&mut w, owner, "p", memory_mib);
+    }
+    for (owner, memory_mib) in [(1, large), (2, small), (3, small)] {
+        join(&mut w, owner, "q", memory_mib);
+    }
+    let free = json!({"method": "sampling", "quorum": 2, "replicas": 3, "unstaked": true});
+    let terms =
+        json!({"limits": {"memory_mib": 3_000}, "qos": {"gpu": {}}, "verification": [free]});
+    let asked = quoted(&w, terms.clone());
+    assert_eq!((asked.eligible, asked.starts_at), (2, None));
+    join(&mut w, 2, "q", large);
+    assert!(quoted(&w, terms).starts_at.is_some());
+}
+
 #[test]
 fn a_sample_begins_only_in_a_class_with_owners_for_all_of_it() {
     let mut w = World::with_policy(policy(NEVER));
@@ -213,6 +240,12 @@ fn a_sample_begins_only_in_a_class_with_owners_for_all_of_it() {
     assert_eq!(why.refused[&Refused::NoFreeSlot], 3);
     // With one more owner the small class is as good as the other.
     let fourth = of(&mut w, "g", "his");
+    w.ok(Command::DrainNode { node: fourth });
+    assert!(
+        w.plan().is_empty(),
+        "it takes nothing, and confirms nothing"
+    );
+    w.ok(Command::ResumeNode { node: fourth });
     let [(placed, _, node)] = w.plan()[..] else {
         panic!("one placement");
     };

@@ -160,13 +160,15 @@ impl Decided {
             Event::AssignmentLeased(e) => {
                 let (node, task) = (&w.state.nodes[&e.node], &w.state.tasks[&e.task]);
                 assert!(self.online.contains(&e.node) && !self.out.contains(&e.node));
+                // What looks at something old is placed whoever asked for it.
+                let requester = (!task.looks_back()).then(|| task.requester.to_string());
                 let names = [
                     e.node.to_string(),
                     node.owner.to_string(),
-                    task.requester.to_string(),
                     task.definition.module.to_string(),
                 ];
-                assert!(names.iter().all(|name| !self.suspended.contains(name)));
+                let mut names = names.into_iter().chain(requester);
+                assert!(names.all(|name| !self.suspended.contains(&name)));
                 let terms = self.terms.entry(e.node).or_default();
                 assert!(terms.is_open(recorded.time));
                 let ask = terms.ask(task.definition.kind);

@@ -142,8 +142,13 @@ fn another_class_begins_a_record_and_ends_no_back_off() {
 fn replicas_stay_on_the_class_that_the_first_was_leased_for() {
     let mut w = World::new();
     let first = w.node("first");
-    let away = w.node("away");
-    w.ok(Command::DrainNode { node: away });
+    // It is there, and too small.
+    let owner = w.account("of the small one");
+    let small = NodeProfile {
+        memory_mib: 64,
+        ..of_class("small", "class-a")
+    };
+    w.node_of(owner, small);
     let sampling = json!([{"method": "sampling", "quorum": 2, "replicas": 2}]);
     let qos = json!({"gpu": {}, "max_latency_ms": AT_ONCE_MS});
     w.task(json!({"qos": qos, "verification": sampling}));

@@ -2,7 +2,7 @@
 
 use aevir_platform::{
     amount::Amount,
-    command::Command,
+    command::{Command, Subject},
     event::{Event, ReviewOutcome},
     ids::{AccountId, NodeId, TaskId},
     ledger::LedgerAccount,
@@ -116,6 +116,35 @@ pub fn matured(w: &mut World) {
         assert_eq!(node.pledges.locked, Amount::ZERO);
         assert!(node.sealed.is_empty());
     }
+}
+
+/// A suspension stops what is new, and a review looks at what is old: by what he has suspended nobody keeps his lie from being looked at.
+#[test]
+fn a_review_is_placed_whatever_is_suspended_but_the_module() {
+    let (mut w, nodes) = world(policy(NEVER), 4);
+    let lie = json!({"n": "lie"});
+    let [task, other] = [0, 1].map(|node| alone(&mut w, nodes[node], &nodes, &lie));
+    let subject = Subject::Account(w.requester);
+    let suspend = |subject| Command::Suspend {
+        subject,
+        reason: "a complaint".into(),
+    };
+    let release = |subject| Command::Release {
+        subject,
+        reason: "it was unfounded".into(),
+    };
+    w.ok(dispute(w.requester, task, FRESH));
+    w.ok(suspend(subject));
+    let again = review(&w, task);
+    w.finish(again, truth);
+    assert_eq!(w.phase(task), "overturned");
+    w.ok(release(subject));
+    w.ok(suspend(Subject::Module(w.module)));
+    assert_eq!(
+        w.refused(dispute(w.requester, other, FRESH)),
+        "module-suspended"
+    );
+    finished(&w, "suspended-and-reviewed");
 }
 
 #[test]

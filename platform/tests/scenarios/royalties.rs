@@ -332,6 +332,51 @@ fn an_overturned_verdict_leaves_royalties_with_their_earners() {
     w.check_replay();
 }
 
+/// What used a model rests on the task that trained it, as its dependents do, and whatever was made of either.
+#[test]
+fn what_used_an_overturned_model_is_tainted_by_its_task() {
+    let mut w = crate::world::windowed();
+    for name in ["a", "b", "c"] {
+        w.node(name);
+    }
+    let target =
+        |name: &str| json!({"name": name, "version": "1", "outputs": ["out"], "licence": "MIT"});
+    let training = w.task(json!({"type": "training", "model": {"target": target("first")}}));
+    w.finish(training, |_| json!("lie"));
+    let first = w.state.tasks[&training].model.unwrap();
+    let model = json!({"base": first.to_string(), "target": target("second")});
+    let next = w.task(json!({"type": "training", "model": model}));
+    w.finish(next, |_| json!("second"));
+    let second = w.state.tasks[&next].model.unwrap();
+    let by_data = w.task(json!({"data": using(&[second])}));
+    w.finish(by_data, |_| json!({}));
+    let after = w.task(json!({"depends_on": [{"task": by_data.to_string(), "output": "out"}]}));
+    w.finish(after, |_| json!({}));
+    let apart = w.task(json!({}));
+    w.finish(apart, |_| json!({}));
+    let tainted = |w: &World, task: TaskId| -> Vec<TaskId> {
+        let task = &w.state.tasks[&task];
+        w.state.tainted_by(task).collect()
+    };
+    assert!(tainted(&w, after).is_empty());
+    w.ok(Command::Dispute {
+        account: w.requester,
+        task: training,
+        reason: "it does not add up".into(),
+        bond: Amount(9_000_000),
+    });
+    let review = w.state.tasks[&training].review.by().unwrap();
+    w.finish(review, |_| json!("truth"));
+    assert_eq!(w.phase(training), "overturned");
+    for task in [next, by_data, after] {
+        assert_eq!(tainted(&w, task), [training]);
+    }
+    for task in [training, apart] {
+        assert!(tainted(&w, task).is_empty());
+    }
+    w.check_replay();
+}
+
 /// No event of an honest log can be bent: an audit finds the first royalty and the first price that is not what the rules say.
 #[test]
 fn an_audit_finds_a_bent_price_and_a_bent_royalty() {

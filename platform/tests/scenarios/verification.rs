@@ -299,7 +299,7 @@ fn a_model_without_its_files_is_an_unmet_task() {
 fn lateness_is_recorded_and_harms_the_node() {
     let mut w = World::new();
     let node = w.node("a");
-    w.task(json!({"qos": {"max_latency_ms": 10_000}}));
+    w.task(json!({"qos": {"max_latency_ms": 10_000}, "limits": {"runtime_s": 5}}));
     let (_, assignment, _) = w.plan()[0];
     w.start(assignment);
     w.later(11_000);

@@ -1,12 +1,13 @@
 //! Handing out leases by long poll.
 //!
 //! The machine has assigned the work before; here it is told. What a node does not name in `holding` is told again,
-//! so that a lost answer loses no lease.
+//! so that a lost answer loses no lease. A node that is about to stop is told nothing more, and has given back what it does not name.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use aevir_events::LeaderSecret;
 use aevir_platform::{
+    command::Command,
     ids::{AccountId, AssignmentId, NodeId},
     inputs_of,
     report::BlobRef,
@@ -25,6 +26,7 @@ use crate::{
     convert::{artifacts, blob, name_of, to_wire},
     error::{ApiError, ApiResult, Code},
     extract::Json,
+    submit::submit,
 };
 
 /// Longest wait of one poll, in ms; below the time-outs of common proxies.
@@ -34,7 +36,8 @@ const LEASES_MAX: usize = 256;
 /// Bytes of a tenant's tag: enough that two never meet.
 const TENANT_BYTES: usize = 16;
 
-/// Long poll: answers as soon as there is a lease to hand out, or an assignment in `holding` to reveal or stop.
+/// Long poll: answers as soon as there is a lease to hand out, or an assignment in `holding` to reveal or stop. With `stopping` there is none to
+/// hand out, and what is leased to the node and does not stand in `holding` is given back.
 #[utoipa::path(post, path = "/v1/node/leases", tag = "node", request_body = wire::Ask,
     responses((status = 200, body = wire::Leases)))]
 pub(super) async fn lease(
@@ -49,11 +52,12 @@ pub(super) async fn lease(
     let wait = Duration::from_millis(ask.wait_ms.min(WAIT_MS_MAX).into());
     let until = Instant::now() + wait;
     show_life(&app, caller, ask.stopping).await?;
-    let heard = ask.challenge.as_deref();
-    let mut challenge = match ask.stopping {
-        true => None,
-        false => challenge::hand(&app, caller.node, heard),
-    };
+    let mut challenge = None;
+    if ask.stopping {
+        give_back_unheard(&app, caller, &ask).await;
+    } else {
+        challenge = challenge::hand(&app, caller.node, ask.challenge.as_deref());
+    }
     let poll = app.live.open_poll(caller.node);
     loop {
         // Registered before looking, so that what happens in between is not slept over.
@@ -77,6 +81,43 @@ pub(super) async fn lease(
     }
 }
 
+/// A node that is about to stop will not take what it has not heard of: it comes back now, and not when its time to start is over.
+async fn give_back_unheard(app: &App, caller: NodeCaller, ask: &wire::Ask) {
+    let node = caller.node;
+    let holding = holding(ask);
+    let given: Vec<AssignmentId> = app.log.read(|state, _| {
+        let unheard = unheard(state, node, &holding).into_iter();
+        unheard.map(|(_, assignment)| assignment.id).collect()
+    });
+    for assignment in given {
+        let command = Command::GiveBack { node, assignment };
+        // It has ended meanwhile, or is lost as any that nobody starts.
+        if let Err(error) = submit(app, caller.actor(), None, command).await {
+            tracing::debug!(%assignment, code = error.code(), "what a stopping node has not heard of was not given back");
+        }
+    }
+}
+
+/// What the node says that it has.
+fn holding(ask: &wire::Ask) -> BTreeSet<AssignmentId> {
+    let named = ask.holding.iter();
+    named.filter_map(|text| text.parse().ok()).collect()
+}
+
+/// What is leased to a node, and it does not say that it has it.
+fn unheard<'a>(
+    state: &'a Platform,
+    node: NodeId,
+    holding: &BTreeSet<AssignmentId>,
+) -> Vec<(&'a Task, &'a Assignment)> {
+    let active = state.nodes.get(&node).into_iter().flat_map(|n| &n.active);
+    active
+        .filter(|id| !holding.contains(id))
+        .filter_map(|id| state.assignment(*id))
+        .filter(|(_, assignment)| matches!(assignment.stage, Stage::Leased))
+        .collect()
+}
+
 fn look(
     state: &Platform,
     caller: NodeCaller,
@@ -84,10 +125,8 @@ fn look(
     secret: &LeaderSecret,
 ) -> ApiResult<wire::Leases> {
     let mut directives = Vec::new();
-    let mut holding = BTreeSet::new();
     for text in &ask.holding {
         let id = text.parse::<AssignmentId>().ok();
-        holding.extend(id);
         let action = id.map_or(
             wire::Action::Stop {
                 reason: wire::StopReason::Unknown,
@@ -100,12 +139,13 @@ fn look(
         }
     }
     let node = state.nodes.get(&caller.node);
-    let active = node.into_iter().flat_map(|n| &n.active);
-    let fresh = active
-        .filter(|id| !holding.contains(id))
-        .filter_map(|id| state.assignment(*id))
-        .filter(|(_, assignment)| matches!(assignment.stage, Stage::Leased))
-        .take(LEASES_MAX.min(ask.max as usize));
+    // A node works by asks in which it can be told to show how fast its GPU is, and by no others.
+    let most = match ask.stopping {
+        true => 0,
+        false => LEASES_MAX.min(ask.max as usize),
+    };
+    let unheard = unheard(state, caller.node, &holding(ask));
+    let fresh = unheard.into_iter().take(most);
     let leases =
         fresh.map(|(task, assignment)| render(state, caller.node, task, assignment, secret));
     Ok(wire::Leases {

@@ -49,6 +49,8 @@ pub(in crate::decide) fn dispute(
     if !definition.runtime.is_reproducible() || definition.comparison().is_some() {
         return Err(Rejection::NotComparable { task: id });
     }
+    // Nobody would run it, and everybody would wait.
+    super::super::submit::check_suspension(state, definition.module)?;
     let policy = state.policy_of(task);
     let needed = super::cost(&task.definition, false, &policy).ok_or(Rejection::AmountTooLarge)?;
     if bond < needed {

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     amount::{Amount, parse_micro},
+    check,
     definition::{
         Bound, Comparator, Method, Sampling, TaskDefinition, Tolerance, VerifierModule, Verifiers,
     },
@@ -216,7 +217,9 @@ fn contract(
             SCHEMA_BYTES_MAX,
         )?;
         exact(&pointer, schema)?;
-        crate::check::compile(schema).map_err(|detail| Rejection::definition(pointer, detail))?;
+        let refused = |detail| Rejection::definition(&pointer, detail);
+        check::count_patterns(schema).map_err(refused)?;
+        check::compile(schema).map_err(refused)?;
     }
     at_most(
         &format!("{pointer}/bounds"),
