@@ -4,7 +4,7 @@
 //! fault must not cost its node that, so it is found while the run can still be told as failed. `cli/tests` compares
 //! these constants with the platform's.
 
-use aevir_wire::{Artifact, Fail, MetricValue};
+use aevir_wire::{Artifact, Fail, MetricValue, canonical};
 use serde_json::{Number, Value};
 
 use crate::report::{class, failure};
@@ -22,8 +22,19 @@ const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;
 /// From here on canonical JSON writes numbers with an exponent, and nobody takes them for exact.
 const EXPONENT_FROM: f64 = 1e21;
 
-/// Whether an inline result could be revealed, before it is written in canonical form.
-pub(crate) fn result(value: &Value) -> Result<(), Fail> {
+/// An inline result that could be revealed, in canonical form.
+pub(crate) fn canonical_result(value: &Value) -> Result<Vec<u8>, Fail> {
+    result(value)?;
+    let bytes = canonical(value).map_err(|e| {
+        let text = format!("the result has no canonical form: {e}");
+        failure(class::GUEST_ERROR, text)
+    })?;
+    result_size(&bytes)?;
+    Ok(bytes)
+}
+
+/// Whether it could be, before it is written in canonical form.
+fn result(value: &Value) -> Result<(), Fail> {
     if depth(value) > RESULT_DEPTH_MAX {
         let text = format!("the result is nested more than {RESULT_DEPTH_MAX} levels deep");
         return Err(failure(class::GUEST_ERROR, text));
@@ -38,7 +49,7 @@ pub(crate) fn result(value: &Value) -> Result<(), Fail> {
 }
 
 /// Whether the canonical form is small enough. It can be three times the text that the module wrote.
-pub(crate) fn result_size(bytes: &[u8]) -> Result<(), Fail> {
+fn result_size(bytes: &[u8]) -> Result<(), Fail> {
     if bytes.len() <= RESULT_BYTES_MAX {
         return Ok(());
     }

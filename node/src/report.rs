@@ -3,7 +3,7 @@
 use aevir_sandbox::{End, MetricValue as RunMetric, Outcome};
 use aevir_wire::{
     Artifact, BlobRef, Commit, FAST_CLASS_MARK, Fail, Lease, MetricValue, RUNTIME_FAST, Report,
-    Usage, canonical, commit_message, digest,
+    Usage, commit_message, digest,
 };
 use serde_json::Value;
 
@@ -53,7 +53,7 @@ pub(crate) fn seal(lease: &Lease, outcome: &Outcome, author: Author<'_>) -> Resu
     } else {
         result
     };
-    let bytes = admissible_bytes(&result)?;
+    let bytes = admissible::canonical_result(&result)?;
     let report = Report {
         task: lease.task.clone(),
         assignment: lease.assignment.clone(),
@@ -87,23 +87,10 @@ pub(crate) fn seal(lease: &Lease, outcome: &Outcome, author: Author<'_>) -> Resu
     })
 }
 
-/// An inline result that could be revealed, in canonical form.
-fn admissible_bytes(result: &Value) -> Result<Vec<u8>, Fail> {
-    admissible::result(result)?;
-    let bytes = canonical(result).map_err(|e| {
-        failure(
-            class::GUEST_ERROR,
-            format!("the result has no canonical form: {e}"),
-        )
-    })?;
-    admissible::result_size(&bytes)?;
-    Ok(bytes)
-}
-
 /// Why no node would seal what a run brought that ended well; `None` where each would.
 pub fn refusal(outcome: &Outcome) -> Option<String> {
     let refused = inline_result(outcome)
-        .and_then(|result| admissible_bytes(&result))
+        .and_then(|result| admissible::canonical_result(&result))
         .and_then(|_| admissible::entries(&outputs(outcome), &metrics(outcome)));
     refused.err().map(|fail| fail.message)
 }

@@ -397,6 +397,9 @@ async fn list(client: &Client, args: ListArgs, global: &Global) -> Result<()> {
     })
 }
 
+/// The state of a task whose verdict was reversed.
+const OVERTURNED: &str = "overturned";
+
 async fn result(client: &Client, id: &str, out: Option<&Path>, global: &Global) -> Result<()> {
     let result = client.task_result(id).await?;
     if let Some(folder) = out {
@@ -411,7 +414,13 @@ async fn result(client: &Client, id: &str, out: Option<&Path>, global: &Global) 
     }
     print(global.output, &result, || {
         serde_json::to_string_pretty(&result.result).unwrap_or_default()
-    })
+    })?;
+    // It is shown, and nobody is to go on with it unawares.
+    ensure!(
+        result.state != OVERTURNED,
+        "this result was refuted when fresh replicas looked at it again: `aevir task show {id}` names the task whose result it is to be"
+    );
+    Ok(())
 }
 
 #[cfg(test)]

@@ -125,25 +125,23 @@ fn a_review_is_placed_whatever_is_suspended_but_the_module() {
     let lie = json!({"n": "lie"});
     let [task, other] = [0, 1].map(|node| alone(&mut w, nodes[node], &nodes, &lie));
     let subject = Subject::Account(w.requester);
+    let reason = || "a complaint".to_owned();
     let suspend = |subject| Command::Suspend {
         subject,
-        reason: "a complaint".into(),
-    };
-    let release = |subject| Command::Release {
-        subject,
-        reason: "it was unfounded".into(),
+        reason: reason(),
     };
     w.ok(dispute(w.requester, task, FRESH));
     w.ok(suspend(subject));
     let again = review(&w, task);
     w.finish(again, truth);
     assert_eq!(w.phase(task), "overturned");
-    w.ok(release(subject));
+    w.ok(Command::Release {
+        subject,
+        reason: reason(),
+    });
     w.ok(suspend(Subject::Module(w.module)));
-    assert_eq!(
-        w.refused(dispute(w.requester, other, FRESH)),
-        "module-suspended"
-    );
+    let refused = w.refused(dispute(w.requester, other, FRESH));
+    assert_eq!(refused, "module-suspended");
     finished(&w, "suspended-and-reviewed");
 }
 

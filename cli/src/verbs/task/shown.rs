@@ -2,6 +2,7 @@
 
 use aevir_wire::{Assignment, Task};
 
+use super::OVERTURNED;
 use crate::output::{aev, or_dash, properties, table};
 
 pub(super) fn shown(task: &Task) -> String {
@@ -38,7 +39,16 @@ pub(super) fn shown(task: &Task) -> String {
     if !task.tainted_by.is_empty() {
         rows.push(("tainted by", task.tainted_by.join(", ")));
     }
-    if let Some(settlement) = &task.settlement {
+    let is_overturned = task.state == OVERTURNED;
+    if is_overturned {
+        let by = task.review.as_ref().and_then(|review| review.by.as_deref());
+        let text = format!(
+            "by task {}: what was paid for it came back, and its result is refuted",
+            or_dash(by)
+        );
+        rows.push(("overturned", text));
+    }
+    if let Some(settlement) = task.settlement.as_ref().filter(|_| !is_overturned) {
         rows.push(("fee", aev(&settlement.fee)));
         rows.push(("refund", aev(&settlement.refund)));
         rows.extend(
@@ -59,7 +69,12 @@ pub(super) fn shown(task: &Task) -> String {
         rows.push(("nodes", waiting.join(", ")));
     }
     if let Some(verdict) = &task.verdict {
-        rows.push(("verdict", verdict.verdict.clone()));
+        let before = if is_overturned {
+            ", before it was overturned"
+        } else {
+            ""
+        };
+        rows.push(("verdict", format!("{}{before}", verdict.verdict)));
         rows.extend(verdict.checks.iter().map(|check| {
             let mark = if check.passed { "passed" } else { "failed" };
             ("check", format!("{} {mark}: {}", check.check, check.detail))

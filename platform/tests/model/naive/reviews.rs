@@ -170,9 +170,15 @@ impl Naive {
         assert_eq!(told, to_blame);
         let treasury = self.balance(LedgerAccount::Treasury);
         for id in &to_blame {
+            let node = self.tasks[&e.task].runs[id].node;
+            let strikes = self.strike(e.task, node, now);
             let task = self.tasks.get_mut(&e.task).unwrap();
-            let run = task.runs.get_mut(id).unwrap();
-            let (node, lost) = (run.node, std::mem::take(&mut run.locked));
+            let locked = std::mem::take(&mut task.runs.get_mut(id).unwrap().locked);
+            // Of a GPU one mismatch never costs stake.
+            let (policy, gpu) = (task.policy.stake, task.definition.qos.gpu.is_some());
+            let has_shown = self.stood.get(&node).copied().unwrap_or(0) >= policy.free_after;
+            let is_free = gpu && strikes <= policy.strikes_free && has_shown;
+            let lost = if is_free { 0 } else { locked };
             let back = owed.min(lost);
             owed -= back;
             self.transfer(LedgerAccount::Stake(node), payer, back);
@@ -181,7 +187,6 @@ impl Naive {
                 LedgerAccount::Treasury,
                 lost - back,
             );
-            self.strike(e.task, node, now);
             self.caught.insert(node, now);
         }
         let task = self.tasks.get_mut(&e.task).unwrap();
