@@ -392,7 +392,7 @@ pub(crate) mod tests {
         };
         let wrong = seal(&lease(), &outcome(), cheat).unwrap();
         assert_ne!(wrong.report.result, right.report.result);
-        let bytes = canonical(&wrong.result).unwrap();
+        let bytes = aevir_wire::canonical(&wrong.result).unwrap();
         assert_eq!(wrong.report.result.digest, digest(&bytes));
     }
 
