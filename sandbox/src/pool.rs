@@ -34,9 +34,13 @@ pub struct PoolConfig {
     pub age_max: Duration,
     /// How long a tenant's process waits for its next run.
     pub idle_age_max: Duration,
-    /// Bytes that a process may hold after a run, of its own memory: what its heap and a driver keep. One that holds more gets no further run.
+    /// Bytes that a process without a GPU may hold after a run, of its own memory. One that holds more gets no further run; of those with a
+    /// GPU, whose driver keeps buffers and pipelines for the next one, [`GPU_LEFT_TIMES`] as much.
     pub left_bytes_max: u64,
 }
+
+/// A software GPU held 280 MB after a transformer's forward pass.
+const GPU_LEFT_TIMES: u64 = 4;
 
 impl Default for PoolConfig {
     fn default() -> Self {
@@ -49,8 +53,7 @@ impl Default for PoolConfig {
             runs_max: 1_000,
             age_max: Duration::from_secs(600),
             idle_age_max: Duration::from_secs(60),
-            // A quarter of what a run's host may take: a process with a software GPU and its cache of pipelines holds less.
-            left_bytes_max: 256 * 1024 * 1024,
+            left_bytes_max: 128 * 1024 * 1024,
         }
     }
 }
@@ -126,7 +129,11 @@ impl Pool {
         // One that can't be looked at is gone.
         let left = worker.process.pid().and_then(watch::held);
         worker.left_bytes = left.unwrap_or(u64::MAX);
-        worker.left_bytes <= self.config.left_bytes_max
+        let most = match worker.role {
+            Role::Gpu => self.config.left_bytes_max.saturating_mul(GPU_LEFT_TIMES),
+            Role::Cpu | Role::Compile => self.config.left_bytes_max,
+        };
+        worker.left_bytes <= most
     }
 
     fn take(&self, role: Role, tenant: &str) -> Option<Worker> {
