@@ -1683,7 +1683,8 @@ def line_key(task):
     asked = [needs.qos.get(name) for name in ("min_mfuel_s", "gpu", "labels", "labels_any", "labels_not")]
     return canonical_text([needs.kind, needs.sampled, task.policy["market"], [value or None for value in asked], list(needs.run),
                            needs.data, needs.speed_in_time, needs.price, needs.stake, task.definition["module"], task.terms.contents,
-                           sorted(task.tried()), [a.node for a in task.involved() + live], task.bound_class(), task.reserved, surely_ms(task), bool(task.review_of or task.inspects)])
+                           sorted(task.tried()), [a.node for a in task.involved() + live],
+                           task.bound_class(), task.reserved, surely_ms(task), bool(task.review_of or task.inspects)])
 
 
 @dataclass

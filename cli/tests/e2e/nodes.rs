@@ -1,11 +1,27 @@
 //! Nodes that come, go, and come back.
 
-use serde_json::json;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use crate::platform::TestPlatform;
 
 /// Work for ten seconds and more.
 const LONG: u32 = 2_500;
+
+/// How long a run's first checkpoint may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until the log has a checkpoint of the task.
+async fn checkpointed(platform: &TestPlatform, task: &str) {
+    let mut lines = platform.admin.events(0, None, true).await.unwrap();
+    while let Some(line) = lines.next_line().await {
+        let entry: Value = serde_json::from_slice(&line.unwrap()).unwrap();
+        if entry["type"] == "assignment.checkpointed" && entry["data"]["task"] == task {
+            return;
+        }
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_nodes_work_goes_on_elsewhere_from_its_checkpoint() {
@@ -18,6 +34,9 @@ async fn a_killed_nodes_work_goes_on_elsewhere_from_its_checkpoint() {
             .any(|a| a.state == "running" && a.progress.as_ref().is_some_and(|p| p.ppm > 0))
     };
     platform.task_when(&task.id, "running", running).await;
+    // It has run for a while then, and brings what it saves when it gets to it.
+    let saved = tokio::time::timeout(PATIENCE, checkpointed(&platform, &task.id));
+    saved.await.expect("a checkpoint in the log");
     first.kill();
     let second = platform.node(&[]).await;
     let task = platform.ended(&task.id).await;
