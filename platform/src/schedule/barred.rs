@@ -84,20 +84,6 @@ pub(super) fn take_out_own(state: &State, task: &Task, nodes: &mut Bits) {
     }
 }
 
-/// Takes the nodes out of whose GPU class a sample can't begin in: it has too few owners beside the requester.
-pub(super) fn take_out_small(
-    state: &State,
-    task: &Task,
-    needs: &Needs,
-    class: Option<&str>,
-    nodes: &mut Bits,
-) {
-    if class.is_none() && needs.class_owners > 0 {
-        let classes = &state.index.fleet.classes.at_work;
-        classes.keep_owned(nodes, task.requester, needs.class_owners);
-    }
-}
-
 /// Of a sample that has not begun, its requester, where he owns nodes of the classes that it may begin in.
 pub(super) fn class_owner(state: &State, task: &Task, needs: &Needs) -> Option<AccountId> {
     let is_owner = state.index.fleet.classes.there.are_owned_by(task.requester);

@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use aevir_events::Timestamp;
 
 use super::{
-    barred::{Barred, ordinal, take_out_own, take_out_small},
+    barred::{Barred, ordinal, take_out_own},
     bits::Bits,
     filter::after_pledge,
     fleet::{Fleet, Levels},
@@ -157,8 +157,7 @@ impl Fit {
         given: &Given,
     ) -> Self {
         let fleet = market.fleet();
-        let mut eligible = fleet.fitting(needs, class, market.now);
-        take_out_small(market.state, task, needs, class, &mut eligible);
+        let mut eligible = fleet.fitting(needs, (class, task.requester), market.now);
         market.admit(&mut eligible, task, surely_ms(market.state, task));
         let needs = Arc::clone(needs);
         let mut fit = Self {

@@ -25,6 +25,9 @@ use crate::{
     terms::minute_of_week,
 };
 
+/// The GPU class that a task's replicas have begun on, and its requester: where they have begun on none, his own nodes do not make a class large.
+pub(super) type Class<'a> = (Option<&'a str>, AccountId);
+
 /// The index of nodes.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Fleet {
@@ -400,7 +403,7 @@ impl Fleet {
     }
 
     /// The free nodes that have what is needed, at this time.
-    pub(super) fn fitting(&self, needs: &Needs, class: Option<&str>, now: Timestamp) -> Bits {
+    pub(super) fn fitting(&self, needs: &Needs, class: Class<'_>, now: Timestamp) -> Bits {
         let mut fit = self.able(self.free.clone(), needs, class, now);
         self.left.keep(&mut fit, needs.room);
         self.free_stake.keep_at_least(&mut fit, needs.stake);
@@ -408,7 +411,7 @@ impl Fleet {
     }
 
     /// The nodes that have what is needed once they are idle.
-    pub(super) fn fitting_idle(&self, needs: &Needs, class: Option<&str>, now: Timestamp) -> Bits {
+    pub(super) fn fitting_idle(&self, needs: &Needs, class: Class<'_>, now: Timestamp) -> Bits {
         let mut fit = self.able(self.working.clone(), needs, class, now);
         self.all.keep(&mut fit, needs.room);
         self.stake.keep_at_least(&mut fit, needs.stake);
@@ -416,7 +419,7 @@ impl Fleet {
     }
 
     /// Those of some nodes that have what is needed, but for the room.
-    fn able(&self, of: Bits, needs: &Needs, class: Option<&str>, now: Timestamp) -> Bits {
+    fn able(&self, of: Bits, needs: &Needs, class: Class<'_>, now: Timestamp) -> Bits {
         let mut fit = of;
         self.hours.take_out_closed(minute_of_week(now), &mut fit);
         let of_kind = &self.kinds[needs.kind as usize];
@@ -455,8 +458,14 @@ impl Fleet {
                 self.classes.there.keep_any(&gpu.classes, &mut fit);
             }
         }
-        if let Some(class) = class {
-            self.classes.there.keep(class, &mut fit);
+        let (class, requester) = class;
+        match class {
+            Some(class) => self.classes.there.keep(class, &mut fit),
+            None if needs.class_owners > 0 => {
+                let at_work = &self.classes.at_work;
+                at_work.keep_owned(&mut fit, requester, needs.class_owners);
+            }
+            None => {}
         }
         self.mfuel_s.keep_at_least(&mut fit, needs.mfuel_s);
         self.shown_mfuel_s

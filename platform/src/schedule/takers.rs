@@ -3,7 +3,7 @@
 use aevir_events::Timestamp;
 
 use super::{
-    barred::{Barred, take_out_own, take_out_small},
+    barred::{Barred, take_out_own},
     filter::replica_class,
     fit::take_out_barred,
     needs::{Needs, most_stake},
@@ -31,8 +31,7 @@ pub(crate) fn takers(
     }
     let fleet = &state.index.fleet;
     let class = replica_class(state, task, &[]);
-    let mut fit = fleet.fitting_idle(&needs, class, now);
-    take_out_small(state, task, &needs, class, &mut fit);
+    let mut fit = fleet.fitting_idle(&needs, (class, task.requester), now);
     fleet
         .parties
         .take_out(task.requester, task.definition.module, &mut fit);

@@ -2,7 +2,6 @@
 
 use super::{
     super::{
-        barred::take_out_small,
         filter::replica_class,
         needs::Needs,
         reserve::{self, Reservations, Stuck},
@@ -34,8 +33,8 @@ impl<'a> Planner<'a> {
             self.plan.looks += 1;
             let needs = Needs::of(task, &state.policy_of(task));
             let class = replica_class(state, task, &[]);
+            let class = (class, task.requester);
             let mut fit = self.market.fleet().fitting_idle(&needs, class, now);
-            take_out_small(state, task, &needs, class, &mut fit);
             self.market.admit(&mut fit, task, i64::MAX);
             Barred::of(state, task, &[]).take_out(&mut fit);
             for i in made.nodes.iter().filter_map(|node| ordinal(state, *node)) {
