@@ -3492,7 +3492,7 @@ class Auditor:
     def on_assignment_leased(self, data):
         """A node takes a replica: no more of them than the round calls for, not two of one owner, not more than its slots."""
         task, node, id = self.open_task(data, "queued"), self.nodes[data["node"]], data["assignment"]
-        live = task.having("leased", "running", "committed", "revealed")
+        live = task.live()
         require(id not in task.assignments, f"expected a new assignment, found {id} again")
         expect("the round", task.round, data["round"])
         doubled = data.get("doubles")

@@ -1,5 +1,7 @@
 //! Contract checks: does a result satisfy the requester's JSON Schema, and its metrics their bounds?
 
+mod pattern;
+mod vocabulary;
 mod work;
 
 use jsonschema::{PatternOptions, Validator};
@@ -18,72 +20,30 @@ const PATTERN_BYTES_MAX: usize = 32 * 1024;
 /// Patterns of one schema: each is compiled anew for each result.
 const PATTERNS_MAX: usize = 32;
 
-/// References could make a schema validate for ever, and what nothing else looked at is found by trying all that is inside again, at each level;
-/// a check's schema stands by itself.
-const REFUSED_KEYWORDS: [(&str, &str); 5] = [
-    ("$ref", "write the schema without references"),
-    ("$dynamicRef", "write the schema without references"),
-    ("$recursiveRef", "write the schema without references"),
-    (
-        "unevaluatedProperties",
-        "name all properties beside `additionalProperties`",
-    ),
-    ("unevaluatedItems", "name all items beside `items`"),
-];
-
-/// The patterns of a schema are few enough.
+/// Holds a check's schema to what may be submitted: it can be held against a result, and quickly whatever that is.
 ///
 /// # Errors
-/// They are not.
-pub(crate) fn count_patterns(schema: &Value) -> Result<(), String> {
-    match patterns(schema) {
-        0..=PATTERNS_MAX => Ok(()),
-        found => Err(format!(
-            "it has {found} patterns, and {PATTERNS_MAX} are the most"
-        )),
+/// What is wrong with the schema, and what to write instead.
+pub(crate) fn submit(schema: &Value) -> Result<(), String> {
+    vocabulary::check(schema)?;
+    let patterns = vocabulary::patterns(schema);
+    if patterns.len() > PATTERNS_MAX {
+        return Err(format!(
+            "it has {} patterns, and {PATTERNS_MAX} are the most",
+            patterns.len()
+        ));
     }
-}
-
-fn patterns(schema: &Value) -> usize {
-    match schema {
-        Value::Object(fields) => {
-            let own = fields.iter().map(|(name, value)| match (&**name, value) {
-                ("pattern", _) => 1,
-                ("patternProperties", Value::Object(patterns)) => patterns.len(),
-                _ => 0,
-            });
-            own.sum::<usize>() + fields.values().map(patterns).sum::<usize>()
-        }
-        Value::Array(items) => items.iter().map(patterns).sum(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
-    }
+    compile(schema)?;
+    pattern::check(&patterns)
 }
 
 /// Compiles a check's schema. Patterns run in linear time.
-///
-/// # Errors
-/// What is wrong with the schema.
-pub(crate) fn compile(schema: &Value) -> Result<Validator, String> {
-    if let Some((keyword, instead)) = find_keyword(schema) {
-        return Err(format!("`{keyword}` is refused: {instead}"));
-    }
+fn compile(schema: &Value) -> Result<Validator, String> {
+    vocabulary::check(schema)?;
     jsonschema::draft202012::options()
         .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES_MAX))
         .build(schema)
         .map_err(|e| format!("it is no JSON Schema: {e}"))
-}
-
-fn find_keyword(schema: &Value) -> Option<(&'static str, &'static str)> {
-    match schema {
-        Value::Object(fields) => fields.iter().find_map(|(name, value)| {
-            REFUSED_KEYWORDS
-                .into_iter()
-                .find(|(keyword, _)| keyword == name)
-                .or_else(|| find_keyword(value))
-        }),
-        Value::Array(items) => items.iter().find_map(find_keyword),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
-    }
 }
 
 /// One contract check of a task.

@@ -3,16 +3,20 @@
 use std::path::{Path, PathBuf};
 
 use aevir_events::tlog::{Checkpoint, TlogProof, VerifierKey};
-use aevir_wire::TaskReceipt;
+use aevir_wire::{Task, TaskReceipt};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::Value;
 
+use super::task::OVERTURNED;
 use crate::{
     args::Global,
     output::{print, properties},
     pin::Known,
 };
+
+/// The type of the entry that settles a task.
+const SETTLED: &str = "task.settled";
 
 #[derive(Debug, Args)]
 pub(crate) struct ReceiptArgs {
@@ -50,8 +54,10 @@ pub(crate) async fn receipt(args: ReceiptArgs, global: &Global) -> Result<()> {
         std::fs::write(file, format!("{text}\n"))
             .with_context(|| format!("`{}` can't be written", file.display()))?;
     }
+    // Whom it paid may have its receipt and not see the task.
+    let since = client.task(&task).await.ok();
     print(global.output, &receipt, || {
-        shown(&receipt, &checkpoint, &entry, known.key())
+        shown(&receipt, &checkpoint, &entry, known.key(), since.as_ref())
     })
 }
 
@@ -62,7 +68,7 @@ fn verify_file(file: &Path, key: &VerifierKey, global: &Global) -> Result<()> {
     let receipt: TaskReceipt = serde_json::from_slice(&text).with_context(named)?;
     let (checkpoint, entry) = verify(&receipt, key)?;
     print(global.output, &receipt, || {
-        shown(&receipt, &checkpoint, &entry, key)
+        shown(&receipt, &checkpoint, &entry, key, None)
     })
 }
 
@@ -79,7 +85,7 @@ pub(crate) fn verify(receipt: &TaskReceipt, key: &VerifierKey) -> Result<(Checkp
         "the entry is about {}, not about {stream}",
         entry["stream"]
     );
-    let ends = entry["type"] == "task.settled" || entry["type"] == "task.closed";
+    let ends = entry["type"] == SETTLED || entry["type"] == "task.closed";
     ensure!(
         ends,
         "the entry is a {}, which does not end a task",
@@ -93,9 +99,10 @@ fn shown(
     checkpoint: &Checkpoint,
     entry: &Value,
     key: &VerifierKey,
+    task: Option<&Task>,
 ) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    properties([
+    let mut rows = vec![
         ("task", receipt.task.clone()),
         ("what", text(&entry["type"])),
         ("when", text(&entry["time"])),
@@ -106,5 +113,25 @@ fn shown(
             format!("checkpoint of {} entries", checkpoint.size),
         ),
         ("log", key.to_string()),
-    ])
+    ];
+    if entry["type"] == SETTLED {
+        rows.push(("since then", fate(task)));
+    }
+    properties(rows)
+}
+
+/// What became of a settlement: the entry proves that it was made, and a later one can reverse it.
+fn fate(task: Option<&Task>) -> String {
+    let settlement = task.and_then(|task| task.settlement.as_ref());
+    match (task, settlement) {
+        (Some(task), _) if task.state == OVERTURNED => {
+            "overturned: what it paid was taken back".into()
+        }
+        (_, Some(settlement)) => match (&settlement.matured_at, &settlement.matures_at) {
+            (Some(at), _) => format!("final: its shares matured at {at}"),
+            (None, Some(at)) => format!("its verdict can be overturned until {at}, or while it is looked at again"),
+            (None, None) => "nothing".into(),
+        },
+        _ => "not told by the entry: until its shares mature the verdict can be overturned (`aevir task show`)".into(),
+    }
 }

@@ -398,7 +398,7 @@ async fn list(client: &Client, args: ListArgs, global: &Global) -> Result<()> {
 }
 
 /// The state of a task whose verdict was reversed.
-const OVERTURNED: &str = "overturned";
+pub(super) const OVERTURNED: &str = "overturned";
 
 async fn result(client: &Client, id: &str, out: Option<&Path>, global: &Global) -> Result<()> {
     let result = client.task_result(id).await?;

@@ -36,6 +36,7 @@ async fn a_receipt_is_checked_without_the_server() {
         .aevir(&["receipt", id, "--out", file_name])
         .unwrap();
     assert!(shown.contains("task.settled"), "{shown}");
+    assert!(shown.contains("can be overturned until"), "{shown}");
 
     let key = std::fs::read_to_string(platform.folder().join("log.pub")).unwrap();
     let key = key.trim();
@@ -44,6 +45,7 @@ async fn a_receipt_is_checked_without_the_server() {
     let verify = ["receipt", "--verify", file_name, "--log-key", key];
     let verified = platform.aevir(&verify).unwrap();
     assert!(verified.contains("proven by"), "{verified}");
+    assert!(verified.contains("not told by the entry"), "{verified}");
     let text = std::fs::read_to_string(&file).unwrap();
     let fee = parsed(parsed(&text)["entry"].as_str().unwrap())["data"]["fee"].clone();
     let forged = text.replace(

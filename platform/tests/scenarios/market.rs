@@ -300,6 +300,14 @@ fn a_definition_is_refused_with_the_pointer_to_its_mistake() {
             "/verification/0/schema",
         ),
         (
+            json!({"verification": [{"method": "check", "schema": {"dependencies": {"x": {"minimun": 1}}}}]}),
+            "/verification/0/schema",
+        ),
+        (
+            json!({"verification": [{"method": "check", "schema": {"pattern": "[ab]*a[ab]{200}c"}}]}),
+            "/verification/0/schema",
+        ),
+        (
             json!({"verification": [{"method": "check", "schema": {"allOf": vec![json!({"pattern": "x"}); 33]}}]}),
             "/verification/0/schema",
         ),

@@ -217,9 +217,7 @@ fn contract(
             SCHEMA_BYTES_MAX,
         )?;
         exact(&pointer, schema)?;
-        let refused = |detail| Rejection::definition(&pointer, detail);
-        check::count_patterns(schema).map_err(refused)?;
-        check::compile(schema).map_err(refused)?;
+        check::submit(schema).map_err(|detail| Rejection::definition(&pointer, detail))?;
     }
     at_most(
         &format!("{pointer}/bounds"),

@@ -1,0 +1,110 @@
+//! Which patterns a schema may have: those that are quick whatever they are held against.
+//!
+//! The validator's engine makes a pattern's automaton a state at a time, as a text asks for it, and takes linear time for a small one: one step
+//! a byte. One with very many states (`[ab]*a[ab]{200}c` has 2^200) takes a thousand times that for each byte, so that all of it is made once,
+//! within a bound, when the schema is submitted.
+
+use regex_automata::{
+    MatchKind,
+    dfa::{
+        StartKind,
+        dense::{Builder, Config},
+    },
+    nfa::thompson,
+    util::syntax,
+};
+
+/// Bytes of the automata of all patterns of a schema: `^[0-9a-f]{64}$` takes some 4 KiB.
+const AUTOMATA_BYTES_MAX: usize = 128 * 1024;
+/// What making one may take more than it does.
+const MAKING: usize = 4;
+
+/// Holds all patterns of a schema to what they may take.
+///
+/// # Errors
+/// The first that takes too much, or can't be a pattern.
+pub(super) fn check(patterns: &[&str]) -> Result<(), String> {
+    let mut left = AUTOMATA_BYTES_MAX;
+    for pattern in patterns {
+        left = after(pattern, left)?;
+    }
+    Ok(())
+}
+
+/// What is left after a pattern's automata, which texts are run through forwards, and from the end backwards.
+fn after(pattern: &str, mut left: usize) -> Result<usize, String> {
+    let shown: String = pattern.chars().take(80).collect();
+    let translated = jsonschema_regex::to_rust_regex(pattern)
+        .map_err(|()| format!("the pattern `{shown}` is none"))?;
+    for is_reverse in [false, true] {
+        let (matches, starts) = match is_reverse {
+            false => (MatchKind::LeftmostFirst, StartKind::Both),
+            true => (MatchKind::All, StartKind::Anchored),
+        };
+        let made = Builder::new()
+            .syntax(syntax::Config::new().utf8(true))
+            .thompson(
+                thompson::Config::new()
+                    .reverse(is_reverse)
+                    .nfa_size_limit(Some(AUTOMATA_BYTES_MAX * MAKING)),
+            )
+            .configure(
+                Config::new()
+                    .match_kind(matches)
+                    .start_kind(starts)
+                    .dfa_size_limit(Some(left))
+                    .determinize_size_limit(Some(left.saturating_mul(MAKING))),
+            )
+            .build(&translated);
+        let made = made.map_err(|e| match e.is_size_limit_exceeded() {
+            true => format!(
+                "the pattern `{shown}` takes too much of {AUTOMATA_BYTES_MAX} bytes for the automata of a schema's patterns: write it with fewer repetitions, and lengths as `minLength` and `maxLength`"
+            ),
+            false => format!("the pattern `{shown}` is refused: {e}"),
+        })?;
+        left = left.saturating_sub(made.memory_usage());
+    }
+    Ok(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usual_patterns_are_small() {
+        let usual = [
+            "^[0-9a-f]{64}$",
+            "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[1-5][0-9a-fA-F]{3}-[89ab][0-9a-fA-F]{3}-[0-9a-fA-F]{12}$",
+            r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})$",
+            r"^[^@\s]+@[^@\s]+\.[a-z]{2,}$",
+            "^(cat|dog|bird)$",
+            "error",
+            r"^https?://[^/]+/.*$",
+            "^[^/]{1,16}$",
+            "",
+        ];
+        check(&usual).unwrap();
+    }
+
+    #[test]
+    fn large_automata_are_refused_whichever_way_a_text_is_run_through() {
+        for pattern in [
+            "[ab]*a[ab]{200}c",
+            "^[ab]*a[ab]{20}c",
+            "c[ab]{40}a[ab]*$",
+            "(.*a.{18})",
+            "^.{1,100}$",
+        ] {
+            let error = check(&[pattern]).unwrap_err();
+            assert!(error.contains("takes too much"), "{pattern}: {error}");
+        }
+        let many = vec!["^[0-9a-f]{128}$"; 32];
+        assert!(check(&many).unwrap_err().contains("takes too much"));
+        check(&many[..8]).unwrap();
+        assert!(check(&["a(?=b)"]).is_err());
+        let bounded = check(&[r"\bcat\b"]).unwrap_err();
+        assert!(bounded.contains("word boundaries"), "{bounded}");
+        assert!(check(&["(a"]).unwrap_err().contains("is none"));
+    }
+}
