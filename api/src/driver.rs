@@ -10,7 +10,7 @@ use aevir_events::{BATCH_COMMANDS, Recorded, SubscribeError, Timestamp};
 use aevir_platform::{
     Actor,
     command::{Availability, Command},
-    event::{ComputeOutcome, Event},
+    event::{CloseReason, ComputeOutcome, Event, TaskClosed},
     ids::{AssignmentId, NodeId, TaskId},
     state::{Stage, State},
 };
@@ -95,8 +95,12 @@ fn recover(app: &App) -> u64 {
             app.live.hear_reveals(reveal);
         }
         let tasks = state.tasks.values().filter(|t| !t.phase.is_final());
+        let now = now();
         for assignment in tasks.flat_map(|t| t.active()) {
             grant(app, state, assignment.id);
+            let before = now.0.saturating_sub(assignment.leased_at.0);
+            let before = Duration::from_millis(u64::try_from(before).unwrap_or(0));
+            app.live.leases().inherit(assignment.id, before);
             if let Stage::Running { .. } = assignment.stage {
                 start(app, state, assignment.id);
             }
@@ -187,7 +191,10 @@ impl Driver {
             Event::AssignmentWithdrawn(e) => self.ended(e.assignment),
             Event::RoundClosed(e) => self.wake_nodes_of(e.task),
             Event::TaskVerified(e) => self.task_ended(e.task),
-            Event::TaskClosed(e) => self.task_ended(e.task),
+            Event::TaskClosed(e) => {
+                self.task_ended(e.task);
+                self.count_left(e);
+            }
             Event::NodeDrained(e) => live.nodes().wake(e.node),
             Event::NodeSuspended(e) => live.nodes().wake(e.node),
             Event::NodeLeft(e) => live.nodes().wake(e.node),
@@ -273,6 +280,25 @@ impl Driver {
             self.app.live.leases().end(assignment);
         }
         self.wake_nodes_of(task);
+    }
+
+    /// A task that its requester called off, or let run out of time, and that cost him nothing, stays in the log.
+    fn count_left(&self, closed: &TaskClosed) {
+        let is_his = match closed.reason {
+            CloseReason::Cancelled | CloseReason::Expired | CloseReason::DependencyFailed => true,
+            CloseReason::AttemptsSpent => false,
+        };
+        if !is_his || !closed.fee.is_zero() {
+            return;
+        }
+        let requester = self.app.log.read(|state, _| {
+            let task = state.tasks.get(&closed.task);
+            task.filter(|task| !task.looks_back())
+                .map(|task| task.requester)
+        });
+        if let Some(requester) = requester {
+            self.app.live.rates.left(requester);
+        }
     }
 
     fn assignments_of(&self, task: TaskId) -> Vec<(AssignmentId, NodeId)> {

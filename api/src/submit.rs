@@ -14,6 +14,7 @@ use crate::{
     app::App,
     auth::Caller,
     error::{ApiError, ApiResult, Code},
+    live::Rates,
 };
 
 tokio::task_local! {
@@ -48,10 +49,27 @@ pub(crate) async fn submit(
 /// # Errors
 /// Where the account wrote too much: with the time after which it may go on.
 pub(crate) async fn count(app: &App, caller: &Caller, key: Option<&str>) -> ApiResult<()> {
+    unless_known(app, caller, key, |rates| rates.write(caller.account)).await
+}
+
+/// Whether the caller may begin another task, or bring another blob; `key` is the command's.
+///
+/// # Errors
+/// Where the account left too much in the log for nothing: with the time after which it may go on.
+pub(crate) async fn may_begin(app: &App, caller: &Caller, key: Option<&str>) -> ApiResult<()> {
+    unless_known(app, caller, key, |rates| rates.may_begin(caller.account)).await
+}
+
+async fn unless_known(
+    app: &App,
+    caller: &Caller,
+    key: Option<&str>,
+    ask: impl FnOnce(&Rates) -> ApiResult<()>,
+) -> ApiResult<()> {
     if caller.has(Scope::Admin) {
         return Ok(());
     }
-    let Err(refused) = app.live.rates.write(caller.account) else {
+    let Err(refused) = ask(&app.live.rates) else {
         return Ok(());
     };
     let Some(key) = key else {

@@ -50,7 +50,7 @@ EXACT_INTEGER_MAX = 2**53  # doubles hold all integers up to here
 LINE_BYTES_MAX = ENTRY_BYTES_MAX + 4_096  # an entry with the attributes of a CloudEvent, the log's origin among them
 EXTENSIONS = {"schemaversion": "schema", "subject": "stream"}  # what a CloudEvent calls otherwise than the entry
 # The newest version of the types that have more than one; what is read of them here stands alike in all.
-NEWEST = {"assignment.failed": 2, "assignment.leased": 2, "assignment.lost": 2, "assignment.revealed": 2, "content.registered": 2, "ledger.posted": 2,
+NEWEST = {"assignment.committed": 2, "assignment.failed": 2, "assignment.leased": 2, "assignment.lost": 2, "assignment.revealed": 2, "content.registered": 2, "ledger.posted": 2,
           "module.registered": 2, "node.registered": 3, "policy.adopted": 2, "task.created": 2,
           "task.settled": 2, "task.verified": 2}
 ENVELOPE_FIELDS = {"position", "id", "stream", "revision", "type", "schema", "time", "actor", "cause", "data"}
@@ -538,6 +538,7 @@ class Assignment:
     abreast: int = 0  # runs that its node had with it when it began
     started_at: int = 0
     committed_at: int = 0
+    absent_ms: int = 0  # of the time until then, for how long there was no leader
     fuel: int = 0  # that its report says
     used: tuple = ()  # what it is paid for where the task is metered: fuel, workgroups, bytes
     price: int = 0  # that it earns in time, or the most where the task is metered
@@ -989,7 +990,7 @@ def ulid_bytes(text):
 
 def compared_bytes(task):
     """The most that two results of a task have together."""
-    limits = LIMITS | (task.definition.get("limits") or {})
+    limits = limits_of(task)
     return 2 * (limits["output_mib"] * MIB + RESULT_BYTES_MAX)
 
 
@@ -1171,27 +1172,46 @@ def maturity_of(task):
     return without_zeros(moved)
 
 
+def limits_of(task):
+    """The task's limits, with those of the platform where it names none."""
+    return LIMITS | (task.definition.get("limits") or {})
+
+
 def took_too_long(terms, assignment):
     """Whether a node's time from its lease to its commitment misses the task's `max_latency_ms`."""
-    return terms.max_latency_ms is not None and assignment.committed_at - assignment.leased_at > terms.max_latency_ms
+    return terms.max_latency_ms is not None and took_ms(assignment) > terms.max_latency_ms
+
+
+def took_ms(assignment):
+    """From its lease to its commitment, without the time in which there was no leader."""
+    return max(0, assignment.committed_at - assignment.leased_at - assignment.absent_ms)
+
+
+def needed_ms(task, outputs_mib):
+    """What a run may take from its lease on: all its time, a second for each MiB that its node fetches or uploads, and five to prepare."""
+    limits = limits_of(task)
+    return 1_000 * (limits["runtime_s"] + mib_of(task.inputs) + outputs_mib) + 5_000
+
+
+def mib_of(files):
+    """Files, each rounded up to MiB."""
+    return sum(-(-integer(file["size"]) // MIB) for file in files)
 
 
 def left_all_time(task, run):
-    """Whether the deadline left a run all the time that it may take, from its lease on."""
-    limit = 1_000 * (LIMITS | (task.definition.get("limits") or {}))["runtime_s"]
-    return task.terms.deadline is not None and milliseconds(task.terms.deadline) - run.leased_at >= limit
+    """Whether the deadline left a run all the time that it may take, were its outputs as large as they may be."""
+    needed = needed_ms(task, limits_of(task)["output_mib"])
+    return task.terms.deadline is not None and milliseconds(task.terms.deadline) - run.leased_at >= needed
 
 
 def could_be_in_time(task):
     """Whether a run that takes all its time could have brought the result in time: else that it was late says nothing of its node."""
-    limit = 1_000 * (LIMITS | (task.definition.get("limits") or {}))["runtime_s"]
-    fetched = 1_000 * sum(-(-integer(i["size"]) // MIB) for i in task.inputs)
-    return task.terms.max_latency_ms >= limit + fetched + 5_000
+    return task.terms.max_latency_ms >= needed_ms(task, mib_of(task.accepted[0].outputs))
 
 
 def earned(task, run, reason, now):
     """What a run that is called off has earned: a part by the time that it ran, and the attempt fee at least."""
-    state, limit = run.withdrawn_from or run.state, 1_000 * (LIMITS | (task.definition.get("limits") or {}))["runtime_s"]
+    state, limit = run.withdrawn_from or run.state, 1_000 * limits_of(task)["runtime_s"]
     idle = state == "leased" or reason == "expired" and left_all_time(task, run)
     ran = 0 if idle else min((now if state == "running" else run.committed_at) - run.started_at, limit)
     return max(task.policy["attempt_fee"], run.price * ran // limit)
@@ -1440,7 +1460,7 @@ def stake_due(task, price):
 
 def needs_of(task, doubled=None):
     """From the definition, with the schema's defaults, under the policy that the task was created under."""
-    limits, qos = LIMITS | (task.definition.get("limits") or {}), task.definition.get("qos") or {}
+    limits, qos = limits_of(task), task.definition.get("qos") or {}
     policy = task.policy["scheduling"]
     sampled = task.terms.replicas > 1
     sizes = [(integer(i["size"]), i["digest"]) for i in task.inputs]
@@ -1536,20 +1556,21 @@ def least_ms(task, size):
 def brought(task, assignment):
     """Bytes of a run's outputs; the most that the task allows where they are closed."""
     if assignment.closed_uploads:
-        return (LIMITS | (task.definition.get("limits") or {}))["output_mib"] * MIB
+        return limits_of(task)["output_mib"] * MIB
     return sum(integer(blob["size"]) for blob in assignment.uploads)
 
 
 def reserved_ms(task):
     """For how long a run reserves its slot, in ms."""
-    return (LIMITS | (task.definition.get("limits") or {}))["runtime_s"] * 1_000
+    return limits_of(task)["runtime_s"] * 1_000
 
 
 def surely_ms(task):
     """Within how many ms of its lease a run of the task has ended, whatever its node does."""
     leases = task.policy["scheduling"]["leases"]
     begun = max(leases["fetch_ms"] + transfer_ms(task), task.policy["accept_ms"])
-    return begun + reserved_ms(task) + leases["slack_ms"]
+    uploaded = least_ms(task, limits_of(task)["output_mib"] * MIB)
+    return begun + reserved_ms(task) + max(leases["slack_ms"], uploaded + 5_000)
 
 
 def owners_of(counts):
@@ -2208,7 +2229,7 @@ class Auditor:
 
     def pay_for(self, task, slots_milli, doubled):
         """A placement reserves all the time that it may take."""
-        requester, limits = task.requester, LIMITS | (task.definition.get("limits") or {})
+        requester, limits = task.requester, limits_of(task)
         charged = charge(limits["runtime_s"] * 1_000, slots_milli, self.limits_of(requester)["weight"])
         if not doubled:
             self.serve(requester)
@@ -3144,7 +3165,7 @@ class Auditor:
             return "unproven"
         if assignment.hardware is None or task.policy["market"] == "private":
             return None
-        return "small-class" if len(owners_of(self.class_nodes[assignment.hardware])) < task.terms.replicas else None
+        return None if self.class_suffices(task, assignment.hardware, self.class_nodes) else "small-class"
 
     def on_task_extended(self, data):
         """No quorum yet: one more replica."""
@@ -3230,7 +3251,7 @@ class Auditor:
             if assignment.id == task.trusted and task.blames():
                 self.vouch(assignment)
             if not task.needs_gpu():
-                ms, told = assignment.committed_at - assignment.leased_at, assignment.started_at - assignment.leased_at
+                ms, told = took_ms(assignment), assignment.started_at - assignment.leased_at
                 node.see(assignment.fuel, ms, min(told, transfer_ms(task)))
             self.grow(node, assignment.abreast)
             if not took_too_long(task.terms, assignment):
@@ -3470,7 +3491,7 @@ class Auditor:
 
     def keep(self, task, assignment):
         """Its node keeps the outputs until they are opened: as much as they may take, for a commitment does not tell how much they do."""
-        assignment.sealed_mib = (LIMITS | (task.definition.get("limits") or {}))["output_mib"]
+        assignment.sealed_mib = limits_of(task)["output_mib"]
         self.store(assignment.node, assignment.sealed_mib)
 
     def discard(self, assignment):
@@ -3631,7 +3652,9 @@ class Auditor:
         assignment.committed_at = self.now
         self.remember(self.nodes[assignment.node], task.inputs)
         self.nodes[assignment.node].sealed.add(assignment.id)
-        assignment.commitment, assignment.committed_at = data["commitment"], self.now
+        assignment.commitment, assignment.absent_ms = data["commitment"], integer(data.get("absent_ms", "0"))
+        within = self.now - assignment.leased_at
+        require(assignment.absent_ms <= within, f"expected no leader for at most {within} ms since the lease, found {assignment.absent_ms}")
         if task.sample == "undecided":
             self.must_follow("task.trust_decided", task.id, assignment.id)
         elif alone or len(task.having(*SEALED)) == task.target:

@@ -83,6 +83,13 @@ decimal_string! {
     MicroUnits(i64), "^(0|-?[1-9][0-9]{0,18})$", "an integer of micro-units"
 }
 
+impl Count {
+    /// Whether it is nothing at all.
+    pub fn is_zero(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl Amount {
     pub const ZERO: Self = Self(0);
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    amount::{Amount, Ppm},
+    amount::{Amount, Count, Ppm},
     content::Access,
     definition::TaskDefinition,
     digest::Digest,
@@ -184,6 +184,8 @@ pub enum Command {
         node: NodeId,
         assignment: AssignmentId,
         commitment: SignedCommitment,
+        /// Of the time since the lease, in ms, for how long there was no leader to take it.
+        absent_ms: Count,
     },
     Reveal {
         node: NodeId,

@@ -405,12 +405,15 @@ events! {
     "assignment.checkpointed" v 1 AssignmentCheckpointed on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, checkpoint: BlobRef }
     /// The node uploaded these bytes under the assignment: what shows that it has them, and does not only know their name.
     "assignment.output_uploaded" v 1 OutputUploaded on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, blob: BlobRef }
-    "assignment.committed" v 1 AssignmentCommitted on |e| format!("task/{}", e.task) => {
+    "assignment.committed" v 2 AssignmentCommitted on |e| format!("task/{}", e.task) => {
         task: TaskId,
         assignment: AssignmentId,
         node: NodeId,
         commitment: Digest,
         signature: Hex<64>,
+        /// Of the time since the lease, in ms, for how long there was no leader to take it, as the leader tells; that is nobody's lateness.
+        #[serde(default, skip_serializing_if = "Count::is_zero")]
+        absent_ms: Count,
     }
     /// The node brought an output of a sample's replica under the assignment; which one can't be told before the verdict.
     "assignment.output_closed" v 1 OutputClosed on |e| format!("task/{}", e.task) => { task: TaskId, assignment: AssignmentId, output: ClosedOutput }

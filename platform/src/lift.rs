@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::command::COMPILE_MIB_UNMEASURED;
 
 /// All steps.
-pub(crate) const STEPS: [Upcaster; 13] = [
+pub(crate) const STEPS: [Upcaster; 14] = [
     Upcaster {
         label: "node.registered",
         from: 1,
@@ -20,6 +20,12 @@ pub(crate) const STEPS: [Upcaster; 13] = [
         label: "node.registered",
         from: 2,
         // Version 3 adds measured speeds and the GPU's largest buffer. Before, nothing was measured.
+        lift: Ok,
+    },
+    Upcaster {
+        label: "assignment.committed",
+        from: 1,
+        // Version 2 says for how long there was no leader. Before, that was the node's lateness.
         lift: Ok,
     },
     Upcaster {

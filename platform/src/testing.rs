@@ -249,6 +249,7 @@ impl History {
             node,
             assignment,
             commitment,
+            absent_ms: Count(0),
         });
     }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -269,8 +269,7 @@ impl Executor {
             () = cancel.cancelled() => Err(Broken::Cancelled),
             () = watch::passed(pid, bytes_max.saturating_add(left_bytes)) => Err(Broken::HostMemory(bytes_max, sent.elapsed())),
         };
-        // What it asked for at once was more than this machine could give to anybody.
-        let host_memory = Broken::HostMemory(bytes_max, sent.elapsed());
+        let host_memory = (bytes_max, sent.elapsed());
         self.conclude(worker, spec, ended, (heard, host_memory))
             .await
     }
@@ -281,7 +280,7 @@ impl Executor {
         worker: Worker,
         spec: &RunSpec,
         ended: Result<Answer, Broken>,
-        (heard, host_memory): (u64, Broken),
+        (heard, (bytes_max, after)): (u64, (u64, Duration)),
     ) -> Attempt {
         let outcome = match ended {
             Ok(Answer::Outcome(outcome)) => {
@@ -305,9 +304,13 @@ impl Executor {
             Err(broken) => {
                 let dying = matches!(broken, Broken::Socket(_));
                 let ended = worker.process.end(dying).await;
-                let broken = match broken {
-                    Broken::Socket(_) if ended.got_no_memory() => host_memory,
-                    broken => broken,
+                let broken = match (broken, ended.got_no_memory()) {
+                    // It asked for more at once than the run may have on any machine.
+                    (Broken::Socket(_), Some(asked)) if asked > bytes_max => {
+                        Broken::HostMemory(bytes_max, after)
+                    }
+                    (Broken::Socket(_), Some(asked)) => Broken::NoMemory(asked),
+                    (broken, _) => broken,
                 };
                 let mut outcome = broken_off(broken, &ended, spec);
                 outcome.log_lines_dropped = ended.unheard(heard);
@@ -338,6 +341,9 @@ fn broken_off(broken: Broken, process: &Ended, spec: &RunSpec) -> Outcome {
         }
         Broken::Load => Outcome::host_error(format!(
             "the executor did not start the run within {LOAD_MS_MAX} ms"
+        )),
+        Broken::NoMemory(asked) => Outcome::host_error(format!(
+            "this machine had no {asked} bytes of memory for the executor"
         )),
         Broken::File(text) => Outcome::host_error(text),
         Broken::Cancelled => Outcome::empty(End::Cancelled),

@@ -115,7 +115,7 @@ pub(crate) async fn ask(
         Ok(Err(_)) if is_signal(ended.status, nix::libc::SIGXCPU) => Err(Stopped::Cpu {
             cpu_s: limits.cpu_s,
         }),
-        Ok(Err(_)) if ended.got_no_memory() => Err(memory()),
+        Ok(Err(_)) if ended.got_no_memory().is_some() => Err(memory()),
         Ok(Err(_)) if let Some(how) = broke(ended.status, &ended.stderr) => {
             Err(Stopped::Broke { how })
         }

@@ -144,8 +144,8 @@ pub(crate) struct Ended {
     pub(crate) lines: u64,
 }
 
-/// How a program that got no memory says so before it aborts.
-const ALLOCATION_FAILED: &str = "memory allocation of";
+/// How a program that got no memory says so before it aborts: so many bytes at once.
+const ALLOCATION_FAILED: &str = "memory allocation of ";
 
 /// Makes a process's own folder, with what belongs in it.
 fn own_folder(parent: &Path) -> io::Result<Folder> {
@@ -398,9 +398,11 @@ impl Ended {
         describe(self.status, error, &self.stderr)
     }
 
-    /// Whether it ended because the system had no memory for it.
-    pub(crate) fn got_no_memory(&self) -> bool {
-        self.stderr.contains(ALLOCATION_FAILED)
+    /// How many bytes it asked for at once where it ended because the system had none for it.
+    pub(crate) fn got_no_memory(&self) -> Option<u64> {
+        let (_, asked) = self.stderr.rsplit_once(ALLOCATION_FAILED)?;
+        let digits = asked.split(|c: char| !c.is_ascii_digit()).next();
+        digits?.parse().ok()
     }
 
     /// Lines of its last run of which only so many were heard.

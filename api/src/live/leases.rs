@@ -3,7 +3,11 @@
 use std::{collections::HashMap, time::Duration};
 
 use aevir_platform::{
-    command::LossReason, ids::AssignmentId, policy::Policy, schedule::fetch_ms, state::Task,
+    command::LossReason,
+    ids::AssignmentId,
+    policy::Policy,
+    schedule::{fetch_ms, slack_ms},
+    state::Task,
 };
 use aevir_wire::Heartbeat;
 use tokio::time::Instant;
@@ -25,7 +29,7 @@ pub(crate) struct Times {
     lease: Duration,
     /// How long a node may fetch inputs before it starts, however lively its heartbeats.
     fetch: Duration,
-    /// What a run may take beyond its own time limit: compiling, uploading outputs.
+    /// What a run may take beyond its own time limit: compiling, uploading outputs, longer for more of them.
     slack: Duration,
     /// Progress is recorded in the log at most this often.
     record: Duration,
@@ -34,18 +38,22 @@ pub(crate) struct Times {
 impl Times {
     /// Of a task, by the policy that it was created under.
     pub(crate) fn of(task: &Task, policy: &Policy) -> Self {
-        let fetch = Duration::from_millis(fetch_ms(task, &policy.scheduling));
-        Self::within(policy, fetch)
+        let [fetch, slack] = [fetch_ms, slack_ms].map(|of| of(task, &policy.scheduling));
+        Self::within(
+            policy,
+            Duration::from_millis(fetch),
+            Duration::from_millis(slack),
+        )
     }
 
-    fn within(policy: &Policy, fetch: Duration) -> Self {
+    fn within(policy: &Policy, fetch: Duration, slack: Duration) -> Self {
         let ms = |ms: u32| Duration::from_millis(ms.into());
         let leases = &policy.scheduling.leases;
         Self {
             accept: ms(policy.accept_ms),
             lease: ms(policy.lease_ms),
             fetch,
-            slack: ms(leases.slack_ms),
+            slack,
             record: ms(leases.progress_ms),
         }
     }
@@ -62,6 +70,8 @@ pub(crate) struct Lease {
     /// As the last heartbeat told it.
     pub(crate) progress: Option<(u32, String)>,
     recorded: Option<Instant>,
+    /// For how long there was no leader since it was granted.
+    absent: Duration,
 }
 
 /// Up to which number what a run says is known.
@@ -109,8 +119,22 @@ impl Leases {
             times,
             progress: None,
             recorded: None,
+            absent: Duration::ZERO,
         };
         self.granted.insert(id, granted);
+    }
+
+    /// There was another leader before, or none: nobody knows for how long.
+    pub(crate) fn inherit(&mut self, id: AssignmentId, before: Duration) {
+        if let Some(lease) = self.granted.get_mut(&id) {
+            lease.absent = before;
+        }
+    }
+
+    /// For how long there was no leader since the lease was granted.
+    pub(crate) fn absent(&self, id: AssignmentId) -> Duration {
+        let lease = self.granted.get(&id);
+        lease.map_or(Duration::ZERO, |lease| lease.absent)
     }
 
     /// The run has begun; it may take `runtime`.
@@ -174,6 +198,7 @@ impl Leases {
         for lease in self.granted.values_mut() {
             lease.deadline += paused;
             lease.end += paused;
+            lease.absent += paused;
         }
     }
 
@@ -204,7 +229,7 @@ mod tests {
 
     /// Those of the policy that a platform begins with.
     fn times() -> Times {
-        let times = Times::within(&Policy::default(), FETCH);
+        let times = Times::within(&Policy::default(), FETCH, SLACK);
         let known = [times.accept, times.lease, times.fetch, times.slack];
         assert_eq!(known, [ACCEPT, LEASE, FETCH, SLACK]);
         assert_eq!(times.record, RECORD);
@@ -212,6 +237,23 @@ mod tests {
     }
 
     const ID: AssignmentId = AssignmentId(ulid::Ulid::from_parts(0, 1));
+
+    #[test]
+    fn time_without_a_leader_is_counted() {
+        let mut leases = Leases::default();
+        let other = AssignmentId(ulid::Ulid::from_parts(0, 2));
+        let now = Instant::now();
+        leases.grant(ID, now, times());
+        leases.grant(other, now, times());
+        leases.inherit(other, LEASE);
+        for _ in 0..2 {
+            leases.shift(RECORD);
+        }
+        assert_eq!(leases.absent(ID), RECORD * 2);
+        assert_eq!(leases.absent(other), LEASE + RECORD * 2);
+        leases.end(ID);
+        assert_eq!(leases.absent(ID), Duration::ZERO);
+    }
 
     #[test]
     fn silence_ends_a_lease_and_life_extends_it() {

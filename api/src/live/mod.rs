@@ -26,8 +26,7 @@ pub(crate) use leases::{Known, Leases, Times as LeaseTimes};
 pub(crate) use nodes::{Nodes, OpenPoll};
 pub(crate) use pulse::BEAT_EVERY;
 use pulse::Pulse;
-pub(crate) use rates::By;
-use rates::Rates;
+pub(crate) use rates::{By, Rates};
 pub(crate) use task_log::{LINE_CHARS_MAX, TaskLogs};
 
 /// Updates that a watcher may fall behind before it misses some; they are only a convenience.

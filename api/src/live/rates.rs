@@ -6,8 +6,10 @@
 //! are bounded here: token buckets ([GCRA](https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm)) in the leader's memory, full again after a restart.
 
 use std::{
+    collections::HashMap,
     hash::Hash,
     num::NonZeroU32,
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -19,6 +21,7 @@ use governor::{
     state::keyed::HashMapStateStore,
 };
 
+use super::lock;
 use crate::error::{ApiError, ApiResult, Code};
 
 /// Changes of a node's terms, profile, key, stake and standing at once: more than an operator makes by hand in an hour.
@@ -34,11 +37,15 @@ const CHECKPOINTS_BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(7);
 /// One more in this time; an agent keeps one in five seconds.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(4);
 
-/// What an account writes for nothing, at once: more than the tasks that a program calls off together, the tokens of a hall of machines or the
-/// versions of a data set's parts.
+/// What an account writes for nothing, at once: more than the tokens of a hall of machines or the versions of a data set's parts.
 const WRITES_BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(511);
 /// One more in this time: the client of `api/wire` waits for it where a call can be repeated.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
+
+/// Tasks of an account that ended and cost nothing, and blobs that it brought, at once: more than all the tasks that it may have by default.
+const LEFT_BURST: u32 = 16_384;
+/// One more in this time.
+const LEFT_EVERY: Duration = Duration::from_secs(1);
 
 /// Quotes, and answers why a task waits, at once for one account: a batch of definitions, or all that waits on one screen.
 const QUOTES_BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(31);
@@ -67,6 +74,35 @@ pub(crate) struct Rates {
     checkpoints: Buckets<AssignmentId>,
     writes: Buckets<AccountId>,
     quotes: Buckets<AccountId>,
+    left: Left,
+}
+
+/// What accounts leave in the log for nothing and can't be kept from leaving: a task may always be called off, and its time runs out by itself.
+/// So the bucket may be overdrawn, and who has nothing in it begins nothing new.
+#[derive(Debug, Default)]
+struct Left {
+    /// By account, when what it left is worn off.
+    until: Mutex<HashMap<AccountId, Instant>>,
+}
+
+impl Left {
+    fn add(&self, account: AccountId, now: Instant) {
+        let mut until = lock(&self.until);
+        let until = until.entry(account).or_insert(now);
+        *until = (*until).max(now) + LEFT_EVERY;
+    }
+
+    /// How long it is until there is room for one more.
+    fn wait(&self, account: AccountId, now: Instant) -> Option<Duration> {
+        let until = *lock(&self.until).get(&account)?;
+        let room_at = (until + LEFT_EVERY).checked_sub(LEFT_EVERY * LEFT_BURST)?;
+        let wait = room_at.saturating_duration_since(now);
+        (!wait.is_zero()).then_some(wait)
+    }
+
+    fn sweep(&self, now: Instant) {
+        lock(&self.until).retain(|_, until| *until > now);
+    }
 }
 
 impl Default for Rates {
@@ -77,6 +113,7 @@ impl Default for Rates {
             checkpoints: buckets(CHECKPOINT_EVERY, CHECKPOINTS_BURST),
             writes: buckets(WRITE_EVERY, WRITES_BURST),
             quotes: buckets(QUOTE_EVERY, QUOTES_BURST),
+            left: Left::default(),
         }
     }
 }
@@ -106,9 +143,27 @@ impl Rates {
     /// # Errors
     /// When there were too many: with the time after which there may be another.
     pub(crate) fn write(&self, account: AccountId) -> ApiResult<()> {
-        let what = "changes of this account that cost nothing (cancelled tasks, keys, join tokens, contents, modules, withdrawals)";
+        let what = "changes of this account that cost nothing (keys, join tokens, contents, modules, withdrawals)";
         let until = take(&self.writes, account);
         until.map_err(|after_s| too_many(Code::TooManyChanges, what, after_s))
+    }
+
+    /// Counts a task of an account that ended and cost nothing, or a blob that it brought.
+    pub(crate) fn left(&self, account: AccountId) {
+        self.left.add(account, Instant::now());
+    }
+
+    /// Whether the account may begin another task, or bring another blob.
+    ///
+    /// # Errors
+    /// When it left too much in the log for nothing: with the time after which it may.
+    pub(crate) fn may_begin(&self, account: AccountId) -> ApiResult<()> {
+        let Some(wait) = self.left.wait(account, Instant::now()) else {
+            return Ok(());
+        };
+        let what = "tasks of this account that ended and cost nothing (called off, or their time ran out), and blobs";
+        let after_s = wait.as_secs().saturating_add(1);
+        Err(too_many(Code::TooManyChanges, what, after_s))
     }
 
     /// Counts a quote for an account, or an answer why a task of it waits.
@@ -134,6 +189,7 @@ impl Rates {
         self.checkpoints.retain_recent();
         self.writes.retain_recent();
         self.quotes.retain_recent();
+        self.left.sweep(Instant::now());
     }
 }
 
@@ -204,5 +260,34 @@ mod tests {
         assert_eq!(rates.quote(account(1)), Ok(()), "quotes are counted apart");
         rates.sweep();
         assert!((0..100).any(|_| rates.write(account(1)).is_err()));
+    }
+
+    #[test]
+    fn who_left_too_much_begins_nothing_until_it_is_worn_off() {
+        let left = Left::default();
+        let account = |n| AccountId(ulid::Ulid::from_parts(0, n));
+        let begun = Instant::now();
+        for n in 0..LEFT_BURST {
+            assert_eq!(left.wait(account(1), begun), None, "{n}");
+            left.add(account(1), begun);
+        }
+        assert_eq!(left.wait(account(1), begun), Some(LEFT_EVERY));
+        assert_eq!(left.wait(account(2), begun), None, "another one's");
+        // What can't be refused is counted nevertheless.
+        for _ in 0..9 {
+            left.add(account(1), begun);
+        }
+        assert_eq!(left.wait(account(1), begun), Some(LEFT_EVERY * 10));
+        let later = begun + LEFT_EVERY * 10;
+        assert_eq!(left.wait(account(1), later), None);
+        left.sweep(later);
+        left.add(account(1), later);
+        assert_eq!(
+            left.wait(account(1), later),
+            Some(LEFT_EVERY),
+            "it was not forgotten"
+        );
+        left.sweep(later + LEFT_EVERY * (LEFT_BURST + 1));
+        assert!(lock(&left.until).is_empty());
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     error::{ApiError, ApiResult},
     extract::Path,
     stream::{check_length, object, upload},
-    submit::submit,
+    submit::{may_begin, submit},
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -57,8 +57,10 @@ pub(super) async fn record(app: &App, caller: &Caller, blob: BlobRef) -> ApiResu
     {
         return Ok(());
     }
+    may_begin(app, caller, None).await?;
     let command = Command::RecordUpload { account, blob };
     submit(app, caller.actor(), None, command).await?;
+    app.live.rates.left(account);
     Ok(())
 }
 

@@ -16,6 +16,7 @@ mod work;
 mod work_ends;
 mod work_life;
 mod work_nodes;
+mod work_rounds;
 mod work_tables;
 
 use std::sync::Arc;

@@ -5,14 +5,15 @@ use aevir_events::{
     projection::{Keys, Projection, ProjectionError, Rows, Table, Value},
 };
 use aevir_platform::{
-    event::{AssignmentLeased, Event, TaskCreated, TaskExtended, TaskSettled, Trust, Verdict},
+    event::{AssignmentLeased, Event, TaskCreated, TaskSettled, Trust, Verdict},
     ids::{NodeId, TaskId},
-    state::{HardwareClass, Phase, Standing, inputs_mib},
+    state::{HardwareClass, Phase, Standing, moved_mib},
 };
 use async_trait::async_trait;
 
 use super::{
     id, json, money, ms, name, work_ends as ends, work_life as life, work_nodes as nodes,
+    work_rounds as rounds,
     work_tables::{ASSIGNMENTS, LABELS, NODES, POLICIES, TABLES, TASKS},
 };
 
@@ -88,7 +89,7 @@ impl Projection<Event> for Work {
                 let task = rows.row(TASKS, [id(e.task)]).await?;
                 // Of a comparison what there may be: it was created with that, and is queued without any.
                 let most = u64::try_from(task.int("input_bytes")?).unwrap_or(0);
-                let inputs = i64::try_from(inputs_mib(&e.inputs)).unwrap_or(i64::MAX);
+                let inputs = i64::try_from(moved_mib(&e.inputs)).unwrap_or(i64::MAX);
                 let sizes = e.inputs.iter().map(|input| input.size.0);
                 let bytes = sizes.fold(most, u64::saturating_add);
                 task.set("state", Phase::Queued.name())?
@@ -106,14 +107,14 @@ impl Projection<Event> for Work {
                     .set("state", verifying.name())
                     .map(drop)
             }
-            Event::TaskExtended(e) => extended(rows, e).await,
-            Event::TaskHastened(e) => repeated(rows, e.task).await,
+            Event::TaskExtended(e) => rounds::extended(rows, e).await,
+            Event::TaskHastened(e) => rounds::repeated(rows, e.task).await,
             Event::TrustDecided(e) => match e.trust {
                 Trust::Drawn {
                     repeated: false, ..
-                } => sample(rows, e.task, "alone").await,
+                } => rounds::sample(rows, e.task, "alone").await,
                 Trust::Drawn { repeated: true, .. } | Trust::Denied { .. } => {
-                    repeated(rows, e.task).await
+                    rounds::repeated(rows, e.task).await
                 }
             },
             Event::TaskVerified(e) => {
@@ -165,7 +166,11 @@ impl Projection<Event> for Work {
                 assignment
                     .set("state", "committed")?
                     .set("commitment", id(e.commitment))?
-                    .set("committed_at", ms(at))
+                    .set("committed_at", ms(at))?
+                    .set(
+                        "absent_ms",
+                        i64::try_from(e.absent_ms.0).unwrap_or(i64::MAX),
+                    )
                     .map(drop)
             }
             Event::AssignmentShown(e) => {
@@ -385,6 +390,7 @@ fn created(rows: &mut Rows<'_>, e: &TaskCreated, at: Timestamp) -> Done {
             ("deadline", definition.qos.deadline.map(|d| d.0).into()),
             ("runtime_s", definition.limits.runtime_s.into()),
             ("inputs_mib", 0u32.into()),
+            ("output_mib", definition.limits.output_mib.into()),
             ("budget", money(definition.economics.budget)),
             ("escrow", money(e.escrow)),
             ("round", 1u32.into()),
@@ -407,31 +413,6 @@ fn created(rows: &mut Rows<'_>, e: &TaskCreated, at: Timestamp) -> Done {
             ("created_at", ms(at)),
         ],
     )
-}
-
-/// How many results the verdict is to rest on.
-async fn sample(rows: &mut Rows<'_>, of: TaskId, name: &str) -> Done {
-    let task = rows.row(TASKS, [id(of)]).await?;
-    task.set("sample", name).map(drop)
-}
-
-/// All replicas of the first round are wanted, where that was not decided before.
-async fn repeated(rows: &mut Rows<'_>, of: TaskId) -> Done {
-    let task = rows.row(TASKS, [id(of)]).await?;
-    if *task.get("sample")? == "undecided".into() {
-        let all = task.get("first_round")?.clone();
-        task.set("sample", "repeated")?
-            .set("replicas_wanted", all)?;
-    }
-    Ok(())
-}
-
-async fn extended(rows: &mut Rows<'_>, e: &TaskExtended) -> Done {
-    let task = rows.row(TASKS, [id(e.task)]).await?;
-    task.set("state", Phase::Running.name())?
-        .set("round", e.round)?
-        .set("replicas_wanted", e.replicas)
-        .map(drop)
 }
 
 async fn settled(rows: &mut Rows<'_>, e: &TaskSettled, at: Timestamp) -> Done {
@@ -491,6 +472,7 @@ async fn leased(rows: &mut Rows<'_>, e: &AssignmentLeased, at: Timestamp) -> Don
             ),
             ("resumed_run", resumed_run.into()),
             ("progress_ppm", 0u32.into()),
+            ("absent_ms", 0u32.into()),
             ("progress_note", "".into()),
             ("leased_at", ms(at)),
         ],

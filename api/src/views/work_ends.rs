@@ -9,7 +9,7 @@ use aevir_platform::{
     event::{
         AssignmentFailed, AssignmentLost, AssignmentReturned, AssignmentWithdrawn, TaskClosed,
     },
-    state::{Outcome, Phase, left_all_time},
+    state::{Outcome, Phase, left_all_time, needed_ms},
 };
 use serde::Serialize;
 
@@ -110,9 +110,14 @@ pub(super) async fn withdrawn(rows: &mut Rows<'_>, e: &AssignmentWithdrawn, at: 
         Value::Int(deadline) => Some(Timestamp(*deadline)),
         Value::Null | Value::Text(_) => None,
     };
-    let limit_ms = u64::try_from(task.int("runtime_s")?).unwrap_or(0) * 1_000;
+    let moved = ["inputs_mib", "output_mib"].map(|column| nodes::thousandths(task, column));
+    let [inputs, outputs] = moved;
+    let needed = needed_ms(
+        nodes::count(task, "runtime_s")?,
+        inputs?.saturating_add(outputs?),
+    );
     let is_over = deadline.is_some_and(|deadline| deadline <= at);
-    let is_late = state == "running" && is_over && left_all_time(deadline, leased_at, limit_ms);
+    let is_late = state == "running" && is_over && left_all_time(deadline, leased_at, needed);
     task.add("replicas", -1)?
         .add("sealed", -i64::from(is_sealed))?;
     // Another result was taken for its replica: that uses up an attempt.

@@ -14,7 +14,7 @@ use aevir_platform::{
     policy::Policy,
     state::{
         Backoff, FAILING_OWNERS_MIN, Fading, Outcome, Phase, SpeedRecord, Standing, Tally,
-        could_be_in_time, took_too_long,
+        could_be_in_time, moved_mib, needed_ms, took_ms, took_too_long,
     },
     terms::NodeTerms,
 };
@@ -64,8 +64,8 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
     let accepted: Vec<String> = e.accepted.iter().map(ToString::to_string).collect();
     task.set("accepted_runs", json(&accepted)?)?;
     let max_latency_ms = max_latency_ms(task)?;
-    let limit_ms = u64::from(count(task, "runtime_s")?) * 1_000;
-    let inputs = thousandths(task, "inputs_mib")?;
+    let moved = thousandths(task, "inputs_mib")?.saturating_add(moved_mib(&e.outputs));
+    let needed = needed_ms(count(task, "runtime_s")?, moved);
     let asks_for_stake = task.int("asks_for_stake")? != 0;
     let is_narrowed = task.int("narrowed")? != 0;
     let version = task.int("policy_version")?;
@@ -86,10 +86,11 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
         row.set("state", "accepted")?.set("ended_at", ms(at))?;
         let time = |column| row.int(column).map(Timestamp);
         let (leased_at, committed_at) = (time("leased_at")?, time("committed_at")?);
+        let absent = thousandths(row, "absent_ms")?;
         nodes.push(row.text("node")?.to_owned());
         from.push(row.get("resumed_from")?.clone());
-        if took_too_long(max_latency_ms, leased_at, committed_at)
-            && could_be_in_time(max_latency_ms, limit_ms, inputs)
+        if took_too_long(max_latency_ms, leased_at, committed_at, absent)
+            && could_be_in_time(max_latency_ms, needed)
         {
             outcomes.push((id(assignment), Outcome::Late));
         }
@@ -144,13 +145,15 @@ pub(super) async fn paid(rows: &mut Rows<'_>, e: &TaskSettled, at: Timestamp) ->
         }
         let time = |column| row.int(column).map(Timestamp);
         let (leased_at, committed_at) = (time("leased_at")?, time("committed_at")?);
+        let absent = thousandths(row, "absent_ms")?;
         let fuel = u64::try_from(row.int("fuel")?).unwrap_or(0);
         let told_ms = u64::try_from(row.int("started_at")? - leased_at.0).unwrap_or(0);
         if !with_gpu {
-            let took_ms = committed_at.0 - leased_at.0;
+            let took_ms = took_ms(leased_at, committed_at, absent);
+            let took_ms = i64::try_from(took_ms).unwrap_or(i64::MAX);
             see(rows, &node, (fuel, took_ms, told_ms.min(fetching_ms))).await?;
         }
-        if !took_too_long(max_latency_ms, leased_at, committed_at) {
+        if !took_too_long(max_latency_ms, leased_at, committed_at, absent) {
             note(rows, id(e.task), assignment, Outcome::Good, at).await?;
         }
     }
@@ -225,7 +228,7 @@ async fn see(rows: &mut Rows<'_>, node: &str, sample: (u64, i64, u64)) -> Done {
         .map(drop)
 }
 
-fn thousandths(row: &Row, column: &str) -> Result<u64, ProjectionError> {
+pub(super) fn thousandths(row: &Row, column: &str) -> Result<u64, ProjectionError> {
     u64::try_from(row.int(column)?)
         .map_err(|_| ProjectionError::refused(format!("`{column}` is no count")))
 }
@@ -235,7 +238,7 @@ fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-fn count(row: &Row, column: &str) -> Result<u32, ProjectionError> {
+pub(super) fn count(row: &Row, column: &str) -> Result<u32, ProjectionError> {
     u32::try_from(row.int(column)?)
         .map_err(|_| ProjectionError::refused(format!("`{column}` is no count")))
 }

@@ -40,6 +40,7 @@ pub(super) const TABLES: &[Table] = &[
             Column::int("deadline", "When it expires, ms.").or_null(),
             Column::int("runtime_s", "The most that a run may take, s."),
             Column::int("inputs_mib", "Its inputs, each rounded up to MiB, once they are known."),
+            Column::int("output_mib", "The most that its outputs may take, MiB."),
             Column::int("budget", "The most that it may cost, micro-AEV."),
             Column::int("escrow", "What was locked at creation, micro-AEV."),
             Column::int("fee", "What it cost, micro-AEV.").or_null(),
@@ -161,6 +162,7 @@ pub(super) const TABLES: &[Table] = &[
             Column::int("leased_at", "ms."),
             Column::int("started_at", "ms.").or_null(),
             Column::int("committed_at", "ms.").or_null(),
+            Column::int("absent_ms", "Of the time from lease to commitment, for how long there was no leader, ms."),
             Column::int(
                 "ended_at",
                 "When it was accepted, refused, lost, failed, returned or withdrawn, ms.",

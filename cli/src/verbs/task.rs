@@ -418,7 +418,7 @@ async fn result(client: &Client, id: &str, out: Option<&Path>, global: &Global) 
     // It is shown, and nobody is to go on with it unawares.
     ensure!(
         result.state != OVERTURNED,
-        "this result was refuted when fresh replicas looked at it again: `aevir task show {id}` names the task whose result it is to be"
+        "this result does not stand: its verdict was overturned when it was looked at again (`aevir task show {id}` says by what)"
     );
     Ok(())
 }

@@ -232,6 +232,7 @@ fn sealing<'a>(e: &AssignmentCommitted, state: &State) -> Option<Primary<'a>> {
         commitment: e.commitment,
         signature: e.signature,
         key: state.nodes.get(&e.node)?.public_key,
+        absent_ms: e.absent_ms,
     };
     Some(Primary::Commit(e.node, e.assignment, seal))
 }

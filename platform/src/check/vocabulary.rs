@@ -9,7 +9,7 @@ use serde_json::Value;
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// The largest number up to which every whole one is exact in a JSON number.
-const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+const WHOLE_MAX: u64 = 1 << 53;
 
 /// What a keyword of draft 2020-12 does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,8 +136,8 @@ pub(super) fn check(schema: &Value) -> Result<(), String> {
                 "`$schema` is refused: schemas are read as `{DRAFT}`"
             ));
         }
-        let is_whole = |of: f64| of.fract() == 0.0 && of <= WHOLE_MAX;
-        if keyword == Keyword::MultipleOf && !of.as_f64().is_some_and(is_whole) {
+        let is_whole = of.as_u64().is_some_and(|of| of <= WHOLE_MAX);
+        if keyword == Keyword::MultipleOf && !is_whole {
             return Err(
                 "`multipleOf` is a whole number up to 2^53, for fractions are not exact: scale what it is held against".into(),
             );

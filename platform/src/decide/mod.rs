@@ -168,7 +168,8 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
             node,
             assignment,
             commitment,
-        } => result::commit(state, *node, *assignment, commitment, context),
+            absent_ms,
+        } => result::commit(state, *node, *assignment, (commitment, *absent_ms), context),
         Command::Reveal {
             node,
             report,

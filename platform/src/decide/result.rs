@@ -9,6 +9,7 @@ use super::{
     validate::FILES_MAX,
 };
 use crate::{
+    amount::Count,
     closed::{self, ClosedOutput},
     digest::Digest,
     event::{
@@ -118,19 +119,22 @@ pub(crate) struct Seal {
     pub(crate) commitment: Digest,
     pub(crate) signature: Hex<64>,
     pub(crate) key: NodeKey,
+    /// As the leader tells.
+    pub(crate) absent_ms: Count,
 }
 
 pub(super) fn commit(
     state: &State,
     node: NodeId,
     id: AssignmentId,
-    signed: &SignedCommitment,
+    (signed, absent_ms): (&SignedCommitment, Count),
     context: &Context,
 ) -> Decision {
     let seal = Seal {
         commitment: signed.commitment(),
         signature: signed.signature(),
         key: signed.key(),
+        absent_ms,
     };
     let toss = |toss: &Toss| {
         let (epoch, urn) = urn_of(state, context)?;
@@ -174,12 +178,15 @@ pub(crate) fn sealed(
     {
         return Err(Rejection::WrongNodeKey);
     }
+    let since_lease = context.time.0.saturating_sub(assignment.leased_at.0);
+    let since_lease = Count(u64::try_from(since_lease).unwrap_or(0));
     let committed = AssignmentCommitted {
         task: task.id,
         assignment: id,
         node,
         commitment: seal.commitment,
         signature: seal.signature,
+        absent_ms: seal.absent_ms.min(since_lease),
     };
     let mut events: Vec<Event> = vec![committed.into()];
     let sealed = task

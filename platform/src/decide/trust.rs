@@ -80,10 +80,11 @@ fn untrusted(state: &State, task: &Task, sealed: &Assignment, now: Timestamp) ->
         return Some(Untrusted::Unproven);
     }
     // Results of GPUs compare within a class: where it has too few owners, nobody could contradict.
-    let needed = task.definition.sampling().replicas as usize;
-    let class = sealed.hardware.gpu().filter(|_| !state.is_private(task));
-    let is_small = class.is_some_and(|class| state.index.fleet.owners_of_class(class) < needed);
-    is_small.then_some(Untrusted::SmallClass)
+    let needed = task.definition.sampling().replicas;
+    let class = sealed.hardware.gpu().filter(|_| !state.is_private(task))?;
+    let fleet = &state.index.fleet;
+    let suffices = fleet.has_owners(&[class.to_owned()], task.requester, needed);
+    (!suffices).then_some(Untrusted::SmallClass)
 }
 
 impl TrustDecided {

@@ -187,6 +187,7 @@ pub(super) fn committed(
     let commitment = Commitment {
         digest: e.commitment,
         at,
+        absent_ms: e.absent_ms,
     };
     let node = end_active(state, e.task, e.assignment, at, |stage| {
         matches!(stage, Stage::Running { .. }).then_some(Stage::Committed(commitment))

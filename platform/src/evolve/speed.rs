@@ -2,7 +2,7 @@
 
 use crate::{
     ids::NodeId,
-    state::{Assignment, Stage, State, Task},
+    state::{Assignment, Stage, State, Task, took_ms},
 };
 
 /// A node, the fuel of its result, the time from lease to commitment in ms, and how much of it fetching is taken to have needed.
@@ -27,9 +27,11 @@ fn sample(assignment: &Assignment, allowed_ms: u64) -> Option<Sample> {
     let Stage::Accepted(revealed) = &assignment.stage else {
         return None;
     };
-    let leased = assignment.leased_at.0;
-    let told = u64::try_from(assignment.started_at?.0 - leased).unwrap_or(0);
+    let told = assignment.started_at?.0 - assignment.leased_at.0;
+    let told = u64::try_from(told).unwrap_or(0);
     let (node, fuel) = (assignment.node, revealed.report.usage.fuel.0);
-    let ms = revealed.commitment.at.0 - leased;
+    let sealed = revealed.commitment;
+    let ms = took_ms(assignment.leased_at, sealed.at, sealed.absent_ms.0);
+    let ms = i64::try_from(ms).unwrap_or(i64::MAX);
     Some((node, fuel, ms, told.min(allowed_ms)))
 }

@@ -206,7 +206,7 @@ pub(super) fn verified(state: &mut State, e: &TaskVerified, at: Timestamp) -> Re
     let requester = task.requester;
     // What its node could not have done in time says nothing of it: else anybody could harm any node by asking for it.
     let task = task_ref(state, e.task)?;
-    if task.could_be_in_time() {
+    if task.could_be_in_time(&e.outputs) {
         outcomes.extend(overdue.into_iter().map(|id| (id, Outcome::Late)));
     }
     if let Some(reveal_by) = reveal_by {

@@ -260,12 +260,7 @@ impl Fleet {
         self.gpu_compute.set(node.ordinal, class);
     }
 
-    /// How many owners have a node of a GPU class that is not gone for good.
-    pub(crate) fn owners_of_class(&self, class: &str) -> usize {
-        self.classes.there.owners_of(class)
-    }
-
-    /// Whether some class of GPU, of these if any are named, has nodes of so many owners beside the requester.
+    /// Whether some class of GPU, of these if any are named, has nodes of so many owners beside the requester, of those that are not gone for good.
     pub(crate) fn has_owners(&self, classes: &[String], requester: AccountId, needed: u32) -> bool {
         if classes.is_empty() {
             let mut nodes = self.gpus.clone();

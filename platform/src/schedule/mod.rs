@@ -48,7 +48,7 @@ pub(crate) use fit::Candidates;
 pub(crate) use fleet::{Fleet, Load};
 pub use nearest::Remedy;
 pub(crate) use needs::{class_owners, sealed_mib};
-pub use needs::{fetch_ms, reserve_mib};
+pub use needs::{fetch_ms, reserve_mib, slack_ms};
 pub(crate) use pace::{first_pace, hastens_at, round_ends_at};
 pub(crate) use queue::Queues;
 pub use quote::{Quote, quote};

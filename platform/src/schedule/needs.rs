@@ -12,7 +12,7 @@ use crate::{
     definition::{GpuNeed, TaskDefinition, TaskType},
     digest::Digest,
     policy::{Market, Policy, SchedulingPolicy},
-    state::{Room, Task},
+    state::{PREPARATION_MS, Room, Task},
 };
 
 pub(super) const MIB: u64 = 1024 * 1024;
@@ -233,6 +233,14 @@ fn speed_in_time(fuel: u64, ms: u32) -> u64 {
 pub fn fetch_ms(task: &Task, policy: &SchedulingPolicy) -> u64 {
     let leases = &policy.leases;
     u64::from(leases.fetch_ms).saturating_add(leases.transfer_ms(task.input_bytes()))
+}
+
+/// What a run may take beyond its own time limit before it commits, in ms: longer for outputs that take longer.
+pub fn slack_ms(task: &Task, policy: &SchedulingPolicy) -> u64 {
+    let leases = &policy.leases;
+    let most = u64::from(task.definition.limits.output_mib).saturating_mul(MIB);
+    let uploading = leases.transfer_ms(most).saturating_add(PREPARATION_MS);
+    uploading.max(leases.slack_ms.into())
 }
 
 /// What a lease of the task holds of a machine until its run begins: the memory in which the module is compiled, where that is more than

@@ -14,7 +14,7 @@ use super::{
     bits::Bits,
     filter::{Gifts, lease_room_of, may_pledge, reasons, room_of, whole_stake},
     held,
-    needs::{Needs, fetch_ms},
+    needs::{Needs, fetch_ms, slack_ms},
     reserved_ms,
     tail::window,
 };
@@ -113,9 +113,8 @@ impl Kept {
 /// Within how many ms of its lease a run of the task has ended, whatever its node does: fetched, run, compiled and uploaded.
 pub(super) fn surely_ms(state: &State, task: &Task) -> i64 {
     let policy = state.policy_of(task);
-    let leases = &policy.scheduling.leases;
     let begun = fetch_ms(task, &policy.scheduling).max(policy.accept_ms.into());
-    let run = reserved_ms(task).saturating_add(leases.slack_ms.into());
+    let run = reserved_ms(task).saturating_add(slack_ms(task, &policy.scheduling));
     i64::try_from(begun.saturating_add(run)).unwrap_or(i64::MAX)
 }
 

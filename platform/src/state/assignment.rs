@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{node::Room, record::HardwareClass};
 use crate::{
-    amount::{Amount, Ppm},
+    amount::{Amount, Count, Ppm},
     closed::{Closed, ClosedOutput},
     command::{FailureClass, LossReason},
     digest::Digest,
@@ -110,6 +110,8 @@ pub enum Stage {
 pub struct Commitment {
     pub digest: Digest,
     pub at: Timestamp,
+    /// Of the time since the lease, in ms, for how long there was no leader to take it.
+    pub absent_ms: Count,
 }
 
 /// A result that the platform has and nobody can read yet.

@@ -377,7 +377,12 @@ impl Task {
         let committed = assignment.commitment();
         committed.is_some_and(|commitment| {
             let most = self.definition.qos.max_latency_ms;
-            super::took_too_long(most, assignment.leased_at, commitment.at)
+            super::took_too_long(
+                most,
+                assignment.leased_at,
+                commitment.at,
+                commitment.absent_ms.0,
+            )
         })
     }
 

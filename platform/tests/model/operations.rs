@@ -6,7 +6,7 @@ mod submission;
 use std::collections::BTreeMap;
 
 use aevir_platform::{
-    amount::Amount,
+    amount::{Amount, Count},
     command::{Availability, Command, ComputeCheck, FailureClass, LossReason, Subject},
     digest::Digest,
     event::ComputeOutcome,
@@ -171,6 +171,7 @@ impl Player {
             node,
             assignment,
             commitment,
+            absent_ms: Count(0),
         })
     }
 

@@ -51,6 +51,7 @@ mod rotations;
 mod royalties;
 mod sample;
 mod schemas;
+mod sealing;
 mod sla;
 mod stake;
 mod staked_votes;

@@ -1,6 +1,13 @@
 //! `max_latency_ms`: misses are recorded, charged to whom they are due, and refunded by the task's terms.
 
-use aevir_platform::{amount::Amount, command::Command, ids::TaskId, ledger::LedgerAccount};
+use aevir_platform::{
+    amount::Amount,
+    command::Command,
+    event::Event,
+    ids::TaskId,
+    ledger::LedgerAccount,
+    state::{could_be_in_time, needed_ms},
+};
 use serde_json::{Value, json};
 
 use crate::{sample::documents_agree, world::World};
@@ -61,8 +68,8 @@ fn the_node_that_took_too_long_gets_less_and_nobody_else() {
     );
 }
 
-/// A minute that a run may take, and five seconds to prepare.
-const FAIR_MS: u32 = 65_000;
+/// A minute that a run may take, a second for its one small output, and five to prepare.
+const FAIR_MS: u32 = 66_000;
 
 #[test]
 fn it_counts_against_a_node_only_where_it_could_have_been_in_time() {
@@ -90,18 +97,48 @@ fn it_counts_against_a_node_only_where_it_could_have_been_in_time() {
 
 #[test]
 fn a_run_may_take_all_its_time_and_fetch_before() {
-    let fair = |ms: u32| aevir_platform::state::could_be_in_time(Some(ms), 600_000, 3);
-    assert_eq!((fair(607_999), fair(608_000)), (false, true));
-    assert!(aevir_platform::state::could_be_in_time(
-        None,
-        600_000,
-        u64::MAX
-    ));
-    assert!(!aevir_platform::state::could_be_in_time(
-        Some(u32::MAX),
-        u64::MAX,
-        u64::MAX
-    ));
+    let fair = |ms: Option<u32>, moved| could_be_in_time(ms, needed_ms(600, moved));
+    let bound = [607_999, 608_000].map(|ms| fair(Some(ms), 3));
+    assert_eq!(bound, [false, true]);
+    assert!(fair(None, u64::MAX));
+    assert!(!fair(Some(u32::MAX), u64::MAX));
+}
+
+#[test]
+fn time_without_a_leader_is_nobodys() {
+    for (absent_ms, late) in [(0, true), (1_000, true), (1_001, false), (u64::MAX, false)] {
+        let mut w = World::new();
+        let node = w.node("a");
+        let task = w.task(json!({
+            "qos": {"max_latency_ms": FAIR_MS},
+            "limits": {"runtime_s": 60},
+            "economics": {"budget": "9000000", "pricing": {"mode": "fixed", "price": "1000000"}, "late_refund_ppm": 500_000},
+        }));
+        let (_, run, _) = w.plan()[0];
+        w.start(run);
+        w.later(i64::from(FAIR_MS) + 1_001);
+        let run = w.run(run, json!({}), &[]);
+        let sealed = w.commit_after(&run, absent_ms);
+        let told = sealed.iter().find_map(|event| match event {
+            Event::AssignmentCommitted(e) => Some(e.absent_ms.0),
+            _ => None,
+        });
+        assert_eq!(told, Some(absent_ms.min(u64::from(FAIR_MS) + 1_001)));
+        w.reveal(&run);
+        let (good, bad) = w.outcomes(node);
+        assert_eq!((good > 0, bad > 0), (!late, late), "{absent_ms}");
+        let settlement = w.state.tasks[&task].settlement.as_ref().unwrap();
+        let paid = settlement
+            .shares
+            .iter()
+            .find(|share| share.node == Some(node));
+        assert_eq!(
+            paid.unwrap().amount,
+            Amount(if late { 500_000 } else { 1_000_000 })
+        );
+        w.check_replay();
+        documents_agree(&w, "absent-leader");
+    }
 }
 
 #[test]

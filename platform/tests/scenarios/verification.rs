@@ -182,7 +182,8 @@ fn a_signature_must_fit_key_and_commitment() {
         w.refused(Command::Commit {
             node,
             assignment: mine,
-            commitment: foreign
+            commitment: foreign,
+            absent_ms: aevir_platform::amount::Count(0),
         }),
         "wrong-node-key"
     );
@@ -299,10 +300,10 @@ fn a_model_without_its_files_is_an_unmet_task() {
 fn lateness_is_recorded_and_harms_the_node() {
     let mut w = World::new();
     let node = w.node("a");
-    w.task(json!({"qos": {"max_latency_ms": 10_000}, "limits": {"runtime_s": 5}}));
+    w.task(json!({"qos": {"max_latency_ms": 11_000}, "limits": {"runtime_s": 5}}));
     let (_, assignment, _) = w.plan()[0];
     w.start(assignment);
-    w.later(11_000);
+    w.later(12_000);
     let run = w.run(assignment, json!({}), &[]);
     w.commit(&run);
     let events = w.reveal(&run);

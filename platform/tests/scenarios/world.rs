@@ -32,12 +32,12 @@ use aevir_platform::{
     ledger::LedgerAccount,
     policy::{Policy, SettlementPolicy},
     rejection::Rejection,
-    report::{BlobRef, MetricValue, Report, SignedCommitment, Usage, class_of_run, commit_message},
+    report::{BlobRef, MetricValue, Report, Usage, class_of_run},
     schedule::specification,
     state::State,
     testing::actor,
 };
-use ed25519_dalek::{Signer as _, SigningKey};
+use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
 
 pub use books::recompute;
@@ -405,38 +405,6 @@ impl World {
             salt: Hex(Digest::of(&assigned.node.0.to_bytes()).0),
         };
         Run { report, result }
-    }
-
-    pub fn commitment(&self, run: &Run) -> SignedCommitment {
-        let key = &self.keys[&run.report.node];
-        let digest = run.report.commitment();
-        let signature = Hex(key.sign(&commit_message(digest)).to_bytes());
-        SignedCommitment::check(Hex(key.verifying_key().to_bytes()), digest, signature).unwrap()
-    }
-
-    /// Uploads the outputs, then seals.
-    pub fn commit(&mut self, run: &Run) -> Vec<Event> {
-        let (node, assignment) = (run.report.node, run.report.assignment);
-        for output in &run.report.outputs {
-            let blob = BlobRef {
-                digest: output.digest,
-                size: output.size,
-            };
-            self.ok(Command::RecordOutput {
-                node,
-                assignment,
-                blob,
-            });
-        }
-        self.ok(self.commit_command(run))
-    }
-
-    pub fn commit_command(&self, run: &Run) -> Command {
-        Command::Commit {
-            node: run.report.node,
-            assignment: run.report.assignment,
-            commitment: self.commitment(run),
-        }
     }
 
     pub fn reveal(&mut self, run: &Run) -> Vec<Event> {

@@ -35,6 +35,8 @@ pub(super) enum Broken {
     Wall,
     /// The process took more than this many bytes of memory, so long after it was told to run.
     HostMemory(u64, Duration),
+    /// It asked for so many bytes at once, and this machine had none for it.
+    NoMemory(u64),
     /// A declared file can't be handed over.
     File(String),
     /// The caller does not want it any more.

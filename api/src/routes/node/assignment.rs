@@ -3,6 +3,7 @@
 use aevir_events::Context;
 use aevir_platform::{
     RESULT_BYTES_MAX,
+    amount::Count,
     command::Command,
     decide,
     digest::Digest,
@@ -60,10 +61,12 @@ pub(super) async fn commit(
     let key = key.ok_or(Rejection::UnknownNode)?;
     let commitment = SignedCommitment::check(key, digest, signature)
         .map_err(|e| ApiError::new(Code::BadSignature, e.to_string()))?;
+    let absent = app.live.leases().absent(assignment);
     let command = Command::Commit {
         node,
         assignment,
         commitment,
+        absent_ms: Count(u64::try_from(absent.as_millis()).unwrap_or(u64::MAX)),
     };
     submit(&app, caller.actor(), None, command).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -27,7 +27,7 @@ use crate::{
     auth::Caller,
     error::{ApiError, ApiResult},
     extract::{IdempotencyKey, Path},
-    submit::{count, event, submit as submit_command},
+    submit::{event, submit as submit_command},
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -73,7 +73,6 @@ async fn cancel_task(
     caller.require(Scope::TasksWrite)?;
     let task = task_id(&id)?;
     let requester = caller.account;
-    count(&app, &caller, key.as_deref()).await?;
     let command = Command::CancelTask { requester, task };
     let receipt = submit_command(&app, caller.actor(), key, command).await?;
     let closed = event!(&receipt, TaskClosed)?;

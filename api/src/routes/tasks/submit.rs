@@ -23,7 +23,7 @@ use crate::{
     error::ApiResult,
     extract::{IdempotencyKey, Json},
     objects,
-    submit::{event, submit},
+    submit::{event, may_begin, submit},
 };
 
 /// Submits a task definition (`schemas/task.v1.json`). The worst case is locked in escrow at once.
@@ -37,6 +37,7 @@ pub(super) async fn submit_task(
     Json(definition): Json<Value>,
 ) -> ApiResult<(StatusCode, HeaderMap, Reply<wire::SubmittedTask>)> {
     caller.require(Scope::TasksWrite)?;
+    may_begin(&app, &caller, key.as_deref()).await?;
     let definition = app.task_schema.read(&definition)?;
     validate(&definition)?;
     let target = definition.model.as_ref().and_then(|m| m.target.as_ref());

@@ -41,11 +41,13 @@ pub(super) fn shown(task: &Task) -> String {
     }
     let is_overturned = task.state == OVERTURNED;
     if is_overturned {
-        let by = task.review.as_ref().and_then(|review| review.by.as_deref());
-        let text = format!(
-            "by task {}: what was paid for it came back, and its result is refuted",
-            or_dash(by)
-        );
+        let review = task.review.as_ref();
+        let found = match review.map(|review| review.state.as_str()) {
+            Some("unconfirmed") => "nothing confirmed its result, and nobody is blamed",
+            _ => "its result is refuted",
+        };
+        let by = or_dash(review.and_then(|review| review.by.as_deref()));
+        let text = format!("by task {by}: what was paid for it came back, and {found}");
         rows.push(("overturned", text));
     }
     if let Some(settlement) = task.settlement.as_ref().filter(|_| !is_overturned) {

@@ -303,6 +303,7 @@ impl Market {
             node,
             assignment,
             commitment,
+            absent_ms: Count(0),
         })?;
         self.reveal(task)
     }

@@ -2,6 +2,7 @@
 
 use aevir_events::Timestamp;
 use aevir_platform::{
+    amount::Count,
     command::{Availability, Command, FailureClass, LossReason},
     ids::AssignmentId,
     state::{Phase, Stage, Standing},
@@ -154,6 +155,7 @@ impl World {
             node,
             assignment,
             commitment,
+            absent_ms: Count(0),
         })?;
         let hits = self.terms.strategy == Strategy::HitAndRun;
         if hits && self.seats[self.agents[run.agent].seat].follows && lies == HIT_LIES {
