@@ -11,6 +11,8 @@ mod equal;
 #[path = "../../../platform/tests/scenarios/lives.rs"]
 mod lives;
 mod pace;
+#[path = "../../../platform/tests/scenarios/sealing.rs"]
+mod sealing;
 #[path = "../../../platform/tests/scenarios/world.rs"]
 mod world;
 

@@ -12,15 +12,16 @@ const LONG: u32 = 2_500;
 /// How long a run's first checkpoint may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits until the log has a checkpoint of the task.
-async fn checkpointed(platform: &TestPlatform, task: &str) {
+/// Waits until the log has an entry of this type about the task; answers its data.
+async fn entry_of(platform: &TestPlatform, task: &str, kind: &str) -> Value {
     let mut lines = platform.admin.events(0, None, true).await.unwrap();
     while let Some(line) = lines.next_line().await {
         let entry: Value = serde_json::from_slice(&line.unwrap()).unwrap();
-        if entry["type"] == "assignment.checkpointed" && entry["data"]["task"] == task {
-            return;
+        if entry["type"] == kind && entry["data"]["task"] == task {
+            return entry["data"].clone();
         }
     }
+    panic!("the log ended without a {kind} of task {task}")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,7 +36,10 @@ async fn a_killed_nodes_work_goes_on_elsewhere_from_its_checkpoint() {
     };
     platform.task_when(&task.id, "running", running).await;
     // It has run for a while then, and brings what it saves when it gets to it.
-    let saved = tokio::time::timeout(PATIENCE, checkpointed(&platform, &task.id));
+    let saved = tokio::time::timeout(
+        PATIENCE,
+        entry_of(&platform, &task.id, "assignment.checkpointed"),
+    );
     saved.await.expect("a checkpoint in the log");
     first.kill();
     let second = platform.node(&[]).await;
@@ -164,4 +168,8 @@ async fn nodes_survive_a_restart_of_the_server() {
     let task = platform.ended(&task.id).await;
     assert_eq!(task.state, "settled", "{task:#?}\n{}", node.log());
     assert_eq!(task.assignments.len(), 1, "nothing was lost: {task:#?}");
+    // Nobody is late for the time in which there was no server.
+    let sealed = entry_of(&platform, &task.id, "assignment.committed").await;
+    let absent_ms: u64 = sealed["absent_ms"].as_str().unwrap().parse().unwrap();
+    assert!(absent_ms >= 1_000, "{sealed}");
 }
