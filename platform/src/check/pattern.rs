@@ -69,6 +69,7 @@ fn after(pattern: &str, mut left: usize) -> Result<usize, String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -162,6 +162,7 @@ pub(super) fn patterns(schema: &Value) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use serde_json::json;
 
     use super::*;
