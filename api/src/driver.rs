@@ -10,7 +10,7 @@ use aevir_events::{BATCH_COMMANDS, Recorded, SubscribeError, Timestamp};
 use aevir_platform::{
     Actor,
     command::{Availability, Command},
-    event::{CloseReason, ComputeOutcome, Event, TaskClosed},
+    event::{ComputeOutcome, Event, TaskClosed},
     ids::{AssignmentId, NodeId, TaskId},
     state::{Stage, State},
 };
@@ -282,15 +282,8 @@ impl Driver {
         self.wake_nodes_of(task);
     }
 
-    /// A task that its requester called off, or let run out of time, and that cost him nothing, stays in the log.
+    /// A task that ended without a verdict stays in the log. What it cost may have gone to a node of its requester's friends.
     fn count_left(&self, closed: &TaskClosed) {
-        let is_his = match closed.reason {
-            CloseReason::Cancelled | CloseReason::Expired | CloseReason::DependencyFailed => true,
-            CloseReason::AttemptsSpent => false,
-        };
-        if !is_his || !closed.fee.is_zero() {
-            return;
-        }
         let requester = self.app.log.read(|state, _| {
             let task = state.tasks.get(&closed.task);
             task.filter(|task| !task.looks_back())

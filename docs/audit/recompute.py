@@ -1199,9 +1199,8 @@ def mib_of(files):
 
 
 def left_all_time(task, run):
-    """Whether the deadline left a run all the time that it may take, were its outputs as large as they may be."""
-    needed = needed_ms(task, limits_of(task)["output_mib"])
-    return task.terms.deadline is not None and milliseconds(task.terms.deadline) - run.leased_at >= needed
+    """Whether the deadline left a run all the time that it may take, but for uploading."""
+    return task.terms.deadline is not None and milliseconds(task.terms.deadline) - run.leased_at >= needed_ms(task, 0)
 
 
 def could_be_in_time(task):
@@ -3251,7 +3250,7 @@ class Auditor:
             if assignment.id == task.trusted and task.blames():
                 self.vouch(assignment)
             if not task.needs_gpu():
-                ms, told = took_ms(assignment), assignment.started_at - assignment.leased_at
+                ms, told = assignment.committed_at - assignment.leased_at, assignment.started_at - assignment.leased_at
                 node.see(assignment.fuel, ms, min(told, transfer_ms(task)))
             self.grow(node, assignment.abreast)
             if not took_too_long(task.terms, assignment):

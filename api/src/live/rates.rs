@@ -42,7 +42,7 @@ const WRITES_BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(511);
 /// One more in this time: the client of `api/wire` waits for it where a call can be repeated.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
 
-/// Tasks of an account that ended and cost nothing, and blobs that it brought, at once: more than all the tasks that it may have by default.
+/// Tasks of an account that ended without a verdict, and blobs that it brought, at once: more than all the tasks that it may have by default.
 const LEFT_BURST: u32 = 16_384;
 /// One more in this time.
 const LEFT_EVERY: Duration = Duration::from_secs(1);
@@ -148,7 +148,7 @@ impl Rates {
         until.map_err(|after_s| too_many(Code::TooManyChanges, what, after_s))
     }
 
-    /// Counts a task of an account that ended and cost nothing, or a blob that it brought.
+    /// Counts a task of an account that ended without a verdict, or a blob that it brought.
     pub(crate) fn left(&self, account: AccountId) {
         self.left.add(account, Instant::now());
     }
@@ -161,7 +161,7 @@ impl Rates {
         let Some(wait) = self.left.wait(account, Instant::now()) else {
             return Ok(());
         };
-        let what = "tasks of this account that ended and cost nothing (called off, or their time ran out), and blobs";
+        let what = "tasks of this account that ended without a verdict (called off, or their time ran out), and blobs";
         let after_s = wait.as_secs().saturating_add(1);
         Err(too_many(Code::TooManyChanges, what, after_s))
     }

@@ -39,6 +39,10 @@ async fn put_blob(
     let digest: Digest = convert::parse("", &digest)?;
     let size_max = app.limits.blob_bytes_max;
     check_length(&headers, size_max)?;
+    // Before the body, which nobody would own.
+    if !has(&app, &caller, digest) {
+        may_begin(&app, &caller, None).await?;
+    }
     let size = app.objects.put(digest, size_max, upload(body)).await?;
     let blob = BlobRef {
         digest,
@@ -51,17 +55,19 @@ async fn put_blob(
 /// Records that the account has the blob, once.
 pub(super) async fn record(app: &App, caller: &Caller, blob: BlobRef) -> ApiResult<()> {
     let account = caller.account;
-    if app
-        .log
-        .read(|state, _| state.may_read_blob(account, blob.digest))
-    {
+    if has(app, caller, blob.digest) {
         return Ok(());
     }
-    may_begin(app, caller, None).await?;
     let command = Command::RecordUpload { account, blob };
     submit(app, caller.actor(), None, command).await?;
     app.live.rates.left(account);
     Ok(())
+}
+
+fn has(app: &App, caller: &Caller, digest: Digest) -> bool {
+    let account = caller.account;
+    app.log
+        .read(|state, _| state.may_read_blob(account, digest))
 }
 
 /// Downloads a blob that the caller uploaded or got as a result, or a module of its own. Ranges are served.

@@ -390,7 +390,6 @@ fn created(rows: &mut Rows<'_>, e: &TaskCreated, at: Timestamp) -> Done {
             ("deadline", definition.qos.deadline.map(|d| d.0).into()),
             ("runtime_s", definition.limits.runtime_s.into()),
             ("inputs_mib", 0u32.into()),
-            ("output_mib", definition.limits.output_mib.into()),
             ("budget", money(definition.economics.budget)),
             ("escrow", money(e.escrow)),
             ("round", 1u32.into()),

@@ -14,7 +14,7 @@ use aevir_platform::{
     policy::Policy,
     state::{
         Backoff, FAILING_OWNERS_MIN, Fading, Outcome, Phase, SpeedRecord, Standing, Tally,
-        could_be_in_time, moved_mib, needed_ms, took_ms, took_too_long,
+        could_be_in_time, moved_mib, needed_ms, took_too_long,
     },
     terms::NodeTerms,
 };
@@ -149,8 +149,7 @@ pub(super) async fn paid(rows: &mut Rows<'_>, e: &TaskSettled, at: Timestamp) ->
         let fuel = u64::try_from(row.int("fuel")?).unwrap_or(0);
         let told_ms = u64::try_from(row.int("started_at")? - leased_at.0).unwrap_or(0);
         if !with_gpu {
-            let took_ms = took_ms(leased_at, committed_at, absent);
-            let took_ms = i64::try_from(took_ms).unwrap_or(i64::MAX);
+            let took_ms = committed_at.0 - leased_at.0;
             see(rows, &node, (fuel, took_ms, told_ms.min(fetching_ms))).await?;
         }
         if !took_too_long(max_latency_ms, leased_at, committed_at, absent) {

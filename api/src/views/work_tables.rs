@@ -40,7 +40,6 @@ pub(super) const TABLES: &[Table] = &[
             Column::int("deadline", "When it expires, ms.").or_null(),
             Column::int("runtime_s", "The most that a run may take, s."),
             Column::int("inputs_mib", "Its inputs, each rounded up to MiB, once they are known."),
-            Column::int("output_mib", "The most that its outputs may take, MiB."),
             Column::int("budget", "The most that it may cost, micro-AEV."),
             Column::int("escrow", "What was locked at creation, micro-AEV."),
             Column::int("fee", "What it cost, micro-AEV.").or_null(),

@@ -128,7 +128,7 @@ fn fate(task: Option<&Task>) -> String {
             "overturned: what it paid was taken back".into()
         }
         (_, Some(settlement)) => match (&settlement.matured_at, &settlement.matures_at) {
-            (Some(at), _) => format!("final: its shares matured at {at}"),
+            (Some(at), _) => format!("final, as the server says: its shares matured at {at}"),
             (None, Some(at)) => format!("its verdict can be overturned until {at}, or while it is looked at again"),
             (None, None) => "nothing".into(),
         },

@@ -36,7 +36,7 @@ async fn a_receipt_is_checked_without_the_server() {
         .aevir(&["receipt", id, "--out", file_name])
         .unwrap();
     assert!(shown.contains("task.settled"), "{shown}");
-    assert!(shown.contains("can be overturned until"), "{shown}");
+    assert!(shown.contains("final, as the server says"), "{shown}");
 
     let key = std::fs::read_to_string(platform.folder().join("log.pub")).unwrap();
     let key = key.trim();

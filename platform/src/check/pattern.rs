@@ -16,8 +16,6 @@ use regex_automata::{
 
 /// Bytes of the automata of all patterns of a schema: `^[0-9a-f]{64}$` takes some 4 KiB.
 const AUTOMATA_BYTES_MAX: usize = 128 * 1024;
-/// What making one may take more than it does.
-const MAKING: usize = 4;
 
 /// Holds all patterns of a schema to what they may take.
 ///
@@ -46,19 +44,22 @@ fn after(pattern: &str, mut left: usize) -> Result<usize, String> {
             .thompson(
                 thompson::Config::new()
                     .reverse(is_reverse)
-                    .nfa_size_limit(Some(AUTOMATA_BYTES_MAX * MAKING)),
+                    .nfa_size_limit(Some(AUTOMATA_BYTES_MAX)),
             )
             .configure(
                 Config::new()
                     .match_kind(matches)
                     .start_kind(starts)
                     .dfa_size_limit(Some(left))
-                    .determinize_size_limit(Some(left.saturating_mul(MAKING))),
+                    .determinize_size_limit(Some(left)),
             )
             .build(&translated);
         let made = made.map_err(|e| match e.is_size_limit_exceeded() {
             true => format!(
                 "the pattern `{shown}` takes too much of {AUTOMATA_BYTES_MAX} bytes for the automata of a schema's patterns: write it with fewer repetitions, and lengths as `minLength` and `maxLength`"
+            ),
+            false if translated.contains("\\b") || translated.contains("\\B") => format!(
+                "the pattern `{shown}` has word boundaries, which can't be bounded: write `(^|[^A-Za-z0-9_])` or `($|[^A-Za-z0-9_])`"
             ),
             false => format!("the pattern `{shown}` is refused: {e}"),
         })?;

@@ -82,7 +82,7 @@ impl Keyword {
             "dependencies" => return Err("write `dependentRequired` or `dependentSchemas`"),
             _ => {
                 return Err(
-                    "it is none that a check's schema may have; a note of your own begins with `x-`",
+                    "it is none that a check's schema may have: leave it out; a note of your own begins with `x-`",
                 );
             }
         })
@@ -145,6 +145,16 @@ pub(super) fn check(schema: &Value) -> Result<(), String> {
         keyword.schemas(of).into_iter().try_for_each(check)?;
     }
     Ok(())
+}
+
+/// Whether some part of a schema asks for one of several.
+pub(super) fn has_alternatives(schema: &Value) -> bool {
+    let mut keywords = schema.as_object().into_iter().flatten();
+    keywords.any(|(name, of)| match Keyword::of(name) {
+        Ok(Keyword::Alternatives) => true,
+        Ok(keyword) => keyword.schemas(of).into_iter().any(has_alternatives),
+        Err(_) => false,
+    })
 }
 
 /// All patterns of a schema.

@@ -84,7 +84,7 @@ impl Work {
                 pairs.try_for_each(|(schema, item)| self.hold(schema, item, times))
             }
             (Keyword::Pattern, _, Value::String(text)) => self.text(text, times),
-            (Keyword::UniqueItems, _, Value::Array(items)) => {
+            (Keyword::UniqueItems, Value::Bool(true), Value::Array(items)) => {
                 self.spend_times(unique(items, parts(value)), tried)
             }
             (Keyword::Comparison, _, _) => self.spend_times(1 + parts(of) / COMPARED_A_STEP, times),
@@ -220,6 +220,8 @@ mod tests {
         let schema = json!({"uniqueItems": true});
         assert_eq!(steps(&schema, &json!([1, 2, 3])), 2 + 2 * 4);
         assert_eq!(steps(&schema, &json!([[], [[]], [[], []]])), 2 + 2 * 3 * 7);
+        let nothing = json!({"uniqueItems": false});
+        assert_eq!(steps(&nothing, &json!([[], [[]], [[], []]])), 2);
     }
 
     /// All that looks at much of a result, again and again, in 8 KiB.

@@ -13,7 +13,7 @@ use crate::{amount::Amount, decide::RESULT_BYTES_MAX, digest::Digest};
 pub enum Method {
     /// Contract checks on the agreed result.
     Check {
-        /// A JSON Schema (2020-12) that the inline result must satisfy; without references, and of keywords whose work can be counted.
+        /// A JSON Schema (2020-12) that the inline result must satisfy.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         schema: Option<Value>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]

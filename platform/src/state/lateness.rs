@@ -19,14 +19,8 @@ pub fn took_too_long(
     committed_at: Timestamp,
     absent_ms: u64,
 ) -> bool {
-    let took_ms = took_ms(leased_at, committed_at, absent_ms);
-    max_latency_ms.is_some_and(|most| took_ms > u64::from(most))
-}
-
-/// From its lease to its commitment, without the time in which there was no leader to take its result.
-pub fn took_ms(leased_at: Timestamp, committed_at: Timestamp, absent_ms: u64) -> u64 {
     let all_ms = u64::try_from(committed_at.0.saturating_sub(leased_at.0)).unwrap_or(0);
-    all_ms.saturating_sub(absent_ms)
+    max_latency_ms.is_some_and(|most| all_ms.saturating_sub(absent_ms) > u64::from(most))
 }
 
 /// What a run may take from its lease on, whatever it does with the time that it may compute, in ms: its node fetches, prepares and uploads as well.
@@ -57,11 +51,10 @@ pub fn moved_mib(files: &[Artifact]) -> u64 {
 }
 
 impl Task {
-    /// Whether its deadline left a run all the time that it may take, were its outputs as large as they may be.
+    /// Whether its deadline left a run all the time that it may take. What it would have uploaded nobody knows, and the most that it may would leave
+    /// whoever idles minutes for that.
     pub fn left_all_time(&self, run: &Assignment) -> bool {
-        let limits = &self.definition.limits;
-        let moved = moved_mib(&self.inputs).saturating_add(limits.output_mib.into());
-        let needed = needed_ms(limits.runtime_s, moved);
+        let needed = needed_ms(self.definition.limits.runtime_s, moved_mib(&self.inputs));
         left_all_time(self.definition.qos.deadline, run.leased_at, needed)
     }
 

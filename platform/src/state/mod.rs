@@ -37,7 +37,7 @@ pub use epoch::{Epochs, OpenEpoch, Requester, Sweep};
 pub(crate) use index::{Index, awaited, is_unblocked};
 pub use inspection::{Inspection, InspectionOf};
 pub(crate) use lateness::PREPARATION_MS;
-pub use lateness::{could_be_in_time, left_all_time, moved_mib, needed_ms, took_ms, took_too_long};
+pub use lateness::{could_be_in_time, left_all_time, moved_mib, needed_ms, took_too_long};
 pub use market::{
     Account, Blob, Content, JoinToken, Key, Module, NOT_COMPILED_MS, Suspension, Withdrawal,
 };

@@ -87,7 +87,7 @@ struct Task {
     escrow: i64,
     /// What its contents cost.
     uses: BTreeMap<ContentId, i64>,
-    queued: Option<Timestamp>,
+    queued: Option<(Timestamp, i64)>,
     round: u32,
     wanted: u32,
     verifying: bool,
@@ -326,7 +326,7 @@ impl Naive {
                 self.asks.extend(asks);
             }
             Event::TaskCreated(e) => self.created(e),
-            Event::TaskQueued(e) => self.task(e.task).queued = Some(now),
+            Event::TaskQueued(e) => self.task(e.task).queued = Some((now, begins::fetching_ms(e))),
             Event::TaskHastened(e) => {
                 let task = self.task(e.task);
                 task.wanted = task.wanted.max(replicas(&task.definition).1);

@@ -56,19 +56,17 @@ fn a_run_earns_by_its_time_whoever_or_whatever_ends_it() {
 
 #[test]
 fn a_run_that_idles_until_the_deadline_earns_an_attempt_and_is_late() {
-    // A MiB of outputs and five seconds to prepare: 20 s of its own fit 26 s, and 21 do not.
-    for (runtime_s, paid, late) in [(20, 1_000, 1_000), (21, 1_000_000, 0), (40, 650_000, 0)] {
+    // With five seconds to prepare 20 s of its own fit 25 s, and 21 do not.
+    for (runtime_s, paid, late) in [(20, 1_000, 1_000), (21, 1_000_000, 0), (40, 625_000, 0)] {
         let mut w = World::new();
         let node = w.node("idle");
-        let deadline = w.now.plus_ms(26_000).to_string();
-        let task = w.task(json!({
-            "limits": {"runtime_s": runtime_s, "output_mib": 1},
-            "qos": {"deadline": deadline},
-        }));
+        let deadline = w.now.plus_ms(25_000).to_string();
+        let task =
+            w.task(json!({"limits": {"runtime_s": runtime_s}, "qos": {"deadline": deadline}}));
         let (_, run, _) = w.plan()[0];
         w.start(run);
         w.progress(run, 990_000);
-        w.later(26_000);
+        w.later(25_000);
         w.ok(Command::Tick);
         assert_eq!(w.phase(task), "expired");
         // Without time for all that it may take, it is paid for the time that it had.

@@ -61,6 +61,8 @@ pub(super) async fn commit(
     let key = key.ok_or(Rejection::UnknownNode)?;
     let commitment = SignedCommitment::check(key, digest, signature)
         .map_err(|e| ApiError::new(Code::BadSignature, e.to_string()))?;
+    // A pause that it waited in is known from here on.
+    app.live.beat();
     let absent = app.live.leases().absent(assignment);
     let command = Command::Commit {
         node,

@@ -2,9 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use aevir_platform::{event::TaskCreated, ledger::LedgerAccount};
+use aevir_platform::{
+    event::{TaskCreated, TaskQueued},
+    ledger::LedgerAccount,
+};
 
 use super::{Naive, Task, escrow, replicas};
+
+/// A second for each MiB of its inputs.
+pub(super) fn fetching_ms(e: &TaskQueued) -> i64 {
+    let mib = e.inputs.iter().map(|input| input.size.0.div_ceil(1 << 20));
+    mib.sum::<u64>() as i64 * 1_000
+}
 
 impl Naive {
     pub(super) fn created(&mut self, e: &TaskCreated) {

@@ -103,7 +103,7 @@ impl Naive {
         let late = definition.qos.max_latency_ms;
         let took =
             |from: Timestamp, to: Timestamp| late.is_some_and(|ms| to.0 - from.0 > ms.into());
-        assert_eq!(e.late, took(task.queued.unwrap(), now));
+        assert_eq!(e.late, took(task.queued.unwrap().0, now));
         assert!(task.agreed_enough(&e.accepted), "no quorum: {e:?}");
         let fee = policy.attempt_fee.0;
         let less = |amount: i64| amount - share(amount, definition.economics.late_refund_ppm);
@@ -285,6 +285,7 @@ impl Naive {
         let fee = task.policy.attempt_fee.0;
         let limit = i64::from(task.definition.limits.runtime_s) * 1_000;
         let deadline = task.definition.qos.deadline;
+        let around = task.queued.map_or(0, |(_, fetching)| fetching) + 5_000;
         let mut paid: Vec<(NodeId, i64)> = Vec::new();
         paid.extend(
             task.runs
@@ -303,7 +304,7 @@ impl Naive {
         for (n, (_, run)) in live.into_iter().enumerate() {
             let p = run.price;
             let had_all_time = e.reason == CloseReason::Expired
-                && deadline.is_some_and(|at| at.0 - run.leased.0 >= limit);
+                && deadline.is_some_and(|at| at.0 - run.leased.0 >= limit + around);
             let until = run.sealed.unwrap_or(now);
             let earned = match (&run.stage, run.started) {
                 (Stage::Sealed | Stage::Shown | Stage::Running, Some(from)) if !had_all_time => {

@@ -54,7 +54,7 @@ impl Naive {
             return Vec::new();
         };
         let of = &self.tasks[&of];
-        let waited = i128::from(now.0 - review.queued.unwrap().0);
+        let waited = i128::from(now.0 - review.queued.unwrap().0.0);
         let part = |amount: i64| (i128::from(amount) * waited / 86_400_000_000) as i64;
         let immature = of.immature.as_ref().unwrap();
         let runs = immature.compute.iter();
