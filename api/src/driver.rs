@@ -57,9 +57,8 @@ struct Driver {
     turn_wanted: bool,
 }
 
-/// Runs until the server stops or the log's writer ends.
-pub(crate) async fn run(app: App) {
-    let from = recover(&app);
+/// Follows the log from a position, until the server stops or the log's writer ends.
+pub(crate) async fn run(app: App, from: u64) {
     let mut driver = Driver {
         plan_wanted: true,
         planned: Instant::now(),
@@ -88,7 +87,7 @@ async fn beat(app: &App) {
 
 /// Gives every lease one fresh period, every node that is online one fresh patience, and every sealed result one fresh time to be
 /// revealed. Answers the position from which to follow the log.
-fn recover(app: &App) -> u64 {
+pub(crate) fn recover(app: &App) -> u64 {
     app.log.read(|state, size| {
         if let Some((_, policy)) = state.policy() {
             let reveal = Duration::from_millis(policy.reveal_ms.into());

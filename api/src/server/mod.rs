@@ -188,7 +188,9 @@ impl Server {
             task_schema,
             stopping: stopping.clone(),
         });
-        let driver = tokio::spawn(driver::run(app.clone()));
+        // What was leased before is known before anybody asks.
+        let from = driver::recover(&app);
+        let driver = tokio::spawn(driver::run(app.clone(), from));
         let accepting = accept::accept(
             listener,
             router(app.clone()),

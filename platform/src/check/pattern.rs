@@ -16,6 +16,8 @@ use regex_automata::{
 
 /// Bytes of the automata of all patterns of a schema: `^[0-9a-f]{64}$` takes some 4 KiB.
 const AUTOMATA_BYTES_MAX: usize = 128 * 1024;
+/// Bytes of what one is made from: more than of any whose automata fit.
+const NFA_BYTES_MAX: usize = 512 * 1024;
 
 /// Holds all patterns of a schema to what they may take.
 ///
@@ -44,7 +46,7 @@ fn after(pattern: &str, mut left: usize) -> Result<usize, String> {
             .thompson(
                 thompson::Config::new()
                     .reverse(is_reverse)
-                    .nfa_size_limit(Some(AUTOMATA_BYTES_MAX)),
+                    .nfa_size_limit(Some(NFA_BYTES_MAX)),
             )
             .configure(
                 Config::new()
