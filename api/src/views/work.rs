@@ -89,7 +89,7 @@ impl Projection<Event> for Work {
                 let task = rows.row(TASKS, [id(e.task)]).await?;
                 // Of a comparison what there may be: it was created with that, and is queued without any.
                 let most = u64::try_from(task.int("input_bytes")?).unwrap_or(0);
-                let inputs = i64::try_from(moved_mib(&e.inputs)).unwrap_or(i64::MAX);
+                let inputs = nodes::signed(moved_mib(&e.inputs));
                 let sizes = e.inputs.iter().map(|input| input.size.0);
                 let bytes = sizes.fold(most, u64::saturating_add);
                 task.set("state", Phase::Queued.name())?
@@ -167,10 +167,7 @@ impl Projection<Event> for Work {
                     .set("state", "committed")?
                     .set("commitment", id(e.commitment))?
                     .set("committed_at", ms(at))?
-                    .set(
-                        "absent_ms",
-                        i64::try_from(e.absent_ms.0).unwrap_or(i64::MAX),
-                    )
+                    .set("absent_ms", nodes::signed(e.absent_ms.0))
                     .map(drop)
             }
             Event::AssignmentShown(e) => {

@@ -110,7 +110,7 @@ pub(super) async fn withdrawn(rows: &mut Rows<'_>, e: &AssignmentWithdrawn, at: 
         Value::Int(deadline) => Some(Timestamp(*deadline)),
         Value::Null | Value::Text(_) => None,
     };
-    let inputs = nodes::thousandths(task, "inputs_mib")?;
+    let inputs = nodes::unsigned(task, "inputs_mib")?;
     let needed = needed_ms(nodes::count(task, "runtime_s")?, inputs);
     let is_over = deadline.is_some_and(|deadline| deadline <= at);
     let is_late = state == "running" && is_over && left_all_time(deadline, leased_at, needed);

@@ -64,7 +64,7 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
     let accepted: Vec<String> = e.accepted.iter().map(ToString::to_string).collect();
     task.set("accepted_runs", json(&accepted)?)?;
     let max_latency_ms = max_latency_ms(task)?;
-    let moved = thousandths(task, "inputs_mib")?.saturating_add(moved_mib(&e.outputs));
+    let moved = unsigned(task, "inputs_mib")?.saturating_add(moved_mib(&e.outputs));
     let needed = needed_ms(count(task, "runtime_s")?, moved);
     let asks_for_stake = task.int("asks_for_stake")? != 0;
     let is_narrowed = task.int("narrowed")? != 0;
@@ -86,7 +86,7 @@ pub(super) async fn verified(rows: &mut Rows<'_>, e: &TaskVerified, at: Timestam
         row.set("state", "accepted")?.set("ended_at", ms(at))?;
         let time = |column| row.int(column).map(Timestamp);
         let (leased_at, committed_at) = (time("leased_at")?, time("committed_at")?);
-        let absent = thousandths(row, "absent_ms")?;
+        let absent = unsigned(row, "absent_ms")?;
         nodes.push(row.text("node")?.to_owned());
         from.push(row.get("resumed_from")?.clone());
         if took_too_long(max_latency_ms, leased_at, committed_at, absent)
@@ -145,7 +145,7 @@ pub(super) async fn paid(rows: &mut Rows<'_>, e: &TaskSettled, at: Timestamp) ->
         }
         let time = |column| row.int(column).map(Timestamp);
         let (leased_at, committed_at) = (time("leased_at")?, time("committed_at")?);
-        let absent = thousandths(row, "absent_ms")?;
+        let absent = unsigned(row, "absent_ms")?;
         let fuel = u64::try_from(row.int("fuel")?).unwrap_or(0);
         let told_ms = u64::try_from(row.int("started_at")? - leased_at.0).unwrap_or(0);
         if !with_gpu {
@@ -227,13 +227,13 @@ async fn see(rows: &mut Rows<'_>, node: &str, sample: (u64, i64, u64)) -> Done {
         .map(drop)
 }
 
-pub(super) fn thousandths(row: &Row, column: &str) -> Result<u64, ProjectionError> {
+pub(super) fn unsigned(row: &Row, column: &str) -> Result<u64, ProjectionError> {
     u64::try_from(row.int(column)?)
         .map_err(|_| ProjectionError::refused(format!("`{column}` is no count")))
 }
 
 /// Counts stay far below 63 bits.
-fn signed(count: u64) -> i64 {
+pub(super) fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
@@ -273,8 +273,8 @@ pub(super) async fn note(
     ];
     let record = rows.entry(RECORDS, of_class).await?;
     let tally = Tally {
-        good: thousandths(record, "good")?,
-        bad: thousandths(record, "bad")?,
+        good: unsigned(record, "good")?,
+        bad: unsigned(record, "bad")?,
     };
     let mut tally = fading.fade(tally, count(record, "epoch")?);
     outcome.count(&mut tally, &mut backoff, at, &policy);
