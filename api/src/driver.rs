@@ -10,7 +10,7 @@ use aevir_events::{BATCH_COMMANDS, Recorded, SubscribeError, Timestamp};
 use aevir_platform::{
     Actor,
     command::{Availability, Command},
-    event::{ComputeOutcome, Event, TaskClosed},
+    event::{ComputeOutcome, Event, Verdict},
     ids::{AssignmentId, NodeId, TaskId},
     state::{Stage, State},
 };
@@ -189,10 +189,15 @@ impl Driver {
             Event::AssignmentReturned(e) => self.ended(e.assignment),
             Event::AssignmentWithdrawn(e) => self.ended(e.assignment),
             Event::RoundClosed(e) => self.wake_nodes_of(e.task),
-            Event::TaskVerified(e) => self.task_ended(e.task),
+            Event::TaskVerified(e) => {
+                self.task_ended(e.task);
+                if e.verdict == Verdict::Inconclusive {
+                    self.count_left(e.task);
+                }
+            }
             Event::TaskClosed(e) => {
                 self.task_ended(e.task);
-                self.count_left(e);
+                self.count_left(e.task);
             }
             Event::NodeDrained(e) => live.nodes().wake(e.node),
             Event::NodeSuspended(e) => live.nodes().wake(e.node),
@@ -281,10 +286,10 @@ impl Driver {
         self.wake_nodes_of(task);
     }
 
-    /// A task that ended without a verdict stays in the log. What it cost may have gone to a node of its requester's friends.
-    fn count_left(&self, closed: &TaskClosed) {
+    /// A task that ended without a result stays in the log. What it cost may have gone to a node of its requester's friends.
+    fn count_left(&self, task: TaskId) {
         let requester = self.app.log.read(|state, _| {
-            let task = state.tasks.get(&closed.task);
+            let task = state.tasks.get(&task);
             task.filter(|task| !task.looks_back())
                 .map(|task| task.requester)
         });

@@ -24,6 +24,8 @@ use crate::{
 
 /// Largest JSON body: a task's 64 inline inputs of 16 KiB, escaped, and its definition.
 pub(crate) const JSON_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most values of a JSON body: read, `{"":0}` takes a hundred times its bytes. The largest definition has no more than half of them.
+const JSON_VALUES_MAX: usize = 64 * 1024;
 /// A JSON body must be here by then.
 const JSON_TIME_MAX: Duration = Duration::from_secs(30);
 /// Longest idempotency key.
@@ -45,6 +47,12 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
 
 /// Reads JSON text strictly, naming the place of a mistake.
 pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> ApiResult<T> {
+    let values = values(bytes);
+    if values > JSON_VALUES_MAX {
+        let detail =
+            format!("the body has some {values} JSON values; at most {JSON_VALUES_MAX} are read");
+        return Err(ApiError::new(Code::BodyTooLarge, detail));
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|e| {
         let pointer = json_pointer(e.path());
@@ -59,6 +67,21 @@ pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> ApiResult<T> {
     json.end()
         .map_err(|e| ApiError::new(Code::JsonInvalid, format!("the body is not JSON: {e}")))?;
     Ok(value)
+}
+
+/// How many values JSON text has, or a few more: as many as what they stand behind, outside of strings.
+fn values(bytes: &[u8]) -> usize {
+    let (mut count, mut in_string, mut is_escaped) = (0, false, false);
+    for byte in bytes {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' | b',' | b':' if !in_string => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 /// Reads a whole body of at most `bytes_max` bytes within `time_max`.
@@ -124,5 +147,20 @@ impl FromRequestParts<App> for IdempotencyKey {
         }
         let detail = "an idempotency key has 1 to 128 visible ASCII characters";
         Err(ApiError::new(Code::IdempotencyKeyInvalid, detail))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_counted_before_they_are_read() {
+        assert_eq!(values(br#"{"a,[": "\"{,", "b": [1, 2]}"#), 6);
+        let many = format!("[{}0]", "0,".repeat(JSON_VALUES_MAX));
+        let refused = parse_json::<serde_json::Value>(many.as_bytes());
+        assert!(refused.is_err_and(|e| e.code() == "body-too-large"));
+        let text = format!("[\"{}\"]", "{,".repeat(JSON_VALUES_MAX));
+        assert!(parse_json::<serde_json::Value>(text.as_bytes()).is_ok());
     }
 }

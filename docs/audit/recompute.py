@@ -585,6 +585,7 @@ class InspectionOf(NamedTuple):
     involved: list  # the other task's assignments that brought a result; none in a private market
     hardware: str | None
     agreed: str  # what its results agree on
+    risk: int  # what a result earns at most that they may refute; 0 where they refute none
 
     def pair(self):
         """The ids of the results that they compare."""
@@ -733,10 +734,14 @@ class Task:
         return backed < needed if self.at_once else backed + self.missing_at_most() <= needed
 
     def is_narrowed(self):
-        """Its requester chose by labels or speed who may run it, in a market of strangers."""
+        """Its requester chose by labels, speed or asks who may run it, in a market of strangers."""
         qos = self.definition.get("qos") or {}
         chosen = any(qos.get(name) for name in ("labels", "labels_any", "labels_not")) or qos.get("min_mfuel_s") is not None
-        return self.policy["market"] == "open" and chosen
+        return self.policy["market"] == "open" and (chosen or self.terms.pricing["mode"] == "ask")
+
+    def risk(self):
+        """What a result earns at most that its verifiers may refute."""
+        return self.inspects.risk if self.inspects else 0
 
     def blames(self):
         """Whether its verdict shows that other results are wrong."""
@@ -1118,6 +1123,8 @@ def review_definition(task, counts, bond, now):
     replicas, quorum, initial = fresh_sample(task.terms, counts)
     sampling = next((m for m in task.definition.get("verification") or [] if m["method"] == "sampling"), {})
     economics = {key: value for key, value in task.definition["economics"].items() if key not in ("late_refund_ppm", "contents_max")}
+    if economics["pricing"]["mode"] == "ask":
+        economics["pricing"] = {"mode": "fixed", "price": str(task.terms.price)}
     return repeated_definition(task) | {
         "seed": task.seed, "nonce": review_nonce(task), "privacy": {"publish": "digest"},
         "verification": [{"method": "sampling", "replicas": replicas, "quorum": quorum, "initial": initial,
@@ -1453,7 +1460,7 @@ class Needs:
 
 def stake_due(task, price):
     """What a node pledges for a result that earns so much."""
-    due = part(price, task.policy["stake"]["per_result_ppm"])
+    due = part(max(price, task.risk()), task.policy["stake"]["per_result_ppm"])
     return max(due, review_cost(task.terms, task.policy, True)) if task.terms.adaptive else due
 
 
@@ -1986,7 +1993,7 @@ class Auditor:
     def slashes_due(self, task, refused):
         """Refused results are strikes, and cost the stake locked for them once there are too many, where a quorum disagrees; a verifier's
         cost it at once."""
-        refutes = task.accepted or "mismatch" in refused.values()
+        refutes = (task.accepted and task.blames()) or "mismatch" in refused.values()
         for assignment in (task.assignments[a] for a in refused):
             node = self.nodes[assignment.node]
             node.strikes, node.struck_at = self.strikes_at(node, task.policy) + 1, self.now
@@ -2886,9 +2893,10 @@ class Auditor:
         brought = brought if of.policy["market"] != "private" else []
         terms = read_terms(definition)
         hardware, agreed_on = (None, "") if compares else (first.hardware, first.agreement)
+        risk = of.terms.price if method == "attestation" else 0
         task = Task(data["task"], of.requester, terms, of.policy, cost, terms.initial, definition, data["definition_digest"], data["nonce"],
                     policy_version=of.policy_version, seed=of.seed, compile_mib=self.compile_mib_of(data), module_mib=self.module_mib_of(data),
-                    inspects=InspectionOf(of.id, place, compares, brought, hardware, agreed_on))
+                    inspects=InspectionOf(of.id, place, compares, brought, hardware, agreed_on, risk))
         # What a comparator opens is closed.
         files = {"check": lambda: checked_files(of, first), "sampling": list, "attestation": lambda: of.inputs}
         self.tasks[task.id] = task

@@ -171,7 +171,8 @@ pub fn split(total: Amount, weights: &[u64]) -> Vec<Amount> {
 /// # Errors
 /// When the text is no plain decimal (`-?digits[.1-6 digits]`) or does not fit 64 bits.
 pub fn parse_micro(text: &str) -> Result<MicroUnits, NotANumber> {
-    const WHAT: NotANumber = NotANumber("a decimal with at most six decimals, such as 0.95");
+    const WHAT: NotANumber =
+        NotANumber("a decimal with at most six decimals and below 9,223,372,036,855, such as 0.95");
     let (negative, digits) = text
         .strip_prefix('-')
         .map_or((false, text), |rest| (true, rest));

@@ -11,44 +11,51 @@ use crate::{
     amount::parse_micro,
     definition::{Bound, Method, TaskDefinition},
     event::CheckResult,
+    json::Json,
     report::MetricValue,
 };
 
 /// Compiled size of one pattern: compiling happens in the single writer, and must be quick.
 const PATTERN_BYTES_MAX: usize = 32 * 1024;
 
-/// Patterns of one schema: each is compiled anew for each result.
-const PATTERNS_MAX: usize = 32;
+/// What is wrong with a schema, and where in it.
+#[derive(Debug)]
+pub(crate) struct Misfit {
+    /// A JSON pointer into the schema.
+    pub(crate) at: String,
+    pub(crate) detail: String,
+}
 
 /// Holds a check's schema to what may be submitted: it can be held against a result, and quickly whatever that is.
 ///
 /// # Errors
-/// What is wrong with the schema, and what to write instead.
-pub(crate) fn submit(schema: &Value) -> Result<(), String> {
-    let patterns = vocabulary::patterns(schema);
-    if patterns.len() > PATTERNS_MAX {
-        return Err(format!(
-            "it has {} patterns, and {PATTERNS_MAX} are the most",
-            patterns.len()
-        ));
-    }
-    compile(schema)?;
-    pattern::check(&patterns)
+/// What is wrong with the schema, where, and what to write instead.
+pub(crate) fn submit(schema: &Json) -> Result<(), Misfit> {
+    let schema = &schema.value();
+    vocabulary::check(schema, "")?;
+    // Before they are compiled with the rest, which takes as long as patterns may.
+    pattern::check(&vocabulary::patterns(schema)).map_err(|detail| Misfit {
+        at: String::new(),
+        detail,
+    })?;
+    build(schema).map(drop)
 }
 
-/// Compiles a check's schema. Patterns run in linear time.
-fn compile(schema: &Value) -> Result<Validator, String> {
-    vocabulary::check(schema)?;
+/// Makes what holds results against a schema. Patterns run in linear time.
+fn build(schema: &Value) -> Result<Validator, Misfit> {
     jsonschema::draft202012::options()
         .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES_MAX))
         .build(schema)
-        .map_err(|e| format!("it is no JSON Schema: {e}"))
+        .map_err(|e| Misfit {
+            at: e.instance_path().to_string(),
+            detail: format!("it is no JSON Schema: {e}"),
+        })
 }
 
 /// One contract check of a task.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Check<'a> {
-    Schema(&'a Value),
+    Schema(&'a Json),
     Bound(&'a Bound),
 }
 
@@ -74,14 +81,15 @@ pub(crate) fn run(
     metrics: &[MetricValue],
 ) -> Vec<CheckResult> {
     let outcome = |check| match check {
-        Check::Schema(schema) => check_schema(schema, result),
+        Check::Schema(schema) => check_schema(&schema.value(), result),
         Check::Bound(bound) => check_bound(bound, metrics),
     };
     of(definition).map(outcome).collect()
 }
 
 pub(crate) fn check_schema(schema: &Value, result: &Value) -> CheckResult {
-    let detail = match compile(schema) {
+    let built = vocabulary::check(schema, "").and_then(|()| build(schema));
+    let detail = match built {
         Ok(_) if !work::fits(schema, result) => format!(
             "holding the result against the schema takes more than {} steps",
             work::STEPS_MAX
@@ -100,7 +108,7 @@ pub(crate) fn check_schema(schema: &Value, result: &Value) -> CheckResult {
             Ok(()) => "not satisfied".into(),
             Err(e) => format!("not satisfied at `{}`", e.instance_path()),
         },
-        Err(e) => e,
+        Err(misfit) => misfit.detail,
     };
     CheckResult {
         check: "schema".into(),

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use aevir_events::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 pub use pricing::{Metered, Pricing, Used};
 pub use verification::{
@@ -21,6 +20,7 @@ use crate::{
     digest::Digest,
     hexbytes::Hex,
     ids::{ContentId, TaskId},
+    json::Json,
 };
 
 /// The four kinds of work of the platform's mission.
@@ -55,7 +55,7 @@ pub struct TaskDefinition {
     pub module: Digest,
     /// Handed to the module as JSON text; at most 16 KiB.
     #[serde(default)]
-    pub params: Value,
+    pub params: Json,
     /// Seed of the run's only randomness; drawn by the platform when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<Count>,

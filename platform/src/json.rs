@@ -1,5 +1,9 @@
-//! What JSON may stand in the log: numbers that canonical JSON holds exactly, nested no deeper than readers go.
+//! What JSON may stand in the log: numbers that canonical JSON holds exactly, nested no deeper than readers go. And how free JSON is kept.
 
+use std::{borrow::Cow, sync::Arc};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::Error as _};
 use serde_json::Value;
 
 /// Levels of nesting in params, schemas and results. Readers of the log stop at 128 for a whole entry.
@@ -32,10 +36,79 @@ fn depth(value: &Value) -> usize {
     }
 }
 
+/// A JSON value of any form, as its canonical text (RFC 8785): read, `[{"":0}]` takes three hundred times its bytes, and what a requester
+/// writes stays in memory for as long as its task is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Json(Arc<str>);
+
+impl Json {
+    /// This value. What has no canonical form, which is refused wherever it comes from, is kept as it is, to be named there.
+    pub fn of(value: &Value) -> Self {
+        let canonical = serde_json_canonicalizer::to_string(value);
+        Self(canonical.unwrap_or_else(|_| value.to_string()).into())
+    }
+
+    /// Its canonical text.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// What it says.
+    pub fn value(&self) -> Value {
+        // What was written as JSON is some.
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+}
+
+impl Default for Json {
+    /// `null`.
+    fn default() -> Self {
+        Self("null".into())
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let value: Value = serde_json::from_str(&self.0).map_err(S::Error::custom)?;
+        value.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self::of(&Value::deserialize(deserializer)?))
+    }
+}
+
+impl JsonSchema for Json {
+    fn inline_schema() -> bool {
+        Value::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        Value::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Value::json_schema(generator)
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn free_json_is_kept_as_its_canonical_text() {
+        let value = json!({"b": [7.0, 1e2, -0.0], "a": {"": null}});
+        let kept: Json = serde_json::from_value(value.clone()).unwrap();
+        assert_eq!(kept.text(), r#"{"a":{"":null},"b":[7,100,0]}"#);
+        assert_eq!(serde_json::to_string(&kept).unwrap(), kept.text());
+        assert_eq!(kept.value()["b"][0].as_u64(), Some(7));
+        assert_eq!(Json::default().value(), Value::Null);
+    }
 
     #[test]
     fn what_readers_would_stumble_over_is_named() {

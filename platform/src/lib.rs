@@ -41,7 +41,7 @@ use aevir_events::{Context, Corrupt, Machine, Recorded};
 pub use decide::{
     CHECKED_DEFINITION, CHECKED_INPUT, CHECKED_RESULT, CHECKPOINT_BYTES_MAX, DEFINITION_BYTES_MAX,
     INLINE_BYTES_MAX, PARAMS_BYTES_MAX, REPLICAS_MAX, RESULT_BYTES_MAX, SCHEMA_BYTES_MAX,
-    checked_definition_bytes, decide, may_register_module, validate, worst_case,
+    checked_definition_bytes, decide, may_register_module, taken_by_others, validate, worst_case,
 };
 pub use evolve::evolve;
 pub use inputs::{COMPARED, inputs_of};

@@ -13,7 +13,11 @@ use std::{
     time::Duration,
 };
 
-use aevir_platform::ids::{AssignmentId, NodeId, TaskId};
+use aevir_events::Handle;
+use aevir_platform::{
+    Platform,
+    ids::{AssignmentId, NodeId, TaskId},
+};
 use aevir_wire as wire;
 use tokio::{
     sync::{Notify, Semaphore, broadcast, watch},
@@ -29,6 +33,8 @@ use pulse::Pulse;
 pub(crate) use rates::{By, Rates};
 pub(crate) use task_log::{LINE_CHARS_MAX, TaskLogs};
 
+use crate::app::now;
+
 /// Updates that a watcher may fall behind before it misses some; they are only a convenience.
 const UPDATES: usize = 1_024;
 
@@ -38,6 +44,7 @@ const PAUSE_TOLD_MIN: Duration = Duration::from_secs(1);
 /// Everything that is kept in memory only.
 pub(crate) struct Live {
     pulse: Mutex<Pulse>,
+    log: Handle<Platform>,
     /// Until then those who are late with their reveals may not have been heard.
     reveals_heard_until: Mutex<Instant>,
     leases: Mutex<Leases>,
@@ -63,9 +70,11 @@ pub(crate) struct LiveUpdate {
 }
 
 impl Live {
-    pub(crate) fn new(head: u64) -> Self {
+    pub(crate) fn new(log: Handle<Platform>) -> Self {
+        let head = log.head().size;
         Self {
-            pulse: Mutex::new(Pulse::new(Instant::now())),
+            pulse: Mutex::new(Pulse::new(Instant::now(), now())),
+            log,
             reveals_heard_until: Mutex::new(Instant::now()),
             leases: Mutex::default(),
             nodes: Arc::default(),
@@ -79,23 +88,26 @@ impl Live {
         }
     }
 
-    /// This process is there. Where it was not for a while, no node was silent meanwhile: every lease, every node and every sealed
-    /// result gets that time back before anybody can look at it.
+    /// This process is there. Where it was not for a while, or could write nothing down, no node was silent meanwhile: every lease, every
+    /// node and every sealed result gets that time back before anybody can look at it.
     pub(crate) fn beat(&self) {
         // Held until the deadlines have moved: whoever beats next finds them moved.
         let mut pulse = lock(&self.pulse);
-        let Some(paused) = pulse.beat(Instant::now()) else {
+        let unwritten = self.log.unwritten_for();
+        let Some(pause) = pulse.beat(Instant::now(), now(), unwritten) else {
             return;
         };
-        self.leases().shift(paused);
-        self.nodes().shift(paused);
-        self.challenges().shift(paused);
-        self.hear_reveals(paused);
-        let paused_ms = paused.as_millis();
-        if paused >= PAUSE_TOLD_MIN {
+        self.leases().shift(pause.gone);
+        self.nodes().shift(pause.gone);
+        self.challenges().shift(pause.gone);
+        self.hear_reveals(pause.so_far);
+        let paused_ms = pause.so_far.as_millis();
+        if pause.goes_on {
+            tracing::trace!(paused_ms, "the log is out of reach");
+        } else if pause.so_far >= PAUSE_TOLD_MIN {
             tracing::warn!(
                 paused_ms,
-                "this process stood still: that counts for no lease"
+                "this process stood still, or could write nothing: that counts for no lease"
             );
         } else {
             tracing::debug!(paused_ms, "this process was slow: that counts for no lease");

@@ -173,7 +173,7 @@ impl Server {
         let stopping = CancellationToken::new();
         let app = App::new(Parts {
             state_hash: Default::default(),
-            live: Live::new(log.head().size),
+            live: Live::new(log.clone()),
             log: log.clone(),
             views,
             objects: config.objects,

@@ -35,7 +35,7 @@ pub(super) const TABLES: &[Table] = &[
             Column::int("policy_version", "Policy under which it was created."),
             Column::int("input_bytes", "Of all its inputs together; 0 until they are complete. Of a comparison the most that they can be."),
             Column::int("asks_for_stake", "1 where a quorum needs stake behind it, in a market that asks for any."),
-            Column::int("narrowed", "1 where its requester chose by labels which nodes may run it, so that its quorum blames nobody in an open market."),
+            Column::int("narrowed", "1 where its requester chose by labels, speed or asks which nodes may run it, so that its quorum blames nobody in an open market."),
             Column::int("max_latency_ms", "From queued to verified, as asked for.").or_null(),
             Column::int("deadline", "When it expires, ms.").or_null(),
             Column::int("runtime_s", "The most that a run may take, s."),

@@ -1,4 +1,4 @@
-//! A server that did not run for a while: a stopped process, a machine that slept. Nobody was silent meanwhile.
+//! A server that did not run for a while: a stopped process, a machine that slept, a log that could not be written. Nobody was silent meanwhile.
 //!
 //! Each test has one thread, on which the server runs, too: while the test blocks it, nothing listens.
 
@@ -104,5 +104,87 @@ async fn a_pause_of_the_server_makes_nobody_keep_his_result_back() {
     let ended = until(&requester.client, &task.id, "inconclusive").await;
     let states: Vec<_> = ended.assignments.iter().map(|a| a.state.as_str()).collect();
     assert!(states.contains(&"refused"), "{states:?}");
+    platform.check_replay().await;
+}
+
+/// Somebody else has the log's file: nothing can be written.
+struct Locked(rusqlite::Connection);
+
+impl Locked {
+    fn log_of(platform: &TestPlatform) -> Self {
+        let connection = rusqlite::Connection::open(platform.dir().join("log.sqlite")).unwrap();
+        connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+        Self(connection)
+    }
+
+    fn release(self) {
+        self.0.execute_batch("ROLLBACK").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_can_not_be_written_makes_nobody_keep_his_result_back() {
+    let platform = platform().await;
+    let (requester, module) = platform.requester().await;
+    let nodes = [platform.node("a").await, platform.node("b").await];
+    let task = single(&module).sampled(2, 2, 2);
+    let task = task.submit(&requester.client).await;
+    let mut sealed = Vec::new();
+    for node in &nodes {
+        let lease = node.lease().await;
+        sealed.push(node.run(&lease, &Outcome::of(json!(1))).await);
+    }
+    let [one, two] = &sealed[..] else {
+        panic!("two results")
+    };
+    let locked = Locked::log_of(&platform);
+    // What the first one says is on its way for as long as that lasts; the other one, who was told to try later, does.
+    let ((), revealed) = tokio::join!(
+        async {
+            tokio::time::sleep(PAUSE).await;
+            locked.release();
+        },
+        nodes[0].reveal(one)
+    );
+    revealed.unwrap();
+    tokio::time::sleep(LOOKS).await;
+    nodes[1].reveal(two).await.unwrap();
+    let ended = until(&requester.client, &task.id, "settled").await;
+    assert!(ended.assignments.iter().all(|a| a.state == "accepted"));
+    platform.check_replay().await;
+}
+
+#[tokio::test]
+async fn a_log_that_can_not_be_written_makes_nobody_late() {
+    let platform = platform().await;
+    let (requester, module) = platform.requester().await;
+    let node = platform.node("n").await;
+    let task = single(&module).submit(&requester.client).await;
+    let lease = node.lease().await;
+    node.client.start(&lease.assignment).await.unwrap();
+    let locked = Locked::log_of(&platform);
+    let other = platform.poor_account("other");
+    let ((), _) = tokio::join!(
+        async {
+            tokio::time::sleep(PAUSE).await;
+            locked.release();
+        },
+        other
+    );
+    let reveal = node.run(&lease, &Outcome::of(json!(1))).await;
+    node.reveal(&reveal).await.unwrap();
+    until(&requester.client, &task.id, "settled").await;
+    let entries = platform.entries(0).await;
+    let sealed = entries
+        .iter()
+        .find(|e| e["type"] == "assignment.committed")
+        .unwrap();
+    let absent_ms: u64 = sealed["data"]["absent_ms"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let least = (PAUSE - LOOKS).as_millis() as u64;
+    assert!(absent_ms >= least, "{sealed}");
     platform.check_replay().await;
 }

@@ -155,7 +155,7 @@ async fn spec(state: &State, task: &Task, blobs: &Blobs, folder: &Path) -> Resul
         module,
         module_digest: definition.module.to_string(),
         profile: Profile::default(),
-        params: String::from_utf8(canonical(&definition.params)?)?,
+        params: definition.params.text().to_owned(),
         seed: task.seed.0,
         inputs,
         checkpoint: None,

@@ -97,7 +97,7 @@ pub(super) fn read(file: Option<&Path>, given: &Given, folder: &Path) -> Result<
     }
     let defined = definition.seed.as_ref().map_or(0, |seed| seed.0);
     Ok(Local {
-        params: String::from_utf8(canonical(&definition.params)?)?,
+        params: definition.params.text().to_owned(),
         seed: given.seed.unwrap_or(defined),
         inputs,
         limits: granted,

@@ -1,6 +1,9 @@
 //! The way in: submit commands, read the committed state, follow the events.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
 
 use futures::Stream;
 use sha2::{Digest as _, Sha256};
@@ -122,9 +125,15 @@ pub(super) struct Shared<M: Machine> {
     pub(super) live: broadcast::WeakSender<Arc<Recorded<M::Event>>>,
     pub(super) status: watch::Receiver<Status>,
     pub(super) closing: watch::Sender<bool>,
+    /// When the batch was sent off that is on its way to the log, or of which nobody knows yet whether it is in.
+    pub(super) sent: Mutex<Option<Instant>>,
 }
 
 impl<M: Machine> Shared<M> {
+    pub(super) fn note_sent(&self, at: Option<Instant>) {
+        *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+
     pub(super) fn head(&self) -> Head {
         let committed = self
             .committed
@@ -297,6 +306,14 @@ impl<M: Machine> Handle<M> {
     }
 
     /// What the executor is doing now.
+    /// For how long the batch was on its way by now that is not known to be in the log; `None` where there is none. Long where the log
+    /// can't be reached.
+    pub fn unwritten_for(&self) -> Option<Duration> {
+        let sent = self.shared.sent.lock();
+        let sent = *sent.unwrap_or_else(PoisonError::into_inner);
+        sent.map(|sent| sent.elapsed())
+    }
+
     pub fn status(&self) -> Status {
         self.shared.status.borrow().clone()
     }

@@ -12,7 +12,7 @@ mod timer;
 mod writer;
 
 use std::{
-    sync::{Arc, RwLock},
+    sync::{Arc, Mutex, RwLock},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -174,6 +174,7 @@ impl Executor {
             live: live.downgrade(),
             status: status_seen,
             closing,
+            sent: Mutex::default(),
         });
         let speculation = Speculation { state, tail };
         let writer = Writer::new(

@@ -84,6 +84,7 @@ impl<M: Machine> Writer<M> {
         } else {
             self.rebuild(commands).await?;
         }
+        self.shared.note_sent(None);
         self.status.send_replace(Status::Leading);
         ControlFlow::Continue(())
     }

@@ -241,12 +241,14 @@ impl<M: Machine> Writer<M> {
                 log.append(stored).await
             }
         });
+        let since = Instant::now();
+        self.shared.note_sent(Some(since));
         self.flight = Some(Flight {
             task,
             batch,
             recorded,
             held,
-            since: Instant::now(),
+            since,
         });
     }
 
@@ -266,6 +268,8 @@ impl<M: Machine> Writer<M> {
                     self.launch();
                     // The new task waits on this thread, where no other takes it over: let it send the batch first.
                     tokio::task::yield_now().await;
+                } else {
+                    self.shared.note_sent(None);
                 }
                 self.committed(flight)
             }

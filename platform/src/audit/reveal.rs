@@ -87,7 +87,9 @@ fn checks(
     let mut recorded = revealed.checks.iter();
     let again = check::of(definition).map(|check| match (check, result, recorded.next()) {
         (Check::Bound(bound), _, _) => Ok(check::check_bound(bound, metrics)),
-        (Check::Schema(schema), Some(result), _) => Ok(check::check_schema(schema, result)),
+        (Check::Schema(schema), Some(result), _) => {
+            Ok(check::check_schema(&schema.value(), result))
+        }
         (Check::Schema(_), None, Some(found)) if found.check == "schema" => {
             counts.schema_checks_taken += 1;
             Ok(found.clone())

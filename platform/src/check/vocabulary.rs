@@ -5,6 +5,8 @@
 
 use serde_json::Value;
 
+use super::Misfit;
+
 /// The draft that schemas are read as.
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
@@ -88,16 +90,24 @@ impl Keyword {
         })
     }
 
-    /// The schemas that stand in what the keyword has. What has another form than it may is the validator's to refuse.
-    fn schemas(self, of: &Value) -> Vec<&Value> {
+    /// The schemas that stand in what the keyword has, each with where in that. What has another form than it may is the validator's to refuse.
+    fn schemas(self, of: &Value) -> Vec<(String, &Value)> {
         match (self, of) {
             (Self::AllOf | Self::Alternatives | Self::PrefixItems, Value::Array(schemas)) => {
-                schemas.iter().collect()
+                let schemas = schemas.iter().enumerate();
+                schemas
+                    .map(|(i, schema)| (format!("/{i}"), schema))
+                    .collect()
             }
             (
                 Self::DependentSchemas | Self::Properties | Self::PatternProperties,
                 Value::Object(schemas),
-            ) => schemas.values().collect(),
+            ) => {
+                let schemas = schemas.iter();
+                schemas
+                    .map(|(name, schema)| (format!("/{}", token(name)), schema))
+                    .collect()
+            }
             (
                 Self::Trial
                 | Self::Consequence
@@ -106,7 +116,7 @@ impl Keyword {
                 | Self::Items
                 | Self::Contains,
                 schema,
-            ) => vec![schema],
+            ) => vec![(String::new(), schema)],
             _ => Vec::new(),
         }
     }
@@ -123,26 +133,38 @@ impl Keyword {
     }
 }
 
-/// Holds a schema to the keywords that it may have.
+/// A name as a JSON pointer has it (RFC 6901).
+fn token(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+/// Holds a schema, which stands `at` some place of the whole, to the keywords that it may have.
 ///
 /// # Errors
 /// The first that it may not have, and what to write instead.
-pub(super) fn check(schema: &Value) -> Result<(), String> {
+pub(super) fn check(schema: &Value, at: &str) -> Result<(), Misfit> {
     for (name, of) in schema.as_object().into_iter().flatten() {
-        let keyword =
-            Keyword::of(name).map_err(|instead| format!("`{name}` is refused: {instead}"))?;
+        let at = format!("{at}/{}", token(name));
+        let refuse = |detail: String| {
+            let at = at.clone();
+            Err(Misfit { at, detail })
+        };
+        let keyword = match Keyword::of(name) {
+            Ok(keyword) => keyword,
+            Err(instead) => return refuse(format!("`{name}` is refused: {instead}")),
+        };
         if name == "$schema" && of.as_str().map(|of| of.trim_end_matches('#')) != Some(DRAFT) {
-            return Err(format!(
+            return refuse(format!(
                 "`$schema` is refused: schemas are read as `{DRAFT}`"
             ));
         }
         let is_whole = of.as_u64().is_some_and(|of| of <= WHOLE_MAX);
         if keyword == Keyword::MultipleOf && !is_whole {
-            return Err(
-                "`multipleOf` is a whole number up to 2^53, for fractions are not exact: scale what it is held against".into(),
-            );
+            return refuse("`multipleOf` is a whole number up to 2^53, for fractions are not exact: scale what it is held against".into());
         }
-        keyword.schemas(of).into_iter().try_for_each(check)?;
+        for (inner, schema) in keyword.schemas(of) {
+            check(schema, &format!("{at}{inner}"))?;
+        }
     }
     Ok(())
 }
@@ -152,7 +174,10 @@ pub(super) fn has_alternatives(schema: &Value) -> bool {
     let mut keywords = schema.as_object().into_iter().flatten();
     keywords.any(|(name, of)| match Keyword::of(name) {
         Ok(Keyword::Alternatives) => true,
-        Ok(keyword) => keyword.schemas(of).into_iter().any(has_alternatives),
+        Ok(keyword) => {
+            let mut schemas = keyword.schemas(of).into_iter();
+            schemas.any(|(_, schema)| has_alternatives(schema))
+        }
         Err(_) => false,
     })
 }
@@ -164,7 +189,8 @@ pub(super) fn patterns(schema: &Value) -> Vec<&str> {
     known
         .flat_map(|(keyword, of)| {
             let mut found = keyword.patterns(of);
-            found.extend(keyword.schemas(of).into_iter().flat_map(patterns));
+            let schemas = keyword.schemas(of).into_iter();
+            found.extend(schemas.flat_map(|(_, schema)| patterns(schema)));
             found
         })
         .collect()
@@ -180,12 +206,12 @@ mod tests {
     #[test]
     fn a_keyword_is_one_where_a_schema_stands() {
         let named = json!({"properties": {"$ref": {"enum": [{"dependencies": {}}]}, "id": {"const": {"$id": 1}}}});
-        check(&named).unwrap();
+        check(&named, "").unwrap();
         let noted = json!({
             "$schema": "https://json-schema.org/draft/2020-12/schema#", "title": "t", "x-unit": "m",
             "default": {"$ref": "#"}, "examples": [{"unevaluatedItems": 1}], "format": "uuid",
         });
-        check(&noted).unwrap();
+        check(&noted, "").unwrap();
     }
 
     #[test]
@@ -200,8 +226,10 @@ mod tests {
                 json!({"properties": {"x": {"else": {"items": {"oneOf": [schema]}}}}}),
                 json!({"additionalProperties": {"propertyNames": schema}}),
             ] {
-                let error = check(&around).unwrap_err();
-                assert!(error.contains(said), "{around}: {error}");
+                let misfit = check(&around, "").unwrap_err();
+                let (at, detail) = (misfit.at, misfit.detail);
+                assert!(detail.contains(said), "{around}: {detail}");
+                assert!(around.pointer(&at).is_some(), "{around}: {at}");
             }
         };
         refused(

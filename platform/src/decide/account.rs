@@ -81,6 +81,11 @@ pub(super) fn adopt_policy(state: &State, policy: &Policy) -> Decision {
     if policy.attempt_fee.0 < 0 || policy.points.refused_min.0 < 0 || policy.points.lost.0 < 0 {
         return invalid("fees and losses can't be negative");
     }
+    if i64::from(policy.points.per_aev_of_platform_share) > PPM {
+        return invalid(
+            "the points' `per_aev_of_platform_share` is at most 1,000,000: a point for each micro-AEV",
+        );
+    }
     if policy.attempt_fee > ATTEMPT_FEE_MAX {
         return invalid("the attempt fee is at most 1,000,000 AEV");
     }

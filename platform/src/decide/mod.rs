@@ -38,6 +38,7 @@ pub(crate) use epoch::{closed as epoch_closed, is_over as epoch_is_over};
 pub use inspect::{CHECKED_DEFINITION, CHECKED_INPUT, CHECKED_RESULT, checked_definition_bytes};
 pub(crate) use inspect::{compare as compare_results, expected as expected_inspections};
 pub use lease::CHECKPOINT_BYTES_MAX;
+pub use model::taken_by_others;
 pub(crate) use result::{Seal, sealed, uploading};
 pub(crate) use reveal::{
     PUBLISHED_BYTES_MAX, awaits_reveals, check_result, key_told, opened, publish, revealable,

@@ -11,7 +11,7 @@ use crate::{
     event::{ContentRegistered, ContentSuspended, Event, TaskVerified},
     ids::{AssignmentId, ContentId, NodeId, TaskId},
     report::Artifact,
-    state::{Content, State, Task},
+    state::{Content, Phase, State, Task},
 };
 
 /// Contents that one verdict suspends, the first to be registered first: each is an entry of its batch.
@@ -75,16 +75,43 @@ pub(super) fn register(
     Some(registered.into())
 }
 
-/// Whether another account had registered a file before the task's first lease, and its requester has not.
-fn is_of_others(state: &State, task: &Task, file: &Artifact) -> bool {
+/// The files of a model that a settled task did not register, and under which content of another account each is, where that is why.
+pub fn taken_by_others<'a>(
+    state: &'a State,
+    task: &'a Task,
+) -> impl Iterator<Item = (&'a str, ContentId)> + 'a {
+    let model = task.definition.model.as_ref();
+    let target = model.and_then(|model| model.target.as_ref());
+    let is_missing = matches!(task.phase, Phase::Settled { .. }) && task.model.is_none();
+    let target = target.filter(|_| is_missing);
+    let outputs = task.verdict.iter().flat_map(|verdict| &verdict.outputs);
+    let files =
+        outputs.filter(move |o| target.is_some_and(|target| target.outputs.contains(&o.name)));
+    files.filter_map(move |file| {
+        let of = others(state, task, file).next()?.0;
+        is_of_others(state, task, file).then_some((file.name.as_str(), of))
+    })
+}
+
+/// Other accounts' contents with a file, which were there before the task's first lease.
+fn others<'a>(
+    state: &'a State,
+    task: &'a Task,
+    file: &Artifact,
+) -> impl Iterator<Item = (ContentId, &'a Content)> + 'a {
     let begun = task.assignments.values().map(|a| a.leased_at).min();
-    let registrants = || state.registrants(file.digest);
-    let mut earlier = registrants().filter(|(_, content)| {
+    state.registrants(file.digest).filter(move |(_, content)| {
         let is_before = begun.is_none_or(|begun| content.registered_at <= begun);
         content.owner != task.requester && is_before
-    });
-    let is_own = || registrants().any(|(_, content)| content.owner == task.requester);
-    file.size.0 > 0 && earlier.next().is_some() && !is_own()
+    })
+}
+
+/// Whether another account had registered a file before the task's first lease, and its requester has not.
+fn is_of_others(state: &State, task: &Task, file: &Artifact) -> bool {
+    let mut own = state
+        .registrants(file.digest)
+        .filter(|(_, content)| content.owner == task.requester);
+    file.size.0 > 0 && others(state, task, file).next().is_some() && own.next().is_none()
 }
 
 /// Suspends what owners of accepted runs registered by hand after the lease of the run that has the same file as an output: their own report

@@ -41,7 +41,7 @@ pub(super) fn reveal(
     let Some((task, assignment)) = revealable(state, node, report, &keys)? else {
         return Ok(Vec::new());
     };
-    check_result(report, result)?;
+    let result = &read_back(report, result)?;
     let revealed = AssignmentRevealed {
         report: Arc::new(report.clone()),
         checks: check::run(&task.definition, result, &report.metrics),
@@ -207,6 +207,11 @@ fn check_report(task: &Task, assignment: &Assignment, report: &Report) -> Result
 }
 
 pub(crate) fn check_result(report: &Report, result: &Value) -> Result<(), Rejection> {
+    read_back(report, result).map(drop)
+}
+
+/// The inline result as everybody reads it who has its bytes: a node may write 7 as `7.0`, and what is decided on it must not go by that.
+fn read_back(report: &Report, result: &Value) -> Result<Value, Rejection> {
     crate::json::readable(result).map_err(|detail| Rejection::ReportInvalid {
         detail: format!("the result: {detail}"),
     })?;
@@ -223,7 +228,9 @@ pub(crate) fn check_result(report: &Report, result: &Value) -> Result<(), Reject
     if Digest::of(&bytes) != report.result.digest || bytes.len() as u64 != report.result.size.0 {
         return Err(Rejection::RevealMismatch);
     }
-    Ok(())
+    serde_json::from_slice(&bytes).map_err(|e| Rejection::ReportInvalid {
+        detail: format!("the result can't be read back: {e}"),
+    })
 }
 
 /// The part of a result that the task's privacy terms put into the log, unless it is too large for it.

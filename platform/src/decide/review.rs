@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::posting::{posted_for, transfer};
 use crate::{
     amount::Amount,
-    definition::{Method, Model, Privacy, Sampling, TaskDefinition},
+    definition::{Method, Model, Pricing, Privacy, Sampling, TaskDefinition},
     digest::Digest,
     event::{
         Event, Payer, PostingReason, ReviewCause, ReviewOpened, ReviewOrigin, TaskCreated,
@@ -152,7 +152,7 @@ fn open(
 }
 
 /// The same run for the same price: module, parameters, inputs, seed and limits are those of the task that is looked at. Who looks is
-/// drawn from all nodes that can run it: labels and speeds are what nodes say of themselves, and whoever chose by them who computes would
+/// drawn from all nodes that can run it: labels, speeds and asks are what nodes say of themselves, and whoever chose by them who computes would
 /// choose who judges.
 pub(super) fn again(
     task: &Task,
@@ -183,6 +183,12 @@ pub(super) fn again(
     again.qos.max_latency_ms = None;
     again.qos.deadline = Some(deadline);
     again.economics.budget = budget;
+    if of.economics.pricing.is_by_ask() {
+        // What the bond holds for each: who publishes no ask is among them, and nobody pledges less than was pledged for the result.
+        again.economics.pricing = Pricing::Fixed {
+            price: of.economics.pricing.max_price(),
+        };
+    }
     again.economics.contents_max = None;
     again.economics.late_refund_ppm = 0;
     again

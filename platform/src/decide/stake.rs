@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     amount::Amount,
-    definition::TaskDefinition,
     event::{Event, NodeSlashed, NodeSuspended, PostingReason, TaskVerified},
     ids::{AccountId, AssignmentId, NodeId},
     ledger::LedgerAccount,
@@ -20,9 +19,10 @@ use crate::{
     state::{Assignment, Node, State, Task},
 };
 
-/// What a node pledges for a result of the task that earns `price`.
-pub(crate) fn due(definition: &TaskDefinition, price: Amount, policy: &Policy) -> Amount {
-    let due = policy.stake.for_result(price);
+/// What a node pledges for a result of the task that earns `price`. Who may refute a result risks as much as who brought it.
+pub(crate) fn due(task: &Task, price: Amount, policy: &Policy) -> Amount {
+    let definition = &task.definition;
+    let due = policy.stake.for_result(price.max(task.risk()));
     if !definition.sampling().adaptive {
         return due;
     }
@@ -133,7 +133,7 @@ pub(super) fn slashes(
     policy: &Policy,
     now: Timestamp,
 ) -> Vec<Event> {
-    if !verified.refutes() {
+    if !task.is_refuted_by(verified, policy) {
         return Vec::new();
     }
     let mut events = Vec::new();

@@ -5,12 +5,11 @@ mod qos;
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
 use super::{account::check_name, content::check_licence};
 use crate::{
     amount::{Amount, PPM},
     definition::{DataSource, Limits, Pricing, Publish, TaskDefinition},
+    json::Json,
     rejection::Rejection,
 };
 
@@ -234,9 +233,9 @@ fn model(definition: &TaskDefinition) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn params(pointer: &str, params: &Value) -> Result<(), Rejection> {
+fn params(pointer: &str, params: &Json) -> Result<(), Rejection> {
     exact(pointer, params)?;
-    let bytes = params.to_string().len();
+    let bytes = params.text().len();
     at_most(pointer, "bytes", bytes, PARAMS_BYTES_MAX)
 }
 
@@ -275,6 +274,6 @@ fn in_range(pointer: &str, value: u32, most: u32) -> Result<(), Rejection> {
 }
 
 /// The log's canonical JSON holds doubles, and its readers stop at a depth: what they could not read back is refused.
-fn exact(pointer: &str, value: &Value) -> Result<(), Rejection> {
-    crate::json::readable(value).map_err(|detail| Rejection::definition(pointer, detail))
+fn exact(pointer: &str, json: &Json) -> Result<(), Rejection> {
+    crate::json::readable(&json.value()).map_err(|detail| Rejection::definition(pointer, detail))
 }

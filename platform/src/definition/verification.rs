@@ -2,10 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{Limits, TaskDefinition};
-use crate::{amount::Amount, decide::RESULT_BYTES_MAX, digest::Digest};
+use crate::{amount::Amount, decide::RESULT_BYTES_MAX, digest::Digest, json::Json};
 
 /// One way of verifying the result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -15,7 +14,7 @@ pub enum Method {
     Check {
         /// A JSON Schema (2020-12) that the inline result must satisfy.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        schema: Option<Value>,
+        schema: Option<Json>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         bounds: Vec<Bound>,
         /// A module that judges the agreed result, run by drawn verifiers.
@@ -37,7 +36,7 @@ pub struct VerifierModule {
     pub module: Digest,
     /// Handed to the module as JSON text; at most 16 KiB.
     #[serde(default)]
-    pub params: Value,
+    pub params: Json,
     /// Bounds of one run of it.
     #[serde(default)]
     pub limits: Limits,
@@ -200,14 +199,14 @@ fn nothing() -> serde_json::Number {
 impl Tolerance {
     /// What the module is told that compares by it.
     pub(crate) fn by(&self, module: Digest) -> VerifierModule {
-        let params = serde_json::json!({
+        let params = Json::of(&serde_json::json!({
             "outputs": self.outputs,
             "numbers": self.numbers,
             "skip": self.skip,
             "absolute": self.absolute,
             "relative": self.relative,
             "ulps": self.ulps,
-        });
+        }));
         VerifierModule {
             module,
             params,
@@ -282,12 +281,13 @@ impl TaskDefinition {
         self.comparison().map_or(0, |_| pairs)
     }
 
-    /// Its requester chose by what nodes say of themselves who may run it: a quorum of such nodes may be all his.
+    /// Its requester chose by what nodes say of themselves who may run it: a quorum of such nodes may be all his. An ask is such a word, too:
+    /// where hardly anybody has one for the task's type, those with one are whom he likes.
     pub fn is_narrowed(&self) -> bool {
         let qos = &self.qos;
         let by_labels =
             !(qos.labels.is_empty() && qos.labels_any.is_empty() && qos.labels_not.is_empty());
-        by_labels || qos.min_mfuel_s.is_some()
+        by_labels || qos.min_mfuel_s.is_some() || self.economics.pricing.is_by_ask()
     }
 
     /// A quorum of its sample needs stake behind it, in a market that asks for any: not where replicas earn nothing, for then nobody pledges

@@ -113,6 +113,7 @@ fn look(state: &State, id: TaskId, origin: InspectionOrigin) -> Result<Inspectio
         involved: brought.map(|a| a.node).collect(),
         class: None,
         agreed: None,
+        risk: Amount::ZERO,
     };
     if let Some(against) = found.against {
         let pair = (found.assignment, against);
@@ -131,6 +132,7 @@ fn look(state: &State, id: TaskId, origin: InspectionOrigin) -> Result<Inspectio
     of.agreed = Some(revealed.report.agreement_key());
     let method = task.definition.verification.get(found.method as usize);
     if matches!(method, Some(Method::Attestation { .. })) {
+        of.risk = task.definition.economics.pricing.max_price();
         // Who has read the result for a comparison could copy it.
         of.involved.extend(&task.readers);
     }

@@ -20,7 +20,7 @@ use crate::{
 /// What a node that gets a replica of the task locks: all that the policy asks for, or nothing where it has not so much free;
 /// and whether it has.
 pub(super) fn pledge(state: &State, task: &Task, node: NodeId, price: Amount) -> (Amount, bool) {
-    let due = stake_due(&task.definition, price, &state.policy_of(task));
+    let due = stake_due(task, price, &state.policy_of(task));
     if due <= state.free_stake(node) {
         (due, true)
     } else {
@@ -79,7 +79,8 @@ pub(super) fn struck(
     blamed: &[AssignmentId],
     at: Timestamp,
 ) -> Result<(), Corrupt> {
-    if !e.refutes() {
+    let task = task_ref(state, e.task)?;
+    if !task.is_refuted_by(e, &state.policy_of(task)) {
         return count(state, e.task, blamed, at).map(drop);
     }
     strike(state, e.task, blamed, at)

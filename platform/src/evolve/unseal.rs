@@ -22,7 +22,8 @@ pub(super) fn unseal_undecided(
     at: Timestamp,
 ) -> Result<(), Corrupt> {
     let task = task_ref(state, e.task)?;
-    let refuted = |id: &AssignmentId| e.refutes() && blamed.contains(id);
+    let is_refuted = task.is_refuted_by(e, &state.policy_of(task));
+    let refuted = |id: &AssignmentId| is_refuted && blamed.contains(id);
     let waits = |a: &Assignment| refuted(&a.id) && is_slashed(state, task, a, at);
     let sealed: Vec<_> = sealed(task).map(|a| (a.node, a.id, waits(a))).collect();
     for (node, id, waits) in sealed {

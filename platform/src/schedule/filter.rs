@@ -420,7 +420,7 @@ pub(super) fn pledge(state: &State, task: &Task, node: &Node) -> u64 {
     let definition = &task.definition;
     let price = definition.asked_price(node.terms.ask(definition.kind));
     let price = price.unwrap_or(definition.economics.pricing.max_price());
-    let due = stake_due(definition, price, &state.policy_of(task));
+    let due = stake_due(task, price, &state.policy_of(task));
     due.0.unsigned_abs()
 }
 

@@ -219,7 +219,7 @@ const CHECKPOINTS_MIB: u64 = 24;
 /// What a node pledges for the task where it earns the most, in micro-AEV.
 pub(super) fn most_stake(task: &Task, policy: &Policy) -> u64 {
     let most = task.definition.economics.pricing.max_price();
-    stake_due(&task.definition, most, policy).0.unsigned_abs()
+    stake_due(task, most, policy).0.unsigned_abs()
 }
 
 /// The least speed, in millions a second, at which so much fuel is burnt in so many ms.

@@ -40,6 +40,8 @@ pub struct InspectionOf {
     pub class: Option<String>,
     /// What the inspected results agree on; nothing of a comparison.
     pub agreed: Option<Digest>,
+    /// What a result earns at most that its verifiers may refute, so that they pledge as for that. Nothing where they refute none.
+    pub risk: Amount,
 }
 
 impl Task {
@@ -88,6 +90,11 @@ impl Task {
         let inspected = self.inspects.iter().flat_map(|of| &of.involved);
         let others = reviewed.chain(inspected);
         others.chain(&self.readers).copied()
+    }
+
+    /// What a result earns at most that it may refute.
+    pub(crate) fn risk(&self) -> Amount {
+        self.inspects.as_ref().map_or(Amount::ZERO, |of| of.risk)
     }
 
     /// The class of GPU that its results are to be of, for they are compared with another task's.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Pace, Phase, Task};
 use crate::{
-    event::Refusal,
+    event::{Refusal, TaskVerified},
     ids::{AssignmentId, NodeId},
     policy::{Market, Policy},
 };
@@ -112,6 +112,11 @@ impl Task {
     pub(crate) fn may_blame(&self, policy: &Policy) -> bool {
         let of = &self.definition;
         policy.blames(self.is_sampled(), of.asks_for_stake(), of.is_narrowed())
+    }
+
+    /// Whether its verdict shows those whom it blames to be wrong, for others agree who may blame them.
+    pub(crate) fn is_refuted_by(&self, verified: &TaskVerified, policy: &Policy) -> bool {
+        verified.refutes() && (verified.accepted.is_empty() || self.may_blame(policy))
     }
 
     /// The results that a verdict refuses and blames their nodes for: not those that differ from a quorum which may blame nobody.

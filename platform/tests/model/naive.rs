@@ -107,8 +107,8 @@ struct Task {
     reviews: Option<TaskId>,
     /// The word that it looks at again is one of its quorum.
     counts: bool,
-    /// The task whose result verifiers look at here, before its verdict.
-    inspects: Option<TaskId>,
+    /// The task whose result verifiers look at here, before its verdict, and what it may cost that they do.
+    inspects: Option<(TaskId, i64)>,
     /// What of its escrow its own verifiers got, by what they are asked.
     passed_on: BTreeMap<verifiers::Question, i64>,
     /// Its own verdict is, or was, looked at again.
@@ -355,7 +355,7 @@ impl Naive {
                 let ask = self.asks.get(&(e.node, task.definition.kind));
                 let (price, is_asked) = prices::leased(&task.definition, ask.copied());
                 assert_eq!(e.price.map(|p| p.0), is_asked.then_some(price));
-                let mut due = share(price, per_result);
+                let mut due = share(price.max(task.risk()), per_result);
                 if replicas(&task.definition).2 {
                     due = due.max(reviews::cost(&task.definition, true, &task.policy));
                 }

@@ -44,6 +44,37 @@ fn third_parties_attest_a_result_by_running_it_again() {
     finished(&mut w, "attested");
 }
 
+/// Whatever the fee: who may cost a node its stake risks as much, and names without any are not drawn.
+#[test]
+fn who_attests_pledges_as_much_as_he_may_take() {
+    for fee in ["0", "1", "2000000"] {
+        let (mut w, nodes) = world(4);
+        let poor = ["x", "y", "z"].map(|name| w.node(name));
+        let verifiers = json!({"count": 3, "quorum": 2, "fee": fee});
+        let attested = json!({"verification": [{"method": "attestation", "verifiers": verifiers}]});
+        for node in poor {
+            w.ok(Command::DrainNode { node });
+        }
+        let task = inspected(&mut w, attested);
+        for node in poor {
+            w.ok(Command::ResumeNode { node });
+        }
+        let look = look(&w, task);
+        w.plan();
+        let runs = w.state.tasks[&look].assignments.values();
+        let pledged: Vec<_> = runs.map(|run| (run.node, run.stake.0)).collect();
+        assert_eq!(pledged.len(), 1, "one after the other");
+        let (node, locked) = pledged[0];
+        assert!(nodes.contains(&node), "names without stake judge nobody");
+        let risk = AEV.max(fee.parse().unwrap());
+        assert_eq!(locked, 3 * risk);
+        w.finish(look, truth);
+        judged(&mut w, task);
+        assert_eq!(w.phase(task), "settled");
+        finished(&mut w, &format!("pledged-{fee}"));
+    }
+}
+
 #[test]
 fn a_result_that_third_parties_refute_is_nobodys_and_its_maker_pays_from_the_second_on() {
     let (mut w, nodes) = world(4);
@@ -238,6 +269,9 @@ fn verifiers_are_elected_by_points_and_anybody_can_recompute_it() {
         .iter()
         .for_each(|n| drop(w.ok(Command::ResumeNode { node: *n })));
     for _ in 0..12 {
+        // What was pledged for the look before is free.
+        w.later(WINDOW_MS.into());
+        w.ok(Command::Tick);
         let task = inspected(&mut w, attested());
         w.ok(Command::ResumeNode { node: rich });
         w.finish(look(&w, task), truth);

@@ -9,6 +9,7 @@ use aevir_platform::{
     command::Availability,
     event::{Event, PostingReason, Verdict},
     hexbytes::Hex,
+    json::Json,
 };
 use serde_json::json;
 
@@ -197,7 +198,7 @@ fn a_definition_that_is_not_the_digests_is_found() {
         let Event::TaskCreated(created) = &mut log[at].event else {
             unreachable!()
         };
-        Arc::make_mut(&mut created.definition).params = json!({"other": true});
+        Arc::make_mut(&mut created.definition).params = Json::of(&json!({"other": true}));
         at
     });
     assert_eq!(fault.position as usize, at);

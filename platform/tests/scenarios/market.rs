@@ -10,7 +10,7 @@ use aevir_platform::{
     digest::Digest,
     hexbytes::Hex,
     ids::{AccountId, ContentId, KeyId},
-    policy::Policy,
+    policy::{PointsPolicy, Policy},
     report::{Artifact, BlobRef},
 };
 use serde_json::{Value, json};
@@ -247,11 +247,11 @@ fn a_definition_is_refused_with_the_pointer_to_its_mistake() {
         ),
         (
             json!({"verification": [{"method": "check", "schema": {"type": 3}}]}),
-            "/verification/0/schema",
+            "/verification/0/schema/type",
         ),
         (
             json!({"verification": [{"method": "check", "schema": {"$ref": "#"}}]}),
-            "/verification/0/schema",
+            "/verification/0/schema/$ref",
         ),
         (
             json!({"verification": [{"method": "check", "bounds": [{"metric": "a", "at_least": "1e3"}]}]}),
@@ -297,11 +297,11 @@ fn a_definition_is_refused_with_the_pointer_to_its_mistake() {
         ),
         (
             json!({"verification": [{"method": "check", "schema": {"anyOf": [{"unevaluatedProperties": false}]}}]}),
-            "/verification/0/schema",
+            "/verification/0/schema/anyOf/0/unevaluatedProperties",
         ),
         (
             json!({"verification": [{"method": "check", "schema": {"dependencies": {"x": {"minimun": 1}}}}]}),
-            "/verification/0/schema",
+            "/verification/0/schema/dependencies",
         ),
         (
             json!({"verification": [{"method": "check", "schema": {"pattern": "[ab]*a[ab]{200}c"}}]}),
@@ -461,6 +461,14 @@ fn a_policy_must_make_sense() {
         },
         Policy {
             lease_ms: 0,
+            ..Policy::default()
+        },
+        // Whose points pass 64 bits in no market that has so much money.
+        Policy {
+            points: PointsPolicy {
+                per_aev_of_platform_share: 1_000_001,
+                ..Policy::default().points
+            },
             ..Policy::default()
         },
     ] {

@@ -6,6 +6,7 @@ use std::{cell::RefCell, collections::BTreeMap};
 use aevir_platform::{
     amount::Amount,
     command::{Command, NodeProfile},
+    definition::Pricing,
     event::{Event, ReviewOutcome, Trust, Untrusted},
     ids::NodeId,
     policy::{Market, Policy},
@@ -69,6 +70,94 @@ fn nodes_that_a_requester_chose_blame_nobody() {
     let counted = w.state.nodes.values().map(|node| node.pledges.accepted);
     assert_eq!(counted.sum::<u32>(), 0, "nor do they show anything");
     finished(&w, "chosen");
+}
+
+fn asking(w: &mut World, name: &str, ask: i64) -> NodeId {
+    let node = staked(w, name);
+    let terms = json!({"asks": {"data-processing": ask.to_string()}});
+    let terms = Box::new(serde_json::from_value(terms).unwrap());
+    w.ok(Command::ChangeTerms { node, terms });
+    node
+}
+
+fn by_ask(method: Value) -> Value {
+    let pricing = json!({"mode": "ask", "max_price": AEV.to_string()});
+    json!({"economics": {"budget": "100000000", "pricing": pricing}, "verification": [method]})
+}
+
+/// An ask is what a node says of itself, too: where hardly anybody has one, those who have are whom the requester likes.
+#[test]
+fn nodes_that_were_chosen_by_their_asks_blame_nobody_and_judge_nobody() {
+    let mut w = World::with_policy(policy(NEVER));
+    let victim = asking(&mut w, "victim", AEV);
+    let mine = ["mine", "mine, too"].map(|name| asking(&mut w, name, 1));
+    let task = w.task(by_ask(sampled()));
+    w.finish(
+        task,
+        |node| json!({"n": if node == victim { "truth" } else { "lie" }}),
+    );
+    assert_eq!(w.phase(task), "settled");
+    assert_eq!(stake(&w, victim), 20 * AEV);
+    assert_eq!(w.state.nodes[&victim].pledges.strikes, 0);
+    // Who looks again is drawn among those without an ask as well, for a fixed price, and pledges by it.
+    let others = ["d", "e", "f"].map(|name| staked(&mut w, name));
+    w.ok(dispute(w.requester, task, FRESH));
+    let fresh = review(&w, task);
+    let again = &w.state.tasks[&fresh].definition;
+    let price = Amount(AEV);
+    assert_eq!(again.economics.pricing, Pricing::Fixed { price });
+    assert!(!again.is_narrowed());
+    w.finish(fresh, truth);
+    let looked = w.state.tasks[&fresh].assignments.values();
+    assert!(looked.map(|a| a.node).all(|node| others.contains(&node)));
+    assert_eq!(outcome(&w, task), ReviewOutcome::Overturned);
+    assert!(
+        mine.iter()
+            .all(|node| w.state.nodes[node].pledges.strikes == 1)
+    );
+    finished(&w, "by-ask");
+}
+
+/// Names that wait until a chosen node is away can't have its stake.
+#[test]
+fn who_does_not_reveal_to_a_quorum_that_may_not_blame_loses_no_stake() {
+    for is_chosen in [true, false] {
+        let mut strict = policy(NEVER);
+        strict.stake.strikes_free = 0;
+        let mut w = World::with_policy(strict);
+        let victim = in_region(&mut w, "victim");
+        for name in ["mine", "mine, too"] {
+            in_region(&mut w, name);
+        }
+        let terms = match is_chosen {
+            true => narrowed(sampled()),
+            false => json!({"verification": [sampled()]}),
+        };
+        let task = w.task(terms);
+        while w.phase(task) != "verifying" {
+            for (_, assignment, _) in w.plan() {
+                w.start(assignment);
+                w.commit(&w.run(assignment, truth(victim), &[]));
+            }
+        }
+        let sealed: Vec<_> = w.state.tasks[&task]
+            .assignments
+            .values()
+            .map(|a| a.id)
+            .collect();
+        for assignment in sealed {
+            if w.node_on(assignment) != victim {
+                w.reveal(&w.run(assignment, truth(victim), &[]));
+            }
+        }
+        w.later(60_000);
+        w.ok(Command::Tick);
+        assert_eq!(w.phase(task), "settled");
+        assert_eq!(w.state.nodes[&victim].pledges.strikes, 1, "it sealed");
+        let lost = if is_chosen { 0 } else { 3 * AEV };
+        assert_eq!(stake(&w, victim), 20 * AEV - lost);
+        finished(&w, &format!("unrevealed-{is_chosen}"));
+    }
 }
 
 /// Such a quorum can be overruled by others, and these blame.

@@ -9,7 +9,10 @@ use aevir_platform::{
 };
 use serde_json::json;
 
-use crate::world::{AT_ONCE_MS, World, labels, reveal_command};
+use crate::{
+    sample::documents_agree,
+    world::{AT_ONCE_MS, World, labels, reveal_command},
+};
 
 fn three_nodes() -> World {
     let mut w = World::new();
@@ -404,5 +407,25 @@ fn the_largest_reveal_fits_the_log() {
             let entry = aevir_events::Entry::encode(recorded);
             assert!(entry.is_ok(), "{}: {entry:?}", recorded.event.label());
         }
+    }
+}
+
+/// A result's digest is of its canonical form, and so is what is decided on it: how its node wrote a number shows nowhere.
+#[test]
+fn a_verdict_does_not_go_by_how_a_node_writes_a_number() {
+    let check = json!({"method": "check", "schema": {"items": {"multipleOf": 7.0}}});
+    let terms = json!({"privacy": {"publish": "full"}, "verification": [check]});
+    for written in [json!(7), json!(7.0), json!(0.7e1)] {
+        let mut w = World::new();
+        w.node("a");
+        let task = w.task(terms.clone());
+        w.finish(task, |_| vec![written.clone(); 6_000].into());
+        assert_eq!(w.phase(task), "settled", "{written}");
+        let shown = w.log.iter().find_map(|recorded| match &recorded.event {
+            Event::AssignmentRevealed(e) => e.published.clone(),
+            _ => None,
+        });
+        assert_eq!(shown.unwrap()[0].as_u64(), Some(7));
+        documents_agree(&w, "written");
     }
 }

@@ -22,7 +22,7 @@ mod files;
 mod privileges;
 mod syscalls;
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
@@ -211,10 +211,30 @@ fn limit_resources(role: Role) -> Vec<(String, u64)> {
 }
 
 /// Bounds what compiling may take; called between confinement and the first look at the module.
-pub(crate) fn limit_compilation(cpu_s: u64, memory_bytes: u64) -> nix::Result<()> {
+///
+/// # Errors
+/// The system grants this process less, by a limit of its own that is not to be raised; which one.
+pub(crate) fn limit_compilation(cpu_s: u64, memory_bytes: u64) -> io::Result<()> {
     // A second between the two, so that the first signal, which says what happened, is the one that ends it.
-    setrlimit(Resource::RLIMIT_CPU, cpu_s, cpu_s + 1)?;
-    setrlimit(Resource::RLIMIT_DATA, memory_bytes, memory_bytes)
+    let limits = [
+        ("RLIMIT_CPU", Resource::RLIMIT_CPU, cpu_s, cpu_s + 1),
+        (
+            "RLIMIT_DATA",
+            Resource::RLIMIT_DATA,
+            memory_bytes,
+            memory_bytes,
+        ),
+    ];
+    for (name, resource, soft, hard) in limits {
+        setrlimit(resource, soft, hard).map_err(|error| {
+            let kind = io::Error::from(error).kind();
+            let text = format!(
+                "{name} can't be set to {soft}, for this process was given less (`ulimit -H`, the service's limits): {error}"
+            );
+            io::Error::new(kind, text)
+        })?;
+    }
+    Ok(())
 }
 
 fn warn(what: &str, result: nix::Result<()>) -> Option<()> {

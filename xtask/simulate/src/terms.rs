@@ -4,11 +4,11 @@ use aevir_platform::{
     amount::{Amount, Count},
     definition::{Limits, Method, Sampling, VerifierModule, Verifiers},
     digest::Digest,
+    json::Json,
     policy::Policy,
     report::BlobRef,
 };
 use anyhow::{Context as _, Result};
-use serde_json::Value;
 
 use crate::strategy::Strategy;
 
@@ -129,7 +129,7 @@ pub(crate) fn verification(terms: &Terms) -> Vec<Method> {
         let (count, quorum) = VERIFIERS;
         let check = VerifierModule {
             module: check_module().digest,
-            params: Value::Null,
+            params: Json::default(),
             limits: Limits::default(),
             verifiers: Verifiers {
                 count,

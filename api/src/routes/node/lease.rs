@@ -184,9 +184,7 @@ fn render(
         digest: definition.module,
         size: module.map(|m| m.size).unwrap_or_default(),
     };
-    let params = wire::canonical(&definition.params)
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .map_err(|e| ApiError::internal("parameters have no canonical form", &e))?;
+    let params = definition.params.text().to_owned();
     let expected = task.review_of.as_ref().and_then(|of| of.expects);
     Ok(wire::Lease {
         assignment: assignment.id.to_string(),

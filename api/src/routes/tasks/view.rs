@@ -9,6 +9,7 @@ use aevir_platform::{
     report::Report,
     schedule,
     state::{Assignment, Inspection, Phase, Review, Settlement, Stage, State, Task, VerdictRecord},
+    taken_by_others,
 };
 use aevir_wire as wire;
 
@@ -62,6 +63,9 @@ pub(super) fn task(app: &App, state: &State, task: &Task, now: Timestamp) -> Api
         settlement: task.settlement.as_ref().map(|s| settlement(task, s)),
         receipt: task.settlement.as_ref().map(|_| receipt_path(task.id)),
         model: task.model.map(|m| m.to_string()),
+        model_of_others: taken_by_others(state, task)
+            .map(|(file, content)| (file.to_owned(), content.to_string()))
+            .collect(),
     })
 }
 

@@ -22,6 +22,11 @@ pub(super) fn shown(task: &Task) -> String {
             .map(|ms| ("took", format!("{ms} ms"))),
     );
     rows.extend(task.model.clone().map(|model| ("model", model)));
+    let others = task.model_of_others.iter();
+    rows.extend(others.map(|(file, content)| {
+        let text = format!("none of `{file}`: another account had it before, as content {content}");
+        ("model", text)
+    }));
     rows.extend(task.reviews.clone().map(|of| ("reviews", of)));
     rows.extend(task.inspects.clone().map(|of| ("inspects", of)));
     rows.extend(task.inspections.iter().map(|inspection| {

@@ -1,7 +1,5 @@
 //! What is asked of the methods by which a result is verified.
 
-use serde_json::Value;
-
 use super::{
     REPLICAS_MAX, SCHEMA_BYTES_MAX, at_most, exact, in_range, is_file_name, limits, params,
 };
@@ -11,6 +9,7 @@ use crate::{
     definition::{
         Bound, Comparator, Method, Sampling, TaskDefinition, Tolerance, VerifierModule, Verifiers,
     },
+    json::Json,
     rejection::Rejection,
 };
 
@@ -198,7 +197,7 @@ fn verifiers(pointer: &str, terms: &Verifiers) -> Result<(), Rejection> {
 
 fn contract(
     pointer: &str,
-    schema: Option<&Value>,
+    schema: Option<&Json>,
     bounds: &[Bound],
     has_module: bool,
 ) -> Result<(), Rejection> {
@@ -210,14 +209,11 @@ fn contract(
     }
     if let Some(schema) = schema {
         let pointer = format!("{pointer}/schema");
-        at_most(
-            &pointer,
-            "bytes",
-            schema.to_string().len(),
-            SCHEMA_BYTES_MAX,
-        )?;
+        at_most(&pointer, "bytes", schema.text().len(), SCHEMA_BYTES_MAX)?;
         exact(&pointer, schema)?;
-        check::submit(schema).map_err(|detail| Rejection::definition(&pointer, detail))?;
+        check::submit(schema).map_err(|misfit| {
+            Rejection::definition(format!("{pointer}{}", misfit.at), misfit.detail)
+        })?;
     }
     at_most(
         &format!("{pointer}/bounds"),
@@ -243,6 +239,13 @@ fn contract(
             if let Some(text) = text {
                 parse_micro(text).map_err(|e| Rejection::definition(at(field), e.to_string()))?;
             }
+        }
+        let limit = |text: &Option<String>| parse_micro(text.as_deref()?).ok();
+        if let (Some(least), Some(most)) = (limit(&bound.at_least), limit(&bound.at_most))
+            && least > most
+        {
+            let detail = format!("no metric is at least {least} and at most {most} micro-units");
+            return Err(Rejection::definition(at("at_most"), detail));
         }
     }
     Ok(())

@@ -63,7 +63,7 @@ impl Naive {
             payer,
             reviews: e.review.map(|origin| origin.task),
             counts: e.review.is_some_and(|origin| origin.counts),
-            inspects: e.inspection.map(|origin| origin.task),
+            inspects: e.inspection.as_ref().map(|of| (of.task, self.at_risk(of))),
             passed_on: BTreeMap::new(),
             reviewed: false,
             unvouched: None,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use aevir_events::Timestamp;
 use aevir_platform::{
     command::FailureClass,
-    definition::{Method, TaskDefinition},
+    definition::{Method, Pricing, TaskDefinition},
     event::{
         CloseReason, Event, RefusalReason, TaskClosed, TaskSettled, TaskVerified, Track, Verdict,
     },
@@ -91,7 +91,8 @@ impl Task {
 
     /// By what nodes say of themselves its requester chose who may run it.
     pub(super) fn is_narrowed(&self) -> bool {
-        !self.definition.qos.labels.is_empty()
+        let by_ask = matches!(self.definition.economics.pricing, Pricing::Ask { .. });
+        by_ask || !self.definition.qos.labels.is_empty()
     }
 }
 
@@ -235,7 +236,8 @@ impl Naive {
             if is_told && !task.may_blame(&e.accepted) {
                 continue;
             }
-            let is_refuted = task.is_refuted_by(e);
+            let may_blame = e.accepted.is_empty() || task.may_blame(&e.accepted);
+            let is_refuted = task.is_refuted_by(e) && may_blame;
             let (policy, gpu) = (task.policy.clone(), task.definition.qos.gpu.is_some());
             // Who could have stood alone pledged for it, and so does a verifier for a word.
             let pledged = task.trusted == Some(refusal.assignment) || task.inspects.is_some();

@@ -10,7 +10,7 @@ use aevir_platform::{
     policy::Policy,
 };
 
-use super::{Naive, Stage, Task, replicas, share};
+use super::{Naive, Stage, Task, prices, replicas, share};
 
 /// What a task asks verifiers about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +69,11 @@ impl Task {
         self.escrow - self.passed_on.values().sum::<i64>()
     }
 
+    /// What a node of another task earns at most that its verifiers may take.
+    pub(super) fn risk(&self) -> i64 {
+        self.inspects.map_or(0, |(_, risk)| risk)
+    }
+
     /// Where its results earn and lose points.
     pub(super) fn track(&self) -> Track {
         match self.inspects {
@@ -117,6 +122,15 @@ impl Task {
 }
 
 impl Naive {
+    /// What a node earns at most for a result that such verifiers may refute.
+    pub(super) fn at_risk(&self, origin: &InspectionOrigin) -> i64 {
+        let of = &self.tasks[&origin.task].definition;
+        match of.verification[origin.method as usize] {
+            Method::Attestation { .. } => prices::most(of),
+            Method::Check { .. } | Method::Sampling(_) => 0,
+        }
+    }
+
     /// A task is created that verifiers of another one work on: by its policy, and with a part of its escrow.
     pub(super) fn third_look(&mut self, origin: InspectionOrigin) -> (Policy, i64) {
         let InspectionOrigin {

@@ -5,6 +5,7 @@ use aevir_platform::{
     amount::Count,
     command::{Availability, Command, FailureClass, LossReason},
     ids::AssignmentId,
+    json::Json,
     state::{Phase, Stage, Standing},
 };
 use anyhow::{Context as _, Result};
@@ -41,7 +42,7 @@ impl World {
         }
         let number = self.arrivals.len();
         let mut definition = self.template.clone();
-        definition.params = json!({"n": number});
+        definition.params = Json::of(&json!({"n": number}));
         if (number as u64).is_multiple_of(HASTY_ONE_IN) {
             definition.qos.max_latency_ms = Some(HASTY_MS);
         }
