@@ -28,12 +28,11 @@ pub(super) fn pledge(state: &State, task: &Task, node: NodeId, price: Amount) ->
     }
 }
 
-/// Locks what a fresh assignment pledges.
+/// Locks what a fresh assignment pledges; its node's place in the indexes changes with the rest of the lease.
 pub(super) fn lock(state: &mut State, node: NodeId, amount: Amount) -> Result<(), Corrupt> {
     let pledges = &mut node_mut(state, node)?.pledges;
     let locked = pledges.locked.plus(amount);
     pledges.locked = locked.ok_or_else(|| Corrupt("locked stake passes 64 bits".into()))?;
-    refresh_node(state, node);
     Ok(())
 }
 
