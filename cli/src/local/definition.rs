@@ -17,7 +17,6 @@ use aevir_platform::{
     validate,
 };
 use aevir_sandbox::{Input, Limits, Profile};
-use aevir_wire::canonical;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 

@@ -9,6 +9,7 @@ use aevir_platform::{
     report::BlobRef,
 };
 use anyhow::{Context as _, Result};
+use serde_json::Value;
 
 use crate::strategy::Strategy;
 
