@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use aevir_wire::IDEMPOTENCY_KEY;
+use aevir_wire::{IDEMPOTENCY_KEY, JSON_VALUES_MAX};
 use axum::{
     body::Body,
     extract::{
@@ -24,8 +24,6 @@ use crate::{
 
 /// Largest JSON body: a task's 64 inline inputs of 16 KiB, escaped, and its definition.
 pub(crate) const JSON_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Most values of a JSON body: read, `{"":0}` takes a hundred times its bytes. The largest definition has no more than half of them.
-const JSON_VALUES_MAX: usize = 64 * 1024;
 /// A JSON body must be here by then.
 const JSON_TIME_MAX: Duration = Duration::from_secs(30);
 /// Longest idempotency key.

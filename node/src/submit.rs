@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use aevir_wire::{
-    BATCH_ITEMS_MAX, Batch, BatchAnswer, BatchItem, Client, ClientError, Commit, Fail, NodeCall,
-    Reveal,
+    BATCH_ITEMS_MAX, Batch, BatchAnswer, BatchItem, Client, ClientError, Commit, Fail,
+    JSON_VALUES_MAX, NodeCall, Reveal,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -15,8 +15,8 @@ use crate::retry::{full, may_pass};
 const REQUESTS_MAX: usize = 4;
 /// Items that may wait; who has more waits to say so.
 const WAITING_MAX: usize = 1_024;
-/// Bytes of one request, about: a quarter of what the platform takes.
-const BATCH_BYTES: usize = 1024 * 1024;
+/// Bytes of one request, but of one with a single item: it has no more JSON values than the platform reads, whatever results are made of.
+const BATCH_BYTES: usize = JSON_VALUES_MAX;
 /// What an item takes beside the results that it carries, in bytes.
 const ITEM_BYTES: usize = 512;
 /// A status that says to come back later, for requests that failed as a whole.

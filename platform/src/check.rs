@@ -5,6 +5,7 @@ mod vocabulary;
 mod work;
 
 use jsonschema::{PatternOptions, Validator};
+pub(crate) use pattern::Patterns;
 use serde_json::Value;
 
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
 };
 
 /// Compiled size of one pattern: compiling happens in the single writer, and must be quick.
-const PATTERN_BYTES_MAX: usize = 32 * 1024;
+const COMPILED_BYTES_MAX: usize = 32 * 1024;
 
 /// What is wrong with a schema, and where in it.
 #[derive(Debug)]
@@ -28,13 +29,16 @@ pub(crate) struct Misfit {
 
 /// Holds a check's schema to what may be submitted: it can be held against a result, and quickly whatever that is.
 ///
+/// Its patterns come on top of those of the task's other schemas.
+///
 /// # Errors
 /// What is wrong with the schema, where, and what to write instead.
-pub(crate) fn submit(schema: &Json) -> Result<(), Misfit> {
+pub(crate) fn submit(schema: &Json, patterns: &mut Patterns) -> Result<(), Misfit> {
     let schema = &schema.value();
     vocabulary::check(schema, "")?;
     // Before they are compiled with the rest, which takes as long as patterns may.
-    pattern::check(&vocabulary::patterns(schema)).map_err(|detail| Misfit {
+    let taken = patterns.take(&vocabulary::patterns(schema));
+    taken.map_err(|detail| Misfit {
         at: String::new(),
         detail,
     })?;
@@ -44,7 +48,7 @@ pub(crate) fn submit(schema: &Json) -> Result<(), Misfit> {
 /// Makes what holds results against a schema. Patterns run in linear time.
 fn build(schema: &Value) -> Result<Validator, Misfit> {
     jsonschema::draft202012::options()
-        .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES_MAX))
+        .with_pattern_options(PatternOptions::regex().size_limit(COMPILED_BYTES_MAX))
         .build(schema)
         .map_err(|e| Misfit {
             at: e.instance_path().to_string(),

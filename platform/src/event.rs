@@ -440,9 +440,9 @@ events! {
 }
 
 impl TaskVerified {
-    /// Others agree on another result than those that are refused, so that these are known to be wrong.
-    pub fn refutes(&self) -> bool {
-        let refuted = |r: &Refusal| r.reason == RefusalReason::Mismatch;
-        !self.accepted.is_empty() || self.refused.iter().any(refuted)
+    /// Some result is refused for another one. Where none is accepted, third parties agree on that.
+    pub fn has_mismatch(&self) -> bool {
+        let differs = |r: &Refusal| r.reason == RefusalReason::Mismatch;
+        self.refused.iter().any(differs)
     }
 }

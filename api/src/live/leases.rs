@@ -193,12 +193,12 @@ impl Leases {
         self.heard.remove(&id);
     }
 
-    /// Nobody listened for so long: that time counts for no lease.
-    pub(crate) fn shift(&mut self, paused: Duration) {
+    /// Nobody listened for so long: that time counts for no lease, and by the wall clock, which may have gone further, for no run.
+    pub(crate) fn shift(&mut self, paused: Duration, by_wall: Duration) {
         for lease in self.granted.values_mut() {
             lease.deadline += paused;
             lease.end += paused;
-            lease.absent += paused;
+            lease.absent += by_wall;
         }
     }
 
@@ -247,7 +247,7 @@ mod tests {
         leases.grant(other, now, times());
         leases.inherit(other, LEASE);
         for _ in 0..2 {
-            leases.shift(RECORD);
+            leases.shift(RECORD, RECORD);
         }
         assert_eq!(leases.absent(ID), RECORD * 2);
         assert_eq!(leases.absent(other), LEASE + RECORD * 2);
@@ -340,7 +340,7 @@ mod tests {
         leases.start(ID, begun, Duration::from_secs(10));
         // Ten seconds of silence, and then a pause that is longer than any lease: five seconds are left after it.
         let paused = Duration::from_secs(3_600);
-        leases.shift(paused);
+        leases.shift(paused, paused);
         let now = begun + paused + Duration::from_secs(10);
         assert!(leases.expired(now).is_empty());
         // The run's own end moved, too.

@@ -41,6 +41,10 @@ const UPDATES: usize = 1_024;
 /// A shorter pause is a busy machine's, and nothing that its operator has to hear of.
 const PAUSE_TOLD_MIN: Duration = Duration::from_secs(1);
 
+/// After a pause nobody is taken to keep a result back for so long at most, whatever it was: nodes that were refused try again within
+/// seconds, and ticks wait for it.
+const REVEALS_HEARD_MAX: Duration = Duration::from_secs(30);
+
 /// Everything that is kept in memory only.
 pub(crate) struct Live {
     pulse: Mutex<Pulse>,
@@ -97,10 +101,10 @@ impl Live {
         let Some(pause) = pulse.beat(Instant::now(), now(), unwritten) else {
             return;
         };
-        self.leases().shift(pause.gone);
+        self.leases().shift(pause.gone, pause.by_wall);
         self.nodes().shift(pause.gone);
         self.challenges().shift(pause.gone);
-        self.hear_reveals(pause.so_far);
+        self.hear_reveals(pause.so_far.min(REVEALS_HEARD_MAX));
         let paused_ms = pause.so_far.as_millis();
         if pause.goes_on {
             tracing::trace!(paused_ms, "the log is out of reach");

@@ -15,14 +15,16 @@ pub(crate) const BEAT_EVERY: Duration = Duration::from_millis(100);
 /// between the heartbeats of the shortest lease.
 const LATE_MIN: Duration = Duration::from_millis(200);
 
-/// A batch that is on its way to the log for so long is stuck. Less is a slow disk's.
-const STUCK_MIN: Duration = Duration::from_millis(500);
+/// A batch that is on its way to the log for so long is stuck. What takes less is slow, and nodes have that much time to spare in all
+/// that they are held to.
+const STUCK_MIN: Duration = Duration::from_secs(3);
 
-/// When this process was last seen running, by both clocks: where a machine was suspended, the one that deadlines of the log go by may
-/// have gone on while the other stood.
+/// When this process was last seen running, by both clocks: a machine that was suspended, or whose clock was set on, has its wall clock go
+/// on alone.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     last: Instant,
+    /// The latest of the wall clock. One that is set back shows nothing until it is there again, as the log's time does.
     wall: Timestamp,
     /// For how long the log is out of reach so far.
     stuck: Duration,
@@ -31,9 +33,11 @@ pub(crate) struct Pulse {
 /// Nobody was heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pause {
-    /// Since the beat before, or all of it.
+    /// By the clock that waits go by, since the beat before or all of it: what was to end by it ends so much later.
     pub(crate) gone: Duration,
-    /// So far, with the beats before for which the log was out of reach.
+    /// The same by the clock that is further, which is the wall clock where that was set on.
+    pub(crate) by_wall: Duration,
+    /// By the one that is further, so far, with the beats before for which the log was out of reach.
     pub(crate) so_far: Duration,
     /// It goes on.
     pub(crate) goes_on: bool,
@@ -56,34 +60,40 @@ impl Pulse {
         wall: Timestamp,
         unwritten: Option<Duration>,
     ) -> Option<Pause> {
-        let by_wall = u64::try_from(wall.0.saturating_sub(self.wall.0)).unwrap_or(0);
+        let wall_ms = u64::try_from(wall.0.saturating_sub(self.wall.0)).unwrap_or(0);
         let since = now.saturating_duration_since(self.last);
-        let since = since.max(Duration::from_millis(by_wall));
+        let since_by_wall = since.max(Duration::from_millis(wall_ms));
         self.last = self.last.max(now);
-        self.wall = wall;
+        self.wall = self.wall.max(wall);
         if let Some(unwritten) = unwritten.filter(|for_long| *for_long >= STUCK_MIN) {
             // What came before the first of such beats was not written, either.
-            let gone = match self.stuck.is_zero() {
-                true => since.max(unwritten),
-                false => since,
+            let before = match self.stuck.is_zero() {
+                true => unwritten,
+                false => Duration::ZERO,
             };
-            self.stuck = self.stuck.saturating_add(gone);
+            let by_wall = since_by_wall.max(before);
+            self.stuck = self.stuck.saturating_add(by_wall);
             return Some(Pause {
-                gone,
+                gone: since.max(before),
+                by_wall,
                 so_far: self.stuck,
                 goes_on: true,
             });
         }
         let stuck = std::mem::take(&mut self.stuck);
-        let late = since.saturating_sub(BEAT_EVERY);
-        let gone = if late >= LATE_MIN {
-            late
-        } else {
-            Duration::ZERO
+        let late = |since: Duration| {
+            let late = since.saturating_sub(BEAT_EVERY);
+            if late >= LATE_MIN {
+                late
+            } else {
+                Duration::ZERO
+            }
         };
-        let so_far = stuck.saturating_add(gone);
+        let by_wall = late(since_by_wall);
+        let so_far = stuck.saturating_add(by_wall);
         (!so_far.is_zero()).then_some(Pause {
-            gone,
+            gone: late(since),
+            by_wall,
             so_far,
             goes_on: false,
         })
@@ -92,6 +102,7 @@ impl Pulse {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     const WALL: Timestamp = Timestamp(1_000);
@@ -99,6 +110,7 @@ mod tests {
     fn ended(gone: Duration) -> Option<Pause> {
         Some(Pause {
             gone,
+            by_wall: gone,
             so_far: gone,
             goes_on: false,
         })
@@ -122,14 +134,18 @@ mod tests {
     }
 
     #[test]
-    fn a_wall_clock_that_is_set_on_is_a_pause_and_one_that_is_set_back_is_none() {
+    fn a_wall_clock_that_is_set_on_is_a_pause_of_what_goes_by_it_alone() {
         let now = Instant::now();
         let mut pulse = Pulse::new(now, WALL);
         let late = Duration::from_secs(120);
         let stepped = WALL.plus_ms(120_000 + BEAT_EVERY.as_millis() as i64);
-        assert_eq!(pulse.beat(now, stepped, None), ended(late));
-        assert_eq!(pulse.beat(now, WALL, None), None);
-        assert_eq!(pulse.beat(now, WALL.plus_ms(50), None), None);
+        let pause = pulse.beat(now, stepped, None).unwrap();
+        assert_eq!((pause.gone, pause.by_wall), (Duration::ZERO, late));
+        assert_eq!(pulse.beat(now, WALL, None), None, "set back");
+        assert_eq!(pulse.beat(now, stepped, None), None, "and on again");
+        let further = stepped.plus_ms(1_100);
+        let pause = pulse.beat(now, further, None).unwrap();
+        assert_eq!(pause.by_wall, Duration::from_secs(1));
     }
 
     #[test]
@@ -137,27 +153,18 @@ mod tests {
         let mut now = Instant::now();
         let mut pulse = Pulse::new(now, WALL);
         let ms = Duration::from_millis;
-        now += ms(100);
-        assert_eq!(pulse.beat(now, WALL, Some(ms(90))), None, "it is slow");
-        now += ms(500);
-        let pause = pulse.beat(now, WALL, Some(ms(590)));
-        let so_far = ms(590);
-        assert_eq!(
-            pause.map(|p| (p.gone, p.so_far, p.goes_on)),
-            Some((so_far, so_far, true))
-        );
-        now += ms(100);
-        let pause = pulse.beat(now, WALL, Some(ms(690)));
-        assert_eq!(
-            pause.map(|p| (p.gone, p.so_far, p.goes_on)),
-            Some((ms(100), ms(690), true))
-        );
-        now += ms(50);
-        let pause = pulse.beat(now, WALL, None);
-        assert_eq!(
-            pause.map(|p| (p.gone, p.so_far, p.goes_on)),
-            Some((ms(0), ms(690), false))
-        );
-        assert_eq!(pulse.beat(now, WALL, None), None, "it is told once");
+        let mut beat = |after: u64, unwritten: Option<u64>| {
+            now += ms(after);
+            let pause = pulse.beat(now, WALL, unwritten.map(ms))?;
+            assert_eq!(pause.gone, pause.by_wall);
+            Some((pause.gone, pause.so_far, pause.goes_on))
+        };
+        for slow in 0..30 {
+            assert_eq!(beat(100, Some(slow * 100)), None, "it is slow");
+        }
+        assert_eq!(beat(100, Some(3_000)), Some((ms(3_000), ms(3_000), true)));
+        assert_eq!(beat(100, Some(3_100)), Some((ms(100), ms(3_100), true)));
+        assert_eq!(beat(50, None), Some((ms(0), ms(3_100), false)));
+        assert_eq!(beat(50, None), None, "it is told once");
     }
 }

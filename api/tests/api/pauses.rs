@@ -107,6 +107,19 @@ async fn a_pause_of_the_server_makes_nobody_keep_his_result_back() {
     platform.check_replay().await;
 }
 
+/// How long the log can't be written: longer than a lease, and long enough to be no slow disk's.
+const OUTAGE: Duration = Duration::from_secs(7);
+
+async fn patient_platform() -> TestPlatform {
+    let patient = TestPlatform::builder().policy(|p| {
+        p.lease_ms = 5_000;
+        p.accept_ms = 5_000;
+        p.reveal_ms = 5_000;
+        p.offline_ms = 5_000;
+    });
+    patient.start().await
+}
+
 /// Somebody else has the log's file: nothing can be written.
 struct Locked(rusqlite::Connection);
 
@@ -124,7 +137,7 @@ impl Locked {
 
 #[tokio::test]
 async fn a_log_that_can_not_be_written_makes_nobody_keep_his_result_back() {
-    let platform = platform().await;
+    let platform = patient_platform().await;
     let (requester, module) = platform.requester().await;
     let nodes = [platform.node("a").await, platform.node("b").await];
     let task = single(&module).sampled(2, 2, 2);
@@ -141,7 +154,7 @@ async fn a_log_that_can_not_be_written_makes_nobody_keep_his_result_back() {
     // What the first one says is on its way for as long as that lasts; the other one, who was told to try later, does.
     let ((), revealed) = tokio::join!(
         async {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(OUTAGE).await;
             locked.release();
         },
         nodes[0].reveal(one)
@@ -156,7 +169,7 @@ async fn a_log_that_can_not_be_written_makes_nobody_keep_his_result_back() {
 
 #[tokio::test]
 async fn a_log_that_can_not_be_written_makes_nobody_late() {
-    let platform = platform().await;
+    let platform = patient_platform().await;
     let (requester, module) = platform.requester().await;
     let node = platform.node("n").await;
     let task = single(&module).submit(&requester.client).await;
@@ -166,7 +179,7 @@ async fn a_log_that_can_not_be_written_makes_nobody_late() {
     let other = platform.poor_account("other");
     let ((), _) = tokio::join!(
         async {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(OUTAGE).await;
             locked.release();
         },
         other
@@ -184,7 +197,7 @@ async fn a_log_that_can_not_be_written_makes_nobody_late() {
         .unwrap()
         .parse()
         .unwrap();
-    let least = (PAUSE - LOOKS).as_millis() as u64;
+    let least = (OUTAGE - LOOKS).as_millis() as u64;
     assert!(absent_ms >= least, "{sealed}");
     platform.check_replay().await;
 }

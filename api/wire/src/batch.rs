@@ -8,6 +8,9 @@ use crate::{
     problem::Problem,
 };
 
+/// Values of a JSON body that a server reads: read, `{"":0}` takes a hundred times its bytes. No body has more of them than bytes.
+pub const JSON_VALUES_MAX: usize = 64 * 1024;
+
 /// Items of one batch.
 pub const BATCH_ITEMS_MAX: usize = 64;
 

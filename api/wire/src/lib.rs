@@ -35,7 +35,9 @@ pub use accounts::{
     KeyList, OpenAccount, OpenedAccount, PayWithdrawal, RefuseWithdrawal, RequestWithdrawal,
     Withdrawal, WithdrawalPage,
 };
-pub use batch::{BATCH_ITEMS_MAX, Batch, BatchAnswer, BatchAnswers, BatchItem, NodeCall};
+pub use batch::{
+    BATCH_ITEMS_MAX, Batch, BatchAnswer, BatchAnswers, BatchItem, JSON_VALUES_MAX, NodeCall,
+};
 pub use challenge::{
     CHALLENGE_INDICES, CHECKED_CLASS_MAX, Challenge, ChallengeIndices, ChallengeOpening,
     ChallengeOpenings, ChallengeRoot, Tree, VALUES_PER_DISPATCH, Work,

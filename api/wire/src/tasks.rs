@@ -170,7 +170,7 @@ pub struct Task {
     /// The model that it registered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Files of its `model.target` that it did not register, for other accounts had them before it ran, each with the other's content.
+    /// Files of its `model.target` that it did not register, which another account had registered before it ran, each with that content.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub model_of_others: BTreeMap<String, String>,
 }

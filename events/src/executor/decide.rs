@@ -39,7 +39,12 @@ impl<M: Machine> Writer<M> {
         // Keys that commit while this look-up runs are still in `pending`: a flight is only taken down by this task.
         let known = match ids.is_empty() {
             true => Ok(Vec::new()),
-            false => self.shared.log.find_commands(&ids).await,
+            false => {
+                self.waits_for_log(true);
+                let known = self.shared.log.find_commands(&ids).await;
+                self.waits_for_log(false);
+                known
+            }
         };
         let known = known
             .map(|rows| {

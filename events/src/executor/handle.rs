@@ -125,13 +125,19 @@ pub(super) struct Shared<M: Machine> {
     pub(super) live: broadcast::WeakSender<Arc<Recorded<M::Event>>>,
     pub(super) status: watch::Receiver<Status>,
     pub(super) closing: watch::Sender<bool>,
-    /// When the batch was sent off that is on its way to the log, or of which nobody knows yet whether it is in.
+    /// When that was sent off to the log which is on its way, or of which nobody knows yet whether it is in.
     pub(super) sent: Mutex<Option<Instant>>,
 }
 
 impl<M: Machine> Shared<M> {
     pub(super) fn note_sent(&self, at: Option<Instant>) {
         *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+
+    /// Unless something is on its way since before.
+    pub(super) fn note_sent_once(&self, at: Instant) {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.get_or_insert(at);
     }
 
     pub(super) fn head(&self) -> Head {
@@ -305,8 +311,7 @@ impl<M: Machine> Handle<M> {
         Ok(!self.shared.log.find_commands(&ids).await?.is_empty())
     }
 
-    /// What the executor is doing now.
-    /// For how long the batch was on its way by now that is not known to be in the log; `None` where there is none. Long where the log
+    /// For how long by now the writer waits for the log, to take a batch or to say what it has; `None` where it does not. Long where the log
     /// can't be reached.
     pub fn unwritten_for(&self) -> Option<Duration> {
         let sent = self.shared.sent.lock();
@@ -314,6 +319,7 @@ impl<M: Machine> Handle<M> {
         sent.map(|sent| sent.elapsed())
     }
 
+    /// What the executor is doing now.
     pub fn status(&self) -> Status {
         self.shared.status.borrow().clone()
     }

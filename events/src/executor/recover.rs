@@ -95,6 +95,7 @@ impl<M: Machine> Writer<M> {
         commands: &mut mpsc::Receiver<Submission<M>>,
     ) -> ControlFlow<Ending> {
         let started = Instant::now();
+        self.shared.note_sent_once(started);
         let mut pause = PAUSE_MIN;
         loop {
             match self.reload().await {
@@ -112,6 +113,7 @@ impl<M: Machine> Writer<M> {
             elapsed_ms = started.elapsed().as_millis() as u64,
             "state rebuilt"
         );
+        self.shared.note_sent(None);
         self.status.send_replace(Status::Leading);
         ControlFlow::Continue(())
     }

@@ -233,16 +233,21 @@ impl<M: Machine> Writer<M> {
         let batch = self.seal();
         let next = self.speculation.tail.size();
         let Open { recorded, held, .. } = std::mem::replace(&mut self.open, Open::new(next));
-        let (log, stored) = (Arc::clone(&self.shared.log), Arc::clone(&batch));
-        let task = tokio::spawn(async move {
-            if is_empty(&stored) {
-                confirm(log.as_ref(), &stored).await
-            } else {
-                log.append(stored).await
-            }
-        });
         let since = Instant::now();
         self.shared.note_sent(Some(since));
+        let (shared, stored) = (Arc::clone(&self.shared), Arc::clone(&batch));
+        let task = tokio::spawn(async move {
+            let landed = if is_empty(&stored) {
+                confirm(shared.log.as_ref(), &stored).await
+            } else {
+                shared.log.append(stored).await
+            };
+            // By itself, for the writer may be deciding for a while before it hears of it.
+            if landed.is_ok() {
+                shared.note_sent(None);
+            }
+            landed
+        });
         self.flight = Some(Flight {
             task,
             batch,
@@ -250,6 +255,13 @@ impl<M: Machine> Writer<M> {
             held,
             since,
         });
+    }
+
+    /// It waits for an answer of the log, or does not any more: between flights nothing else says so.
+    pub(super) fn waits_for_log(&self, does: bool) {
+        if self.flight.is_none() {
+            self.shared.note_sent(does.then(Instant::now));
+        }
     }
 
     /// Takes the flight down.
@@ -268,8 +280,6 @@ impl<M: Machine> Writer<M> {
                     self.launch();
                     // The new task waits on this thread, where no other takes it over: let it send the batch first.
                     tokio::task::yield_now().await;
-                } else {
-                    self.shared.note_sent(None);
                 }
                 self.committed(flight)
             }

@@ -13,86 +13,115 @@ use regex_automata::{
     nfa::thompson,
     util::syntax,
 };
+use regex_syntax::ast::{self, Ast, ErrorKind, GroupKind, Visitor, parse::Parser};
 
-/// Bytes of the automata of all patterns of a schema: `^[0-9a-f]{64}$` takes some 4 KiB.
+/// Bytes of the automata of all patterns of a task's schemas: `^[0-9a-f]{64}$` takes some 4 KiB.
 const AUTOMATA_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of what one is made from: more than of any whose automata fit.
 const NFA_BYTES_MAX: usize = 512 * 1024;
-
-/// Bytes of all patterns of a schema: each is parsed several times, again for each result, and some parts of it again for each of its bytes.
+/// Bytes of all patterns: each is parsed several times, again for each result, and some parts of it again for each of its bytes.
 const PATTERN_BYTES_MAX: usize = 1024;
-/// Patterns of a schema: each is compiled anew for each result.
+/// Patterns in all: each is compiled anew for each result.
 const PATTERNS_MAX: usize = 32;
-/// Classes of Unicode (`\p{..}`) in all patterns of a schema: each is hundreds of ranges that are written out for it.
-const CLASSES_MAX: usize = 16;
+/// Classes in all patterns that are written out for them, as hundreds of ranges or over all of Unicode.
+const CLASSES_MAX: usize = 32;
+/// How they are written.
+const CLASSES: [&str; 6] = [r"\p", r"\P", r"\s", r"\S", r"\D", r"\W"];
 
-/// Holds all patterns of a schema to what they may take.
-///
-/// # Errors
-/// The first that takes too much, or can't be a pattern.
-pub(super) fn check(patterns: &[&str]) -> Result<(), String> {
-    if patterns.len() > PATTERNS_MAX {
-        return Err(format!(
-            "it has {} patterns, and {PATTERNS_MAX} are the most",
-            patterns.len()
-        ));
-    }
-    let bytes: usize = patterns.iter().map(|pattern| pattern.len()).sum();
-    if bytes > PATTERN_BYTES_MAX {
-        return Err(format!(
-            "its patterns have {bytes} bytes together, and {PATTERN_BYTES_MAX} are the most: write alternatives of fixed texts as `enum`"
-        ));
-    }
-    let classes = |pattern: &&str| pattern.matches("\\p").count() + pattern.matches("\\P").count();
-    let classes: usize = patterns.iter().map(classes).sum();
-    if classes > CLASSES_MAX {
-        return Err(format!(
-            "its patterns have {classes} classes of Unicode (`\\p{{..}}`), and {CLASSES_MAX} are the most"
-        ));
-    }
-    let mut left = AUTOMATA_BYTES_MAX;
-    for pattern in patterns {
-        left = after(pattern, left)?;
-    }
-    Ok(())
+/// What the patterns of a task's schemas take so far.
+#[derive(Debug, Default)]
+pub(crate) struct Patterns {
+    count: usize,
+    bytes: usize,
+    classes: usize,
+    automata: usize,
 }
 
-/// What begins with `(?` in a pattern and may stand in none: flags, which are no part of ECMA 262, and with which a class of two characters is
-/// folded one by one over all that lies between them; and what looks around, for which there is no automaton.
-fn refused_group(pattern: &str) -> Option<&'static str> {
-    let mut rest = pattern;
-    while let Some(at) = rest.find(['\\', '(']) {
-        let (from, is_escape) = (&rest[at..], rest[at..].starts_with('\\'));
-        let after = from.get(1..).unwrap_or_default();
-        let skipped = after.chars().next().filter(|_| is_escape);
-        rest = &after[skipped.map_or(0, char::len_utf8)..];
-        let Some(group) = after.strip_prefix('?').filter(|_| !is_escape) else {
-            continue;
-        };
-        let looks = ["=", "!", "<=", "<!"].iter().any(|l| group.starts_with(l));
-        if looks {
-            return Some(
-                "looks ahead or behind, for which there is no automaton: say it by `not`, `allOf` or another pattern beside it",
-            );
+impl Patterns {
+    /// Takes those of one more schema.
+    ///
+    /// # Errors
+    /// All of them take too much, or one of these can't be a pattern.
+    pub(super) fn take(&mut self, patterns: &[&str]) -> Result<(), String> {
+        self.count += patterns.len();
+        if self.count > PATTERNS_MAX {
+            let count = self.count;
+            return Err(format!(
+                "a task's schemas have {PATTERNS_MAX} patterns at most, and these {count} or more"
+            ));
         }
-        if !group.starts_with([':', '<']) {
-            return Some(
-                "has flags, which no pattern of a JSON Schema has: write both cases, as in `[Aa]`",
-            );
+        self.bytes += patterns.iter().map(|pattern| pattern.len()).sum::<usize>();
+        if self.bytes > PATTERN_BYTES_MAX {
+            let bytes = self.bytes;
+            return Err(format!(
+                "the patterns of a task's schemas have {PATTERN_BYTES_MAX} bytes together at most, and these {bytes} or more: write alternatives of fixed texts as `enum`"
+            ));
         }
+        let of = |pattern: &&str| CLASSES.map(|class| pattern.matches(class).count());
+        self.classes += patterns.iter().flat_map(of).sum::<usize>();
+        if self.classes > CLASSES_MAX {
+            let classes = self.classes;
+            return Err(format!(
+                "the patterns of a task's schemas have {CLASSES_MAX} classes such as `\\p{{..}}` and `\\S` at most, and these {classes} or more"
+            ));
+        }
+        for pattern in patterns {
+            let left = AUTOMATA_BYTES_MAX.saturating_sub(self.automata);
+            self.automata += automata(pattern, left)?;
+        }
+        Ok(())
     }
-    None
 }
 
-/// What is left after a pattern's automata, which texts are run through forwards, and from the end backwards.
-fn after(pattern: &str, mut left: usize) -> Result<usize, String> {
+/// Finds flags, which are no part of ECMA 262, and with which a class of two characters is folded one by one over all that lies between them.
+struct Flags;
+
+impl Visitor for Flags {
+    type Output = ();
+    type Err = ();
+
+    fn finish(self) -> Result<(), ()> {
+        Ok(())
+    }
+
+    fn visit_pre(&mut self, part: &Ast) -> Result<(), ()> {
+        match part {
+            Ast::Flags(_) => Err(()),
+            Ast::Group(group) => match &group.kind {
+                GroupKind::NonCapturing(flags) if !flags.items.is_empty() => Err(()),
+                GroupKind::NonCapturing(_)
+                | GroupKind::CaptureIndex(_)
+                | GroupKind::CaptureName { .. } => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Why a pattern is refused by what stands in it, before its classes are written out.
+fn refused(translated: &str) -> Option<String> {
+    match Parser::new().parse(translated) {
+        Ok(ast) => ast::visit(&ast, Flags).err().map(|()| {
+            "has flags, which no pattern of a JSON Schema has: write both cases, as in `[Aa]`".into()
+        }),
+        Err(error) if *error.kind() == ErrorKind::UnsupportedLookAround => Some(
+            "looks ahead or behind, for which there is no automaton: say it by `not`, `allOf` or another pattern beside it".into(),
+        ),
+        Err(error) => Some(format!("is refused: {}", error.kind())),
+    }
+}
+
+/// Bytes of a pattern's automata, which texts are run through forwards, and from the end backwards.
+fn automata(pattern: &str, most: usize) -> Result<usize, String> {
+    let mut bytes = 0;
     let shown: String = pattern.chars().take(80).collect();
     let translated = jsonschema_regex::to_rust_regex(pattern)
         .map_err(|()| format!("the pattern `{shown}` is none"))?;
-    if let Some(why) = refused_group(pattern).or_else(|| refused_group(&translated)) {
+    if let Some(why) = refused(&translated) {
         return Err(format!("the pattern `{shown}` {why}"));
     }
     for is_reverse in [false, true] {
+        let left = most.saturating_sub(bytes);
         let (matches, starts) = match is_reverse {
             false => (MatchKind::LeftmostFirst, StartKind::Both),
             true => (MatchKind::All, StartKind::Anchored),
@@ -114,22 +143,26 @@ fn after(pattern: &str, mut left: usize) -> Result<usize, String> {
             .build(&translated);
         let made = made.map_err(|e| match e.is_size_limit_exceeded() {
             true => format!(
-                "the pattern `{shown}` takes too much of {AUTOMATA_BYTES_MAX} bytes for the automata of a schema's patterns: write it with fewer repetitions, lengths as `minLength` and `maxLength`, and ranges of letters in place of classes of Unicode"
+                "the pattern `{shown}` takes too much of {AUTOMATA_BYTES_MAX} bytes for the automata of all of a task's patterns: write it with fewer repetitions, lengths as `minLength` and `maxLength`, and ranges of letters in place of classes of Unicode"
             ),
             false if translated.contains("\\b") || translated.contains("\\B") => format!(
                 "the pattern `{shown}` has word boundaries, which can't be bounded: write `(^|[^A-Za-z0-9_])` or `($|[^A-Za-z0-9_])`"
             ),
             false => format!("the pattern `{shown}` is refused: {e}"),
         })?;
-        left = left.saturating_sub(made.memory_usage());
+        bytes += made.memory_usage();
     }
-    Ok(left)
+    Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    fn check(patterns: &[&str]) -> Result<(), String> {
+        Patterns::default().take(patterns)
+    }
 
     #[test]
     fn usual_patterns_are_small() {
@@ -172,21 +205,40 @@ mod tests {
     #[test]
     fn what_takes_long_to_read_is_refused_before_it_is_read() {
         let folded = format!("(?i)a(?:{}){{0}}", "[!-\u{10fffd}]".repeat(60));
-        for pattern in [&*folded, "a(?i:b)", "(?-u)a", r"\\(?x) a", "(?P<n>a)"] {
+        for pattern in [
+            &*folded,
+            "a(?i:b)",
+            "(?-u)a",
+            r"\\(?x) a",
+            "[[](?i)a",
+            "(?<n>(?i)a)",
+        ] {
             let error = check(&[pattern]).unwrap_err();
             assert!(error.contains("has flags"), "{pattern}: {error}");
         }
-        check(&[r"\(?i", "(?:a|b)", "(?<name>a)", r"^[a-z .'-]+$"]).unwrap();
+        check(&[
+            r"\(?i",
+            "[(?i]",
+            "^[(?!.a-z]+$",
+            "(?:a|b)",
+            "(?<name>a)",
+            r"^[a-z .'-]+$",
+        ])
+        .unwrap();
         let long = "a".repeat(PATTERN_BYTES_MAX + 1);
-        assert!(check(&[&long]).unwrap_err().contains("1025 bytes"));
-        let halves = [&long[..600], &long[..600]];
-        assert!(check(&halves).unwrap_err().contains("1200 bytes"));
-        let classes = format!("a[{}]{{0}}", r"\pL".repeat(CLASSES_MAX + 1));
+        assert!(check(&[&long]).unwrap_err().contains("1025 or more"));
+        let mut all = Patterns::default();
+        all.take(&[&long[..600]]).unwrap();
         assert!(
-            check(&[&classes])
+            all.take(&[&long[..600]])
                 .unwrap_err()
-                .contains("classes of Unicode")
+                .contains("1200 or more")
         );
-        assert!(check(&["a"; 33]).unwrap_err().contains("33 patterns"));
+        for class in [r"\pL", r"\S"] {
+            let many = format!("a[{}]{{0}}", class.repeat(CLASSES_MAX + 1));
+            let error = check(&[&many]).unwrap_err();
+            assert!(error.contains("33 or more"), "{error}");
+        }
+        assert!(check(&["a"; 33]).unwrap_err().contains("33 or more"));
     }
 }

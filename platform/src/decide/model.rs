@@ -75,21 +75,25 @@ pub(super) fn register(
     Some(registered.into())
 }
 
-/// The files of a model that a settled task did not register, and under which content of another account each is, where that is why.
+/// The files of its model that a settled task did not register, for another account has each under a content that was there before it ran.
 pub fn taken_by_others<'a>(
     state: &'a State,
     task: &'a Task,
 ) -> impl Iterator<Item = (&'a str, ContentId)> + 'a {
     let model = task.definition.model.as_ref();
     let target = model.and_then(|model| model.target.as_ref());
-    let is_missing = matches!(task.phase, Phase::Settled { .. }) && task.model.is_none();
-    let target = target.filter(|_| is_missing);
+    let is_settled = matches!(task.phase, Phase::Settled { .. });
+    let goes_by_it = is_settled && state.policy_of(task).contents.first_registrant;
+    let made = task.model.and_then(|model| state.contents.get(&model));
+    let target = target.filter(|_| goes_by_it);
     let outputs = task.verdict.iter().flat_map(|verdict| &verdict.outputs);
-    let files =
-        outputs.filter(move |o| target.is_some_and(|target| target.outputs.contains(&o.name)));
+    let files = outputs.filter(move |o| {
+        let is_there = made.is_some_and(|made| made.files.iter().any(|f| f.digest == o.digest));
+        !is_there && target.is_some_and(|target| target.outputs.contains(&o.name))
+    });
     files.filter_map(move |file| {
-        let of = others(state, task, file).next()?.0;
-        is_of_others(state, task, file).then_some((file.name.as_str(), of))
+        let mut of = others(state, task, file);
+        Some((file.name.as_str(), of.next()?.0))
     })
 }
 

@@ -114,9 +114,12 @@ impl Task {
         policy.blames(self.is_sampled(), of.asks_for_stake(), of.is_narrowed())
     }
 
-    /// Whether its verdict shows those whom it blames to be wrong, for others agree who may blame them.
+    /// Whether its verdict shows those whom it blames to be wrong: a quorum agrees that may blame them, or third parties do.
     pub(crate) fn is_refuted_by(&self, verified: &TaskVerified, policy: &Policy) -> bool {
-        verified.refutes() && (verified.accepted.is_empty() || self.may_blame(policy))
+        match verified.accepted.is_empty() {
+            true => verified.has_mismatch(),
+            false => self.may_blame(policy),
+        }
     }
 
     /// The results that a verdict refuses and blames their nodes for: not those that differ from a quorum which may blame nobody.

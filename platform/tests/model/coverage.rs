@@ -154,7 +154,7 @@ pub fn end(event: &Event) -> Option<&'static str> {
         Event::TaskVerified(e) => Some(match e.verdict {
             Verdict::Passed => "> passed",
             Verdict::Unmet => "> unmet",
-            Verdict::Inconclusive if e.refutes() => "> refuted",
+            Verdict::Inconclusive if e.has_mismatch() => "> refuted",
             Verdict::Inconclusive => "> inconclusive",
         }),
         Event::TaskInspected(e) => Some(match e.outcome {

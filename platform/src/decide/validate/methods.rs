@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     amount::{Amount, parse_micro},
-    check,
+    check::{self, Patterns},
     definition::{
         Bound, Comparator, Method, Sampling, TaskDefinition, Tolerance, VerifierModule, Verifiers,
     },
@@ -35,6 +35,7 @@ pub(super) fn check(definition: &TaskDefinition) -> Result<(), Rejection> {
     )?;
     comparable(definition)?;
     let (mut sampled, mut attested) = (false, false);
+    let mut patterns = Patterns::default();
     for (i, method) in definition.verification.iter().enumerate() {
         let pointer = format!("/verification/{i}");
         match method {
@@ -43,7 +44,13 @@ pub(super) fn check(definition: &TaskDefinition) -> Result<(), Rejection> {
                 bounds,
                 module,
             } => {
-                contract(&pointer, schema.as_ref(), bounds, module.is_some())?;
+                if let Some(schema) = schema {
+                    contract(&format!("{pointer}/schema"), schema, &mut patterns)?;
+                } else if bounds.is_empty() && module.is_none() {
+                    let detail = "a check needs a schema, bounds or a module";
+                    return Err(Rejection::definition(pointer, detail));
+                }
+                self::bounds(&pointer, bounds)?;
                 verifier_module(&format!("{pointer}/module"), module.as_deref())?;
             }
             Method::Attestation { .. } if attested => {
@@ -54,7 +61,12 @@ pub(super) fn check(definition: &TaskDefinition) -> Result<(), Rejection> {
             }
             Method::Attestation { verifiers: terms } => {
                 attested = true;
-                verifiers(&format!("{pointer}/verifiers"), terms)?;
+                let pointer = format!("{pointer}/verifiers");
+                verifiers(&pointer, terms)?;
+                if terms.fee == Amount::ZERO {
+                    let detail = "who may cost a node its stake is paid for his word, so that he loses by a wrong one: 1 micro-AEV at least";
+                    return Err(Rejection::definition(format!("{pointer}/fee"), detail));
+                }
             }
             Method::Sampling(_) if sampled => {
                 return Err(Rejection::definition(
@@ -195,26 +207,14 @@ fn verifiers(pointer: &str, terms: &Verifiers) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn contract(
-    pointer: &str,
-    schema: Option<&Json>,
-    bounds: &[Bound],
-    has_module: bool,
-) -> Result<(), Rejection> {
-    if schema.is_none() && bounds.is_empty() && !has_module {
-        return Err(Rejection::definition(
-            pointer,
-            "a check needs a schema, bounds or a module",
-        ));
-    }
-    if let Some(schema) = schema {
-        let pointer = format!("{pointer}/schema");
-        at_most(&pointer, "bytes", schema.text().len(), SCHEMA_BYTES_MAX)?;
-        exact(&pointer, schema)?;
-        check::submit(schema).map_err(|misfit| {
-            Rejection::definition(format!("{pointer}{}", misfit.at), misfit.detail)
-        })?;
-    }
+fn contract(pointer: &str, schema: &Json, patterns: &mut Patterns) -> Result<(), Rejection> {
+    at_most(pointer, "bytes", schema.text().len(), SCHEMA_BYTES_MAX)?;
+    exact(pointer, schema)?;
+    check::submit(schema, patterns)
+        .map_err(|misfit| Rejection::definition(format!("{pointer}{}", misfit.at), misfit.detail))
+}
+
+fn bounds(pointer: &str, bounds: &[Bound]) -> Result<(), Rejection> {
     at_most(
         &format!("{pointer}/bounds"),
         "bounds",

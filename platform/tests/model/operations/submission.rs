@@ -20,7 +20,11 @@ impl Player {
         let price = [0, 1, 999, 100_003, 1_000_000, 1_234_567][self.random.below(6)];
         let verifiers = self.verifiers();
         let check = json!({"method": "check", "module": {"module": check_module().digest.to_string(), "verifiers": verifiers}});
-        let attestation = json!({"method": "attestation", "verifiers": verifiers});
+        let mut attesters = verifiers.clone();
+        if attesters["fee"] == "0" {
+            attesters["fee"] = json!("1");
+        }
+        let attestation = json!({"method": "attestation", "verifiers": attesters});
         let comparator =
             json!({"module": {"module": comparator().digest.to_string(), "verifiers": verifiers}});
         let replicas = [3, 4][self.random.below(2)];
