@@ -44,6 +44,9 @@ impl Player {
             json!([{"method": "sampling", "quorum": 2, "replicas": 3, "adaptive": true}, attestation, check]),
             json!([{"method": "sampling", "quorum": 2, "replicas": 2}, attestation]),
             json!([{"method": "sampling", "quorum": 2, "replicas": 2, "adaptive": true, "unstaked": true}]),
+            // So often that a node is caught which one of them stood for alone.
+            json!([{"method": "sampling", "quorum": 2, "replicas": 3, "adaptive": true}]),
+            json!([{"method": "sampling", "quorum": 2, "replicas": 3, "adaptive": true}]),
         ];
         let contents: Vec<String> = self
             .market
