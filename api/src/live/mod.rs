@@ -29,7 +29,7 @@ pub(crate) use challenges::{Open as OpenChallenge, Wanted};
 pub(crate) use leases::{Known, Leases, Times as LeaseTimes};
 pub(crate) use nodes::{Nodes, OpenPoll};
 pub(crate) use pulse::BEAT_EVERY;
-use pulse::Pulse;
+use pulse::{Pulse, stuck_after};
 pub(crate) use rates::{By, Rates};
 pub(crate) use task_log::{LINE_CHARS_MAX, TaskLogs};
 
@@ -98,7 +98,8 @@ impl Live {
         // Held until the deadlines have moved: whoever beats next finds them moved.
         let mut pulse = lock(&self.pulse);
         let unwritten = self.log.unwritten_for();
-        let Some(pause) = pulse.beat(Instant::now(), now(), unwritten) else {
+        let stuck = unwritten.and_then(|unwritten| unwritten.checked_sub(self.stuck_after()));
+        let Some(pause) = pulse.beat(Instant::now(), now(), stuck) else {
             return;
         };
         self.leases().shift(pause.gone, pause.by_wall);
@@ -116,6 +117,21 @@ impl Live {
         } else {
             tracing::debug!(paused_ms, "this process was slow: that counts for no lease");
         }
+    }
+
+    fn stuck_after(&self) -> Duration {
+        let shortest = self.log.read(|state, _| {
+            let (_, policy) = state.policy()?;
+            let times = [
+                policy.lease_ms,
+                policy.accept_ms,
+                policy.reveal_ms,
+                policy.offline_ms,
+            ];
+            times.into_iter().min()
+        });
+        let shortest = Duration::from_millis(shortest.unwrap_or(u32::MAX).into());
+        stuck_after(shortest)
     }
 
     /// For so long from now nobody is taken to keep back what he sealed: he may not have been heard.

@@ -15,9 +15,16 @@ pub(crate) const BEAT_EVERY: Duration = Duration::from_millis(100);
 /// between the heartbeats of the shortest lease.
 const LATE_MIN: Duration = Duration::from_millis(200);
 
-/// A batch that is on its way to the log for so long is stuck. What takes less is slow, and nodes have that much time to spare in all
-/// that they are held to.
-const STUCK_MIN: Duration = Duration::from_secs(3);
+/// What is on its way to the log for so long is stuck, and what it takes beyond that is nobody's time. What takes less is slow, and nodes have
+/// that much time to spare in all that they are held to.
+const STUCK_MAX: Duration = Duration::from_secs(3);
+/// The same as a part of the shortest time that nodes are given, where that is less.
+const STUCK_PART: u32 = 4;
+
+/// After which time what is not in the log is stuck, where nodes are given such times.
+pub(crate) fn stuck_after(shortest: Duration) -> Duration {
+    STUCK_MAX.min(shortest / STUCK_PART)
+}
 
 /// When this process was last seen running, by both clocks: a machine that was suspended, or whose clock was set on, has its wall clock go
 /// on alone.
@@ -52,35 +59,19 @@ impl Pulse {
         }
     }
 
-    /// The process runs, and what it wrote last is on its way to the log for so long; answers for how long nobody listened since the last
-    /// beat, if that was so.
+    /// The process runs, and what it wrote last is stuck for so long, if it is; answers for how long nobody listened since the last beat, if
+    /// that was so.
     pub(crate) fn beat(
         &mut self,
         now: Instant,
         wall: Timestamp,
-        unwritten: Option<Duration>,
+        stuck: Option<Duration>,
     ) -> Option<Pause> {
         let wall_ms = u64::try_from(wall.0.saturating_sub(self.wall.0)).unwrap_or(0);
         let since = now.saturating_duration_since(self.last);
         let since_by_wall = since.max(Duration::from_millis(wall_ms));
         self.last = self.last.max(now);
         self.wall = self.wall.max(wall);
-        if let Some(unwritten) = unwritten.filter(|for_long| *for_long >= STUCK_MIN) {
-            // What came before the first of such beats was not written, either.
-            let before = match self.stuck.is_zero() {
-                true => unwritten,
-                false => Duration::ZERO,
-            };
-            let by_wall = since_by_wall.max(before);
-            self.stuck = self.stuck.saturating_add(by_wall);
-            return Some(Pause {
-                gone: since.max(before),
-                by_wall,
-                so_far: self.stuck,
-                goes_on: true,
-            });
-        }
-        let stuck = std::mem::take(&mut self.stuck);
         let late = |since: Duration| {
             let late = since.saturating_sub(BEAT_EVERY);
             if late >= LATE_MIN {
@@ -89,6 +80,25 @@ impl Pulse {
                 Duration::ZERO
             }
         };
+        if let Some(stuck) = stuck {
+            let is_first = self.stuck.is_zero();
+            let gone = |since: Duration| {
+                if is_first {
+                    late(since).max(stuck)
+                } else {
+                    since
+                }
+            };
+            let by_wall = gone(since_by_wall);
+            self.stuck = self.stuck.saturating_add(by_wall);
+            return Some(Pause {
+                gone: gone(since),
+                by_wall,
+                so_far: self.stuck,
+                goes_on: true,
+            });
+        }
+        let stuck = std::mem::take(&mut self.stuck);
         let by_wall = late(since_by_wall);
         let so_far = stuck.saturating_add(by_wall);
         (!so_far.is_zero()).then_some(Pause {
@@ -159,12 +169,15 @@ mod tests {
             assert_eq!(pause.gone, pause.by_wall);
             Some((pause.gone, pause.so_far, pause.goes_on))
         };
-        for slow in 0..30 {
-            assert_eq!(beat(100, Some(slow * 100)), None, "it is slow");
-        }
-        assert_eq!(beat(100, Some(3_000)), Some((ms(3_000), ms(3_000), true)));
-        assert_eq!(beat(100, Some(3_100)), Some((ms(100), ms(3_100), true)));
-        assert_eq!(beat(50, None), Some((ms(0), ms(3_100), false)));
+        assert_eq!(beat(100, None), None, "it is slow");
+        assert_eq!(beat(100, Some(40)), Some((ms(40), ms(40), true)));
+        assert_eq!(beat(100, Some(140)), Some((ms(100), ms(140), true)));
+        assert_eq!(beat(50, None), Some((ms(0), ms(140), false)));
         assert_eq!(beat(50, None), None, "it is told once");
+        // It stood still itself meanwhile.
+        let stopped = beat(20_100, Some(17_000));
+        assert_eq!(stopped, Some((ms(20_000), ms(20_000), true)));
+        assert_eq!(stuck_after(ms(1_000)), ms(250));
+        assert_eq!(stuck_after(ms(60_000)), STUCK_MAX);
     }
 }

@@ -4,11 +4,11 @@
 
 use std::{thread, time::Duration};
 
-use aevir_wire::Action;
+use aevir_wire::{Action, Reveal, SubmittedTask};
 use serde_json::json;
 
 use crate::support::{
-    TestPlatform,
+    Account, FakeNode, TestPlatform,
     node::{Outcome, until},
     single,
 };
@@ -31,6 +31,22 @@ async fn platform() -> TestPlatform {
 async fn events(platform: &TestPlatform, of: &str) -> usize {
     let entries = platform.entries(0).await;
     entries.iter().filter(|entry| entry["type"] == of).count()
+}
+
+/// A sample of two, whose results both nodes have sealed: they are to be revealed.
+async fn both_sealed(
+    requester: &Account,
+    module: &str,
+    nodes: &[FakeNode; 2],
+) -> (SubmittedTask, Vec<Reveal>) {
+    let task = single(module).sampled(2, 2, 2);
+    let task = task.submit(&requester.client).await;
+    let mut sealed = Vec::new();
+    for node in nodes {
+        let lease = node.lease().await;
+        sealed.push(node.run(&lease, &Outcome::of(json!(1))).await);
+    }
+    (task, sealed)
 }
 
 #[tokio::test]
@@ -75,13 +91,7 @@ async fn a_pause_of_the_server_makes_nobody_keep_his_result_back() {
     let platform = platform().await;
     let (requester, module) = platform.requester().await;
     let nodes = [platform.node("a").await, platform.node("b").await];
-    let task = single(&module).sampled(2, 2, 2);
-    let task = task.submit(&requester.client).await;
-    let mut sealed = Vec::new();
-    for node in &nodes {
-        let lease = node.lease().await;
-        sealed.push(node.run(&lease, &Outcome::of(json!(1))).await);
-    }
+    let (task, sealed) = both_sealed(&requester, &module, &nodes).await;
     // The round is closed, and its time to reveal passes while nobody could.
     thread::sleep(PAUSE);
     tokio::time::sleep(LOOKS).await;
@@ -93,31 +103,12 @@ async fn a_pause_of_the_server_makes_nobody_keep_his_result_back() {
     assert!(ended.assignments.iter().all(|a| a.state == "accepted"));
 
     // Who keeps his result back without such an excuse is found as ever.
-    let task = single(&module).sampled(2, 2, 2);
-    let task = task.submit(&requester.client).await;
-    let mut sealed = Vec::new();
-    for node in &nodes {
-        let lease = node.lease().await;
-        sealed.push(node.run(&lease, &Outcome::of(json!(1))).await);
-    }
+    let (task, sealed) = both_sealed(&requester, &module, &nodes).await;
     nodes[0].reveal(&sealed[0]).await.unwrap();
     let ended = until(&requester.client, &task.id, "inconclusive").await;
     let states: Vec<_> = ended.assignments.iter().map(|a| a.state.as_str()).collect();
     assert!(states.contains(&"refused"), "{states:?}");
     platform.check_replay().await;
-}
-
-/// How long the log can't be written: longer than a lease, and long enough to be no slow disk's.
-const OUTAGE: Duration = Duration::from_secs(7);
-
-async fn patient_platform() -> TestPlatform {
-    let patient = TestPlatform::builder().policy(|p| {
-        p.lease_ms = 5_000;
-        p.accept_ms = 5_000;
-        p.reveal_ms = 5_000;
-        p.offline_ms = 5_000;
-    });
-    patient.start().await
 }
 
 /// Somebody else has the log's file: nothing can be written.
@@ -137,16 +128,10 @@ impl Locked {
 
 #[tokio::test]
 async fn a_log_that_can_not_be_written_makes_nobody_keep_his_result_back() {
-    let platform = patient_platform().await;
+    let platform = platform().await;
     let (requester, module) = platform.requester().await;
     let nodes = [platform.node("a").await, platform.node("b").await];
-    let task = single(&module).sampled(2, 2, 2);
-    let task = task.submit(&requester.client).await;
-    let mut sealed = Vec::new();
-    for node in &nodes {
-        let lease = node.lease().await;
-        sealed.push(node.run(&lease, &Outcome::of(json!(1))).await);
-    }
+    let (task, sealed) = both_sealed(&requester, &module, &nodes).await;
     let [one, two] = &sealed[..] else {
         panic!("two results")
     };
@@ -154,7 +139,7 @@ async fn a_log_that_can_not_be_written_makes_nobody_keep_his_result_back() {
     // What the first one says is on its way for as long as that lasts; the other one, who was told to try later, does.
     let ((), revealed) = tokio::join!(
         async {
-            tokio::time::sleep(OUTAGE).await;
+            tokio::time::sleep(PAUSE).await;
             locked.release();
         },
         nodes[0].reveal(one)
@@ -169,7 +154,7 @@ async fn a_log_that_can_not_be_written_makes_nobody_keep_his_result_back() {
 
 #[tokio::test]
 async fn a_log_that_can_not_be_written_makes_nobody_late() {
-    let platform = patient_platform().await;
+    let platform = platform().await;
     let (requester, module) = platform.requester().await;
     let node = platform.node("n").await;
     let task = single(&module).submit(&requester.client).await;
@@ -179,7 +164,7 @@ async fn a_log_that_can_not_be_written_makes_nobody_late() {
     let other = platform.poor_account("other");
     let ((), _) = tokio::join!(
         async {
-            tokio::time::sleep(OUTAGE).await;
+            tokio::time::sleep(PAUSE).await;
             locked.release();
         },
         other
@@ -197,7 +182,7 @@ async fn a_log_that_can_not_be_written_makes_nobody_late() {
         .unwrap()
         .parse()
         .unwrap();
-    let least = (OUTAGE - LOOKS).as_millis() as u64;
+    let least = (PAUSE - LOOKS).as_millis() as u64;
     assert!(absent_ms >= least, "{sealed}");
     platform.check_replay().await;
 }
