@@ -111,19 +111,15 @@ async fn a_pause_of_the_server_makes_nobody_keep_his_result_back() {
     platform.check_replay().await;
 }
 
-/// Somebody else has the log's file: nothing can be written.
-struct Locked(rusqlite::Connection);
-
-impl Locked {
-    fn log_of(platform: &TestPlatform) -> Self {
-        let connection = rusqlite::Connection::open(platform.dir().join("log.sqlite")).unwrap();
-        connection.execute_batch("BEGIN IMMEDIATE").unwrap();
-        Self(connection)
-    }
-
-    fn release(self) {
-        self.0.execute_batch("ROLLBACK").unwrap();
-    }
+/// For a pause somebody else has the log's file: nothing can be written, of this neither.
+async fn while_locked<T>(platform: &TestPlatform, during: impl Future<Output = T>) -> T {
+    let log = rusqlite::Connection::open(platform.dir().join("log.sqlite")).unwrap();
+    log.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let released = async {
+        tokio::time::sleep(PAUSE).await;
+        log.execute_batch("ROLLBACK").unwrap();
+    };
+    tokio::join!(released, during).1
 }
 
 #[tokio::test]
@@ -135,15 +131,8 @@ async fn a_log_that_can_not_be_written_makes_nobody_keep_his_result_back() {
     let [one, two] = &sealed[..] else {
         panic!("two results")
     };
-    let locked = Locked::log_of(&platform);
     // What the first one says is on its way for as long as that lasts; the other one, who was told to try later, does.
-    let ((), revealed) = tokio::join!(
-        async {
-            tokio::time::sleep(PAUSE).await;
-            locked.release();
-        },
-        nodes[0].reveal(one)
-    );
+    let revealed = while_locked(&platform, nodes[0].reveal(one)).await;
     revealed.unwrap();
     tokio::time::sleep(LOOKS).await;
     nodes[1].reveal(two).await.unwrap();
@@ -160,15 +149,7 @@ async fn a_log_that_can_not_be_written_makes_nobody_late() {
     let task = single(&module).submit(&requester.client).await;
     let lease = node.lease().await;
     node.client.start(&lease.assignment).await.unwrap();
-    let locked = Locked::log_of(&platform);
-    let other = platform.poor_account("other");
-    let ((), _) = tokio::join!(
-        async {
-            tokio::time::sleep(PAUSE).await;
-            locked.release();
-        },
-        other
-    );
+    while_locked(&platform, platform.poor_account("other")).await;
     let reveal = node.run(&lease, &Outcome::of(json!(1))).await;
     node.reveal(&reveal).await.unwrap();
     until(&requester.client, &task.id, "settled").await;
