@@ -5,6 +5,7 @@ use std::str::FromStr;
 use aevir_events::Timestamp;
 use aevir_platform::{
     amount::Count,
+    json::pointer_token,
     report::{Artifact, BlobRef},
 };
 use aevir_wire as wire;
@@ -59,7 +60,7 @@ pub(crate) fn json_pointer(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
     let segments = path.iter().filter_map(|segment| match segment {
         Segment::Seq { index } => Some(index.to_string()),
-        Segment::Map { key } => Some(key.replace('~', "~0").replace('/', "~1")),
+        Segment::Map { key } => Some(pointer_token(key)),
         // An enum's variant or an unknown place has no name in the document.
         Segment::Enum { .. } | Segment::Unknown => None,
     });

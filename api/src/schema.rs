@@ -2,7 +2,7 @@
 //!
 //! The schema is generated from the domain's types; `schemas/task.v1.json` is its checked-in copy.
 
-use aevir_platform::{definition::TaskDefinition, rejection::Rejection};
+use aevir_platform::{definition::TaskDefinition, json::pointer_token, rejection::Rejection};
 use jsonschema::{PatternOptions, ValidationError, Validator, error::ValidationErrorKind};
 use serde_json::Value;
 
@@ -60,7 +60,7 @@ fn explain(error: &ValidationError<'_>) -> (String, String) {
     match error.kind() {
         ValidationErrorKind::AdditionalProperties { unexpected } => {
             let name = unexpected.first().map(String::as_str).unwrap_or_default();
-            let escaped = name.replace('~', "~0").replace('/', "~1");
+            let escaped = pointer_token(name);
             (
                 format!("{pointer}/{escaped}"),
                 format!("`{name}` is unknown here: remove it or correct its name"),

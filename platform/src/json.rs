@@ -27,6 +27,11 @@ pub fn readable(value: &Value) -> Result<(), String> {
     }
 }
 
+/// A name as a JSON pointer has it (RFC 6901, section 3).
+pub fn pointer_token(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
 /// Levels of nesting: 0 for a number, 1 for `[]`.
 fn depth(value: &Value) -> usize {
     match value {

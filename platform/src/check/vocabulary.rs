@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use super::Misfit;
+use crate::json::pointer_token;
 
 /// The draft that schemas are read as.
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -105,7 +106,7 @@ impl Keyword {
             ) => {
                 let schemas = schemas.iter();
                 schemas
-                    .map(|(name, schema)| (format!("/{}", token(name)), schema))
+                    .map(|(name, schema)| (format!("/{}", pointer_token(name)), schema))
                     .collect()
             }
             (
@@ -133,18 +134,13 @@ impl Keyword {
     }
 }
 
-/// A name as a JSON pointer has it (RFC 6901).
-fn token(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
-}
-
 /// Holds a schema, which stands `at` some place of the whole, to the keywords that it may have.
 ///
 /// # Errors
 /// The first that it may not have, and what to write instead.
 pub(super) fn check(schema: &Value, at: &str) -> Result<(), Misfit> {
     for (name, of) in schema.as_object().into_iter().flatten() {
-        let at = format!("{at}/{}", token(name));
+        let at = format!("{at}/{}", pointer_token(name));
         let refuse = |detail: String| {
             let at = at.clone();
             Err(Misfit { at, detail })
